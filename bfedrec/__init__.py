@@ -1,0 +1,1 @@
+"""Federated recommendation on an edge-server blockchain (BFedRec), simulated."""

@@ -1,0 +1,1 @@
+"""The edge-server blockchain: records, sortition, voting, chain. Moves opaque payloads."""
