@@ -1,0 +1,240 @@
+"""Canonical bytes of the ledger: DAG-CBOR, digests, content identifiers (CIDs), Merkle roots.
+
+One value has one encoding. Whatever is signed, hashed or stored goes through `encode`, and
+whatever arrives from elsewhere goes through `decode`, which refuses every byte string that
+`encode` would not have produced.
+
+A CID stands in a record as its 36 binary bytes (CIDv1, sha2-256; see `is_cid`) and becomes an
+IPLD link (CBOR tag 42) in the encoding, so that any IPLD explorer can walk from block to block
+to model. `libipld` decodes; it does not encode here, because it turns *any* byte string that
+begins like a CID into a link - one random 32-byte digest in some two thousand.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import libipld
+
+__all__ = [
+    "CBOR",
+    "PROTOBUF",
+    "RAW",
+    "EncodingError",
+    "cid_text",
+    "codec",
+    "decode",
+    "digest",
+    "encode",
+    "is_cid",
+    "make_cid",
+    "merkle_root",
+    "node_cid",
+    "parse_cid",
+    "raw_cid",
+]
+
+RAW: Final = 0x55
+"""Multicodec of a raw block: the bytes of a small file, or of one chunk of a large one."""
+PROTOBUF: Final = 0x70
+"""Multicodec of dag-pb: an inner node of a file's UnixFS tree."""
+CBOR: Final = 0x71
+"""Multicodec of dag-cbor: a block or another record of the ledger."""
+
+CID_BYTES: Final = 36
+MAX_DEPTH: Final = 64
+"""How deep lists and maps may nest; our records stay below ten."""
+
+_PREFIXES: Final = {kind: bytes((1, kind, 0x12, 0x20)) for kind in (RAW, PROTOBUF, CBOR)}
+_CODECS: Final = {prefix: kind for kind, prefix in _PREFIXES.items()}
+_LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, a byte string of 37, the identity multibase
+
+
+class EncodingError(ValueError):
+    """A value that has no canonical encoding, or bytes that are not one."""
+
+
+def digest(data: bytes) -> bytes:
+    """The sha2-256 of `data`, 32 bytes: what is signed, and what a CID carries."""
+    return hashlib.sha256(data).digest()
+
+
+# --- Canonical DAG-CBOR ---------------------------------------------------------------------
+
+
+def encode(value: Any) -> bytes:
+    """The canonical DAG-CBOR bytes of `value`.
+
+    `value` is built from dict (str keys), list, str, bytes, bool, None and int in
+    [-2**63, 2**64 - 1]. Floats have no place in what is signed; tuples, bytearrays and NumPy
+    scalars are refused too, so that a value equals its own decoding. 36 bytes that are a CID
+    (`is_cid`) become a link. Raises EncodingError naming the offending type.
+    """
+    parts: list[bytes] = []
+    _append(parts, value, 0)
+    return b"".join(parts)
+
+
+def decode(data: bytes) -> Any:
+    """The value whose canonical encoding is `data`; links come back as 36-byte CIDs.
+
+    Raises EncodingError for anything `encode` does not produce: trailing or missing bytes,
+    longer integers than needed, unsorted or repeated keys, indefinite lengths, floats, other
+    tags, links to anything but a CIDv1 with sha2-256, nesting beyond MAX_DEPTH.
+    """
+    if type(data) is not bytes:
+        raise EncodingError(f"encoded records are bytes, not {type(data).__name__}")
+    try:
+        value = libipld.decode_dag_cbor(data)
+    except (ValueError, RecursionError, OverflowError, MemoryError) as error:
+        raise EncodingError(f"not DAG-CBOR: {error}") from None
+    if encode(value) != data:
+        raise EncodingError("not the canonical DAG-CBOR encoding of its value")
+    return value
+
+
+def _head(major: int, argument: int) -> bytes:
+    """A CBOR head: the major type's bits (already shifted) with the shortest argument."""
+    if argument < 24:
+        return bytes((major | argument,))
+    if argument < 0x100:
+        return bytes((major | 24, argument))
+    if argument < 0x10000:
+        return bytes((major | 25,)) + argument.to_bytes(2, "big")
+    if argument < 0x100000000:
+        return bytes((major | 26,)) + argument.to_bytes(4, "big")
+    return bytes((major | 27,)) + argument.to_bytes(8, "big")
+
+
+def _text(value: str) -> bytes:
+    try:
+        raw = value.encode()
+    except UnicodeEncodeError:
+        raise EncodingError("text with a lone surrogate has no UTF-8 encoding") from None
+    return _head(0x60, len(raw)) + raw
+
+
+@lru_cache(maxsize=4096)
+def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
+    """Each key with its encoding, in DAG-CBOR's order: by length, then by bytes.
+
+    Sorting the encodings gives just that, for the head grows with the length. Records of one
+    kind share their keys, hence the memo.
+    """
+    for key in keys:
+        if type(key) is not str:
+            raise EncodingError(f"map keys are text, not {type(key).__name__}")
+    return tuple(sorted(((key, _text(key)) for key in keys), key=lambda pair: pair[1]))
+
+
+def _append(parts: list[bytes], value: Any, depth: int) -> None:
+    kind = type(value)
+    if kind is bytes:
+        if len(value) == CID_BYTES and value[:4] in _CODECS:
+            parts.append(_LINK_HEAD)
+        else:
+            parts.append(_head(0x40, len(value)))
+        parts.append(value)
+    elif kind is int:
+        if 0 <= value < 2**64:
+            parts.append(_head(0x00, value))
+        elif -(2**63) <= value < 0:
+            parts.append(_head(0x20, -1 - value))
+        else:
+            raise EncodingError("integers lie in [-2**63, 2**64 - 1]")
+    elif kind is str:
+        parts.append(_text(value))
+    elif kind is dict:
+        if depth == MAX_DEPTH:
+            raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
+        parts.append(_head(0xA0, len(value)))
+        for key, encoded in _sorted_keys(tuple(value)):
+            parts.append(encoded)
+            _append(parts, value[key], depth + 1)
+    elif kind is list:
+        if depth == MAX_DEPTH:
+            raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
+        parts.append(_head(0x80, len(value)))
+        for item in value:
+            _append(parts, item, depth + 1)
+    elif value is None:
+        parts.append(b"\xf6")
+    elif kind is bool:
+        parts.append(b"\xf5" if value else b"\xf4")
+    else:
+        raise EncodingError(f"{kind.__name__} has no place in a record")
+
+
+# --- Content identifiers --------------------------------------------------------------------
+
+
+def make_cid(kind: int, data: bytes) -> bytes:
+    """The binary CIDv1, 36 bytes, of a block of multicodec `kind` (RAW, PROTOBUF or CBOR)."""
+    return _PREFIXES[kind] + hashlib.sha256(data).digest()
+
+
+def raw_cid(data: bytes) -> bytes:
+    """The CID of `data` as one raw block (base32 text `bafkrei...`)."""
+    return make_cid(RAW, data)
+
+
+def node_cid(data: bytes) -> bytes:
+    """The CID of the canonical DAG-CBOR bytes `data` of a record (base32 text `bafyrei...`)."""
+    return make_cid(CBOR, data)
+
+
+def is_cid(value: object) -> bool:
+    """Whether `value` is a binary CID as records hold them.
+
+    That is: 36 bytes; version 1; codec raw, dag-pb or dag-cbor; sha2-256 of 32 bytes.
+    """
+    return type(value) is bytes and len(value) == CID_BYTES and value[:4] in _CODECS
+
+
+def codec(cid: bytes) -> int:
+    """The multicodec of a binary CID: RAW, PROTOBUF or CBOR. Raises EncodingError."""
+    if not is_cid(cid):
+        raise EncodingError("not a CID: expected 36 bytes of CIDv1 with sha2-256")
+    return _CODECS[cid[:4]]
+
+
+def cid_text(cid: bytes) -> str:
+    """A binary CID as people and IPFS nodes write it: 'b' and lower-case base32, unpadded."""
+    codec(cid)
+    return "b" + base64.b32encode(cid).decode().rstrip("=").lower()
+
+
+def parse_cid(text: str) -> bytes:
+    """The binary CID that `cid_text` wrote as `text`. Raises EncodingError."""
+    body = text[1:].upper()
+    try:
+        cid = base64.b32decode(body + "=" * (-len(body) % 8))
+    except (binascii.Error, ValueError):
+        raise EncodingError(f"not a base32 CID: {text[:80]!r}") from None
+    if not is_cid(cid) or cid_text(cid) != text:
+        raise EncodingError(f"not a base32 CIDv1 with sha2-256: {text[:80]!r}")
+    return cid
+
+
+# --- Merkle root ----------------------------------------------------------------------------
+
+
+def merkle_root(leaves: Sequence[bytes]) -> bytes:
+    """The Merkle tree hash of `leaves` in their order, 32 bytes (RFC 6962, section 2.1).
+
+    Leaves and inner nodes are hashed under different prefixes, so that neither passes for the
+    other, and an odd node is carried up rather than doubled, so that two lists of different
+    length never share a root. No leaves: the hash of nothing.
+    """
+    if not leaves:
+        return digest(b"")
+    level = [digest(b"\x00" + leaf) for leaf in leaves]
+    while len(level) > 1:
+        paired = [digest(b"\x01" + a + b) for a, b in zip(level[::2], level[1::2], strict=False)]
+        level = paired + level[len(paired) * 2 :]
+    return level[0]

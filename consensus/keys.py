@@ -1,0 +1,91 @@
+"""Ed25519 signatures of the ledger's participants: signing, strict verification, key seeds.
+
+What is signed is always a 32-byte digest, never the message itself: hashing a 59 KB update is
+then done once, not by each signature operation.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+from nacl import bindings
+from nacl.exceptions import CryptoError
+
+__all__ = ["SigningKey", "derive_seed", "verify"]
+
+SEED_BYTES: Final = 32
+PUBLIC_BYTES: Final = 32
+DIGEST_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A participant's Ed25519 key pair (RFC 8032), made from a 32-byte seed."""
+
+    public: bytes
+    """The 32-byte public key, by which others know the participant."""
+    _secret: bytes = field(repr=False)  # libsodium's form: seed, then public key
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> SigningKey:
+        """The key pair of a 32-byte seed; the same seed gives the same keys. Raises ValueError."""
+        if type(seed) is not bytes or len(seed) != SEED_BYTES:
+            raise ValueError(f"a signing key's seed is {SEED_BYTES} bytes (see derive_seed)")
+        public, secret = bindings.crypto_sign_seed_keypair(seed)
+        return cls(public, secret)
+
+    def sign(self, digest: bytes) -> bytes:
+        """The 64-byte signature of a 32-byte digest; deterministic. Raises ValueError."""
+        if type(digest) is not bytes or len(digest) != DIGEST_BYTES:
+            raise ValueError(f"what is signed is a {DIGEST_BYTES}-byte digest of the message")
+        return bindings.crypto_sign(digest, self._secret)[:SIGNATURE_BYTES]
+
+
+def verify(public: bytes, digest: bytes, signature: bytes) -> bool:
+    """Whether `signature` (64 bytes) is `public`'s (32 bytes) on `digest` (32 bytes).
+
+    False for anything else too: other types or lengths, keys or nonces of small order,
+    non-canonical points, s >= L. The answer for the same bytes is computed once per process
+    (the last 2**17 are kept); simulated time is charged by the caller, to each who checks.
+    """
+    if not (type(public) is type(digest) is type(signature) is bytes):
+        return False
+    if (len(public), len(digest), len(signature)) != (PUBLIC_BYTES, DIGEST_BYTES, SIGNATURE_BYTES):
+        return False
+    return _verify(public, digest, signature)
+
+
+@lru_cache(maxsize=1 << 17)
+def _verify(public: bytes, digest: bytes, signature: bytes) -> bool:
+    try:
+        bindings.crypto_sign_open(signature + digest, public)
+    except CryptoError:
+        return False
+    return True
+
+
+def derive_seed(master: bytes, *labels: str | int | bytes) -> bytes:
+    """A 32-byte seed for the key that `labels` name, derived from the run's master seed.
+
+    HMAC-SHA-256 under `master` over the labels, each with its type and length, so that no two
+    different lists of labels share a seed and no seed tells another. An int label lies in
+    [0, 2**64). Raises ValueError for an empty master or an int out of range.
+    """
+    if not master:
+        raise ValueError("the master seed is empty")
+    message = b"bfedrec/seed"
+    for label in labels:
+        if isinstance(label, int):
+            if not 0 <= label < 2**64:
+                raise ValueError(f"an int label lies in [0, 2**64), not {label}")
+            kind, raw = b"i", label.to_bytes(8, "big")
+        elif isinstance(label, str):
+            kind, raw = b"s", label.encode()
+        else:
+            kind, raw = b"b", label
+        message += kind + len(raw).to_bytes(8, "big") + raw
+    return hmac.digest(master, message, "sha256")
