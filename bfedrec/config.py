@@ -1,0 +1,258 @@
+"""Experiment configs: YAML files and `key=value` overrides into one validated `Config`, and back.
+
+Whatever is wrong with an input ends as a `ConfigError` whose text is one line: it names the file
+(or the command line), the dotted key, the value, what is allowed and the nearest known name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from bfedrec.options import choices, nearest, nearest_key, options
+from bfedrec.settings import Config
+
+COMMAND_LINE = "command line"
+# What no result depends on. The seed stands beside the hash, so that runs of one setting share it.
+NOT_HASHED = ("name", "seed", "store.kind", "data.csv.path")
+
+
+class ConfigError(ValueError):
+    """An experiment config that cannot be used; its text is one line, fit for a person."""
+
+
+# --- reading YAML ---------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's core schema: `1e-3` is a number, `no` a word; a key given twice is an error."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - the base class declares it so
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a plain word", key_node.start_mark
+                )
+            if key_node.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key_node.value!r} is given twice", key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    return int(node.value, 10)
+
+
+def _number(loader: _Loader, node: yaml.ScalarNode) -> float:
+    return float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+for _tag, _pattern, _first in (
+    ("merge", r"<<", "<"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})\\Z"), list(_first)
+    )
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+def _parse(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"{source}{where}: {_one_line(error.problem or error.context)}") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise ConfigError(f"{source}: not YAML: {_one_line(reason)}") from None
+
+
+def _one_line(value: object, limit: int = 160) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
+    """The config of a YAML file (None: the defaults), changed by `section.key=value` overrides.
+
+    Values of overrides are YAML as well. Raises `ConfigError`.
+    """
+    tree: Any = {}
+    source = "defaults"
+    if path is not None:
+        source = str(path)
+        try:
+            tree = _parse(Path(path).read_text(encoding="utf-8"), source)
+        except OSError as error:
+            raise ConfigError(f"{source}: cannot be read: {error.strerror or error}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{source}: not a text file in UTF-8") from None
+        if tree is None:
+            tree = {}
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{source}: expected `key: value` lines, got {_kind(tree)}")
+    overridden = [_override(tree, text, source) for text in overrides]
+    return _validate(tree, source, overridden)
+
+
+def parse(text: str, source: str) -> Config:
+    """The config of YAML text; `source` names it in errors. Raises `ConfigError`."""
+    tree = _parse(text, source)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source}: expected `key: value` lines, got {_kind(tree)}")
+    return _validate(tree, source, [])
+
+
+def split_override(text: str) -> tuple[str, str]:
+    """The dotted key and the value's text of `key=value`. Raises `ConfigError`."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"{COMMAND_LINE}: {_one_line(text)!r}: expected key=value")
+    return key, value
+
+
+def _override(tree: dict[str, Any], text: str, source: str) -> str:
+    """Put `key=value` into the tree and return the key."""
+    key, value = split_override(text)
+    *sections, leaf = key.split(".")
+    place = tree
+    for depth, section in enumerate(sections, start=1):
+        inner = place.get(section)
+        if inner is None:
+            inner = {}
+        if not isinstance(inner, dict):
+            name = ".".join(sections[:depth])
+            raise ConfigError(f"{source}: {name}: {_show(inner)}: expected a section of options")
+        place[section] = inner = dict(inner)  # an anchor may share it
+        place = inner
+    place[leaf] = _parse(value, f"{COMMAND_LINE}: {key}")
+    return key
+
+
+def _validate(tree: dict[str, Any], source: str, overridden: Sequence[str]) -> Config:
+    try:
+        # Strict, and by way of JSON: in it a list is a tuple and text a path, but 1 is not true.
+        return Config.model_validate_json(json.dumps(tree), strict=True)
+    except ValidationError as error:
+        details: Any = error.errors(include_url=False)[0]
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigError(f"{source}: expected plain numbers, texts, lists and sections") from None
+    key = _key_of(details)
+    if any(_within(key, name) or _within(name, key) for name in overridden):
+        source = COMMAND_LINE
+    if not key:
+        raise ConfigError(f"{source}: {_one_line(details['msg'])}")
+    if details["type"] == "extra_forbidden":
+        raise ConfigError(f"{source}: {_one_line(key)}: unknown key{nearest_key(key)}")
+    if details["type"] == "value_error":
+        raise ConfigError(f"{source}: {key}: {_one_line(details['ctx']['error'])}")
+    value = _lookup(tree, key)
+    hint = nearest(value, choices(key)) if isinstance(value, str) and key in options() else ""
+    raise ConfigError(f"{source}: {key}: {_show(value)}: expected {_allowed(details, key)}{hint}")
+
+
+def _within(key: str, section: str) -> bool:
+    return key == section or key.startswith(f"{section}.")
+
+
+def _key_of(details: Any) -> str:
+    """The dotted key that an error is about, without the steps pydantic takes inside a value."""
+    steps = [str(step) for step in details["loc"]]
+    if details["type"] == "setting" and details["ctx"]["key"]:  # raised by a section
+        steps += details["ctx"]["key"].split(".")
+    known = options()
+    prefixes = (".".join(steps[:length]) for length in range(1, len(steps) + 1))
+    return next((prefix for prefix in prefixes if prefix in known), ".".join(steps))
+
+
+def _lookup(tree: Any, key: str) -> Any:
+    for step in key.split("."):
+        tree = tree.get(step) if isinstance(tree, dict) else None
+    return tree
+
+
+def _allowed(details: Any, key: str) -> str:
+    """What would have been allowed for the value at `key`, from one pydantic error."""
+    option = options().get(key)
+    if details["type"] == "setting":
+        return str(details["ctx"]["allowed"])
+    if details["type"] == "string_pattern_mismatch":
+        return f"text of the form {details['ctx']['pattern']}"
+    if option is None:
+        return "a section of options"
+    if details["type"] in ("finite_number", "string_too_short", "string_too_long"):
+        return f"{option.type}, {_one_line(details['msg'])}"
+    return option.type
+
+
+def _show(value: Any) -> str:
+    return _one_line(repr(value), 60)
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else f"the value {_show(value)}"
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def dump(config: Config) -> str:
+    """The config as YAML, every option written out; `parse` of it gives the same config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Every option's value by its dotted key, in the order of the models."""
+    flat: dict[str, Any] = {}
+
+    def walk(tree: dict[str, Any], prefix: str) -> None:
+        for name, value in tree.items():
+            if isinstance(value, dict):
+                walk(value, f"{prefix}{name}.")
+            else:
+                flat[f"{prefix}{name}"] = value
+
+    walk(config.model_dump(mode="json"), "")
+    return flat
+
+
+def config_hash(config: Config) -> str:
+    """SHA-256 (hex) over every option that can affect results, except the seed.
+
+    Runs that differ in their seed alone, or in their name or places, share it.
+    """
+    flat = {key: value for key, value in flatten(config).items() if key not in NOT_HASHED}
+    text = json.dumps(flat, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(ours: Config, theirs: Config) -> list[str]:
+    """Dotted keys on which two configs differ."""
+    other = flatten(theirs)
+    return [key for key, value in flatten(ours).items() if other[key] != value]

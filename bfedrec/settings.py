@@ -1,0 +1,290 @@
+"""Every option of an experiment: one frozen pydantic model per part of the simulated world.
+
+The text beside a field is its help (`bfedrec run --help`); the bounds beside it are what is
+allowed. `bfedrec.config` reads these models from YAML and from `key=value` overrides. Symbols are
+the paper's: M clients a round, d the dimension, r the rank, N items.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from bfedrec.data_settings import DataSettings
+from bfedrec.training import TrainingSettings
+
+Seconds = Annotated[float, Field(ge=0.0)]
+Milliseconds = Annotated[float, Field(ge=0.0)]
+MebibytesPerSecond = Annotated[float, Field(gt=0.0)]
+Stake = Annotated[int, Field(ge=1)]
+Behaviour = Literal["gaussian", "invert_votes"]
+
+
+class Section(BaseModel):
+    """A group of options: frozen, no unknown names, no silent conversion of types."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class ModelSettings(Section):
+    """Matrix factorisation with low-rank updates: Q (N x d) moves by B A (eq. 5)."""
+
+    dimension: int = Field(default=64, ge=1, description="d, length of a factor")
+    rank: int = Field(
+        default=4, ge=1, description="r, transmitted size: rows of A (r x N); at most d"
+    )
+    basis: Literal["seeded", "svd", "fixed"] = Field(
+        default="seeded",
+        description="B (d x r): drawn from each height's beacon, the top right singular vectors "
+        "of Q, or drawn once",
+    )
+    init_scale: float = Field(
+        default=0.5,
+        gt=0.0,
+        description="initial factors are normal with this deviation over sqrt(d)",
+    )
+
+
+class AggregationSettings(Section):
+    """How a round's updates become one A."""
+
+    rule: Literal["samples", "per_item"] = Field(
+        default="per_item",
+        description="weight N_u/N (the paper's), or divide each item's row by the clients that "
+        "touched it (sends a mask of touched items as well)",
+    )
+
+
+class ClientSettings(Section):
+    """The clients of a round, their links and what their computing is charged."""
+
+    per_round: int = Field(default=60, ge=1, description="M, clients sampled a round")
+    download_mib_per_s: MebibytesPerSecond = Field(
+        default=0.75, description="median downlink speed"
+    )
+    upload_mib_per_s: MebibytesPerSecond = Field(default=0.25, description="median uplink speed")
+    latency_ms: Milliseconds = Field(
+        default=20.0, description="mean latency to the nearest edge server"
+    )
+    spread: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=3.0,
+        description="log-normal sigma of link speed and latency over clients",
+    )
+    seconds_per_sample: Seconds = Field(
+        default=5e-5,
+        description="simulated seconds charged for one training sample in one local epoch",
+    )
+    downlink: Literal["broadcast", "catch_up"] = Field(
+        default="broadcast",
+        description="what a participant fetches: one A (the paper's account), or the cheaper of "
+        "all missed A's and a snapshot of Q",
+    )
+    snapshot_every: int = Field(
+        default=50, ge=1, description="catch_up: rounds between two stored snapshots of Q"
+    )
+
+
+class ServerSettings(Section):
+    """The edge servers: stake, topology, links, and which of them are malicious."""
+
+    count: int = Field(default=30, ge=1, description="edge servers")
+    stake: Literal["equal", "pareto"] | tuple[Stake, ...] = Field(
+        default="equal", description="how stake is spread: equal, pareto, or a list, one per server"
+    )
+    stake_mean: int = Field(
+        default=100, ge=1, description="equal and pareto: mean stake of a server"
+    )
+    pareto_shape: float = Field(
+        default=1.5, gt=1.0, description="pareto: the shape; smaller is more unequal"
+    )
+    regions: int = Field(default=4, ge=1, description="regions the servers are spread over")
+    links_per_server: int = Field(default=4, ge=1, description="links each server opens to others")
+    latency_ms_within: Milliseconds = Field(
+        default=5.0, description="mean link latency within a region"
+    )
+    latency_ms_between: Milliseconds = Field(
+        default=60.0, description="mean latency between two regions"
+    )
+    jitter: float = Field(
+        default=0.1, ge=0.0, le=1.0, description="share of a link's latency that varies per message"
+    )
+    bandwidth_mib_per_s: MebibytesPerSecond = Field(
+        default=12.5, description="bandwidth of a server link"
+    )
+    malicious: int = Field(
+        default=0,
+        ge=0,
+        description="malicious servers: a number, or a share of them, as 0.25 or 1/3 (rounded "
+        "down)",
+    )
+    behaviours: tuple[Behaviour, ...] = Field(
+        default=("gaussian", "invert_votes"),
+        description="what malicious servers do: gaussian (a random aggregate), invert_votes "
+        "(approve bad candidates, reject good ones)",
+    )
+
+    @field_validator("malicious", mode="before")
+    @classmethod
+    def _share_to_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Replace a share of the servers by their number, so that what is saved is plain."""
+        if not isinstance(value, str | float):
+            return value
+        count = info.data.get("count")
+        return 0 if count is None else share_of(value, count)  # a bad count is told on its own
+
+
+def share_of(share: str | float, count: int) -> int:
+    """Number of servers in a share of `count`, rounded down: "1/3" of 30 is 10, 0.1 of 30 is 3.
+
+    Exact: a decimal is taken as written, not as its binary neighbour. Anything but a finite number
+    in [0, 1] is a validation error.
+    """
+    try:
+        fraction = Fraction(share.strip() if isinstance(share, str) else repr(share))
+    except (ValueError, ZeroDivisionError):
+        fraction = Fraction(-1)
+    if not 0 <= fraction <= 1:
+        raise setting_error("", "a number of servers, or a share in 0..1 as 0.25 or 1/3")
+    return int(fraction * count)
+
+
+def setting_error(key: str, allowed: str) -> PydanticCustomError:
+    """A validation error that says what is allowed, on `key` below what is being validated."""
+    return PydanticCustomError("setting", "{allowed}", {"key": key, "allowed": allowed})
+
+
+class CommitteeSettings(Section):
+    """The committee that votes, and Algorithm 2's limits."""
+
+    kind: Literal["fixed", "weighted"] = Field(
+        default="fixed",
+        description="fixed: the first `size` tickets, drawn by stake without replacement; "
+        "weighted: every ticket counts with its weight (Algorand), `size` expected",
+    )
+    size: int = Field(default=20, ge=1, description="seats (fixed), or expected weight (weighted)")
+    max_step: int = Field(
+        default=3, ge=1, description="MaxStep: candidates tried before the committee is formed anew"
+    )
+    vote_seconds: float = Field(
+        default=5.0,
+        gt=0.0,
+        description="MaxVoteDuration: simulated seconds a candidate may be voted on",
+    )
+    ticket_seconds: float = Field(
+        default=2.0, gt=0.0, description="simulated seconds during which tickets are collected"
+    )
+    update_seconds: float = Field(
+        default=30.0,
+        gt=0.0,
+        description="simulated seconds after which a height proceeds without more",
+    )
+    update_quota: float = Field(
+        default=1.0, gt=0.0, le=1.0, description="share of the cohort's updates that is sufficient"
+    )
+
+
+class LedgerSettings(Section):
+    """What the chain keeps."""
+
+    retain_updates: Literal["none", "window", "all"] = Field(
+        default="window",
+        description="updates whose bytes stay after their block: none (the paper's), those of "
+        "the last heights, or all (an audit can then recompute every aggregate)",
+    )
+    window: int = Field(default=10, ge=1, description="window: heights whose updates stay")
+
+
+class CostSettings(Section):
+    """Simulated seconds charged for each operation: unit costs measured on one core."""
+
+    sign: Seconds = Field(default=4.5e-5, description="one Ed25519 signature")
+    verify: Seconds = Field(default=1.05e-4, description="one signature check")
+    vrf_prove: Seconds = Field(default=5.5e-4, description="one VRF proof")
+    vrf_verify: Seconds = Field(default=8.0e-4, description="one VRF proof check")
+    hash_per_mib: Seconds = Field(default=2.0e-3, description="hashing, per MiB")
+    aggregate_per_mib: Seconds = Field(
+        default=1.0e-3, description="aggregating, per MiB of payloads"
+    )
+    store_put: Seconds = Field(default=5.0e-3, description="adding one file to the content store")
+    store_get: Seconds = Field(
+        default=5.0e-3, description="fetching one file from the content store"
+    )
+    store_per_mib: Seconds = Field(
+        default=1.0e-2, description="content store, more per MiB put or fetched"
+    )
+
+
+class EvaluationSettings(Section):
+    """When and how the model is scored. The test item is scored once, at the end."""
+
+    every: int = Field(
+        default=10, ge=1, description="rounds between two scorings of the validation items"
+    )
+    k: int = Field(default=10, ge=1, le=99, description="K of HR@K and NDCG@K")
+    full_ranking: bool = Field(
+        default=True, description="also rank the test item among all items its user never touched"
+    )
+
+
+class StoreSettings(Section):
+    """Where blocks and content are kept while a run goes on."""
+
+    kind: Literal["sqlite", "memory"] = Field(
+        default="sqlite", description="sqlite: RUN/chain.sqlite; memory: nothing to resume or audit"
+    )
+
+
+class Config(Section):
+    """Everything that defines a run."""
+
+    name: str = Field(
+        default="run",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=80,
+        description="names the run folder; no effect on results",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="fixes every draw of the run")
+    rounds: int = Field(
+        default=1000, ge=1, lt=2**31, description="federated rounds, one height each"
+    )
+    device: str = Field(
+        default="cpu",
+        pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$",
+        description="what trains the cohort: cpu (compiled), or a torch device as cuda or cuda:0",
+    )
+    data: DataSettings = Field(default_factory=DataSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    aggregation: AggregationSettings = Field(default_factory=AggregationSettings)
+    clients: ClientSettings = Field(default_factory=ClientSettings)
+    servers: ServerSettings = Field(default_factory=ServerSettings)
+    committee: CommitteeSettings = Field(default_factory=CommitteeSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    costs: CostSettings = Field(default_factory=CostSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Config:
+        """Refuse settings that are each allowed and together are not."""
+        servers, committee = self.servers, self.committee
+        if self.model.rank > self.model.dimension:
+            raise setting_error("model.rank", f"at most model.dimension = {self.model.dimension}")
+        if servers.malicious > servers.count:
+            raise setting_error("servers.malicious", f"at most servers.count = {servers.count}")
+        if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
+            raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
+        if servers.regions > servers.count:
+            raise setting_error("servers.regions", f"at most servers.count = {servers.count}")
+        if committee.kind == "fixed" and committee.size > servers.count:
+            raise setting_error("committee.size", f"at most servers.count = {servers.count}")
+        if self.data.dataset == "csv" and self.data.csv.path is None:
+            raise setting_error("data.csv.path", "the path of a file, as data.dataset is csv")
+        return self

@@ -1,0 +1,60 @@
+"""One seed's streams of randomness: one for each part of the simulation, one for each occasion.
+
+Every draw names its part and where it stands (height, client, server, ...), and gets a generator
+of its own. So nothing about a generator needs to be saved for a resume, a draw added in one part
+moves no other, and the order in which parts run does not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PARTS = {
+    "initial": 0,  # p_u and Q before the first round
+    "sampling": 1,  # which clients train in a round
+    "training": 2,  # batches and negatives of a cohort
+    "basis": 3,  # B where it is drawn once (`model.basis: fixed`)
+    "keys": 4,  # signing and VRF keys of servers and clients
+    "stake": 5,
+    "topology": 6,  # regions, links and latencies of the edge servers
+    "client_links": 7,  # nearest server, speeds and latency of each client
+    "latency": 8,  # jitter of messages
+    "malicious": 9,  # which servers are malicious
+    "gaussian": 10,  # random aggregates of malicious servers
+    "genesis": 11,  # the first beacon
+}
+"""The number of each part: part of every result, so a number is never changed or used again."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The streams of one seed (>= 0). Unknown parts raise KeyError, negative places ValueError."""
+
+    seed: int
+
+    def sequence(self, part: str, *place: int) -> np.random.SeedSequence:
+        """The seed sequence of a part at a place, as the integers >= 0 that number it."""
+        # An integer at or above 2**32 takes two words, so the lengths are a part of the key:
+        # without them (2**32,) and (0, 1) would share a stream.
+        words = [(int(number) >> 32, int(number) & 0xFFFFFFFF) for number in place]
+        if any(
+            int(number) < 0 or high >> 32 for number, (high, _) in zip(place, words, strict=True)
+        ):
+            raise ValueError(f"a place is made of integers from 0 to 2**64 - 1, got {place}")
+        key = (PARTS[part], len(place), *(word for pair in words for word in pair))
+        return np.random.SeedSequence(self.seed, spawn_key=key)
+
+    def generator(self, part: str, *place: int) -> np.random.Generator:
+        """A fresh generator (PCG64) for a part at a place."""
+        return np.random.Generator(np.random.PCG64(self.sequence(part, *place)))
+
+    def integer(self, part: str, *place: int) -> int:
+        """An integer of 63 bits, for code that seeds a counter-based generator of its own."""
+        return int(self.sequence(part, *place).generate_state(1, np.uint64)[0]) >> 1
+
+    def bytes(self, part: str, *place: int, length: int = 32) -> bytes:
+        """`length` bytes, for seeds of keys and beacons; the same on every platform."""
+        words = self.sequence(part, *place).generate_state(-(-length // 4), np.uint32)
+        return words.astype("<u4").tobytes()[:length]
