@@ -1,0 +1,266 @@
+"""Algorithm 1 for a whole cohort at once: compiled, in closed form, one client per thread.
+
+The gradients touch only the rows of the items in a client's sample (`factorization.py` derives
+them), so a client costs microseconds. `client.py` is the same algorithm for one client, written
+to be read, and the two agree on the same draws.
+
+Every sum runs in a fixed order that the source spells out and nothing is left to "fast" floating
+point: the same inputs give the same bytes whatever the number of threads, the place of a client
+in the cohort, or the width of the machine's vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from bfedrec.draws import client_state, draw_epoch, mark
+from bfedrec.threads import balanced, in_threads, thread_count
+from bfedrec.training import TrainingSettings
+
+LANES = 16  # partial sums of a dot product; d is padded with zeros to a multiple of it
+
+
+class Diverged(ArithmeticError):
+    """Training left the finite numbers: the steps are too large for the data."""
+
+
+@dataclass(frozen=True)
+class CohortUpdate:
+    """What a cohort of M clients hands back after one round, in the order it was given.
+
+    A: float32[M, r, N], the updates A_u; rows of untouched items are exactly 0.
+    touched: bool[M, N], the items that a client trained on (its mask under `per_item`).
+    P: float32[M, d], the new user factors; they never leave the clients.
+    samples: int64[M], the sample counts N_u (training interactions).
+    loss: float64[M], mean binary cross-entropy over the last pass; 0 without data.
+    """
+
+    A: np.ndarray
+    touched: np.ndarray
+    P: np.ndarray
+    samples: np.ndarray
+    loss: np.ndarray
+
+
+def train_cohort(
+    clients: Sequence[int] | np.ndarray,
+    P: np.ndarray,
+    Q: np.ndarray,
+    B: np.ndarray,
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    settings: TrainingSettings,
+    seed: int,
+    step_scale: float = 1.0,
+    threads: int | None = None,
+) -> CohortUpdate:
+    """Train each client of a cohort from A_u = 0 against frozen Q and B; change no argument.
+
+    clients: M client ids, each a row of `indptr`.
+    P: float32[M, d], the user factors of those clients, in that order.
+    Q: float32[N, d], the merged item factors; B: float32[d, r], this round's basis.
+    indptr, indices: the training interactions of all clients (CSR).
+    seed: the round's seed for draws, a signed 64-bit integer.
+    step_scale: factor on both steps (`TrainingSettings.step_scale`).
+
+    Raises ValueError for shapes that do not fit, and Diverged, naming the client.
+    """
+    clients = np.asarray(clients, np.int64)
+    M, (N, d), r = len(clients), Q.shape, B.shape[1]
+    if P.shape != (M, d) or B.shape[0] != d:
+        raise ValueError(
+            f"{M} clients, P {P.shape}, Q {Q.shape} and B {B.shape} do not fit together: "
+            "P must be (M, d), Q (N, d) and B (d, r)"
+        )
+    if M and not 0 <= clients.min() <= clients.max() < len(indptr) - 1:
+        raise ValueError(f"client ids must lie between 0 and {len(indptr) - 2}")
+    samples = indptr[clients + 1] - indptr[clients]
+    padded_Q, padded_BT = _padded(Q), _padded(B.T)
+    update = CohortUpdate(
+        A=np.zeros((M, r, N), np.float32),
+        touched=np.zeros((M, N), np.bool_),
+        P=_padded(P, copy=True),
+        samples=samples.astype(np.int64),
+        loss=np.zeros(M, np.float64),
+    )
+    shared = (
+        clients,
+        padded_Q,
+        # The L2 term's gradient in A_i is B'(Q_i + B A_i) = (QB)_i + (B'B) A_i: once a round.
+        _products(padded_Q, padded_BT) if settings.l2 else np.zeros((0, r), np.float32),
+        padded_BT,
+        _products(padded_BT, padded_BT),
+        indptr,
+        indices,
+        seed,
+        np.array([settings.user_epochs, settings.local_epochs]),
+        settings.batch_size,
+        settings.negatives,
+        np.float32(settings.item_step * step_scale * math.sqrt(r / d)),
+        np.float32(settings.user_step * step_scale),
+        np.float32(settings.l2),
+        update.A,
+        update.touched,
+        update.P,
+        update.loss,
+    )
+    parts = balanced(samples, min(thread_count(threads), max(M, 1)))
+    in_threads(_train_clients, [(part, *shared) for part in parts])
+    broken = ~(np.isfinite(update.P).all(axis=1) & np.isfinite(update.A).all(axis=(1, 2)))
+    if broken.any():
+        raise Diverged(
+            f"client {clients[np.argmax(broken)]}'s factors are no longer finite numbers; "
+            "lower training.item_step or training.user_step"
+        )
+    return CohortUpdate(
+        update.A, update.touched, update.P[:, :d].copy(), update.samples, update.loss
+    )
+
+
+def _padded(rows: np.ndarray, copy: bool = False) -> np.ndarray:
+    """The rows (float32, C order) with zero columns added up to a multiple of LANES."""
+    missing = -rows.shape[1] % LANES
+    if missing:
+        return np.pad(rows.astype(np.float32, copy=False), ((0, 0), (0, missing)))
+    return np.array(rows, np.float32, order="C", copy=True if copy else None)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _train_clients(  # type: ignore[no-untyped-def]
+    part,
+    clients,
+    Q,
+    QB,
+    BT,
+    BB,
+    indptr,
+    indices,
+    seed,
+    epochs,
+    batch_size,
+    negatives,
+    item_step,
+    user_step,
+    l2,
+    A_out,
+    touched,
+    P,
+    loss,
+):
+    """Train the clients at the places `part` of the cohort, writing only their rows."""
+    N, d = Q.shape
+    r = BT.shape[0]
+    largest = 0
+    for m in part:
+        largest = max(largest, indptr[clients[m] + 1] - indptr[clients[m]])
+    items = np.empty(largest * (1 + negatives), np.int32)
+    labels = np.empty(largest * (1 + negatives), np.float32)
+    marks = np.zeros(N, np.uint8)
+    A = np.zeros((N, r), np.float32)  # item-major while training: a sample reads one row
+    g = np.empty(batch_size, np.float32)
+    decay = np.empty((batch_size, r), np.float32)
+    lanes = np.empty(LANES, np.float32)
+    p_gradient = np.empty(d, np.float32)
+    a_gradient = np.empty(r, np.float32)
+    b = np.empty(r, np.float32)
+
+    for m in part:
+        u = clients[m]
+        positives = indices[indptr[u] : indptr[u + 1]]
+        drawn = negatives if mark(marks, positives, 1) < N else 0
+        size = positives.size * (1 + drawn)
+        state = client_state(seed, u)
+        p = P[m]
+        for epoch in range(epochs[0] + epochs[1]):
+            train_items = epoch >= epochs[0]
+            last = epoch == epochs[0] + epochs[1] - 1
+            state = draw_epoch(state, positives, marks, drawn, items[:size], labels[:size])
+            for first in range(0, size, batch_size):
+                n = min(batch_size, size - first)
+                p_gradient[:] = 0
+                a_gradient[:] = 0
+                for k in range(r):  # B'p, which every item's gradient shares
+                    b[k] = _dot(BT[k], p, lanes)
+                product = np.float64(1)
+                for s in range(n):
+                    i = items[first + s]
+                    score = _dot(Q[i], p, lanes)
+                    if train_items:
+                        for k in range(r):
+                            score += A[i, k] * b[k]
+                    # sigmoid(score) - label, from exp of a number that is never positive
+                    e = np.float32(math.exp(-abs(score)))
+                    probability = (np.float32(1) if score >= 0 else e) / (np.float32(1) + e)
+                    g[s] = probability - labels[first + s]
+                    for j in range(d):
+                        p_gradient[j] += g[s] * Q[i, j]
+                    if train_items:
+                        for k in range(r):
+                            a_gradient[k] += g[s] * A[i, k]
+                        if l2 > 0:
+                            for k in range(r):
+                                decay[s, k] = QB[i, k]
+                                for l in range(r):
+                                    decay[s, k] += BB[k, l] * A[i, l]
+                    if last:
+                        # -log of the label's probability is max(-z, 0) + log(1 + e) with
+                        # z = score for a positive and -score for a negative; the logarithm is
+                        # taken once a few hundred factors of 1 + e <= 2.
+                        z = score if labels[first + s] > 0 else -score
+                        loss[m] += max(-z, np.float32(0))
+                        product *= np.float64(1) + e
+                        if product > 1e300 or s == n - 1:
+                            loss[m] += math.log(product)
+                            product = np.float64(1)
+                for k in range(r):  # B applied to the sum of g A_i
+                    for j in range(d):
+                        p_gradient[j] += a_gradient[k] * BT[k, j]
+                scale = np.float32(1) / np.float32(n)
+                for j in range(d):
+                    p[j] -= user_step * (p_gradient[j] * scale + l2 * p[j])
+                if train_items:
+                    for s in range(n):
+                        i = items[first + s]
+                        touched[m, i] = True
+                        for k in range(r):
+                            gradient = g[s] * b[k]
+                            if l2 > 0:
+                                gradient += l2 * decay[s, k]
+                            A[i, k] -= item_step * gradient
+        if size:
+            loss[m] /= size
+        mark(marks, positives, 0)
+        for i in range(N):
+            if touched[m, i]:
+                for k in range(r):
+                    A_out[m, k, i] = A[i, k]
+                    A[i, k] = 0
+
+
+@njit(nogil=True, cache=True)
+def _products(X, Y):  # type: ignore[no-untyped-def]
+    """X Y' of padded rows; not the library's product, whose order of sums is the machine's."""
+    lanes = np.empty(LANES, np.float32)
+    result = np.empty((X.shape[0], Y.shape[0]), np.float32)
+    for i in range(X.shape[0]):
+        for k in range(Y.shape[0]):
+            result[i, k] = _dot(X[i], Y[k], lanes)
+    return result
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _dot(x, y, lanes):  # type: ignore[no-untyped-def]
+    """x.y over a multiple of LANES elements, as LANES partial sums added up in their order."""
+    lanes[:] = 0
+    for j in range(0, x.size, LANES):
+        for k in range(LANES):
+            lanes[k] += x[j + k] * y[j + k]
+    total = np.float32(0)
+    for k in range(LANES):
+        total += lanes[k]
+    return total

@@ -1,0 +1,53 @@
+"""Compiled work spread over threads, without a pool that lives on between calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from threading import Thread
+
+import numpy as np
+
+
+def thread_count(limit: int | None = None) -> int:
+    """Number of threads to use: the processors this process may run on, at most `limit`."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(available or 1, limit or available or 1))
+
+
+def balanced(work: np.ndarray, parts: int) -> list[np.ndarray]:
+    """Indices of `work` (amounts) dealt into at most `parts` parts of about the same total."""
+    order = np.argsort(-np.asarray(work), kind="stable")
+    totals = np.zeros(parts, np.int64)
+    dealt: list[list[int]] = [[] for _ in range(parts)]
+    for index in order.tolist():
+        part = int(np.argmin(totals))
+        dealt[part].append(index)
+        totals[part] += int(work[index])
+    return [np.array(sorted(part), np.int64) for part in dealt if part]
+
+
+def in_threads(function: Callable[..., None], parts: Sequence[tuple[object, ...]]) -> None:
+    """Call `function(*part)` for every part, each in a thread of its own, and wait for all.
+
+    For functions that release the interpreter lock and write to places of their own. Numba's own
+    parallel loops are avoided: some of its threading layers end the process when two threads
+    enter them at once, as a run does that evaluates while it trains. The first error is raised.
+    """
+    errors: list[BaseException] = []
+
+    def call(part: tuple[object, ...]) -> None:
+        try:
+            function(*part)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [Thread(target=call, args=(part,), daemon=True) for part in parts[1:]]
+    for thread in threads:
+        thread.start()
+    if parts:
+        call(parts[0])
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
