@@ -1,4 +1,4 @@
-"""Canonical bytes of the ledger: DAG-CBOR, digests, content identifiers (CIDs), Merkle roots.
+"""Canonical bytes of the ledger: DAG-CBOR and Merkle roots.
 
 One value has one encoding. Whatever is signed, hashed or stored goes through `encode`, and
 whatever arrives from elsewhere goes through `decode`, which refuses every byte string that
@@ -8,60 +8,52 @@ A CID stands in a record as its 36 binary bytes (CIDv1, sha2-256; see `is_cid`) 
 IPLD link (CBOR tag 42) in the encoding, so that any IPLD explorer can walk from block to block
 to model. `libipld` decodes; it does not encode here, because it turns *any* byte string that
 begins like a CID into a link - one random 32-byte digest in some two thousand.
+
+CIDs themselves are made in `consensus.cid`, those of files in `consensus.unixfs`; the names that
+go with records are found here as well.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import libipld
 
+from consensus.cid import (
+    EncodingError,
+    cid_text,
+    codec,
+    digest,
+    is_cid,
+    node_cid,
+    parse_cid,
+    raw_cid,
+)
+from consensus.unixfs import file_blocks, file_cid, read_file
+
 __all__ = [
-    "CBOR",
-    "PROTOBUF",
-    "RAW",
     "EncodingError",
     "cid_text",
     "codec",
     "decode",
     "digest",
     "encode",
+    "file_blocks",
+    "file_cid",
     "is_cid",
-    "make_cid",
     "merkle_root",
     "node_cid",
     "parse_cid",
     "raw_cid",
+    "read_file",
 ]
 
-RAW: Final = 0x55
-"""Multicodec of a raw block: the bytes of a small file, or of one chunk of a large one."""
-PROTOBUF: Final = 0x70
-"""Multicodec of dag-pb: an inner node of a file's UnixFS tree."""
-CBOR: Final = 0x71
-"""Multicodec of dag-cbor: a block or another record of the ledger."""
-
-CID_BYTES: Final = 36
 MAX_DEPTH: Final = 64
 """How deep lists and maps may nest; our records stay below ten."""
 
-_PREFIXES: Final = {kind: bytes((1, kind, 0x12, 0x20)) for kind in (RAW, PROTOBUF, CBOR)}
-_CODECS: Final = {prefix: kind for kind, prefix in _PREFIXES.items()}
 _LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, a byte string of 37, the identity multibase
-
-
-class EncodingError(ValueError):
-    """A value that has no canonical encoding, or bytes that are not one."""
-
-
-def digest(data: bytes) -> bytes:
-    """The sha2-256 of `data`, 32 bytes: what is signed, and what a CID carries."""
-    return hashlib.sha256(data).digest()
 
 
 # --- Canonical DAG-CBOR ---------------------------------------------------------------------
@@ -135,7 +127,7 @@ def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
 def _append(parts: list[bytes], value: Any, depth: int) -> None:
     kind = type(value)
     if kind is bytes:
-        if len(value) == CID_BYTES and value[:4] in _CODECS:
+        if is_cid(value):
             parts.append(_LINK_HEAD)
         else:
             parts.append(_head(0x40, len(value)))
@@ -168,57 +160,6 @@ def _append(parts: list[bytes], value: Any, depth: int) -> None:
         parts.append(b"\xf5" if value else b"\xf4")
     else:
         raise EncodingError(f"{kind.__name__} has no place in a record")
-
-
-# --- Content identifiers --------------------------------------------------------------------
-
-
-def make_cid(kind: int, data: bytes) -> bytes:
-    """The binary CIDv1, 36 bytes, of a block of multicodec `kind` (RAW, PROTOBUF or CBOR)."""
-    return _PREFIXES[kind] + hashlib.sha256(data).digest()
-
-
-def raw_cid(data: bytes) -> bytes:
-    """The CID of `data` as one raw block (base32 text `bafkrei...`)."""
-    return make_cid(RAW, data)
-
-
-def node_cid(data: bytes) -> bytes:
-    """The CID of the canonical DAG-CBOR bytes `data` of a record (base32 text `bafyrei...`)."""
-    return make_cid(CBOR, data)
-
-
-def is_cid(value: object) -> bool:
-    """Whether `value` is a binary CID as records hold them.
-
-    That is: 36 bytes; version 1; codec raw, dag-pb or dag-cbor; sha2-256 of 32 bytes.
-    """
-    return type(value) is bytes and len(value) == CID_BYTES and value[:4] in _CODECS
-
-
-def codec(cid: bytes) -> int:
-    """The multicodec of a binary CID: RAW, PROTOBUF or CBOR. Raises EncodingError."""
-    if not is_cid(cid):
-        raise EncodingError("not a CID: expected 36 bytes of CIDv1 with sha2-256")
-    return _CODECS[cid[:4]]
-
-
-def cid_text(cid: bytes) -> str:
-    """A binary CID as people and IPFS nodes write it: 'b' and lower-case base32, unpadded."""
-    codec(cid)
-    return "b" + base64.b32encode(cid).decode().rstrip("=").lower()
-
-
-def parse_cid(text: str) -> bytes:
-    """The binary CID that `cid_text` wrote as `text`. Raises EncodingError."""
-    body = text[1:].upper()
-    try:
-        cid = base64.b32decode(body + "=" * (-len(body) % 8))
-    except (binascii.Error, ValueError):
-        raise EncodingError(f"not a base32 CID: {text[:80]!r}") from None
-    if not is_cid(cid) or cid_text(cid) != text:
-        raise EncodingError(f"not a base32 CIDv1 with sha2-256: {text[:80]!r}")
-    return cid
 
 
 # --- Merkle root ----------------------------------------------------------------------------
