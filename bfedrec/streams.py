@@ -36,8 +36,7 @@ class Streams:
 
     def sequence(self, part: str, *place: int) -> np.random.SeedSequence:
         """The seed sequence of a part at a place, as the integers >= 0 that number it."""
-        # An integer at or above 2**32 takes two words, so the lengths are a part of the key:
-        # without them (2**32,) and (0, 1) would share a stream.
+        # Two words for each number, whatever its size: else 2**32 and (0, 1) would share a stream.
         words = [(int(number) >> 32, int(number) & 0xFFFFFFFF) for number in place]
         if any(
             int(number) < 0 or high >> 32 for number, (high, _) in zip(place, words, strict=True)
