@@ -1,0 +1,75 @@
+"""What every source is read into: who interacted with what, and when, in the source's own ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids: TypeAlias = NDArray[np.int64] | NDArray[np.str_]
+
+
+class DataError(ValueError):
+    """Data that cannot be used, told in one line: which file, where in it, what to do."""
+
+
+@dataclass(frozen=True)
+class PublishedSplit:
+    """Test items (and negatives) that others published, so that figures compare."""
+
+    users: Ids
+    """[T] user of each published test item."""
+    items: Ids
+    """[T]"""
+    negatives: NDArray[np.int64] | None
+    """[T, 99] item ids, or None where only the test items are published."""
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """The rows of a source in its own order."""
+
+    users: Ids
+    """[n]"""
+    items: Ids
+    """[n]"""
+    times: NDArray[np.float64]
+    """[n]: grows with time within a user; NaN where the order is unknown, which is earliest."""
+    counts: NDArray[np.int64]
+    """[n]: how often the source lists the row."""
+    published: PublishedSplit | None
+    layout: str
+
+    def select(self, rows: NDArray) -> Interactions:
+        """The interactions at `rows` (a mask, or positions in the wanted order)."""
+        return replace(
+            self,
+            users=self.users[rows],
+            items=self.items[rows],
+            times=self.times[rows],
+            counts=self.counts[rows],
+        )
+
+
+def keep_active(interactions: Interactions, minimum: int) -> Interactions:
+    """The interactions of users with at least `minimum` rows."""
+    _, user, rows = np.unique(interactions.users, return_inverse=True, return_counts=True)
+    return interactions.select(rows[user] >= minimum)
+
+
+def first_of_pairs(interactions: Interactions) -> NDArray[np.bool_]:
+    """[n]: True at one row of each user-item pair, the latest (the first listed among ties)."""
+    _, user = np.unique(interactions.users, return_inverse=True)
+    item_ids, item = np.unique(interactions.items, return_inverse=True)
+    pair = user.astype(np.int64) * len(item_ids) + item
+    order = np.lexsort((lateness(interactions.times), pair))
+    keep = np.zeros(len(pair), dtype=bool)
+    keep[order[np.r_[True, np.diff(pair[order]) != 0]]] = True
+    return keep
+
+
+def lateness(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A sort key that puts the latest first and unknown times last."""
+    return np.where(np.isnan(times), np.inf, -times)
