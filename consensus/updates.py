@@ -1,0 +1,110 @@
+"""The pool of checked updates that one server holds for the height it is at.
+
+An update enters only if it is for this very block, by a registered client, with a sample count
+no larger than registered, an intact and finite payload and a valid signature; one per client.
+Whatever fails is counted by reason and changes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from consensus.chain import Head
+from consensus.encoding import file_cid, merkle_root
+from consensus.keys import verify
+from consensus.records import Genesis, ModelUpdate
+
+PayloadCheck = Callable[[bytes], str | None]
+"""`consensus.application.Application.check_payload`."""
+
+
+@dataclass(frozen=True)
+class SignedUpdate:
+    """An update as it travels: the signed record with its payload next to it."""
+
+    record: ModelUpdate
+    payload: bytes
+
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes of the encoded message."""
+        return len(self.record.encoded) + len(self.payload)
+
+
+def check_update(
+    genesis: Genesis, head: Head, update: SignedUpdate, check_payload: PayloadCheck
+) -> str | None:
+    """The reason to turn ``update`` away on top of ``head``, or None if it is fit."""
+    record = update.record
+    if record.chain_id != genesis.chain_id:
+        return "other chain"
+    if record.height != head.height + 1:
+        return "stale" if record.height <= head.height else "early"
+    if record.parent != head.cid:
+        return "other parent"
+    registered = genesis.registered.get(record.client)
+    if registered is None:
+        return "unknown client"
+    if not 0 < record.samples <= registered:
+        return "sample count"
+    if file_cid(update.payload) != record.payload:
+        return "payload digest"
+    reason = check_payload(update.payload)
+    if reason is not None:
+        return reason
+    if not verify(record.client, record.signed, record.signature):
+        return "signature"
+    return None
+
+
+class UpdatePool:
+    """The fit updates of one height, at one server."""
+
+    def __init__(self, check: Callable[[Head, SignedUpdate], str | None]) -> None:
+        """``check(head, update)`` gives the reason to turn an update away, or None."""
+        self._check = check
+        self._by_client: dict[bytes, SignedUpdate] = {}
+        self._by_digest: dict[bytes, SignedUpdate] = {}
+        self.rejected: Counter[str] = Counter()
+        """How many updates were turned away, by reason (kept over all heights)."""
+
+    def __len__(self) -> int:
+        return len(self._by_client)
+
+    def add(self, update: SignedUpdate, head: Head) -> bool:
+        """Add ``update`` if it is fit and its client's first; whether it was added (and is worth
+        passing on)."""
+        record = update.record
+        present = self._by_client.get(record.client)
+        if present is not None and present.record.digest == record.digest:
+            return False  # the same update by another path: nothing to count
+        reason = self._check(head, update)
+        if reason is None and present is not None:
+            reason = "second update"
+        if reason is not None:
+            self.rejected[reason] += 1
+            return False
+        self._by_client[record.client] = update
+        self._by_digest[record.digest] = update
+        return True
+
+    def ordered(self) -> list[SignedUpdate]:
+        """All updates by ascending digest: the order in which they are aggregated."""
+        return [self._by_digest[key] for key in sorted(self._by_digest)]
+
+    def pick(self, digests: Sequence[bytes]) -> list[SignedUpdate] | None:
+        """The updates with these digests, in the given order, or None while one is missing."""
+        found = [self._by_digest.get(key) for key in digests]
+        return None if None in found else found  # type: ignore[return-value]
+
+    def clear(self) -> None:
+        """Forget the updates: the height is decided."""
+        self._by_client.clear()
+        self._by_digest.clear()
+
+
+def updates_root(digests: Sequence[bytes]) -> bytes:
+    """What `Header.updates` holds: the Merkle root over the updates' digests, in their order."""
+    return merkle_root(digests)
