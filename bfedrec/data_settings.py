@@ -7,23 +7,25 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-DATASET_NAMES = ("ml-1m", "pinterest", "lfm-2k", "ml-100k", "synthetic", "csv")
-
 
 class SyntheticSettings(BaseModel):
     """The size and structure of the generated data set (see bfedrec/synthetic.py)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    users: int = Field(600, ge=2, le=1_000_000, description="number of users M")
-    items: int = Field(400, ge=2, le=1_000_000, description="number of items N")
+    users: int = Field(default=600, ge=2, le=1_000_000, description="number of users M")
+    items: int = Field(default=400, ge=2, le=1_000_000, description="number of items N")
     interactions_per_user: int = Field(
-        30, ge=3, description="mean number of distinct items a user interacts with"
+        default=30, ge=3, description="mean number of distinct items a user interacts with"
     )
-    rank: int = Field(6, ge=1, le=256, description="dimension of the hidden tastes")
-    clusters: int = Field(12, ge=1, description="groups of users and items with a shared taste")
+    rank: int = Field(default=6, ge=1, le=256, description="dimension of the hidden tastes")
+    clusters: int = Field(
+        default=12, ge=1, description="groups of users and items with a shared taste"
+    )
     noise: float = Field(
-        0.5, ge=0.0, description="spread of a user's or an item's taste around its cluster's"
+        default=0.35,
+        ge=0.0,
+        description="spread of a user's or an item's taste around its cluster's",
     )
 
     @model_validator(mode="after")
@@ -44,26 +46,35 @@ class CsvSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: Path | None = Field(None, description="the file (.csv, .tsv, .txt, also .gz)")
-    delimiter: str = Field(",", min_length=1, max_length=2, description="text between columns")
-    header: bool = Field(True, description="whether the first line names the columns")
-    user: str | int = Field("user", description="column of the user id")
-    item: str | int = Field("item", description="column of the item id")
-    rating: str | int | None = Field(None, description="column of an explicit rating, if any")
+    path: Path | None = Field(default=None, description="the file (.csv, .tsv, .txt, also .gz)")
+    delimiter: str = Field(
+        default=",", min_length=1, max_length=2, description="text between columns"
+    )
+    header: bool = Field(default=True, description="whether the first line names the columns")
+    user: str | int = Field(default="user", description="column of the user id")
+    item: str | int = Field(default="item", description="column of the item id")
+    rating: str | int | None = Field(
+        default=None, description="column of an explicit rating, if any"
+    )
     threshold: float | None = Field(
-        None, description="keep rows rated at least this; unset: every rating is an interaction"
+        default=None,
+        description="keep rows rated at least this; unset: every rating is an interaction",
     )
     time: str | int | None = Field(
-        None, description="column of a number that grows with time; unset: order unknown"
+        default=None, description="column of a number that grows with time; unset: order unknown"
     )
     ids: Literal["integer", "text"] = Field(
-        "integer", description="integer: ids are whole numbers >= 0; text: any non-empty text"
+        default="integer",
+        description="integer: ids are whole numbers >= 0; text: any non-empty text",
     )
     duplicates: Literal["refuse", "merge"] = Field(
-        "refuse", description="a user-item pair that occurs twice: refuse it or keep the latest"
+        default="refuse",
+        description="a user-item pair that occurs twice: refuse it or keep the latest",
     )
     min_interactions: int = Field(
-        20, ge=1, description="users with fewer interactions are dropped (counted before the split)"
+        default=20,
+        ge=1,
+        description="users with fewer interactions are dropped (counted before the split)",
     )
 
     @model_validator(mode="after")
@@ -92,27 +103,31 @@ class DataSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: Literal["ml-1m", "pinterest", "lfm-2k", "ml-100k", "synthetic", "csv"] = Field(
-        "ml-1m", description="a name of datasets/catalogue.toml, or csv for a file of your own"
+        default="ml-1m",
+        description="a name of datasets/catalogue.toml, or csv for a file of your own",
     )
     variant: Literal["rows", "distinct"] = Field(
-        "rows",
+        default="rows",
         description="lfm-2k only: rows counts an artist once per tag, as published (the test "
         "artist may be in training); distinct has one row per user and artist",
     )
     test: Literal["published", "latest"] = Field(
-        "published",
+        default="published",
         description="published: NCF's test items (and negatives) where they exist, else the "
         "latest; latest: each user's latest interaction",
     )
     validation: Literal["hold_out", "train"] = Field(
-        "hold_out",
+        default="hold_out",
         description="hold_out: the item before the test item chooses hyper-parameters; "
         "train: it is trained on",
     )
     seed: int = Field(
-        0, ge=0, lt=2**63, description="seed of the split's draws, apart from the run's seed"
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="seed of the split's draws, apart from the run's seed",
     )
     synthetic: SyntheticSettings = Field(
-        default_factory=SyntheticSettings, description="the generated data set"
+        default=SyntheticSettings(), description="the generated data set"
     )
-    csv: CsvSettings = Field(default_factory=CsvSettings, description="a file of your own")
+    csv: CsvSettings = Field(default=CsvSettings(), description="a file of your own")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Ids: TypeAlias = NDArray[np.int64] | NDArray[np.str_]
+Ids: TypeAlias = NDArray[Any]
+"""A source's own ids: int64 or text."""
 
 
 class DataError(ValueError):

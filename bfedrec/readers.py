@@ -9,7 +9,7 @@ import numpy as np
 from bfedrec.data_settings import CsvSettings
 from bfedrec.interactions import DataError, Interactions, PublishedSplit, first_of_pairs
 from bfedrec.sources import SourceFile, Sources
-from bfedrec.textfile import Column, read_columns
+from bfedrec.textfile import Column, Columns, read_columns
 
 NEGATIVES = 99
 """Length of a published list of negatives."""
@@ -26,7 +26,7 @@ def read_ml_1m(sources: Sources) -> Interactions:
         table = read_columns(file, {0: _ID, 1: _ID, 2: _NUMBER, 3: _NUMBER}, "::", header=False)
         users, items, times = table[0], table[1], table[3]
     else:
-        columns = {
+        columns: Columns = {
             "user": _ID,
             "item": _ID,
             "timestamp": _NUMBER_OR_EMPTY,
@@ -79,7 +79,7 @@ def read_lfm_2k(sources: Sources) -> Interactions:
     """Last.fm tag assignments: one row per user, artist and tag."""
     file = sources.files["interactions"]
     if sources.layout == "official":
-        columns = {"userID": _ID, "artistID": _ID, "timestamp": _NUMBER}
+        columns: Columns = {"userID": _ID, "artistID": _ID, "timestamp": _NUMBER}
         table = read_columns(file, columns, "\t")
         users, items, times = table["userID"], table["artistID"], table["timestamp"]
     else:
@@ -109,7 +109,7 @@ READERS: dict[str, Callable[[Sources], Interactions]] = {
 def read_csv(file: SourceFile, settings: CsvSettings) -> Interactions:
     """A user's own file, as `settings` says; DataError where it does not fit."""
     ids = _ID if settings.ids == "integer" else Column(np.str_)
-    columns: dict[str | int, Column] = {settings.user: ids, settings.item: ids}
+    columns: Columns = {settings.user: ids, settings.item: ids}
     for column in (settings.rating, settings.time):
         if column is not None:
             columns[column] = _NUMBER
@@ -188,7 +188,7 @@ def _read_published(
     negatives = None
     if "negatives" in sources.files:
         listed = sources.files["negatives"]
-        columns: dict[str | int, Column] = {0: Column(np.str_)}
+        columns: Columns = {0: Column(np.str_)}
         columns.update(dict.fromkeys(range(1, NEGATIVES + 1), _ID))
         table_negatives = read_columns(listed, columns, "\t", header=False)
         expected = np.array([f"({u},{i})" for u, i in zip(users, items, strict=True)])

@@ -58,27 +58,38 @@ class Sources:
 
 
 def find(
-    name: str, entry: CatalogueEntry, roots: Sequence[Path], roles: Sequence[str]
+    name: str,
+    entry: CatalogueEntry,
+    roots: Sequence[Path],
+    others: Sequence[Path],
+    roles: Sequence[str],
 ) -> tuple[Sources | None, list[FileEntry]]:
-    """The best layout whose `roles` all lie under `roots`, and what the official one lacks.
+    """The files of the first of `roots` that holds the data set, and what it lacks officially.
 
-    Official files come before the shared layout. A found file with the wrong digest raises
-    DataError: it is better told than passed over.
+    The interactions must lie in a root itself; published test items and negatives may also lie
+    beside it or in `others`. Within a root official files come before the shared layout. A file
+    with the wrong digest raises DataError: it is better told than passed over.
     """
     lacking: list[FileEntry] = []
-    for layout in ("official", "shared"):
-        entries = {
-            role: file for role, file in entry.layouts[layout].files.items() if role in roles
-        }
-        found = {role: _find_file(name, file, roots) for role, file in entries.items()}
-        files = {role: file for role, file in found.items() if file is not None}
-        if len(files) == len(entries):
-            for role, file in files.items():
-                _check_digest(file, entries[role])
-            return Sources(layout, files), []
-        if layout == "official":
-            lacking = [entries[role] for role in entries if role not in files]
-    return None, lacking
+    official = entry.layouts["official"].files
+    for root in roots:
+        beside = [root.parent] if root.is_file() else []
+        for layout_name, layout in entry.layouts.items():
+            entries = {role: file for role, file in layout.files.items() if role in roles}
+            files = {"interactions": _find_file(name, entries["interactions"], [root])}
+            if files["interactions"] is None:
+                continue
+            for role, file in entries.items():
+                if role != "interactions":
+                    files[role] = _find_file(name, file, [root, *beside, *roots, *others])
+            present = {role: file for role, file in files.items() if file is not None}
+            for role, found in present.items():
+                _check_digest(found, entries[role])
+            if len(present) == len(entries):
+                return Sources(layout_name, present), []
+            if layout_name == "official" and not lacking:
+                lacking = [entries[role] for role in entries if role not in present]
+    return None, lacking or [file for role, file in official.items() if role in roles]
 
 
 def download(files: Sequence[FileEntry], folder: Path) -> None:
@@ -114,19 +125,22 @@ def download(files: Sequence[FileEntry], folder: Path) -> None:
 
 
 def _find_file(name: str, file: FileEntry, roots: Sequence[Path]) -> SourceFile | None:
+    base = PurePosixPath(file.path).name
     for root in roots:
-        if root.is_file() and zipfile.is_zipfile(root):
-            member = _member(root, file.path)
-            if member is not None:
-                return SourceFile(root, member)
-        folder = root if root.is_dir() else root.parent
+        if root.is_file():
+            if zipfile.is_zipfile(root):
+                member = _member(root, file.path)
+                if member is not None:
+                    return SourceFile(root, member)
+            elif root.name in (base, f"{base}.gz"):
+                return SourceFile(root)
+            continue
         if file.archive is not None:
-            for place in (folder / file.archive, folder / name / file.archive):
-                if place.is_file():
-                    return SourceFile(place, _member(place, file.path) or file.path)
-        base = PurePosixPath(file.path).name
+            for archive in (root / file.archive, root / name / file.archive):
+                if archive.is_file():
+                    return SourceFile(archive, _member(archive, file.path) or file.path)
         for place in (file.path, base, f"{name}/{base}"):
-            for path in (folder / place, folder / f"{place}.gz"):
+            for path in (root / place, root / f"{place}.gz"):
                 if path.is_file():
                     return SourceFile(path)
     return None

@@ -242,16 +242,16 @@ class _Untouched:
         """Draw by rejection, one item for every user at a time; crowded users by permutation."""
         available = free.sum(axis=1)
         crowded = available < max(2 * NEGATIVES, self.items // 4)
-        for user in np.flatnonzero(crowded):
-            drawn = rng.permutation(np.flatnonzero(free[user]))[:NEGATIVES]
-            negatives[user, : len(drawn)] = drawn
+        for row in np.flatnonzero(crowded):
+            drawn = rng.permutation(np.flatnonzero(free[row]))[:NEGATIVES]
+            negatives[row, : len(drawn)] = drawn
         count = np.zeros(len(free), dtype=np.int64)
         active = np.flatnonzero(~crowded)
         while len(active):
             item = rng.integers(self.items, size=len(active))
-            new = free[active, item]
-            user, item = active[new], item[new]
-            free[user, item] = False
-            negatives[user, count[user]] = item
+            fresh = free[active, item]
+            user, chosen = active[fresh], item[fresh]
+            free[user, chosen] = False
+            negatives[user, count[user]] = chosen
             count[user] += 1
             active = active[count[active] < NEGATIVES]

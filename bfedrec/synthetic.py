@@ -7,9 +7,9 @@ import numpy as np
 from bfedrec.data_settings import SyntheticSettings
 from bfedrec.interactions import Interactions
 
-AFFINITY = 3.0
+AFFINITY = 5.0
 """Weight of a hidden taste against the unit-scale Gumbel noise of the choice."""
-POPULARITY = 0.7
+POPULARITY = 1.2
 """Weight of an item's log-popularity, a standard normal."""
 
 
@@ -19,7 +19,8 @@ def generate(settings: SyntheticSettings, seed: int) -> Interactions:
     User u and item i have unit taste vectors near the centre of a random cluster; u's items are
     drawn without replacement with probability proportional to
     exp(AFFINITY x_u . y_i + POPULARITY b_i) (Gumbel top-k). How many is log-normal around
-    `interactions_per_user`, at least 3 and at most half of the items.
+    `interactions_per_user`, at least 3 and at most half of the items. An item that nobody drew
+    is not part of the data.
     """
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(100,)))
     centres = rng.standard_normal((settings.clusters, settings.rank))
@@ -27,8 +28,8 @@ def generate(settings: SyntheticSettings, seed: int) -> Interactions:
     y = _tastes(rng, centres, settings.items, settings.noise)
     popularity = POPULARITY * rng.standard_normal(settings.items)
     spread = 0.3
-    sizes = settings.interactions_per_user * rng.lognormal(-(spread**2) / 2, spread, settings.users)
-    sizes = np.clip(np.rint(sizes), 3, settings.items // 2).astype(np.int64)
+    drawn = settings.interactions_per_user * rng.lognormal(-(spread**2) / 2, spread, settings.users)
+    sizes = np.clip(np.rint(drawn), 3, settings.items // 2).astype(np.int64)
 
     chosen = []
     for u in range(settings.users):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -46,9 +45,13 @@ class Column:
         return True
 
 
+Columns: TypeAlias = dict[str | int, Column]
+"""What to read: by name, or by 0-based position in a file without a header."""
+
+
 def read_columns(
     file: SourceFile,
-    columns: Mapping[str | int, Column],
+    columns: Columns,
     delimiter: str = ",",
     header: bool = True,
 ) -> dict[Any, np.ndarray]:
@@ -95,7 +98,7 @@ def _typed(values: pd.Series, column: Column) -> np.ndarray | None:
 def _check_header(
     file: SourceFile,
     content: bytes,
-    columns: Mapping[str | int, Column],
+    columns: Columns,
     delimiter: str,
     header: bool,
 ) -> None:
@@ -123,14 +126,17 @@ def _check_header(
 def _parse(
     file: SourceFile,
     content: bytes,
-    columns: Mapping[str | int, Column],
+    columns: Columns,
     delimiter: str,
     header: bool,
     strict: bool,
 ) -> pd.DataFrame:
     import pandas as pd
 
-    text = [name for name, column in columns.items() if column.kind is np.str_ or not strict]
+    text: list[Any] = [
+        name for name, column in columns.items() if column.kind is np.str_ or not strict
+    ]
+    numbers: list[Any] = [name for name in columns if name not in text]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -138,9 +144,9 @@ def _parse(
                 io.BytesIO(content),
                 sep=delimiter,
                 header=0 if header else None,
-                usecols=list(columns),  # type: ignore[arg-type]
+                usecols=list(columns),
                 dtype=dict.fromkeys(text, str),
-                na_values={name: [""] for name in columns if name not in text},
+                na_values={name: [""] for name in numbers},
                 keep_default_na=False,
                 skip_blank_lines=strict,
                 skipinitialspace=True,
@@ -159,7 +165,7 @@ def _parse(
 def _bad_cell(
     file: SourceFile,
     content: bytes,
-    columns: Mapping[str | int, Column],
+    columns: Columns,
     delimiter: str,
     header: bool,
 ) -> DataError:
