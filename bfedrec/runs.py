@@ -95,7 +95,7 @@ class RunFolder:
         Raises `RunError` where the run was begun on other data.
         """
         path = self.path / "manifest.json"
-        entry = manifest(self.config.seed, config_hash(self.config), data_digest, sys.argv)
+        entry = manifest(self.config.seed, config_hash(self.config), data_digest, _command())
         if path.exists():
             saved = read_json(path)
             if saved.get("data_digest") != data_digest:
@@ -225,3 +225,8 @@ def _admit(path: Path, config: Config, resume: bool) -> None:
             f"{saved_path}: the run was begun with another {', '.join(changed)}: "
             "resume it with the same config, or use another --out"
         )
+
+
+def _command() -> list[str]:
+    """The command line, without the place where the program is installed."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -1,0 +1,126 @@
+"""Figures of recorded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from bfedrec.runs import RunError, read_metrics
+
+# Okabe and Ito's palette, told apart with any colour vision; markers and dashes tell apart in grey.
+BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+BYTE_SERIES = (
+    ("uplink_bytes", "uplink", BLUE, "-"),
+    ("downlink_bytes", "downlink", ORANGE, "--"),
+    ("gossip_bytes", "gossip", GREEN, ":"),
+)
+MIB = 2**20
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "pdf.fonttype": 42,  # embed text as text
+}
+
+
+def curves(run: Path, out: Path | None = None) -> Path:
+    """Draw a run's curves from its metrics.jsonl: what was learnt, and what it cost per round.
+
+    Above, HR and NDCG on the validation items over the rounds; below, simulated time and bytes of
+    a round, each averaged since the evaluation before. Written to RUN/curves.png, or to `out`
+    (.png, .pdf, .svg). Raises `RunError` for a run that was never evaluated.
+    """
+    lines = [line for line in read_metrics(run) if _series(line, "hr@")]
+    if not lines:
+        raise RunError(f"{run}: no evaluated rounds to draw")
+    path = run / "curves.png" if out is None else out
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 7.0), layout="constrained")
+        quality, clock, traffic = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
+        _draw_quality(quality, lines)
+        _draw_time(clock, lines)
+        _draw_bytes(traffic, lines)
+        traffic.set_xlabel("round")
+        quality.set_title(run.resolve().name)
+        # No date in the file: the same run gives the same bytes.
+        undated = {
+            ".png": {"Software": None},
+            ".pdf": {"CreationDate": None},
+            ".svg": {"Date": None},
+        }
+        figure.savefig(path, dpi=160, metadata=undated.get(path.suffix))
+    return path
+
+
+def _series(line: dict[str, Any], prefix: str) -> str | None:
+    """The key of a line that starts with a prefix, as "hr@" finds "hr@10"."""
+    return next((key for key in line if key.startswith(prefix)), None)
+
+
+def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    for prefix, color, marker in (("hr@", BLUE, "o"), ("ndcg@", ORANGE, "s")):
+        key = _series(lines[0], prefix)
+        if key is None:
+            continue
+        scored = [(line["height"], line[key]) for line in lines if key in line]
+        heights, values = zip(*scored, strict=True)
+        axes.plot(
+            heights,
+            values,
+            color=color,
+            marker=marker,
+            markersize=3.5,
+            markevery=max(1, len(values) // 20),
+            label=f"{key.upper()}  {values[-1]:.3f}",
+        )
+    axes.set_ylabel("validation items")
+    axes.set_ylim(bottom=0.0)
+    axes.legend(loc="lower right")
+
+
+def _draw_time(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    heights, seconds = per_round(lines, "simulated_seconds")
+    axes.step(heights, seconds, where="pre", color=PURPLE)
+    axes.set_ylabel("simulated s a round")
+    axes.set_ylim(bottom=0.0)
+
+
+def _draw_bytes(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    for key, label, color, dashes in BYTE_SERIES:
+        heights, values = per_round(lines, key)
+        if any(values):
+            mebibytes = [value / MIB for value in values]
+            axes.step(heights, mebibytes, where="pre", color=color, linestyle=dashes, label=label)
+    axes.set_ylabel("MiB a round")
+    if axes.lines:
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low / 1.5, high * 1.5)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.legend(loc="center right", ncols=len(axes.lines))
+
+
+def per_round(lines: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    """Heights, and the mean increase per round of a running total since the line before."""
+    heights, values = [], []
+    height, total = 0, 0.0
+    for line in lines:
+        if key in line and line["height"] > height:
+            heights.append(int(line["height"]))
+            values.append((line[key] - total) / (line["height"] - height))
+            height, total = line["height"], line[key]
+    return heights, values

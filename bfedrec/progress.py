@@ -1,0 +1,174 @@
+"""What a person sees of a run: a live display on a terminal, plain lines elsewhere, and the log.
+
+It only watches. The wall clock is read here, for speeds and the time left, and goes nowhere else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+
+@dataclass(frozen=True)
+class RoundDone:
+    """A height has its block."""
+
+    height: int
+    clients: int
+    """Clients that trained in this round."""
+    attempts: int
+    """Committees that this height took."""
+    simulated_seconds: float
+    """The simulated clock."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The model has been scored on held-out items."""
+
+    height: int
+    split: str
+    """"validation" or "test"."""
+    k: int
+    hr: float
+    ndcg: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something a person should know, once."""
+
+    text: str
+
+
+Event = RoundDone | Evaluated | Note
+
+
+class Progress:
+    """The display of one run; a context manager that leaves the terminal as it found it.
+
+    `log` gets every line that is printed, and every evaluation. Where output is no terminal a line
+    appears with each evaluation, and after `every` seconds without one.
+    """
+
+    def __init__(
+        self,
+        rounds: int,
+        log: Callable[[str], None],
+        console: Console | None = None,
+        every: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rounds = rounds
+        self._log = log
+        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._every = every
+        self._clock = clock
+        self._height = 0
+        self._first_height: int | None = None
+        self._clients = 0
+        self._attempts = 0
+        self._simulated = 0.0
+        self._score: Evaluated | None = None
+        self._began = self._printed = clock()
+        self._live: Live | None = None
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
+            self._live = Live(
+                get_renderable=self._display,
+                console=self._console,
+                refresh_per_second=4,
+                transient=True,
+            )
+
+    def __enter__(self) -> Progress:
+        self._began = self._printed = self._clock()
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, event: Event) -> None:
+        """Take notice of an event."""
+        match event:
+            case RoundDone():
+                if self._first_height is None:
+                    self._first_height = event.height - 1  # a resumed run does not begin at 0
+                self._height = event.height
+                self._clients += event.clients
+                self._attempts += event.attempts
+                self._simulated = event.simulated_seconds
+                if self._clock() - self._printed >= self._every:
+                    self._line(self.status())
+            case Evaluated():
+                self._score = event
+                self._height = max(self._height, event.height)
+                self._line(self.status())
+            case Note():
+                self._line(event.text, always=True)
+
+    def status(self) -> str:
+        """Where the run stands, as one line."""
+        parts = [f"height {self._height}/{self._rounds}"]
+        if self._score is not None:
+            score = self._score
+            where = f"{score.split} (height {score.height})"
+            if score.height == self._height:
+                where = score.split
+            parts.append(f"{where} HR@{score.k} {score.hr:.4f} NDCG@{score.k} {score.ndcg:.4f}")
+        parts += self._pace()
+        return "  ".join(parts)
+
+    def _pace(self) -> list[str]:
+        seconds = self._clock() - self._began
+        parts = []
+        if seconds > 0 and self._clients:
+            parts.append(f"{self._clients / seconds:,.0f} clients/s")
+        parts += [f"simulated {duration(self._simulated)}", f"attempts {self._attempts}"]
+        left = self._rounds - self._height
+        done = self._height - (self._first_height or 0)
+        if left and done and self._first_height is not None:
+            parts.append(f"ETA {duration(seconds / done * left)}")
+        return parts
+
+    def _line(self, text: str, always: bool = False) -> None:
+        self._printed = self._clock()
+        self._log(text)
+        if self._live is None or always:
+            self._console.print(text, markup=False)
+
+    def _display(self) -> Group:
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            Text(f"height {self._height}/{self._rounds}", style="bold"),
+            ProgressBar(total=self._rounds, completed=self._height, width=40),
+        )
+        score = Text("not scored yet", style="dim")
+        if self._score is not None:
+            found = self._score
+            score = Text.assemble(
+                f"{found.split} ",
+                (f"HR@{found.k} {found.hr:.4f}  NDCG@{found.k} {found.ndcg:.4f}", "bold cyan"),
+                f"  at height {found.height}",
+            )
+        return Group(bar, score, Text("  ".join(self._pace())))
+
+
+def duration(seconds: float) -> str:
+    """A duration for people: 4.2 s, 3m05s, 2h05m, 3d04h."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if hours == 0:
+        return f"{minutes}m{whole % 60:02d}s"
+    return f"{hours}h{minutes % 60:02d}m" if days == 0 else f"{days}d{hours % 24:02d}h"
