@@ -11,7 +11,7 @@ import numpy as np
 
 from bfedrec import dataset as prepared
 from bfedrec import sources, split, synthetic
-from bfedrec.catalogue import CATALOGUE, load_catalogue
+from bfedrec.catalogue import CATALOGUE, FileEntry, load_catalogue
 from bfedrec.data_settings import DataSettings
 from bfedrec.dataset import ARRAYS, Dataset, DatasetStatistics
 from bfedrec.interactions import DataError, Interactions, first_of_pairs, keep_active
@@ -23,12 +23,15 @@ __all__ = [
     "DataSettings",
     "Dataset",
     "DatasetStatistics",
+    "at_hand",
     "default_cache",
     "prepare",
 ]
 
 FORMAT = 1
 """Version of what preparation does: raise it whenever the same files give other arrays."""
+DOWNLOADS = "downloads"
+"""Folder of the cache that holds official files as they came."""
 
 
 def default_cache() -> Path:
@@ -57,7 +60,12 @@ def prepare(
         settings = DataSettings.model_validate({"dataset": settings})
     folder = default_cache() if cache is None else cache
     key = _options_key(settings)
-    found = _find_sources(settings, source, folder, key, download)
+    found = _locate(settings, source, folder, key)
+    if isinstance(found, list):
+        _fetch(settings, found, folder, download)
+        found = _locate(settings, source, folder, key)
+        if isinstance(found, list):
+            raise DataError(f"{folder / DOWNLOADS}: {found[0].path} is not in the download")
     if isinstance(found, Path):
         dataset = prepared.load(found, key)
         if dataset is None:
@@ -71,10 +79,24 @@ def prepare(
     return dataset
 
 
-def _find_sources(
-    settings: DataSettings, source: Path | None, cache: Path, key: str, download: bool
-) -> sources.Sources | Path:
-    """The files to read, or the prepared file that stands in for them."""
+def at_hand(settings: DataSettings, cache: Path | None = None) -> str:
+    """Where `prepare` would take the data from without a download, in words; "" if from nowhere.
+
+    Raises DataError for files that are at hand but damaged.
+    """
+    folder = default_cache() if cache is None else cache
+    found = _locate(settings, None, folder, _options_key(settings))
+    if isinstance(found, list):
+        return ""
+    if isinstance(found, Path):
+        return f"prepared: {found}"
+    return f"{found.layout} files: {found.files['interactions']}"
+
+
+def _locate(
+    settings: DataSettings, source: Path | None, cache: Path, key: str
+) -> sources.Sources | Path | list[FileEntry]:
+    """The files to read, or the prepared file that stands in for them, or the files that lack."""
     name = settings.dataset
     if name == "synthetic":
         return sources.Sources("generated", {})
@@ -89,46 +111,43 @@ def _find_sources(
     # NCF's training file of Pinterest holds all but the test items: they are always needed.
     if settings.test == "published" or name == "pinterest":
         roles += ["test", "negatives"]
-    downloads = cache / "downloads"
     places = [Path(os.environ["BFEDREC_DATA"])] if os.environ.get("BFEDREC_DATA") else []
+    places.append(cache / DOWNLOADS)
     if source is not None:
         if not source.exists():
             raise DataError(f"{source}: no such file or folder")
-        found, lacking = sources.find(name, entry, [source], [*places, downloads], roles)
-        if found is None and any(file.path == _main_file(name) for file in lacking):
+        found, lacking = sources.find(name, entry, [source], places, roles)
+        if found is None and _main_file(name) in lacking:
             raise DataError(f"{source}: does not hold {name}; expected {_file_names(name)}")
-    else:
-        found, lacking = sources.find(name, entry, [*places, downloads], [], roles)
-        ready = sorted(cache.glob(f"{name}-{key[:16]}-*.npz"))
-        if found is None and len(ready) > 1:
-            raise DataError(
-                f"{name}: was prepared from {len(ready)} different sources; name one with --from"
-            )
-        if found is None and ready:
-            return ready[0]
-    if found is not None:
-        return found
-    wanted = ", ".join(file.archive or file.path for file in lacking)
-    if not download:
-        looked = ", ".join(map(str, places if source is None else [source])) or "no folder named"
+        return found or lacking
+    found, lacking = sources.find(name, entry, places, [], roles)
+    ready = sorted(cache.glob(f"{name}-{key[:16]}-*.npz"))
+    if found is None and len(ready) > 1:
         raise DataError(
-            f"{name}: {wanted} not found ({looked}); name a folder with --from or BFEDREC_DATA"
+            f"{name}: was prepared from {len(ready)} different sources; name one with --from"
+        )
+    return found or (ready[0] if ready else lacking)
+
+
+def _fetch(settings: DataSettings, lacking: list[FileEntry], cache: Path, allowed: bool) -> None:
+    """Download official files; DataError, with the ways out, where that cannot be done."""
+    without = ""
+    if _main_file(settings.dataset) not in lacking and settings.dataset != "pinterest":
+        without = ", or set data.test=latest, which does without it"
+    if not allowed:
+        wanted = ", ".join(file.archive or file.path for file in lacking)
+        raise DataError(
+            f"{settings.dataset}: {wanted} not found; name a folder with --from or BFEDREC_DATA"
+            f"{without}"
         )
     try:
-        sources.download(lacking, downloads)
+        sources.download(lacking, cache / DOWNLOADS)
     except DataError as error:
-        if any(file.path == _main_file(name) for file in lacking) or name == "pinterest":
-            raise
-        raise DataError(f"{error}, or set data.test=latest, which does without it") from error
-    roots = [downloads] if source is None else [source]
-    found, lacking = sources.find(name, entry, roots, [*places, downloads], roles)
-    if found is None:
-        raise DataError(f"{downloads}: the download left {lacking[0].path} out; remove the folder")
-    return found
+        raise DataError(f"{error}{without}") from error
 
 
-def _main_file(name: str) -> str:
-    return load_catalogue()[name].layouts["official"].files["interactions"].path
+def _main_file(name: str) -> FileEntry:
+    return load_catalogue()[name].layouts["official"].files["interactions"]
 
 
 def _file_names(name: str) -> str:
