@@ -1,8 +1,6 @@
 """What `bfedrec data list | prepare | check` do; each prints and returns the exit status.
 
-The parsed arguments: `name`; `source`, the path that --from names, or None; and `overrides`, the
-`data.key=value` options (absent or empty: the defaults). Unusable data or options raise DataError
-or ConfigError, one line each.
+Unusable data or options raise DataError or ConfigError, one line each.
 """
 
 from __future__ import annotations
@@ -19,6 +17,31 @@ from bfedrec.catalogue import CatalogueEntry, Counts, load_catalogue
 from bfedrec.data_settings import DataSettings
 
 COLUMNS = ("users", "items", "interactions", "sparsity %")
+
+
+def add_parsers(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the subcommands; each sets `handler`, a function of the parsed arguments."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="the data sets, their terms, and what is at hand")
+    listing.set_defaults(handler=list_command)
+    for name, handler, text in (
+        ("prepare", prepare_command, "read a data set, split it, and keep the result"),
+        ("check", check_command, "compare a data set's counts with the published ones"),
+    ):
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command.add_argument("name", metavar="NAME", help="a name that `bfedrec data list` shows")
+        command.add_argument(
+            "overrides", nargs="*", metavar="data.KEY=VALUE", help="options of the data section"
+        )
+        command.add_argument(
+            "--from",
+            dest="source",
+            type=Path,
+            metavar="PATH",
+            help="the official archive, its extracted files, or a folder of data sets "
+            "(default: $BFEDREC_DATA, else a download)",
+        )
+        command.set_defaults(handler=handler)
 
 
 def list_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:
@@ -71,7 +94,7 @@ def check_command(arguments: argparse.Namespace, cache: Path | None = None) -> i
 
 
 def _settings(arguments: argparse.Namespace) -> DataSettings:
-    overrides = [f"data.dataset={arguments.name}", *getattr(arguments, "overrides", ())]
+    overrides = [f"data.dataset={arguments.name}", *arguments.overrides]
     if arguments.name == "csv" and arguments.source is not None:
         overrides.append(f"data.csv.path={str(arguments.source)!r}")
     return config.load(None, overrides).data
