@@ -1,0 +1,288 @@
+"""The command line: `bfedrec run | sweep | audit | data | version`.
+
+Exit status: 0 done; 1 a check failed; 2 bad usage, config or data, told in one line on standard
+error; 130 interrupted, and the run can be resumed. Commands import what they need when they run,
+so that help is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from bfedrec.sweeps import Row
+
+CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+CONFIG_HELP = "the experiment: a YAML file"
+OVERRIDE_HELP = "an option changed, as model.rank=4; the value is YAML"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and whose help may end with text made when asked for."""
+
+    def __init__(self, *args: Any, ending: Callable[[], str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ending = ending
+
+    def format_help(self) -> str:
+        ending = f"\n{self._ending()}\n" if self._ending else ""
+        return super().format_help() + ending
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    try:
+        parsed = _parse(sys.argv[1:] if arguments is None else arguments)
+        signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: undone cleanly, resumable
+        status: int = parsed.handler(parsed)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
+    except SystemExit as leaving:  # the parser's, after help or an error
+        return int(leaving.code or 0)
+    except Exception as error:
+        status = _status_of(error)
+        print(f"bfedrec: {' '.join(str(error).split())}", file=sys.stderr)
+    return status
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _status_of(error: Exception) -> int:
+    """The exit status of an error that needs no traceback; any other is raised again."""
+    from bfedrec.config import ConfigError
+    from bfedrec.run_state import StateError
+    from bfedrec.runs import RunError
+
+    if isinstance(error, (ConfigError, RunError, StateError, OSError)):
+        return BAD_INPUT
+
+    from bfedrec.cohort import Diverged  # slow to load, so only where the error may be one of these
+    from bfedrec.interactions import DataError
+    from bfedrec.metrics import NotFinite
+    from consensus.content import StoreError
+    from consensus.world import Stalled
+
+    if isinstance(error, (DataError, StoreError)):
+        return BAD_INPUT
+    if isinstance(error, (Diverged, NotFinite, Stalled)):
+        return CHECK_FAILED
+    raise error
+
+
+# --- the commands ---------------------------------------------------------------------------------
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from bfedrec.config import load
+    from bfedrec.runs import RunFolder, finished, read_json
+
+    config = load(parsed.config, parsed.overrides)
+    with RunFolder.open(config, parsed.out, parsed.resume) as folder:
+        if finished(folder.path):
+            print(f"{folder.path}: finished already")
+            _print_summary(read_json(folder.path / "summary.json"))
+            return 0
+        from bfedrec.simulation import run
+        from bfedrec.figures import curves
+        from bfedrec.progress import Progress
+
+        try:
+            with Progress(config.rounds, folder.log) as progress:
+                summary = run(config, folder, parsed.resume, progress)
+        except KeyboardInterrupt:
+            words = ["bfedrec", "run", str(parsed.config), *parsed.overrides]
+            words += ["--out", str(folder.path), "--resume"]
+            print(f"interrupted; continue with: {shlex.join(words)}", file=sys.stderr)
+            return INTERRUPTED
+        curves(folder.path)
+        folder.write_summary(summary)
+        print(f"{folder.path}: done")
+        _print_summary(summary)
+    return 0
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    for name, value in summary.items():
+        text = f"{value:,.4f}" if isinstance(value, float) else value
+        print(f"  {name:<22} {f'{text:,}' if isinstance(text, int) else text}")
+
+
+def _sweep(parsed: argparse.Namespace) -> int:
+    from bfedrec import sweeps
+
+    if parsed.jobs < 1:
+        raise sweeps.ConfigError(f"command line: --jobs {parsed.jobs}: expected int >= 1")
+    seeds = sweeps.parse_seeds(parsed.seeds)
+    sweep = sweeps.plan(parsed.config, parsed.overrides, seeds, parsed.out)
+    try:
+        status = sweeps.run(sweep, parsed.jobs, lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues the sweep", file=sys.stderr)
+        return INTERRUPTED
+    rows = sweeps.collect(sweep)
+    sweeps.write(sweep, rows)
+    _print_sweep(rows)
+    print(f"{sweep.folder / 'sweep.csv'}")
+    return status
+
+
+def _print_sweep(rows: Sequence[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = ("hr@", "ndcg@", "full_hr@", "full_ndcg@", "simulated_seconds", "wall_seconds")
+    names = [
+        name
+        for name in dict.fromkeys(name for row in rows for name in row.figures)
+        if name.startswith(shown)
+    ]
+    table = Table(title="mean over seeds, 95 % t-interval")
+    for heading in ("setting", "seeds", *names):
+        table.add_column(heading, justify="left" if heading == "setting" else "right")
+    for row in rows:
+        cells = []
+        for name in names:
+            found = row.figures.get(name)
+            digits = 4 if "@" in name else 1
+            text = "-" if found is None else f"{found.mean:,.{digits}f}"
+            if found is not None and found.half_width is not None:
+                text += f" ± {found.half_width:,.{digits}f}"
+            cells.append(text)
+        table.add_row(row.setting.label, str(len(row.seeds)), *cells)
+    Console().print(table)
+
+
+def _audit(parsed: argparse.Namespace) -> int:
+    from bfedrec.audit_command import audit_command
+
+    return audit_command(parsed.run)
+
+
+def _data_list(parsed: argparse.Namespace) -> int:
+    from bfedrec.data_commands import list_command
+
+    return list_command(parsed)
+
+
+def _data_prepare(parsed: argparse.Namespace) -> int:
+    from bfedrec.data_commands import prepare_command
+
+    return prepare_command(parsed)
+
+
+def _data_check(parsed: argparse.Namespace) -> int:
+    from bfedrec.data_commands import check_command
+
+    return check_command(parsed)
+
+
+def _version(parsed: argparse.Namespace) -> int:
+    from bfedrec.manifest import versions
+
+    for name, version in versions().items():
+        print(f"{name} {version or 'not installed'}")
+    return 0
+
+
+# --- the parser -----------------------------------------------------------------------------------
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser, words = _parser(), list(arguments)
+    # argparse wants all overrides in one row; a person writes them before and after options.
+    parsed, rest = parser.parse_known_args(words)
+    if rest and (not hasattr(parsed, "overrides") or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        parsed.overrides = [word for word in words if word in {*parsed.overrides, *rest}]
+    return parsed
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="bfedrec", description="Simulate blockchain-assisted federated learning.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_sweep(commands)
+    audit = commands.add_parser("audit", help="re-verify a run's chain from its bytes")
+    audit.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a chain.sqlite")
+    audit.set_defaults(handler=_audit)
+    _add_data(commands)
+    version = commands.add_parser("version", help="versions of the program and its libraries")
+    version.set_defaults(handler=_version)
+    return parser
+
+
+def _options_help() -> str:
+    from bfedrec.options import help_text
+
+    return f"options of an experiment, in CONFIG or as KEY=VALUE:\n\n{help_text()}"
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser("run", help="run an experiment", ending=_options_help)
+    run.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
+    run.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help=OVERRIDE_HELP)
+    run.add_argument("--out", type=Path, help="run folder (default: results/runs/NAME-HASH-sSEED)")
+    run.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    run.set_defaults(handler=_run)
+
+
+def _add_sweep(commands: Any) -> None:
+    sweep = commands.add_parser("sweep", help="run an experiment at many settings and seeds")
+    sweep.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
+    sweep.add_argument(
+        "overrides",
+        metavar="KEY=A,B,C",
+        nargs="*",
+        default=[],
+        help="values an option takes in turn; several keys make a grid",
+    )
+    sweep.add_argument("--seeds", default="0-4", help="as 0-4 or 0,3,7 (default: 0-4)")
+    sweep.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    sweep.add_argument("--out", type=Path, help="folder for the runs and the sweep's table")
+    sweep.set_defaults(handler=_sweep)
+
+
+def _add_data(commands: Any) -> None:
+    data = commands.add_parser("data", help="the data sets: list, prepare, check")
+    actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    actions.add_parser("list", help="the catalogue").set_defaults(handler=_data_list)
+    for name, text, handler in (
+        ("prepare", "fetch or read a data set, split it, and cache it", _data_prepare),
+        ("check", "compare a data set with its published counts and digests", _data_check),
+    ):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("name", metavar="NAME", help="a data set of `bfedrec data list`")
+        action.add_argument(
+            "overrides",
+            metavar="data.KEY=VALUE",
+            nargs="*",
+            default=[],
+            help="an option changed, as data.variant=distinct",
+        )
+        action.add_argument(
+            "--from",
+            dest="source",
+            metavar="PATH",
+            type=Path,
+            help="the official archive, its extracted files, or a folder of data sets "
+            "(default: $BFEDREC_DATA, else a download)",
+        )
+        action.set_defaults(handler=handler)

@@ -1,0 +1,255 @@
+"""Sweeps: one experiment at many settings and seeds, each in a process and a run folder of its own.
+
+A run that is finished is taken as it is and an unfinished one is resumed, so a sweep that was
+interrupted, or widened, does only what is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from bfedrec.config import COMMAND_LINE, ConfigError, config_hash, load, split_override
+from bfedrec.intervals import Interval, t_interval
+from bfedrec.runs import default_path, finished, read_json, write_json
+from bfedrec.settings import Config
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of a sweep's grid: its overrides, and the run of each seed."""
+
+    overrides: tuple[str, ...]
+    config_hash: str
+    runs: dict[int, Path]
+    """Run folder by seed."""
+
+    @property
+    def label(self) -> str:
+        """The overrides as text."""
+        return " ".join(self.overrides) or "(as in the config)"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A validated sweep: nothing has been run yet."""
+
+    config: Path
+    settings: list[Setting]
+    folder: Path
+    """Where its table goes."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a setting's finished runs came to."""
+
+    setting: Setting
+    seeds: list[int]
+    figures: dict[str, Interval]
+    """Interval over the seeds, for every numeric figure that all these runs have."""
+
+
+@dataclass
+class _Child:
+    """A run's process."""
+
+    setting: Setting
+    seed: int
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+    began: float = field(default_factory=time.monotonic)
+
+    def last_error(self) -> str:
+        """The last line that the run wrote to its standard error."""
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "no message")
+
+
+def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | None) -> Sweep:
+    """Every setting of `key=a,b,c ...` with every seed; all are validated. Raises `ConfigError`.
+
+    Runs go where `bfedrec run` puts them, or into `out`; the table into a folder beside them, or
+    into `out`.
+    """
+    axes = [_axis(text) for text in grid]
+    settings: dict[str, Setting] = {}
+    for overrides in itertools.product(*axes):
+        configs = {seed: load(config, [*overrides, f"seed={seed}"]) for seed in seeds}
+        paths = {
+            seed: default_path(found) if out is None else default_path(found, out)
+            for seed, found in configs.items()
+        }
+        identity = config_hash(next(iter(configs.values())))
+        settings.setdefault(identity, Setting(overrides, identity, paths))
+    first = load(config, [*(axis[0] for axis in axes)])
+    return Sweep(config, list(settings.values()), out or _folder(first, config, grid))
+
+
+def _folder(first: Config, config: Path, grid: Sequence[str]) -> Path:
+    words = [config.stem, *(text.replace("/", "-").replace(" ", "") for text in grid)]
+    return default_path(first).parent / f"{first.name}-sweep" / ("_".join(words)[:120])
+
+
+def _axis(text: str) -> list[str]:
+    key, values = split_override(text)
+    if key in ("seed", "name"):
+        raise ConfigError(f"{COMMAND_LINE}: {key}: not an axis of a sweep; use --seeds")
+    return [f"{key}={value}" for value in split_values(values)]
+
+
+def split_values(text: str) -> list[str]:
+    """Split `a,b,c` at the commas outside of brackets and quotes: `[1,2],[3]` is two values."""
+    values, depth, quote = [""], 0, ""
+    for letter in text:
+        if letter == "," and depth == 0 and not quote:
+            values.append("")
+            continue
+        values[-1] += letter
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        else:
+            depth += (letter in "[{") - (letter in "]}")
+    return values
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from `0-4`, `0,3,7` or a mixture; raises `ConfigError`."""
+    seeds: dict[int, None] = {}
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()):
+            raise ConfigError(f"{COMMAND_LINE}: --seeds {text!r}: expected e.g. 0-4 or 0,3,7")
+        numbers = range(int(low), int(high or low) + 1)
+        if not numbers or len(numbers) > 10_000:
+            raise ConfigError(f"{COMMAND_LINE}: --seeds {text!r}: 1 to 10000 seeds, rising")
+        seeds.update(dict.fromkeys(numbers))
+    return list(seeds)
+
+
+def run(sweep: Sweep, jobs: int, tell: Callable[[str], None]) -> int:
+    """Make the runs that are missing, `jobs` at a time; `tell` gets a line per run.
+
+    Returns 0, or the exit status of the first run that failed; the others are made all the same.
+    KeyboardInterrupt is passed on to the runs, which stop so that they can be resumed.
+    """
+    every = [(setting, seed) for setting in sweep.settings for seed in setting.runs]
+    missing = iter([(s, seed) for s, seed in every if not finished(s.runs[seed])])
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    environment = {"NUMBA_NUM_THREADS": str(max(1, (cores or 1) // jobs)), **os.environ}
+    children: list[_Child] = []
+    status = 0
+    done = sum(finished(setting.runs[seed]) for setting, seed in every)
+    if done:
+        tell(f"{done} of {len(every)} runs are finished already")
+    try:
+        while True:
+            for setting, seed in itertools.islice(missing, jobs - len(children)):
+                children.append(_start(sweep, setting, seed, environment))
+            if not children:
+                return status
+            time.sleep(POLL_SECONDS)
+            for child in [child for child in children if child.process.poll() is not None]:
+                children.remove(child)
+                done += 1
+                code = child.process.returncode
+                seconds = time.monotonic() - child.began
+                outcome = f"{seconds:.0f} s" if code == 0 else f"failed: {child.last_error()}"
+                tell(f"[{done}/{len(every)}] {child.setting.label} seed={child.seed}: {outcome}")
+                status = status or (code if code >= 0 else 128 - code)
+                child.errors.close()
+    finally:
+        _stop(children)
+
+
+def _start(sweep: Sweep, setting: Setting, seed: int, environment: dict[str, str]) -> _Child:
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the run has ended
+    command = [sys.executable, "-m", "bfedrec", "run", str(sweep.config), *setting.overrides]
+    command += [f"seed={seed}", "--out", str(setting.runs[seed]), "--resume"]
+    # What a run shows is in its log.txt as well. In a session of its own it gets no SIGINT from
+    # the terminal, but exactly one, from `_stop`.
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=errors,
+        env=environment,
+        start_new_session=True,
+    )
+    return _Child(setting, seed, process, errors)
+
+
+def _stop(children: Sequence[_Child]) -> None:
+    for child in children:
+        child.process.send_signal(signal.SIGINT)
+    for child in children:
+        child.process.wait()
+        child.errors.close()
+
+
+def collect(sweep: Sweep) -> list[Row]:
+    """Means over the seeds of every setting's finished runs. Raises `RunError`."""
+    rows = []
+    for setting in sweep.settings:
+        summaries = {
+            seed: read_json(path / "summary.json")
+            for seed, path in setting.runs.items()
+            if finished(path)
+        }
+        if summaries:
+            rows.append(Row(setting, list(summaries), _intervals(list(summaries.values()))))
+    return rows
+
+
+def _intervals(summaries: Sequence[dict[str, Any]]) -> dict[str, Interval]:
+    def numeric(value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    names = [
+        name for name in summaries[0] if all(numeric(summary.get(name)) for summary in summaries)
+    ]
+    return {name: t_interval([float(summary[name]) for summary in summaries]) for name in names}
+
+
+def write(sweep: Sweep, rows: Sequence[Row]) -> None:
+    """Write the sweep's table to sweep.csv (a line per setting and figure) and sweep.json."""
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    with (sweep.folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["setting", "config_hash", "figure", "n", "mean", "low", "high"])
+        writer.writerows(_csv_lines(rows))
+    document = [
+        {
+            "overrides": list(row.setting.overrides),
+            "config_hash": row.setting.config_hash,
+            "runs": {str(seed): row.setting.runs[seed].name for seed in row.seeds},
+            "figures": {
+                name: {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
+                for name, found in row.figures.items()
+            },
+        }
+        for row in rows
+    ]
+    write_json(sweep.folder / "sweep.json", {"confidence": 0.95, "settings": document})
+
+
+def _csv_lines(rows: Sequence[Row]) -> Iterator[list[Any]]:
+    for row in rows:
+        for name, found in row.figures.items():
+            identity = [row.setting.label, row.setting.config_hash, name]
+            yield [*identity, found.n, found.mean, found.low, found.high]
