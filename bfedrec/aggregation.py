@@ -61,7 +61,9 @@ class Samples(Rule):
         total = np.zeros((r, N), np.float64)
         term = np.empty((r, N), np.float64)
         for payload, count in zip(payloads, sample_counts, strict=True):
-            total += np.multiply(_update(payload, r, N), float(count), out=term)
+            # Without dtype the product would be rounded to float32 before it reaches `term`.
+            np.multiply(_update(payload, r, N), count, out=term, dtype=np.float64)
+            total += term
         return total / sum(sample_counts)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -70,15 +70,8 @@ def train_cohort(
 
     Raises ValueError for shapes that do not fit, and Diverged, naming the client.
     """
-    clients = np.asarray(clients, np.int64)
+    clients = check_cohort(clients, P, Q, B, indptr)
     M, (N, d), r = len(clients), Q.shape, B.shape[1]
-    if P.shape != (M, d) or B.shape[0] != d:
-        raise ValueError(
-            f"{M} clients, P {P.shape}, Q {Q.shape} and B {B.shape} do not fit together: "
-            "P must be (M, d), Q (N, d) and B (d, r)"
-        )
-    if M and not 0 <= clients.min() <= clients.max() < len(indptr) - 1:
-        raise ValueError(f"client ids must lie between 0 and {len(indptr) - 2}")
     samples = indptr[clients + 1] - indptr[clients]
     padded_Q, padded_BT = _padded(Q), _padded(B.T)
     update = CohortUpdate(
@@ -111,15 +104,38 @@ def train_cohort(
     )
     parts = balanced(samples, min(thread_count(threads), max(M, 1)))
     in_threads(_train_clients, [(part, *shared) for part in parts])
-    broken = ~(np.isfinite(update.P).all(axis=1) & np.isfinite(update.A).all(axis=(1, 2)))
-    if broken.any():
+    update = replace(update, P=update.P[:, :d].copy())
+    check_finite(update, clients)
+    return update
+
+
+def check_cohort(
+    clients: Sequence[int] | np.ndarray,
+    P: np.ndarray,
+    Q: np.ndarray,
+    B: np.ndarray,
+    indptr: np.ndarray,
+) -> np.ndarray:
+    """The clients as int64[M], or ValueError when the arguments of a cohort do not fit together."""
+    clients = np.asarray(clients, np.int64)
+    if P.shape != (len(clients), Q.shape[1]) or B.shape[0] != Q.shape[1]:
+        raise ValueError(
+            f"{len(clients)} clients, P {P.shape}, Q {Q.shape} and B {B.shape} do not fit "
+            "together: P must be (M, d), Q (N, d) and B (d, r)"
+        )
+    if len(clients) and not 0 <= clients.min() <= clients.max() < len(indptr) - 1:
+        raise ValueError(f"client ids must lie between 0 and {len(indptr) - 2}")
+    return clients
+
+
+def check_finite(update: CohortUpdate, clients: np.ndarray) -> None:
+    """Raise Diverged, naming the first client whose new factors are not finite numbers."""
+    finite = np.isfinite(update.P).all(axis=1) & np.isfinite(update.A).all(axis=(1, 2))
+    if not finite.all():
         raise Diverged(
-            f"client {clients[np.argmax(broken)]}'s factors are no longer finite numbers; "
+            f"client {clients[np.argmin(finite)]}'s factors are no longer finite numbers; "
             "lower training.item_step or training.user_step"
         )
-    return CohortUpdate(
-        update.A, update.touched, update.P[:, :d].copy(), update.samples, update.loss
-    )
 
 
 def _padded(rows: np.ndarray, copy: bool = False) -> np.ndarray:

@@ -11,6 +11,7 @@ import math
 from typing import Literal
 
 import numpy as np
+from numba import njit
 
 Basis = Literal["seeded", "svd", "fixed"]
 
@@ -51,9 +52,17 @@ def merge(Q: np.ndarray, B: np.ndarray, A: np.ndarray) -> np.ndarray:
     if B.shape[0] != Q.shape[1] or A.shape != (B.shape[1], Q.shape[0]):
         raise ValueError(f"Q {Q.shape}, B {B.shape} and A {A.shape} do not fit together")
     merged = np.array(Q, np.float32, order="C")
-    for k in range(B.shape[1]):
-        merged += A[k, :, None] * B[None, :, k]
+    _add_product(merged, np.ascontiguousarray(B.T, np.float32), A.astype(np.float32, copy=False))
     return merged
+
+
+@njit(nogil=True, cache=True)
+def _add_product(Q, BT, A):  # type: ignore[no-untyped-def]
+    """Add (B A)' to Q in place, one rank after the other."""
+    for i in range(Q.shape[0]):
+        for k in range(BT.shape[0]):
+            for j in range(Q.shape[1]):
+                Q[i, j] += A[k, i] * BT[k, j]
 
 
 def _leading(columns: np.ndarray) -> np.ndarray:

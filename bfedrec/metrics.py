@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numba import njit
 
-from bfedrec.data import Dataset
+from bfedrec.dataset import Dataset
 from bfedrec.threads import balanced, in_threads, thread_count
 
 Split = Literal["validation", "test"]

@@ -1,0 +1,208 @@
+"""The compiled cohort: what it computes, and what must not move it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from threading import Thread
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bfedrec.cohort import CohortUpdate, Diverged, train_cohort
+from bfedrec.draws import client_draws
+from bfedrec.factorization import batch_gradients, batch_loss, initial_factors
+from bfedrec.lowrank import basis
+from bfedrec.training import TrainingSettings
+
+from .learning_data import csr, random_clients
+
+USERS, ITEMS, D, R = 9, 40, 20, 3
+PLAIN = TrainingSettings(user_epochs=1, batch_size=16, negatives=3, l2=0.02)
+
+
+def world(seed: int = 0) -> tuple[np.ndarray, ...]:
+    """P of all users, Q, B and the interactions (indptr, indices)."""
+    rng = np.random.default_rng(seed)
+    P, Q = initial_factors(USERS, D, 2.0, rng), initial_factors(ITEMS, D, 2.0, rng)
+    return P, Q, basis("seeded", D, R, bytes([seed])), *random_clients(rng, USERS, ITEMS)
+
+
+def train(clients: list[int], training: TrainingSettings = PLAIN, **options: int) -> CohortUpdate:
+    P, Q, B, indptr, indices = world()
+    return train_cohort(clients, P[clients], Q, B, indptr, indices, training, -7, **options)
+
+
+def assert_same(one: CohortUpdate, two: CohortUpdate) -> None:
+    for name in ("A", "touched", "P", "samples", "loss"):
+        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.05])
+def test_it_steps_along_the_gradients_of_the_loss(l2: float) -> None:
+    P, Q, B, indptr, indices = world()
+    training = PLAIN.model_copy(update={"l2": l2, "local_epochs": 2})
+    update = train(list(range(USERS)), training)
+    for u in range(USERS):
+        p, A, loss = P[u].astype(np.float64), np.zeros((R, ITEMS)), 0.0
+        touched = np.zeros(ITEMS, bool)
+        positives = indices[indptr[u] : indptr[u + 1]]
+        for number, (items, labels) in enumerate(client_draws(-7, u, positives, ITEMS, training)):
+            loss = 0.0
+            for first in range(0, len(items), 16):
+                i, y = items[first : first + 16], labels[first : first + 16]
+                loss += batch_loss(p, A, Q, B, i, y, 0.0) * len(i) / len(items)
+                in_p, in_A = batch_gradients(p, A, Q, B, i, y, l2)
+                p = p - training.user_step * in_p
+                if number >= training.user_epochs:
+                    A = A - training.item_step * np.sqrt(R / D) * len(i) * in_A
+                    touched[i] = True
+        assert update.P[u] == pytest.approx(p, abs=2e-6)
+        assert update.A[u] == pytest.approx(A, abs=2e-6)
+        assert np.array_equal(update.touched[u], touched)
+        assert update.loss[u] == pytest.approx(loss, abs=1e-6)
+        assert update.samples[u] == len(positives)
+
+
+def test_threads_cohorts_and_places_move_no_bit() -> None:
+    alone = [train([u]) for u in range(USERS)]
+    order = [4, 0, 8, 2, 6, 1, 7, 3, 5]
+    together = train(order, threads=1)
+    assert_same(together, train(order, threads=4))
+    for place, u in enumerate(order):
+        for name in ("A", "touched", "P", "samples", "loss"):
+            assert np.array_equal(getattr(together, name)[place], getattr(alone[u], name)[0])
+
+
+def test_it_runs_in_background_threads_at_the_same_time() -> None:
+    expected, results = train(list(range(USERS))), {}
+
+    def work(number: int) -> None:
+        results[number] = train(list(range(USERS)))
+
+    threads = [Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(4):
+        assert_same(expected, results[number])
+
+
+def test_arguments_stay_as_they_were() -> None:
+    arguments = world()
+    copies = [array.copy() for array in arguments]
+    P, Q, B, indptr, indices = arguments
+    train_cohort(np.arange(USERS), P, Q, B, indptr, indices, PLAIN, 1)
+    for array, copy in zip(arguments, copies, strict=True):
+        assert np.array_equal(array, copy)
+
+
+def test_a_dimension_that_fills_the_lanes_keeps_its_input_too() -> None:
+    rng = np.random.default_rng(0)
+    P, Q = initial_factors(2, 16, 1.0, rng), initial_factors(6, 16, 1.0, rng)
+    copy = P.copy()
+    indptr, indices = csr([[0, 1], [2, 5]])
+    update = train_cohort([0, 1], P, Q, basis("seeded", 16, 1, b""), indptr, indices, PLAIN, 1)
+    assert np.array_equal(P, copy)
+    assert not np.array_equal(update.P, copy)
+
+
+def test_a_client_without_data_changes_nothing() -> None:
+    P = world()[0]
+    update = train([0])
+    assert update.samples[0] == 0
+    assert update.loss[0] == 0
+    assert not update.A.any()
+    assert not update.touched.any()
+    assert np.array_equal(update.P[0], P[0])
+
+
+def test_an_empty_cohort_is_an_empty_update() -> None:
+    P, Q, B, indptr, indices = world()
+    update = train_cohort([], P[:0], Q, B, indptr, indices, PLAIN, 0)
+    assert update.A.shape == (0, R, ITEMS)
+
+
+def test_training_lowers_the_loss() -> None:
+    once, often = train([2, 3, 4]), train([2, 3, 4], PLAIN.model_copy(update={"local_epochs": 30}))
+    assert (often.loss < once.loss - 0.05).all()
+
+
+def test_step_scale_scales_both_steps() -> None:
+    P, Q, B, indptr, indices = world()
+    half = PLAIN.model_copy(
+        update={"item_step": PLAIN.item_step / 2, "user_step": PLAIN.user_step / 2}
+    )
+    one = train_cohort([3], P[[3]], Q, B, indptr, indices, PLAIN, 5, step_scale=0.5)
+    two = train_cohort([3], P[[3]], Q, B, indptr, indices, half, 5)
+    assert_same(one, two)
+
+
+def test_divergence_names_the_client() -> None:
+    huge = PLAIN.model_copy(update={"item_step": 1e30, "user_step": 1e30})
+    with pytest.raises(Diverged, match="client 2's factors"):
+        train([0, 2, 3], huge)
+
+
+@pytest.mark.parametrize(
+    ("clients", "p_rows", "words"),
+    [([1, 2], 3, "do not fit"), ([USERS], 1, "client ids"), ([-1], 1, "client ids")],
+)
+def test_what_does_not_fit_is_refused(clients: list[int], p_rows: int, words: str) -> None:
+    P, Q, B, indptr, indices = world()
+    with pytest.raises(ValueError, match=words):
+        train_cohort(clients, P[:p_rows], Q, B, indptr, indices, PLAIN, 0)
+
+
+def test_importing_the_cohort_does_not_import_torch() -> None:
+    code = "import sys, bfedrec.cohort, bfedrec.metrics; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(st.data(), st.integers(-(2**63), 2**63 - 1), st.integers(0, 10**6))
+@settings(max_examples=60, deadline=None)
+def test_a_pass_holds_each_positive_once_and_only_true_negatives(
+    data: st.DataObject, seed: int, client: int
+) -> None:
+    items = data.draw(st.integers(1, 30))
+    positives = data.draw(st.lists(st.integers(0, items - 1), max_size=40))
+    training = TrainingSettings(negatives=data.draw(st.integers(1, 5)), local_epochs=2)
+    draws = client_draws(seed, client, np.array(positives, np.int32), items, training)
+    complete = len(set(positives)) == items
+    assert len(draws) == 2
+    for epoch in draws:
+        width = 1 if complete else 1 + training.negatives
+        assert sorted(epoch.items[epoch.labels == 1].tolist()) == sorted(positives)
+        assert len(epoch.items) == width * len(positives)
+        assert np.array_equal(epoch.labels, [1.0, *[0.0] * (width - 1)] * len(positives))
+        assert not set(epoch.items[epoch.labels == 0].tolist()) & set(positives)
+
+
+def test_draws_differ_between_clients_rounds_and_passes() -> None:
+    positives = np.arange(30, dtype=np.int32)
+    seen = {
+        epoch.items.tobytes()
+        for seed in range(3)
+        for client in range(3)
+        for epoch in client_draws(seed, client, positives, 100, PLAIN)
+    }
+    assert len(seen) == 3 * 3 * (PLAIN.user_epochs + PLAIN.local_epochs)
+
+
+def test_negatives_are_uniform_over_what_is_left() -> None:
+    training = TrainingSettings(negatives=200, local_epochs=50)
+    draws = client_draws(1, 2, np.array([3, 7], np.int32), 12, training)
+    drawn = np.concatenate([epoch.items[epoch.labels == 0] for epoch in draws])
+    counts = np.bincount(drawn, minlength=12)
+    assert counts[[3, 7]].sum() == 0
+    expected = len(drawn) / 10
+    chi_square = ((np.delete(counts, [3, 7]) - expected) ** 2 / expected).sum()
+    assert chi_square < 27.9  # the 0.999 quantile at 9 degrees of freedom
+
+
+def test_draws_stay_the_same_over_versions() -> None:
+    epoch = client_draws(42, 7, np.array([2, 5, 8], np.int32), 20, PLAIN)[0]
+    assert epoch.items.tolist() == [5, 14, 13, 9, 8, 18, 18, 13, 2, 14, 11, 1]
