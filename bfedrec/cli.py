@@ -99,9 +99,9 @@ def _run(parsed: argparse.Namespace) -> int:
             print(f"{folder.path}: finished already")
             _print_summary(read_json(folder.path / "summary.json"))
             return 0
-        from bfedrec.simulation import run
         from bfedrec.figures import curves
         from bfedrec.progress import Progress
+        from bfedrec.simulation import run
 
         try:
             with Progress(config.rounds, folder.log) as progress:
@@ -111,8 +111,8 @@ def _run(parsed: argparse.Namespace) -> int:
             words += ["--out", str(folder.path), "--resume"]
             print(f"interrupted; continue with: {shlex.join(words)}", file=sys.stderr)
             return INTERRUPTED
-        curves(folder.path)
         folder.write_summary(summary)
+        curves(folder.path)
         print(f"{folder.path}: done")
         _print_summary(summary)
     return 0
@@ -121,7 +121,7 @@ def _run(parsed: argparse.Namespace) -> int:
 def _print_summary(summary: dict[str, Any]) -> None:
     for name, value in summary.items():
         text = f"{value:,.4f}" if isinstance(value, float) else value
-        print(f"  {name:<22} {f'{text:,}' if isinstance(text, int) else text}")
+        print(f"  {name:<28} {f'{text:,}' if isinstance(text, int) else text}")
 
 
 def _sweep(parsed: argparse.Namespace) -> int:
@@ -175,24 +175,6 @@ def _audit(parsed: argparse.Namespace) -> int:
     return audit_command(parsed.run)
 
 
-def _data_list(parsed: argparse.Namespace) -> int:
-    from bfedrec.data_commands import list_command
-
-    return list_command(parsed)
-
-
-def _data_prepare(parsed: argparse.Namespace) -> int:
-    from bfedrec.data_commands import prepare_command
-
-    return prepare_command(parsed)
-
-
-def _data_check(parsed: argparse.Namespace) -> int:
-    from bfedrec.data_commands import check_command
-
-    return check_command(parsed)
-
-
 def _version(parsed: argparse.Namespace) -> int:
     from bfedrec.manifest import versions
 
@@ -205,7 +187,8 @@ def _version(parsed: argparse.Namespace) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser, words = _parser(), list(arguments)
+    words = list(arguments)
+    parser = _parser(words[0] if words else "")
     # argparse wants all overrides in one row; a person writes them before and after options.
     parsed, rest = parser.parse_known_args(words)
     if rest and (not hasattr(parsed, "overrides") or any(word.startswith("-") for word in rest)):
@@ -215,7 +198,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parsed
 
 
-def _parser() -> _Parser:
+def _parser(command: str) -> _Parser:
     parser = _Parser(prog="bfedrec", description="Simulate blockchain-assisted federated learning.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
@@ -223,7 +206,7 @@ def _parser() -> _Parser:
     audit = commands.add_parser("audit", help="re-verify a run's chain from its bytes")
     audit.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a chain.sqlite")
     audit.set_defaults(handler=_audit)
-    _add_data(commands)
+    _add_data(commands, command == "data")
     version = commands.add_parser("version", help="versions of the program and its libraries")
     version.set_defaults(handler=_version)
     return parser
@@ -260,29 +243,9 @@ def _add_sweep(commands: Any) -> None:
     sweep.set_defaults(handler=_sweep)
 
 
-def _add_data(commands: Any) -> None:
+def _add_data(commands: Any, chosen: bool) -> None:
     data = commands.add_parser("data", help="the data sets: list, prepare, check")
-    actions = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    actions.add_parser("list", help="the catalogue").set_defaults(handler=_data_list)
-    for name, text, handler in (
-        ("prepare", "fetch or read a data set, split it, and cache it", _data_prepare),
-        ("check", "compare a data set with its published counts and digests", _data_check),
-    ):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("name", metavar="NAME", help="a data set of `bfedrec data list`")
-        action.add_argument(
-            "overrides",
-            metavar="data.KEY=VALUE",
-            nargs="*",
-            default=[],
-            help="an option changed, as data.variant=distinct",
-        )
-        action.add_argument(
-            "--from",
-            dest="source",
-            metavar="PATH",
-            type=Path,
-            help="the official archive, its extracted files, or a folder of data sets "
-            "(default: $BFEDREC_DATA, else a download)",
-        )
-        action.set_defaults(handler=handler)
+    if chosen:
+        from bfedrec.data_commands import add_parsers
+
+        add_parsers(data)

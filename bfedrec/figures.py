@@ -15,10 +15,12 @@ from bfedrec.runs import RunError, read_metrics
 
 # Okabe and Ito's palette, told apart with any colour vision; markers and dashes tell apart in grey.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+GREY = "#4d4d4d"
 BYTE_SERIES = (
     ("uplink_bytes", "uplink", BLUE, "-"),
-    ("downlink_bytes", "downlink", ORANGE, "--"),
-    ("gossip_bytes", "gossip", GREEN, ":"),
+    ("downlink_bytes_broadcast", "downlink (broadcast)", ORANGE, "--"),
+    ("downlink_bytes_catch_up", "downlink (catch up)", PURPLE, "-."),
+    ("gossip_bytes", "between servers", GREEN, ":"),
 )
 MIB = 2**20
 STYLE: Any = {
@@ -44,7 +46,7 @@ def curves(run: Path, out: Path | None = None) -> Path:
     a round, each averaged since the evaluation before. Written to RUN/curves.png, or to `out`
     (.png, .pdf, .svg). Raises `RunError` for a run that was never evaluated.
     """
-    lines = [line for line in read_metrics(run) if _series(line, "hr@")]
+    lines = read_metrics(run)
     if not lines:
         raise RunError(f"{run}: no evaluated rounds to draw")
     path = run / "curves.png" if out is None else out
@@ -66,26 +68,22 @@ def curves(run: Path, out: Path | None = None) -> Path:
     return path
 
 
-def _series(line: dict[str, Any], prefix: str) -> str | None:
-    """The key of a line that starts with a prefix, as "hr@" finds "hr@10"."""
-    return next((key for key in line if key.startswith(prefix)), None)
-
-
 def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
     for prefix, color, marker in (("hr@", BLUE, "o"), ("ndcg@", ORANGE, "s")):
-        key = _series(lines[0], prefix)
-        if key is None:
-            continue
-        scored = [(line["height"], line[key]) for line in lines if key in line]
-        heights, values = zip(*scored, strict=True)
+        prefix = f"validation_{prefix}"
+        key = next((name for name in lines[-1] if name.startswith(prefix)), None)
+        if key is None:  # the run trained on the validation items as well
+            axes.text(0.5, 0.5, "no validation items", transform=axes.transAxes, ha="center")
+            return
+        values = [line[key] for line in lines]
         axes.plot(
-            heights,
+            [line["height"] for line in lines],
             values,
             color=color,
             marker=marker,
             markersize=3.5,
             markevery=max(1, len(values) // 20),
-            label=f"{key.upper()}  {values[-1]:.3f}",
+            label=f"{key.removeprefix('validation_').upper()}  {values[-1]:.3f}",
         )
     axes.set_ylabel("validation items")
     axes.set_ylim(bottom=0.0)
@@ -94,7 +92,7 @@ def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
 
 def _draw_time(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
     heights, seconds = per_round(lines, "simulated_seconds")
-    axes.step(heights, seconds, where="pre", color=PURPLE)
+    axes.step(heights, seconds, where="pre", color=GREY)
     axes.set_ylabel("simulated s a round")
     axes.set_ylim(bottom=0.0)
 
@@ -111,7 +109,7 @@ def _draw_bytes(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
         low, high = axes.get_ylim()
         axes.set_ylim(low / 1.5, high * 1.5)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.legend(loc="center right", ncols=len(axes.lines))
+        axes.legend(loc="center right", ncols=2)
 
 
 def per_round(lines: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
