@@ -178,7 +178,7 @@ class CommitteeSettings(Section):
         description="MaxVoteDuration: simulated seconds a candidate may be voted on",
     )
     ticket_seconds: float = Field(
-        default=2.0, gt=0.0, description="simulated seconds during which tickets are collected"
+        default=0.5, gt=0.0, description="simulated seconds during which tickets are collected"
     )
     update_seconds: float = Field(
         default=30.0,

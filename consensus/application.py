@@ -29,9 +29,11 @@ class Application(Protocol):
         """Why ``payload`` is unfit for aggregation, or None if it is fit."""
         ...
 
-    def aggregate(self, height: int, payloads: Sequence[bytes], samples: Sequence[int]) -> Contents:
-        """The contents of the block at ``height`` from its updates, in the given order, with
-        their sample counts N_u."""
+    def aggregate(
+        self, height: int, beacon: bytes, payloads: Sequence[bytes], samples: Sequence[int]
+    ) -> Contents:
+        """The contents of the block at ``height``, drawn under ``beacon``, from its updates in the
+        given order with their sample counts N_u."""
         ...
 
     def commit(self, height: int, beacon: bytes, model: bytes) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from consensus.committee import (
     Draw,
@@ -95,7 +96,7 @@ def check_block(genesis: Genesis, head: Head, block: Block) -> Head:
     if committee.tickets != block.committee:
         raise InvalidBlock("the committee is not in the order of its draws, or has extra members")
     signers = [server for server, _ in block.certificate]
-    if any(a >= b for a, b in zip(signers, signers[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(signers)):
         raise InvalidBlock("the certificate's signers are not distinct and in ascending order")
     approved = Vote.signing_digest(
         header.chain_id, header.height, header.attempt, header.step, header.cid, True

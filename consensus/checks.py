@@ -8,7 +8,7 @@ alive until the height is over, so that no identity is used twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from consensus.application import Application, Contents
@@ -88,8 +88,9 @@ class SharedChecks:
 
     def block(self, genesis: Genesis, head: Head, block: Block) -> Head:
         """`check_block`; raises `InvalidBlock`. Servers that certify a block themselves build
-        equal ones, so this memo goes by the bytes."""
-        key = (block.encoded, head.cid)
+        equal ones, so this memo goes by what they hold."""
+        tickets = tuple((ticket.server, ticket.proof) for ticket in block.committee)
+        key = (head.cid, block.cid, block.signature, tickets, block.certificate)
         known = self._memo.get(key)
         if known is None:
             known = self._memo[key] = (block, check_block(genesis, head, block))
@@ -110,13 +111,14 @@ class SharedChecks:
             )
         return known
 
-    def aggregate(self, height: int, updates: list[SignedUpdate]) -> Contents:
-        """The application's aggregate of ``updates`` in the given order."""
+    def aggregate(self, head: Head, updates: Sequence[SignedUpdate]) -> Contents:
+        """The application's aggregate of ``updates``, in the given order, on top of ``head``."""
         key = tuple(update.record.digest for update in updates)
         known = self._aggregates.get(key)
         if known is None:
             known = self._aggregates[key] = self.application.aggregate(
-                height,
+                head.height + 1,
+                head.beacon,
                 [update.payload for update in updates],
                 [update.record.samples for update in updates],
             )

@@ -14,6 +14,7 @@ MaxStep failed steps a new attempt draws new tickets.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import numpy as np
@@ -192,9 +193,9 @@ class EdgeServer:
     # -- steps ------------------------------------------------------------------------------------
 
     def _begin_steps_if_ready(self) -> None:
-        if self.step < 0 and self.attempt in self._committees:
-            if self._updates_are_sufficient(len(self.pool)):
-                self._begin_step(0)
+        ready = self.step < 0 and self.attempt in self._committees
+        if ready and self._updates_are_sufficient(len(self.pool)):
+            self._begin_step(0)
 
     def _begin_step(self, step: int) -> None:
         """One aggregator's turn (lines 9-16); after MaxStep of them, a new committee (line 17)."""
@@ -325,7 +326,7 @@ class EdgeServer:
             or header.timestamp > self._host.now_us() + self.genesis.parameters.vote_us
             or not self._updates_are_sufficient(len(digests))
             or header.count != len(digests)
-            or any(a >= b for a, b in zip(digests, digests[1:], strict=False))
+            or any(a >= b for a, b in pairwise(digests))
             or header.updates != updates_root(digests)
             or header.samples != sum(update.record.samples for update in updates)
         ):
@@ -338,7 +339,7 @@ class EdgeServer:
 
     def _aggregate(self, updates: list[SignedUpdate]) -> Contents:
         self._host.charge("aggregate", sum(len(update.payload) for update in updates))
-        return self._checks.aggregate(self.height, updates)
+        return self._checks.aggregate(self.chain.head, updates)
 
     # -- votes and blocks -------------------------------------------------------------------------
 

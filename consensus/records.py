@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
 from consensus.encoding import EncodingError, decode, digest, encode, is_cid, node_cid
@@ -186,9 +186,7 @@ class Genesis(Record):
         fields = _fields(
             node,
             "genesis",
-            frozenset(
-                "version parameters servers clients model application timestamp".split(),
-            ),
+            _GENESIS,
         )
         if fields["version"] != 1:
             raise MalformedRecord(f"genesis: version {fields['version']} is not known (only 1)")
@@ -243,6 +241,9 @@ class Genesis(Record):
     def registered(self) -> dict[bytes, int]:
         """Sample count by client key."""
         return dict(self.clients)
+
+
+_GENESIS = frozenset(Genesis.__dataclass_fields__) | {"version"}
 
 
 @dataclass(frozen=True)
@@ -330,6 +331,7 @@ class Ticket(Record):
         )
 
     @staticmethod
+    @lru_cache(maxsize=64)
     def alpha(chain_id: bytes, beacon: bytes, height: int, attempt: int) -> bytes:
         """The VRF input. It holds the attempt, so that a committee formed anew differs from the
         one that failed (the paper's input, the latest block, gives the same one again)."""

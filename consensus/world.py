@@ -187,7 +187,7 @@ class World:
         """
         height = self.head.height + 1
         began = self.env.now
-        beacon = self.head.beacon
+        before = self.head
         self.checks.begin_height()
         self.network.begin(self._network_stream(height))
         self._published.clear()
@@ -214,8 +214,8 @@ class World:
         assert block is not None
         contents = self._published[block.header.model]
         updates = self._updates_of(block)
-        honest = self.checks.aggregate(height, list(updates))
-        self.application.commit(height, beacon, contents.model)
+        honest = self.checks.aggregate(before, updates)
+        self.application.commit(height, before.beacon, contents.model)
         return HeightResult(
             block=block,
             contents=contents,

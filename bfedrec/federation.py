@@ -1,0 +1,364 @@
+"""Algorithm 3: clients and ledger on one clock, one federated round per height.
+
+A round: deal a cohort; its clients fetch what they lack, train, and send signed updates to their
+nearest edge servers; the servers decide the block; everybody merges the A it names. Training runs
+in a thread while the servers draw the committee, and is charged simulated time like the rest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bfedrec.aggregation import encode_update
+from bfedrec.cohort import CohortUpdate, train_cohort
+from bfedrec.data import Dataset
+from bfedrec.downlink import Downlink
+from bfedrec.global_model import GlobalModel
+from bfedrec.links import ClientLinks
+from bfedrec.sampling import cohort
+from bfedrec.settings import Config
+from bfedrec.streams import Streams
+from consensus.byzantine import Behaviour, Composed
+from consensus.chain import Head
+from consensus.committee import first_beacon
+from consensus.encoding import file_cid
+from consensus.keys import SigningKey
+from consensus.network import Topology
+from consensus.records import Genesis, Member, ModelUpdate, Parameters
+from consensus.updates import SignedUpdate
+from consensus.vrf import VrfKey
+from consensus.world import Arrival, Costs, HeightResult, World
+
+#: Attempts after which a height that no committee decides is given up: with a third of the seats
+#: malicious an attempt is blocked about every other time, so this many in a row mean that it can
+#: never be decided (too few honest servers for any committee).
+PATIENCE_ATTEMPTS = 100
+
+
+@dataclass(frozen=True)
+class Round:
+    """One finished round."""
+
+    height: int
+    clients: np.ndarray
+    """int64[m]: who trained."""
+    factors: np.ndarray
+    """float32[m, d]: their new p_u, which stay with them."""
+    loss: float
+    """Mean training loss over the cohort."""
+    result: HeightResult
+    uplink_bytes: int
+    downlink_bytes: dict[str, int]
+    """Bytes the cohort fetched, under each account (`bfedrec.downlink`)."""
+
+
+class Federation:
+    """All clients, the edge servers and the global model of one run."""
+
+    def __init__(self, config: Config, data: Dataset) -> None:
+        """Build everything from the config's seed; nothing has happened yet."""
+        if config.clients.per_round > data.users:
+            raise ValueError(
+                f"clients.per_round: {config.clients.per_round} is more than the "
+                f"{data.users} users of {data.name}"
+            )
+        self.config = config
+        self.data = data
+        self.streams = streams = Streams(config.seed)
+        d = config.model.dimension
+        scale = np.float32(config.model.init_scale / np.sqrt(d))
+        self.P = scale * streams.generator("initial", 0).standard_normal(
+            (data.users, d), np.float32
+        )
+        """float32[M, d]: every client's own p_u."""
+        Q = scale * streams.generator("initial", 1).standard_normal((data.items, d), np.float32)
+        catch_up = config.clients.downlink == "catch_up"
+        self._client_keys: dict[int, SigningKey] = {}
+        self._server_keys = [
+            (
+                SigningKey.from_seed(streams.bytes("keys", 0, index)),
+                VrfKey.from_seed(streams.bytes("keys", 1, index)),
+            )
+            for index in range(config.servers.count)
+        ]
+        model = GlobalModel(
+            Q,
+            config.model.rank,
+            config.model.basis,
+            config.aggregation.rule,
+            config.clients.snapshot_every if catch_up else None,
+            b"",
+        )
+        self.initial_model = model.encode()
+        self.genesis = self._genesis(model)
+        self.model = GlobalModel.from_genesis(
+            self.genesis.application, self.initial_model, first_beacon(self.genesis)
+        )
+        self.topology = self._topology()
+        self.links = ClientLinks.draw(config.clients, data.users, self.topology.regions, streams)
+        self.downlink = Downlink(data.users, len(self.initial_model), config.clients.snapshot_every)
+        self.world = self._world(None, 0.0)
+        self.training_seconds = 0.0
+        """Wall-clock seconds that training took, for the speed that is reported."""
+        self._train = _trainer(config.device)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="cohort")
+
+    def close(self) -> None:
+        """Wait for a training in progress, and drop it."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
+    # -- what the genesis says --------------------------------------------------------------------
+
+    def _genesis(self, model: GlobalModel) -> Genesis:
+        config = self.config
+        committee = config.committee
+        parameters = Parameters(
+            committee=committee.kind,
+            committee_size=committee.size,
+            max_step=committee.max_step,
+            vote_us=round(committee.vote_seconds * 1e6),
+            ticket_us=round(committee.ticket_seconds * 1e6),
+            update_us=round(committee.update_seconds * 1e6),
+            quota=max(1, round(committee.update_quota * config.clients.per_round)),
+        )
+        stakes = self._stakes()
+        return Genesis(
+            parameters,
+            tuple(
+                Member(signing.public, vrf.public, stake)
+                for (signing, vrf), stake in zip(self._server_keys, stakes, strict=True)
+            ),
+            tuple(
+                (self._client_key(client).public, int(samples))
+                for client, samples in enumerate(self.data.sample_counts)
+            ),
+            file_cid(self.initial_model),
+            model.describe(),
+        )
+
+    def _stakes(self) -> list[int]:
+        servers = self.config.servers
+        if isinstance(servers.stake, tuple):
+            return list(servers.stake)
+        if servers.stake == "equal":
+            return [servers.stake_mean] * servers.count
+        shape = servers.pareto_shape
+        draws = self.streams.generator("stake").pareto(shape, servers.count) * (shape - 1)
+        return [max(1, round(servers.stake_mean * float(draw))) for draw in draws]
+
+    def _client_key(self, client: int) -> SigningKey:
+        key = self._client_keys.get(client)
+        if key is None:
+            key = SigningKey.from_seed(self.streams.bytes("keys", 2, client))
+            self._client_keys[client] = key
+        return key
+
+    # -- the world --------------------------------------------------------------------------------
+
+    def _topology(self) -> Topology:
+        servers = self.config.servers
+        return Topology.generate(
+            self.streams.generator("topology"),
+            servers.count,
+            servers.regions,
+            servers.links_per_server,
+            servers.latency_ms_within,
+            servers.latency_ms_between,
+        )
+
+    def malicious(self) -> dict[int, Behaviour]:
+        """The malicious servers and what they do."""
+        servers = self.config.servers
+        order = self.streams.generator("malicious").permutation(servers.count)
+        return {int(index): Composed(servers.behaviours) for index in order[: servers.malicious]}
+
+    def _world(self, head: Head | None, now: float) -> World:
+        costs = self.config.costs
+        return World(
+            self.genesis,
+            self.model,
+            self.topology,
+            self._server_keys,
+            self.malicious(),
+            Costs(
+                {
+                    "sign": costs.sign,
+                    "verify": costs.verify,
+                    "vrf_prove": costs.vrf_prove,
+                    "vrf_verify": costs.vrf_verify,
+                    "hash": 0.0,
+                    "aggregate": 0.0,
+                    "store_put": costs.store_put,
+                },
+                {
+                    "hash": costs.hash_per_mib,
+                    "aggregate": costs.aggregate_per_mib,
+                    "store_put": costs.store_per_mib,
+                },
+            ),
+            self.config.servers.bandwidth_mib_per_s,
+            self.config.servers.jitter,
+            lambda height: self.streams.generator("latency", height),
+            lambda *label: self.streams.generator("gaussian", *label),
+            head,
+            now,
+        )
+
+    def continue_from(self, head: Head, now: float) -> None:
+        """Go on after ``head`` at simulated second ``now``; P, the model and the downlink's
+        account must have been brought there (`bfedrec.simulation`)."""
+        self.world = self._world(head, now)
+
+    # -- a round ----------------------------------------------------------------------------------
+
+    def play_round(self) -> Round:
+        """Play the round after the chain's head."""
+        config, head = self.config, self.world.head
+        height = head.height + 1
+        clients = cohort(self.streams, self.data.users, config.clients.per_round, height)
+        training = self._worker.submit(self._train_round, height, head, clients)
+        fetched = self.downlink.fetch(clients, height)
+        size = self.update_bytes(head)
+        times = self._arrival_times(clients, fetched[config.clients.downlink], size)
+        arrivals = [
+            Arrival(float(times[place]), int(self.links.server[client]), _later(training, place))
+            for place, client in enumerate(clients)
+        ]
+        result = self.world.run_height(arrivals, self._patience())
+        update, signed = training.result()
+        self.P[clients] = update.P
+        header_bytes = len(result.block.header.encoded)
+        self.downlink.committed(height, clients, header_bytes, len(result.contents.model))
+        return Round(
+            height,
+            clients,
+            update.P,
+            float(update.loss.mean()),
+            result,
+            sum(entry.wire_bytes for entry in signed),
+            {account: int(sizes.sum()) for account, sizes in fetched.items()},
+        )
+
+    def _train_round(
+        self, height: int, head: Head, clients: np.ndarray
+    ) -> tuple[CohortUpdate, list[SignedUpdate]]:
+        """Algorithm 1 for the whole cohort, and what each client uploads."""
+        config = self.config
+        began = time.perf_counter()
+        update = self._train(
+            clients,
+            self.P[clients],
+            self.model.Q,
+            self.model.basis(head.beacon),
+            self.data.indptr,
+            self.data.indices,
+            config.training,
+            self.streams.integer("training", height),
+            config.training.step_scale(height, config.rounds),
+        )
+        self.training_seconds += time.perf_counter() - began
+        signed = [
+            self._sign(
+                head,
+                int(client),
+                int(update.samples[place]),
+                encode_update(update.A[place], update.touched[place], config.aggregation.rule),
+            )
+            for place, client in enumerate(clients)
+        ]
+        return update, signed
+
+    def _sign(self, head: Head, client: int, samples: int, payload: bytes) -> SignedUpdate:
+        key = self._client_key(client)
+        chain_id, height = self.genesis.chain_id, head.height + 1
+        link = file_cid(payload)
+        signature = key.sign(
+            ModelUpdate.signing_digest(chain_id, height, head.cid, key.public, samples, link)
+        )
+        return SignedUpdate(
+            ModelUpdate(chain_id, height, head.cid, key.public, samples, link, signature), payload
+        )
+
+    def update_bytes(self, head: Head) -> int:
+        """Bytes of one client's encoded update, which are the same for every client but for the
+        few that a sample count's digits take: known before training ends."""
+        if self._update_bytes is None:
+            payload = encode_update(
+                np.zeros((self.model.rank, self.model.items), np.float32),
+                np.zeros(self.model.items, np.bool_),
+                self.model.rule,
+            )
+            self._update_bytes = self._sign(head, 0, 1000, payload).wire_bytes
+        return self._update_bytes
+
+    _update_bytes: int | None = None
+
+    def _arrival_times(self, clients: np.ndarray, fetched: np.ndarray, uploaded: int) -> np.ndarray:
+        """When each client's update reaches its server: fetch, train, sign, send (seconds)."""
+        config, training, costs = self.config, self.config.training, self.config.costs
+        passes = training.local_epochs + training.user_epochs
+        samples = self.data.sample_counts[clients] * (1 + training.negatives)
+        serve = costs.store_get + costs.store_per_mib * fetched / 2**20
+        return np.asarray(
+            self.world.env.now
+            + serve
+            + self.links.download_seconds(clients, fetched)
+            + config.clients.seconds_per_sample * samples * passes
+            + costs.sign
+            + self.links.upload_seconds(clients, np.full(len(clients), uploaded))
+        )
+
+    def _patience(self) -> float:
+        committee = self.config.committee
+        attempt = committee.ticket_seconds + committee.max_step * committee.vote_seconds
+        return committee.update_seconds + PATIENCE_ATTEMPTS * attempt
+
+
+Trainer = Callable[..., CohortUpdate]
+
+
+def _trainer(device: str) -> Trainer:
+    """The cohort's implementation for a device: compiled on the CPU, torch elsewhere."""
+    if device == "cpu":
+        return train_cohort
+    from bfedrec import cohort_torch  # torch takes seconds to import
+
+    return partial(cohort_torch.train_cohort_on, device)
+
+
+def _later(
+    training: Future[tuple[CohortUpdate, list[SignedUpdate]]], place: int
+) -> Callable[[], SignedUpdate]:
+    return lambda: training.result()[1][place]
+
+
+def counters(before: Mapping[str, Any], played: Round) -> dict[str, Any]:
+    """The run's totals after ``played``, from those before it; plain numbers, JSON-ready."""
+    header = played.result.block.header
+    kinds = Counter(before.get("gossip_bytes_by_kind", {}))
+    kinds.update(played.result.gossip_bytes)
+    refused = Counter(before.get("refused", {}))
+    refused.update(played.result.refused)
+    totals: dict[str, Any] = {
+        "blocks": before.get("blocks", 0) + 1,
+        "attempts": before.get("attempts", 0) + header.attempt + 1,
+        "rebuilt_committees": before.get("rebuilt_committees", 0) + header.attempt,
+        "steps": before.get("steps", 0) + header.step + 1,
+        "captured_blocks": before.get("captured_blocks", 0) + int(played.result.captured),
+        "uplink_bytes": before.get("uplink_bytes", 0) + played.uplink_bytes,
+        "gossip_messages": before.get("gossip_messages", 0) + played.result.gossip_messages,
+        "gossip_bytes_by_kind": dict(sorted(kinds.items())),
+        "refused": dict(sorted(refused.items())),
+    }
+    for account, size in played.downlink_bytes.items():
+        key = f"downlink_bytes_{account}"
+        totals[key] = before.get(key, 0) + size
+    return totals

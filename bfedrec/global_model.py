@@ -1,0 +1,122 @@
+"""The global model as the ledger's application: which payloads are fit, what their aggregate is,
+and how every committed A moves Q (equations 5 and 6).
+
+Both a run and an audit of its chain drive this class, so both compute the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bfedrec.aggregation import aggregate, check_payload, decode_model, rule_named
+from bfedrec.lowrank import Basis, basis, merge
+from consensus.application import Contents
+
+FLOAT = np.dtype("<f4")
+
+
+class GlobalModel:
+    """Item factors Q under low-rank updates; a `consensus.application.Application`."""
+
+    def __init__(
+        self,
+        Q: np.ndarray,
+        rank: int,
+        kind: Basis,
+        rule: str,
+        snapshot_every: int | None,
+        first_beacon: bytes,
+    ) -> None:
+        """``Q``: float32[N, d], the initial model. ``snapshot_every``: heights between blocks that
+        also hold the address of the whole Q; None for none. ``first_beacon``: what the ``fixed``
+        basis is drawn from."""
+        rule_named(rule)
+        self.Q = Q
+        self.rank = rank
+        self.kind = kind
+        self.rule = rule
+        self.snapshot_every = snapshot_every
+        self._first_beacon = first_beacon
+        self._basis: tuple[bytes, np.ndarray] | None = None
+
+    @property
+    def items(self) -> int:
+        """N."""
+        return int(self.Q.shape[0])
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return int(self.Q.shape[1])
+
+    def describe(self) -> dict[str, Any]:
+        """What the genesis records, so that `from_genesis` can rebuild this model."""
+        return {
+            "items": self.items,
+            "dimension": self.dimension,
+            "rank": self.rank,
+            "basis": self.kind,
+            "aggregation": self.rule,
+            "snapshot_every": self.snapshot_every,
+        }
+
+    @classmethod
+    def from_genesis(
+        cls, application: Mapping[str, Any], initial: bytes, first_beacon: bytes
+    ) -> GlobalModel:
+        """The model that a chain's genesis describes, from its initial Q's bytes.
+
+        Raises ValueError for a description or bytes that do not fit each other.
+        """
+        try:
+            N, d, r = (int(application[key]) for key in ("items", "dimension", "rank"))
+            every = application["snapshot_every"]
+            kind, rule = application["basis"], application["aggregation"]
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the genesis describes no global model: {error}") from None
+        if kind not in ("seeded", "svd", "fixed"):
+            raise ValueError(f"the genesis names an unknown basis {kind!r}")
+        if min(N, d, r) < 1 or len(initial) != 4 * N * d:
+            raise ValueError(f"an initial model of {N} x {d} has {4 * N * d} bytes")
+        Q = np.frombuffer(initial, FLOAT).reshape(N, d).astype(np.float32)
+        return cls(Q, r, kind, rule, every, first_beacon)
+
+    def encode(self) -> bytes:
+        """Q's bytes: float32 little-endian, N x d."""
+        return np.ascontiguousarray(self.Q, FLOAT).tobytes()
+
+    def basis(self, beacon: bytes) -> np.ndarray:
+        """B(t), float32[d, r], of the height whose beacon this is (line 8 of Algorithm 1)."""
+        if self._basis is None or self._basis[0] != beacon:
+            seed = self._first_beacon if self.kind == "fixed" else beacon
+            self._basis = (beacon, basis(self.kind, self.dimension, self.rank, seed, self.Q))
+        return self._basis[1]
+
+    # -- the ledger's questions -------------------------------------------------------------------
+
+    def check_payload(self, payload: bytes) -> str | None:
+        """Why a client's payload is unfit, or None."""
+        return check_payload(payload, self.rank, self.items, self.rule)
+
+    def aggregate(
+        self, height: int, beacon: bytes, payloads: Sequence[bytes], samples: Sequence[int]
+    ) -> Contents:
+        """Algorithm 2, line 5, and at every ``snapshot_every``-th height also the Q it leads to."""
+        model = aggregate(payloads, samples, self.rank, self.items, self.rule)
+        return Contents(model, self.snapshot(height, beacon, model))
+
+    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+        """The bytes of Q after ``model`` at the heights that record it, else None."""
+        if self.snapshot_every is None or height % self.snapshot_every:
+            return None
+        return np.ascontiguousarray(self._merged(beacon, model), FLOAT).tobytes()
+
+    def commit(self, height: int, beacon: bytes, model: bytes) -> None:
+        """Algorithm 1, line 7: Q += B A."""
+        self.Q = self._merged(beacon, model)
+
+    def _merged(self, beacon: bytes, model: bytes) -> np.ndarray:
+        return merge(self.Q, self.basis(beacon), decode_model(model, self.rank, self.items))

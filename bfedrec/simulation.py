@@ -1,0 +1,293 @@
+"""A run from its config to its summary: play the rounds, keep what a kill must not lose, score.
+
+The order of writing makes SIGKILL harmless: first what is private to the run (RUN/state.sqlite,
+one row per height), then, in one transaction, the chain (RUN/chain.sqlite), then the metrics. The
+chain's height is the truth; a resume forgets what others wrote beyond it and plays on from there,
+to the same bytes, because every draw depends on its height alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from bfedrec.data import prepare
+from bfedrec.federation import Federation, Round, counters
+from bfedrec.metrics import Evaluation, evaluate
+from bfedrec.progress import Evaluated, Note, Progress, RoundDone
+from bfedrec.run_state import RoundState, RunState, StateError
+from bfedrec.runs import RunFolder
+from bfedrec.settings import Config
+from consensus.chain import Head, check_header
+from consensus.committee import next_beacon
+from consensus.content import MemoryStore
+from consensus.encoding import cid_text
+from consensus.records import Block, ModelUpdate
+from consensus.store import SqliteStore
+
+
+class ChainWriter:
+    """Keeps a run's chain: blocks, models and, by policy, the updates they came from."""
+
+    def __init__(self, config: Config, folder: RunFolder) -> None:
+        self._retain = config.ledger.retain_updates
+        self._window = config.ledger.window
+        self._payloads: deque[tuple[int, list[bytes]]] = deque()
+        """Links of the retained payloads, by height, while there is a window to leave."""
+        self.content: SqliteStore | MemoryStore
+        if config.store.kind == "memory":
+            self._chain = None
+            self.content = MemoryStore()
+        else:
+            self._chain = self.content = SqliteStore(folder.chain_path)
+
+    @property
+    def height(self) -> int:
+        """The height of the last block written; -1 before the genesis."""
+        if self._chain is None:
+            return -1
+        heights = self._chain.heights()
+        return heights[-1] if heights else -1
+
+    def block(self, height: int) -> Block:
+        """A block written before."""
+        assert self._chain is not None
+        return Block.decode(self._chain.block(height))
+
+    def begin(self, federation: Federation) -> None:
+        """Write the genesis as height 0, with the initial model."""
+        if self._chain is None:
+            return
+        with self._chain.transaction():
+            self._chain.put(federation.initial_model)
+            self._chain.put_block(0, federation.genesis.encoded)
+            self._chain.set_meta("head", federation.genesis.cid)
+
+    def write(self, played: Round) -> None:
+        """Write a height, all of it or nothing."""
+        if self._chain is None:
+            return
+        result, height = played.result, played.height
+        with self._chain.transaction():
+            self._chain.put(result.contents.model)
+            if result.contents.snapshot is not None:
+                self._chain.put(result.contents.snapshot)
+            self._chain.put_block(height, result.block.encoded)
+            self._chain.set_meta("head", result.block.cid)
+            if self._retain != "none":
+                self._chain.put_updates(height, [entry.record.encoded for entry in result.updates])
+                links = [self._chain.put(entry.payload) for entry in result.updates]
+                self._payloads.append((height, links))
+            if self._retain == "window":
+                self._leave_window(height - self._window)
+
+    def _leave_window(self, height: int) -> None:
+        assert self._chain is not None
+        while self._payloads and self._payloads[0][0] <= height:
+            old, links = self._payloads.popleft()
+            self._chain.drop_updates(old)
+            for link in links:
+                self._chain.remove(link)
+
+    def resume_window(self, height: int) -> None:
+        """Take up the retained updates of the heights up to ``height`` that a window still has."""
+        if self._chain is None or self._retain != "window":
+            return
+        for retained in range(max(1, height - self._window + 1), height + 1):
+            records = [ModelUpdate.decode(data) for data in self._chain.updates(retained)]
+            self._payloads.append((retained, [record.payload for record in records]))
+
+    def close(self) -> None:
+        if self._chain is not None:
+            self._chain.close()
+
+
+class Simulation:
+    """One run in progress."""
+
+    def __init__(self, config: Config, folder: RunFolder, progress: Progress) -> None:
+        self.config = config
+        self.folder = folder
+        self.progress = progress
+        self.began = time.perf_counter()
+        self.data = prepare(config.data)
+        folder.start(self.data.digest)
+        self.federation = Federation(config, self.data)
+        self.state: RunState = folder.state()
+        self.chain = ChainWriter(config, folder)
+        self.totals: Mapping[str, Any] = {}
+        self.wall_before = 0.0
+        self.rounds_here = 0
+        """Rounds played by this process; a resumed run's speed is that of its last part."""
+
+    def close(self) -> None:
+        """Let go of the files; whatever was written stays."""
+        self.federation.close()
+        self.chain.close()
+        self.state.close()
+
+    def run(self, resume: bool) -> dict[str, Any]:
+        """Play what is left of the rounds; the summary."""
+        head = self._resume() if resume else None
+        if head is None:
+            self.state.discard_after(0)
+            self.folder.cut_metrics(0)
+            self.chain.begin(self.federation)
+        height = 0 if head is None else head.height
+        while height < self.config.rounds:
+            played = self.federation.play_round()
+            height = played.height
+            self.rounds_here += 1
+            self._record(played)
+            self.progress.update(
+                RoundDone(
+                    height,
+                    len(played.clients),
+                    played.result.block.header.attempt + 1,
+                    self.federation.world.env.now,
+                )
+            )
+            if self._is_due(height):
+                self._validate(height, played.loss)
+        return self._finish()
+
+    # -- a round's traces -------------------------------------------------------------------------
+
+    def _record(self, played: Round) -> None:
+        self.totals = counters(self.totals, played)
+        wall = self.wall_before + time.perf_counter() - self.began
+        now = self.federation.world.env.now
+        saved = {**self.totals, "wall_seconds": wall, "loss": played.loss}
+        self.state.append(RoundState(played.height, played.clients, played.factors, now, saved))
+        self.chain.write(played)
+        if played.result.captured:
+            header = played.result.block.header
+            self.progress.update(
+                Note(
+                    f"height {played.height}: malicious servers captured the committee of attempt "
+                    f"{header.attempt + 1}; the block's model is not the aggregate of its updates"
+                )
+            )
+
+    def _is_due(self, height: int) -> bool:
+        return height % self.config.evaluation.every == 0 or height == self.config.rounds
+
+    def _validate(self, height: int, loss: float) -> None:
+        """Score the validation items and write the line of this height."""
+        k = self.config.evaluation.k
+        line: dict[str, Any] = {"height": height, "loss": loss}
+        if (self.data.validation >= 0).any():
+            scores = self._evaluate("validation", full=False).means()
+            line |= {"split": "validation", **scores}
+            event = Evaluated(height, "validation", k, scores[f"hr@{k}"], scores[f"ndcg@{k}"])
+            self.progress.update(event)
+        line |= self._flat_totals() | {
+            "simulated_seconds": self.federation.world.env.now,
+            "wall_seconds": self.wall_before + time.perf_counter() - self.began,
+        }
+        self.folder.append_metrics(line)
+
+    def _evaluate(self, split: Any, full: bool) -> Evaluation:
+        federation = self.federation
+        return evaluate(
+            federation.P, federation.model.Q, self.data, split, self.config.evaluation.k, full
+        )
+
+    # -- resume -----------------------------------------------------------------------------------
+
+    def _resume(self) -> Head | None:
+        """Bring everything to where the chain's last block left it; None if there is no block."""
+        height = self.chain.height
+        if height < 0:
+            return None
+        federation = self.federation
+        if self.state.last_height < height:
+            raise StateError(
+                f"{self.folder.path}: the chain has height {height}, but state.sqlite only "
+                f"{self.state.last_height}; restore it, or start anew in another folder"
+            )
+        self.state.discard_after(height)
+        self.folder.cut_metrics(height)
+        head = Head.of_genesis(federation.genesis)
+        for at in range(1, height + 1):
+            block = self.chain.block(at)
+            draw = check_header(federation.genesis, head, block.header, block.signature)
+            model = self.chain.content.get(block.header.model)
+            federation.model.commit(at, head.beacon, model)
+            row = self.state.row(at)
+            federation.P[row.clients] = row.factors
+            federation.downlink.committed(at, row.clients, len(block.header.encoded), len(model))
+            head = Head(at, block.cid, block.header.timestamp, next_beacon(head.beacon, draw.beta))
+        self.chain.resume_window(height)
+        if height:
+            row = self.state.row(height)
+            self.totals = {
+                key: value
+                for key, value in row.counters.items()
+                if key not in ("wall_seconds", "loss")
+            }
+            self.wall_before = float(row.counters["wall_seconds"])
+            federation.continue_from(head, row.simulated_seconds)
+            lines = self.folder.metrics()
+            if self._is_due(height) and (not lines or lines[-1]["height"] < height):
+                self._validate(height, float(row.counters["loss"]))
+        self.progress.update(Note(f"resumed after height {height}"))
+        return head
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _finish(self) -> dict[str, Any]:
+        """Score the test items, once; write the model; the summary."""
+        federation = self.federation
+        evaluation = self._evaluate("test", full=self.config.evaluation.full_ranking)
+        means = evaluation.means()
+        k = self.config.evaluation.k
+        self.progress.update(
+            Evaluated(self.config.rounds, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"])
+        )
+        self.folder.write_model(federation.model.Q)
+        here = time.perf_counter() - self.began
+        trained = self.rounds_here * self.config.clients.per_round
+        return {
+            **means,
+            "users_scored": len(evaluation.users),
+            "rounds": self.config.rounds,
+            "head": cid_text(federation.world.head.cid),
+            "simulated_seconds": federation.world.env.now,
+            "wall_seconds": self.wall_before + here,
+            "clients_per_second": trained / here,
+            "training_clients_per_second": (
+                trained / federation.training_seconds if federation.training_seconds else 0.0
+            ),
+            **self._flat_totals(),
+            **{
+                f"gossip_bytes_{kind}": size
+                for kind, size in self.totals["gossip_bytes_by_kind"].items()
+            },
+        }
+
+    def _flat_totals(self) -> dict[str, Any]:
+        """The run's totals under the names of the metrics and the summary."""
+        totals = dict(self.totals)
+        kinds, refused = totals.pop("gossip_bytes_by_kind"), totals.pop("refused")
+        return totals | {
+            "downlink_bytes": totals[f"downlink_bytes_{self.config.clients.downlink}"],
+            "gossip_bytes": sum(kinds.values()),
+            "refused_messages": sum(refused.values()),
+        }
+
+
+def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> dict[str, Any]:
+    """Run ``config`` in ``folder`` to its end, or on from where it stopped; returns the summary.
+
+    Raises what the command line tells in one line: `bfedrec.interactions.DataError`,
+    `bfedrec.run_state.StateError`, `consensus.content.StoreError`, `bfedrec.cohort.Diverged`,
+    `bfedrec.metrics.NotFinite`, `consensus.world.Stalled`.
+    """
+    simulation = Simulation(config, folder, progress)
+    try:
+        return simulation.run(resume)
+    finally:
+        simulation.close()
