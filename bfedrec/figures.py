@@ -23,6 +23,7 @@ BYTE_SERIES = (
     ("gossip_bytes", "between servers", GREEN, ":"),
 )
 MIB = 2**20
+WIDTH = 1.8
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -34,7 +35,7 @@ STYLE: Any = {
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "legend.frameon": False,
-    "lines.linewidth": 1.8,
+    "lines.linewidth": WIDTH,
     "pdf.fonttype": 42,  # embed text as text
 }
 
@@ -70,7 +71,6 @@ def curves(run: Path, out: Path | None = None) -> Path:
 
 def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
     for prefix, color, marker in (("hr@", BLUE, "o"), ("ndcg@", ORANGE, "s")):
-        prefix = f"validation_{prefix}"
         key = next((name for name in lines[-1] if name.startswith(prefix)), None)
         if key is None:  # the run trained on the validation items as well
             axes.text(0.5, 0.5, "no validation items", transform=axes.transAxes, ha="center")
@@ -83,7 +83,7 @@ def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
             marker=marker,
             markersize=3.5,
             markevery=max(1, len(values) // 20),
-            label=f"{key.removeprefix('validation_').upper()}  {values[-1]:.3f}",
+            label=f"{key.upper()}  {values[-1]:.3f}",
         )
     axes.set_ylabel("validation items")
     axes.set_ylim(bottom=0.0)
@@ -91,20 +91,27 @@ def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
 
 
 def _draw_time(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
-    heights, seconds = per_round(lines, "simulated_seconds")
-    axes.step(heights, seconds, where="pre", color=GREY)
+    edges, seconds = per_round(lines, "simulated_seconds")
+    axes.stairs(seconds, edges, baseline=None, color=GREY, linewidth=WIDTH)
     axes.set_ylabel("simulated s a round")
     axes.set_ylim(bottom=0.0)
 
 
 def _draw_bytes(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
     for key, label, color, dashes in BYTE_SERIES:
-        heights, values = per_round(lines, key)
+        edges, values = per_round(lines, key)
         if any(values):
-            mebibytes = [value / MIB for value in values]
-            axes.step(heights, mebibytes, where="pre", color=color, linestyle=dashes, label=label)
+            axes.stairs(
+                [value / MIB for value in values],
+                edges,
+                baseline=None,
+                color=color,
+                linestyle=dashes,
+                linewidth=WIDTH,
+                label=label,
+            )
     axes.set_ylabel("MiB a round")
-    if axes.lines:
+    if axes.patches:
         axes.set_yscale("log")
         low, high = axes.get_ylim()
         axes.set_ylim(low / 1.5, high * 1.5)
@@ -113,12 +120,13 @@ def _draw_bytes(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
 
 
 def per_round(lines: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
-    """Heights, and the mean increase per round of a running total since the line before."""
-    heights, values = [], []
-    height, total = 0, 0.0
+    """The mean increase per round of a running total, between one line's height and the next's.
+
+    Heights that bound the stretches, from 0 on, and one value for each stretch.
+    """
+    edges, values, total = [0], [], 0.0
     for line in lines:
-        if key in line and line["height"] > height:
-            heights.append(int(line["height"]))
-            values.append((line[key] - total) / (line["height"] - height))
-            height, total = line["height"], line[key]
-    return heights, values
+        values.append((line[key] - total) / (line["height"] - edges[-1]))
+        edges.append(int(line["height"]))
+        total = line[key]
+    return edges, values

@@ -15,15 +15,13 @@ PARTS = {
     "initial": 0,  # p_u and Q before the first round
     "sampling": 1,  # which clients train in a round
     "training": 2,  # batches and negatives of a cohort
-    "basis": 3,  # B where it is drawn once (`model.basis: fixed`)
-    "keys": 4,  # signing and VRF keys of servers and clients
-    "stake": 5,
-    "topology": 6,  # regions, links and latencies of the edge servers
-    "client_links": 7,  # nearest server, speeds and latency of each client
-    "latency": 8,  # jitter of messages
-    "malicious": 9,  # which servers are malicious
-    "gaussian": 10,  # random aggregates of malicious servers
-    "genesis": 11,  # the first beacon
+    "keys": 3,  # signing and VRF keys of servers and clients
+    "stake": 4,
+    "topology": 5,  # regions, links and latencies of the edge servers
+    "client_links": 6,  # nearest server, speeds and latency of each client
+    "latency": 7,  # jitter of messages
+    "malicious": 8,  # which servers are malicious
+    "gaussian": 9,  # random aggregates of malicious servers
 }
 """The number of each part: part of every result, so a number is never changed or used again."""
 
