@@ -79,7 +79,7 @@ def leave_one_out(
     training[validation_row[validation_row >= 0]] = False
     trained, touched = np.sort(pair[training]), np.unique(pair)
 
-    free = _Untouched(touched, users, items)
+    free = _Untouched(touched, user_ids, items)
     test_negatives = free.draw(test_item, np.random.SeedSequence(seed, spawn_key=(TEST_STREAM,)))
     if published.any():
         _use_published_negatives(interactions, user_ids, item_ids, test_item, free, test_negatives)
@@ -204,9 +204,10 @@ class _Untouched:
     CHUNK = 2048
     """Users drawn for at once: bounds the working memory to CHUNK x items bytes."""
 
-    def __init__(self, touched_pairs: NDArray[np.int64], users: int, items: int) -> None:
-        self.users, self.items, self.pairs = users, items, touched_pairs
-        self.indptr = _indptr(touched_pairs, users, items)
+    def __init__(self, touched_pairs: NDArray[np.int64], user_ids: Ids, items: int) -> None:
+        self.user_ids, self.items, self.pairs = user_ids, items, touched_pairs
+        self.users = len(user_ids)
+        self.indptr = _indptr(touched_pairs, self.users, items)
         self.indices = (touched_pairs % items).astype(np.int32)
 
     def is_touched(self, user: NDArray, item: NDArray) -> NDArray[np.bool_]:
@@ -233,8 +234,8 @@ class _Untouched:
         left = (negatives[:, 0] < 0) & (held_out >= 0)
         if left.any():
             raise DataError(
-                f"user number {np.flatnonzero(left)[0]} touched every item: nothing is left to "
-                "rank the held-out item against"
+                f"user {self.user_ids[left][0]} touched every item: nothing is left to rank the "
+                "held-out item against; leave the user out"
             )
         return negatives
 
