@@ -13,7 +13,6 @@ import numpy as np
 
 from bfedrec.aggregation import aggregate, check_payload, decode_model, rule_named
 from bfedrec.lowrank import Basis, basis, merge
-from consensus.application import Contents
 
 FLOAT = np.dtype("<f4")
 
@@ -101,15 +100,12 @@ class GlobalModel:
         """Why a client's payload is unfit, or None."""
         return check_payload(payload, self.rank, self.items, self.rule)
 
-    def aggregate(
-        self, height: int, beacon: bytes, payloads: Sequence[bytes], samples: Sequence[int]
-    ) -> Contents:
-        """Algorithm 2, line 5, and at every ``snapshot_every``-th height also the Q it leads to."""
-        model = aggregate(payloads, samples, self.rank, self.items, self.rule)
-        return Contents(model, self.snapshot(height, beacon, model))
+    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
+        """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
+        return aggregate(payloads, samples, self.rank, self.items, self.rule)
 
     def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
-        """The bytes of Q after ``model`` at the heights that record it, else None."""
+        """The bytes of Q after ``model`` at every ``snapshot_every``-th height, else None."""
         if self.snapshot_every is None or height % self.snapshot_every:
             return None
         return np.ascontiguousarray(self._merged(beacon, model), FLOAT).tobytes()

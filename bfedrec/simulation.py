@@ -36,6 +36,8 @@ class ChainWriter:
         self._window = config.ledger.window
         self._payloads: deque[tuple[int, list[bytes]]] = deque()
         """Links of the retained payloads, by height, while there is a window to leave."""
+        self._models: set[bytes] = set()
+        """Links of all models: with one client a round, an update's payload is the model."""
         self.content: SqliteStore | MemoryStore
         if config.store.kind == "memory":
             self._chain = None
@@ -71,7 +73,7 @@ class ChainWriter:
             return
         result, height = played.result, played.height
         with self._chain.transaction():
-            self._chain.put(result.contents.model)
+            self._models.add(self._chain.put(result.contents.model))
             if result.contents.snapshot is not None:
                 self._chain.put(result.contents.snapshot)
             self._chain.put_block(height, result.block.encoded)
@@ -84,17 +86,21 @@ class ChainWriter:
                 self._leave_window(height - self._window)
 
     def _leave_window(self, height: int) -> None:
+        """Drop the updates of the heights up to ``height``, but no bytes that others still need."""
         assert self._chain is not None
         while self._payloads and self._payloads[0][0] <= height:
             old, links = self._payloads.popleft()
             self._chain.drop_updates(old)
-            for link in links:
-                self._chain.remove(link)
+            needed = self._models.union(*(later for _, later in self._payloads))
+            for link in dict.fromkeys(links):
+                if link not in needed:
+                    self._chain.remove(link)
 
     def resume_window(self, height: int) -> None:
         """Take up the retained updates of the heights up to ``height`` that a window still has."""
         if self._chain is None or self._retain != "window":
             return
+        self._models.update(self.block(at).header.model for at in range(1, height + 1))
         for retained in range(max(1, height - self._window + 1), height + 1):
             records = [ModelUpdate.decode(data) for data in self._chain.updates(retained)]
             self._payloads.append((retained, [record.payload for record in records]))

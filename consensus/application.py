@@ -1,4 +1,4 @@
-"""What the ledger is told about the payloads it moves: nothing but these four questions."""
+"""What the ledger is told about the payloads it moves: nothing but these questions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class Application(Protocol):
         """Why ``payload`` is unfit for aggregation, or None if it is fit."""
         ...
 
-    def aggregate(
-        self, height: int, beacon: bytes, payloads: Sequence[bytes], samples: Sequence[int]
-    ) -> Contents:
-        """The contents of the block at ``height``, drawn under ``beacon``, from its updates in the
-        given order with their sample counts N_u."""
+    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
+        """The model that these updates give, in the given order, with their sample counts N_u."""
+        ...
+
+    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+        """The whole state after the block at ``height``, drawn under ``beacon``, with ``model``;
+        None at the heights that record none."""
         ...
 
     def commit(self, height: int, beacon: bytes, model: bytes) -> None:

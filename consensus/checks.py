@@ -116,12 +116,12 @@ class SharedChecks:
         key = tuple(update.record.digest for update in updates)
         known = self._aggregates.get(key)
         if known is None:
-            known = self._aggregates[key] = self.application.aggregate(
-                head.height + 1,
-                head.beacon,
+            model = self.application.aggregate(
                 [update.payload for update in updates],
                 [update.record.samples for update in updates],
             )
+            snapshot = self.application.snapshot(head.height + 1, head.beacon, model)
+            known = self._aggregates[key] = Contents(model, snapshot)
         return known
 
     def address(self, data: bytes) -> bytes:

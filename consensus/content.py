@@ -59,6 +59,17 @@ class ContentStore(ABC):
             raise StoreError(f"the record stored as {cid_text(cid)} has another hash")
         return data
 
+    def block_bytes(self, cid: bytes) -> bytes:
+        """The one IPLD block with this CID, checked against its hash: a record, a whole small
+        file, a chunk or an inner node of a large one. Raises NotFound and StoreError like `get`."""
+        data = self._block(cid)
+        try:
+            if make_cid(codec(cid), data) == cid:
+                return data
+        except EncodingError as error:
+            raise StoreError(str(error)) from None
+        raise StoreError(f"the bytes stored as {cid_text(cid)} have another hash")
+
     @abstractmethod
     def has(self, cid: bytes) -> bool:
         """Whether the block that `cid` names is held."""

@@ -12,7 +12,7 @@ simulated time; nothing here is a float.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
@@ -27,6 +27,10 @@ MAX_INT = 2**63 - 1
 
 class MalformedRecord(ValueError):
     """Bytes or a node that is not the record it is taken for."""
+
+
+def _names(record: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(record))
 
 
 def _fields(node: Any, record: str, names: frozenset[str]) -> Mapping[str, Any]:
@@ -150,7 +154,7 @@ class Parameters:
         return cls(**values)
 
 
-_PARAMETERS = frozenset(Parameters.__dataclass_fields__)
+_PARAMETERS = _names(Parameters)
 
 
 @dataclass(frozen=True)
@@ -183,15 +187,15 @@ class Genesis(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        fields = _fields(
+        found = _fields(
             node,
             "genesis",
             _GENESIS,
         )
-        if fields["version"] != 1:
-            raise MalformedRecord(f"genesis: version {fields['version']} is not known (only 1)")
+        if found["version"] != 1:
+            raise MalformedRecord(f"genesis: version {found['version']} is not known (only 1)")
         servers = []
-        for entry in _list(fields["servers"], "genesis.servers"):
+        for entry in _list(found["servers"], "genesis.servers"):
             if not isinstance(entry, list) or len(entry) != 3:
                 raise MalformedRecord("genesis.servers: expected [signing key, VRF key, stake]")
             servers.append(
@@ -204,7 +208,7 @@ class Genesis(Record):
         if not servers:
             raise MalformedRecord("genesis: no servers")
         clients = []
-        for entry in _list(fields["clients"], "genesis.clients"):
+        for entry in _list(found["clients"], "genesis.clients"):
             key, samples = _pair(entry, "genesis.clients")
             clients.append(
                 (
@@ -212,15 +216,15 @@ class Genesis(Record):
                     _integer(samples, "genesis.clients.samples"),
                 )
             )
-        if not isinstance(fields["application"], dict):
+        if not isinstance(found["application"], dict):
             raise MalformedRecord("genesis.application: expected a map")
         return cls(
-            Parameters.from_node(fields["parameters"]),
+            Parameters.from_node(found["parameters"]),
             tuple(servers),
             tuple(clients),
-            _link(fields["model"], "genesis.model"),
-            fields["application"],
-            _integer(fields["timestamp"], "genesis.timestamp"),
+            _link(found["model"], "genesis.model"),
+            found["application"],
+            _integer(found["timestamp"], "genesis.timestamp"),
         )
 
     @cached_property
@@ -243,7 +247,7 @@ class Genesis(Record):
         return dict(self.clients)
 
 
-_GENESIS = frozenset(Genesis.__dataclass_fields__) | {"version"}
+_GENESIS = _names(Genesis) | {"version"}
 
 
 @dataclass(frozen=True)
@@ -269,15 +273,15 @@ class ModelUpdate(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        fields = _fields(node, "update", _UPDATE)
+        found = _fields(node, "update", _UPDATE)
         return cls(
-            _bytes(fields["chain_id"], "update.chain_id", DIGEST_BYTES),
-            _integer(fields["height"], "update.height", 1),
-            _link(fields["parent"], "update.parent"),
-            _bytes(fields["client"], "update.client", KEY_BYTES),
-            _integer(fields["samples"], "update.samples"),
-            _link(fields["payload"], "update.payload"),
-            _bytes(fields["signature"], "update.signature", SIGNATURE_BYTES),
+            _bytes(found["chain_id"], "update.chain_id", DIGEST_BYTES),
+            _integer(found["height"], "update.height", 1),
+            _link(found["parent"], "update.parent"),
+            _bytes(found["client"], "update.client", KEY_BYTES),
+            _integer(found["samples"], "update.samples"),
+            _link(found["payload"], "update.payload"),
+            _bytes(found["signature"], "update.signature", SIGNATURE_BYTES),
         )
 
     @staticmethod
@@ -299,7 +303,7 @@ class ModelUpdate(Record):
         return digest(self.encoded)
 
 
-_UPDATE = frozenset(ModelUpdate.__dataclass_fields__)
+_UPDATE = _names(ModelUpdate)
 
 
 @dataclass(frozen=True)
@@ -322,12 +326,12 @@ class Ticket(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        fields = _fields(node, "ticket", _TICKET)
+        found = _fields(node, "ticket", _TICKET)
         return cls(
-            _integer(fields["height"], "ticket.height", 1),
-            _integer(fields["attempt"], "ticket.attempt"),
-            _integer(fields["server"], "ticket.server"),
-            _bytes(fields["proof"], "ticket.proof", PROOF_BYTES),
+            _integer(found["height"], "ticket.height", 1),
+            _integer(found["attempt"], "ticket.attempt"),
+            _integer(found["server"], "ticket.server"),
+            _bytes(found["proof"], "ticket.proof", PROOF_BYTES),
         )
 
     @staticmethod
@@ -338,7 +342,7 @@ class Ticket(Record):
         return encode(["bfedrec/ticket", chain_id, beacon, height, attempt])
 
 
-_TICKET = frozenset(Ticket.__dataclass_fields__)
+_TICKET = _names(Ticket)
 
 
 @dataclass(frozen=True)
@@ -375,22 +379,22 @@ class Header(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        fields = _fields(node, "header", _HEADER)
+        found = _fields(node, "header", _HEADER)
         return cls(
-            _bytes(fields["chain_id"], "header.chain_id", DIGEST_BYTES),
-            _integer(fields["height"], "header.height", 1),
-            _integer(fields["attempt"], "header.attempt"),
-            _integer(fields["step"], "header.step"),
-            _integer(fields["timestamp"], "header.timestamp"),
-            _link(fields["parent"], "header.parent"),
-            _integer(fields["aggregator"], "header.aggregator"),
-            _bytes(fields["proof"], "header.proof", PROOF_BYTES),
-            _bytes(fields["committee"], "header.committee", DIGEST_BYTES),
-            _bytes(fields["updates"], "header.updates", DIGEST_BYTES),
-            _integer(fields["count"], "header.count", 1),
-            _integer(fields["samples"], "header.samples", 1),
-            _link(fields["model"], "header.model"),
-            _optional_link(fields["snapshot"], "header.snapshot"),
+            _bytes(found["chain_id"], "header.chain_id", DIGEST_BYTES),
+            _integer(found["height"], "header.height", 1),
+            _integer(found["attempt"], "header.attempt"),
+            _integer(found["step"], "header.step"),
+            _integer(found["timestamp"], "header.timestamp"),
+            _link(found["parent"], "header.parent"),
+            _integer(found["aggregator"], "header.aggregator"),
+            _bytes(found["proof"], "header.proof", PROOF_BYTES),
+            _bytes(found["committee"], "header.committee", DIGEST_BYTES),
+            _bytes(found["updates"], "header.updates", DIGEST_BYTES),
+            _integer(found["count"], "header.count", 1),
+            _integer(found["samples"], "header.samples", 1),
+            _link(found["model"], "header.model"),
+            _optional_link(found["snapshot"], "header.snapshot"),
         )
 
     @cached_property
@@ -403,7 +407,7 @@ class Header(Record):
         return _signing_digest("candidate", [self.cid])
 
 
-_HEADER = frozenset(Header.__dataclass_fields__)
+_HEADER = _names(Header)
 
 
 @dataclass(frozen=True)
@@ -427,18 +431,18 @@ class Vote(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        fields = _fields(node, "vote", _VOTE)
-        if type(fields["approve"]) is not bool:
+        found = _fields(node, "vote", _VOTE)
+        if type(found["approve"]) is not bool:
             raise MalformedRecord("vote.approve: expected a boolean")
         return cls(
-            _bytes(fields["chain_id"], "vote.chain_id", DIGEST_BYTES),
-            _integer(fields["height"], "vote.height", 1),
-            _integer(fields["attempt"], "vote.attempt"),
-            _integer(fields["step"], "vote.step"),
-            _link(fields["block"], "vote.block"),
-            fields["approve"],
-            _integer(fields["server"], "vote.server"),
-            _bytes(fields["signature"], "vote.signature", SIGNATURE_BYTES),
+            _bytes(found["chain_id"], "vote.chain_id", DIGEST_BYTES),
+            _integer(found["height"], "vote.height", 1),
+            _integer(found["attempt"], "vote.attempt"),
+            _integer(found["step"], "vote.step"),
+            _link(found["block"], "vote.block"),
+            found["approve"],
+            _integer(found["server"], "vote.server"),
+            _bytes(found["signature"], "vote.signature", SIGNATURE_BYTES),
         )
 
     @staticmethod
@@ -455,7 +459,7 @@ class Vote(Record):
         )
 
 
-_VOTE = frozenset(Vote.__dataclass_fields__)
+_VOTE = _names(Vote)
 
 
 def _tickets_to_node(tickets: tuple[Ticket, ...]) -> list[list[Any]]:
@@ -504,17 +508,17 @@ class Candidate(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        fields = _fields(
+        found = _fields(
             node, "candidate", frozenset(("header", "signature", "committee", "updates"))
         )
-        header = Header.from_node(fields["header"])
+        header = Header.from_node(found["header"])
         return cls(
             header,
-            _bytes(fields["signature"], "candidate.signature", SIGNATURE_BYTES),
-            _tickets_from_node(fields["committee"], header),
+            _bytes(found["signature"], "candidate.signature", SIGNATURE_BYTES),
+            _tickets_from_node(found["committee"], header),
             tuple(
                 _bytes(entry, "candidate.updates", DIGEST_BYTES)
-                for entry in _list(fields["updates"], "candidate.updates")
+                for entry in _list(found["updates"], "candidate.updates")
             ),
         )
 
@@ -542,12 +546,12 @@ class Block(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        fields = _fields(
+        found = _fields(
             node, "block", frozenset(("header", "signature", "committee", "certificate"))
         )
-        header = Header.from_node(fields["header"])
+        header = Header.from_node(found["header"])
         certificate = []
-        for entry in _list(fields["certificate"], "block.certificate"):
+        for entry in _list(found["certificate"], "block.certificate"):
             server, signature = _pair(entry, "block.certificate")
             certificate.append(
                 (
@@ -557,8 +561,8 @@ class Block(Record):
             )
         return cls(
             header,
-            _bytes(fields["signature"], "block.signature", SIGNATURE_BYTES),
-            _tickets_from_node(fields["committee"], header),
+            _bytes(found["signature"], "block.signature", SIGNATURE_BYTES),
+            _tickets_from_node(found["committee"], header),
             tuple(certificate),
         )
 

@@ -165,6 +165,14 @@ class SqliteStore(ContentStore):
         """The heights that have a block, rising."""
         return [row[0] for row in self._run("SELECT height FROM blocks ORDER BY height")]
 
+    def update_heights(self) -> list[int]:
+        """The heights whose updates are retained, rising."""
+        return [row[0] for row in self._run("SELECT DISTINCT height FROM updates ORDER BY height")]
+
+    def cids(self) -> list[bytes]:
+        """The CID of every block of content held, in ascending order."""
+        return [self._bytes(row[0]) for row in self._run("SELECT cid FROM content ORDER BY cid")]
+
     def put_updates(self, height: int, updates: Sequence[bytes]) -> None:
         """Retain the encoded updates that the block of `height` lists, in its order."""
         with self.transaction():

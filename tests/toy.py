@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consensus.application import Contents
 from consensus.byzantine import Behaviour
 from consensus.encoding import file_cid
 from consensus.keys import SigningKey, derive_seed
@@ -42,13 +41,14 @@ class ToyApplication:
             return "shape"
         return None if np.isfinite(np.frombuffer(payload, "<f4")).all() else "not finite"
 
-    def aggregate(
-        self, height: int, beacon: bytes, payloads: Sequence[bytes], samples: Sequence[int]
-    ) -> Contents:
+    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
         values = np.array([np.frombuffer(payload, "<f4") for payload in payloads], np.float64)
         weights = np.array(samples, np.float64)
         mean = (values * weights[:, None]).sum(axis=0) / weights.sum()
-        return Contents(mean.astype("<f4").tobytes())
+        return mean.astype("<f4").tobytes()
+
+    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+        return None
 
     def commit(self, height: int, beacon: bytes, model: bytes) -> None:
         self.committed.append(model)

@@ -1,0 +1,55 @@
+"""`bfedrec audit RUN`: re-verify a run's chain and say in one line what came out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bfedrec.global_model import GlobalModel
+from bfedrec.runs import read_json
+from consensus.audit import AuditFailure, AuditReport, audit
+from consensus.committee import first_beacon
+from consensus.records import Genesis
+from consensus.store import SqliteStore
+
+
+def build(genesis: Genesis, initial: bytes) -> GlobalModel:
+    """The application of a BFedRec chain (`consensus.audit.ApplicationFactory`)."""
+    return GlobalModel.from_genesis(genesis.application, initial, first_beacon(genesis))
+
+
+def audit_command(run: Path) -> int:
+    """Audit a run folder or a chain file; 0 if everything holds, 1 and a line on stderr if not.
+
+    Raises `consensus.content.StoreError` for a file that cannot be read at all.
+    """
+    path = run / "chain.sqlite" if run.is_dir() else run
+    began = time.perf_counter()
+    columns = (TextColumn("audit"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with SqliteStore(path, read_only=True) as store, Progress(*columns, transient=True) as bar:
+            task = bar.add_task("audit", total=None)
+            report = audit(
+                store, build, lambda done, total: bar.update(task, completed=done, total=total)
+            )
+        _compare_summary(path.parent, report)
+    except AuditFailure as failure:
+        print(f"{path}: audit failed at {failure}", file=sys.stderr)
+        return 1
+    print(
+        f"{path}: audit passed in {time.perf_counter() - began:.1f} s: {report.blocks} blocks, "
+        f"{report.proofs} VRF proofs, {report.signatures} signatures, {report.aggregates} "
+        f"aggregates recomputed, {report.contents} blocks of content; head {report.head}"
+    )
+    return 0
+
+
+def _compare_summary(folder: Path, report: AuditReport) -> None:
+    """A finished run's summary names the head too: a chain cut short with its own note of the
+    head does not pass for the run's."""
+    summary = folder / "summary.json"
+    if summary.is_file() and read_json(summary).get("head") != report.head:
+        raise AuditFailure(report.blocks, f"the head is not the one that {summary} names")

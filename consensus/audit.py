@@ -1,0 +1,191 @@
+"""Audit: re-verify a chain from its bytes alone, trusting nothing that the writer computed.
+
+Height by height: the block's encoding, its link to the one before, the aggregator's proof and
+signature, every committee ticket, every vote and the threshold (`consensus.chain.check_block`);
+then what the block points to: that the model's bytes hash to its address and, where the updates'
+bytes were kept, that each update is genuine and that the model is exactly their aggregate. Last,
+that every block of content in the store, needed or not, hashes to its CID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consensus.application import Application
+from consensus.chain import Head, InvalidBlock, check_block
+from consensus.cid import cid_text
+from consensus.content import NotFound, StoreError
+from consensus.records import Block, Genesis, Header, MalformedRecord, ModelUpdate
+from consensus.store import SqliteStore
+from consensus.updates import SignedUpdate, check_update, updates_root
+
+
+class AuditFailure(Exception):
+    """What an audit found wrong: the first thing, at the height where it shows."""
+
+    def __init__(self, height: int | None, reason: str) -> None:
+        where = "content" if height is None else f"height {height}"
+        super().__init__(f"{where}: {reason}")
+        self.height = height
+        self.reason = reason
+
+
+@dataclass
+class AuditReport:
+    """What an audit verified."""
+
+    blocks: int = 0
+    proofs: int = 0
+    """VRF proofs: of aggregators and of committee members."""
+    signatures: int = 0
+    """Of aggregators, of votes, and of updates whose bytes were kept."""
+    aggregates: int = 0
+    """Blocks whose model was recomputed from its updates."""
+    contents: int = 0
+    """Blocks of content whose hash is their CID."""
+    head: str = ""
+    """The link to the last block, as text."""
+
+
+ApplicationFactory = Callable[[Genesis, bytes], Application]
+"""Builds the application that a genesis describes, from the initial model's bytes; raises
+ValueError where they do not fit."""
+
+
+def audit(
+    store: SqliteStore,
+    build: ApplicationFactory,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> AuditReport:
+    """Verify everything in ``store``; raises `AuditFailure` for the first thing that is wrong, and
+    `StoreError` for a file that cannot be read at all.
+
+    ``progress(done, total)`` is called after every height.
+    """
+    report = AuditReport()
+    heights = store.heights()
+    if not heights:
+        raise AuditFailure(0, "there is no genesis: the store holds no chain")
+    for expected, height in enumerate(heights):
+        if height != expected:
+            raise AuditFailure(expected, "the block is missing")
+    genesis, application = _audit_genesis(store, build)
+    head = Head.of_genesis(genesis)
+    for height in heights[1:]:
+        head = _audit_height(store, genesis, application, head, report)
+        progress(height, heights[-1])
+    _audit_head(store, head)
+    _audit_contents(store, heights[-1], report)
+    report.head = cid_text(head.cid)
+    return report
+
+
+def _audit_genesis(store: SqliteStore, build: ApplicationFactory) -> tuple[Genesis, Application]:
+    try:
+        genesis = Genesis.decode(store.block(0))
+        return genesis, build(genesis, store.get(genesis.model))
+    except (MalformedRecord, StoreError, ValueError) as error:
+        raise AuditFailure(0, str(error)) from error
+
+
+def _audit_height(
+    store: SqliteStore,
+    genesis: Genesis,
+    application: Application,
+    head: Head,
+    report: AuditReport,
+) -> Head:
+    """Verify the block after ``head``; the head after it."""
+    height = head.height + 1
+    try:
+        block = Block.decode(store.block(height))
+        after = check_block(genesis, head, block)
+    except (MalformedRecord, InvalidBlock) as error:
+        raise AuditFailure(height, str(error)) from error
+    report.blocks += 1
+    report.proofs += 1 + len(block.committee)
+    report.signatures += 1 + len(block.certificate)
+    header = block.header
+    model = _content(store, height, "model", header.model)
+    records = store.updates(height)
+    if records:
+        _audit_updates(store, genesis, application, head, header, records, model)
+        report.signatures += len(records)
+        report.aggregates += 1
+    try:
+        snapshot = application.snapshot(height, head.beacon, model)
+        application.commit(height, head.beacon, model)
+    except ValueError as error:
+        raise AuditFailure(height, f"the model does not fit: {error}") from error
+    if (snapshot is None) != (header.snapshot is None):
+        raise AuditFailure(height, "it has a snapshot where none belongs, or lacks one")
+    if header.snapshot is not None and snapshot != _content(
+        store, height, "snapshot", header.snapshot
+    ):
+        raise AuditFailure(height, "the snapshot is not the state that the models lead to")
+    return after
+
+
+def _content(store: SqliteStore, height: int, what: str, link: bytes) -> bytes:
+    try:
+        return store.get(link)
+    except NotFound as error:
+        raise AuditFailure(height, f"the {what} is missing: {error}") from error
+    except StoreError as error:
+        raise AuditFailure(height, f"the {what} is not what its address says: {error}") from error
+
+
+def _audit_updates(
+    store: SqliteStore,
+    genesis: Genesis,
+    application: Application,
+    head: Head,
+    header: Header,
+    encoded: list[bytes],
+    model: bytes,
+) -> None:
+    """Verify the retained updates of a block, and that its model is their aggregate."""
+    height = header.height
+    updates = []
+    for position, data in enumerate(encoded):
+        try:
+            record = ModelUpdate.decode(data)
+        except MalformedRecord as error:
+            raise AuditFailure(height, f"update {position}: {error}") from error
+        update = SignedUpdate(record, _content(store, height, "payload", record.payload))
+        reason = check_update(genesis, head, update, application.check_payload)
+        if reason is not None:
+            raise AuditFailure(height, f"update {position} is not fit: {reason}")
+        updates.append(update)
+    if len({update.record.client for update in updates}) != len(updates):
+        raise AuditFailure(height, "a client's updates count twice")
+    if updates_root([update.record.digest for update in updates]) != header.updates:
+        raise AuditFailure(height, "the updates are not those whose root the header holds")
+    samples = [update.record.samples for update in updates]
+    if (len(updates), sum(samples)) != (header.count, header.samples):
+        raise AuditFailure(height, "the header miscounts its updates or their samples")
+    if application.aggregate([update.payload for update in updates], samples) != model:
+        raise AuditFailure(height, f"the model is not the aggregate of its {len(updates)} updates")
+
+
+def _audit_head(store: SqliteStore, head: Head) -> None:
+    """The store names its head, so that blocks cut off the end are missed."""
+    try:
+        named = store.meta("head")
+    except NotFound as error:
+        raise AuditFailure(head.height, "the store does not name its head") from error
+    if named != head.cid:
+        raise AuditFailure(head.height, "the last block is not the head that the store names")
+
+
+def _audit_contents(store: SqliteStore, last: int, report: AuditReport) -> None:
+    for height in store.update_heights():
+        if not 1 <= height <= last:
+            raise AuditFailure(height, "updates are kept for a block that does not exist")
+    for cid in store.cids():
+        try:
+            store.block_bytes(cid)
+        except StoreError as error:
+            raise AuditFailure(None, str(error)) from error
+        report.contents += 1
