@@ -1,0 +1,197 @@
+"""Choosing hyper-parameters on validation items: the learning of a run, without its ledger.
+
+    python -m bfedrec.tuning CONFIG [key=value ...] [key=a,b,c ...] [--trials N] [--seeds 0,1,2]
+
+tries settings drawn from the choices (all of them, if N is left out), scores each on the
+validation items and lists them, best first. The test items are scored only when --test says so,
+which is for the settings that were chosen. A round here computes what a run's round does: the same
+cohorts, draws, payloads and aggregate. Only the beacons do not come from a chain, so
+that the bases, and with them the figures' last digits, differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bfedrec.aggregation import aggregate, decode_model, encode_update
+from bfedrec.cohort import Diverged, train_cohort
+from bfedrec.config import ConfigError, load, split_override
+from bfedrec.data import prepare
+from bfedrec.dataset import Dataset
+from bfedrec.factorization import initial_factors
+from bfedrec.interactions import DataError
+from bfedrec.lowrank import basis, merge
+from bfedrec.metrics import NotFinite, Split, evaluate
+from bfedrec.sampling import cohort
+from bfedrec.settings import Config
+from bfedrec.streams import Streams
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The factors after all rounds: P float32[M, d], Q float32[N, d]; and the speed of training."""
+
+    P: np.ndarray
+    Q: np.ndarray
+    clients_per_second: float
+
+
+def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
+    """Train for `config.rounds` rounds with neither servers nor links (Algorithm 1, equation 5).
+
+    Raises Diverged, naming the round and the client, when the steps are too large.
+    """
+    streams, model, rule = Streams(config.seed), config.model, config.aggregation.rule
+    d, r, N = model.dimension, model.rank, data.items
+    P = initial_factors(data.users, d, model.init_scale, streams.generator("initial", 0))
+    Q = initial_factors(N, d, model.init_scale, streams.generator("initial", 1))
+    seconds = 0.0
+    for height in range(1, config.rounds + 1):
+        clients = cohort(streams, data.users, config.clients.per_round, height)
+        beacon = f"{config.seed} {0 if model.basis == 'fixed' else height}".encode()
+        B = basis(model.basis, d, r, beacon, Q)
+        began = time.perf_counter()
+        try:
+            update = train_cohort(
+                clients,
+                P[clients],
+                Q,
+                B,
+                data.indptr,
+                data.indices,
+                config.training,
+                streams.integer("training", height),
+                config.training.step_scale(height, config.rounds),
+                threads,
+            )
+        except Diverged as error:
+            raise Diverged(f"round {height}: {error}") from None
+        seconds += time.perf_counter() - began
+        P[clients] = update.P
+        payloads = [
+            encode_update(A, touched, rule)
+            for A, touched in zip(update.A, update.touched, strict=True)
+        ]
+        merged = aggregate(payloads, update.samples.tolist(), r, N, rule)
+        Q = merge(Q, B, decode_model(merged, r, N))
+    return Learned(P, Q, config.rounds * config.clients.per_round / seconds)
+
+
+def trials(arguments: Sequence[str], count: int | None, seed: int) -> list[list[str]]:
+    """The overrides of each trial: `count` different draws from all choices, or all of them.
+
+    An argument `key=a,b,c` is a choice of three; any other is the same in every trial.
+    """
+    choices = []
+    for argument in arguments:
+        key, value = split_override(argument)
+        choices.append([f"{key}={option}" for option in value.split(",")])
+    grid = itertools.product(*choices)
+    if count is None:
+        return [list(trial) for trial in grid]
+    rng = np.random.default_rng(seed)
+    drawn: dict[tuple[str, ...], None] = {}
+    size = int(np.prod([len(choice) for choice in choices]))
+    while len(drawn) < min(count, size):
+        drawn.setdefault(tuple(choice[rng.integers(len(choice))] for choice in choices))
+    return [list(trial) for trial in drawn]
+
+
+def score(
+    path: Path,
+    overrides: Sequence[str],
+    seeds: Sequence[int],
+    splits: Sequence[Split],
+    threads: int | None = None,
+) -> dict[str, float]:
+    """The means over `seeds` of every figure of the given splits, "validation_hr@10" and so on.
+
+    Raises ConfigError, DataError, and Diverged or NotFinite where training does not hold.
+    """
+    figures: list[dict[str, float]] = []
+    began = time.perf_counter()
+    for seed in seeds:
+        config = load(path, [*overrides, f"seed={seed}"])
+        data = prepare(config.data)
+        learned = learn(config, data, threads)
+        found = {"clients_per_second": learned.clients_per_second}
+        for split in splits:
+            means = evaluate(
+                learned.P, learned.Q, data, split, config.evaluation.k, threads=threads
+            ).means()
+            found |= {f"{split}_{name}": value for name, value in means.items()}
+        figures.append(found)
+    means = {name: float(np.mean([found[name] for found in figures])) for name in figures[0]}
+    return means | {"seconds": (time.perf_counter() - began) / len(seeds)}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; its exit status is 0, or 2 for a config or data that cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m bfedrec.tuning", description=__doc__)
+    parser.add_argument("config", type=Path, help="the experiment to start from")
+    parser.add_argument("overrides", nargs="*", metavar="key=a,b,c", help="values to try")
+    parser.add_argument("--trials", type=int, help="settings to draw (default: every combination)")
+    parser.add_argument("--draw-seed", type=int, default=0, help="seed of those draws")
+    parser.add_argument("--seeds", default="0", help="seeds of the runs of a trial: 0,1,2")
+    parser.add_argument("--test", action="store_true", help="score the test items as well")
+    parser.add_argument("--threads", type=int, help="threads of a run (default: all processors)")
+    parser.add_argument("--csv", type=Path, help="write every trial to this file")
+    options = parser.parse_intermixed_args(argv)
+    splits: list[Split] = ["validation", "test"] if options.test else ["validation"]
+    rows: list[dict[str, str | float]] = []
+    try:
+        seeds = [int(seed) for seed in options.seeds.split(",")]
+        for overrides in trials(options.overrides, options.trials, options.draw_seed):
+            row: dict[str, str | float] = dict(split_override(text) for text in overrides)
+            try:
+                row |= score(options.config, overrides, seeds, splits, options.threads)
+            except (Diverged, NotFinite) as error:
+                row["failed"] = str(error)
+            rows.append(row)
+            print(_line(row), flush=True)
+            if options.csv:
+                _write(options.csv, rows)
+    except (ConfigError, DataError, ValueError) as error:
+        print(f"bfedrec.tuning: {error}", file=sys.stderr)
+        return 2
+    print("\nbest first:")
+    for row in sorted(rows, key=_merit, reverse=True)[:10]:
+        print(_line(row))
+    return 0
+
+
+def _merit(row: dict[str, str | float]) -> float:
+    """What settings are chosen by: HR@K and NDCG@K on the validation items, together."""
+    return sum(
+        float(value)
+        for name, value in row.items()
+        if name.startswith(("validation_hr@", "validation_ndcg@"))
+    )
+
+
+def _line(row: dict[str, str | float]) -> str:
+    return "  ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in row.items()
+    )
+
+
+def _write(path: Path, rows: list[dict[str, str | float]]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Speed of training and aggregation at ML-1M's size: `pytest tests/bench --benchmark-only`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bfedrec.aggregation import aggregate, check_payload, encode_update
+from bfedrec.cohort import CohortUpdate, train_cohort
+from bfedrec.factorization import initial_factors
+from bfedrec.lowrank import basis, merge
+from bfedrec.training import TrainingSettings
+
+from ..learning_data import csr
+
+M, N, D, R = 60, 3706, 64, 4
+CLIENTS_PER_SECOND = 5_000
+SETTINGS = TrainingSettings(local_epochs=2, user_epochs=0, negatives=4, batch_size=256)
+
+
+def world() -> tuple[Any, ...]:
+    """P, Q, B and interactions with ML-1M's spread: a mean of 164 a client, a long tail."""
+    rng = np.random.default_rng(0)
+    sizes = np.clip(rng.lognormal(4.5, 1.05, M), 18, 2300).astype(int)
+    lists = [np.sort(rng.choice(N, size, replace=False)).tolist() for size in sizes]
+    P, Q = initial_factors(M, D, 1.0, rng), initial_factors(N, D, 1.0, rng)
+    return P, Q, basis("seeded", D, R, b"bench"), *csr(lists)
+
+
+def updates() -> CohortUpdate:
+    P, Q, B, indptr, indices = world()
+    return train_cohort(np.arange(M), P, Q, B, indptr, indices, SETTINGS, 1)
+
+
+def test_training_reaches_its_clients_per_second(benchmark: Any) -> None:
+    P, Q, B, indptr, indices = world()
+    clients = np.arange(M)
+    benchmark.pedantic(
+        lambda: train_cohort(clients, P, Q, B, indptr, indices, SETTINGS, 1),
+        rounds=40,
+        warmup_rounds=2,
+    )
+    speed = M / benchmark.stats["min"]  # other work on the machine only ever slows it down
+    benchmark.extra_info["clients_per_second"] = round(speed)
+    assert speed >= CLIENTS_PER_SECOND
+
+
+def test_aggregation_of_sixty_payloads(benchmark: Any) -> None:
+    update = updates()
+    counts = update.samples.tolist()
+    pairs = zip(update.A, update.touched, strict=True)
+    payloads = [encode_update(A, touched, "per_item") for A, touched in pairs]
+    benchmark(lambda: aggregate(payloads, counts, R, N, "per_item"))
+    assert benchmark.stats["median"] <= 0.003
+
+
+def test_check_of_a_payload(benchmark: Any) -> None:
+    update = updates()
+    payload = encode_update(update.A[0], update.touched[0], "per_item")
+    benchmark(lambda: check_payload(payload, R, N, "per_item"))
+    assert benchmark.stats["median"] <= 1e-4
+
+
+def test_merge_of_a_model(benchmark: Any) -> None:
+    _, Q, B, *_ = world()
+    A = updates().A[0]
+    benchmark(lambda: merge(Q, B, A))
