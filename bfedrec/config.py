@@ -21,7 +21,7 @@ from bfedrec.settings import Config
 
 COMMAND_LINE = "command line"
 # What no result depends on. The seed stands beside the hash, so that runs of one setting share it.
-NOT_HASHED = ("name", "seed", "store.kind", "data.csv.path")
+NOT_HASHED = ("name", "seed", "store.kind")
 
 
 class ConfigError(ValueError):

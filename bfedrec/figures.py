@@ -94,7 +94,7 @@ def _draw_time(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
     edges, seconds = per_round(lines, "simulated_seconds")
     axes.stairs(seconds, edges, baseline=None, color=GREY, linewidth=WIDTH)
     axes.set_ylabel("simulated s a round")
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(bottom=0.0, top=1.1 * max(seconds))
 
 
 def _draw_bytes(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:

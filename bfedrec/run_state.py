@@ -117,6 +117,8 @@ class RunState:
         factors = np.array(initial, np.float32)
         for values in self._database.execute("SELECT * FROM rounds ORDER BY height"):
             state = _decode(values)
+            if len(state.clients) == 0:
+                continue
             try:
                 factors[state.clients] = state.factors
             except (IndexError, ValueError):
@@ -133,6 +135,6 @@ class RunState:
 def _decode(values: tuple[int, bytes, bytes, float, str]) -> RoundState:
     height, clients, factors, simulated_seconds, counters = values
     ids = np.frombuffer(clients, "<i8").astype(np.int64)
-    dimension = -1 if len(ids) else 0
-    rows = np.frombuffer(factors, "<f4").astype(np.float32).reshape(len(ids), dimension)
+    flat = np.frombuffer(factors, "<f4").astype(np.float32)
+    rows = flat.reshape(len(ids), len(flat) // max(1, len(ids)))
     return RoundState(height, ids, rows, simulated_seconds, json.loads(counters))

@@ -1,0 +1,258 @@
+"""An experiment's config: what is read, what is refused and in which words, what is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bfedrec.aggregation import RULES
+from bfedrec.config import (
+    NOT_HASHED,
+    ConfigError,
+    config_hash,
+    differences,
+    dump,
+    flatten,
+    load,
+    parse,
+)
+from bfedrec.options import help_text, options
+from bfedrec.settings import AggregationSettings, share_of
+from consensus.byzantine import BEHAVIOURS
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "experiment.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refused(path: Path | None, *overrides: str) -> str:
+    """The one line with which a config is refused."""
+    with pytest.raises(ConfigError) as caught:
+        load(path, overrides)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def test_a_file_and_overrides_make_one_config(tmp_path: Path) -> None:
+    path = write(tmp_path, "rounds: 20\nmodel:\n  rank: 2\n  dimension: 8\n")
+    config = load(path, ["model.rank=8", "servers.stake=[1, 2, 3]", "servers.count=3", *SMALL])
+    assert (config.rounds, config.model.rank, config.model.dimension) == (20, 8, 8)
+    assert config.servers.stake == (1, 2, 3)
+    assert config.committee.vote_seconds == 5.0  # the defaults hold elsewhere
+
+
+SMALL = ["servers.regions=2", "committee.size=3"]
+
+
+def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
+    assert load(write(tmp_path, "# nothing\n")) == load(None)
+
+
+def test_numbers_are_those_a_person_means() -> None:
+    config = load(None, ["training.item_step=1e-3", "training.l2=.5e-1", "servers.jitter=0"])
+    assert (config.training.item_step, config.training.l2) == (0.001, 0.05)
+    assert config.servers.jitter == 0.0
+    assert load(None, ["name=no"]).name == "no"  # YAML 1.1 reads it as false
+    assert load(None, ["seed=010"]).seed == 10  # ... and this as 8
+
+
+def test_anchors_are_allowed_and_overriding_one_use_leaves_the_other(tmp_path: Path) -> None:
+    path = write(tmp_path, "rounds: &many 30\nclients: {per_round: *many}\n")
+    assert load(path).clients.per_round == 30
+    assert load(path, ["rounds=7"]).clients.per_round == 30
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("model.rnk=3", ["model.rnk: unknown key", "'model.rank'"]),
+        ("rank=3", ["rank: unknown key", "'model.rank'"]),
+        ("trainig.item_step=1", ["trainig: unknown key", "'training'"]),
+        ("zzz=1", ["zzz: unknown key", "training"]),
+        ("model.basis=seded", ["model.basis: 'seded'", "seeded | svd | fixed", "mean 'seeded'"]),
+        ("model.rank=0", ["model.rank: 0", "int >= 1"]),
+        ("rounds=true", ["rounds: True", "int >= 1"]),
+        ("rounds='3'", ["rounds: '3'", "int"]),
+        ("rounds=3.0", ["rounds: 3.0", "int"]),
+        ("evaluation.full_ranking=1", ["evaluation.full_ranking: 1", "true | false"]),
+        ("training.item_step=.nan", ["training.item_step: nan", "float > 0", "finite"]),
+        ("servers.jitter=.inf", ["servers.jitter: inf", "finite"]),
+        ("model=3", ["model: 3", "a section"]),
+        ("model.rank.deep=3", ["model.rank: {'deep': 3}", "int"]),
+        ("servers.stake=[1, a]", ["servers.stake: [1, 'a']", "equal | pareto | list of int"]),
+        ("servers.behaviours=[gausian]", ["servers.behaviours: ['gausian']", "gaussian"]),
+        ("device=gpu", ["device: 'gpu'", "cuda"]),
+        ("name=a/b", ["name: 'a/b'"]),
+        ("rounds=[1", ["rounds, line 1", "']'"]),
+        ("model.rank=65", ["model.rank: 65", "at most model.dimension = 64"]),
+        ("committee.size=31", ["committee.size: 31", "at most servers.count = 30"]),
+        ("servers.malicious=31", ["servers.malicious: 31", "at most servers.count = 30"]),
+        ("servers.malicious=4/3", ["servers.malicious: '4/3'", "1/3"]),
+        ("servers.stake=[1, 2]", ["servers.stake: [1, 2]", "servers.count = 30"]),
+        ("data.csv.header=false", ["data.csv", "0-based"]),
+        ("rank", ["'rank'", "key=value"]),
+        ("=1", ["'=1'", "key=value"]),
+        ("a..b=1", ["'a..b=1'", "key=value"]),
+    ],
+)
+def test_a_bad_override_is_one_line_naming_key_value_and_what_is_allowed(
+    override: str, parts: list[str]
+) -> None:
+    line = refused(None, override)
+    for part in ["command line", *parts]:
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("roundz: 3\n", ["roundz: unknown key", "'rounds'"]),
+        ("rounds: 3\nseed: 1\nrounds: 4\n", ["line 3", "'rounds' is given twice"]),
+        ("model: {rank: 1, rank: 2}\n", ["'rank' is given twice"]),
+        ("- 1\n", ["a list"]),
+        ("just words\n", ["key: value"]),
+        ("rounds: [1\n", ["line 2"]),
+        ("a: b: c\n", ["line 1"]),
+        ("? [1, 2]\n: 3\n", ["plain word"]),
+        ("rounds: !!python/name:os.system x\n", ["line 1"]),
+        ("seed: !!binary aGk=\n", ["plain numbers"]),
+        ("rounds: &loop [*loop]\n", ["plain numbers"]),
+        ("[" * 3000, ["deeply"]),
+        ("\x00", ["not YAML"]),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, text: str, parts: list[str]) -> None:
+    path = write(tmp_path, text)
+    line = refused(path)
+    for part in [str(path), *parts]:
+        assert part in line
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    assert "missing.yaml: cannot be read" in refused(tmp_path / "missing.yaml")
+    assert "cannot be read" in refused(tmp_path)
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"name: \xff\n")
+    assert "UTF-8" in refused(path)
+
+
+def said(read: Callable[[], object]) -> str:
+    """What a reading is refused with; empty where it is not."""
+    try:
+        read()
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(max_size=60) | st.text("ab:[]{}&*!|>-'\"\n #,.=0123", max_size=60))
+def test_no_text_ends_in_anything_but_a_config_or_one_line(text: str) -> None:
+    assert "\n" not in said(lambda: parse(text, "here"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["", *options()]), st.text(max_size=20))
+def test_no_override_ends_in_anything_but_a_config_or_one_line(key: str, value: str) -> None:
+    assert "\n" not in said(lambda: load(None, [f"{key}={value}"]))
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "number"),
+    [
+        ("1/3", 30, 10),
+        ("1/3", 100, 33),
+        (0.1, 30, 3),
+        (0.29, 100, 29),
+        (1.0, 7, 7),
+        ("0.25", 10, 2),
+    ],
+)
+def test_a_share_of_servers_is_exact_and_rounded_down(
+    share: str | float, count: int, number: int
+) -> None:
+    assert share_of(share, count) == number
+    config = load(None, [f"servers.count={count}", f"servers.malicious={share}", *SMALL])
+    assert config.servers.malicious == number
+
+
+def test_what_is_dumped_is_read_back_the_same() -> None:
+    config = load(None, ["servers.malicious=1/3", "data.csv.path=some/file.csv", "seed=5"])
+    assert parse(dump(config), "dump") == config
+    assert flatten(config)["servers.malicious"] == 10
+
+
+def another(key: str) -> list[str]:
+    """Overrides that change an option to some other allowed value."""
+    special = {
+        "device": ["device=cuda"],
+        "name": ["name=other"],
+        "servers.pareto_shape": ["servers.pareto_shape=3.0"],
+        "servers.stake": ["servers.stake=pareto"],
+        "servers.behaviours": ["servers.behaviours=[gaussian]"],
+        "data.csv.path": ["data.csv.path=x.csv"],
+        "data.csv.delimiter": ["data.csv.delimiter=;"],
+        "data.csv.threshold": ["data.csv.threshold=3.0", "data.csv.rating=stars"],
+        "data.csv.header": [
+            "data.csv.header=false", "data.csv.user=0", "data.csv.item=1"
+        ],
+    }  # fmt: skip
+    if key in special:
+        return special[key]
+    option = options()[key]
+    if option.type == "true | false":
+        return [f"{key}={'false' if option.default == 'true' else 'true'}"]
+    if option.type.split()[0] == "int":
+        step = -1 if key in ("model.dimension", "committee.size", "servers.count") else 1
+        extra = ["committee.size=20"] if key == "servers.count" else []
+        return [f"{key}={int(option.default) + step}", *extra]
+    if option.type.split()[0] == "float":
+        return [f"{key}={float(option.default) * 0.5 or 0.25}"]
+    if option.type.split()[0] in ("text", "path"):
+        return [f"{key}=column_x"]
+    return [f"{key}={next(word for word in option.type.split(' | ') if word != option.default)}"]
+
+
+@pytest.mark.parametrize("key", sorted(options()))
+def test_the_hash_covers_every_option_that_can_affect_results(key: str) -> None:
+    base, changed = load(None), load(None, another(key))
+    assert key in differences(base, changed)
+    assert (config_hash(base) == config_hash(changed)) is (key in NOT_HASHED)
+
+
+def test_help_lists_every_option_with_its_type_default_and_description() -> None:
+    text = help_text()
+    for key, option in options().items():
+        assert f"  {key}  ({option.type}; default {option.default})" in text
+        assert option.description, key
+    assert set(options()) == set(flatten(load(None)))
+
+
+def test_bounds_that_help_names_are_those_that_hold() -> None:
+    for key, option in options().items():
+        words = option.type.split()
+        for sign, bound in zip(words[1::2], words[2::2], strict=False):
+            if sign not in (">=", ">", "<=", "<"):
+                continue
+            limit = float(bound)
+            outside = limit - 1 if sign.startswith(">") else limit + 1
+            if sign in ("<", ">"):
+                outside = limit
+            value = int(outside) if words[0] == "int" else outside
+            assert not math.isnan(outside)
+            assert f"{key}: {value}: expected" in refused(None, f"{key}={value!r}"), key
+
+
+def test_names_in_the_config_are_those_that_the_parts_know() -> None:
+    rule = AggregationSettings.model_fields["rule"].annotation
+    assert set(get_args(rule)) == set(RULES)
+    assert set(load(None).servers.behaviours) <= set(BEHAVIOURS)
