@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import warnings
@@ -104,12 +105,12 @@ def _check_header(
 ) -> None:
     first = content[: content.find(b"\n") + 1 or len(content)]
     try:
-        cells = first.decode("utf-8-sig").strip("\r\n").split(delimiter)
+        line = first.decode("utf-8-sig").strip("\r\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: is not UTF-8 text ({error.reason} in line 1)") from error
     if not content.strip():
         raise DataError(f"{file}: is empty")
-    names = [cell.strip().strip('"') for cell in cells]
+    names = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
     for name in columns:
         if header and name not in names:
             raise DataError(
@@ -138,13 +139,13 @@ def _parse(
     ]
     numbers: list[Any] = [name for name in columns if name not in text]
     try:
+        # Every column is read: only then does the parser refuse a line that is too long.
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             table = pd.read_csv(
                 io.BytesIO(content),
                 sep=delimiter,
                 header=0 if header else None,
-                usecols=list(columns),
                 dtype=dict.fromkeys(text, str),
                 na_values={name: [""] for name in numbers},
                 keep_default_na=False,
@@ -159,7 +160,9 @@ def _parse(
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         reason = " ".join(str(error).replace("Error tokenizing data. C error:", "").split())
         raise DataError(f"{file}: cannot be split into columns: {reason}") from error
-    return table
+    if header:
+        table.columns = table.columns.str.strip()
+    return table[list(columns)]
 
 
 def _bad_cell(
