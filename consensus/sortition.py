@@ -72,8 +72,6 @@ class _Binomial:
 
     def quantile(self, h: int) -> int:
         """The least j with h / M <= P(seats <= j)."""
-        if h == _HASH_MAX:
-            return self._w  # only the whole sum reaches 1
         floors = self._floors
         while floors[-1] < h:
             j = len(floors)

@@ -39,7 +39,8 @@ class SqliteStore(ContentStore):
     transactions, never tear one.) The process that opened the file for writing has it alone.
 
     Read-only opening serves audits: it neither creates nor changes any file, and includes what a
-    killed writer had committed to the `-wal` file beside it.
+    killed writer had committed to the `-wal` file beside it. It is refused while another process
+    writes; a process does not open for reading what it has open for writing.
 
     Every method raises StoreError for a file that is missing, corrupt, in use, of another kind
     or of another version, naming the file.

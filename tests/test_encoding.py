@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from consensus import unixfs
 from consensus.cid import PROTOBUF, make_cid
 from consensus.encoding import (
     EncodingError,
@@ -331,6 +332,18 @@ def forged(change: Callable[[bytes], bytes]) -> tuple[bytes, dict[bytes, bytes]]
 def test_a_forged_tree_is_refused(change: Callable[[bytes], bytes]) -> None:
     cid, held = forged(change)
     with pytest.raises(EncodingError):
+        read_file(cid, held.__getitem__)
+
+
+def test_a_tree_that_outgrows_its_file_is_refused() -> None:
+    """Nodes that link the level below 174 times, with nothing at the bottom, would never end."""
+    held = {raw_cid(b""): b""}
+    cid = raw_cid(b"")
+    for _ in range(9):
+        block = unixfs._node([unixfs._Subtree(cid, 0, 0)] * 174)
+        cid = make_cid(PROTOBUF, block)
+        held[cid] = block
+    with pytest.raises(EncodingError, match="not a node"):
         read_file(cid, held.__getitem__)
 
 

@@ -104,6 +104,7 @@ def test_seeds() -> None:
     assert len(derive_seed(b"master", "server", 1)) == 32
     assert derive_seed(b"master", "server", 1) != derive_seed(b"other", "server", 1)
     assert derive_seed(b"master", "ab", "c") != derive_seed(b"master", "a", "bc")
+    assert derive_seed(b"master", "asb") != derive_seed(b"master", "a", "b")
     with pytest.raises(ValueError, match="empty"):
         derive_seed(b"", "server")
     for out_of_range in (-1, 2**64):

@@ -248,6 +248,7 @@ def test_roles_draw_independently() -> None:
     """A server's seat tells nothing about its place among the aggregators."""
     assert role_hash(beta(1), "committee") != role_hash(beta(1), "aggregator")
     assert role_hash(beta(1), "a") != role_hash(beta(2), "a")
+    assert role_hash(beta(1), "a") != role_hash(beta(1), "b")
     assert len(role_hash(beta(1) * 2, "beacon")) == 32
     draws, counts = 8_000, [0] * 16
     for i in range(draws):

@@ -296,6 +296,25 @@ def test_a_damaged_file_is_told(path: Path) -> None:
         store.heights()
 
 
+def test_a_full_disk_is_told_and_undone(path: Path) -> None:
+    with SqliteStore(path) as store:
+        store.put_block(0, b"genesis")
+        store._run("PRAGMA max_page_count = 50")
+        with pytest.raises(StoreError, match="full"), store.transaction():
+            overfill(store)
+        assert store.heights() == [0]
+        store._run("PRAGMA max_page_count = 100000")
+        with store.transaction():
+            overfill(store)
+    with SqliteStore(path, read_only=True) as store:
+        assert store.heights() == [0, 1]
+
+
+def overfill(store: SqliteStore) -> None:
+    store.put_block(1, b"block")
+    store.put_updates(1, [bytes(100_000)] * 5)
+
+
 def test_a_closed_store_is_told(path: Path) -> None:
     store = SqliteStore(path)
     store.close()
