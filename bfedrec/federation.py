@@ -105,6 +105,7 @@ class Federation:
         self.topology = self._topology()
         self.links = ClientLinks.draw(config.clients, data.users, self.topology.regions, streams)
         self.downlink = Downlink(data.users, len(self.initial_model), config.clients.snapshot_every)
+        self._uploaded = self._typical_update_bytes()
         self.world = self._world(None, 0.0)
         self.training_seconds = 0.0
         """Wall-clock seconds that training took, for the speed that is reported."""
@@ -195,11 +196,13 @@ class Federation:
                     "vrf_prove": costs.vrf_prove,
                     "vrf_verify": costs.vrf_verify,
                     "hash": 0.0,
+                    "check_update": costs.verify,
                     "aggregate": 0.0,
                     "store_put": costs.store_put,
                 },
                 {
                     "hash": costs.hash_per_mib,
+                    "check_update": costs.hash_per_mib,
                     "aggregate": costs.aggregate_per_mib,
                     "store_put": costs.store_per_mib,
                 },
@@ -226,8 +229,7 @@ class Federation:
         clients = cohort(self.streams, self.data.users, config.clients.per_round, height)
         training = self._worker.submit(self._train_round, height, head, clients)
         fetched = self.downlink.fetch(clients, height)
-        size = self.update_bytes(head)
-        times = self._arrival_times(clients, fetched[config.clients.downlink], size)
+        times = self._arrival_times(clients, fetched[config.clients.downlink])
         arrivals = [
             Arrival(float(times[place]), int(self.links.server[client]), _later(training, place))
             for place, client in enumerate(clients)
@@ -283,25 +285,18 @@ class Federation:
         signature = key.sign(
             ModelUpdate.signing_digest(chain_id, height, head.cid, key.public, samples, link)
         )
-        return SignedUpdate(
-            ModelUpdate(chain_id, height, head.cid, key.public, samples, link, signature), payload
-        )
+        record = ModelUpdate(chain_id, height, head.cid, key.public, samples, link, signature)
+        return SignedUpdate(record, payload)
 
-    def update_bytes(self, head: Head) -> int:
-        """Bytes of one client's encoded update, which are the same for every client but for the
-        few that a sample count's digits take: known before training ends."""
-        if self._update_bytes is None:
-            payload = encode_update(
-                np.zeros((self.model.rank, self.model.items), np.float32),
-                np.zeros(self.model.items, np.bool_),
-                self.model.rule,
-            )
-            self._update_bytes = self._sign(head, 0, 1000, payload).wire_bytes
-        return self._update_bytes
+    def _typical_update_bytes(self) -> int:
+        """Bytes of one client's encoded update. They are known before training ends: two updates
+        differ by the few bytes that their integers' digits take."""
+        shape = (self.model.rank, self.model.items)
+        touched = np.zeros(self.model.items, np.bool_)
+        payload = encode_update(np.zeros(shape, np.float32), touched, self.model.rule)
+        return self._sign(Head.of_genesis(self.genesis), 0, 1, payload).wire_bytes
 
-    _update_bytes: int | None = None
-
-    def _arrival_times(self, clients: np.ndarray, fetched: np.ndarray, uploaded: int) -> np.ndarray:
+    def _arrival_times(self, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:
         """When each client's update reaches its server: fetch, train, sign, send (seconds)."""
         config, training, costs = self.config, self.config.training, self.config.costs
         passes = training.local_epochs + training.user_epochs
@@ -313,7 +308,7 @@ class Federation:
             + self.links.download_seconds(clients, fetched)
             + config.clients.seconds_per_sample * samples * passes
             + costs.sign
-            + self.links.upload_seconds(clients, np.full(len(clients), uploaded))
+            + self.links.upload_seconds(clients, self._uploaded)
         )
 
     def _patience(self) -> float:

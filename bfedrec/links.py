@@ -58,6 +58,6 @@ class ClientLinks:
         """Seconds from asking the server to having ``size`` bytes (int64[m]) of each client."""
         return 2 * self.latency[clients] + size / self.download[clients]
 
-    def upload_seconds(self, clients: np.ndarray, size: np.ndarray) -> np.ndarray:
-        """Seconds until ``size`` bytes (int64[m]) of each client are at the server."""
+    def upload_seconds(self, clients: np.ndarray, size: int) -> np.ndarray:
+        """Seconds until ``size`` bytes of each client are at the server."""
         return self.latency[clients] + size / self.upload[clients]

@@ -116,7 +116,7 @@ class ServerSettings(Section):
         default=0.1, ge=0.0, le=1.0, description="share of a link's latency that varies per message"
     )
     bandwidth_mib_per_s: MebibytesPerSecond = Field(
-        default=12.5, description="bandwidth of a server link"
+        default=119.2, description="bandwidth of a server link (1 Gbit/s)"
     )
     malicious: int = Field(
         default=0,

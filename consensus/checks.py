@@ -62,11 +62,14 @@ class SharedChecks:
 
     def update(self, head: Head, update: SignedUpdate) -> str | None:
         """`check_update`."""
-        return self._once(
-            head,
-            update,
-            lambda: check_update(self.genesis, head, update, self.application.check_payload),
-        )
+        known = self._memo.get((id(update), head.cid))
+        if known is None:  # looked up here first: this is by far the most frequent check
+            return self._once(
+                head,
+                update,
+                lambda: check_update(self.genesis, head, update, self.application.check_payload),
+            )
+        return known[1]
 
     def ticket(self, head: Head, ticket: Ticket) -> Draw:
         """`check_ticket`; raises `InvalidTicket`."""

@@ -132,8 +132,7 @@ class EdgeServer:
         """Check and pool a client's update (lines 2-3)."""
         if not self._active:
             return False
-        self._host.charge("hash", len(update.payload))
-        self._host.charge("verify")
+        self._host.charge("check_update", len(update.payload))
         if not self.pool.add(update, self.chain.head):
             return False
         if self.step < 0:
@@ -193,8 +192,7 @@ class EdgeServer:
     # -- steps ------------------------------------------------------------------------------------
 
     def _begin_steps_if_ready(self) -> None:
-        ready = self.step < 0 and self.attempt in self._committees
-        if ready and self._updates_are_sufficient(len(self.pool)):
+        if self._updates_are_sufficient(len(self.pool)) and self.attempt in self._committees:
             self._begin_step(0)
 
     def _begin_step(self, step: int) -> None:
@@ -218,7 +216,8 @@ class EdgeServer:
             return
         if what == "updates":
             self.late = True
-            self._begin_steps_if_ready()
+            if self.step < 0:
+                self._begin_steps_if_ready()
         elif attempt == self.attempt:
             if what == "tickets":
                 self._form_committee()

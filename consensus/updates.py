@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from consensus.chain import Head
 from consensus.encoding import file_cid, merkle_root
@@ -32,6 +33,11 @@ class SignedUpdate:
         """Bytes of the encoded message."""
         return len(self.record.encoded) + len(self.payload)
 
+    @cached_property
+    def payload_cid(self) -> bytes:
+        """The address of the payload that came, which need not be the one that was signed."""
+        return file_cid(self.payload)
+
 
 def check_update(
     genesis: Genesis, head: Head, update: SignedUpdate, check_payload: PayloadCheck
@@ -49,7 +55,7 @@ def check_update(
         return "unknown client"
     if not 0 < record.samples <= registered:
         return "sample count"
-    if file_cid(update.payload) != record.payload:
+    if update.payload_cid != record.payload:
         return "payload digest"
     reason = check_payload(update.payload)
     if reason is not None:

@@ -141,6 +141,7 @@ def _challenge(*points: bytes) -> bytes:
     return hashlib.sha512(_SUITE + b"\x02" + b"".join(points) + b"\x00").digest()[:16]
 
 
+@lru_cache(maxsize=1 << 12)
 def _gamma_to_beta(gamma: bytes) -> bytes:
     """beta, 64 bytes (section 5.2)."""
     return hashlib.sha512(_SUITE + b"\x03" + _eightfold(gamma) + b"\x00").digest()

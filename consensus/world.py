@@ -34,14 +34,11 @@ class Stalled(RuntimeError):
 
 @dataclass(frozen=True)
 class Costs:
-    """Simulated seconds of the operations a server is charged for: a fixed part and a part per
-    MiB (0 where the size does not matter)."""
+    """Simulated seconds of the operations a server is charged for: a fixed part for each, and a
+    part per MiB for those whose size matters."""
 
     seconds: dict[str, float]
     seconds_per_mib: dict[str, float]
-
-    def of(self, operation: str, size: int) -> float:
-        return self.seconds[operation] + self.seconds_per_mib.get(operation, 0.0) * size / MIB
 
 
 @dataclass(frozen=True)
@@ -85,15 +82,24 @@ class _Host:
 
     def __init__(self, world: World, index: int) -> None:
         self._world = world
+        self._env = world.env
         self._index = index
+        self._seconds = world.costs.seconds
+        self._seconds_per_byte = {
+            operation: seconds / MIB for operation, seconds in world.costs.seconds_per_mib.items()
+        }
         self.busy_until = 0.0
+        """When this server's processor has done all it was charged."""
 
     def now_us(self) -> int:
         return round(self._world.env.now * 1e6)
 
     def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
-        start = max(self.busy_until, self._world.env.now)
-        self.busy_until = start + times * self._world.costs.of(operation, size)
+        seconds = times * self._seconds[operation]
+        if size:
+            seconds += times * size * self._seconds_per_byte[operation]
+        now = self._env.now
+        self.busy_until = (self.busy_until if self.busy_until > now else now) + seconds
 
     def gossip(self, kind: Kind, body: object, size: int) -> None:
         world = self._world
@@ -250,7 +256,8 @@ class World:
         """Hand a message to a server; when it may be passed on, or None."""
         if not self._handlers[server][message.kind](message.body):
             return None
-        return max(self._hosts[server].busy_until, self.env.now)
+        busy_until, now = self._hosts[server].busy_until, self.env.now
+        return busy_until if busy_until > now else now
 
     def _on_appended(self, index: int, block: Block, at: float) -> None:
         if self._first is None:

@@ -24,9 +24,10 @@ COSTS = Costs(
         "vrf_verify": 8e-4,
         "aggregate": 0.0,
         "hash": 0.0,
+        "check_update": 1e-4,
         "store_put": 5e-3,
     },
-    {"aggregate": 2e-3, "hash": 1e-3, "store_put": 1e-2},
+    {"aggregate": 2e-3, "hash": 1e-3, "check_update": 1e-3, "store_put": 1e-2},
 )
 
 
