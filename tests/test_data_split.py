@@ -112,6 +112,7 @@ def test_negatives_are_drawn_evenly() -> None:
     split = leave_one_out(interactions(rows), 0)
     listed = np.bincount(split.test_negatives[:300].ravel(), minlength=400)
     assert listed[:3].sum() == 0
+    assert all(len(set(row)) == 99 for row in split.test_negatives.tolist()[:300])
     expected = 300 * 99 / 397
     assert abs(listed[3:] - expected).max() < 5 * np.sqrt(expected)
     # The crowded user 999 draws from the 100 items that are left, by permutation.
