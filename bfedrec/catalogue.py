@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bfedrec.interactions import DataError
 
-CATALOGUE = Path(__file__).resolve().parent.parent / "datasets" / "catalogue.toml"
+_IN_CLONE = Path(__file__).resolve().parent.parent / "datasets" / "catalogue.toml"
+_INSTALLED = Path(sys.prefix) / "share" / "bfedrec" / "catalogue.toml"
+CATALOGUE = _IN_CLONE if _IN_CLONE.is_file() else _INSTALLED
+"""The repository's datasets/catalogue.toml, or the copy that an installation brings along."""
 
 
 class _Entry(BaseModel):

@@ -36,7 +36,7 @@ DOWNLOADS = "downloads"
 
 def default_cache() -> Path:
     """The folder of prepared data: datasets/cache of a clone, else the user's cache folder."""
-    if CATALOGUE.is_file():
+    if CATALOGUE.parent.name == "datasets":
         return CATALOGUE.parent / "cache"
     import pooch
 

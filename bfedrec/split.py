@@ -202,7 +202,8 @@ class _Untouched:
     """The items that each user never touched, to draw negatives from."""
 
     CHUNK = 2048
-    """Users drawn for at once: bounds the working memory to CHUNK x items bytes."""
+    """Users drawn for at once: bounds the working memory to CHUNK x items bytes. Another value
+    gives other draws."""
 
     def __init__(self, touched_pairs: NDArray[np.int64], user_ids: Ids, items: int) -> None:
         self.user_ids, self.items, self.pairs = user_ids, items, touched_pairs

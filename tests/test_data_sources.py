@@ -267,7 +267,12 @@ def test_prepared_data_are_reused_verified_and_rebuilt(tiny: Path) -> None:
         arrays = dict(content)
     arrays["test"] = np.roll(arrays["test"], 1)
     np.savez(path, **arrays)
-    assert prepare("ml-1m", tiny / "official", cache).digest == first.digest
+    np.testing.assert_array_equal(prepare("ml-1m", tiny / "official", cache).test, first.test)
+    # A sound file of other options under this one's name.
+    other = prepare(DataSettings(dataset="ml-1m", seed=1), tiny / "official", tiny / "other")
+    (theirs,) = (tiny / "other").glob("*.npz")
+    path.write_bytes(theirs.read_bytes())
+    assert prepare("ml-1m", tiny / "official", cache).digest == first.digest != other.digest
     path.write_bytes(written[: len(written) // 2])
     assert prepare("ml-1m", tiny / "official", cache).digest == first.digest
     assert not list(cache.glob("*.tmp"))
