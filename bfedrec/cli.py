@@ -144,16 +144,17 @@ def _sweep(parsed: argparse.Namespace) -> int:
 
 
 def _print_sweep(rows: Sequence[Row]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    shown = ("hr@", "ndcg@", "full_hr@", "full_ndcg@", "simulated_seconds", "wall_seconds")
+    shown = ("hr@", "ndcg@", "full_hr@", "full_ndcg@", "simulated_seconds")
     names = [
         name
         for name in dict.fromkeys(name for row in rows for name in row.figures)
         if name.startswith(shown)
     ]
-    table = Table(title="mean over seeds, 95 % t-interval")
+    table = Table(title="mean over seeds ± 95 % t-interval", box=SIMPLE_HEAD)
     for heading in ("setting", "seeds", *names):
         table.add_column(heading, justify="left" if heading == "setting" else "right")
     for row in rows:
@@ -166,7 +167,9 @@ def _print_sweep(rows: Sequence[Row]) -> None:
                 text += f" ± {found.half_width:,.{digits}f}"
             cells.append(text)
         table.add_row(row.setting.label, str(len(row.seeds)), *cells)
-    Console().print(table)
+    console = Console()
+    # A file or a pipe has no width to fit: keep the rows whole.
+    (console if console.is_terminal else Console(width=200)).print(table)
 
 
 def _audit(parsed: argparse.Namespace) -> int:

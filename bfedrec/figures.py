@@ -37,6 +37,7 @@ STYLE: Any = {
     "legend.frameon": False,
     "lines.linewidth": WIDTH,
     "pdf.fonttype": 42,  # embed text as text
+    "svg.hashsalt": "bfedrec",  # else each file has other names inside
 }
 
 

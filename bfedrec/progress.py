@@ -68,7 +68,7 @@ class Progress:
     ) -> None:
         self._rounds = rounds
         self._log = log
-        self._console = console or Console(highlight=False, soft_wrap=True)
+        self._console = console or Console()
         self._every = every
         self._clock = clock
         self._height = 0
@@ -144,7 +144,7 @@ class Progress:
         self._printed = self._clock()
         self._log(text)
         if self._live is None or always:
-            self._console.print(text, markup=False)
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _display(self) -> Group:
         bar = Table.grid(padding=(0, 1))
