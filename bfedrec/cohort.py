@@ -4,16 +4,17 @@ The gradients touch only the rows of the items in a client's sample (`factorizat
 them), so a client costs microseconds. `client.py` is the same algorithm for one client, written
 to be read, and the two agree on the same draws.
 
-Every sum runs in a fixed order that the source spells out and nothing is left to "fast" floating
-point: the same inputs give the same bytes whatever the number of threads, the place of a client
-in the cohort, or the width of the machine's vectors.
+A client's result depends on its own inputs alone: the same inputs give the same bytes whatever
+the number of threads and whoever else is in the cohort. Only the order of the sum in a dot product
+is left to the compiler, which chooses it for the machine's vectors; another kind of processor may
+differ in the last bits of what its clients learn (never in what servers agree on).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
@@ -21,8 +22,6 @@ from numba import njit
 from bfedrec.draws import client_state, draw_epoch, mark
 from bfedrec.threads import balanced, in_threads, thread_count
 from bfedrec.training import TrainingSettings
-
-LANES = 16  # partial sums of a dot product; d is padded with zeros to a multiple of it
 
 
 class Diverged(ArithmeticError):
@@ -73,21 +72,21 @@ def train_cohort(
     clients = check_cohort(clients, P, Q, B, indptr)
     M, (N, d), r = len(clients), Q.shape, B.shape[1]
     samples = indptr[clients + 1] - indptr[clients]
-    padded_Q, padded_BT = _padded(Q), _padded(B.T)
+    Q, BT = np.ascontiguousarray(Q, np.float32), np.ascontiguousarray(B.T, np.float32)
     update = CohortUpdate(
         A=np.zeros((M, r, N), np.float32),
         touched=np.zeros((M, N), np.bool_),
-        P=_padded(P, copy=True),
+        P=np.array(P, np.float32, order="C"),
         samples=samples.astype(np.int64),
         loss=np.zeros(M, np.float64),
     )
     shared = (
         clients,
-        padded_Q,
+        Q,
         # The L2 term's gradient in A_i is B'(Q_i + B A_i) = (QB)_i + (B'B) A_i: once a round.
-        _products(padded_Q, padded_BT) if settings.l2 else np.zeros((0, r), np.float32),
-        padded_BT,
-        _products(padded_BT, padded_BT),
+        _products(Q, BT) if settings.l2 else np.zeros((0, r), np.float32),
+        BT,
+        _products(BT, BT),
         indptr,
         indices,
         seed,
@@ -104,7 +103,6 @@ def train_cohort(
     )
     parts = balanced(samples, min(thread_count(threads), max(M, 1)))
     in_threads(_train_clients, [(part, *shared) for part in parts])
-    update = replace(update, P=update.P[:, :d].copy())
     check_finite(update, clients)
     return update
 
@@ -138,12 +136,23 @@ def check_finite(update: CohortUpdate, clients: np.ndarray) -> None:
         )
 
 
-def _padded(rows: np.ndarray, copy: bool = False) -> np.ndarray:
-    """The rows (float32, C order) with zero columns added up to a multiple of LANES."""
-    missing = -rows.shape[1] % LANES
-    if missing:
-        return np.pad(rows.astype(np.float32, copy=False), ((0, 0), (0, missing)))
-    return np.array(rows, np.float32, order="C", copy=True if copy else None)
+@njit(nogil=True, cache=True, fastmath={"reassoc", "nsz"})
+def _dot(x, y):  # type: ignore[no-untyped-def]
+    """x . y; `reassoc` lets the compiler add up in vectors, and assumes nothing about NaN."""
+    total = np.float32(0)
+    for j in range(x.size):
+        total += x[j] * y[j]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _products(X, Y):  # type: ignore[no-untyped-def]
+    """X Y'; the library's own product may sum in another order with every number of threads."""
+    result = np.empty((X.shape[0], Y.shape[0]), np.float32)
+    for i in range(X.shape[0]):
+        for k in range(Y.shape[0]):
+            result[i, k] = _dot(X[i], Y[k])
+    return result
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -179,8 +188,7 @@ def _train_clients(  # type: ignore[no-untyped-def]
     marks = np.zeros(N, np.uint8)
     A = np.zeros((N, r), np.float32)  # item-major while training: a sample reads one row
     g = np.empty(batch_size, np.float32)
-    decay = np.empty((batch_size, r), np.float32)
-    lanes = np.empty(LANES, np.float32)
+    decay = np.zeros((batch_size, r), np.float32)  # B'q_i; stays 0 without L2
     p_gradient = np.empty(d, np.float32)
     a_gradient = np.empty(r, np.float32)
     b = np.empty(r, np.float32)
@@ -201,28 +209,27 @@ def _train_clients(  # type: ignore[no-untyped-def]
                 p_gradient[:] = 0
                 a_gradient[:] = 0
                 for k in range(r):  # B'p, which every item's gradient shares
-                    b[k] = _dot(BT[k], p, lanes)
+                    b[k] = _dot(BT[k], p)
                 product = np.float64(1)
                 for s in range(n):
                     i = items[first + s]
-                    score = _dot(Q[i], p, lanes)
+                    q, a = Q[i], A[i]
+                    score = _dot(q, p)
                     if train_items:
-                        for k in range(r):
-                            score += A[i, k] * b[k]
+                        score += _dot(a, b)
                     # sigmoid(score) - label, from exp of a number that is never positive
                     e = np.float32(math.exp(-abs(score)))
                     probability = (np.float32(1) if score >= 0 else e) / (np.float32(1) + e)
-                    g[s] = probability - labels[first + s]
+                    slope = probability - labels[first + s]
+                    g[s] = slope
                     for j in range(d):
-                        p_gradient[j] += g[s] * Q[i, j]
+                        p_gradient[j] += slope * q[j]
                     if train_items:
                         for k in range(r):
-                            a_gradient[k] += g[s] * A[i, k]
+                            a_gradient[k] += slope * a[k]
                         if l2 > 0:
                             for k in range(r):
-                                decay[s, k] = QB[i, k]
-                                for l in range(r):
-                                    decay[s, k] += BB[k, l] * A[i, l]
+                                decay[s, k] = QB[i, k] + _dot(BB[k], a)
                     if last:
                         # -log of the label's probability is max(-z, 0) + log(1 + e) with
                         # z = score for a positive and -score for a negative; the logarithm is
@@ -244,10 +251,7 @@ def _train_clients(  # type: ignore[no-untyped-def]
                         i = items[first + s]
                         touched[m, i] = True
                         for k in range(r):
-                            gradient = g[s] * b[k]
-                            if l2 > 0:
-                                gradient += l2 * decay[s, k]
-                            A[i, k] -= item_step * gradient
+                            A[i, k] -= item_step * (g[s] * b[k] + l2 * decay[s, k])
         if size:
             loss[m] /= size
         mark(marks, positives, 0)
@@ -256,27 +260,3 @@ def _train_clients(  # type: ignore[no-untyped-def]
                 for k in range(r):
                     A_out[m, k, i] = A[i, k]
                     A[i, k] = 0
-
-
-@njit(nogil=True, cache=True)
-def _products(X, Y):  # type: ignore[no-untyped-def]
-    """X Y' of padded rows; not the library's product, whose order of sums is the machine's."""
-    lanes = np.empty(LANES, np.float32)
-    result = np.empty((X.shape[0], Y.shape[0]), np.float32)
-    for i in range(X.shape[0]):
-        for k in range(Y.shape[0]):
-            result[i, k] = _dot(X[i], Y[k], lanes)
-    return result
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _dot(x, y, lanes):  # type: ignore[no-untyped-def]
-    """x.y over a multiple of LANES elements, as LANES partial sums added up in their order."""
-    lanes[:] = 0
-    for j in range(0, x.size, LANES):
-        for k in range(LANES):
-            lanes[k] += x[j + k] * y[j + k]
-    total = np.float32(0)
-    for k in range(LANES):
-        total += lanes[k]
-    return total

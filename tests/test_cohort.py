@@ -100,7 +100,7 @@ def test_arguments_stay_as_they_were() -> None:
         assert np.array_equal(array, copy)
 
 
-def test_a_dimension_that_fills_the_lanes_keeps_its_input_too() -> None:
+def test_new_factors_are_not_written_over_the_old() -> None:
     rng = np.random.default_rng(0)
     P, Q = initial_factors(2, 16, 1.0, rng), initial_factors(6, 16, 1.0, rng)
     copy = P.copy()
