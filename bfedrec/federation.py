@@ -19,6 +19,7 @@ import numpy as np
 
 from bfedrec.aggregation import encode_update
 from bfedrec.cohort import CohortUpdate, train_cohort
+from bfedrec.config import ConfigError
 from bfedrec.data import Dataset
 from bfedrec.downlink import Downlink
 from bfedrec.global_model import GlobalModel
@@ -66,7 +67,7 @@ class Federation:
     def __init__(self, config: Config, data: Dataset) -> None:
         """Build everything from the config's seed; nothing has happened yet."""
         if config.clients.per_round > data.users:
-            raise ValueError(
+            raise ConfigError(
                 f"clients.per_round: {config.clients.per_round} is more than the "
                 f"{data.users} users of {data.name}"
             )

@@ -1,0 +1,230 @@
+"""A run from its config to its summary: the same bytes every time, whatever interrupts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bfedrec.audit_command import audit_command, build
+from bfedrec.config import ConfigError, load
+from bfedrec.progress import Progress
+from bfedrec.runs import RunFolder
+from bfedrec.simulation import run
+from consensus.audit import audit
+from consensus.records import Block
+from consensus.store import SqliteStore
+
+SMALL = (
+    "rounds=12",
+    "data.dataset=synthetic",
+    "data.synthetic.users=80",
+    "data.synthetic.items=60",
+    "data.synthetic.interactions_per_user=10",
+    "model.dimension=8",
+    "model.rank=2",
+    "clients.per_round=10",
+    "servers.count=7",
+    "servers.regions=2",
+    "committee.size=5",
+    "evaluation.every=4",
+)
+WALL = ("wall_seconds", "clients_per_second", "training_clients_per_second")
+
+
+def play(path: Path, *overrides: str, resume: bool = False) -> dict[str, Any]:
+    """Run the small experiment with ``overrides`` in ``path``; its summary."""
+    config = load(None, [*SMALL, *overrides])
+    quiet = Console(file=open(os.devnull, "w"))  # noqa: SIM115 - closed with the process
+    with (
+        RunFolder.open(config, path, resume) as folder,
+        Progress(config.rounds, folder.log, quiet) as progress,
+    ):
+        summary = run(config, folder, resume, progress)
+        folder.write_summary(summary)
+    return summary
+
+
+def lasting(summary: dict[str, Any]) -> dict[str, Any]:
+    """What must not differ between two runs of one seed."""
+    return {key: value for key, value in summary.items() if key not in WALL}
+
+
+def metrics(path: Path) -> list[dict[str, Any]]:
+    lines = (path / "metrics.jsonl").read_text().splitlines()
+    return [lasting(json.loads(line)) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    path = tmp_path_factory.mktemp("reference")
+    return path, play(path)
+
+
+def test_same_seed_same_head_and_figures(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    path, summary = reference
+    assert lasting(play(tmp_path)) == lasting(summary)
+    assert metrics(tmp_path) == metrics(path)
+
+
+def test_another_seed_gives_another_chain(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    assert play(tmp_path, "seed=1")["head"] != reference[1]["head"]
+
+
+@pytest.mark.parametrize(
+    "override", ["ledger.retain_updates=none", "ledger.retain_updates=all", "store.kind=memory"]
+)
+def test_what_is_kept_does_not_change_the_chain(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path, override: str
+) -> None:
+    assert play(tmp_path, override)["head"] == reference[1]["head"]
+
+
+def test_summary_says_what_the_chain_says(reference: tuple[Path, dict[str, Any]]) -> None:
+    path, summary = reference
+    assert summary["rounds"] == summary["blocks"] == 12
+    assert summary["users_scored"] == 80
+    assert 0.0 < summary["ndcg@10"] <= summary["hr@10"] <= 1.0
+    with SqliteStore(path / "chain.sqlite", read_only=True) as store:
+        report = audit(store, build)
+    assert report.head == summary["head"]
+    assert report.blocks == 12
+    assert report.aggregates == 10  # the window's heights
+
+
+def test_window_keeps_the_last_heights_only(tmp_path: Path) -> None:
+    play(tmp_path, "ledger.window=3")
+    with SqliteStore(tmp_path / "chain.sqlite", read_only=True) as store:
+        assert store.update_heights() == [10, 11, 12]
+        # 12 models, the initial one, and the payloads of three heights.
+        assert len(store.cids()) == 12 + 1 + 3 * 10
+
+
+def test_a_window_never_drops_a_model(tmp_path: Path) -> None:
+    """With one client a round and the paper's rule, an update's payload *is* the model."""
+    play(tmp_path, "ledger.window=2", "clients.per_round=1", "aggregation.rule=samples")
+    assert audit_command(tmp_path) == 0
+
+
+def test_bytes_are_those_of_the_messages(reference: tuple[Path, dict[str, Any]]) -> None:
+    path, summary = reference
+    with SqliteStore(path / "chain.sqlite", read_only=True) as store:
+        records = [data for height in store.update_heights() for data in store.updates(height)]
+    payload = 4 * 2 * 60 + 8  # float32 A of rank 2 over 60 items, and the mask
+    smallest = min(len(record) for record in records) + payload
+    largest = max(len(record) for record in records) + payload
+    assert 120 * smallest <= summary["uplink_bytes"] <= 120 * largest
+    kinds = ("update", "ticket", "candidate", "vote", "block")
+    assert summary["gossip_bytes"] == sum(summary[f"gossip_bytes_{kind}"] for kind in kinds)
+    assert summary["downlink_bytes"] == summary["downlink_bytes_broadcast"]
+    assert summary["downlink_bytes_catch_up"] > summary["downlink_bytes_broadcast"]
+
+
+def test_catch_up_records_snapshots_that_the_models_lead_to(tmp_path: Path) -> None:
+    summary = play(tmp_path, "clients.downlink=catch_up", "clients.snapshot_every=5")
+    assert summary["downlink_bytes"] == summary["downlink_bytes_catch_up"]
+    assert audit_command(tmp_path) == 0  # recomputes Q at heights 5 and 10 and compares
+    with SqliteStore(tmp_path / "chain.sqlite", read_only=True) as store:
+        held = [Block.decode(store.block(at)).header.snapshot is not None for at in range(1, 13)]
+        assert [at for at, has in enumerate(held, 1) if has] == [5, 10]
+        snapshot = Block.decode(store.block(10)).header.snapshot
+        assert snapshot is not None
+        assert len(store.get(snapshot)) == 4 * 60 * 8
+
+
+def test_a_third_malicious_changes_no_figure(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Two of seven cannot certify anything in a committee of five, so the models are the same;
+    only time and messages differ."""
+    summary = play(tmp_path, "servers.malicious=2")
+    for key in ("hr@10", "ndcg@10", "full_hr@10", "uplink_bytes"):
+        assert summary[key] == reference[1][key] or key.startswith(("hr", "ndcg", "full"))
+    assert summary["captured_blocks"] == 0
+    assert summary["blocks"] == 12
+    assert summary["steps"] > reference[1]["steps"] or summary["attempts"] > 12
+
+
+def test_resume_of_nothing_starts_at_the_beginning(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    assert lasting(play(tmp_path, resume=True)) == lasting(reference[1])
+
+
+@pytest.mark.parametrize("kept", [1, 4, 7, 11])
+def test_resume_after_any_height_ends_alike(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path, kept: int
+) -> None:
+    """A chain cut back to ``kept`` heights, with state and metrics beyond it, as a kill between
+    two writes leaves them."""
+    path, summary = reference
+    play(tmp_path)
+    (tmp_path / "summary.json").unlink()
+    with closing(sqlite3.connect(tmp_path / "chain.sqlite")) as database, database:
+        (data,) = database.execute("SELECT data FROM blocks WHERE height = ?", (kept,)).fetchone()
+        database.execute("DELETE FROM blocks WHERE height > ?", (kept,))
+        database.execute("DELETE FROM updates WHERE height > ?", (kept,))
+        head = Block.decode(data).cid
+        database.execute("UPDATE meta SET value = ? WHERE key = 'head'", (head,))
+    assert lasting(play(tmp_path, resume=True)) == lasting(summary)
+    assert metrics(tmp_path) == metrics(path)
+
+
+def test_sigkill_at_any_moment_loses_at_most_the_round(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Killed again and again at other moments, resumed each time: same head, figures, curves."""
+    path, summary = reference
+    command = [sys.executable, "-m", "bfedrec", "run", str(tmp_path / "small.yaml")]
+    (tmp_path / "small.yaml").write_text("name: small\n")
+    command += [*SMALL, "--out", str(tmp_path / "run"), "--resume"]
+    generator = np.random.default_rng(7)
+    kills = 0
+    while True:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if kills < 5:
+            state = tmp_path / "run" / "state.sqlite"
+            while process.poll() is None and not state.exists():
+                time.sleep(0.01)
+            time.sleep(float(generator.uniform(0.0, 0.3)))
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait() == -signal.SIGKILL
+            assert process.stderr is not None
+            process.stderr.close()
+            if (tmp_path / "run" / "summary.json").exists():
+                break
+            continue
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors.decode()
+        break
+    assert kills >= 3
+    finished = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert lasting(finished) == lasting(summary)
+    assert metrics(tmp_path / "run") == metrics(path)
+    assert audit_command(tmp_path / "run") == 0
+
+
+def test_validation_items_can_be_trained_on(tmp_path: Path) -> None:
+    summary = play(tmp_path, "data.validation=train")
+    assert summary["users_scored"] == 80
+    assert all("hr@10" not in line for line in metrics(tmp_path))
+
+
+def test_more_clients_a_round_than_users_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"clients\.per_round: 81 is more than the 80 users"):
+        play(tmp_path, "clients.per_round=81")
