@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from bfedrec.data_settings import CsvSettings, DataSettings, SyntheticSettings
 from bfedrec.interactions import DataError, Interactions
-from bfedrec.readers import read_csv
-from bfedrec.sources import SourceFile
+from bfedrec.readers import read_csv, read_pinterest
+from bfedrec.sources import SourceFile, Sources
 from bfedrec.textfile import Column, read_columns
 
 ID, NUMBER, TEXT = Column(np.int64), Column(np.float64), Column(np.str_)
@@ -158,3 +158,26 @@ def test_settings_are_checked() -> None:
         SyntheticSettings(items=50, interactions_per_user=30)
     with pytest.raises(ValidationError):
         DataSettings.model_validate({"dataset": "netflix"})
+
+
+def test_ncfs_pinterest_files_are_read_with_their_repeats(write: Any) -> None:
+    """NCF's training file lacks the test items, and may list a pair more than once."""
+    listed = "\t".join(str(k) for k in range(100, 199))
+    files = {
+        "interactions": write("0\t5\t1\t0\n0\t6\t1\t0\n0\t5\t1\t0\n1\t5\t1\t0\n", "train"),
+        "test": write("0\t7\t1\t0\n1\t8\t1\t0\n", "test"),
+        "negatives": write(f"(0,7)\t{listed}\n(1,8)\t{listed}\n", "negative"),
+    }
+    rows = read_pinterest(Sources("official", files))
+    pairs = zip(rows.users.tolist(), rows.items.tolist(), rows.counts.tolist(), strict=True)
+    assert sorted(pairs) == [(0, 5, 2), (0, 6, 1), (0, 7, 1), (1, 5, 1), (1, 8, 1)]
+    assert rows.published is not None
+    assert rows.published.items.tolist() == [7, 8]
+    assert rows.published.negatives is not None
+    assert rows.published.negatives.shape == (2, 99)
+    files["negatives"] = write(f"(0,7)\t{listed}\n(1,9)\t{listed}\n", "negative")
+    with pytest.raises(DataError, match=r"negative: its \(user,item\) pairs are not those of"):
+        read_pinterest(Sources("official", files))
+    files["test"] = write("0\t7\t1\t0\n0\t8\t1\t0\n", "test")
+    with pytest.raises(DataError, match="more than one test item"):
+        read_pinterest(Sources("official", files))
