@@ -205,7 +205,7 @@ class Federation:
                     "hash": costs.hash_per_mib,
                     "check_update": costs.hash_per_mib,
                     "aggregate": costs.aggregate_per_mib,
-                    "store_put": costs.store_per_mib,
+                    "store_put": costs.store_put_per_mib,
                 },
             ),
             self.config.servers.bandwidth_mib_per_s,
@@ -302,7 +302,7 @@ class Federation:
         config, training, costs = self.config, self.config.training, self.config.costs
         passes = training.local_epochs + training.user_epochs
         samples = self.data.sample_counts[clients] * (1 + training.negatives)
-        serve = costs.store_get + costs.store_per_mib * fetched / 2**20
+        serve = costs.store_get + costs.store_get_per_mib * fetched / 2**20
         return np.asarray(
             self.world.env.now
             + serve

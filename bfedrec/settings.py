@@ -216,9 +216,8 @@ class CostSettings(Section):
     store_get: Seconds = Field(
         default=5.0e-3, description="fetching one file from the content store"
     )
-    store_per_mib: Seconds = Field(
-        default=1.0e-2, description="content store, more per MiB put or fetched"
-    )
+    store_put_per_mib: Seconds = Field(default=1.0e-2, description="adding, more per MiB")
+    store_get_per_mib: Seconds = Field(default=1.0e-2, description="fetching, more per MiB")
 
 
 class EvaluationSettings(Section):
