@@ -54,14 +54,14 @@ class ContentStore(ABC):
                 return read_file(cid, self._block)
         except EncodingError as error:
             raise StoreError(str(error)) from None
-        data = self._block(cid)
-        if make_cid(CBOR, data) != cid:
-            raise StoreError(f"the record stored as {cid_text(cid)} has another hash")
-        return data
+        return self.block_bytes(cid)
 
     def block_bytes(self, cid: bytes) -> bytes:
-        """The one IPLD block with this CID, checked against its hash: a record, a whole small
-        file, a chunk or an inner node of a large one. Raises NotFound and StoreError like `get`."""
+        """The one IPLD block with this CID, checked against its hash.
+
+        A record, a whole small file, a chunk or an inner node of a large one. Raises NotFound and
+        StoreError like `get`.
+        """
         data = self._block(cid)
         try:
             if make_cid(codec(cid), data) == cid:

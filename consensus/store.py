@@ -101,6 +101,11 @@ class SqliteStore(ContentStore):
                 f"{self._path}: has format {version}, and this program reads {_SCHEMA_VERSION}; "
                 "use the version that wrote it"
             )
+        if not new:
+            # Anything else than our tables (a view, a trigger) could answer in their place.
+            schema = self._run("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
+            if [row[0] for row in schema] != list(_SCHEMA):
+                raise StoreError(f"{self._path}: the file is damaged")
         if self._read_only:
             return
         self._run("PRAGMA journal_mode = WAL")
@@ -164,11 +169,12 @@ class SqliteStore(ContentStore):
 
     def heights(self) -> list[int]:
         """The heights that have a block, rising."""
-        return [row[0] for row in self._run("SELECT height FROM blocks ORDER BY height")]
+        return [self._int(row[0]) for row in self._run("SELECT height FROM blocks ORDER BY height")]
 
     def update_heights(self) -> list[int]:
         """The heights whose updates are retained, rising."""
-        return [row[0] for row in self._run("SELECT DISTINCT height FROM updates ORDER BY height")]
+        rows = self._run("SELECT DISTINCT height FROM updates ORDER BY height")
+        return [self._int(row[0]) for row in rows]
 
     def cids(self) -> list[bytes]:
         """The CID of every block of content held, in ascending order."""
@@ -241,10 +247,17 @@ class SqliteStore(ContentStore):
             return self._connection.execute(statement, values).fetchall()
         except (sqlite3.Error, OverflowError) as error:
             raise self._explain(error) from None
+        except UnicodeDecodeError:  # SQLite quotes damaged bytes in its message
+            raise StoreError(f"{self._path}: the file is damaged") from None
 
     def _bytes(self, value: object) -> bytes:
         if type(value) is not bytes:
             raise StoreError(f"{self._path}: holds {type(value).__name__} where bytes belong")
+        return value
+
+    def _int(self, value: object) -> int:
+        if type(value) is not int:
+            raise StoreError(f"{self._path}: holds {type(value).__name__} where a height belongs")
         return value
 
     def _explain(self, error: Exception) -> StoreError:
@@ -258,4 +271,5 @@ class SqliteStore(ContentStore):
         }
         name = getattr(error, "sqlite_errorname", "")
         primary = "_".join(name.split("_")[:2])  # SQLITE_READONLY_DIRECTORY and the like
-        return StoreError(f"{self._path}: {reasons.get(primary, error)}")
+        told = " ".join(str(error).split())  # SQLite may quote a statement over several lines
+        return StoreError(f"{self._path}: {reasons.get(primary, told)}")

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.encoding import encode, file_cid, node_cid
+from consensus.encoding import encode, file_blocks, file_cid, node_cid
 from consensus.store import ContentStore, MemoryStore, NotFound, SqliteStore, StoreError
 
 CHUNK = 262_144
@@ -52,6 +53,18 @@ def test_what_was_put_is_found_by_its_address(store: ContentStore, data: bytes) 
     assert store.put(data) == cid
     assert store.has(cid)
     assert store.get(cid) == data
+
+
+def test_every_block_of_a_file_can_be_served(path: Path) -> None:
+    with SqliteStore(path) as store:
+        root = store.put(TWO_CHUNKS)
+        cid, blocks = file_blocks(TWO_CHUNKS)
+        assert cid == root
+        assert store.cids() == sorted(dict(blocks))
+        for cid, block in blocks:
+            assert store.block_bytes(cid) == block
+        with pytest.raises(NotFound):
+            store.block_bytes(file_cid(b"absent"))
 
 
 def test_records_are_nodes(store: ContentStore) -> None:
@@ -132,6 +145,8 @@ def test_altered_content_is_refused(path: Path) -> None:
         for cid in cids:
             with pytest.raises(StoreError, match="hash"):
                 store.get(cid)
+            with pytest.raises(StoreError, match="hash"):
+                store.block_bytes(cid)
         store._run("UPDATE content SET data = 'text'")
         for cid in cids:
             with pytest.raises(StoreError, match="str where bytes"):
@@ -154,6 +169,7 @@ def test_a_chain_is_written_once_and_read_back(path: Path) -> None:
         assert store.heights() == [0, 1, 2]
         assert store.block(1) == b"block 1"
         assert store.updates(0) == []
+        assert store.update_heights() == [1, 2]
         assert store.updates(2) == [b"b", b"a", b"c"]
         assert store.meta("head") == b"2"
         with pytest.raises(NotFound, match="height 3"):
@@ -294,6 +310,50 @@ def test_a_damaged_file_is_told(path: Path) -> None:
     path.write_bytes(data)
     with SqliteStore(path, read_only=True) as store, pytest.raises(StoreError, match="damaged"):
         store.heights()
+
+
+def test_a_flipped_byte_anywhere_is_told_or_harmless(path: Path) -> None:
+    """Content is right or refused; the rest is refused or of the right kind, for an audit."""
+    with SqliteStore(path) as store:
+        cids = [store.put(b"model %d" % i) for i in range(5)]
+        contents = [store.get(cid) for cid in cids]
+        for height in range(5):
+            store.put_block(height, b"block %d" % height)
+            store.put_updates(height, [b"update %d" % i for i in range(5)])
+        store.set_meta("head", b"head")
+    intact = path.read_bytes()
+    places = [place for place, byte in enumerate(intact) if byte]  # the rest is mostly unused
+    random = Random(7)
+    told = []
+    for _ in range(500):
+        altered = bytearray(intact)
+        altered[random.choice(places)] ^= random.randrange(1, 256)
+        path.write_bytes(altered)
+        try:
+            with SqliteStore(path, read_only=True) as store:
+                for cid, content in zip(cids, contents, strict=True):
+                    assert store.get(cid) == content
+                for height in store.heights():
+                    assert type(store.block(height)) is bytes
+                for height in store.update_heights():
+                    assert type(height) is int
+                    assert all(type(data) is bytes for data in store.updates(height))
+                for cid in store.cids():
+                    store.block_bytes(cid)
+                store.meta("head")
+        except StoreError as error:
+            told.append(str(error))
+    assert len(told) > 250
+    assert not any("\n" in message for message in told)
+
+
+def test_a_view_cannot_stand_in_for_a_table(path: Path) -> None:
+    with SqliteStore(path) as store:
+        store._run("ALTER TABLE blocks RENAME TO hidden")
+        store._run("CREATE VIEW blocks AS SELECT 0 AS height, x'00' AS data")
+    for read_only in (True, False):
+        with pytest.raises(StoreError, match="damaged"):
+            SqliteStore(path, read_only=read_only)
 
 
 def test_a_full_disk_is_told_and_undone(path: Path) -> None:
