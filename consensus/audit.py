@@ -101,14 +101,17 @@ def _audit_height(
     try:
         block = Block.decode(store.block(height))
         after = check_block(genesis, head, block)
-    except (MalformedRecord, InvalidBlock) as error:
+    except (MalformedRecord, InvalidBlock, StoreError) as error:
         raise AuditFailure(height, str(error)) from error
     report.blocks += 1
     report.proofs += 1 + len(block.committee)
     report.signatures += 1 + len(block.certificate)
     header = block.header
     model = _content(store, height, "model", header.model)
-    records = store.updates(height)
+    try:
+        records = store.updates(height)
+    except StoreError as error:
+        raise AuditFailure(height, f"its updates cannot be read: {error}") from error
     if records:
         _audit_updates(store, genesis, application, head, header, records, model)
         report.signatures += len(records)
@@ -173,8 +176,8 @@ def _audit_head(store: SqliteStore, head: Head) -> None:
     """The store names its head, so that blocks cut off the end are missed."""
     try:
         named = store.meta("head")
-    except NotFound as error:
-        raise AuditFailure(head.height, "the store does not name its head") from error
+    except StoreError as error:
+        raise AuditFailure(head.height, f"the store does not name its head: {error}") from error
     if named != head.cid:
         raise AuditFailure(head.height, "the last block is not the head that the store names")
 
@@ -183,9 +186,9 @@ def _audit_contents(store: SqliteStore, last: int, report: AuditReport) -> None:
     for height in store.update_heights():
         if not 1 <= height <= last:
             raise AuditFailure(height, "updates are kept for a block that does not exist")
-    for cid in store.cids():
-        try:
+    try:
+        for cid in store.cids():
             store.block_bytes(cid)
-        except StoreError as error:
-            raise AuditFailure(None, str(error)) from error
-        report.contents += 1
+            report.contents += 1
+    except StoreError as error:
+        raise AuditFailure(None, str(error)) from error

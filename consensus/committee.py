@@ -89,8 +89,9 @@ class Committee:
         return 3 * approving > 2 * self.total
 
     def cannot_approve(self, rejecting: int) -> bool:
-        """Whether, with this much weight rejecting, two thirds are out of reach."""
-        return not self.approves(self.total - rejecting)
+        """Whether, with this much weight rejecting, two thirds are out of reach. The seats that
+        nobody drew count in the total, but will never approve."""
+        return not self.approves(sum(self.weights.values()) - rejecting)
 
 
 def form_committee(genesis: Genesis, draws: Sequence[Draw]) -> Committee:

@@ -112,7 +112,8 @@ class EdgeServer:
         """The step in progress; -1 while tickets or updates are being collected."""
         self._draws: dict[int, dict[int, Draw]] = {}
         self._committees: dict[int, tuple[Committee, tuple[int, ...]]] = {}
-        self._candidates: dict[Slot, Candidate] = {}
+        self._candidates: dict[Slot, dict[int, Candidate]] = {}
+        """By aggregator: before the committee is formed nobody knows whose turn a slot is."""
         self._ballots: dict[Slot, Ballot] = {}
         self._voted: set[Slot] = set()
         self.pool.clear()
@@ -165,8 +166,7 @@ class EdgeServer:
             return False
         if not self.attempt <= ticket.attempt <= self.attempt + ATTEMPTS_AHEAD:
             return self._refuse("ticket for another attempt")
-        draws = self._draws.setdefault(ticket.attempt, {})
-        if ticket.server in draws:
+        if ticket.server in self._draws.get(ticket.attempt, {}):
             return False
         self._host.charge("vrf_verify")
         try:
@@ -176,7 +176,7 @@ class EdgeServer:
         if ticket.attempt in self._committees:
             self._refuse("late ticket")  # this server's committee is formed; others' may not be
         else:
-            draws[ticket.server] = draw
+            self._draws.setdefault(ticket.attempt, {})[ticket.server] = draw
         return True
 
     def _form_committee(self) -> None:
@@ -197,6 +197,7 @@ class EdgeServer:
 
     def _begin_step(self, step: int) -> None:
         """One aggregator's turn (lines 9-16); after MaxStep of them, a new committee (line 17)."""
+        slot = (self.attempt, step)
         _, order = self._committees[self.attempt]
         if step >= min(self.genesis.parameters.max_step, len(order)):
             self._begin_attempt(self.attempt + 1)
@@ -206,8 +207,8 @@ class EdgeServer:
         if order[step] == self.index:
             self._propose()
         else:
-            self._vote_if_due((self.attempt, step))
-        self._settle((self.attempt, step))
+            self._vote_if_due(slot)
+        self._settle(slot)
 
     def on_timeout(self, timer: Timer) -> None:
         """A deadline has passed; a timer set for what is already over does nothing."""
@@ -260,16 +261,24 @@ class EdgeServer:
         )
         self._host.gossip("candidate", candidate, len(candidate.encoded))
         slot = (self.attempt, self.step)
-        self._candidates[slot] = candidate
+        self._candidates.setdefault(slot, {})[self.index] = candidate
         self._vote_if_due(slot)
 
+    def _candidate_of(self, slot: Slot) -> Candidate | None:
+        """The candidate of the server whose turn the slot is, if it is here and that is known."""
+        if slot[0] not in self._committees:
+            return None
+        _, order = self._committees[slot[0]]
+        return self._candidates.get(slot, {}).get(order[slot[1]]) if slot[1] < len(order) else None
+
     def on_candidate(self, candidate: Candidate) -> bool:
-        """Keep the first candidate of a slot whose header stands; vote if it is its turn."""
+        """Keep an aggregator's first candidate of a slot if its header stands; vote if it is its
+        turn."""
         header = candidate.header
         if not self._active or header.height != self.height:
             return False
         slot = (header.attempt, header.step)
-        if slot in self._candidates:
+        if header.aggregator in self._candidates.get(slot, {}):
             return False
         if header.attempt > self.attempt + ATTEMPTS_AHEAD:
             return self._refuse("candidate for another attempt")
@@ -279,23 +288,23 @@ class EdgeServer:
             self._checks.candidate(self.chain.head, candidate)
         except InvalidBlock:
             return self._refuse("candidate header")
-        self._candidates[slot] = candidate
+        self._candidates.setdefault(slot, {})[header.aggregator] = candidate
         self._vote_if_due(slot)
         self._settle(slot)
         return True
 
     def _vote_if_due(self, slot: Slot) -> None:
         """A member votes once in a slot, in its turn, when it holds the candidate's updates."""
-        candidate = self._candidates.get(slot)
+        candidate = self._candidate_of(slot)
         if candidate is None or slot != (self.attempt, self.step) or slot in self._voted:
             return
-        committee, order = self._committees[self.attempt]
+        committee, _ = self._committees[self.attempt]
         if self.index not in committee.weights:
             return
         updates = self.pool.pick(candidate.updates)
         if updates is None:
             return  # an update that is still on its way; MaxVoteDuration bounds the wait
-        approve = self._is_correct(candidate, updates, committee, order)
+        approve = self._is_correct(candidate, updates, committee)
         if self.behaviour is not None:
             approve = self.behaviour.verdict(approve, self._generator(1))
         header = candidate.header
@@ -308,20 +317,14 @@ class EdgeServer:
         self._settle(slot)
 
     def _is_correct(
-        self,
-        candidate: Candidate,
-        updates: list[SignedUpdate],
-        committee: Committee,
-        order: tuple[int, ...],
+        self, candidate: Candidate, updates: list[SignedUpdate], committee: Committee
     ) -> bool:
-        """Whether an honest member approves: the right aggregator and committee, enough updates
-        in their order, and, recomputed from them, the very bytes that the addresses name."""
+        """Whether an honest member approves: the right committee, enough updates in their order,
+        and, recomputed from them, the very bytes that the addresses name."""
         header = candidate.header
         digests = list(candidate.updates)
         if (
-            order[header.step] != header.aggregator
-            or header.committee != committee.digest
-            or candidate.committee != committee.tickets
+            header.committee != committee.digest
             or header.timestamp > self._host.now_us() + self.genesis.parameters.vote_us
             or not self._updates_are_sufficient(len(digests))
             or header.count != len(digests)
@@ -363,15 +366,13 @@ class EdgeServer:
 
     def _settle(self, slot: Slot) -> None:
         """Append what is certified; move on from what cannot be (lines 12-16)."""
-        candidate, ballot = self._candidates.get(slot), self._ballots.get(slot)
+        candidate, ballot = self._candidate_of(slot), self._ballots.get(slot)
         if not self._active or candidate is None or ballot is None:
-            return
-        if slot[0] not in self._committees:
             return
         committee, _ = self._committees[slot[0]]
         outcome = ballot.outcome(committee, candidate)
         if outcome is Outcome.APPROVED:
-            if candidate.committee != committee.tickets:
+            if candidate.header.committee != committee.digest:
                 return  # certified before another committee: its block will tell
             block = Block(
                 candidate.header,

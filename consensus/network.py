@@ -56,7 +56,13 @@ class Topology:
     ) -> Topology:
         """Servers dealt over regions; each linked to its ``links_per_server`` nearest and along a
         minimum spanning tree, which keeps the graph connected. The base latency of a pair is
-        ``within_ms`` or ``between_ms`` times a factor drawn from [0.5, 1.5)."""
+        ``within_ms`` or ``between_ms`` times a factor drawn from [0.5, 1.5). Raises ValueError
+        for a latency that is not above zero."""
+        if min(within_ms, between_ms) <= 0.0:
+            raise ValueError(
+                f"latencies are above zero: {within_ms} ms within a region and "
+                f"{between_ms} ms between regions are not"
+            )
         region = np.arange(servers) % regions
         same = region[:, None] == region[None, :]
         factor = generator.uniform(0.5, 1.5, (servers, servers))
@@ -69,6 +75,7 @@ class Topology:
         for server in range(servers):
             graph[server, nearest[server, :links_per_server]] = True
         graph |= graph.T
+        np.fill_diagonal(graph, False)  # more links asked for than there are others
         weights = csr_array(np.where(graph, latency, 0.0))
         _, predecessors = dijkstra(weights, directed=False, return_predecessors=True)
         children: list[list[list[int]]] = []

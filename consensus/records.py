@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Self
 from consensus.encoding import EncodingError, decode, digest, encode, is_cid, node_cid
 
 PROOF_BYTES = 80
+GAMMA_BYTES = 32
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 DIGEST_BYTES = 32
@@ -68,6 +69,12 @@ def _list(value: Any, what: str) -> list[Any]:
     if not isinstance(value, list):
         raise MalformedRecord(f"{what}: expected a list")
     return value
+
+
+def _distinct(keys: list[bytes], what: str) -> None:
+    """A key that stands twice would give one holder two seats, or two sample counts."""
+    if len(set(keys)) != len(keys):
+        raise MalformedRecord(f"{what}: stands twice")
 
 
 def _pair(value: Any, what: str) -> tuple[Any, Any]:
@@ -187,13 +194,8 @@ class Genesis(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = _fields(
-            node,
-            "genesis",
-            _GENESIS,
-        )
-        if found["version"] != 1:
-            raise MalformedRecord(f"genesis: version {found['version']} is not known (only 1)")
+        found = _fields(node, "genesis", _GENESIS)
+        _integer(found["version"], "genesis.version (only 1 is known)", 1, 1)
         servers = []
         for entry in _list(found["servers"], "genesis.servers"):
             if not isinstance(entry, list) or len(entry) != 3:
@@ -207,6 +209,8 @@ class Genesis(Record):
             )
         if not servers:
             raise MalformedRecord("genesis: no servers")
+        _distinct([server.signing_key for server in servers], "genesis.servers.signing_key")
+        _distinct([server.vrf_key for server in servers], "genesis.servers.vrf_key")
         clients = []
         for entry in _list(found["clients"], "genesis.clients"):
             key, samples = _pair(entry, "genesis.clients")
@@ -216,6 +220,7 @@ class Genesis(Record):
                     _integer(samples, "genesis.clients.samples"),
                 )
             )
+        _distinct([key for key, _ in clients], "genesis.clients.key")
         if not isinstance(found["application"], dict):
             raise MalformedRecord("genesis.application: expected a map")
         return cls(
@@ -362,7 +367,7 @@ class Header(Record):
     proof: bytes
     """The aggregator's VRF proof in this attempt; the next beacon derives from its output."""
     committee: bytes
-    """Digest of the committee's tickets."""
+    """Digest of the committee's draws (`committee_digest`)."""
     updates: bytes
     """Merkle root of the digests of the aggregated updates, in their order."""
     count: int
@@ -482,8 +487,13 @@ def _tickets_from_node(node: Any, header: Header) -> tuple[Ticket, ...]:
 
 
 def committee_digest(tickets: tuple[Ticket, ...]) -> bytes:
-    """What ``Header.committee`` holds."""
-    return digest(encode(_tickets_to_node(tickets)))
+    """What ``Header.committee`` holds: the members and their draws, in their order.
+
+    Of a proof only Gamma counts, its first 32 bytes, which fixes the output beta. The rest may be
+    made anew at will by the key's holder, who could else show every server another proof of the
+    same draw and have them disagree about a committee on which they agree.
+    """
+    return digest(encode([[ticket.server, ticket.proof[:GAMMA_BYTES]] for ticket in tickets]))
 
 
 @dataclass(frozen=True)
