@@ -109,8 +109,12 @@ def _run(parsed: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             words = ["bfedrec", "run", str(parsed.config), *parsed.overrides]
             words += ["--out", str(folder.path), "--resume"]
+            folder.log("interrupted")
             print(f"interrupted; continue with: {shlex.join(words)}", file=sys.stderr)
             return INTERRUPTED
+        except Exception as error:
+            folder.log(f"failed: {error}")
+            raise
         folder.write_summary(summary)
         curves(folder.path)
         print(f"{folder.path}: done")
@@ -231,7 +235,11 @@ def _add_run(commands: Any) -> None:
 
 
 def _add_sweep(commands: Any) -> None:
-    sweep = commands.add_parser("sweep", help="run an experiment at many settings and seeds")
+    sweep = commands.add_parser(
+        "sweep",
+        help="run an experiment at many settings and seeds",
+        epilog="The options of an experiment are those of `bfedrec run --help`.",
+    )
     sweep.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
     sweep.add_argument(
         "overrides",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,8 +101,8 @@ def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | No
 
 
 def _folder(first: Config, config: Path, grid: Sequence[str]) -> Path:
-    words = [config.stem, *(text.replace("/", "-").replace(" ", "") for text in grid)]
-    return default_path(first).parent / f"{first.name}-sweep" / ("_".join(words)[:120])
+    words = re.sub(r"[^\w.=,+-]", "", "_".join([config.stem, *grid]))
+    return default_path(first).parent / f"{first.name}-sweep" / words[:120]
 
 
 def _axis(text: str) -> list[str]:

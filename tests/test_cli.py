@@ -181,7 +181,9 @@ def test_a_sweep_runs_what_is_missing_and_tells_the_means(
     RunFolder.open(begun, default_path(begun, out)).close()
     capsys.readouterr()
     assert main([*words, "--jobs", "2"]) == 0
-    assert "1 of 4 runs are finished already" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "1 of 4 runs are finished already" in output
+    assert sum(line.startswith("[") for line in output.splitlines()) == 3
     assert (done / "summary.json").stat().st_mtime_ns == when
     table = json.loads((out / "sweep.json").read_text())
     assert [setting["overrides"] for setting in table["settings"]] == [

@@ -151,6 +151,24 @@ def test_metrics_that_are_no_numbers_are_errors(tmp_path: Path) -> None:
         assert not finished(tmp_path)
 
 
+def test_a_file_that_could_not_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with RunFolder.open(CONFIG, tmp_path) as folder:
+        folder.write_summary({"hr@10": 0.5})
+        folder.append_metrics({"height": 1})
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            folder.write_summary({"hr@10": 0.6})
+        with pytest.raises(OSError, match="No space"):
+            folder.cut_metrics(0)
+        assert json.loads((tmp_path / "summary.json").read_text()) == {"hr@10": 0.5}
+        assert folder.metrics() == [{"height": 1}]
+
+
 def test_metrics_broken_in_the_middle_are_named(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"height": 1}\nhello\n{"height": 2}\n')
     with pytest.raises(RunError, match=r"metrics\.jsonl"):
