@@ -82,6 +82,7 @@ class Federation:
         """float32[M, d]: every client's own p_u."""
         Q = scale * streams.generator("initial", 1).standard_normal((data.items, d), np.float32)
         catch_up = config.clients.downlink == "catch_up"
+        self._sample_counts = data.sample_counts
         self._client_keys: dict[int, SigningKey] = {}
         self._server_keys = [
             (
@@ -140,7 +141,7 @@ class Federation:
             ),
             tuple(
                 (self._client_key(client).public, int(samples))
-                for client, samples in enumerate(self.data.sample_counts)
+                for client, samples in enumerate(self._sample_counts)
             ),
             file_cid(self.initial_model),
             model.describe(),
@@ -301,7 +302,7 @@ class Federation:
         """When each client's update reaches its server: fetch, train, sign, send (seconds)."""
         config, training, costs = self.config, self.config.training, self.config.costs
         passes = training.local_epochs + training.user_epochs
-        samples = self.data.sample_counts[clients] * (1 + training.negatives)
+        samples = self._sample_counts[clients] * (1 + training.negatives)
         serve = costs.store_get + costs.store_get_per_mib * fetched / 2**20
         return np.asarray(
             self.world.env.now

@@ -23,7 +23,7 @@ from consensus.committee import (
 from consensus.encoding import file_cid
 from consensus.keys import verify
 from consensus.records import Block, Candidate, Genesis, Ticket, Vote
-from consensus.updates import SignedUpdate, check_update
+from consensus.updates import SignedUpdate, check_update, updates_root
 
 T = TypeVar("T")
 
@@ -129,8 +129,17 @@ class SharedChecks:
 
     def address(self, data: bytes) -> bytes:
         """The address (CID) of ``data``."""
-        key = (id(data), b"address")
-        known = self._memo.get(key)
+        known = self._memo.get((id(data), b"address"))
         if known is None:
-            known = self._memo[key] = (data, file_cid(data))
+            known = self._memo[id(data), b"address"] = (data, file_cid(data))
+        return known[1]
+
+    def updates_root(self, candidate: Candidate) -> bytes:
+        """The Merkle root over the updates that ``candidate`` lists."""
+        known = self._memo.get((id(candidate), b"root"))
+        if known is None:
+            known = self._memo[id(candidate), b"root"] = (
+                candidate,
+                updates_root(candidate.updates),
+            )
         return known[1]

@@ -329,7 +329,7 @@ class EdgeServer:
             or not self._updates_are_sufficient(len(digests))
             or header.count != len(digests)
             or any(a >= b for a, b in pairwise(digests))
-            or header.updates != updates_root(digests)
+            or header.updates != self._checks.updates_root(candidate)
             or header.samples != sum(update.record.samples for update in updates)
         ):
             return False
