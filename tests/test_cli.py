@@ -148,6 +148,31 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
     assert same[0] == same[1]
 
 
+@pytest.mark.slow
+def test_a_run_killed_five_times_ends_the_same(config: Path, tmp_path: Path) -> None:
+    words = ["run", str(config), "rounds=300", "ledger.retain_updates=all"]
+    assert main([*words, "--out", str(tmp_path / "whole")]) == 0
+    out = tmp_path / "cut"
+    for kill in range(5):
+        process = start(*words, "--out", out, "--resume")
+        lines = 10 + 25 * kill
+        while process.poll() is None:
+            metrics = out / "metrics.jsonl"
+            if metrics.exists() and metrics.read_bytes().count(b"\n") >= lines:
+                break
+            time.sleep(0.001 + 0.002 * kill)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert main([*words, "--out", str(out), "--resume"]) == 0
+    ends = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "cut")]
+    for key in ("head", "hr@10", "ndcg@10", "simulated_seconds", "uplink_bytes", "gossip_bytes"):
+        assert ends[0][key] == ends[1][key], key
+    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut")]
+    assert models[0] == models[1]
+    assert main(["audit", str(out)]) == 0
+
+
 def test_sigterm_is_an_interrupt(config: Path, tmp_path: Path) -> None:
     process = start("run", config, "rounds=100000", "--out", tmp_path / "run")
     while not (tmp_path / "run" / "metrics.jsonl").exists() and process.poll() is None:
