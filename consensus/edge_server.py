@@ -24,7 +24,6 @@ from consensus.byzantine import Behaviour
 from consensus.chain import Chain, InvalidBlock
 from consensus.checks import SharedChecks
 from consensus.committee import Committee, Draw, InvalidTicket
-from consensus.encoding import file_cid
 from consensus.keys import SigningKey
 from consensus.records import Block, Candidate, Header, Ticket, Vote
 from consensus.updates import SignedUpdate, UpdatePool, updates_root
@@ -62,6 +61,10 @@ class Host(Protocol):
 
     def publish(self, contents: Contents) -> None:
         """Put a proposed block's contents into the content store."""
+        ...
+
+    def fetch(self, link: bytes) -> None:
+        """Get the model at ``link`` from the content store."""
         ...
 
     def generator(self, *label: int) -> np.random.Generator:
@@ -116,14 +119,18 @@ class EdgeServer:
         """By aggregator: before the committee is formed nobody knows whose turn a slot is."""
         self._ballots: dict[Slot, Ballot] = {}
         self._voted: set[Slot] = set()
+        self._models: set[bytes] = set()
+        """Links of the models that this server has, because it computed them."""
         self.pool.clear()
         self._active = True
         self._set_timer("updates", self.genesis.parameters.update_us)
         self._begin_attempt(0)
 
     def _decide(self, block: Block) -> None:
-        """Append the validated block; the height is over here."""
+        """Append the validated block and have its model at hand; the height is over here."""
         self.chain.append(block, self._checks.block)
+        if block.header.model not in self._models:
+            self._host.fetch(block.header.model)
         self._active = False
         self._host.appended(block)
 
@@ -236,6 +243,8 @@ class EdgeServer:
             contents = self.behaviour.contents(contents, self._generator(0))
         self._host.publish(contents)
         self._host.charge("store_put", len(contents.model))
+        model = self._checks.address(contents.model)
+        self._models.add(model)
         digests = tuple(update.record.digest for update in updates)
         head = self.chain.head
         own = self._draws[self.attempt][self.index].ticket
@@ -252,8 +261,10 @@ class EdgeServer:
             updates=updates_root(digests),
             count=len(updates),
             samples=sum(update.record.samples for update in updates),
-            model=file_cid(contents.model),
-            snapshot=None if contents.snapshot is None else file_cid(contents.snapshot),
+            model=model,
+            snapshot=(
+                None if contents.snapshot is None else self._checks.address(contents.snapshot)
+            ),
         )
         self._host.charge("sign")
         candidate = Candidate(
@@ -335,7 +346,9 @@ class EdgeServer:
             return False
         contents = self._aggregate(updates)
         self._host.charge("hash", len(contents.model))
-        return header.model == self._checks.address(contents.model) and header.snapshot == (
+        model = self._checks.address(contents.model)
+        self._models.add(model)
+        return header.model == model and header.snapshot == (
             None if contents.snapshot is None else self._checks.address(contents.snapshot)
         )
 

@@ -116,6 +116,11 @@ class _Host:
     def publish(self, contents: Contents) -> None:
         self._world._published[file_cid(contents.model)] = contents
 
+    def fetch(self, link: bytes) -> None:
+        size = len(self._world._published[link].model)
+        self.charge("store_get", size)
+        self._world.network.bytes["model"] += size
+
     def generator(self, *label: int) -> np.random.Generator:
         return self._world.randomness(self._index, *label)
 

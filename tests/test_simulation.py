@@ -129,7 +129,7 @@ def test_bytes_are_those_of_the_messages(reference: tuple[Path, dict[str, Any]])
     smallest = min(len(record) for record in records) + payload
     largest = max(len(record) for record in records) + payload
     assert 120 * smallest <= summary["uplink_bytes"] <= 120 * largest
-    kinds = ("update", "ticket", "candidate", "vote", "block")
+    kinds = ("update", "ticket", "candidate", "vote", "block", "model")
     assert summary["gossip_bytes"] == sum(summary[f"gossip_bytes_{kind}"] for kind in kinds)
     assert summary["downlink_bytes"] == summary["downlink_bytes_broadcast"]
     assert summary["downlink_bytes_catch_up"] > summary["downlink_bytes_broadcast"]

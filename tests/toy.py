@@ -26,8 +26,9 @@ COSTS = Costs(
         "hash": 0.0,
         "check_update": 1e-4,
         "store_put": 5e-3,
+        "store_get": 5e-3,
     },
-    {"aggregate": 2e-3, "hash": 1e-3, "check_update": 1e-3, "store_put": 1e-2},
+    {"aggregate": 2e-3, "hash": 1e-3, "check_update": 1e-3, "store_put": 1e-2, "store_get": 1e-2},
 )
 
 
