@@ -144,6 +144,8 @@ def _sweep(parsed: argparse.Namespace) -> int:
     sweeps.write(sweep, rows)
     _print_sweep(rows)
     print(f"{sweep.folder / 'sweep.csv'}")
+    if parsed.record is not None:
+        print(f"recorded in {sweeps.record(sweep, rows, parsed.record)}")
     return status
 
 

@@ -21,7 +21,8 @@ from bfedrec.settings import Config
 
 COMMAND_LINE = "command line"
 # What no result depends on. The seed stands beside the hash, so that runs of one setting share it.
-NOT_HASHED = ("name", "seed", "store.kind")
+PLACES = ("store.kind", "store.api", "store.timeout", "store.retries", "store.collect")
+NOT_HASHED = ("name", "seed", *PLACES)
 
 
 class ConfigError(ValueError):
@@ -100,24 +101,50 @@ def _one_line(value: object, limit: int = 160) -> str:
 def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
     """The config of a YAML file (None: the defaults), changed by `section.key=value` overrides.
 
-    Values of overrides are YAML as well. Raises `ConfigError`.
+    A file may name another as its `base` (a path, from its own folder) and then says only what
+    differs. Values of overrides are YAML as well. Raises `ConfigError`.
     """
-    tree: Any = {}
+    tree: dict[str, Any] = {}
     source = "defaults"
     if path is not None:
-        source = str(path)
-        try:
-            tree = _parse(Path(path).read_text(encoding="utf-8"), source)
-        except OSError as error:
-            raise ConfigError(f"{source}: cannot be read: {error.strerror or error}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{source}: not a text file in UTF-8") from None
-        if tree is None:
-            tree = {}
-        if not isinstance(tree, dict):
-            raise ConfigError(f"{source}: expected `key: value` lines, got {_kind(tree)}")
+        tree, source = _read(Path(path), ())
     overridden = [_override(tree, text, source) for text in overrides]
     return _validate(tree, source, overridden)
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
+    """The options in a file and its bases, and the files' names for errors."""
+    source = str(path)
+    try:
+        tree = _parse(path.read_text(encoding="utf-8"), source)
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{source}: not a text file in UTF-8") from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source}: expected `key: value` lines, got {_kind(tree)}")
+    if "base" not in tree:
+        return tree, source
+    base = tree.pop("base")
+    if not isinstance(base, str):
+        raise ConfigError(f"{source}: base: {_show(base)}: expected the path of another config")
+    below = path.parent / base
+    if below.resolve() in (path.resolve(), *above):
+        raise ConfigError(f"{source}: base: {_show(base)}: the files are each other's base")
+    inherited, name = _read(below, (path.resolve(), *above))
+    return _merged(inherited, tree), f"{source} (base {name})"
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`below` with what `above` says instead; sections are merged, everything else replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        both = isinstance(under, dict) and isinstance(value, dict)
+        merged[key] = _merged(under, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def parse(text: str, source: str) -> Config:

@@ -10,6 +10,7 @@ import csv
 import itertools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -247,6 +248,22 @@ def write(sweep: Sweep, rows: Sequence[Row]) -> None:
         for row in rows
     ]
     write_json(sweep.folder / "sweep.json", {"confidence": 0.95, "settings": document})
+
+
+def record(sweep: Sweep, rows: Sequence[Row], folder: Path) -> Path:
+    """Copy what is small of a sweep into `folder`/NAME: its table, and for every finished run its
+    config, manifest and summary (with the head of its chain). Returns that folder."""
+    place = folder / sweep.folder.name
+    place.mkdir(parents=True, exist_ok=True)
+    for name in ("sweep.csv", "sweep.json"):
+        shutil.copyfile(sweep.folder / name, place / name)
+    for row in rows:
+        for seed in row.seeds:
+            run = row.setting.runs[seed]
+            (place / run.name).mkdir(exist_ok=True)
+            for name in ("config.yaml", "manifest.json", "summary.json"):
+                shutil.copyfile(run / name, place / run.name / name)
+    return place
 
 
 def _csv_lines(rows: Sequence[Row]) -> Iterator[list[Any]]:

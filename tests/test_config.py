@@ -255,3 +255,33 @@ def test_names_in_the_config_are_those_that_the_parts_know() -> None:
     rule = AggregationSettings.model_fields["rule"].annotation
     assert set(get_args(rule)) == set(RULES)
     assert set(load(None).servers.behaviours) <= set(BEHAVIOURS)
+
+
+# --- a config on top of another -------------------------------------------------------------------
+
+
+def test_a_base_is_changed_where_the_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 3\nmodel: {dimension: 32, rank: 2}\n")
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "top.yaml").write_text("base: ../base.yaml\nmodel: {rank: 8}\n")
+    config = load(tmp_path / "inner" / "top.yaml", ["seed=5"])
+    assert (config.seed, config.model.dimension, config.model.rank) == (5, 32, 8)
+
+
+def test_an_error_names_the_file_and_its_base(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("model: {rnak: 2}\n")
+    (tmp_path / "top.yaml").write_text("base: base.yaml\n")
+    with pytest.raises(ConfigError, match=r"top\.yaml \(base .*base\.yaml\): model\.rnak: unknown"):
+        load(tmp_path / "top.yaml")
+
+
+def test_a_base_that_is_not_there_or_goes_round_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    with pytest.raises(ConfigError, match=r"b\.yaml: cannot be read"):
+        load(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(ConfigError, match="each other's base"):
+        load(tmp_path / "a.yaml")
+    (tmp_path / "a.yaml").write_text("base: [b.yaml]\n")
+    with pytest.raises(ConfigError, match="expected the path of another config"):
+        load(tmp_path / "a.yaml")
