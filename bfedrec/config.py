@@ -20,9 +20,10 @@ from bfedrec.options import choices, nearest, nearest_key, options
 from bfedrec.settings import Config
 
 COMMAND_LINE = "command line"
+# How a node is spoken to: a resumed run may find it elsewhere.
+CONNECTION = ("store.api", "store.timeout", "store.retries", "store.collect")
 # What no result depends on. The seed stands beside the hash, so that runs of one setting share it.
-PLACES = ("store.kind", "store.api", "store.timeout", "store.retries", "store.collect")
-NOT_HASHED = ("name", "seed", *PLACES)
+NOT_HASHED = ("name", "seed", "store.kind", *CONNECTION)
 
 
 class ConfigError(ValueError):

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bfedrec.config import ConfigError, config_hash, differences, dump, parse
+from bfedrec.config import CONNECTION, ConfigError, config_hash, differences, dump, parse
 from bfedrec.manifest import manifest, now
 from bfedrec.run_state import RunState
 from bfedrec.settings import Config
@@ -219,7 +219,7 @@ def _admit(path: Path, config: Config, resume: bool) -> None:
     if not resume:
         raise RunError(f"{path}: holds a run: continue it with --resume, or use another --out")
     saved = parse(saved_path.read_text(encoding="utf-8"), str(saved_path))
-    changed = differences(config, saved)
+    changed = [key for key in differences(config, saved) if key not in CONNECTION]
     if changed:
         raise ConfigError(
             f"{saved_path}: the run was begun with another {', '.join(changed)}: "

@@ -9,10 +9,10 @@ to the same bytes, because every draw depends on its height alone.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from bfedrec.chain_writer import ChainWriter
 from bfedrec.data import prepare
 from bfedrec.federation import Federation, Round, counters
 from bfedrec.metrics import Evaluation, evaluate
@@ -22,92 +22,7 @@ from bfedrec.runs import RunFolder
 from bfedrec.settings import Config
 from consensus.chain import Head, check_header
 from consensus.committee import next_beacon
-from consensus.content import MemoryStore
 from consensus.encoding import cid_text
-from consensus.records import Block, ModelUpdate
-from consensus.store import SqliteStore
-
-
-class ChainWriter:
-    """Keeps a run's chain: blocks, models and, by policy, the updates they came from."""
-
-    def __init__(self, config: Config, folder: RunFolder) -> None:
-        self._retain = config.ledger.retain_updates
-        self._window = config.ledger.window
-        self._payloads: deque[tuple[int, list[bytes]]] = deque()
-        """Links of the retained payloads, by height, while there is a window to leave."""
-        self._models: set[bytes] = set()
-        """Links of all models: with one client a round, an update's payload is the model."""
-        self.content: SqliteStore | MemoryStore
-        if config.store.kind == "memory":
-            self._chain = None
-            self.content = MemoryStore()
-        else:
-            self._chain = self.content = SqliteStore(folder.chain_path)
-
-    @property
-    def height(self) -> int:
-        """The height of the last block written; -1 before the genesis."""
-        if self._chain is None:
-            return -1
-        heights = self._chain.heights()
-        return heights[-1] if heights else -1
-
-    def block(self, height: int) -> Block:
-        """A block written before."""
-        assert self._chain is not None
-        return Block.decode(self._chain.block(height))
-
-    def begin(self, federation: Federation) -> None:
-        """Write the genesis as height 0, with the initial model."""
-        if self._chain is None:
-            return
-        with self._chain.transaction():
-            self._chain.put(federation.initial_model)
-            self._chain.put_block(0, federation.genesis.encoded)
-            self._chain.set_meta("head", federation.genesis.cid)
-
-    def write(self, played: Round) -> None:
-        """Write a height, all of it or nothing."""
-        if self._chain is None:
-            return
-        result, height = played.result, played.height
-        with self._chain.transaction():
-            self._models.add(self._chain.put(result.contents.model))
-            if result.contents.snapshot is not None:
-                self._chain.put(result.contents.snapshot)
-            self._chain.put_block(height, result.block.encoded)
-            self._chain.set_meta("head", result.block.cid)
-            if self._retain != "none":
-                self._chain.put_updates(height, [entry.record.encoded for entry in result.updates])
-                links = [self._chain.put(entry.payload) for entry in result.updates]
-                self._payloads.append((height, links))
-            if self._retain == "window":
-                self._leave_window(height - self._window)
-
-    def _leave_window(self, height: int) -> None:
-        """Drop the updates of the heights up to ``height``, but no bytes that others still need."""
-        assert self._chain is not None
-        while self._payloads and self._payloads[0][0] <= height:
-            old, links = self._payloads.popleft()
-            self._chain.drop_updates(old)
-            needed = self._models.union(*(later for _, later in self._payloads))
-            for link in dict.fromkeys(links):
-                if link not in needed:
-                    self._chain.remove(link)
-
-    def resume_window(self, height: int) -> None:
-        """Take up the retained updates of the heights up to ``height`` that a window still has."""
-        if self._chain is None or self._retain != "window":
-            return
-        self._models.update(self.block(at).header.model for at in range(1, height + 1))
-        for retained in range(max(1, height - self._window + 1), height + 1):
-            records = [ModelUpdate.decode(data) for data in self._chain.updates(retained)]
-            self._payloads.append((retained, [record.payload for record in records]))
-
-    def close(self) -> None:
-        if self._chain is not None:
-            self._chain.close()
 
 
 class Simulation:
@@ -157,6 +72,7 @@ class Simulation:
             )
             if self._is_due(height):
                 self._validate(height, played.loss)
+        self.chain.finish()
         return self._finish()
 
     # -- a round's traces -------------------------------------------------------------------------
@@ -226,7 +142,7 @@ class Simulation:
             federation.P[row.clients] = row.factors
             federation.downlink.committed(at, row.clients, len(block.header.encoded), len(model))
             head = Head(at, block.cid, block.header.timestamp, next_beacon(head.beacon, draw.beta))
-        self.chain.resume_window(height)
+        self.chain.resume(height)
         if height:
             row = self.state.row(height)
             self.totals = {
