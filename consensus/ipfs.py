@@ -80,16 +80,16 @@ class IpfsStore(ContentStore):
         self._timeout = timeout
         self._retries = 0
         try:
-            with warnings.catch_warnings():  # urllib3's, about how the client opens connections
-                warnings.simplefilter("ignore", FutureWarning)
-                # `connect` would refuse every node newer than 0.8.
-                self._client = ipfshttpclient.Client(api, session=True, timeout=timeout)
+            # `connect` would refuse every node newer than 0.8.
+            self._client = ipfshttpclient.Client(api, session=True, timeout=timeout)
         except exceptions.AddressError:
             raise StoreError(
                 f"{api}: not the address of an IPFS node, as /ip4/127.0.0.1/tcp/5001"
             ) from None
         try:
-            self.version = self._check_version()
+            with warnings.catch_warnings():  # urllib3's, about how the client opens connections
+                warnings.simplefilter("ignore", FutureWarning)
+                self.version = self._check_version()
         except BaseException:
             self.close()
             raise
