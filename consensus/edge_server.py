@@ -194,7 +194,10 @@ class EdgeServer:
         self._committees[self.attempt] = self._checks.committee(
             self.chain.head, self.attempt, draws
         )
-        self._begin_steps_if_ready()
+        for step in range(self.genesis.parameters.max_step):
+            self._settle((self.attempt, step))  # others may have been faster
+        if self._active:
+            self._begin_steps_if_ready()
 
     # -- steps ------------------------------------------------------------------------------------
 

@@ -46,7 +46,7 @@ class Forge:
 
     def candidate(
         self,
-        updates: Sequence[SignedUpdate] | None = None,
+        listed: Sequence[SignedUpdate] | None = None,
         attempt: int = 0,
         step: int = 0,
         aggregator: int | None = None,
@@ -54,17 +54,17 @@ class Forge:
         signer: int | None = None,
         **changes: object,
     ) -> Candidate:
-        """What an honest aggregator would propose; ``changes`` replace header fields before it is
-        signed."""
-        if updates is None:
-            updates = self.updates()
+        """What an honest aggregator would propose from ``listed`` updates (all); ``changes``
+        replace header fields before it is signed."""
+        if listed is None:
+            listed = self.updates()
         if aggregator is None:
             aggregator = self.order(attempt)[step]
         if committee is None:
             committee = form_committee(self.genesis, self.draws(attempt)).tickets
-        digests = tuple(update.record.digest for update in updates)
-        samples = [update.record.samples for update in updates]
-        model = self.toy.application.aggregate([update.payload for update in updates], samples)
+        digests = tuple(update.record.digest for update in listed)
+        samples = [update.record.samples for update in listed]
+        model = self.toy.application.aggregate([update.payload for update in listed], samples)
         header = Header(
             chain_id=self.genesis.chain_id,
             height=self.head.height + 1,
@@ -76,7 +76,7 @@ class Forge:
             proof=self.draw(aggregator, attempt).ticket.proof,
             committee=committee_of(committee),
             updates=updates_root(digests),
-            count=len(updates),
+            count=len(listed),
             samples=sum(samples),
             model=file_cid(model),
             snapshot=None,
