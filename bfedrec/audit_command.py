@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bfedrec.global_model import GlobalModel
@@ -28,9 +29,8 @@ def audit_command(run: Path) -> int:
     """
     path = run / "chain.sqlite" if run.is_dir() else run
     began = time.perf_counter()
-    columns = (TextColumn("audit"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with SqliteStore(path, read_only=True) as store, Progress(*columns, transient=True) as bar:
+        with SqliteStore(path, read_only=True) as store, _progress() as bar:
             task = bar.add_task("audit", total=None)
             report = audit(
                 store, build, lambda done, total: bar.update(task, completed=done, total=total)
@@ -45,6 +45,13 @@ def audit_command(run: Path) -> int:
         f"aggregates recomputed, {report.contents} blocks of content; head {report.head}"
     )
     return 0
+
+
+def _progress() -> Progress:
+    """A bar on standard error, where that is a terminal."""
+    columns = (TextColumn("audit"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _compare_summary(folder: Path, report: AuditReport) -> None:

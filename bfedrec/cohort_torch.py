@@ -18,6 +18,15 @@ from bfedrec.draws import client_draws
 from bfedrec.training import TrainingSettings
 
 
+def is_usable(device: str) -> bool:
+    """Whether torch can compute on `device` here."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):  # the latter where torch was built without CUDA
+        return False
+    return True
+
+
 def train_cohort_on(
     device: str,
     clients: Sequence[int] | np.ndarray,

@@ -183,6 +183,11 @@ class Federation:
         order = self.streams.generator("malicious").permutation(servers.count)
         return {int(index): Composed(servers.behaviours) for index in order[: servers.malicious]}
 
+    def malicious_stake_share(self) -> float:
+        """Share of the stake that malicious servers hold: what sortition goes by."""
+        stakes = [server.stake for server in self.genesis.servers]
+        return sum(stakes[index] for index in self.malicious()) / sum(stakes)
+
     def _world(self, head: Head | None, now: float) -> World:
         costs = self.config.costs
         return World(
@@ -330,6 +335,8 @@ def _trainer(device: str) -> Trainer:
         return train_cohort
     from bfedrec import cohort_torch  # torch takes seconds to import
 
+    if not cohort_torch.is_usable(device):
+        raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
     return partial(cohort_torch.train_cohort_on, device)
 
 

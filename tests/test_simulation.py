@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,26 @@ def test_validation_items_can_be_trained_on(tmp_path: Path) -> None:
     summary = play(tmp_path, "data.validation=train")
     assert summary["users_scored"] == 80
     assert all("hr@10" not in line for line in metrics(tmp_path))
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps"])
+def test_a_device_that_is_not_there_is_told(tmp_path: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=f"device: '{device}': torch finds no such device"):
+        play(tmp_path, f"device={device}")
+
+
+def test_torch_trains_the_same_model_as_the_compiled_path(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU runs, run on the CPU: equal to float tolerance, so equal figures."""
+    from bfedrec import cohort_torch, federation
+
+    monkeypatch.setattr(
+        federation, "_trainer", lambda _: partial(cohort_torch.train_cohort_on, "cpu")
+    )
+    summary = play(tmp_path)
+    assert summary["hr@10"] == pytest.approx(reference[1]["hr@10"], abs=0.03)
+    assert summary["uplink_bytes"] == reference[1]["uplink_bytes"]
 
 
 def test_more_clients_a_round_than_users_is_told(tmp_path: Path) -> None:
