@@ -1,4 +1,4 @@
-"""The command line: `bfedrec run | sweep | audit | data | version`.
+"""The command line: `bfedrec run | sweep | audit | data | chain | version`.
 
 Exit status: 0 done; 1 a check failed; 2 bad usage, config or data, told in one line on standard
 error; 130 interrupted, and the run can be resumed. Commands import what they need when they run,
@@ -216,6 +216,7 @@ def _parser(command: str) -> _Parser:
     audit.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a chain.sqlite")
     audit.set_defaults(handler=_audit)
     _add_data(commands, command == "data")
+    _add_chain(commands, command == "chain")
     version = commands.add_parser("version", help="versions of the program and its libraries")
     version.set_defaults(handler=_version)
     return parser
@@ -262,3 +263,11 @@ def _add_data(commands: Any, chosen: bool) -> None:
         from bfedrec.data_commands import add_parsers
 
         add_parsers(data)
+
+
+def _add_chain(commands: Any, chosen: bool) -> None:
+    chain = commands.add_parser("chain", help="a run's chain as a CAR file: export, import")
+    if chosen:
+        from bfedrec.chain_commands import add_parsers
+
+        add_parsers(chain)

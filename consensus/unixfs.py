@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from consensus.cid import PROTOBUF, RAW, EncodingError, cid_text, codec, is_cid, make_cid, raw_cid
 
-__all__ = ["file_blocks", "file_cid", "read_file"]
+__all__ = ["file_blocks", "file_cid", "read_file", "varint"]
 
 CHUNK_BYTES: Final = 262_144
 LINKS_PER_NODE: Final = 174
@@ -85,7 +85,8 @@ def _read(cid: bytes, get: Callable[[bytes], bytes], expected: int | None) -> It
         yield from _read(child.cid, get, child.content)
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """`value` >= 0 in base 128, the lowest seven bits first."""
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -96,17 +97,17 @@ def _varint(value: int) -> bytes:
 
 def _field(key: bytes, value: bytes) -> bytes:
     """A length-delimited protobuf field."""
-    return key + _varint(len(value)) + value
+    return key + varint(len(value)) + value
 
 
 def _node(children: list[_Subtree]) -> bytes:
     """The dag-pb block over `children`: links (field 2) first, then the UnixFS entry (field 1)."""
     links = b"".join(
-        _field(b"\x12", _field(b"\x0a", c.cid) + b"\x12\x00" + b"\x18" + _varint(c.stored))
+        _field(b"\x12", _field(b"\x0a", c.cid) + b"\x12\x00" + b"\x18" + varint(c.stored))
         for c in children
     )
-    entry = _FILE_ENTRY + b"\x18" + _varint(sum(c.content for c in children))
-    entry += b"".join(b"\x20" + _varint(c.content) for c in children)
+    entry = _FILE_ENTRY + b"\x18" + varint(sum(c.content for c in children))
+    entry += b"".join(b"\x20" + varint(c.content) for c in children)
     return links + _field(b"\x0a", entry)
 
 
