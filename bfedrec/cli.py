@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 CONFIG_HELP = "the experiment: a YAML file"
-OVERRIDE_HELP = "an option changed, as model.rank=4; the value is YAML"
+OVERRIDE_HELP = (
+    "an option changed, as model.rank=4; the value is YAML. @FILE: the options of another YAML file"
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -100,16 +100,23 @@ def _one_line(value: object, limit: int = 160) -> str:
 
 
 def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
-    """The config of a YAML file (None: the defaults), changed by `section.key=value` overrides.
+    """The config of a YAML file (None: the defaults), changed by overrides in their order.
 
     A file may name another as its `base` (a path, from its own folder) and then says only what
-    differs. Values of overrides are YAML as well. Raises `ConfigError`.
+    differs. An override is `section.key=value`, the value in YAML, or `@FILE`: what another such
+    file says instead. Raises `ConfigError`.
     """
     tree: dict[str, Any] = {}
     source = "defaults"
     if path is not None:
         tree, source = _read(Path(path), ())
-    overridden = [_override(tree, text, source) for text in overrides]
+    overridden = []
+    for text in overrides:
+        if text.startswith("@"):
+            other, name = _read(Path(text[1:]), ())
+            tree, source = _merged(tree, other), f"{source} with {name}"
+        else:
+            overridden.append(_override(tree, text, source))
     return _validate(tree, source, overridden)
 
 

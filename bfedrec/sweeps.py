@@ -107,6 +107,8 @@ def _folder(first: Config, config: Path, grid: Sequence[str]) -> Path:
 
 
 def _axis(text: str) -> list[str]:
+    if text.startswith("@"):  # a file of options, for every setting
+        return [text]
     key, values = split_override(text)
     if key in ("seed", "name"):
         raise ConfigError(f"{COMMAND_LINE}: {key}: not an axis of a sweep; use --seeds")

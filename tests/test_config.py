@@ -287,3 +287,17 @@ def test_a_base_that_is_not_there_or_goes_round_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("base: [b.yaml]\n")
     with pytest.raises(ConfigError, match="expected the path of another config"):
         load(tmp_path / "a.yaml")
+
+
+def test_a_file_among_the_overrides_says_what_it_changes(tmp_path: Path) -> None:
+    costs = tmp_path / "costs.yaml"
+    costs.write_text("costs: {store_put: 0.25}\nrounds: 7\n")
+    config = load(None, ["rounds=3", "costs.store_get=0.5", f"@{costs}", "seed=4"])
+    assert (config.rounds, config.seed) == (7, 4)
+    assert (config.costs.store_put, config.costs.store_get) == (0.25, 0.5)
+    assert config.costs.sign == load(None).costs.sign
+    costs.write_text("costs: {store_putt: 0.25}\n")
+    with pytest.raises(ConfigError, match=r"costs\.yaml: costs\.store_putt: unknown key"):
+        load(None, [f"@{costs}"])
+    with pytest.raises(ConfigError, match=r"no\.yaml: cannot be read"):
+        load(None, [f"@{tmp_path / 'no.yaml'}"])
