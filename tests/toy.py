@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from consensus.byzantine import Behaviour
+from consensus.chain import Head
 from consensus.encoding import file_cid
 from consensus.keys import SigningKey, derive_seed
 from consensus.network import Topology
@@ -66,8 +67,11 @@ class Toy:
         seed: int = 0,
         malicious: dict[int, Behaviour] | None = None,
         stakes: Sequence[int] | None = None,
+        head: Head | None = None,
+        now: float = 0.0,
         **parameters: object,
     ) -> None:
+        """``head`` and ``now`` continue an earlier world; ``parameters`` are the genesis'."""
         master = seed.to_bytes(32, "big")
         self.keys = [
             (
@@ -112,6 +116,8 @@ class Toy:
             jitter=0.1,
             network_stream=lambda height: np.random.default_rng([seed, 1, height]),
             randomness=lambda *label: np.random.default_rng([seed, 2, *map(abs, label)]),
+            head=head,
+            now=now,
         )
 
     def update(
