@@ -1,4 +1,4 @@
-"""The command line: `bfedrec run | sweep | audit | data | chain | version`.
+"""The command line: `bfedrec run | sweep | audit | data | chain | doctor | version`.
 
 Exit status: 0 done; 1 a check failed; 2 bad usage, config or data, told in one line on standard
 error; 130 interrupted, and the run can be resumed. Commands import what they need when they run,
@@ -186,6 +186,12 @@ def _audit(parsed: argparse.Namespace) -> int:
     return audit_command(parsed.run)
 
 
+def _doctor(parsed: argparse.Namespace) -> int:
+    from bfedrec.doctor import doctor_command
+
+    return doctor_command(parsed.save)
+
+
 def _version(parsed: argparse.Namespace) -> int:
     from bfedrec.manifest import versions
 
@@ -219,6 +225,19 @@ def _parser(command: str) -> _Parser:
     audit.set_defaults(handler=_audit)
     _add_data(commands, command == "data")
     _add_chain(commands, command == "chain")
+    doctor = commands.add_parser(
+        "doctor",
+        help="what is installed, reachable and usable",
+        description="Looks for an IPFS node at the multiaddr in IPFS_API (default: "
+        "/ip4/127.0.0.1/tcp/5001) and measures adding and fetching 15 KB, 1 MB and 16 MB.",
+    )
+    doctor.add_argument(
+        "--save",
+        metavar="FILE.yaml",
+        type=Path,
+        help="write the node's measured costs, for: bfedrec run CONFIG @FILE.yaml",
+    )
+    doctor.set_defaults(handler=_doctor)
     version = commands.add_parser("version", help="versions of the program and its libraries")
     version.set_defaults(handler=_version)
     return parser
