@@ -24,19 +24,16 @@ from bfedrec.data import Dataset
 from bfedrec.downlink import Downlink
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import ClientLinks
+from bfedrec.participants import Participants, unit_costs
 from bfedrec.sampling import cohort
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
-from consensus.byzantine import Behaviour, Composed
 from consensus.chain import Head
 from consensus.committee import first_beacon
 from consensus.encoding import file_cid
-from consensus.keys import SigningKey
-from consensus.network import Topology
-from consensus.records import Genesis, Member, ModelUpdate, Parameters
+from consensus.records import ModelUpdate
 from consensus.updates import SignedUpdate
-from consensus.vrf import VrfKey
-from consensus.world import Arrival, Costs, HeightResult, World
+from consensus.world import Arrival, HeightResult, World
 
 #: Attempts after which a height that no committee decides is given up: with a third of the seats
 #: malicious an attempt is blocked about every other time, so this many in a row mean that it can
@@ -83,14 +80,7 @@ class Federation:
         Q = scale * streams.generator("initial", 1).standard_normal((data.items, d), np.float32)
         catch_up = config.clients.downlink == "catch_up"
         self._sample_counts = data.sample_counts
-        self._client_keys: dict[int, SigningKey] = {}
-        self._server_keys = [
-            (
-                SigningKey.from_seed(streams.bytes("keys", 0, index)),
-                VrfKey.from_seed(streams.bytes("keys", 1, index)),
-            )
-            for index in range(config.servers.count)
-        ]
+        self.participants = Participants(config, streams)
         model = GlobalModel(
             Q,
             config.model.rank,
@@ -100,11 +90,11 @@ class Federation:
             b"",
         )
         self.initial_model = model.encode()
-        self.genesis = self._genesis(model)
+        self.genesis = self.participants.genesis(model, self._sample_counts)
         self.model = GlobalModel.from_genesis(
             self.genesis.application, self.initial_model, first_beacon(self.genesis)
         )
-        self.topology = self._topology()
+        self.topology = self.participants.topology()
         self.links = ClientLinks.draw(config.clients, data.users, self.topology.regions, streams)
         self.downlink = Downlink(data.users, len(self.initial_model), config.clients.snapshot_every)
         self._uploaded = self._typical_update_bytes()
@@ -118,104 +108,16 @@ class Federation:
         """Wait for a training in progress, and drop it."""
         self._worker.shutdown(wait=True, cancel_futures=True)
 
-    # -- what the genesis says --------------------------------------------------------------------
-
-    def _genesis(self, model: GlobalModel) -> Genesis:
-        config = self.config
-        committee = config.committee
-        parameters = Parameters(
-            committee=committee.kind,
-            committee_size=committee.size,
-            max_step=committee.max_step,
-            vote_us=round(committee.vote_seconds * 1e6),
-            ticket_us=round(committee.ticket_seconds * 1e6),
-            update_us=round(committee.update_seconds * 1e6),
-            quota=max(1, round(committee.update_quota * config.clients.per_round)),
-        )
-        stakes = self._stakes()
-        return Genesis(
-            parameters,
-            tuple(
-                Member(signing.public, vrf.public, stake)
-                for (signing, vrf), stake in zip(self._server_keys, stakes, strict=True)
-            ),
-            tuple(
-                (self._client_key(client).public, int(samples))
-                for client, samples in enumerate(self._sample_counts)
-            ),
-            file_cid(self.initial_model),
-            model.describe(),
-        )
-
-    def _stakes(self) -> list[int]:
-        servers = self.config.servers
-        if isinstance(servers.stake, tuple):
-            return list(servers.stake)
-        if servers.stake == "equal":
-            return [servers.stake_mean] * servers.count
-        shape = servers.pareto_shape
-        draws = self.streams.generator("stake").pareto(shape, servers.count) * (shape - 1)
-        return [max(1, round(servers.stake_mean * float(draw))) for draw in draws]
-
-    def _client_key(self, client: int) -> SigningKey:
-        key = self._client_keys.get(client)
-        if key is None:
-            key = SigningKey.from_seed(self.streams.bytes("keys", 2, client))
-            self._client_keys[client] = key
-        return key
-
     # -- the world --------------------------------------------------------------------------------
 
-    def _topology(self) -> Topology:
-        servers = self.config.servers
-        return Topology.generate(
-            self.streams.generator("topology"),
-            servers.count,
-            servers.regions,
-            servers.links_per_server,
-            servers.latency_ms_within,
-            servers.latency_ms_between,
-        )
-
-    def malicious(self) -> dict[int, Behaviour]:
-        """The malicious servers and what they do."""
-        servers = self.config.servers
-        order = self.streams.generator("malicious").permutation(servers.count)
-        return {int(index): Composed(servers.behaviours) for index in order[: servers.malicious]}
-
-    def malicious_stake_share(self) -> float:
-        """Share of the stake that malicious servers hold: what sortition goes by."""
-        stakes = [server.stake for server in self.genesis.servers]
-        return sum(stakes[index] for index in self.malicious()) / sum(stakes)
-
     def _world(self, head: Head | None, now: float) -> World:
-        costs = self.config.costs
         return World(
             self.genesis,
             self.model,
             self.topology,
-            self._server_keys,
-            self.malicious(),
-            Costs(
-                {
-                    "sign": costs.sign,
-                    "verify": costs.verify,
-                    "vrf_prove": costs.vrf_prove,
-                    "vrf_verify": costs.vrf_verify,
-                    "hash": 0.0,
-                    "check_update": costs.verify,
-                    "aggregate": 0.0,
-                    "store_put": costs.store_put,
-                    "store_get": costs.store_get,
-                },
-                {
-                    "hash": costs.hash_per_mib,
-                    "check_update": costs.hash_per_mib,
-                    "aggregate": costs.aggregate_per_mib,
-                    "store_put": costs.store_put_per_mib,
-                    "store_get": costs.store_get_per_mib,
-                },
-            ),
+            self.participants.server_keys,
+            self.participants.malicious(),
+            unit_costs(self.config.costs),
             self.config.servers.bandwidth_mib_per_s,
             self.config.servers.jitter,
             lambda height: self.streams.generator("latency", height),
@@ -288,7 +190,7 @@ class Federation:
         return update, signed
 
     def _sign(self, head: Head, client: int, samples: int, payload: bytes) -> SignedUpdate:
-        key = self._client_key(client)
+        key = self.participants.client_key(client)
         chain_id, height = self.genesis.chain_id, head.height + 1
         link = file_cid(payload)
         signature = key.sign(

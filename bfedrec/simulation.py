@@ -183,7 +183,7 @@ class Simulation:
             "training_clients_per_second": (
                 trained / federation.training_seconds if federation.training_seconds else 0.0
             ),
-            "malicious_stake_share": federation.malicious_stake_share(),
+            "malicious_stake_share": federation.participants.malicious_stake_share(),
             **self._flat_totals(),
             **{
                 f"gossip_bytes_{kind}": size
