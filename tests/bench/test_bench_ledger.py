@@ -1,0 +1,90 @@
+"""Costs of the ledger: whole heights, checks, gossip, audit (make bench)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import simpy
+
+from consensus import keys, vrf
+from consensus.audit import audit
+from consensus.chain import Chain, check_block
+from consensus.committee import form_committee
+from consensus.network import Message, Network, Topology
+from consensus.records import Block
+from consensus.store import SqliteStore
+from tests.forge import Forge
+from tests.test_audit import Keeper, build
+from tests.test_world import colluding
+from tests.toy import Toy
+
+Benchmark = Any
+"""pytest-benchmark's fixture."""
+
+
+def forget() -> None:
+    """Empty the memos of signatures and proofs, so that everything is computed again."""
+    keys._verify.cache_clear()
+    vrf._verify.cache_clear()
+    vrf._encode_to_curve.cache_clear()
+
+
+@pytest.mark.parametrize("servers", [30, 100])
+def test_an_honest_height(benchmark: Benchmark, servers: int) -> None:
+    toy = Toy(servers=servers, clients=60, committee_size=20)
+    benchmark.pedantic(toy.play, rounds=5, warmup_rounds=1)
+
+
+def test_a_height_with_a_third_malicious(benchmark: Benchmark) -> None:
+    toy = Toy(servers=30, clients=60, committee_size=20, malicious=colluding(10))
+    benchmark.pedantic(lambda: toy.play(1000.0), rounds=10, warmup_rounds=1)
+
+
+def test_check_block(benchmark: Benchmark) -> None:
+    """A block of twenty members from scratch: 21 proofs and 21 signatures."""
+    toy = Toy(servers=30, clients=2, committee_size=20)
+    block = Forge(toy).block()
+    head = Chain(toy.genesis).head
+    benchmark.pedantic(check_block, (toy.genesis, head, block), setup=forget, rounds=30)
+
+
+def test_decode_block(benchmark: Benchmark) -> None:
+    data = Forge(Toy(servers=30, clients=2, committee_size=20)).block().encoded
+    benchmark(Block.decode, data)
+
+
+def test_form_committee(benchmark: Benchmark) -> None:
+    forge = Forge(Toy(servers=100, clients=1, committee_size=20))
+    draws = forge.draws()
+    benchmark(form_committee, forge.genesis, draws)
+
+
+def test_gossip_to_a_hundred_servers(benchmark: Benchmark) -> None:
+    """A hundred messages, each to 99 servers: 9,900 deliveries."""
+    topology = Topology.generate(np.random.default_rng(0), 100, 5, 3, 5.0, 60.0)
+
+    def gossip() -> None:
+        env = simpy.Environment()
+        network = Network(env, topology, 12.5, 0.1, lambda server, message: env.now)
+        network.begin(np.random.default_rng(0))
+        for origin in range(100):
+            network.gossip(origin, Message("vote", None, 250), 0.0)
+        env.run()
+
+    benchmark.pedantic(gossip, rounds=5)
+
+
+def test_audit(benchmark: Benchmark, tmp_path: Path) -> None:
+    """Ten heights of sixty updates and twenty seats."""
+    toy = Toy(servers=30, clients=60, committee_size=20)
+    results = [toy.play() for _ in range(10)]
+    path = Keeper(tmp_path / "chain.sqlite", toy.genesis).write_all(results)
+
+    def verify() -> None:
+        with SqliteStore(path, read_only=True) as store:
+            assert audit(store, build).blocks == 10
+
+    benchmark.pedantic(verify, setup=forget, rounds=3)
