@@ -239,6 +239,8 @@ class EdgeServer:
 
     def _propose(self) -> None:
         """Aggregate, publish, and send the candidate to the committee (lines 4-6)."""
+        if not self._updates_are_sufficient(len(self.pool)):
+            return  # a client's second update took its first away: wait for others
         committee, _ = self._committees[self.attempt]
         updates = self.pool.ordered()
         contents = self._aggregate(updates)
@@ -343,6 +345,7 @@ class EdgeServer:
             or not self._updates_are_sufficient(len(digests))
             or header.count != len(digests)
             or any(a >= b for a, b in pairwise(digests))
+            or len({update.record.client for update in updates}) != len(updates)
             or header.updates != self._checks.updates_root(candidate)
             or header.samples != sum(update.record.samples for update in updates)
         ):

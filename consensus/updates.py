@@ -1,8 +1,13 @@
 """The pool of checked updates that one server holds for the height it is at.
 
 An update enters only if it is for this very block, by a registered client, with a sample count
-no larger than registered, an intact and finite payload and a valid signature; one per client.
-Whatever fails is counted by reason and changes nothing else.
+no larger than registered, an intact and finite payload and a valid signature. Whatever fails is
+counted by reason and changes nothing else.
+
+One update per client counts. Two different ones of one client, both signed, are evidence against
+it: this server no longer aggregates either, but keeps both and passes both on. Else a client that
+sends different updates to different servers would leave them with pools in which no candidate's
+updates are all to be found, and could stop the chain.
 """
 
 from __future__ import annotations
@@ -73,32 +78,39 @@ class UpdatePool:
         self._check = check
         self._by_client: dict[bytes, SignedUpdate] = {}
         self._by_digest: dict[bytes, SignedUpdate] = {}
+        self._twice: set[bytes] = set()
+        """Clients of whom there are two different updates."""
         self.rejected: Counter[str] = Counter()
         """How many updates were turned away, by reason (kept over all heights)."""
 
     def __len__(self) -> int:
-        return len(self._by_client)
+        """How many updates are to be aggregated."""
+        return len(self._by_client) - len(self._twice)
 
     def add(self, update: SignedUpdate, head: Head) -> bool:
-        """Add ``update`` if it is fit and its client's first; whether it was added (and is worth
-        passing on)."""
+        """Keep ``update`` if it is fit and its client's first, or its second and so evidence;
+        whether it was kept (and is worth passing on)."""
         record = update.record
-        present = self._by_client.get(record.client)
-        if present is not None and present.record.digest == record.digest:
+        if record.digest in self._by_digest:
             return False  # the same update by another path: nothing to count
         reason = self._check(head, update)
-        if reason is None and present is not None:
-            reason = "second update"
         if reason is not None:
             self.rejected[reason] += 1
             return False
-        self._by_client[record.client] = update
+        if record.client in self._by_client:
+            self.rejected["second update"] += 1
+            if record.client in self._twice:
+                return False
+            self._twice.add(record.client)
+        else:
+            self._by_client[record.client] = update
         self._by_digest[record.digest] = update
         return True
 
     def ordered(self) -> list[SignedUpdate]:
-        """All updates by ascending digest: the order in which they are aggregated."""
-        return [self._by_digest[key] for key in sorted(self._by_digest)]
+        """The updates to be aggregated, by ascending digest: the order in which they are."""
+        found = (self._by_digest[key] for key in sorted(self._by_digest))
+        return [update for update in found if update.record.client not in self._twice]
 
     def pick(self, digests: Sequence[bytes]) -> list[SignedUpdate] | None:
         """The updates with these digests, in the given order, or None while one is missing."""
@@ -109,6 +121,7 @@ class UpdatePool:
         """Forget the updates: the height is decided."""
         self._by_client.clear()
         self._by_digest.clear()
+        self._twice.clear()
 
 
 def updates_root(digests: Sequence[bytes]) -> bytes:

@@ -212,6 +212,33 @@ def test_the_aggregator_proposes_the_aggregate_of_all_it_has() -> None:
     assert (len(bench.host.all("vote")) == 1) == (AGGREGATOR in MEMBERS)
 
 
+def test_two_updates_of_a_client_are_passed_on_but_not_aggregated() -> None:
+    bench = Bench(AGGREGATOR).tickets()
+    for update in TWICE:
+        assert bench.server.on_update(update)
+    bench.timeout("tickets")
+    assert bench.server.step == -1, "the quota is not reached"
+    bench.timeout("updates")
+    [candidate] = bench.host.all("candidate")
+    assert candidate.updates == tuple(update.record.digest for update in FORGE.updates([1, 2]))
+
+
+def test_an_aggregator_left_without_enough_updates_waits() -> None:
+    """A second update takes a client's first away after the steps have begun."""
+    bench = Bench(ORDER[1]).ready()
+    assert bench.server.on_update(SECOND)
+    bench.timeout("vote", step=0)
+    assert (bench.server.step, bench.host.all("candidate")) == (1, [])
+
+
+def test_a_candidate_with_one_of_two_updates_is_still_verified() -> None:
+    """Its aggregator had not seen the other; this member saw it first."""
+    bench = Bench(MEMBER).tickets().timeout("tickets").updates([SECOND, *UPDATES])
+    bench.timeout("updates")
+    bench.server.on_candidate(CANDIDATE)
+    assert bench.host.all("vote") == [FORGE.vote(CANDIDATE, MEMBER)]
+
+
 def test_the_clock_never_sets_a_block_back() -> None:
     bench = Bench(AGGREGATOR, start=False)
     bench.host.now = -5
@@ -252,12 +279,16 @@ def test_who_has_no_seat_does_not_vote() -> None:
 OTHER_COMMITTEE = form_committee(
     TOY.genesis, FORGE.draws(0, [server for server in range(SERVERS) if server != MEMBERS[0]])
 ).tickets
+SECOND = TOY.update(0, value=7.0)
+"""Client 0's second, different update."""
+TWICE = sorted([*UPDATES, SECOND], key=lambda update: update.record.digest)
 WRONG_CANDIDATES: dict[str, Candidate] = {
     "another model": FORGE.candidate(model=file_cid(b"noise")),
     "a snapshot where none belongs": FORGE.candidate(snapshot=file_cid(b"state")),
     "too few updates": FORGE.candidate(FORGE.updates([0, 1])),
     "updates in another order": FORGE.candidate(list(reversed(UPDATES))),
     "an update twice": FORGE.candidate([UPDATES[0], *UPDATES]),
+    "a client twice": FORGE.candidate(TWICE),
     "another count": FORGE.candidate(count=CLIENTS + 1),
     "another N": FORGE.candidate(samples=1),
     "another root": FORGE.candidate(updates=bytes(32)),
@@ -269,6 +300,7 @@ WRONG_CANDIDATES: dict[str, Candidate] = {
 @pytest.mark.parametrize("name", WRONG_CANDIDATES)
 def test_a_member_rejects_what_is_wrong(name: str) -> None:
     bench = Bench(MEMBER).ready()
+    assert bench.server.on_update(SECOND)
     candidate = WRONG_CANDIDATES[name]
     assert bench.server.on_candidate(candidate)
     assert bench.host.all("vote") == [FORGE.vote(candidate, MEMBER, approve=False)]

@@ -106,16 +106,32 @@ def test_fewer_samples_than_registered_may_be_claimed() -> None:
     assert check(HEAD, TOY.update(0, samples=10)) is None
 
 
-def test_a_client_counts_once() -> None:
+def test_the_same_update_by_another_path_is_no_offence() -> None:
     pool = UpdatePool(check)
-    second = TOY.update(0, value=2.0)
     assert pool.add(FIT, HEAD)
     assert not pool.add(FIT, HEAD)
-    assert pool.rejected == {}, "the same update by another path is no offence"
-    assert not pool.add(second, HEAD)
-    assert pool.rejected == {"second update": 1}
+    assert pool.rejected == {}
     assert pool.ordered() == [FIT]
-    assert pool.pick([second.record.digest]) is None
+
+
+def test_two_different_updates_of_a_client_count_for_nothing_but_are_kept() -> None:
+    """Every server must be able to verify a candidate that lists either of them."""
+    pool = UpdatePool(check)
+    second, third = TOY.update(0, value=2.0), TOY.update(0, value=3.0)
+    assert pool.add(FIT, HEAD)
+    assert pool.add(TOY.update(1), HEAD)
+    assert pool.add(second, HEAD), "worth passing on: evidence"
+    assert not pool.add(third, HEAD), "two are evidence enough"
+    assert not pool.add(second, HEAD)
+    assert not pool.add(FIT, HEAD)
+    assert pool.rejected == {"second update": 2}
+    assert pool.ordered() == [TOY.update(1)]
+    assert len(pool) == 1
+    assert pool.pick([second.record.digest, FIT.record.digest]) == [second, FIT]
+    assert pool.pick([third.record.digest]) is None
+    pool.clear()
+    assert pool.add(second, HEAD), "a new height forgives"
+    assert pool.ordered() == [second]
 
 
 def test_an_unfit_second_update_is_told_by_its_own_fault() -> None:

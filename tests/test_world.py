@@ -200,6 +200,25 @@ def test_unfit_updates_are_turned_away_where_they_arrive() -> None:
     assert toy.clients[3].public not in {update.record.client for update in result.updates}
 
 
+@pytest.mark.parametrize("variants", [2, 3, 5])
+def test_a_client_that_tells_every_server_something_else_stops_nobody(variants: int) -> None:
+    """Half the pools would hold what the other half lacks, and no candidate be verifiable."""
+    toy = Toy(servers=10, clients=4, quota=4, update_us=3_000_000)
+
+    def make(value: float) -> Callable[[], SignedUpdate]:
+        return lambda: toy.update(0, value=value)
+
+    for _ in range(3):
+        now = toy.world.env.now
+        honest = arrivals(toy, dict.fromkeys((1, 2, 3), now + 0.1))
+        two_faced = [Arrival(now + 0.1, 2 * v, make(float(v))) for v in range(variants)]
+        result = toy.world.run_height([*honest, *two_faced], 100.0)
+        clients = [update.record.client for update in result.updates]
+        assert len(set(clients)) == len(clients) >= 3
+        assert result.refused["second update"] >= 9
+        assert result.ended - result.began < 6.0
+
+
 # -- malicious servers -----------------------------------------------------------------------------
 
 
