@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar
 
 from consensus.cid import cid_text
@@ -123,8 +123,8 @@ class NodeRpc:
         raise StoreError(f"{self.api}: the IPFS node refused: {text}") from None
 
     def _check_version(self) -> str:
-        answer: Any = self.ask(self.client.version)
-        version = str(answer.get("Version", "")) if isinstance(answer, Mapping) else ""
+        answer: Any = self.ask(lambda: self.client.version().as_json())
+        version = str(answer.get("Version", "")) if isinstance(answer, dict) else ""
         numbers = re.match(r"(\d+)\.(\d+)", version)
         if numbers is None:
             raise StoreError(f"{self.api}: the node does not tell its version; is it an IPFS node?")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.ipfs_node import IpfsNode, Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -17,3 +20,15 @@ def data_folder() -> Path:
     if not (folder / "ml-1m" / "interactions.csv.gz").is_file():
         pytest.skip(f"no real data sets in {folder}: set BFEDREC_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ipfs_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IpfsNode]:
+    """A running IPFS node; installed on the first use. Whoever stops it starts it again."""
+    try:
+        node = IpfsNode(tmp_path_factory.mktemp("ipfs") / "repository")
+        node.start()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    yield node
+    node.stop()

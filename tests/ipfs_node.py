@@ -116,7 +116,8 @@ class IpfsNode:
             self._process.kill()
             self._process.wait()
         self._process = None
-        (self.folder / "repo.lock").unlink(missing_ok=True)
+        # A killed node leaves its lock, which the next would wait for to go stale.
+        shutil.rmtree(self.folder / "repo.lock", ignore_errors=True)
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "IPFS_PATH": str(self.folder)}
