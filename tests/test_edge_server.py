@@ -763,3 +763,39 @@ def test_whatever_the_order_of_arrival_the_block_is_the_same(seed: int) -> None:
     assert all(
         isinstance(body, Ticket | Candidate | Vote | Block) for _, body, _ in bench.host.sent
     )
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_sequence_of_messages_breaks_a_server(seed: int) -> None:
+    """Right, wrong, forged and foreign messages and timeouts of several attempts, in any order:
+    nothing crashes, no attempt or step is skipped, and what is appended has its proofs."""
+    generator = np.random.default_rng([seed, 2])
+    bench = Bench(int(generator.integers(SERVERS)))
+    candidates = [FORGE.candidate(attempt=a, step=s) for a in range(3) for s in range(2)]
+    candidates += list(WRONG_CANDIDATES.values())
+    messages: list[tuple[str, Any]] = [(kind, body) for kind, body, _ in REFUSED.values()]
+    messages += [("update", update) for update in TWICE]
+    messages += [("candidate", candidate) for candidate in candidates]
+    messages += [("ticket", draw.ticket) for a in range(4) for draw in FORGE.draws(a)]
+    for candidate in candidates:
+        voters = generator.choice(SERVERS, 3, replace=False).tolist()
+        messages += [
+            ("vote", FORGE.vote(candidate, voter, bool(generator.integers(2)))) for voter in voters
+        ]
+    for attempt in range(3):
+        messages.append(("timeout", ("tickets", 1, attempt, -1)))
+        messages += [("timeout", ("vote", 1, attempt, step)) for step in range(3)]
+    messages.append(("timeout", ("updates", 1, 0, -1)))
+    slots = [(0, -1)]
+    for position in generator.permutation(len(messages) * 2) % len(messages):
+        kind, body = messages[position]
+        getattr(bench.server, f"on_{kind}")(body)
+        slot = (bench.server.attempt, bench.server.step)
+        if slot != slots[-1]:
+            assert slot > slots[-1]
+            slots.append(slot)
+    votes = bench.host.all("vote")
+    assert len({(vote.attempt, vote.step) for vote in votes}) == len(votes), "one vote in a slot"
+    assert len(bench.host.blocks) <= 1
+    for block in bench.host.blocks:
+        Chain(TOY.genesis).append(block)

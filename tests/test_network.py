@@ -128,7 +128,7 @@ topologies = st.builds(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(topologies, st.data())
 def test_gossip_reaches_every_other_server_exactly_once(
     topology: Topology, data: st.DataObject
@@ -152,7 +152,7 @@ def shortest(latency: np.ndarray, linked: np.ndarray) -> np.ndarray:
     return far
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(topologies)
 def test_the_tree_of_an_origin_follows_shortest_paths(topology: Topology) -> None:
     servers = len(topology.children)

@@ -105,6 +105,7 @@ blocks = st.builds(
 records = st.one_of(geneses, updates, tickets, headers, votes, candidates, blocks)
 
 
+@settings(deadline=None)
 @given(records)
 def test_a_record_comes_back_from_its_bytes(record: Record) -> None:
     again = type(record).decode(record.encoded)
@@ -142,6 +143,7 @@ odd_values = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(records, odd_values, st.data())
 def test_a_mutated_node_is_refused_or_is_another_record(
     record: Record, value: Any, data: st.DataObject
@@ -158,6 +160,7 @@ def test_a_mutated_node_is_refused_or_is_another_record(
     assert encode(found.to_node()) == encode(mutated)
 
 
+@settings(deadline=None)
 @given(records, st.sampled_from(RECORDS))
 def test_a_record_of_one_kind_is_none_of_another(record: Record, kind: type[Record]) -> None:
     if kind is not type(record):
@@ -165,6 +168,7 @@ def test_a_record_of_one_kind_is_none_of_another(record: Record, kind: type[Reco
             kind.decode(record.encoded)
 
 
+@settings(deadline=None)
 @given(records, st.data())
 def test_unknown_and_missing_fields_are_refused(record: Record, data: st.DataObject) -> None:
     node = record.to_node()
@@ -176,13 +180,14 @@ def test_unknown_and_missing_fields_are_refused(record: Record, data: st.DataObj
         type(record).from_node(node)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(RECORDS))
 def test_random_bytes_are_refused(data: bytes, kind: type[Record]) -> None:
     with pytest.raises(MalformedRecord):
         kind.decode(data)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(records, st.data())
 def test_a_flipped_byte_is_refused_or_is_another_record(
     record: Record, data: st.DataObject
@@ -198,6 +203,7 @@ def test_a_flipped_byte_is_refused_or_is_another_record(
     assert found.encoded == bytes(flipped)
 
 
+@settings(deadline=None)
 @given(updates)
 def test_an_update_signs_every_field_but_the_signature(update: ModelUpdate) -> None:
     node = update.to_node()
@@ -217,6 +223,7 @@ def test_an_update_signs_every_field_but_the_signature(update: ModelUpdate) -> N
         assert (changed.signed != update.signed) == differs
 
 
+@settings(deadline=None)
 @given(votes)
 def test_a_vote_signs_its_slot_its_block_and_its_verdict(vote: Vote) -> None:
     node = vote.to_node()
@@ -242,6 +249,7 @@ def test_a_signature_for_one_kind_serves_no_other() -> None:
     assert decode(encode(["bfedrec/vote", bytes(32), 1, 0, 0, link, True]))[0] == "bfedrec/vote"
 
 
+@settings(deadline=None)
 @given(headers, headers)
 def test_a_header_is_known_by_its_bytes(one: Header, other: Header) -> None:
     assert (one.cid == other.cid) == (one.encoded == other.encoded)
@@ -259,6 +267,7 @@ def test_the_alpha_of_a_ticket_names_chain_beacon_height_and_attempt() -> None:
     assert len({Ticket.alpha(*fields) for fields in [first, *others]}) == 5
 
 
+@settings(deadline=None)
 @given(tickets, fixed(48), fixed(32))
 def test_a_committee_is_named_by_draws_not_by_proofs(
     ticket: Ticket, response: bytes, gamma: bytes

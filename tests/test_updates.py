@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.chain import Head
@@ -149,6 +149,7 @@ def test_an_unfit_update_does_not_keep_the_fit_one_out() -> None:
     assert pool.add(FIT, HEAD)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(5)))
 def test_the_order_of_aggregation_is_that_of_digests(order: list[int]) -> None:
     pool = UpdatePool(check)
@@ -191,6 +192,7 @@ def test_the_root_covers_every_digest_and_their_order() -> None:
     assert updates_root(digests) not in {updates_root(variant) for variant in variants}
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["height", "samples"]), st.integers(0, 2**63 - 1))
 def test_no_number_in_an_update_can_be_changed(name: str, value: int) -> None:
     record = ModelUpdate(**{**FIT.record.to_node(), name: value})
@@ -198,6 +200,7 @@ def test_no_number_in_an_update_can_be_changed(name: str, value: int) -> None:
         assert check(HEAD, SignedUpdate(record, FIT.payload)) is not None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 5 * 8 - 1), st.integers(0, 7))
 def test_no_bit_of_payload_or_signature_can_be_flipped(position: int, bit: int) -> None:
     data = bytearray(FIT.payload + FIT.record.signature[:32])

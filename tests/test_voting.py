@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.committee import Committee, form_committee
@@ -90,6 +90,7 @@ def test_a_certificate_lists_the_members_approvals_in_order() -> None:
     assert certificate == FORGE.block(CANDIDATE, MEMBERS[:5]).certificate
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["yes", "no", "silent"])), min_size=1),
     st.integers(1, 30),
