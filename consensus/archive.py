@@ -3,10 +3,11 @@
 The archive is itself a DAG that any IPLD tool can walk. Each height has an entry::
 
     {"height": int, "previous": link to the entry below or null,
-     "block": link to the genesis or to the block, "updates": links to the retained updates}
+     "head": link to the genesis or to the header, "block": link to the genesis or to the block,
+     "updates": links to the retained updates}
 
-and the file's one root is the entry of the highest. Headers, models, snapshots and payloads are
-reached from there by the links that the records hold.
+and the file's one root is the entry of the highest, so that `ROOT/head` is the chain's head.
+Models, snapshots and payloads are reached by the links that the records hold.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class _Entry:
 
     height: int
     previous: bytes | None
+    head: bytes
     block: bytes
     updates: tuple[bytes, ...]
 
@@ -48,19 +50,20 @@ class _Entry:
         node = decode(data)
         if not isinstance(node, dict) or node.keys() != cls.__dataclass_fields__.keys():
             raise EncodingError("not an entry of an archive")
-        height, previous, updates = node["height"], node["previous"], node["updates"]
+        height, previous, head, block, updates = (node[name] for name in cls.__dataclass_fields__)
         sound = (
             type(height) is int
             and height >= 0
             and (previous is None) == (height == 0)
             and (previous is None or is_cid(previous))
-            and is_cid(node["block"])
+            and is_cid(head)
+            and is_cid(block)
             and isinstance(updates, list)
             and all(map(is_cid, updates))
         )
         if not sound:
             raise EncodingError("an entry of an archive with the wrong kinds of values")
-        return cls(height, previous, node["block"], tuple(updates))
+        return cls(height, previous, head, block, tuple(updates))
 
 
 # --- out ------------------------------------------------------------------------------------------
@@ -74,7 +77,7 @@ def export_chain(store: SqliteStore, path: Path, progress: Progress) -> tuple[by
     missing or is not what its address says.
     """
     entries: list[_Entry] = []
-    link, head = None, b""
+    link = None
     for height in store.heights():
         encoded = store.block(height)
         try:
@@ -82,11 +85,11 @@ def export_chain(store: SqliteStore, path: Path, progress: Progress) -> tuple[by
         except MalformedRecord as error:
             raise StoreError(f"height {height}: {error}") from None
         updates = tuple(node_cid(data) for data in store.updates(height))
-        entries.append(_Entry(height, link, node_cid(encoded), updates))
+        entries.append(_Entry(height, link, head, node_cid(encoded), updates))
         link = node_cid(entries[-1].encoded)
     if link is None:
         raise StoreError("there is no chain to export: it has no genesis")
-    return head, write_car(path, link, _blocks(store, entries, progress))
+    return entries[-1].head, write_car(path, link, _blocks(store, entries, progress))
 
 
 def _blocks(
@@ -128,15 +131,14 @@ def import_chain(path: Path, store: SqliteStore, progress: Progress) -> tuple[by
     """
     with CarFile(path) as car:
         entries = _entries(path, car)
-        head = b""
         for entry in entries:
             try:
                 with store.transaction():
-                    head = _import_height(car, store, entry)
+                    _import_height(car, store, entry)
             except (EncodingError, MalformedRecord, StoreError) as error:
                 raise CarError(f"{path}: height {entry.height}: {error}") from None
             progress(entry.height, entries[-1].height)
-    return head, entries[-1].height
+    return entries[-1].head, entries[-1].height
 
 
 def _entries(path: Path, car: CarFile) -> list[_Entry]:
@@ -157,8 +159,8 @@ def _entries(path: Path, car: CarFile) -> list[_Entry]:
     return entries[::-1]
 
 
-def _import_height(car: CarFile, store: SqliteStore, entry: _Entry) -> bytes:
-    """Put one height into the store; the link to its header."""
+def _import_height(car: CarFile, store: SqliteStore, entry: _Entry) -> None:
+    """Put one height into the store."""
     encoded = car.block(entry.block)
     files: list[bytes | None]
     if entry.height == 0:
@@ -167,6 +169,8 @@ def _import_height(car: CarFile, store: SqliteStore, entry: _Entry) -> bytes:
     else:
         header = Block.decode(encoded).header
         head, files = header.cid, [header.model, header.snapshot]
+    if head != entry.head:
+        raise EncodingError(f"the entry names another head than its block, {cid_text(head)}")
     updates = [car.block(link) for link in entry.updates]
     files += [ModelUpdate.decode(data).payload for data in updates]
     for link in files:
@@ -175,4 +179,3 @@ def _import_height(car: CarFile, store: SqliteStore, entry: _Entry) -> bytes:
     store.put_block(entry.height, encoded)
     store.put_updates(entry.height, updates)
     store.set_meta("head", head)
-    return head
