@@ -310,5 +310,18 @@ def test_the_aggregator_cannot_choose_the_next_beacon() -> None:
     assert len({beacon for beacon, _ in heads}) == 1
 
 
+def test_a_block_cannot_show_which_tickets_were_left_out() -> None:
+    """A known limit (README): a fixed committee of the proposer's choice has valid proofs. With a
+    weighted one the choice gains nothing, for the total never falls below the expected size."""
+    chosen = form_committee(TOY.genesis, FORGE.draws(0, [s for s in range(9) if s != MEMBERS[0]]))
+    Chain(TOY.genesis).append(FORGE.block(FORGE.candidate(committee=chosen.tickets)))
+    toy = Toy(servers=9, clients=1, committee="weighted", committee_size=9)
+    forge = Forge(toy)
+    few = form_committee(toy.genesis, forge.draws(0, range(6)))
+    assert sorted(few.weights) == list(range(6))
+    with pytest.raises(InvalidBlock, match="6 of 9 is not more than two thirds"):
+        Chain(toy.genesis).append(forge.block(forge.candidate(committee=few.tickets)))
+
+
 def test_the_forge_and_the_ledger_name_committees_alike() -> None:
     assert committee_of(TICKETS) == COMMITTEE.digest
