@@ -66,8 +66,7 @@ class Publication:
         files = [link for link in self._files(height) if cid_text(link) not in pinned]
         self._node.put_files([self._chain.get(link) for link in files])
         nodes = [data for link, data in self._nodes(height) if cid_text(link) not in pinned]
-        for data in nodes:
-            self._node.put_node(data)
+        self._node.put_nodes(nodes)
         return len(files) + len(nodes)
 
     def _files(self, height: int) -> list[bytes]:

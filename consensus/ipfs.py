@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Final, TypeVar
 
-from consensus.cid import CBOR, cid_text, codec
+from consensus.cid import CBOR, cid_text, codec, node_cid
 from consensus.content import ContentStore, NotFound, StoreError, readable
-from consensus.ipfs_rpc import NodeRpc
+from consensus.ipfs_rpc import AlreadyPinned, NodeRpc
 from consensus.unixfs import file_blocks, file_cid, read_file
 
 __all__ = ["IpfsStore"]
@@ -81,6 +82,32 @@ class IpfsStore(ContentStore):
         pending = dict(zip(cids, files, strict=True))
         for batch in _batches(pending):
             self._add(batch)
+        return cids
+
+    def put_nodes(self, records: Sequence[bytes]) -> list[bytes]:
+        """Keep every one of `records`, canonical DAG-CBOR bytes, as a node; their CIDs.
+
+        Each is pinned by itself: a header reaches the whole chain, which is pinned already.
+        """
+        options = {"format": "dag-cbor", "mhtype": "sha2-256", "version": 1, "pin": "false"}
+
+        def put(data: bytes) -> str:
+            answer = self._client.block.put(io.BytesIO(data), opts={**options, **_BASE})
+            text: str = answer["Key"]
+            return text
+
+        cids = [node_cid(data) for data in records]
+        for cid, data in zip(cids, records, strict=True):
+            self._same([cid], [self._ask(partial(put, data))])
+        texts = [cid_text(cid) for cid in dict.fromkeys(cids)]
+        for start in range(0, len(texts), PINS_PER_REQUEST):
+            some = texts[start : start + PINS_PER_REQUEST]
+            try:
+                self._ask(partial(self._client.pin.add, *some, recursive=False))
+            except AlreadyPinned:  # one of them; the node stopped there
+                for text in some:
+                    with suppress(AlreadyPinned):
+                        self._ask(partial(self._client.pin.add, text, recursive=False))
         return cids
 
     def pins(self) -> set[str]:
@@ -164,17 +191,7 @@ class IpfsStore(ContentStore):
         if codec(root) != CBOR:
             self._add({root: read_file(root, blocks.__getitem__)})
             return
-        options = {"format": "dag-cbor", "mhtype": "sha2-256", "version": 1, "pin": "false"}
-
-        def request() -> str:
-            data = io.BytesIO(blocks[root])
-            text: str = self._client.block.put(data, opts={**options, **_BASE})["Key"]
-            return text
-
-        self._same([root], [self._ask(request)])
-        # By itself: a header reaches the whole chain, which is pinned already, header by header.
-        if not self._is_pinned(cid_text(root)):
-            self._ask(partial(self._client.pin.add, cid_text(root), recursive=False))
+        self.put_nodes([blocks[root]])
 
     def _release(self, root: bytes, cids: Sequence[bytes]) -> None:
         self.remove_all([root])

@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from consensus.cid import cid_text
 from consensus.content import NotFound, StoreError
 
-__all__ = ["NodeRpc"]
+__all__ = ["AlreadyPinned", "NodeRpc"]
 
 OLDEST: Final = (0, 10)
 """The oldest version that takes our requests, of Kubo and of js-ipfs's core alike."""
@@ -27,6 +27,10 @@ _MISSING: Final = re.compile(
 )
 
 T = TypeVar("T")
+
+
+class AlreadyPinned(StoreError):
+    """What was to be pinned by itself is pinned with all it links to."""
 
 
 class NodeRpc:
@@ -85,8 +89,8 @@ class NodeRpc:
     def ask(self, request: Callable[[], T], missing: bytes | None = None) -> T:
         """The answer to a request, tried again where none came.
 
-        Raises StoreError; NotFound where the node says that something is not pinned, or, of a
-        request for the content ``missing``, that it does not come by it.
+        Raises StoreError: AlreadyPinned or NotFound where the node says that something is, or is
+        not, pinned; NotFound where it does not come by ``missing``, content that was asked for.
         """
         pause = FIRST_PAUSE
         for left in range(self._retries, -1, -1):
@@ -116,6 +120,8 @@ class NodeRpc:
         text = " ".join(message.split())[:300]
         if "not pinned" in text:
             raise NotFound(f"{self.api}: {text}") from None
+        if "already pinned recursively" in text:
+            raise AlreadyPinned(f"{self.api}: {text}") from None
         if _FULL.search(text):
             raise StoreError(f"{self.api}: the IPFS node is full: {text}") from None
         if missing is not None and _MISSING.search(text):

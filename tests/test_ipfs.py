@@ -268,18 +268,18 @@ def test_a_node_killed_three_times_loses_nothing(
 ) -> None:
     """In the middle of a height's requests, at another place each time."""
     kills = []
-    put_node = IpfsStore.put_node
+    put_nodes = IpfsStore.put_nodes
 
-    def failing(self: IpfsStore, data: bytes) -> bytes:
+    def failing(self: IpfsStore, records: list[bytes]) -> list[bytes]:
         calls.append(1)
-        if len(calls) in (5, 11, 18):
+        if len(calls) in (3, 7, 11):
             ipfs_node.kill()
             kills.append(threading.Timer(0.3, ipfs_node.start))
             kills[-1].start()
-        return put_node(self, data)
+        return put_nodes(self, records)
 
     calls: list[int] = []
-    monkeypatch.setattr(IpfsStore, "put_node", failing)
+    monkeypatch.setattr(IpfsStore, "put_nodes", failing)
     summary = play(tmp_path, *on(ipfs_node))
     monkeypatch.undo()
     assert len(kills) == 3
@@ -333,6 +333,14 @@ def test_what_a_node_lacks_it_is_given(
         store.remove(header.model)
         store.remove(header.cid)
         assert publication.complete() == 2
+        # A user who pinned the chain from its head, in one, keeps it so.
+        head = cid_text(chain.meta("head"))
+        store._client.pin.rm(head)
+        store._client.pin.add(head)
+        publication.publish(12)
+        assert publication.complete() == 0
+        kept = store._client.pin.ls(head, opts={"cid-base": "base32"})["Keys"]
+        assert kept[head]["Type"] == "recursive"
 
 
 def test_the_command_tells_an_absent_node_in_one_line(tmp_path: Path) -> None:
