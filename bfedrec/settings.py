@@ -78,8 +78,9 @@ class ClientSettings(Section):
         description="log-normal sigma of link speed and latency over clients",
     )
     seconds_per_sample: Seconds = Field(
-        default=5e-5,
-        description="simulated seconds charged for one training sample in one local epoch",
+        default=5e-6,
+        description="simulated seconds charged for one training sample in one local epoch; about "
+        "thirty times what the compiled kernel takes on one core (tests/bench)",
     )
     downlink: Literal["broadcast", "catch_up"] = Field(
         default="broadcast",
