@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run test test-slow bench lint format setup setup-run clean
+.PHONY: run test test-slow results bench lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -18,6 +18,17 @@ run: setup-run
 
 test: lint
 	$(BIN)/pytest
+
+# The recorded results, from real data: three seeds each, resumable. See experiments/README.md.
+SWEEP = $(BIN)/bfedrec sweep --seeds 0-2 --jobs $(JOBS) --record results/reference
+JOBS ?= 2
+results: setup-run
+	$(SWEEP) experiments/ml-1m.yaml
+	$(SWEEP) experiments/ml-1m-samples.yaml
+	$(SWEEP) experiments/ml-1m-malicious.yaml
+	$(SWEEP) experiments/ml-1m-captured.yaml
+	$(SWEEP) experiments/lfm-2k.yaml data.variant=rows,distinct
+	$(SWEEP) experiments/pinterest.yaml
 
 test-slow: setup
 	$(BIN)/pytest -m slow

@@ -22,6 +22,7 @@ from bfedrec.cohort import CohortUpdate, train_cohort
 from bfedrec.config import ConfigError
 from bfedrec.data import Dataset
 from bfedrec.downlink import Downlink
+from bfedrec.factorization import initial_factors
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import ClientLinks
 from bfedrec.participants import Participants, unit_costs
@@ -71,13 +72,10 @@ class Federation:
         self.config = config
         self.data = data
         self.streams = streams = Streams(config.seed)
-        d = config.model.dimension
-        scale = np.float32(config.model.init_scale / np.sqrt(d))
-        self.P = scale * streams.generator("initial", 0).standard_normal(
-            (data.users, d), np.float32
-        )
+        d, scale = config.model.dimension, config.model.init_scale
+        self.P = initial_factors(data.users, d, scale, streams.generator("initial", 0))
         """float32[M, d]: every client's own p_u."""
-        Q = scale * streams.generator("initial", 1).standard_normal((data.items, d), np.float32)
+        Q = initial_factors(data.items, d, scale, streams.generator("initial", 1))
         catch_up = config.clients.downlink == "catch_up"
         self._sample_counts = data.sample_counts
         self.participants = Participants(config, streams)
