@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -105,6 +106,12 @@ class IpfsNode:
     def stop(self) -> None:
         """Have it end by itself."""
         self._end(signal.SIGTERM)
+
+    def pause(self, seconds: float) -> None:
+        """Let it hang for a while; returns at once."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        threading.Timer(seconds, self._process.send_signal, [signal.SIGCONT]).start()
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:

@@ -31,6 +31,7 @@ from tests.test_simulation import SMALL, lasting, play
 
 CHUNK = 262_144
 MIB = 2**20
+ROOT = Path(__file__).resolve().parent.parent
 VECTORS = Path(__file__).parent / "vectors" / "cid.json"
 INPUTS = {
     "empty": b"",
@@ -322,6 +323,29 @@ def test_a_run_whose_node_is_gone_goes_on_when_it_is_back(
         assert resolve(store, summary["head"] + "/parent" * 11 + "/model")
 
 
+def test_a_node_that_hangs_for_a_while_is_waited_for(
+    ipfs_node: IpfsNode, reference: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    put_nodes = IpfsStore.put_nodes
+    with pytest.MonkeyPatch.context() as patch:
+        calls: list[int] = []
+
+        def failing(self: IpfsStore, records: list[bytes]) -> list[bytes]:
+            calls.append(1)
+            if len(calls) == 4:
+                ipfs_node.pause(1.5)
+                paused.append(self)
+            return put_nodes(self, records)
+
+        patch.setattr(IpfsStore, "put_nodes", failing)
+        paused: list[IpfsStore] = []
+        summary = play(tmp_path, *on(ipfs_node, "store.timeout=1.0"))
+    assert paused[0].interruptions >= 1
+    assert lasting(summary) == lasting(reference[1])
+    with IpfsStore(ipfs_node.api) as store:
+        assert holes(store, tmp_path) == 0
+
+
 def test_what_a_node_lacks_it_is_given(
     ipfs_node: IpfsNode, store: IpfsStore, reference: tuple[Path, dict[str, Any]]
 ) -> None:
@@ -503,46 +527,39 @@ def test_what_is_no_address_is_told(api: str) -> None:
 
 # --- the whole experiment -------------------------------------------------------------------------
 
-ML1M = (
-    "rounds=100",
-    "data.dataset=ml-1m",
-    "model.dimension=64",
-    "model.rank=4",
-    "clients.per_round=60",
-    "servers.count=30",
-    "servers.regions=4",
-    "committee.size=20",
-    "evaluation.every=50",
-    "evaluation.full_ranking=false",
-)
+
+def movielens(path: Path, *overrides: str) -> dict[str, Any]:
+    """Run the experiment for this store in ``path``; its summary."""
+    command = [sys.executable, "-m", "bfedrec", "run", "experiments/ml-1m-ipfs.yaml", *overrides]
+    subprocess.run([*command, "--out", str(path)], cwd=ROOT, check=True, capture_output=True)
+    summary: dict[str, Any] = json.loads((path / "summary.json").read_text())
+    return summary
 
 
 @pytest.mark.slow
 @pytest.mark.data
+@pytest.mark.parametrize("retained", ["none", "window"])
 def test_movielens_has_the_same_head_on_both_stores_whatever_befalls_the_node(
-    ipfs_node: IpfsNode, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ipfs_node: IpfsNode,
+    data_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    retained: str,
 ) -> None:
     """100 rounds of MovieLens-1M: embedded, on a node, and on a node that is killed three times.
     Run it with `-s` for the seconds per round."""
     monkeypatch.setenv("BFEDREC_DATA", str(data_folder))
-    summaries = {}
-    for name, options in {
-        "sqlite": (),
-        "ipfs": on(ipfs_node, "ledger.window=10"),
-        "ipfs, models only": on(ipfs_node, "ledger.retain_updates=none"),
-        "sqlite, models only": ("ledger.retain_updates=none",),
-        "ipfs, killed": on(ipfs_node, "ledger.window=10", "store.retries=12"),
-    }.items():
-        run = tmp_path / name
-        killer = Killer(ipfs_node, run, (20, 50, 80), 1.0)
-        if name == "ipfs, killed":
-            killer.start()
-        summaries[name] = play(run, *ML1M, *options)
-        print(f"{name}: {summaries[name]['wall_seconds'] / 100:.3f} s a round")
-        if name == "ipfs, killed":
-            killer.join()
-            assert killer.kills == 3
-            with IpfsStore(ipfs_node.api) as store:
-                assert holes(store, run) == 0
-    assert len({summary["head"] for summary in summaries.values()}) == 1
-    assert tables(tmp_path / "sqlite") == tables(tmp_path / "ipfs, killed")
+    here = [f"store.api={ipfs_node.api}", f"ledger.retain_updates={retained}"]
+    summaries = {"sqlite": movielens(tmp_path / "sqlite", *here, "store.kind=sqlite")}
+    summaries["ipfs"] = movielens(tmp_path / "ipfs", *here)
+    killer = Killer(ipfs_node, tmp_path / "killed", (20, 50, 80), away=1.0)
+    killer.start()
+    summaries["killed"] = movielens(tmp_path / "killed", *here, "store.retries=12")
+    killer.join()
+    assert killer.kills == 3
+    with IpfsStore(ipfs_node.api) as store:
+        assert holes(store, tmp_path / "killed") == 0
+    for name, summary in summaries.items():
+        print(f"updates retained: {retained}; {name}: {summary['wall_seconds'] / 100:.3f} s/round")
+        assert lasting(summary) == lasting(summaries["sqlite"])
+        assert tables(tmp_path / name) == tables(tmp_path / "sqlite")
