@@ -275,6 +275,12 @@ def _add_sweep(commands: Any) -> None:
     sweep.add_argument("--seeds", default="0-4", help="as 0-4 or 0,3,7 (default: 0-4)")
     sweep.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
     sweep.add_argument("--out", type=Path, help="folder for the runs and the sweep's table")
+    sweep.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="copy the table and every run's config, manifest and summary here",
+    )
     sweep.set_defaults(handler=_sweep)
 
 

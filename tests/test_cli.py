@@ -226,8 +226,16 @@ def test_a_sweep_runs_what_is_missing_and_tells_the_means(
     with (out / "sweep.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["setting"] for row in rows} == {"model.rank=1", "model.rank=2"}
-    assert main(words) == 0  # nothing left to do, and the same table
+    # Nothing left to do, and the same table; recorded with what is small of every run.
+    assert main([*words, "--record", str(tmp_path / "reference")]) == 0
     assert json.loads((out / "sweep.json").read_text()) == table
+    recorded = tmp_path / "reference" / "sweep"
+    assert (recorded / "sweep.csv").read_bytes() == (out / "sweep.csv").read_bytes()
+    names = [name for setting in table["settings"] for name in setting["runs"].values()]
+    assert sorted(path.name for path in recorded.iterdir() if path.is_dir()) == sorted(names)
+    for name in names:
+        kept = {path.name for path in (recorded / name).iterdir()}
+        assert kept == {"config.yaml", "manifest.json", "summary.json"}
 
 
 def test_a_run_that_fails_is_told_and_the_others_are_made(
