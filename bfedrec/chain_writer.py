@@ -10,6 +10,7 @@ from bfedrec.runs import RunFolder
 from bfedrec.settings import Config, StoreSettings
 from consensus.content import MemoryStore
 from consensus.ipfs import IpfsStore
+from consensus.ipfs_rpc import Tell
 from consensus.records import Block, ModelUpdate
 from consensus.store import SqliteStore
 
@@ -17,8 +18,11 @@ from consensus.store import SqliteStore
 class ChainWriter:
     """Keeps a run's chain: blocks, models and, by policy, the updates they came from."""
 
-    def __init__(self, config: Config, folder: RunFolder) -> None:
-        """Raises `consensus.content.StoreError` where the file or the node cannot be used."""
+    def __init__(self, config: Config, folder: RunFolder, tell: Tell) -> None:
+        """``tell``: given a line for a person when the node has to be asked again.
+
+        Raises `consensus.content.StoreError` where the file or the node cannot be used.
+        """
         self._retain = config.ledger.retain_updates
         self._window = config.ledger.window
         self._collect = config.store.collect
@@ -32,7 +36,7 @@ class ChainWriter:
         if config.store.kind == "memory":
             self.content = MemoryStore()
             return
-        node = _node(config.store) if config.store.kind == "ipfs" else None
+        node = _node(config.store, tell) if config.store.kind == "ipfs" else None
         try:
             self._chain = self.content = SqliteStore(folder.chain_path)
         except BaseException:
@@ -140,5 +144,5 @@ class ChainWriter:
             self._chain.close()
 
 
-def _node(settings: StoreSettings) -> IpfsStore:
-    return IpfsStore(settings.api, settings.timeout, settings.retries)
+def _node(settings: StoreSettings, tell: Tell) -> IpfsStore:
+    return IpfsStore(settings.api, settings.timeout, settings.retries, tell)

@@ -37,7 +37,7 @@ class Simulation:
         folder.start(self.data.digest)
         self.federation = Federation(config, self.data)
         self.state: RunState = folder.state()
-        self.chain = ChainWriter(config, folder)
+        self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
         self.totals: Mapping[str, Any] = {}
         self.wall_before = 0.0
         self.rounds_here = 0

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from consensus.cid import CBOR, cid_text, codec, node_cid
 from consensus.content import ContentStore, NotFound, StoreError, readable
-from consensus.ipfs_rpc import AlreadyPinned, NodeRpc
+from consensus.ipfs_rpc import AlreadyPinned, NodeRpc, Tell, nothing
 from consensus.unixfs import file_blocks, file_cid, read_file
 
 __all__ = ["IpfsStore"]
@@ -41,10 +41,12 @@ class IpfsStore(ContentStore):
     or stays silent; NotFound where it does not come by the content within MISSING_SECONDS.
     """
 
-    def __init__(self, api: str, timeout: float = 30.0, retries: int = 5) -> None:
-        """Connect to the node at the multiaddr `api`; ``timeout`` and ``retries`` as in
+    def __init__(
+        self, api: str, timeout: float = 30.0, retries: int = 5, tell: Tell = nothing
+    ) -> None:
+        """Connect to the node at the multiaddr `api`; ``timeout``, ``retries`` and ``tell`` as in
         `consensus.ipfs_rpc.NodeRpc`."""
-        self._rpc = NodeRpc(api, timeout, retries)
+        self._rpc = NodeRpc(api, timeout, retries, tell)
         self._client = self._rpc.client
         self._ask = self._rpc.ask
         self.api = api

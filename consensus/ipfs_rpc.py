@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, TypeVar
 from consensus.cid import cid_text
 from consensus.content import NotFound, StoreError
 
-__all__ = ["AlreadyPinned", "NodeRpc"]
+__all__ = ["AlreadyPinned", "NodeRpc", "Tell", "nothing"]
 
 OLDEST: Final = (0, 10)
 """The oldest version that takes our requests, of Kubo and of js-ipfs's core alike."""
@@ -27,6 +27,11 @@ _MISSING: Final = re.compile(
 )
 
 T = TypeVar("T")
+Tell = Callable[[str], object]
+
+
+def nothing(line: str) -> None:
+    """The `Tell` of those who need not know."""
 
 
 class AlreadyPinned(StoreError):
@@ -36,12 +41,13 @@ class AlreadyPinned(StoreError):
 class NodeRpc:
     """A connection to one IPFS node whose version we can talk to."""
 
-    def __init__(self, api: str, timeout: float, retries: int) -> None:
+    def __init__(self, api: str, timeout: float, retries: int, tell: Tell) -> None:
         """Connect to the node at the multiaddr `api` and check its version; StoreError if it is
         not there, too old, or no IPFS node.
 
         ``timeout``: seconds that one answer may take. ``retries``: tries after a failed first one;
-        the first request, by which an absent node is told, has none.
+        the first request, by which an absent node is told, has none. ``tell``: given a line for
+        each try that is followed by another.
         """
         try:
             import ipfshttpclient
@@ -55,6 +61,7 @@ class NodeRpc:
         warnings.filterwarnings("ignore", "The 'strict' parameter", FutureWarning)
         self.api = api
         self.timeout = timeout
+        self._tell = tell
         self.interruptions = 0
         """Requests so far to which no whole answer came: the node was away, or may have been."""
         self._exceptions = exceptions
@@ -110,6 +117,7 @@ class NodeRpc:
                 ) from None
             self.interruptions += 1
             if left:
+                self._tell(f"{self.api}: the IPFS node {reason}; next try in {pause:g} s")
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         tries = f", {self._retries + 1} times" if self._retries else ""

@@ -341,6 +341,8 @@ def test_a_node_that_hangs_for_a_while_is_waited_for(
         paused: list[IpfsStore] = []
         summary = play(tmp_path, *on(ipfs_node, "store.timeout=1.0"))
     assert paused[0].interruptions >= 1
+    line = f"{ipfs_node.api}: the IPFS node did not answer within 1 s; next try in 0.5 s"
+    assert line in (tmp_path / "log.txt").read_text()
     assert lasting(summary) == lasting(reference[1])
     with IpfsStore(ipfs_node.api) as store:
         assert holes(store, tmp_path) == 0
