@@ -28,6 +28,9 @@ PINS_PER_REQUEST: Final = 100  # an address is 59 characters, and a request's li
 MISSING_SECONDS: Final = 5.0
 """How long the node may look for a block that is not there: it cannot know that nobody has it."""
 
+COLLECT_SECONDS: Final = 600.0
+"""How long the node may go through all that it holds without a word."""
+
 _BASE: Final = {"cid-base": "base32"}
 
 T = TypeVar("T")
@@ -91,7 +94,7 @@ class IpfsStore(ContentStore):
 
         Each is pinned by itself: a header reaches the whole chain, which is pinned already.
         """
-        options = {"format": "dag-cbor", "mhtype": "sha2-256", "version": 1, "pin": "false"}
+        options = {"format": "dag-cbor", "mhtype": "sha2-256", "pin": "false"}
 
         def put(data: bytes) -> str:
             answer = self._client.block.put(io.BytesIO(data), opts={**options, **_BASE})
@@ -147,7 +150,8 @@ class IpfsStore(ContentStore):
     def collect(self) -> int:
         """Have the node delete every block that nothing pinned needs, whoever put it there; how
         many they were."""
-        return len(self._ask(self._client.repo.gc))
+        patience = max(COLLECT_SECONDS, self._rpc.timeout)
+        return len(self._ask(partial(self._client.repo.gc, timeout=patience)))
 
     # --- one at a time --------------------------------------------------------------------------
 
