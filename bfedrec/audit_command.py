@@ -13,7 +13,7 @@ from bfedrec.global_model import GlobalModel
 from bfedrec.runs import read_json
 from consensus.audit import AuditFailure, AuditReport, audit
 from consensus.committee import first_beacon
-from consensus.records import Genesis
+from consensus.genesis import Genesis
 from consensus.store import SqliteStore
 
 

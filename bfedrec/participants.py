@@ -11,9 +11,9 @@ from bfedrec.settings import Config, CostSettings
 from bfedrec.streams import Streams
 from consensus.byzantine import Behaviour, Composed
 from consensus.encoding import file_cid
+from consensus.genesis import Genesis, Member, Parameters
 from consensus.keys import SigningKey
 from consensus.network import Topology
-from consensus.records import Genesis, Member, Parameters
 from consensus.vrf import VrfKey
 from consensus.world import Costs
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from consensus.cid import cid_text, node_cid
 from consensus.content import StoreError
+from consensus.genesis import Genesis
 from consensus.ipfs import IpfsStore
-from consensus.records import Block, Genesis, ModelUpdate
+from consensus.records import Block, ModelUpdate
 from consensus.store import SqliteStore
 
 MOST_RETURNS = 20

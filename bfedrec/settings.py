@@ -80,7 +80,7 @@ class ClientSettings(Section):
     seconds_per_sample: Seconds = Field(
         default=5e-6,
         description="simulated seconds charged for one training sample in one local epoch; about "
-        "thirty times what the compiled kernel takes on one core (tests/bench)",
+        "fifty times what the compiled kernel takes on one core (tests/bench)",
     )
     downlink: Literal["broadcast", "catch_up"] = Field(
         default="broadcast",

@@ -20,7 +20,9 @@ from consensus.car import CarError, CarFile, write_car
 from consensus.cid import EncodingError, cid_text, is_cid, node_cid
 from consensus.content import StoreError
 from consensus.encoding import decode, encode
-from consensus.records import Block, Genesis, MalformedRecord, ModelUpdate
+from consensus.fields import MalformedRecord
+from consensus.genesis import Genesis
+from consensus.records import Block, ModelUpdate
 from consensus.store import SqliteStore
 from consensus.unixfs import file_blocks, read_file
 

@@ -16,7 +16,9 @@ from consensus.application import Application
 from consensus.chain import Head, InvalidBlock, check_block
 from consensus.cid import cid_text
 from consensus.content import NotFound, StoreError
-from consensus.records import Block, Genesis, Header, MalformedRecord, ModelUpdate
+from consensus.fields import MalformedRecord
+from consensus.genesis import Genesis
+from consensus.records import Block, Header, ModelUpdate
 from consensus.store import SqliteStore
 from consensus.updates import SignedUpdate, check_update, updates_root
 

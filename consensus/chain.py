@@ -18,8 +18,9 @@ from consensus.committee import (
     form_committee,
     next_beacon,
 )
+from consensus.genesis import Genesis
 from consensus.keys import verify
-from consensus.records import Block, Genesis, Header, Ticket, Vote, committee_digest
+from consensus.records import Block, Header, Ticket, Vote, committee_digest
 
 
 class InvalidBlock(ValueError):

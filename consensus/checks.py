@@ -21,8 +21,9 @@ from consensus.committee import (
     form_committee,
 )
 from consensus.encoding import file_cid
+from consensus.genesis import Genesis
 from consensus.keys import verify
-from consensus.records import Block, Candidate, Genesis, Ticket, Vote
+from consensus.records import Block, Candidate, Ticket, Vote
 from consensus.updates import SignedUpdate, check_update, updates_root
 
 T = TypeVar("T")

@@ -17,7 +17,8 @@ from functools import cached_property
 
 from consensus import vrf
 from consensus.encoding import digest
-from consensus.records import Genesis, Ticket, committee_digest
+from consensus.genesis import Genesis
+from consensus.records import Ticket, committee_digest
 from consensus.sortition import race_key, role_hash, weight
 
 

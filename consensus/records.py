@@ -11,248 +11,29 @@ simulated time; nothing here is a float.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
-from consensus.encoding import EncodingError, decode, digest, encode, is_cid, node_cid
-
-PROOF_BYTES = 80
-GAMMA_BYTES = 32
-KEY_BYTES = 32
-SIGNATURE_BYTES = 64
-DIGEST_BYTES = 32
-MAX_INT = 2**63 - 1
-
-
-class MalformedRecord(ValueError):
-    """Bytes or a node that is not the record it is taken for."""
-
-
-def _names(record: type) -> frozenset[str]:
-    return frozenset(field.name for field in fields(record))
-
-
-def _fields(node: Any, record: str, names: frozenset[str]) -> Mapping[str, Any]:
-    if not isinstance(node, dict):
-        raise MalformedRecord(f"{record}: expected a map, got {type(node).__name__}")
-    if node.keys() != names:
-        odd = sorted(set(map(str, node.keys())) ^ names)
-        raise MalformedRecord(f"{record}: missing or unknown fields {', '.join(odd)}")
-    return node
-
-
-def _integer(value: Any, what: str, low: int = 0, high: int = MAX_INT) -> int:
-    if type(value) is not int or not low <= value <= high:
-        raise MalformedRecord(f"{what}: expected an integer from {low} to {high}")
-    return value
-
-
-def _bytes(value: Any, what: str, length: int) -> bytes:
-    if type(value) is not bytes or len(value) != length:
-        raise MalformedRecord(f"{what}: expected {length} bytes")
-    return value
-
-
-def _link(value: Any, what: str) -> bytes:
-    if type(value) is not bytes or not is_cid(value):
-        raise MalformedRecord(f"{what}: expected a link (CIDv1, sha2-256)")
-    return value
-
-
-def _optional_link(value: Any, what: str) -> bytes | None:
-    return None if value is None else _link(value, what)
-
-
-def _list(value: Any, what: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise MalformedRecord(f"{what}: expected a list")
-    return value
-
-
-def _distinct(keys: list[bytes], what: str) -> None:
-    """A key that stands twice would give one holder two seats, or two sample counts."""
-    if len(set(keys)) != len(keys):
-        raise MalformedRecord(f"{what}: stands twice")
-
-
-def _pair(value: Any, what: str) -> tuple[Any, Any]:
-    if not isinstance(value, list) or len(value) != 2:
-        raise MalformedRecord(f"{what}: expected a pair")
-    return value[0], value[1]
-
-
-class Record:
-    """A frozen record with one canonical byte form."""
-
-    KIND: ClassVar[str]
-
-    def to_node(self) -> Any:
-        """The record as DAG-CBOR data (maps, lists, integers, bytes, links)."""
-        raise NotImplementedError
-
-    @classmethod
-    def from_node(cls, node: Any) -> Self:
-        """The record in ``node``; raises `MalformedRecord`."""
-        raise NotImplementedError
-
-    @cached_property
-    def encoded(self) -> bytes:
-        """The canonical bytes: what travels, is counted and is stored."""
-        return encode(self.to_node())
-
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """The record in ``data``; raises `MalformedRecord`, also for a non-canonical encoding."""
-        try:
-            return cls.from_node(decode(data))
-        except EncodingError as error:
-            raise MalformedRecord(f"{cls.KIND}: {error}") from error
-
-
-def _signing_digest(kind: str, fields: Sequence[Any]) -> bytes:
-    """What is signed: the digest of the fields under a tag that names the kind of record, so
-    that a signature given for one kind never serves as another."""
-    return digest(encode([f"bfedrec/{kind}", *fields]))
-
-
-@dataclass(frozen=True)
-class Member:
-    """An edge server as the genesis registers it."""
-
-    signing_key: bytes
-    """Ed25519 public key (32 bytes) for candidates and votes."""
-    vrf_key: bytes
-    """ECVRF-EDWARDS25519 public key (32 bytes) for sortition."""
-    stake: int
-    """Voting stake, a positive integer."""
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """The protocol's constants, fixed by the genesis (Algorithm 2's inputs and its gaps)."""
-
-    committee: str
-    """``fixed``: the best ``committee_size`` tickets, one seat each; ``weighted``: every ticket
-    counts with its sortition weight, ``committee_size`` being the expected total."""
-    committee_size: int
-    max_step: int
-    """MaxStep: candidates tried before the committee is formed anew."""
-    vote_us: int
-    """MaxVoteDuration of one step, in microseconds."""
-    ticket_us: int
-    """How long tickets of an attempt are collected, in microseconds."""
-    update_us: int
-    """After this long into a height the updates at hand are sufficient, in microseconds."""
-    quota: int
-    """So many updates are sufficient at once."""
-
-    def to_node(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _PARAMETERS}
-
-    @classmethod
-    def from_node(cls, node: Any) -> Self:
-        values = dict(_fields(node, "parameters", _PARAMETERS))
-        if values["committee"] not in ("fixed", "weighted"):
-            raise MalformedRecord("parameters: committee must be fixed or weighted")
-        for name in _PARAMETERS - {"committee"}:
-            _integer(values[name], f"parameters.{name}", 1)
-        return cls(**values)
-
-
-_PARAMETERS = _names(Parameters)
-
-
-@dataclass(frozen=True)
-class Genesis(Record):
-    """Height 0: who takes part, under which rules, from which initial model."""
-
-    KIND: ClassVar[str] = "genesis"
-
-    parameters: Parameters
-    servers: tuple[Member, ...]
-    clients: tuple[tuple[bytes, int], ...]
-    """Each client's Ed25519 public key and its registered sample count N_u, an upper bound on
-    what its updates may claim."""
-    model: bytes
-    """Link to the initial model Q(0)."""
-    application: Mapping[str, Any]
-    """What the application needs to recompute an aggregate (names and integers)."""
-    timestamp: int = 0
-
-    def to_node(self) -> dict[str, Any]:
-        return {
-            "version": 1,
-            "parameters": self.parameters.to_node(),
-            "servers": [[s.signing_key, s.vrf_key, s.stake] for s in self.servers],
-            "clients": [[key, samples] for key, samples in self.clients],
-            "model": self.model,
-            "application": dict(self.application),
-            "timestamp": self.timestamp,
-        }
-
-    @classmethod
-    def from_node(cls, node: Any) -> Self:
-        found = _fields(node, "genesis", _GENESIS)
-        _integer(found["version"], "genesis.version (only 1 is known)", 1, 1)
-        servers = []
-        for entry in _list(found["servers"], "genesis.servers"):
-            if not isinstance(entry, list) or len(entry) != 3:
-                raise MalformedRecord("genesis.servers: expected [signing key, VRF key, stake]")
-            servers.append(
-                Member(
-                    _bytes(entry[0], "genesis.servers.signing_key", KEY_BYTES),
-                    _bytes(entry[1], "genesis.servers.vrf_key", KEY_BYTES),
-                    _integer(entry[2], "genesis.servers.stake", 1),
-                )
-            )
-        if not servers:
-            raise MalformedRecord("genesis: no servers")
-        _distinct([server.signing_key for server in servers], "genesis.servers.signing_key")
-        _distinct([server.vrf_key for server in servers], "genesis.servers.vrf_key")
-        clients = []
-        for entry in _list(found["clients"], "genesis.clients"):
-            key, samples = _pair(entry, "genesis.clients")
-            clients.append(
-                (
-                    _bytes(key, "genesis.clients.key", KEY_BYTES),
-                    _integer(samples, "genesis.clients.samples"),
-                )
-            )
-        _distinct([key for key, _ in clients], "genesis.clients.key")
-        if not isinstance(found["application"], dict):
-            raise MalformedRecord("genesis.application: expected a map")
-        return cls(
-            Parameters.from_node(found["parameters"]),
-            tuple(servers),
-            tuple(clients),
-            _link(found["model"], "genesis.model"),
-            found["application"],
-            _integer(found["timestamp"], "genesis.timestamp"),
-        )
-
-    @cached_property
-    def cid(self) -> bytes:
-        """The link that block 1 has as its parent."""
-        return node_cid(self.encoded)
-
-    @cached_property
-    def chain_id(self) -> bytes:
-        """32 bytes that every signature and proof of this chain covers."""
-        return digest(self.encoded)
-
-    @cached_property
-    def total_stake(self) -> int:
-        return sum(server.stake for server in self.servers)
-
-    @cached_property
-    def registered(self) -> dict[bytes, int]:
-        """Sample count by client key."""
-        return dict(self.clients)
-
-
-_GENESIS = _names(Genesis) | {"version"}
+from consensus.encoding import digest, encode, node_cid
+from consensus.fields import (
+    DIGEST_BYTES,
+    GAMMA_BYTES,
+    KEY_BYTES,
+    PROOF_BYTES,
+    SIGNATURE_BYTES,
+    MalformedRecord,
+    Record,
+    fields_of,
+    fixed_bytes,
+    integer,
+    items_of,
+    link,
+    names_of,
+    optional_link,
+    pair,
+    signing_digest_of,
+)
 
 
 @dataclass(frozen=True)
@@ -278,22 +59,22 @@ class ModelUpdate(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = _fields(node, "update", _UPDATE)
+        found = fields_of(node, "update", _UPDATE)
         return cls(
-            _bytes(found["chain_id"], "update.chain_id", DIGEST_BYTES),
-            _integer(found["height"], "update.height", 1),
-            _link(found["parent"], "update.parent"),
-            _bytes(found["client"], "update.client", KEY_BYTES),
-            _integer(found["samples"], "update.samples"),
-            _link(found["payload"], "update.payload"),
-            _bytes(found["signature"], "update.signature", SIGNATURE_BYTES),
+            fixed_bytes(found["chain_id"], "update.chain_id", DIGEST_BYTES),
+            integer(found["height"], "update.height", 1),
+            link(found["parent"], "update.parent"),
+            fixed_bytes(found["client"], "update.client", KEY_BYTES),
+            integer(found["samples"], "update.samples"),
+            link(found["payload"], "update.payload"),
+            fixed_bytes(found["signature"], "update.signature", SIGNATURE_BYTES),
         )
 
     @staticmethod
     def signing_digest(
         chain_id: bytes, height: int, parent: bytes, client: bytes, samples: int, payload: bytes
     ) -> bytes:
-        return _signing_digest("update", [chain_id, height, parent, client, samples, payload])
+        return signing_digest_of("update", [chain_id, height, parent, client, samples, payload])
 
     @cached_property
     def signed(self) -> bytes:
@@ -308,7 +89,7 @@ class ModelUpdate(Record):
         return digest(self.encoded)
 
 
-_UPDATE = _names(ModelUpdate)
+_UPDATE = names_of(ModelUpdate)
 
 
 @dataclass(frozen=True)
@@ -331,12 +112,12 @@ class Ticket(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = _fields(node, "ticket", _TICKET)
+        found = fields_of(node, "ticket", _TICKET)
         return cls(
-            _integer(found["height"], "ticket.height", 1),
-            _integer(found["attempt"], "ticket.attempt"),
-            _integer(found["server"], "ticket.server"),
-            _bytes(found["proof"], "ticket.proof", PROOF_BYTES),
+            integer(found["height"], "ticket.height", 1),
+            integer(found["attempt"], "ticket.attempt"),
+            integer(found["server"], "ticket.server"),
+            fixed_bytes(found["proof"], "ticket.proof", PROOF_BYTES),
         )
 
     @staticmethod
@@ -347,7 +128,7 @@ class Ticket(Record):
         return encode(["bfedrec/ticket", chain_id, beacon, height, attempt])
 
 
-_TICKET = _names(Ticket)
+_TICKET = names_of(Ticket)
 
 
 @dataclass(frozen=True)
@@ -384,22 +165,22 @@ class Header(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = _fields(node, "header", _HEADER)
+        found = fields_of(node, "header", _HEADER)
         return cls(
-            _bytes(found["chain_id"], "header.chain_id", DIGEST_BYTES),
-            _integer(found["height"], "header.height", 1),
-            _integer(found["attempt"], "header.attempt"),
-            _integer(found["step"], "header.step"),
-            _integer(found["timestamp"], "header.timestamp"),
-            _link(found["parent"], "header.parent"),
-            _integer(found["aggregator"], "header.aggregator"),
-            _bytes(found["proof"], "header.proof", PROOF_BYTES),
-            _bytes(found["committee"], "header.committee", DIGEST_BYTES),
-            _bytes(found["updates"], "header.updates", DIGEST_BYTES),
-            _integer(found["count"], "header.count", 1),
-            _integer(found["samples"], "header.samples", 1),
-            _link(found["model"], "header.model"),
-            _optional_link(found["snapshot"], "header.snapshot"),
+            fixed_bytes(found["chain_id"], "header.chain_id", DIGEST_BYTES),
+            integer(found["height"], "header.height", 1),
+            integer(found["attempt"], "header.attempt"),
+            integer(found["step"], "header.step"),
+            integer(found["timestamp"], "header.timestamp"),
+            link(found["parent"], "header.parent"),
+            integer(found["aggregator"], "header.aggregator"),
+            fixed_bytes(found["proof"], "header.proof", PROOF_BYTES),
+            fixed_bytes(found["committee"], "header.committee", DIGEST_BYTES),
+            fixed_bytes(found["updates"], "header.updates", DIGEST_BYTES),
+            integer(found["count"], "header.count", 1),
+            integer(found["samples"], "header.samples", 1),
+            link(found["model"], "header.model"),
+            optional_link(found["snapshot"], "header.snapshot"),
         )
 
     @cached_property
@@ -409,10 +190,10 @@ class Header(Record):
     @cached_property
     def signed(self) -> bytes:
         """The digest that the aggregator signs."""
-        return _signing_digest("candidate", [self.cid])
+        return signing_digest_of("candidate", [self.cid])
 
 
-_HEADER = _names(Header)
+_HEADER = names_of(Header)
 
 
 @dataclass(frozen=True)
@@ -436,25 +217,25 @@ class Vote(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = _fields(node, "vote", _VOTE)
+        found = fields_of(node, "vote", _VOTE)
         if type(found["approve"]) is not bool:
             raise MalformedRecord("vote.approve: expected a boolean")
         return cls(
-            _bytes(found["chain_id"], "vote.chain_id", DIGEST_BYTES),
-            _integer(found["height"], "vote.height", 1),
-            _integer(found["attempt"], "vote.attempt"),
-            _integer(found["step"], "vote.step"),
-            _link(found["block"], "vote.block"),
+            fixed_bytes(found["chain_id"], "vote.chain_id", DIGEST_BYTES),
+            integer(found["height"], "vote.height", 1),
+            integer(found["attempt"], "vote.attempt"),
+            integer(found["step"], "vote.step"),
+            link(found["block"], "vote.block"),
             found["approve"],
-            _integer(found["server"], "vote.server"),
-            _bytes(found["signature"], "vote.signature", SIGNATURE_BYTES),
+            integer(found["server"], "vote.server"),
+            fixed_bytes(found["signature"], "vote.signature", SIGNATURE_BYTES),
         )
 
     @staticmethod
     def signing_digest(
         chain_id: bytes, height: int, attempt: int, step: int, block: bytes, approve: bool
     ) -> bytes:
-        return _signing_digest("vote", [chain_id, height, attempt, step, block, approve])
+        return signing_digest_of("vote", [chain_id, height, attempt, step, block, approve])
 
     @cached_property
     def signed(self) -> bytes:
@@ -464,7 +245,7 @@ class Vote(Record):
         )
 
 
-_VOTE = _names(Vote)
+_VOTE = names_of(Vote)
 
 
 def _tickets_to_node(tickets: tuple[Ticket, ...]) -> list[list[Any]]:
@@ -473,14 +254,14 @@ def _tickets_to_node(tickets: tuple[Ticket, ...]) -> list[list[Any]]:
 
 def _tickets_from_node(node: Any, header: Header) -> tuple[Ticket, ...]:
     tickets = []
-    for entry in _list(node, "committee"):
-        server, proof = _pair(entry, "committee")
+    for entry in items_of(node, "committee"):
+        server, proof = pair(entry, "committee")
         tickets.append(
             Ticket(
                 header.height,
                 header.attempt,
-                _integer(server, "committee.server"),
-                _bytes(proof, "committee.proof", PROOF_BYTES),
+                integer(server, "committee.server"),
+                fixed_bytes(proof, "committee.proof", PROOF_BYTES),
             )
         )
     return tuple(tickets)
@@ -518,17 +299,17 @@ class Candidate(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = _fields(
+        found = fields_of(
             node, "candidate", frozenset(("header", "signature", "committee", "updates"))
         )
         header = Header.from_node(found["header"])
         return cls(
             header,
-            _bytes(found["signature"], "candidate.signature", SIGNATURE_BYTES),
+            fixed_bytes(found["signature"], "candidate.signature", SIGNATURE_BYTES),
             _tickets_from_node(found["committee"], header),
             tuple(
-                _bytes(entry, "candidate.updates", DIGEST_BYTES)
-                for entry in _list(found["updates"], "candidate.updates")
+                fixed_bytes(entry, "candidate.updates", DIGEST_BYTES)
+                for entry in items_of(found["updates"], "candidate.updates")
             ),
         )
 
@@ -556,22 +337,22 @@ class Block(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = _fields(
+        found = fields_of(
             node, "block", frozenset(("header", "signature", "committee", "certificate"))
         )
         header = Header.from_node(found["header"])
         certificate = []
-        for entry in _list(found["certificate"], "block.certificate"):
-            server, signature = _pair(entry, "block.certificate")
+        for entry in items_of(found["certificate"], "block.certificate"):
+            server, signature = pair(entry, "block.certificate")
             certificate.append(
                 (
-                    _integer(server, "block.certificate.server"),
-                    _bytes(signature, "block.certificate.signature", SIGNATURE_BYTES),
+                    integer(server, "block.certificate.server"),
+                    fixed_bytes(signature, "block.certificate.signature", SIGNATURE_BYTES),
                 )
             )
         return cls(
             header,
-            _bytes(found["signature"], "block.signature", SIGNATURE_BYTES),
+            fixed_bytes(found["signature"], "block.signature", SIGNATURE_BYTES),
             _tickets_from_node(found["committee"], header),
             tuple(certificate),
         )

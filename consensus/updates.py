@@ -19,8 +19,9 @@ from functools import cached_property
 
 from consensus.chain import Head
 from consensus.encoding import file_cid, merkle_root
+from consensus.genesis import Genesis
 from consensus.keys import verify
-from consensus.records import Genesis, ModelUpdate
+from consensus.records import ModelUpdate
 
 PayloadCheck = Callable[[bytes], str | None]
 """`consensus.application.Application.check_payload`."""

@@ -21,9 +21,10 @@ from consensus.chain import Chain, Head
 from consensus.checks import SharedChecks
 from consensus.edge_server import EdgeServer, Kind, Timer
 from consensus.encoding import file_cid
+from consensus.genesis import Genesis
 from consensus.keys import SigningKey
 from consensus.network import MIB, Message, Network, Topology
-from consensus.records import Block, Genesis
+from consensus.records import Block
 from consensus.updates import SignedUpdate
 from consensus.vrf import VrfKey
 

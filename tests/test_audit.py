@@ -17,8 +17,9 @@ from consensus.audit import AuditFailure, AuditReport, audit
 from consensus.chain import Chain
 from consensus.cid import cid_text
 from consensus.encoding import file_cid
+from consensus.genesis import Genesis
 from consensus.keys import SigningKey
-from consensus.records import Block, Candidate, Genesis, ModelUpdate
+from consensus.records import Block, Candidate, ModelUpdate
 from consensus.store import SqliteStore, StoreError
 from consensus.updates import SignedUpdate
 from consensus.world import HeightResult

@@ -26,7 +26,8 @@ from consensus.committee import (
     next_beacon,
 )
 from consensus.encoding import file_cid
-from consensus.records import Genesis, Member, Parameters, Ticket
+from consensus.genesis import Genesis, Member, Parameters
+from consensus.records import Ticket
 from tests.forge import Forge
 from tests.toy import Toy
 

@@ -10,20 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.encoding import EncodingError, decode, encode, file_cid, node_cid
-from consensus.records import (
-    Block,
-    Candidate,
-    Genesis,
-    Header,
-    MalformedRecord,
-    Member,
-    ModelUpdate,
-    Parameters,
-    Record,
-    Ticket,
-    Vote,
-    committee_digest,
-)
+from consensus.fields import MalformedRecord, Record
+from consensus.genesis import Genesis, Member, Parameters
+from consensus.records import Block, Candidate, Header, ModelUpdate, Ticket, Vote, committee_digest
 
 RECORDS: tuple[type[Record], ...] = (Genesis, ModelUpdate, Ticket, Header, Vote, Candidate, Block)
 

@@ -9,9 +9,10 @@ import numpy as np
 from consensus.byzantine import Behaviour
 from consensus.chain import Head
 from consensus.encoding import file_cid
+from consensus.genesis import Genesis, Member, Parameters
 from consensus.keys import SigningKey, derive_seed
 from consensus.network import Topology
-from consensus.records import Genesis, Member, ModelUpdate, Parameters
+from consensus.records import ModelUpdate
 from consensus.updates import SignedUpdate
 from consensus.vrf import VrfKey
 from consensus.world import Arrival, Costs, HeightResult, World
