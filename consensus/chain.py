@@ -43,7 +43,17 @@ class Head:
         return cls(0, genesis.cid, genesis.timestamp, first_beacon(genesis))
 
 
-def check_header(genesis: Genesis, head: Head, header: Header, signature: bytes) -> Draw:
+TicketCheck = Callable[[Genesis, bytes, Ticket], Draw]
+"""`check_ticket`, or one that remembers its results."""
+
+
+def check_header(
+    genesis: Genesis,
+    head: Head,
+    header: Header,
+    signature: bytes,
+    ticket_check: TicketCheck = check_ticket,
+) -> Draw:
     """Check that ``header`` extends ``head`` and is its aggregator's own; returns the
     aggregator's draw. Raises `InvalidBlock`."""
     if header.chain_id != genesis.chain_id:
@@ -58,7 +68,7 @@ def check_header(genesis: Genesis, head: Head, header: Header, signature: bytes)
         raise InvalidBlock(f"step {header.step} is beyond MaxStep")
     ticket = Ticket(header.height, header.attempt, header.aggregator, header.proof)
     try:
-        draw = check_ticket(genesis, head.beacon, ticket)
+        draw = ticket_check(genesis, head.beacon, ticket)
     except InvalidTicket as error:
         raise InvalidBlock(f"the aggregator's ticket: {error}") from error
     if not verify(genesis.servers[header.aggregator].signing_key, header.signed, signature):
@@ -67,7 +77,11 @@ def check_header(genesis: Genesis, head: Head, header: Header, signature: bytes)
 
 
 def check_committee(
-    genesis: Genesis, head: Head, header: Header, tickets: tuple[Ticket, ...]
+    genesis: Genesis,
+    head: Head,
+    header: Header,
+    tickets: tuple[Ticket, ...],
+    ticket_check: TicketCheck = check_ticket,
 ) -> list[Draw]:
     """Check the tickets of a header's committee; returns their draws. Raises `InvalidBlock`."""
     if committee_digest(tickets) != header.committee:
@@ -79,21 +93,24 @@ def check_committee(
         if (ticket.height, ticket.attempt) != (header.height, header.attempt):
             raise InvalidBlock(f"server {ticket.server}'s ticket is for another attempt")
         try:
-            draws.append(check_ticket(genesis, head.beacon, ticket))
+            draws.append(ticket_check(genesis, head.beacon, ticket))
         except InvalidTicket as error:
             raise InvalidBlock(f"a committee member's ticket: {error}") from error
     return draws
 
 
-def check_block(genesis: Genesis, head: Head, block: Block) -> Head:
+def check_block(
+    genesis: Genesis, head: Head, block: Block, ticket_check: TicketCheck = check_ticket
+) -> Head:
     """Check every proof in ``block``; returns the head after it. Raises `InvalidBlock`.
 
     *Every* ticket and signature must be valid, not only enough of them: a certificate that
     carries a bad vote was tampered with.
     """
     header = block.header
-    draw = check_header(genesis, head, header, block.signature)
-    committee = form_committee(genesis, check_committee(genesis, head, header, block.committee))
+    draw = check_header(genesis, head, header, block.signature, ticket_check)
+    draws = check_committee(genesis, head, header, block.committee, ticket_check)
+    committee = form_committee(genesis, draws)
     if committee.tickets != block.committee:
         raise InvalidBlock("the committee is not in the order of its draws, or has extra members")
     signers = [server for server, _ in block.certificate]

@@ -163,7 +163,8 @@ class EdgeServer:
         proof, beta = self._vrf_key.prove(alpha)
         self._host.charge("vrf_prove")
         ticket = Ticket(self.height, attempt, self.index, proof)
-        self._draws.setdefault(attempt, {})[self.index] = Draw(ticket, beta)
+        draw = self._draws.setdefault(attempt, {})[self.index] = Draw(ticket, beta)
+        self._checks.vouch(head, draw)
         self._host.gossip("ticket", ticket, len(ticket.encoded))
         self._set_timer("tickets", self.genesis.parameters.ticket_us)
 
