@@ -96,7 +96,7 @@ class _Delivery(Event):
     def __init__(
         self, network: Network, delay: float, server: int, message: Message, origin: int
     ) -> None:
-        self.env = network.env
+        self.env = env = network.env
         self.callbacks = [network._arrive]
         self._ok = True
         self._value = None
@@ -105,7 +105,7 @@ class _Delivery(Event):
         self.message = message
         self.origin = origin
         self.epoch = network.epoch
-        self.env.schedule(self, delay=delay)
+        env.schedule(self, delay=delay)
 
 
 class Network:
@@ -157,17 +157,24 @@ class Network:
         children = self.topology.children[origin][server]
         if not children:
             return
+        draws = self._draws
+        if len(draws) < len(children):
+            self._refill(len(children))
         transmission = message.size * self._seconds_per_byte
         now = self.env.now
-        leave = max(at, self._egress_free[server])
-        latency = self._latency[server]
+        leave, free = self._egress_free[server], self._ingress_free
+        if at > leave:
+            leave = at
+        latency, jitter = self._latency[server], self._jitter
         for child in children:
             leave += transmission
-            arrive = leave + latency[child] * (1.0 + self._jitter * self._draw())
+            arrive = leave + latency[child] * (1.0 + jitter * draws.pop())
             # The queue at the receiver is entered in the order of sending, not of arrival: one
             # event per delivery instead of two, for a difference of at most a transmission time.
-            ready = max(arrive, self._ingress_free[child] + transmission)
-            self._ingress_free[child] = ready
+            ready = free[child] + transmission
+            if arrive > ready:
+                ready = arrive
+            free[child] = ready
             _Delivery(self, ready - now, child, message, origin)
         self._egress_free[server] = leave
         self.bytes[message.kind] += message.size * len(children)
@@ -180,8 +187,8 @@ class Network:
         if at is not None:
             self._forward(delivery.server, delivery.origin, delivery.message, at)
 
-    def _draw(self) -> float:
-        if not self._draws:
-            assert self._generator is not None, "begin() comes before any message"
-            self._draws = self._generator.standard_exponential(self._DRAWS).tolist()
-        return self._draws.pop()
+    def _refill(self, needed: int) -> None:
+        """Draw jitter for the next messages, in one go: a draw at a time costs ten times more."""
+        assert self._generator is not None, "begin() comes before any message"
+        fresh = self._generator.standard_exponential(max(needed, self._DRAWS))
+        self._draws[:0] = fresh.tolist()
