@@ -195,7 +195,11 @@ class Federation:
             ModelUpdate.signing_digest(chain_id, height, head.cid, key.public, samples, link)
         )
         record = ModelUpdate(chain_id, height, head.cid, key.public, samples, link, signature)
-        return SignedUpdate(record, payload)
+        update = SignedUpdate(record, payload)
+        # Hashed as the servers will do, once for all of them, while the other core is busy with
+        # the committee: hashing lets go of the interpreter.
+        _ = update.payload_cid
+        return update
 
     def _typical_update_bytes(self) -> int:
         """Bytes of one client's encoded update. They are known before training ends: two updates
