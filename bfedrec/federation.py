@@ -29,6 +29,7 @@ from bfedrec.participants import Participants, unit_costs
 from bfedrec.sampling import cohort
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
+from bfedrec.threads import thread_count
 from consensus.chain import Head
 from consensus.committee import first_beacon
 from consensus.encoding import file_cid
@@ -236,7 +237,8 @@ Trainer = Callable[..., CohortUpdate]
 def _trainer(device: str) -> Trainer:
     """The cohort's implementation for a device: compiled on the CPU, torch elsewhere."""
     if device == "cpu":
-        return train_cohort
+        # One core is left to the servers, which draw the committee in the meantime.
+        return partial(train_cohort, threads=max(1, thread_count() - 1))
     from bfedrec import cohort_torch  # torch takes seconds to import
 
     if not cohort_torch.is_usable(device):
