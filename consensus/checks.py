@@ -78,8 +78,8 @@ class SharedChecks:
         """A server of this process has just made ``draw`` with its own key.
 
         Its maker computed both sides of the equation that verifying computes (U = kB, V = kH),
-        so the proof holds, and is not verified again in real time; that would take a fifth of a
-        whole run. Whatever comes from elsewhere is verified, and so is everything in an audit.
+        so the proof holds, and is not verified again in real time; that would take longer than
+        making it did. Whatever comes from elsewhere is verified, and everything in an audit.
         """
         self._draws[head.beacon, draw.ticket] = draw
 
