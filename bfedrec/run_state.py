@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from consensus.closing import Closing
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rounds (
     height INTEGER PRIMARY KEY,
@@ -46,7 +48,7 @@ class RoundState:
     """Totals since the start (bytes by kind, attempts, ...), JSON-ready."""
 
 
-class RunState:
+class RunState(Closing):
     """The rows of RUN/state.sqlite, one per height from 1 on, without gaps. A context manager.
 
     Raises `StateError` for a file that is not such a state.
@@ -63,12 +65,6 @@ class RunState:
             self._database.execute(SCHEMA)
         except sqlite3.DatabaseError as error:
             raise StateError(f"{path}: not a run's state: {error}") from None
-
-    def __enter__(self) -> RunState:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; rows appended are kept."""

@@ -21,6 +21,7 @@ from bfedrec.config import CONNECTION, ConfigError, config_hash, differences, du
 from bfedrec.manifest import manifest, now
 from bfedrec.run_state import RunState
 from bfedrec.settings import Config
+from consensus.closing import Closing
 
 RUNS = Path("results/runs")
 LOCK = "lock"
@@ -35,7 +36,7 @@ def default_path(config: Config, runs: Path = RUNS) -> Path:
     return runs / f"{config.name}-{config_hash(config)[:8]}-s{config.seed}"
 
 
-class RunFolder:
+class RunFolder(Closing):
     """A run folder held by this process, from `open` until it is left as a context manager."""
 
     def __init__(self, path: Path, config: Config, lock: IO[str]) -> None:
@@ -64,12 +65,6 @@ class RunFolder:
         except BaseException:
             lock.close()
             raise
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let the folder go; another process may then take it up."""

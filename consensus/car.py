@@ -11,10 +11,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple
 
 from consensus.cid import CID_BYTES, EncodingError, cid_text, codec, is_cid, make_cid
+from consensus.closing import Closing
 from consensus.content import NotFound, StoreError
 from consensus.encoding import decode, encode
 from consensus.unixfs import varint
@@ -58,7 +58,7 @@ class _Place(NamedTuple):
     size: int
 
 
-class CarFile:
+class CarFile(Closing):
     """A CAR file open for reading, its blocks found by CID; only their places are in memory.
 
     Opening reads the file through and checks every block. Raises CarError, which names the block's
@@ -80,17 +80,6 @@ class CarFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> CarFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return len(self._places)

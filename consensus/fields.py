@@ -20,6 +20,8 @@ SIGNATURE_BYTES = 64
 DIGEST_BYTES = 32
 MAX_INT = 2**63 - 1
 
+_NAMES: dict[type, frozenset[str]] = {}
+
 
 class MalformedRecord(ValueError):
     """Bytes or a node that is not the record it is taken for."""
@@ -27,7 +29,10 @@ class MalformedRecord(ValueError):
 
 def names_of(record: type) -> frozenset[str]:
     """The names of a record class's fields."""
-    return frozenset(field.name for field in fields(record))
+    names = _NAMES.get(record)
+    if names is None:
+        names = _NAMES[record] = frozenset(field.name for field in fields(record))
+    return names
 
 
 def fields_of(node: Any, record: str, names: frozenset[str]) -> Mapping[str, Any]:
@@ -91,9 +96,10 @@ class Record:
 
     KIND: ClassVar[str]
 
-    def to_node(self) -> Any:
-        """The record as DAG-CBOR data (maps, lists, integers, bytes, links)."""
-        raise NotImplementedError
+    def to_node(self) -> dict[str, Any]:
+        """The record as DAG-CBOR data: a map of its fields, which are integers, bytes or links
+        (a record that holds others says itself how)."""
+        return {name: getattr(self, name) for name in names_of(type(self))}
 
     @classmethod
     def from_node(cls, node: Any) -> Self:

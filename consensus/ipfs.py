@@ -13,10 +13,10 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from types import TracebackType
 from typing import Final, TypeVar
 
 from consensus.cid import CBOR, cid_text, codec, node_cid
+from consensus.closing import Closing
 from consensus.content import ContentStore, NotFound, StoreError, readable
 from consensus.ipfs_rpc import AlreadyPinned, NodeRpc, Tell, nothing
 from consensus.unixfs import file_blocks, file_cid, read_file
@@ -36,7 +36,7 @@ _BASE: Final = {"cid-base": "base32"}
 T = TypeVar("T")
 
 
-class IpfsStore(ContentStore):
+class IpfsStore(ContentStore, Closing):
     """Bytes by CID on an IPFS node: what is put is pinned there, what is removed is unpinned.
 
     The bytes of what was removed stay on the node until it collects them (`collect`). Every method
@@ -67,17 +67,6 @@ class IpfsStore(ContentStore):
     def close(self) -> None:
         """Close the connection; whatever was put stays."""
         self._rpc.close()
-
-    def __enter__(self) -> IpfsStore:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # --- many at once ---------------------------------------------------------------------------
 

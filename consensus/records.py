@@ -54,12 +54,9 @@ class ModelUpdate(Record):
     """Link to the payload; the payload itself travels next to this record."""
     signature: bytes
 
-    def to_node(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _UPDATE}
-
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = fields_of(node, "update", _UPDATE)
+        found = fields_of(node, "update", names_of(cls))
         return cls(
             fixed_bytes(found["chain_id"], "update.chain_id", DIGEST_BYTES),
             integer(found["height"], "update.height", 1),
@@ -89,9 +86,6 @@ class ModelUpdate(Record):
         return digest(self.encoded)
 
 
-_UPDATE = names_of(ModelUpdate)
-
-
 @dataclass(frozen=True)
 class Ticket(Record):
     """A server's draw in the sortition of (height, attempt), proven by its VRF.
@@ -107,12 +101,9 @@ class Ticket(Record):
     """Index of the server in the genesis."""
     proof: bytes
 
-    def to_node(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _TICKET}
-
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = fields_of(node, "ticket", _TICKET)
+        found = fields_of(node, "ticket", names_of(cls))
         return cls(
             integer(found["height"], "ticket.height", 1),
             integer(found["attempt"], "ticket.attempt"),
@@ -126,9 +117,6 @@ class Ticket(Record):
         """The VRF input. It holds the attempt, so that a committee formed anew differs from the
         one that failed (the paper's input, the latest block, gives the same one again)."""
         return encode(["bfedrec/ticket", chain_id, beacon, height, attempt])
-
-
-_TICKET = names_of(Ticket)
 
 
 @dataclass(frozen=True)
@@ -160,12 +148,9 @@ class Header(Record):
     snapshot: bytes | None
     """Link to the whole item matrix Q after this block, at the heights that have one."""
 
-    def to_node(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _HEADER}
-
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = fields_of(node, "header", _HEADER)
+        found = fields_of(node, "header", names_of(cls))
         return cls(
             fixed_bytes(found["chain_id"], "header.chain_id", DIGEST_BYTES),
             integer(found["height"], "header.height", 1),
@@ -193,9 +178,6 @@ class Header(Record):
         return signing_digest_of("candidate", [self.cid])
 
 
-_HEADER = names_of(Header)
-
-
 @dataclass(frozen=True)
 class Vote(Record):
     """A committee member's signed verdict on one candidate."""
@@ -212,12 +194,9 @@ class Vote(Record):
     server: int
     signature: bytes
 
-    def to_node(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _VOTE}
-
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = fields_of(node, "vote", _VOTE)
+        found = fields_of(node, "vote", names_of(cls))
         if type(found["approve"]) is not bool:
             raise MalformedRecord("vote.approve: expected a boolean")
         return cls(
@@ -243,9 +222,6 @@ class Vote(Record):
         return self.signing_digest(
             self.chain_id, self.height, self.attempt, self.step, self.block, self.approve
         )
-
-
-_VOTE = names_of(Vote)
 
 
 def _tickets_to_node(tickets: tuple[Ticket, ...]) -> list[list[Any]]:

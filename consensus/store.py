@@ -7,9 +7,9 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Final
 
+from consensus.closing import Closing
 from consensus.content import ContentStore, MemoryStore, NotFound, StoreError, readable
 
 __all__ = ["ContentStore", "MemoryStore", "NotFound", "SqliteStore", "StoreError"]
@@ -31,7 +31,7 @@ _LOCK_START: Final = 0x40000002
 _LOCK_BYTES: Final = 510
 
 
-class SqliteStore(ContentStore):
+class SqliteStore(ContentStore, Closing):
     """A run's chain in one SQLite file: content by CID, blocks by height, retained updates, meta.
 
     Writing outside `transaction` commits at once; inside, all or nothing, and whatever was
@@ -140,17 +140,6 @@ class SqliteStore(ContentStore):
         self._connection.close()
         if self._lock is not None:
             self._lock.close()
-
-    def __enter__(self) -> SqliteStore:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # --- The chain of a run -----------------------------------------------------------------
 
