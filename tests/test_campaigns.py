@@ -36,18 +36,17 @@ def summary_of(run: Path) -> dict[str, object]:
     return {key: value for key, value in summary.items() if key not in WALL}
 
 
-@pytest.fixture(scope="module")
-def hundred_rounds(tmp_path_factory: pytest.TempPathFactory, data_folder: Path) -> Path:
-    run = tmp_path_factory.mktemp("ml-1m") / "run"
-    subprocess.run(command(run, "rounds=100"), check=True, stdout=subprocess.DEVNULL)
-    return run
+def played(out: Path, *words: str) -> Path:
+    subprocess.run(command(out, *words), check=True, stdout=subprocess.DEVNULL)
+    return out
 
 
-def test_any_changed_byte_of_the_chain_is_found(hundred_rounds: Path, tmp_path: Path) -> None:
+def test_any_changed_byte_of_the_chain_is_found(data_folder: Path, tmp_path: Path) -> None:
     """200 random single-byte changes, each in a block or in a block of content."""
-    assert audit_command(hundred_rounds) == 0
+    run = played(tmp_path / "run")
+    assert audit_command(run) == 0
     draws = random.Random(20)
-    source, copy = hundred_rounds / "chain.sqlite", tmp_path / "chain.sqlite"
+    source, copy = run / "chain.sqlite", tmp_path / "chain.sqlite"
     for change in range(200):
         shutil.copyfile(source, copy)
         table, key = draws.choice([("blocks", "height"), ("content", "cid")])
@@ -64,7 +63,8 @@ def test_any_changed_byte_of_the_chain_is_found(hundred_rounds: Path, tmp_path: 
         assert str(found.value), f"change {change} in {table}"
 
 
-def test_a_run_killed_five_times_ends_the_same(hundred_rounds: Path, tmp_path: Path) -> None:
+def test_a_run_killed_five_times_ends_the_same(data_folder: Path, tmp_path: Path) -> None:
+    undisturbed = played(tmp_path / "undisturbed", "rounds=100")
     draws, out = random.Random(7), tmp_path / "run"
     kills = 0
     while kills < 5:
@@ -78,4 +78,4 @@ def test_a_run_killed_five_times_ends_the_same(hundred_rounds: Path, tmp_path: P
         assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
         kills += 1
     subprocess.run(command(out, "rounds=100", "--resume"), check=True, stdout=subprocess.DEVNULL)
-    assert summary_of(out) == summary_of(hundred_rounds)
+    assert summary_of(out) == summary_of(undisturbed)
