@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from consensus import keys, vrf
 
-__all__ = ["MODELLED", "REAL", "Prover", "Signer", "Suite", "suite_named"]
+__all__ = ["MODELLED", "REAL", "SUITES", "Prover", "Signer", "Suite", "suite_named"]
 
 
 class Signer(Protocol):
@@ -97,10 +97,10 @@ def _modelled_verify(public: bytes, digest: bytes, signature: bytes) -> bool:
     )
 
 
-# A modelled proof has the parts of a real one: Gamma (32 bytes), which key and alpha determine and
-# which determines beta; s (the last 32), which the key's holder is free to choose; and c (the 16
-# between), which ties s to Gamma. So here too one beta has many proofs, all of them valid, and
-# a protocol that compared proofs instead of betas could be ground.
+# Beta is the hash of key and alpha. A proof has the parts of a real one: Gamma (32 bytes, beta's
+# second half), which fixes beta; s (the last 32), which the key's holder is free to choose; and c
+# (the 16 between), which ties s to Gamma. So here too one beta has many proofs, all of them valid,
+# and a protocol that compared proofs instead of betas could be ground.
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +118,9 @@ class _ModelledProver:
     def prove(self, alpha: bytes) -> tuple[bytes, bytes]:
         if type(alpha) is not bytes:
             raise TypeError("alpha is bytes")
-        hashed = blake2b(b"H" + self.public + alpha).digest()
-        gamma, s = hashed[:32], hashed[32:]
-        c = blake2b(b"c" + gamma + s).digest()[:16]
-        return gamma + c + s, blake2b(b"beta" + gamma).digest()
+        beta = blake2b(b"beta" + self.public + alpha).digest()
+        s, gamma = beta[:32], beta[32:]
+        return gamma + blake2b(b"c" + gamma + s).digest()[:16] + s, beta
 
 
 def _modelled_vrf_verify(public: bytes, alpha: bytes, pi: bytes) -> bytes:
@@ -131,13 +130,11 @@ def _modelled_vrf_verify(public: bytes, alpha: bytes, pi: bytes) -> bytes:
         raise vrf.InvalidProof(
             f"a public key has {keys.PUBLIC_BYTES} bytes and a proof {vrf.PROOF_BYTES}"
         )
+    beta = blake2b(b"beta" + public + alpha).digest()
     gamma = pi[:32]
-    if (
-        blake2b(b"H" + public + alpha).digest()[:32] != gamma
-        or blake2b(b"c" + gamma + pi[48:]).digest()[:16] != pi[32:48]
-    ):
+    if gamma != beta[32:] or pi[32:48] != blake2b(b"c" + gamma + pi[48:]).digest()[:16]:
         raise vrf.InvalidProof("the proof does not hold for this public key and input")
-    return blake2b(b"beta" + gamma).digest()
+    return beta
 
 
 # --- The suites -------------------------------------------------------------------------------
@@ -153,12 +150,12 @@ MODELLED: Final = Suite(
     _modelled_vrf_verify,
 )
 
-_SUITES: Final = {suite.name: suite for suite in (REAL, MODELLED)}
+SUITES: Final = {suite.name: suite for suite in (REAL, MODELLED)}
 
 
 def suite_named(name: str) -> Suite:
     """The suite that a genesis or a config names. Raises ValueError that tells the names."""
-    suite = _SUITES.get(name) if isinstance(name, str) else None
+    suite = SUITES.get(name) if isinstance(name, str) else None
     if suite is None:
-        raise ValueError(f"no suite of cryptography is called {name!r}: use {', '.join(_SUITES)}")
+        raise ValueError(f"no suite of cryptography is called {name!r}: use {', '.join(SUITES)}")
     return suite

@@ -239,7 +239,7 @@ def test_modelled_bytes_stay_as_they_are() -> None:
     everything = key.public + key.sign(MESSAGE) + prover.public + pi + beta
     assert (
         digest(everything).hex()
-        == "c7d68b0657352cb36de3dbf17582c10b30131ecb3687d0aa55b10e3197d9bc34"
+        == "08d1631fe6eba56e5a895fa674121c5ece259525f984564724b3a21202a8ad1a"
     )
 
 
