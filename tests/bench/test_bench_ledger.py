@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import simpy
 
 from consensus import keys, vrf
 from consensus.audit import audit
 from consensus.chain import Chain, check_block
 from consensus.committee import form_committee
-from consensus.network import Message, Network, Topology
 from consensus.records import Block
 from consensus.store import SqliteStore
 from tests.forge import Forge
@@ -60,21 +57,6 @@ def test_form_committee(benchmark: Benchmark) -> None:
     forge = Forge(Toy(servers=100, clients=1, committee_size=20))
     draws = forge.draws()
     benchmark(form_committee, forge.genesis, draws)
-
-
-def test_gossip_to_a_hundred_servers(benchmark: Benchmark) -> None:
-    """A hundred messages, each to 99 servers: 9,900 deliveries."""
-    topology = Topology.generate(np.random.default_rng(0), 100, 5, 3, 5.0, 60.0)
-
-    def gossip() -> None:
-        env = simpy.Environment()
-        network = Network(env, topology, 12.5, 0.1, lambda server, message: env.now)
-        network.begin(np.random.default_rng(0))
-        for origin in range(100):
-            network.gossip(origin, Message("vote", None, 250), 0.0)
-        env.run()
-
-    benchmark.pedantic(gossip, rounds=5)
 
 
 def test_audit(benchmark: Benchmark, tmp_path: Path) -> None:

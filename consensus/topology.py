@@ -1,0 +1,294 @@
+"""Which servers are linked, how far apart they are, and the shortest paths between them.
+
+A `Topology` is the graph as it was laid out. An `Overlay` is the links in use at a time: servers
+that relay nothing, and links that are cut, are routed around, as the neighbours in a gossip
+overlay do. Shortest paths are found per origin when first asked for: at 1,000 servers all of them
+would be a million entries, of which a run may use few.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from heapq import heappop, heappush
+from math import inf
+from typing import Self
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
+
+#: Up to this many servers plain Python is faster than handing a graph to SciPy.
+SMALL = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """The shortest paths from one server to all others."""
+
+    children: list[tuple[int, ...]]
+    """children[server]: whom ``server`` passes the origin's messages on to."""
+    seconds: array[float]
+    """float64[servers]: latency of the path to each server; infinite where there is none."""
+    hops: array[int]
+    """uint16[servers]: links on that path."""
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """A connected graph of servers with latencies."""
+
+    regions: np.ndarray
+    """int64[servers]: the region of each server."""
+    latency: np.ndarray
+    """float64[servers, servers]: seconds over a direct link between two servers, symmetric; also
+    for pairs without a link, which may get one when the graph is mended."""
+    neighbours: Sequence[Sequence[int]]
+    """neighbours[server]: whom ``server`` is linked to, ascending; links go both ways."""
+    overlay: Overlay = field(init=False, repr=False)
+    """The links as laid out, all servers relaying; its shortest paths are kept once found."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "overlay", Overlay(self))
+
+    @classmethod
+    def generate(
+        cls,
+        generator: np.random.Generator,
+        servers: int,
+        regions: int,
+        links_per_server: int,
+        within_ms: float,
+        between_ms: float,
+    ) -> Self:
+        """Servers dealt over regions; each linked to its ``links_per_server`` nearest and along a
+        minimum spanning tree, which keeps the graph connected. The base latency of a pair is
+        ``within_ms`` or ``between_ms`` times a factor drawn from [0.5, 1.5). Raises ValueError
+        for a latency that is not above zero."""
+        if min(within_ms, between_ms) <= 0.0:
+            raise ValueError(
+                f"latencies are above zero: {within_ms} ms within a region and "
+                f"{between_ms} ms between regions are not"
+            )
+        region = np.arange(servers) % regions
+        same = region[:, None] == region[None, :]
+        factor = np.triu(generator.uniform(0.5, 1.5, (servers, servers)), 1)
+        latency = (factor + factor.T) * np.where(same, within_ms, between_ms) / 1000.0
+        links = [*spanning_tree(latency), *_nearest(latency, links_per_server)]
+        return cls(region, latency, _both_ways(servers, links))
+
+    @classmethod
+    def complete(cls, generator: np.random.Generator, servers: int, latency_ms: float) -> Self:
+        """Every server linked with every other, in one region."""
+        return cls.generate(generator, servers, 1, servers - 1, latency_ms, latency_ms)
+
+    @classmethod
+    def ring(cls, generator: np.random.Generator, servers: int, latency_ms: float) -> Self:
+        """Every server linked with the one before and the one after it, in one region."""
+        pairs = cls.generate(generator, servers, 1, 0, latency_ms, latency_ms)
+        links = ((server, (server + 1) % servers) for server in range(servers))
+        return cls(pairs.regions, pairs.latency, _both_ways(servers, links))
+
+    @property
+    def servers(self) -> int:
+        """How many servers there are."""
+        return len(self.neighbours)
+
+    @property
+    def links(self) -> int:
+        """How many links there are."""
+        return sum(map(len, self.neighbours)) // 2
+
+
+class Overlay:
+    """The links in use while some servers relay nothing and some pairs hear nothing of each other.
+
+    A server that does not relay is no inner node of any path: it sends and receives, over links to
+    servers that relay. Where those are not connected without it the cheapest links that connect
+    them are opened (a minimum spanning tree over all latencies, links that exist coming first), and
+    likewise a link to the nearest server that relays. No link is opened or used from a server to
+    one that cannot hear it; what is then out of reach stays so.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        relays: Sequence[bool] | None = None,
+        cut: np.ndarray | None = None,
+    ) -> None:
+        """``relays[server]``: whether it passes messages on (all do by default). ``cut``:
+        bool[servers, servers], true where the row's server cannot reach the column's."""
+        servers = range(topology.servers)
+        self._relays = [True] * len(servers) if relays is None else list(relays)
+        self._numbers = list(servers)  # one int object per server, shared by all trees
+        self._trees: dict[int, Tree] = {}
+        neighbours = topology.neighbours
+        if relays is not None or cut is not None:
+            neighbours = _mended(topology, self._relays, cut)
+        latency = topology.latency
+        self.links: list[dict[int, float]] = []
+        """links[server]: the seconds to each server that it has a link to."""
+        for server in servers:
+            others = neighbours[server]
+            if cut is not None:
+                others = [other for other in others if not cut[server, other]]
+            self.links.append(dict(zip(others, latency[server, others].tolist(), strict=True)))
+
+    def tree(self, origin: int) -> Tree:
+        """The shortest paths from ``origin``."""
+        tree = self._trees.get(origin)
+        if tree is None:
+            small = len(self.links) <= SMALL
+            seconds, parents = self._walk(origin) if small else self._search(origin)
+            tree = self._trees[origin] = self._tree(seconds, parents)
+        return tree
+
+    def _walk(self, origin: int) -> tuple[list[float], list[int]]:
+        """Dijkstra's algorithm: seconds from ``origin``, and each server's parent (-1: none)."""
+        seconds = [inf] * len(self.links)
+        parents = [-1] * len(self.links)
+        seconds[origin] = 0.0
+        ahead = [(0.0, origin)]
+        while ahead:
+            so_far, server = heappop(ahead)
+            if so_far > seconds[server] or not (self._relays[server] or server == origin):
+                continue
+            for other, latency in self.links[server].items():
+                there = so_far + latency
+                if there < seconds[other]:
+                    seconds[other] = there
+                    parents[other] = server
+                    heappush(ahead, (there, other))
+        return seconds, parents
+
+    def _search(self, origin: int) -> tuple[list[float], list[int]]:
+        """The same by SciPy, for many servers."""
+        sources, targets, latencies = self._arrays
+        servers = len(self.links)
+        if not all(self._relays):
+            used = np.asarray(self._relays)[sources] | (sources == origin)
+            sources, targets, latencies = sources[used], targets[used], latencies[used]
+        starts = np.searchsorted(sources, np.arange(servers + 1))
+        graph = csr_array((latencies, targets, starts), shape=(servers, servers))
+        seconds, parents = dijkstra(graph, indices=np.array([origin]), return_predecessors=True)
+        return seconds[0].tolist(), parents[0].tolist()
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All links by source: int32 source and target, float64 seconds."""
+        sources = np.repeat(np.arange(len(self.links)), [len(links) for links in self.links])
+        targets = np.array([other for links in self.links for other in links], np.int32)
+        latencies = np.array([value for links in self.links for value in links.values()])
+        return sources, targets, latencies
+
+    def _tree(self, seconds: list[float], parents: list[int]) -> Tree:
+        children: list[list[int] | None] = [None] * len(parents)
+        hops = array("H", [0]) * len(parents)
+        for server in sorted(self._numbers, key=seconds.__getitem__):  # a parent comes first
+            parent = parents[server]
+            if parent < 0:
+                continue  # the origin, or out of reach
+            hops[server] = hops[parent] + 1
+            siblings = children[parent]
+            if siblings is None:
+                children[parent] = [server]
+            else:
+                siblings.append(server)
+        return Tree(
+            [() if found is None else tuple(sorted(found)) for found in children],
+            array("d", seconds),
+            hops,
+        )
+
+
+def spanning_tree(latency: np.ndarray) -> list[tuple[int, int]]:
+    """The links of a minimum spanning tree over all pairs (Prim's algorithm; SciPy for many)."""
+    servers = len(latency)
+    if servers > SMALL:
+        found = minimum_spanning_tree(csr_array(latency)).tocoo()
+        return list(zip(found.row.tolist(), found.col.tolist(), strict=True))
+    rows = latency.tolist()
+    links = []
+    outside = list(range(1, servers))
+    nearest = [(seconds, 0) for seconds in rows[0]]  # (seconds, from whom) to each server
+    while outside:
+        server = min(outside, key=nearest.__getitem__)
+        outside.remove(server)
+        links.append((nearest[server][1], server))
+        row = rows[server]
+        for other in outside:
+            if row[other] < nearest[other][0]:
+                nearest[other] = (row[other], server)
+    return links
+
+
+def _nearest(latency: np.ndarray, count: int) -> list[tuple[int, int]]:
+    """Links from every server to its ``count`` nearest others."""
+    servers = len(latency)
+    order = np.argsort(latency, axis=1, kind="stable")[:, : count + 1].tolist()
+    # A server is nearest to itself, at no distance.
+    return [(server, other) for server in range(servers) for other in order[server][1:]]
+
+
+def _both_ways(servers: int, links: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Everybody's neighbours, ascending, from links that may stand twice or lead to oneself."""
+    found: list[set[int]] = [set() for _ in range(servers)]
+    for one, other in links:
+        if one != other:
+            found[one].add(other)
+            found[other].add(one)
+    return [sorted(neighbours) for neighbours in found]
+
+
+def _mended(
+    topology: Topology, relays: Sequence[bool], cut: np.ndarray | None
+) -> Sequence[Sequence[int]]:
+    """The topology's neighbours, with the links that `Overlay` opens."""
+    latency = topology.latency
+    if cut is not None:
+        latency = np.where(cut | cut.T, inf, latency)
+    relaying = np.flatnonzero(relays)
+    if len(relaying) == 0:  # nobody passes anything on: everyone speaks to everyone
+        others = range(topology.servers)
+        return [[other for other in others if other != server] for server in others]
+    opened: list[tuple[int, int]] = []
+    parts = _parts(topology.neighbours, relays, latency)
+    while len(parts) > 1:  # join the nearest other part to the first one (Prim's algorithm)
+        first, rest = parts[0], np.concatenate(parts[1:])
+        between = latency[np.ix_(first, rest)]
+        near, far = np.unravel_index(np.argmin(between), between.shape)
+        if between[near, far] == inf:
+            parts.pop(0)  # nothing else can be reached from here
+            continue
+        opened.append((int(first[near]), int(rest[far])))
+        joined = next(place for place in range(1, len(parts)) if rest[far] in parts[place])
+        parts[0] = np.concatenate((first, parts.pop(joined)))
+    for server in np.flatnonzero(~np.asarray(relays)).tolist():
+        if not any(relays[o] and latency[server, o] < inf for o in topology.neighbours[server]):
+            opened.append((server, int(relaying[np.argmin(latency[server, relaying])])))
+    if not opened:
+        return topology.neighbours
+    laid = ((server, other) for server, all_ in enumerate(topology.neighbours) for other in all_)
+    return _both_ways(topology.servers, [*laid, *opened])
+
+
+def _parts(
+    neighbours: Sequence[Sequence[int]], relays: Sequence[bool], latency: np.ndarray
+) -> list[np.ndarray]:
+    """The connected parts of the servers that relay, over links that are open both ways."""
+    seen = [not relay for relay in relays]
+    parts = []
+    for start in range(len(neighbours)):
+        if seen[start]:
+            continue
+        seen[start] = True
+        part = [start]
+        for server in part:  # grows as it is walked
+            for other in neighbours[server]:
+                if not seen[other] and latency[server, other] < inf:
+                    seen[other] = True
+                    part.append(other)
+        parts.append(np.array(part))
+    return parts
