@@ -188,6 +188,20 @@ def test_a_modelled_output_has_many_proofs_as_a_real_one_has() -> None:
         assert beta_of(MODELLED, key.public, ALPHA, gamma + c + s) == beta
 
 
+def test_modelled_sizes_hold_where_the_hashes_would() -> None:
+    """What only a forger can make, of another length than a key, digest or proof has."""
+    prover = MODELLED.vrf_key(SEED)
+    gamma, beta = prover.prove(ALPHA)[0][:32], prover.prove(ALPHA)[1]
+    for length in (0, 31, 32, 33):
+        name = bytes(length)
+        signature = blake2b(b"signature" + name + MESSAGE).digest()
+        assert MODELLED.verify(name, MESSAGE, signature) == (length == 32)
+        signature = blake2b(b"signature" + prover.public + name).digest()
+        assert MODELLED.verify(prover.public, name, signature) == (length == 32)
+        pi = gamma + blake2b(b"c" + gamma + name).digest()[:16] + name
+        assert beta_of(MODELLED, prover.public, ALPHA, pi) == (beta if length == 32 else None)
+
+
 # --- Keys and suites --------------------------------------------------------------------------
 
 
