@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation import encode_update
+from bfedrec.aggregation import encode_update, rule_of
 from bfedrec.cohort import CohortUpdate, train_cohort
 from bfedrec.config import ConfigError
 from bfedrec.data import Dataset
@@ -84,7 +84,7 @@ class Federation:
             Q,
             config.model.rank,
             config.model.basis,
-            config.aggregation.rule,
+            rule_of(config.aggregation),
             config.clients.snapshot_every if catch_up else None,
             b"",
         )
@@ -182,7 +182,7 @@ class Federation:
                 head,
                 int(client),
                 int(update.samples[place]),
-                encode_update(update.A[place], update.touched[place], config.aggregation.rule),
+                encode_update(update.A[place], update.touched[place], self.model.rule),
             )
             for place, client in enumerate(clients)
         ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from bfedrec.aggregation import aggregate, check_payload, decode_model, rule_named
 from bfedrec.lowrank import Basis, basis, merge
+from bfedrec.rules import Rule
 
 FLOAT = np.dtype("<f4")
 
@@ -25,14 +26,13 @@ class GlobalModel:
         Q: np.ndarray,
         rank: int,
         kind: Basis,
-        rule: str,
+        rule: Rule,
         snapshot_every: int | None,
         first_beacon: bytes,
     ) -> None:
         """``Q``: float32[N, d], the initial model. ``snapshot_every``: heights between blocks that
         also hold the address of the whole Q; None for none. ``first_beacon``: what the ``fixed``
         basis is drawn from."""
-        rule_named(rule)
         self.Q = Q
         self.rank = rank
         self.kind = kind
@@ -53,14 +53,17 @@ class GlobalModel:
 
     def describe(self) -> dict[str, Any]:
         """What the genesis records, so that `from_genesis` can rebuild this model."""
-        return {
+        description: dict[str, Any] = {
             "items": self.items,
             "dimension": self.dimension,
             "rank": self.rank,
             "basis": self.kind,
-            "aggregation": self.rule,
+            "aggregation": self.rule.name,
             "snapshot_every": self.snapshot_every,
         }
+        if self.rule.parameters:
+            description["aggregation_parameters"] = self.rule.parameters
+        return description
 
     @classmethod
     def from_genesis(
@@ -73,7 +76,8 @@ class GlobalModel:
         try:
             N, d, r = (int(application[key]) for key in ("items", "dimension", "rank"))
             every = application["snapshot_every"]
-            kind, rule = application["basis"], application["aggregation"]
+            kind, name = application["basis"], application["aggregation"]
+            rule = rule_named(name, dict(application.get("aggregation_parameters", {})))
         except (KeyError, TypeError) as error:
             raise ValueError(f"the genesis describes no global model: {error}") from None
         if kind not in ("seeded", "svd", "fixed"):

@@ -22,6 +22,8 @@ PARTS = {
     "latency": 7,  # jitter of messages
     "malicious": 8,  # which servers are malicious
     "gaussian": 9,  # random aggregates of malicious servers
+    "malicious_clients": 10,  # which clients are malicious
+    "attacks": 11,  # what malicious clients draw
 }
 """The number of each part: part of every result, so a number is never changed or used again."""
 

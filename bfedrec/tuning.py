@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bfedrec.aggregation import aggregate, decode_model, encode_update
+from bfedrec.aggregation import aggregate, decode_model, encode_update, rule_of
 from bfedrec.cohort import Diverged, train_cohort
 from bfedrec.config import ConfigError, load, split_override
 from bfedrec.data import prepare
@@ -50,7 +50,7 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
 
     Raises Diverged, naming the round and the client, when the steps are too large.
     """
-    streams, model, rule = Streams(config.seed), config.model, config.aggregation.rule
+    streams, model, rule = Streams(config.seed), config.model, rule_of(config.aggregation)
     d, r, N = model.dimension, model.rank, data.items
     P = initial_factors(data.users, d, model.init_scale, streams.generator("initial", 0))
     Q = initial_factors(N, d, model.init_scale, streams.generator("initial", 1))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
-from bfedrec.aggregation import aggregate, check_payload, encode_update
+from bfedrec.aggregation import RULES, aggregate, check_payload, encode_update
 from bfedrec.cohort import CohortUpdate, train_cohort
 from bfedrec.factorization import initial_factors
 from bfedrec.lowrank import basis, merge
+from bfedrec.robust import Robust
 from bfedrec.training import TrainingSettings
 
 from ..learning_data import csr
@@ -53,6 +55,18 @@ def test_aggregation_of_sixty_payloads(benchmark: Any) -> None:
     payloads = [encode_update(A, touched, "per_item") for A, touched in pairs]
     benchmark(lambda: aggregate(payloads, counts, R, N, "per_item"))
     assert benchmark.stats["median"] <= 0.003
+
+
+@pytest.mark.parametrize("rule", [name for name, kind in RULES.items() if issubclass(kind, Robust)])
+def test_robust_aggregation_of_sixty_payloads(benchmark: Any, rule: str) -> None:
+    update = updates()
+    counts = update.samples.tolist()
+    # A fifth sends numbers for all items, as an attack may: the most that can come.
+    touched = update.touched.copy()
+    touched[::5] = True
+    payloads = [encode_update(A, mask, rule) for A, mask in zip(update.A, touched, strict=True)]
+    benchmark.pedantic(lambda: aggregate(payloads, counts, R, N, rule), rounds=20, warmup_rounds=1)
+    assert benchmark.stats["min"] <= 0.03
 
 
 def test_check_of_a_payload(benchmark: Any) -> None:
