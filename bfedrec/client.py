@@ -40,6 +40,7 @@ def train_client(
     settings: TrainingSettings,
     seed: int,
     step_scale: float = 1.0,
+    flipped: bool = False,
 ) -> ClientUpdate:
     """One round of one client: lines 9 to 14. The arguments are those of `train_cohort`.
 
@@ -61,7 +62,9 @@ def train_client(
         loss = 0.0
         batches = zip(
             torch.as_tensor(epoch.items).long().split(settings.batch_size),
-            torch.as_tensor(epoch.labels).split(settings.batch_size),
+            torch.as_tensor(1 - epoch.labels if flipped else epoch.labels).split(
+                settings.batch_size
+            ),
             strict=True,
         )
         for items, labels in batches:

@@ -57,6 +57,7 @@ def train_cohort(
     seed: int,
     step_scale: float = 1.0,
     threads: int | None = None,
+    flipped: bool = False,
 ) -> CohortUpdate:
     """Train each client of a cohort from A_u = 0 against frozen Q and B; change no argument.
 
@@ -66,6 +67,7 @@ def train_cohort(
     indptr, indices: the training interactions of all clients (CSR).
     seed: the round's seed for draws, a signed 64-bit integer.
     step_scale: factor on both steps (`TrainingSettings.step_scale`).
+    flipped: learn the opposite, every label turned around (`bfedrec.poisoning.LabelFlip`).
 
     Raises ValueError for shapes that do not fit, and Diverged, naming the client.
     """
@@ -96,6 +98,7 @@ def train_cohort(
         np.float32(settings.item_step * step_scale * math.sqrt(r / d)),
         np.float32(settings.user_step * step_scale),
         np.float32(settings.l2),
+        flipped,
         update.A,
         update.touched,
         update.P,
@@ -172,6 +175,7 @@ def _train_clients(  # type: ignore[no-untyped-def]
     item_step,
     user_step,
     l2,
+    flipped,
     A_out,
     touched,
     P,
@@ -204,6 +208,8 @@ def _train_clients(  # type: ignore[no-untyped-def]
             train_items = epoch >= epochs[0]
             last = epoch == epochs[0] + epochs[1] - 1
             state = draw_epoch(state, positives, marks, drawn, items[:size], labels[:size])
+            if flipped:
+                labels[:size] = np.float32(1) - labels[:size]
             for first in range(0, size, batch_size):
                 n = min(batch_size, size - first)
                 p_gradient[:] = 0

@@ -38,6 +38,7 @@ def train_cohort_on(
     settings: TrainingSettings,
     seed: int,
     step_scale: float = 1.0,
+    flipped: bool = False,
 ) -> CohortUpdate:
     """`train_cohort` on `device` ("cuda", "cuda:1", "cpu"); same arguments, result and errors."""
     clients = check_cohort(clients, P, Q, B, indptr)
@@ -52,6 +53,8 @@ def train_cohort_on(
     loss = torch.zeros(M, device=device)
     rows = torch.arange(M, device=device)[:, None]
     for number, (items_np, labels_np, lengths_np) in enumerate(epochs):
+        if flipped:
+            labels_np = 1 - labels_np  # of the padding too, which `real` masks
         train_items = number >= settings.user_epochs
         items, labels = (
             torch.tensor(items_np, device=device),

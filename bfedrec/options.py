@@ -139,6 +139,8 @@ def _annotation(annotation: Any) -> str:
         return f"list of {_annotation(get_args(annotation)[0])}"
     if hasattr(annotation, "__metadata__"):  # Annotated
         return _annotation(annotation.__origin__)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "{...}"
     return " | ".join(_annotation(part) for part in get_args(annotation))
 
 

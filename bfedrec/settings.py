@@ -7,12 +7,25 @@ the paper's: M clients a round, d the dimension, r the rank, N items.
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+import bfedrec.forgeries
+import bfedrec.poisoning  # noqa: F401 - the attacks register themselves
+from bfedrec.attacks import ATTACKS, Attack, catalogue
 from bfedrec.data_settings import DataSettings
 from bfedrec.training import TrainingSettings
 
@@ -91,6 +104,63 @@ class AggregationSettings(Section):
     )
 
 
+class MaliciousClients(Section):
+    """A share of the clients that follow one attack for a time.
+
+    In a config: the four below and, beside them, the attack's own options.
+    """
+
+    attack: str
+    share: float | str
+    """Of all clients, as 0.2 or 1/5; a draw of its own says which."""
+    since: int = Field(default=1, ge=1, alias="from")
+    """The first round of the attack."""
+    until: int | None = Field(default=None, ge=1)
+    """The last one; None for the run's."""
+    plan: Attack
+    """The attack with its options."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, value: Any, handler: Any) -> Any:
+        """Tell the attack's own options from the rest, and say in words what is wrong."""
+        if isinstance(value, cls):
+            return value
+        name = value.get("attack") if isinstance(value, dict) else None
+        if not isinstance(name, str) or name not in ATTACKS:
+            raise ValueError(f"attack: {name!r} is not one of {', '.join(ATTACKS)}")
+        common = ("attack", "share", "from", "until")
+        own = {key: option for key, option in value.items() if key not in common}
+        unknown = own.keys() - ATTACKS[name].model_fields
+        if unknown:
+            known = ", ".join([*common, *ATTACKS[name].model_fields])
+            raise ValueError(f"{name}: unknown key {min(unknown)!r}; known there: {known}")
+        try:
+            share_of(value.get("share", "none"), 0)
+            plan = ATTACKS[name].model_validate_json(json.dumps(own), strict=True)
+            found = handler({key: value[key] for key in common if key in value} | {"plan": plan})
+        except ValidationError as error:
+            details = error.errors(include_url=False)[0]
+            key = ".".join(map(str, details["loc"]))
+            raise ValueError(f"{name}: {key}: {details['msg'].lower()}") from None
+        except PydanticCustomError:
+            raise ValueError(f"{name}: share: expected a share as 0.2 or 1/5") from None
+        if found.until is not None and found.until < found.since:
+            raise ValueError(f"{name}: until: expected {found.since} (its `from`) or more")
+        return found
+
+    @model_serializer(mode="plain")
+    def _write(self) -> dict[str, Any]:
+        """As it stands in a config, every option written out."""
+        common = {
+            "attack": self.attack,
+            "share": self.share,
+            "from": self.since,
+            "until": self.until,
+        }
+        return common | self.plan.model_dump(mode="json")
+
+
 class ClientSettings(Section):
     """The clients of a round, their links and what their computing is charged."""
 
@@ -121,6 +191,19 @@ class ClientSettings(Section):
     snapshot_every: int = Field(
         default=50, ge=1, description="catch_up: rounds between two stored snapshots of Q"
     )
+    malicious: tuple[MaliciousClients, ...] = Field(
+        default=(),
+        description="groups of malicious clients, each {attack, share (of all clients, as 0.2 or "
+        "1/5), from, until (its first and last round; the whole run)} and the attack's own "
+        f"options. Attacks: {catalogue()}",
+    )
+
+    @field_validator("malicious")
+    @classmethod
+    def _one_group_each(cls, groups: tuple[MaliciousClients, ...]) -> tuple[MaliciousClients, ...]:
+        if sum(Fraction(str(group.share)) for group in groups) > 1:
+            raise ValueError("expected shares of 1 at most, together: a client has one attack")
+        return groups
 
 
 class ServerSettings(Section):
@@ -261,6 +344,11 @@ class EvaluationSettings(Section):
     k: int = Field(default=10, ge=1, le=99, description="K of HR@K and NDCG@K")
     full_ranking: bool = Field(
         default=True, description="also rank the test item among all items its user never touched"
+    )
+    targets: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(),
+        description="items whose exposure is reported (ER@K: the share of users without the item "
+        "in whose list it is), by their number from 0; those of a push attack are reported anyway",
     )
 
 

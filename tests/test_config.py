@@ -195,6 +195,8 @@ def another(key: str) -> list[str]:
     special = {
         "device": ["device=cuda"],
         "name": ["name=other"],
+        "clients.malicious": ["clients.malicious=[{attack: scale, share: 0.1}]"],
+        "evaluation.targets": ["evaluation.targets=[3]"],
         "store.api": ["store.api=/dns/node/tcp/5001/https"],
         "servers.pareto_shape": ["servers.pareto_shape=3.0"],
         "servers.stake": ["servers.stake=pareto"],
