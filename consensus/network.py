@@ -1,36 +1,31 @@
 """The network between edge servers: gossip along shortest paths, and messages to single servers.
 
 A message that is gossiped reaches every server along the tree of shortest paths from its origin:
-each server passes it on to its children once it has checked it. One event per delivery, no
-process per message. Every server has one egress and one ingress queue of finite bandwidth, so load
-shows as delay. All timing lives here: senders and receivers know none.
+each server passes it on to its children once it has checked it. One event per delivery (two where
+it has to wait for others), no process per message. Every server has one egress and one ingress
+queue of finite bandwidth, so load shows as delay. All timing lives here: senders and receivers
+know none.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from heapq import heappush
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
 import simpy
 
+from consensus.fault_kinds import Cut
+from consensus.faults import Faults
+from consensus.message import Message
 from consensus.topology import Overlay, Topology
 
 __all__ = ["MIB", "Message", "Network", "Topology"]
 
 MIB = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What travels: a record, what kind it is, and how many bytes its encoding has."""
-
-    kind: str
-    body: Any
-    size: int
 
 
 class _Delivery:
@@ -39,7 +34,7 @@ class _Delivery:
     A run makes tens of millions of these, each with one callback that never fails.
     """
 
-    __slots__ = ("callbacks", "epoch", "message", "origin", "server")
+    __slots__ = ("callbacks", "epoch", "message", "onward", "origin", "server")
 
     _ok: ClassVar[bool] = True
 
@@ -50,12 +45,14 @@ class _Delivery:
         server: int,
         message: Message,
         origin: int,
+        onward: bool,
     ) -> None:
         self.callbacks = callbacks
         self.epoch = epoch
         self.server = server
         self.message = message
         self.origin = origin
+        self.onward = onward
 
 
 class Network:
@@ -71,59 +68,89 @@ class Network:
         bandwidth_mib_per_s: float,
         jitter: float,
         receive: Callable[[int, Message, int], float | None],
+        faults: Faults | None = None,
     ) -> None:
         """``receive(server, message, origin)`` handles a delivery and returns the time from which
         the message may be passed on, or None if it is not worth passing on (what came to one
         server alone is not passed on in any case). ``jitter`` is the mean of the exponential
         factor by which the latency of a hop, or of a whole route, is stretched."""
-        servers = topology.servers
         self.env = env
         self.topology = topology
         self.epoch = 0
         self.bytes: Counter[str] = Counter()
         """Bytes sent between servers, by kind of message, every hop counted."""
+        self._queue: list[Any] = env._queue
         self._seconds_per_byte = 1.0 / (bandwidth_mib_per_s * MIB)
         self._jitter = jitter
         self._receive = receive
-        self._egress_free = [env.now] * servers
-        self._ingress_free = [env.now] * servers
-        self._relays = [True] * servers
+        self._faults = faults or Faults((), topology.servers, np.random.default_rng(0))
+        self._egress_free = [env.now] * topology.servers
+        self._ingress_free = [env.now] * topology.servers
+        self._relays = [True] * topology.servers
+        self._cuts: tuple[Cut, ...] = ()
         self._overlay: Overlay | None = topology.overlay
+        self._change_at = -inf if faults else inf
+        self._calm_until = inf
         self._generator: np.random.Generator | None = None
         self._draws: list[float] = []
-        self._queue: list[Any] = env._queue
-        self._pass_on = [self._arrive]
-        self._hand_over = [self._deliver]
+        self._on_arrival = [self._arrive]
+        self._on_reception = [self._hand_over]
 
     def begin(self, generator: np.random.Generator) -> None:
-        """Begin anew: what is still in flight is void, queues are empty, and jitter is drawn from
-        ``generator`` from here on. Comes before any message; a height or a whole run may follow."""
+        """Begin anew: what is still in flight is void, queues are empty, and jitter and what
+        faults strike are drawn from ``generator`` from here on. Comes before any message; a height
+        or a whole run may follow."""
         self.epoch += 1
         self._generator = generator
         self._draws = []
+        self._faults.begin(generator)
         now = self.env.now
         self._egress_free = [now] * len(self._egress_free)
         self._ingress_free = [now] * len(self._ingress_free)
 
     def set_relaying(self, server: int, relays: bool) -> None:
         """Whether ``server`` passes on what others say: one that is down or silent does not, and
-        its neighbours route around it from here on."""
+        its neighbours route around it from here on. What is on its way when paths change may miss
+        servers or reach them twice."""
         if self._relays[server] != relays:
             self._relays[server] = relays
             self._overlay = None
 
     @property
     def overlay(self) -> Overlay:
-        """The links in use now."""
+        """The links in use now: as laid out, but around servers that relay nothing and cut links
+        (a gossip overlay would take a while to notice; this one does so at once)."""
+        now = self.env.now
+        if now >= self._change_at:  # a fault of the network has begun or ended
+            faults = self._faults
+            self._change_at = faults.next_change(now)
+            self._calm_until = now if faults.disturb(now) else self._change_at
+            cuts = faults.cuts(now)
+            if cuts != self._cuts:
+                self._cuts, self._overlay = cuts, None
         if self._overlay is None:
-            if all(self._relays):
-                self._overlay = self.topology.overlay
-            else:
-                self._overlay = Overlay(self.topology, self._relays)
+            servers = self.topology.servers
+            relays, cut = list(self._relays), None
+            for fault in self._cuts:
+                pairs = fault.pairs(servers)
+                cut = pairs if cut is None else cut | pairs
+                for server in fault.hidden:
+                    relays[server] = False
+            plain = cut is None and all(relays)
+            self._overlay = self.topology.overlay if plain else Overlay(self.topology, relays, cut)
         return self._overlay
 
+    # -- sending ----------------------------------------------------------------------------------
+
     def gossip(self, origin: int, message: Message, at: float) -> None:
-        """Send ``message`` from ``origin`` to every other server, leaving at time ``at``."""
+        """Send ``message`` from ``origin`` to every other server, leaving at time ``at`` (or now,
+        if that has passed)."""
+        tree = self.overlay.tree(origin)
+        if self._cuts:
+            away = [
+                server for server, hops in enumerate(tree.hops) if not hops and server != origin
+            ]
+            self._faults.out_of_reach(origin, away, self.env.now)
         self._forward(origin, origin, message, at)
 
     def send(self, origin: int, to: int, message: Message, at: float) -> None:
@@ -139,72 +166,124 @@ class Network:
         The servers on the way only route: they spend a transmission time each but stand in no
         queue, and the message is neither shown to them nor stopped by them.
         """
-        tree = (self._overlay or self.overlay).tree(origin)
+        tree = self.overlay.tree(origin)
         seconds, hops = tree.seconds, tree.hops
         draws = self._draws
         if len(draws) < len(recipients):
             draws = self._refill(len(recipients))
-        env, jitter, size = self.env, self._jitter, message.size
+        env, jitter, size, calm_until = self.env, self._jitter, message.size, self._calm_until
+        queue, number, callbacks, epoch = self._queue, env._eid, self._on_arrival, self.epoch
+        leave = max(self._egress_free[origin], at, env._now)
         transmission = size * self._seconds_per_byte
-        queue, number, callbacks, epoch = self._queue, env._eid, self._hand_over, self.epoch
-        free = self._ingress_free
-        leave = max(self._egress_free[origin], at, env.now)
+        if leave >= calm_until:
+            transmission *= self._faults.slowdown(origin, leave)
         links = 0
         for to in recipients:
             away = hops[to]
             if not away:
-                continue  # the origin, or out of reach
+                if to != origin:
+                    self._faults.out_of_reach(origin, (to,), leave)
+                continue
             links += away
             leave += transmission
             arrive = leave + seconds[to] * (1.0 + jitter * draws.pop())
             if away > 1:
                 arrive += (away - 1) * transmission
-            ready = free[to] + transmission
-            if arrive > ready:
-                ready = arrive
-            free[to] = ready
-            event = _Delivery(callbacks, epoch, to, message, origin)
-            heappush(queue, (ready, 1, next(number), event))
+            if arrive < calm_until:
+                event = _Delivery(callbacks, epoch, to, message, origin, False)
+                heappush(queue, (arrive, 1, next(number), event))
+            else:
+                self._disturb(origin, to, message, origin, False, leave, arrive)
         self._egress_free[origin] = leave
         self.bytes[message.kind] += size * links
 
     def _forward(self, server: int, origin: int, message: Message, at: float) -> None:
-        overlay = self._overlay or self.overlay
+        """Pass ``message`` on to the children of ``server``."""
+        env = self.env
+        overlay = self._overlay
+        if overlay is None or env._now >= self._change_at:
+            overlay = self.overlay
         children = overlay.tree(origin).children[server]
         if not children:
             return
         draws = self._draws
         if len(draws) < len(children):
             draws = self._refill(len(children))
-        env, jitter, size = self.env, self._jitter, message.size
+        jitter, size, calm_until = self._jitter, message.size, self._calm_until
+        queue, number, callbacks, epoch = self._queue, env._eid, self._on_arrival, self.epoch
+        latency = overlay.links[server]
+        leave = max(self._egress_free[server], at, env._now)
         transmission = size * self._seconds_per_byte
-        queue, number, callbacks, epoch = self._queue, env._eid, self._pass_on, self.epoch
-        latency, free = overlay.links[server], self._ingress_free
-        leave = max(self._egress_free[server], at, env.now)
+        if leave >= calm_until:
+            transmission *= self._faults.slowdown(server, leave)
         for child in children:
             leave += transmission
             arrive = leave + latency[child] * (1.0 + jitter * draws.pop())
-            # The queue at the receiver is entered in the order of sending, not of arrival: one
-            # event per delivery instead of two, for a difference of at most a transmission time.
-            ready = free[child] + transmission
-            if arrive > ready:
-                ready = arrive
-            free[child] = ready
-            event = _Delivery(callbacks, epoch, child, message, origin)
-            heappush(queue, (ready, 1, next(number), event))
+            if arrive < calm_until:
+                event = _Delivery(callbacks, epoch, child, message, origin, True)
+                heappush(queue, (arrive, 1, next(number), event))
+            else:
+                self._disturb(server, child, message, origin, True, leave, arrive)
         self._egress_free[server] = leave
         self.bytes[message.kind] += size * len(children)
 
+    def _disturb(
+        self,
+        sender: int,
+        receiver: int,
+        message: Message,
+        origin: int,
+        onward: bool,
+        leave: float,
+        arrive: float,
+    ) -> None:
+        """Deliver what faults leave of a message, when they do."""
+        found = self._faults.copies(sender, receiver, origin, message, leave, arrive)
+        for at, arriving, counts in found:
+            callbacks = self._on_arrival if counts is None else [self._counted(counts)]
+            event = _Delivery(callbacks, self.epoch, receiver, arriving, origin, onward)
+            heappush(self._queue, (at, 1, next(self.env._eid), event))
+
+    def _counted(self, fault: str) -> Callable[[_Delivery], None]:
+        """An arrival by which a fault has fired."""
+
+        def arrive(delivery: _Delivery) -> None:
+            if delivery.epoch == self.epoch:
+                self._faults.fired[fault] += 1
+                self._arrive(delivery)
+
+        return arrive
+
+    # -- receiving --------------------------------------------------------------------------------
+
     def _arrive(self, delivery: _Delivery) -> None:
+        """A message has come; it is received at once, or after those that came before it."""
         if delivery.epoch != self.epoch:
             return
-        at = self._receive(delivery.server, delivery.message, delivery.origin)
-        if at is not None:
-            self._forward(delivery.server, delivery.origin, delivery.message, at)
+        now = self.env._now
+        server, message = delivery.server, delivery.message
+        transmission = message.size * self._seconds_per_byte
+        if now >= self._calm_until:
+            transmission *= self._faults.slowdown(server, now)
+        ready = self._ingress_free[server] + transmission
+        if ready > now:
+            self._ingress_free[server] = ready
+            delivery.callbacks = self._on_reception
+            heappush(self._queue, (ready, 1, next(self.env._eid), delivery))
+            return
+        self._ingress_free[server] = now
+        at = self._receive(server, message, delivery.origin)
+        if at is not None and delivery.onward:
+            self._forward(server, delivery.origin, message, at)
 
-    def _deliver(self, delivery: _Delivery) -> None:
-        if delivery.epoch == self.epoch:
-            self._receive(delivery.server, delivery.message, delivery.origin)
+    def _hand_over(self, delivery: _Delivery) -> None:
+        """It is received after its wait."""
+        if delivery.epoch != self.epoch:
+            return
+        server, message, origin = delivery.server, delivery.message, delivery.origin
+        at = self._receive(server, message, origin)
+        if at is not None and delivery.onward:
+            self._forward(server, origin, message, at)
 
     def _refill(self, needed: int) -> list[float]:
         """Draw jitter for the next messages, in one go: a draw at a time costs ten times more."""
