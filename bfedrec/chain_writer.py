@@ -8,10 +8,11 @@ from bfedrec.federation import Federation, Round
 from bfedrec.publication import Publication
 from bfedrec.runs import RunFolder
 from bfedrec.settings import Config, StoreSettings
+from consensus.blocks import Block
 from consensus.content import MemoryStore
 from consensus.ipfs import IpfsStore
 from consensus.ipfs_rpc import Tell
-from consensus.records import Block, ModelUpdate
+from consensus.records import ModelUpdate
 from consensus.store import SqliteStore
 
 

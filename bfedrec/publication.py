@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from consensus.blocks import Block
 from consensus.cid import cid_text, node_cid
 from consensus.content import StoreError
 from consensus.genesis import Genesis
 from consensus.ipfs import IpfsStore
-from consensus.records import Block, ModelUpdate
+from consensus.records import ModelUpdate
 from consensus.store import SqliteStore
 
 MOST_RETURNS = 20

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from consensus.blocks import Block
 from consensus.car import CarError, CarFile, write_car
 from consensus.cid import EncodingError, cid_text, is_cid, node_cid
 from consensus.content import StoreError
 from consensus.encoding import decode, encode
 from consensus.fields import MalformedRecord
 from consensus.genesis import Genesis
-from consensus.records import Block, ModelUpdate
+from consensus.records import ModelUpdate
 from consensus.store import SqliteStore
 from consensus.unixfs import file_blocks, read_file
 

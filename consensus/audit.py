@@ -13,12 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consensus.application import Application
+from consensus.blocks import Block
 from consensus.chain import Head, InvalidBlock, check_block
 from consensus.cid import cid_text
 from consensus.content import NotFound, StoreError
 from consensus.fields import MalformedRecord
 from consensus.genesis import Genesis
-from consensus.records import Block, Header, ModelUpdate
+from consensus.records import Header, ModelUpdate
 from consensus.store import SqliteStore
 from consensus.updates import SignedUpdate, check_update, updates_root
 

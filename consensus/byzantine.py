@@ -1,7 +1,8 @@
 """What malicious servers do differently.
 
-A behaviour overrides the two places where a server's honesty matters: what it proposes, and how
-it votes. To add one, subclass `Behaviour`, override what it changes and register it:
+A behaviour overrides one or several of the places where a server's honesty matters: what it
+proposes, how it votes, what it sends to whom and when, whose updates it takes, whether it relays
+and provides content. To add one, subclass `Behaviour`, override what it changes and register it:
 
     @behaviour("lazy")
     class Lazy(Behaviour):
@@ -11,16 +12,37 @@ it votes. To add one, subclass `Behaviour`, override what it changes and registe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from consensus.application import Contents
 
+if TYPE_CHECKING:
+    from consensus.edge_server import EdgeServer
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message about to be sent."""
+
+    kind: Any
+    body: Any
+    to: Collection[int] | None
+    """Whom to; None for everybody."""
+    delay: float = 0.0
+    """Seconds from now."""
+
 
 class Behaviour:
     """An honest server; the base of every other."""
+
+    relays: bool = True
+    """Whether it passes on what others gossip."""
+    provides: bool = True
+    """Whether others get content from it."""
 
     def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
         """What to propose where an honest aggregator would propose ``honest``."""
@@ -29,6 +51,17 @@ class Behaviour:
     def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
         """Whether to approve a candidate that an honest member would (or would not) approve."""
         return honest
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        """What to send where an honest server would send ``message``."""
+        return (message,)
+
+    def entered(self, server: EdgeServer) -> None:
+        """A view (an attempt and step) has begun at ``server``."""
+
+    def takes(self, server: EdgeServer, client: bytes) -> bool:
+        """Whether to take an update that a client hands in (and pass it on)."""
+        return True
 
 
 BEHAVIOURS: dict[str, type[Behaviour]] = {}
@@ -73,6 +106,8 @@ class Composed(Behaviour):
             known = ", ".join(sorted(BEHAVIOURS))
             raise ValueError(f"unknown behaviour {unknown[0]!r} (known: {known})")
         self._parts = [BEHAVIOURS[name]() for name in names]
+        self.relays = all(part.relays for part in self._parts)
+        self.provides = all(part.provides for part in self._parts)
 
     def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
         for part in self._parts:
@@ -83,3 +118,16 @@ class Composed(Behaviour):
         for part in self._parts:
             honest = part.verdict(honest, generator)
         return honest
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        messages: list[Outgoing] = [message]
+        for part in self._parts:
+            messages = [out for each in messages for out in part.outgoing(server, each)]
+        return messages
+
+    def entered(self, server: EdgeServer) -> None:
+        for part in self._parts:
+            part.entered(server)
+
+    def takes(self, server: EdgeServer, client: bytes) -> bool:
+        return all(part.takes(server, client) for part in self._parts)

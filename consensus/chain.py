@@ -1,26 +1,35 @@
 """The chain: what makes a block valid, and the append that nothing invalid passes.
 
-Reads top-down: a header against its parent, the committee's tickets, the certificate, then the
-new head. What a model is *worth* was the committee's question; here only proofs count.
+Reads top-down: a header against its parent, the draws it carries, the certificate, then the new
+head. What a model is *worth* was the committee's question; here only proofs count, and all of
+them can be checked again by anybody from the bytes of the blocks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
+from consensus.blocks import Block, Certificate, Timeout, TimeoutCertificate
 from consensus.committee import (
+    Committee,
     Draw,
     InvalidTicket,
+    aggregator_order,
     check_ticket,
+    enough_draws,
     first_beacon,
     form_committee,
+    may_sit,
     next_beacon,
+    public_draws,
 )
 from consensus.genesis import Genesis
-from consensus.keys import verify
-from consensus.records import Block, Header, Ticket, Vote, committee_digest
+from consensus.records import Header, Ticket, tickets_digest
+
+#: ``paper``: how many servers may sit for every seat, so that the first to announce fill them.
+CANDIDATES_PER_SEAT = 2
 
 
 class InvalidBlock(ValueError):
@@ -36,26 +45,41 @@ class Head:
     """Link to the last header (the genesis at height 0)."""
     timestamp: int
     beacon: bytes
-    """The seed of height + 1's sortition (32 bytes)."""
+    """The beacon of height + 1 (32 bytes): the seed of what its round draws in public."""
+    draws: tuple[Draw, ...] = field(default=(), repr=False)
+    """``bft``: the draws of height + 1's committees, by ascending server."""
 
     @classmethod
     def of_genesis(cls, genesis: Genesis) -> Head:
-        return cls(0, genesis.cid, genesis.timestamp, first_beacon(genesis))
+        draws = public_draws(genesis) if genesis.parameters.protocol == "bft" else ()
+        return cls(0, genesis.cid, genesis.timestamp, first_beacon(genesis), draws)
+
+
+@dataclass(frozen=True)
+class Sortition:
+    """Who votes and who proposes in one attempt after a head."""
+
+    committee: Committee
+    order: tuple[int, ...]
+    """``bft``: the servers by turn; empty under ``paper``, whose servers race."""
+
+
+def sortition_of(genesis: Genesis, head: Head, attempt: int) -> Sortition:
+    """``bft``: the committee and the aggregators' order of an attempt at height + 1."""
+    return Sortition(
+        form_committee(genesis, head.draws, attempt),
+        aggregator_order(genesis, head.draws, attempt)[: genesis.parameters.max_step],
+    )
 
 
 TicketCheck = Callable[[Genesis, bytes, Ticket], Draw]
 """`check_ticket`, or one that remembers its results."""
+SortitionOf = Callable[[Genesis, Head, int], Sortition]
+"""`sortition_of`, or one that remembers its results."""
 
 
-def check_header(
-    genesis: Genesis,
-    head: Head,
-    header: Header,
-    signature: bytes,
-    ticket_check: TicketCheck = check_ticket,
-) -> Draw:
-    """Check that ``header`` extends ``head`` and is its aggregator's own; returns the
-    aggregator's draw. Raises `InvalidBlock`."""
+def check_header(genesis: Genesis, head: Head, header: Header) -> None:
+    """Check that ``header`` extends ``head``. Raises `InvalidBlock`."""
     if header.chain_id != genesis.chain_id:
         raise InvalidBlock("it belongs to another chain")
     if header.height != head.height + 1:
@@ -66,68 +90,206 @@ def check_header(
         raise InvalidBlock("its timestamp does not rise")
     if header.step >= genesis.parameters.max_step:
         raise InvalidBlock(f"step {header.step} is beyond MaxStep")
-    ticket = Ticket(header.height, header.attempt, header.aggregator, header.proof)
-    try:
-        draw = ticket_check(genesis, head.beacon, ticket)
-    except InvalidTicket as error:
-        raise InvalidBlock(f"the aggregator's ticket: {error}") from error
-    if not verify(genesis.servers[header.aggregator].signing_key, header.signed, signature):
+    if header.aggregator >= len(genesis.servers):
+        raise InvalidBlock(f"server {header.aggregator} is not registered")
+
+
+def check_signature(genesis: Genesis, header: Header, signature: bytes) -> None:
+    """Check that ``header`` is its aggregator's own. Raises `InvalidBlock`."""
+    key = genesis.servers[header.aggregator].signing_key
+    if not genesis.suite.verify(key, header.signed, signature):
         raise InvalidBlock("the aggregator's signature is not valid")
-    return draw
 
 
-def check_committee(
+def check_turn(order: Sequence[int], step: int, server: int) -> None:
+    """Check that the step is the server's turn. Raises `InvalidBlock`."""
+    if step >= len(order) or order[step] != server:
+        raise InvalidBlock(f"step {step} is not the turn of server {server}")
+
+
+def check_draws(
     genesis: Genesis,
     head: Head,
     header: Header,
     tickets: tuple[Ticket, ...],
     ticket_check: TicketCheck = check_ticket,
-) -> list[Draw]:
-    """Check the tickets of a header's committee; returns their draws. Raises `InvalidBlock`."""
-    if committee_digest(tickets) != header.committee:
-        raise InvalidBlock("the committee is not the one its header names")
+) -> tuple[Draw, ...]:
+    """Check the tickets that a block carries; returns their draws. Raises `InvalidBlock`.
+
+    ``bft``: tickets of the next height, on this height's beacon, ascending by server.
+    ``paper``: tickets of this height, on the latest block, in the order of announcement, of
+    servers that may sit by stake and output, no more than there are seats.
+    """
+    if tickets_digest(tickets) != header.tickets:
+        raise InvalidBlock("its tickets are not those that its header names")
+    ahead = genesis.parameters.protocol == "bft"
+    height, seed = (header.height + 1, head.beacon) if ahead else (header.height, head.cid)
     if len({ticket.server for ticket in tickets}) != len(tickets):
-        raise InvalidBlock("a server sits twice on the committee")
+        raise InvalidBlock("a server has two tickets")
     draws = []
     for ticket in tickets:
-        if (ticket.height, ticket.attempt) != (header.height, header.attempt):
-            raise InvalidBlock(f"server {ticket.server}'s ticket is for another attempt")
+        if ticket.height != height:
+            raise InvalidBlock(f"server {ticket.server}'s ticket is for another height")
         try:
-            draws.append(ticket_check(genesis, head.beacon, ticket))
+            draws.append(ticket_check(genesis, seed, ticket))
         except InvalidTicket as error:
-            raise InvalidBlock(f"a committee member's ticket: {error}") from error
-    return draws
+            raise InvalidBlock(f"a ticket: {error}") from error
+    if ahead:
+        if any(a.server >= b.server for a, b in pairwise(draws)):
+            raise InvalidBlock("its tickets are not in ascending order of their servers")
+        if not enough_draws(genesis, draws):
+            raise InvalidBlock(f"{len(draws)} draws cannot fill the next committee")
+    else:
+        if len(draws) > genesis.parameters.committee_size:
+            raise InvalidBlock("its committee has more members than seats")
+        for draw in draws:
+            if not may_sit(genesis, draw, CANDIDATES_PER_SEAT):
+                raise InvalidBlock(f"server {draw.server}'s draw wins no seat")
+    return tuple(draws)
+
+
+def check_certificate(
+    genesis: Genesis, height: int, committee: Committee, certificate: Certificate, phase: str
+) -> None:
+    """Check that more than two thirds of ``committee`` signed ``certificate`` in ``phase``, and
+    nobody else, and nobody twice. Raises `InvalidBlock`.
+
+    *Every* signature must be valid, not only enough of them: a certificate that carries a bad
+    vote was tampered with.
+    """
+    if certificate.height != height:
+        raise InvalidBlock(f"its certificate is of height {certificate.height}")
+    if certificate.phase != phase:
+        raise InvalidBlock(f"its certificate is of the {certificate.phase} phase, not {phase}")
+    signers = [server for server, _ in certificate.signatures]
+    check_signers(signers)
+    signed = certificate.signed(genesis.chain_id)
+    for server, signature in certificate.signatures:
+        if server not in committee.weights:
+            raise InvalidBlock(f"server {server} voted without a seat")
+        if not genesis.suite.verify(genesis.servers[server].signing_key, signed, signature):
+            raise InvalidBlock(f"server {server}'s vote signature is not valid")
+    weight = committee.weight_of(signers)
+    if not committee.approves(weight):
+        raise InvalidBlock(f"{weight} of {committee.total} is not more than two thirds")
+
+
+def check_signers(signers: Sequence[int]) -> None:
+    """Check that signers are distinct and in ascending order. Raises `InvalidBlock`."""
+    if any(a >= b for a, b in pairwise(signers)):
+        raise InvalidBlock("its signers are not distinct and in ascending order")
+
+
+def check_timeout_certificate(
+    genesis: Genesis,
+    head: Head,
+    certificate: TimeoutCertificate,
+    sortition: SortitionOf = sortition_of,
+) -> None:
+    """Check that enough servers closed a view at height + 1, and that the lock it carries is the
+    highest of theirs. Raises `InvalidBlock`.
+
+    More than two thirds of the committee close a view; at least two thirds of *all* stake close
+    an attempt (`everyone`), which a third of the servers, and no more, can do without.
+    """
+    height = head.height + 1
+    if certificate.height != height:
+        raise InvalidBlock(f"it closes a view of height {certificate.height}, not {height}")
+    if certificate.step >= genesis.parameters.max_step:
+        raise InvalidBlock(f"step {certificate.step} is beyond MaxStep")
+    if certificate.everyone and certificate.step:
+        raise InvalidBlock("an attempt is closed at its first step")
+    signers = [server for server, _, _ in certificate.entries]
+    check_signers(signers)
+    committee = sortition(genesis, head, certificate.attempt).committee
+    for server, name, signature in certificate.entries:
+        if server >= len(genesis.servers):
+            raise InvalidBlock(f"server {server} is not registered")
+        if not certificate.everyone and server not in committee.weights:
+            raise InvalidBlock(f"server {server} closed a view without a seat")
+        signed = Timeout.signing_digest(
+            genesis.chain_id, height, certificate.view, certificate.everyone, name
+        )
+        if not genesis.suite.verify(genesis.servers[server].signing_key, signed, signature):
+            raise InvalidBlock(f"server {server}'s timeout signature is not valid")
+    if not closes(genesis, committee, certificate.everyone, signers):
+        raise InvalidBlock(f"{len(signers)} servers are not enough to close a view")
+    locks = [name for _, name, _ in certificate.entries if name is not None]
+    lock = certificate.lock
+    if lock is None:
+        if locks:
+            raise InvalidBlock("it leaves out the lock of its signers")
+        return
+    highest = max((name[:2] for name in locks), default=None)
+    if lock.name not in locks or lock.view != highest:
+        raise InvalidBlock("its lock is not the highest of its signers'")
+    if lock.attempt > certificate.attempt or (
+        not certificate.everyone and lock.view > certificate.view
+    ):
+        raise InvalidBlock("its lock is of a later view")
+    check_lock(genesis, head, lock, sortition)
+
+
+def check_lock(
+    genesis: Genesis, head: Head, lock: Certificate, sortition: SortitionOf = sortition_of
+) -> None:
+    """Check a soft certificate at height + 1. Raises `InvalidBlock`."""
+    if lock.step >= genesis.parameters.max_step:
+        raise InvalidBlock(f"step {lock.step} is beyond MaxStep")
+    committee = sortition(genesis, head, lock.attempt).committee
+    check_certificate(genesis, head.height + 1, committee, lock, "soft")
+
+
+def closes(genesis: Genesis, committee: Committee, everyone: bool, servers: Sequence[int]) -> bool:
+    """Whether distinct ``servers`` are enough to close a view of ``committee`` (or its attempt)."""
+    if everyone:
+        stake = sum(genesis.servers[server].stake for server in servers)
+        return 3 * stake >= 2 * genesis.total_stake
+    return committee.approves(committee.weight_of(servers))
 
 
 def check_block(
-    genesis: Genesis, head: Head, block: Block, ticket_check: TicketCheck = check_ticket
+    genesis: Genesis,
+    head: Head,
+    block: Block,
+    ticket_check: TicketCheck = check_ticket,
+    sortition: SortitionOf = sortition_of,
 ) -> Head:
-    """Check every proof in ``block``; returns the head after it. Raises `InvalidBlock`.
+    """Check every proof in ``block``; returns the head after it. Raises `InvalidBlock`."""
+    header, certificate = block.header, block.certificate
+    check_header(genesis, head, header)
+    if certificate.block != header.cid:
+        raise InvalidBlock("its certificate is for another block")
+    if genesis.parameters.protocol == "bft":
+        check_turn(sortition(genesis, head, header.attempt).order, header.step, header.aggregator)
+        if certificate.view < header.view:
+            raise InvalidBlock("it was decided before it was proposed")
+        if certificate.step >= genesis.parameters.max_step:
+            raise InvalidBlock(f"step {certificate.step} is beyond MaxStep")
+        committee = sortition(genesis, head, certificate.attempt).committee
+        phase = "cert"
+    else:
+        if certificate.view != header.view:
+            raise InvalidBlock("it was approved in another step than it was proposed in")
+        committee = seated(genesis, [ticket.server for ticket in block.tickets])
+        phase = "approve"
+    check_signature(genesis, header, block.signature)
+    draws = check_draws(genesis, head, header, block.tickets, ticket_check)
+    check_certificate(genesis, header.height, committee, certificate, phase)
+    return head_after(genesis, head, header, draws)
 
-    *Every* ticket and signature must be valid, not only enough of them: a certificate that
-    carries a bad vote was tampered with.
-    """
-    header = block.header
-    draw = check_header(genesis, head, header, block.signature, ticket_check)
-    draws = check_committee(genesis, head, header, block.committee, ticket_check)
-    committee = form_committee(genesis, draws)
-    if committee.tickets != block.committee:
-        raise InvalidBlock("the committee is not in the order of its draws, or has extra members")
-    signers = [server for server, _ in block.certificate]
-    if any(a >= b for a, b in pairwise(signers)):
-        raise InvalidBlock("the certificate's signers are not distinct and in ascending order")
-    approved = Vote.signing_digest(
-        header.chain_id, header.height, header.attempt, header.step, header.cid, True
-    )
-    for server, signature in block.certificate:
-        if server not in committee.weights:
-            raise InvalidBlock(f"server {server} voted without a seat")
-        if not verify(genesis.servers[server].signing_key, approved, signature):
-            raise InvalidBlock(f"server {server}'s vote signature is not valid")
-    approving = committee.weight_of(signers)
-    if not committee.approves(approving):
-        raise InvalidBlock(f"{approving} of {committee.total} is not more than two thirds")
-    return Head(header.height, header.cid, header.timestamp, next_beacon(head.beacon, draw.beta))
+
+def seated(genesis: Genesis, servers: Sequence[int]) -> Committee:
+    """``paper``: the committee of these members, one seat each."""
+    return Committee(dict.fromkeys(servers, 1), genesis.parameters.committee_size)
+
+
+def head_after(genesis: Genesis, head: Head, header: Header, draws: tuple[Draw, ...]) -> Head:
+    """The head once ``header``'s block, which carries ``draws``, is appended to ``head``."""
+    if genesis.parameters.protocol == "paper":
+        return Head(header.height, header.cid, header.timestamp, header.cid[-32:])
+    beta = next(draw.beta for draw in head.draws if draw.server == header.aggregator)
+    return Head(header.height, header.cid, header.timestamp, next_beacon(head.beacon, beta), draws)
 
 
 BlockCheck = Callable[[Genesis, Head, Block], Head]
@@ -136,12 +298,18 @@ BlockCheck = Callable[[Genesis, Head, Block], Head]
 class Chain:
     """One server's copy of the chain. Blocks are shared objects: thirty copies cost one."""
 
-    def __init__(self, genesis: Genesis, head: Head | None = None) -> None:
-        """An empty chain, or one that continues after ``head`` (a resumed run; the blocks before
-        it were checked when they were appended, and `consensus.audit` checks them from bytes)."""
+    def __init__(
+        self, genesis: Genesis, blocks: Sequence[Block] = (), heads: Sequence[Head] = ()
+    ) -> None:
+        """An empty chain, or one that continues after ``blocks`` with the ``heads`` they led to,
+        the genesis' first (a resumed run; they were checked when they were appended, and
+        `consensus.audit` checks them from bytes)."""
         self.genesis = genesis
-        self.head = head or Head.of_genesis(genesis)
-        self.blocks: list[Block] = []
+        self.blocks: list[Block] = list(blocks)
+        """The block of height h at h - 1."""
+        self.heads: list[Head] = list(heads) or [Head.of_genesis(genesis)]
+        """The head at height h at h."""
+        self.head = self.heads[-1]
 
     @property
     def height(self) -> int:
@@ -154,4 +322,11 @@ class Chain:
         """
         head = check(self.genesis, self.head, block)
         self.blocks.append(block)
+        self.heads.append(head)
         self.head = head
+
+    def cut(self, height: int) -> None:
+        """Forget the blocks above ``height``: what a crash took before it was on the disk."""
+        if 0 <= height < self.height:
+            del self.blocks[height:], self.heads[height + 1 :]
+            self.head = self.heads[-1]

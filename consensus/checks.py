@@ -3,27 +3,32 @@
 Thirty servers that verify one signature are charged thirty verifications of simulated time; in
 real time one of them computes it and the others look it up. Messages in a simulation are shared
 objects, so the memo goes by identity, which costs less than hashing them; it keeps every object
-alive until the height is over, so that no identity is used twice.
+alive until it is cleared, so that no identity is used twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from consensus.application import Application, Contents
-from consensus.chain import Head, check_block, check_committee, check_header
-from consensus.committee import (
-    Committee,
-    Draw,
-    aggregator_order,
-    check_ticket,
-    form_committee,
+from consensus.blocks import Block, Candidate, Certificate, Timeout, TimeoutCertificate
+from consensus.chain import (
+    Head,
+    InvalidBlock,
+    Sortition,
+    check_block,
+    check_draws,
+    check_header,
+    check_lock,
+    check_signature,
+    check_timeout_certificate,
+    sortition_of,
 )
+from consensus.committee import Draw, check_ticket
 from consensus.encoding import file_cid
 from consensus.genesis import Genesis
-from consensus.keys import verify
-from consensus.records import Block, Candidate, Ticket, Vote
+from consensus.records import Ticket, Vote
 from consensus.updates import SignedUpdate, check_update, updates_root
 
 T = TypeVar("T")
@@ -36,14 +41,14 @@ class SharedChecks:
         self.genesis = genesis
         self.application = application
         self._memo: dict[tuple[Any, ...], tuple[object, Any]] = {}
-        self._committees: dict[tuple[Any, ...], tuple[Committee, tuple[int, ...]]] = {}
+        self._sortitions: dict[tuple[bytes, int], Sortition] = {}
         self._aggregates: dict[tuple[bytes, ...], Contents] = {}
         self._draws: dict[tuple[bytes, Ticket], Draw] = {}
 
     def begin_height(self) -> None:
         """Forget the height before."""
         self._memo.clear()
-        self._committees.clear()
+        self._sortitions.clear()
         self._aggregates.clear()
         self._draws.clear()
 
@@ -74,68 +79,97 @@ class SharedChecks:
             )
         return known[1]
 
-    def vouch(self, head: Head, draw: Draw) -> None:
-        """A server of this process has just made ``draw`` with its own key.
+    def vouch(self, seed: bytes, ticket: Ticket, draw: Draw) -> None:
+        """A server of this process has just made ``ticket`` with its own key.
 
         Its maker computed both sides of the equation that verifying computes (U = kB, V = kH),
         so the proof holds, and is not verified again in real time; that would take longer than
         making it did. Whatever comes from elsewhere is verified, and everything in an audit.
         """
-        self._draws[head.beacon, draw.ticket] = draw
+        self._draws[seed, ticket] = draw
 
-    def _draw(self, genesis: Genesis, beacon: bytes, ticket: Ticket) -> Draw:
-        """`check_ticket`."""
-        known = self._draws.get((beacon, ticket))
+    def ticket(self, genesis: Genesis, seed: bytes, ticket: Ticket) -> Draw:
+        """`check_ticket`; raises `InvalidTicket`."""
+        known = self._draws.get((seed, ticket))
         if known is None:
-            known = self._draws[beacon, ticket] = check_ticket(genesis, beacon, ticket)
+            known = self._draws[seed, ticket] = check_ticket(genesis, seed, ticket)
         return known
 
-    def ticket(self, head: Head, ticket: Ticket) -> Draw:
-        """`check_ticket`; raises `InvalidTicket`."""
-        return self._once(head, ticket, lambda: self._draw(self.genesis, head.beacon, ticket))
+    def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
+        """`sortition_of`."""
+        key = (head.cid, attempt)
+        known = self._sortitions.get(key)
+        if known is None:
+            known = self._sortitions[key] = sortition_of(genesis, head, attempt)
+        return known
 
-    def candidate(self, head: Head, candidate: Candidate) -> None:
-        """`check_header` and `check_committee` of a candidate; raises `InvalidBlock`."""
+    def candidate(self, head: Head, candidate: Candidate) -> tuple[Draw, ...]:
+        """That a candidate extends ``head``, its draws hold, and its aggregator and who proposes
+        it signed it; returns the draws. Raises `InvalidBlock`. (Whose turn it is, and what
+        justifies it, is the protocol's to say.)"""
 
-        def compute() -> None:
+        def compute() -> tuple[Draw, ...]:
             header = candidate.header
-            check_header(self.genesis, head, header, candidate.signature, self._draw)
-            check_committee(self.genesis, head, header, candidate.committee, self._draw)
+            check_header(self.genesis, head, header)
+            check_signature(self.genesis, header, candidate.signature)
+            draws = check_draws(self.genesis, head, header, candidate.tickets, self.ticket)
+            turn, servers = candidate.turn, self.genesis.servers
+            if turn is not None and not (
+                turn.server < len(servers)
+                and self.genesis.suite.verify(
+                    servers[turn.server].signing_key, candidate.proposal_signed, turn.signature
+                )
+            ):
+                raise InvalidBlock("the proposer's signature is not valid")
+            return draws
 
-        self._once(head, candidate, compute)
+        return self._once(head, candidate, compute)
 
     def vote(self, head: Head, vote: Vote) -> bool:
         """Whether the vote is its server's own; the server must be registered."""
         key = self.genesis.servers[vote.server].signing_key
-        return self._once(head, vote, lambda: verify(key, vote.signed, vote.signature))
+        return self._once(
+            head, vote, lambda: self.genesis.suite.verify(key, vote.signed, vote.signature)
+        )
+
+    def timeout(self, head: Head, timeout: Timeout) -> bool:
+        """Whether the timeout is its server's own (which must be registered), and its lock
+        holds."""
+
+        def compute() -> bool:
+            key = self.genesis.servers[timeout.server].signing_key
+            if timeout.lock is not None:
+                check_lock(self.genesis, head, timeout.lock, self.sortition)
+            return self.genesis.suite.verify(key, timeout.signed, timeout.signature)
+
+        try:
+            return self._once(head, timeout, compute)
+        except InvalidBlock:
+            return False
+
+    def lock(self, head: Head, lock: Certificate) -> None:
+        """`check_lock`; raises `InvalidBlock`."""
+        self._once(head, lock, lambda: check_lock(self.genesis, head, lock, self.sortition))
+
+    def closed(self, head: Head, certificate: TimeoutCertificate) -> None:
+        """`check_timeout_certificate`; raises `InvalidBlock`."""
+        self._once(
+            head,
+            certificate,
+            lambda: check_timeout_certificate(self.genesis, head, certificate, self.sortition),
+        )
 
     def block(self, genesis: Genesis, head: Head, block: Block) -> Head:
         """`check_block`; raises `InvalidBlock`. Servers that certify a block themselves build
         equal ones, so this memo goes by what they hold."""
-        tickets = tuple((ticket.server, ticket.proof) for ticket in block.committee)
-        key = (head.cid, block.cid, block.signature, tickets, block.certificate)
+        key = (head.cid, block.cid, block.signature, block.tickets, block.certificate)
         known = self._memo.get(key)
         if known is None:
             known = self._memo[key] = (
                 block,
-                check_block(genesis, head, block, self._draw),
+                check_block(genesis, head, block, self.ticket, self.sortition),
             )
         return known[1]
-
-    def committee(
-        self, head: Head, attempt: int, draws: Mapping[int, Draw]
-    ) -> tuple[Committee, tuple[int, ...]]:
-        """The committee and the order of aggregators from the draws of one attempt. A server has
-        one valid draw per attempt, so the servers that drew identify the draws."""
-        key = (head.cid, attempt, frozenset(draws))
-        known = self._committees.get(key)
-        if known is None:
-            ordered = [draws[server] for server in sorted(draws)]
-            known = self._committees[key] = (
-                form_committee(self.genesis, ordered),
-                aggregator_order(self.genesis, ordered),
-            )
-        return known
 
     def aggregate(self, head: Head, updates: Sequence[SignedUpdate]) -> Contents:
         """The application's aggregate of ``updates``, in the given order, on top of ``head``."""

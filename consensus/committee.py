@@ -1,25 +1,29 @@
 """Committees: who votes in an attempt, with which weight, and in which order servers propose.
 
-Every server draws one VRF ticket per (height, attempt). Independent hashes of its output beta
-decide its seat in the committee, its place among the aggregators, and (if its block is accepted)
-the next beacon. One proof for three roles costs a third of three proofs; in the random-oracle
-model the roles are as independent as with an input each.
+Under ``bft`` every server makes one VRF ticket per height, a height ahead, and the block before
+records them: from then on everybody knows the same draws. Independent hashes of a draw's output
+beta decide, attempt by attempt, its holder's seat and its place among the aggregators, and (if its
+block is accepted) the next beacon. One proof for all of them costs what one does; in the
+random-oracle model they are as independent as with an input each.
 
-Tickets are collected until a deadline and the best ones win. The paper lets the first ones to
-*announce* win, which lets fast colluders fill the committee.
+Under ``paper`` a ticket is drawn on the latest block when it is needed, its output alone says
+whether its holder may sit, and the first to *announce* do.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-from consensus import vrf
 from consensus.encoding import digest
 from consensus.genesis import Genesis
-from consensus.records import Ticket, committee_digest
+from consensus.records import Ticket
 from consensus.sortition import race_key, role_hash, weight
+from consensus.vrf import InvalidProof
+
+#: Draws that could win a seat in none of this many attempts need not be announced.
+ATTEMPTS_FORESEEN = 4
 
 
 class InvalidTicket(ValueError):
@@ -28,25 +32,34 @@ class InvalidTicket(ValueError):
 
 @dataclass(frozen=True)
 class Draw:
-    """A ticket whose proof was checked, with the VRF output beta (64 bytes) it proves."""
+    """A server's VRF output beta (64 bytes) for the committees of a height."""
 
-    ticket: Ticket
+    server: int
     beta: bytes
 
 
-def check_ticket(genesis: Genesis, beacon: bytes, ticket: Ticket) -> Draw:
-    """The draw that ``ticket`` proves; raises `InvalidTicket`.
-
-    The check of the same bytes is computed once per process (`vrf.verify` remembers it).
-    """
+def check_ticket(genesis: Genesis, seed: bytes, ticket: Ticket) -> Draw:
+    """The draw that ``ticket`` proves from ``seed``; raises `InvalidTicket`."""
     if ticket.server >= len(genesis.servers):
         raise InvalidTicket(f"server {ticket.server} is not registered")
-    alpha = Ticket.alpha(genesis.chain_id, beacon, ticket.height, ticket.attempt)
+    alpha = Ticket.alpha(genesis.chain_id, seed, ticket.height)
     try:
-        beta = vrf.verify(genesis.servers[ticket.server].vrf_key, alpha, ticket.proof)
-    except vrf.InvalidProof as error:
+        beta = genesis.suite.vrf_verify(genesis.servers[ticket.server].vrf_key, alpha, ticket.proof)
+    except InvalidProof as error:
         raise InvalidTicket(f"server {ticket.server}: {error}") from error
-    return Draw(ticket, beta)
+    return Draw(ticket.server, beta)
+
+
+def public_draws(genesis: Genesis) -> tuple[Draw, ...]:
+    """The draws of height 1, which no earlier block could record: hashes of the chain's identity
+    and each server's VRF key."""
+    return tuple(
+        Draw(
+            index,
+            hashlib.sha512(b"bfedrec/first draw" + genesis.chain_id + server.vrf_key).digest(),
+        )
+        for index, server in enumerate(genesis.servers)
+    )
 
 
 def first_beacon(genesis: Genesis) -> bytes:
@@ -59,7 +72,7 @@ def next_beacon(beacon: bytes, beta: bytes) -> bytes:
     beacon(h+1) = H(beacon(h), H(beta, role)).
 
     Unlike the block's hash, which the paper uses, it leaves the aggregator nothing to try
-    variants of: its output is fixed by its key and this height's beacon.
+    variants of: its output is fixed by its key and an earlier beacon.
     """
     return digest(b"bfedrec/beacon" + beacon + role_hash(beta, "beacon"))
 
@@ -68,71 +81,120 @@ def next_beacon(beacon: bytes, beta: bytes) -> bytes:
 class Committee:
     """The members of one attempt."""
 
-    tickets: tuple[Ticket, ...]
-    """The members' tickets, best first."""
     weights: dict[int, int]
-    """Voting weight by server index."""
+    """Voting weight by server index, heaviest or best draw first."""
     total: int
     """The weight that two thirds are taken of: at least the genesis' committee size, so that a
-    handful of tickets seen on one side of a partition is no committee."""
-
-    @cached_property
-    def digest(self) -> bytes:
-        """What `Header.committee` holds."""
-        return committee_digest(self.tickets)
+    handful of draws is no committee."""
 
     def weight_of(self, servers: Iterable[int]) -> int:
         """The summed weight of distinct ``servers``; others than members weigh nothing."""
         return sum(self.weights.get(server, 0) for server in servers)
 
-    def approves(self, approving: int) -> bool:
-        """Whether the weight ``approving`` is *more than* two thirds of the total."""
-        return 3 * approving > 2 * self.total
+    def approves(self, weight: int) -> bool:
+        """Whether ``weight`` is *more than* two thirds of the total."""
+        return 3 * weight > 2 * self.total
 
     def cannot_approve(self, rejecting: int) -> bool:
         """Whether, with this much weight rejecting, two thirds are out of reach. The seats that
         nobody drew count in the total, but will never approve."""
         return not self.approves(sum(self.weights.values()) - rejecting)
 
+    def holds_back(self, weight: int) -> bool:
+        """Whether ``weight`` is *more than* a third: some of it is honest."""
+        return 3 * weight > self.total
 
-def form_committee(genesis: Genesis, draws: Sequence[Draw]) -> Committee:
-    """The committee that these draws of one attempt give (one draw per server).
+    def overwhelms(self, weight: int) -> bool:
+        """Whether ``weight`` is *more than* five sixths: no other two thirds can follow, though
+        half the committee be malicious (PROTOCOL.md, safety 2)."""
+        return 6 * weight > 5 * self.total
+
+
+def form_committee(genesis: Genesis, draws: Sequence[Draw], attempt: int) -> Committee:
+    """The committee of an attempt from a height's draws (one per server).
 
     ``fixed``: weighted sampling without replacement by exponential races on the stake, the first
-    ``committee_size`` finishers with one seat each. ``weighted``: Algorand's sortition; a ticket
+    ``committee_size`` finishers with one seat each. ``weighted``: Algorand's sortition; a draw
     counts with its binomial weight.
     """
-    parameters = genesis.parameters
-    size = parameters.committee_size
-    if parameters.committee == "fixed":
-        ordered = sorted(draws, key=lambda draw: _race(genesis, draw, "committee"))[:size]
-        weights = {draw.ticket.server: 1 for draw in ordered}
+    size = genesis.parameters.committee_size
+    role = f"committee/{attempt}"
+    if genesis.parameters.committee == "fixed":
+        ordered = _raced(genesis, draws, role)[:size]
+        weights = {draw.server: 1 for draw in ordered}
     else:
-        seats = {
-            draw.ticket.server: weight(
-                role_hash(draw.beta, "committee"),
-                genesis.servers[draw.ticket.server].stake,
-                genesis.total_stake,
-                size,
+        seats = {draw.server: _seats(genesis, draw, role) for draw in draws}
+        weights = dict(
+            sorted(
+                ((server, seats[server]) for server in seats if seats[server]),
+                key=lambda entry: (-entry[1], entry[0]),
             )
-            for draw in draws
-        }
-        ordered = [draw for draw in draws if seats[draw.ticket.server]]
-        ordered.sort(key=lambda draw: (-seats[draw.ticket.server], draw.beta))
-        weights = {draw.ticket.server: seats[draw.ticket.server] for draw in ordered}
-    return Committee(
-        tuple(draw.ticket for draw in ordered), weights, max(size, sum(weights.values()))
-    )
+        )
+    return Committee(weights, max(size, sum(weights.values())))
 
 
-def aggregator_order(genesis: Genesis, draws: Sequence[Draw]) -> tuple[int, ...]:
-    """The servers in the order in which they may propose in this attempt, one step each.
+def aggregator_order(genesis: Genesis, draws: Sequence[Draw], attempt: int) -> tuple[int, ...]:
+    """The servers in the order in which they may propose in an attempt, one step each.
 
     The paper's servers race; then a spammer's bad candidates use up every step.
     """
-    ordered = sorted(draws, key=lambda draw: _race(genesis, draw, "aggregator"))
-    return tuple(draw.ticket.server for draw in ordered)
+    return tuple(draw.server for draw in _raced(genesis, draws, f"aggregator/{attempt}"))
 
 
-def _race(genesis: Genesis, draw: Draw, role: str) -> tuple[int, bytes]:
-    return race_key(role_hash(draw.beta, role), genesis.servers[draw.ticket.server].stake)
+def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
+    """Whether a draw may win a seat in one of the next height's first attempts.
+
+    Where there are many more servers than seats most cannot, and a thousand tickets would travel
+    for twenty seats. ``fixed``: its hash is below the share of stake at which twice the seats and
+    twenty more are expected to be announced. All are where that would be no fewer.
+    """
+    parameters = genesis.parameters
+    plausible = 2 * parameters.committee_size + 20
+    if ATTEMPTS_FORESEEN * plausible >= len(genesis.servers):
+        return True
+    stake = genesis.servers[draw.server].stake
+    bar = plausible * stake * 2**256
+    for attempt in range(ATTEMPTS_FORESEEN):
+        role = f"committee/{attempt}"
+        if parameters.committee == "weighted":
+            if _seats(genesis, draw, role):
+                return True
+        elif int.from_bytes(role_hash(draw.beta, role), "big") * genesis.total_stake < bar:
+            return True
+    return False
+
+
+def may_sit(genesis: Genesis, draw: Draw, candidates_per_seat: int) -> bool:
+    """``paper``: whether a draw by stake and output may sit, so that ``candidates_per_seat`` times
+    the seats are expected to find somebody who may (III.D leaves the number open)."""
+    parameters = genesis.parameters
+    bar = candidates_per_seat * parameters.committee_size * genesis.servers[draw.server].stake
+    hashed = int.from_bytes(role_hash(draw.beta, "committee"), "big")
+    return hashed * genesis.total_stake < bar * 2**256
+
+
+def enough_draws(genesis: Genesis, draws: Sequence[Draw | Ticket]) -> bool:
+    """Whether the draws that a block records can fill more than two thirds of the next seats."""
+    parameters = genesis.parameters
+    if parameters.committee == "weighted":
+        return len(draws) > 0
+    return 3 * len(draws) > 2 * min(parameters.committee_size, len(genesis.servers))
+
+
+def _seats(genesis: Genesis, draw: Draw, role: str) -> int:
+    return weight(
+        role_hash(draw.beta, role),
+        genesis.servers[draw.server].stake,
+        genesis.total_stake,
+        genesis.parameters.committee_size,
+    )
+
+
+def _raced(genesis: Genesis, draws: Sequence[Draw], role: str) -> list[Draw]:
+    """The draws in the order in which they finish their race for ``role``."""
+    servers = genesis.servers
+    hashes = {draw.server: role_hash(draw.beta, role) for draw in draws}
+    if len({servers[draw.server].stake for draw in draws}) == 1:
+        # Among equal stakes the lowest hashes win: no need of their logarithms.
+        return sorted(draws, key=lambda draw: hashes[draw.server])
+    return sorted(draws, key=lambda draw: race_key(hashes[draw.server], servers[draw.server].stake))

@@ -1,42 +1,45 @@
-"""One edge server: Algorithm 2 as handlers of what arrives.
+"""One edge server: what it holds, checks, sends and keeps, whichever protocol it follows.
 
-``on_update``, ``on_ticket``, ``on_candidate``, ``on_vote``, ``on_block`` and ``on_timeout`` each
-look at the server's state, change it, and say through the `Host` what to send and when to be
-woken. They know no clock, no latency and no other server; a handler that refuses its input changes
-nothing but a counter. Each ``on_...`` returns whether the message is worth passing on.
-
-The steps of a height: draw a ticket, collect the others' until the deadline, form the committee;
-once updates are sufficient the aggregators, in the order of their draws, propose one step each;
-members recompute the aggregate and vote; above two thirds the candidate becomes the block; after
-MaxStep failed steps a new attempt draws new tickets.
+Messages come in through `EdgeServer.receive`; the handlers (``on_update``, ``on_block``, ... here,
+``on_candidate``, ``on_vote``, ... in `consensus.bft_server` and `consensus.paper_server`) look at
+the server's state, change it, and say through the `Host` what to send and when to be woken. They
+know no clock, no latency and no other server's state; a handler that refuses its input changes
+nothing but a counter. Each returns whether the message is worth passing on.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from consensus.application import Contents
-from consensus.byzantine import Behaviour
+from consensus.blocks import Block, Candidate, Status, Want
+from consensus.byzantine import Behaviour, Outgoing
 from consensus.chain import Chain, InvalidBlock
 from consensus.checks import SharedChecks
-from consensus.committee import Committee, Draw, InvalidTicket
-from consensus.keys import SigningKey
-from consensus.records import Block, Candidate, Header, Ticket, Vote
+from consensus.crypto import Prover, Signer
+from consensus.evidence import Evidence
+from consensus.message import Malformed
+from consensus.records import Header, Vote
 from consensus.updates import SignedUpdate, UpdatePool, updates_root
-from consensus.voting import Ballot, Outcome, Slot
-from consensus.vrf import VrfKey
 
-Kind = Literal["update", "ticket", "candidate", "vote", "block"]
+Kind = Literal[
+    "update", "ticket", "candidate", "vote", "timeout", "closure", "lock", "block", "status", "want"
+]
 Timer = tuple[str, int, int, int]
 """(what, height, attempt, step): what a timeout was set for; a stale one is ignored."""
 
-#: Tickets and votes are kept for this many attempts ahead of one's own, no further: a server
-#: cannot be made to remember what a malicious one invents about a distant future.
-ATTEMPTS_AHEAD = 2
+#: So many messages of the height to come are kept from any one server.
+EARLY_MESSAGES = 256
+#: So many blocks are sent at a time to a server that is behind.
+BLOCKS_AT_ONCE = 32
+#: So many others are asked at a time by a server that makes no progress.
+ASKED_AT_ONCE = 3
 
 
 class Host(Protocol):
@@ -51,24 +54,28 @@ class Host(Protocol):
         now on leaves that much later."""
         ...
 
-    def gossip(self, kind: Kind, body: object, size: int) -> None:
-        """Send to all other servers."""
+    def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
+        """Send to all other servers, ``delay`` seconds from now."""
+        ...
+
+    def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
+        """Send to these servers, ``delay`` seconds from now."""
         ...
 
     def timer(self, microseconds: int, timer: Timer) -> None:
-        """Call ``on_timeout(timer)`` after this long."""
+        """Call ``on_timer(timer)`` after this long."""
         ...
 
     def publish(self, contents: Contents) -> None:
-        """Put a proposed block's contents into the content store."""
+        """Put a block's contents into this server's content store, from which others get them."""
         ...
 
-    def fetch(self, link: bytes) -> None:
-        """Get the model at ``link`` from the content store."""
+    def fetch(self, link: bytes) -> bytes | None:
+        """Get the content at ``link`` from whoever has it and keep it; None if nobody answers."""
         ...
 
     def generator(self, *label: int) -> np.random.Generator:
-        """This server's own randomness for what a malicious server draws."""
+        """This server's own randomness."""
         ...
 
     def appended(self, block: Block) -> None:
@@ -76,14 +83,14 @@ class Host(Protocol):
         ...
 
 
-class EdgeServer:
-    """One server's state at one height, and its handlers."""
+class EdgeServer(ABC):
+    """One server's chain, pool and keys, and what every protocol does with them."""
 
     def __init__(
         self,
         index: int,
-        signing_key: SigningKey,
-        vrf_key: VrfKey,
+        signer: Signer,
+        prover: Prover,
         chain: Chain,
         checks: SharedChecks,
         host: Host,
@@ -92,341 +99,342 @@ class EdgeServer:
         self.index = index
         self.chain = chain
         self.genesis = chain.genesis
+        self.parameters = chain.genesis.parameters
+        self.checks = checks
+        self.host = host
+        self.signer = signer
+        self.prover = prover
         self.behaviour = behaviour
         """None for an honest server."""
         self.refused: Counter[str] = Counter()
         """Messages turned away, by reason."""
+        self.evidence: dict[tuple[str, int, int], Evidence] = {}
+        """Proof that a server said two things at once, by kind, height and server."""
         self.pool = UpdatePool(checks.update)
-        self._signing_key = signing_key
-        self._vrf_key = vrf_key
-        self._checks = checks
-        self._host = host
-        self._active = False
+        self.height = chain.height
+        """The height in progress, or the last one."""
+        self.active = False
+        """Whether a height is in progress."""
+        self.passive = False
+        """Whether it only catches up: the others have decided this height long ago."""
+        self.lacking: set[bytes] = set()
+        """Links of models of the chain that this server has not got yet."""
+        self._models: set[bytes] = set()
+        self._early: list[tuple[Kind, Any, int]] = []
+        self._early_from: Counter[int] = Counter()
+        self._progress: object = None
+        self._handlers: dict[str, Callable[[Any, int], bool]] = {
+            "update": lambda body, _: self.on_update(body),
+            "ticket": lambda body, _: self.on_ticket(body),
+            "candidate": self.on_candidate,
+            "vote": lambda body, _: self.on_vote(body),
+            "block": lambda body, _: self.on_block(body),
+        }
 
     # -- a height begins and ends -----------------------------------------------------------------
 
-    def enter_height(self) -> None:
+    def enter_height(self, passive: bool = False) -> None:
         """Begin the height after the chain's head (Algorithm 2, lines 1-3)."""
         self.height = self.chain.height + 1
+        self.active, self.passive = True, passive
         self.late = False
         """Whether the deadline for updates has passed: what is at hand is then sufficient."""
-        self.attempt = 0
-        self.step = -1
-        """The step in progress; -1 while tickets or updates are being collected."""
-        self._draws: dict[int, dict[int, Draw]] = {}
-        self._committees: dict[int, tuple[Committee, tuple[int, ...]]] = {}
-        self._candidates: dict[Slot, dict[int, Candidate]] = {}
-        """By aggregator: before the committee is formed nobody knows whose turn a slot is."""
-        self._ballots: dict[Slot, Ballot] = {}
-        self._voted: set[Slot] = set()
-        self._models: set[bytes] = set()
-        """Links of the models that this server has, because it computed them."""
+        self._models = set()
         self.pool.clear()
-        self._active = True
-        self._set_timer("updates", self.genesis.parameters.update_us)
-        self._begin_attempt(0)
+        self._progress = None
+        self.set_timer("updates", self.parameters.update_us)
+        self.set_timer("resend", self.parameters.resend_us)
+        self.begin()
+        early, self._early = self._early, []
+        self._early_from.clear()
+        for kind, body, sender in early:
+            self.receive(kind, body, sender)
 
-    def _decide(self, block: Block) -> None:
-        """Append the validated block and have its model at hand; the height is over here."""
-        self.chain.append(block, self._checks.block)
-        if block.header.model not in self._models:
-            self._host.fetch(block.header.model)
-        self._active = False
-        self._host.appended(block)
+    def restart(self, lost_tail: int, known_height: int) -> None:
+        """Come back after a crash: what was in memory is gone, and the last ``lost_tail`` blocks;
+        promises are not. ``known_height``: that of the last block which is settled for all."""
+        self.chain.cut(max(0, self.chain.height - lost_tail))
+        self.active = False
+        self._early.clear()
+        self._early_from.clear()
+        self.evidence.clear()
+        self.enter_height(passive=self.chain.height < known_height)
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin the protocol of the height."""
+
+    @abstractmethod
+    def on_timer(self, timer: Timer) -> None:
+        """A deadline has passed; a timer set for what is already over does nothing."""
+
+    @abstractmethod
+    def on_ticket(self, ticket: Any) -> bool:
+        """Check another server's draw and keep it."""
+
+    @abstractmethod
+    def on_candidate(self, candidate: Candidate, sender: int) -> bool:
+        """Check a proposed block and vote on it in its turn."""
+
+    @abstractmethod
+    def on_vote(self, vote: Vote) -> bool:
+        """Check and count a member's vote."""
+
+    @abstractmethod
+    def updates_changed(self) -> None:
+        """The pool has grown, or the deadline for updates has passed."""
+
+    @abstractmethod
+    def help(self, status: Status, sender: int) -> None:
+        """Send what a server at the same height may lack."""
+
+    @abstractmethod
+    def say_again(self) -> None:
+        """Repeat what this server said, as it makes no progress."""
+
+    @abstractmethod
+    def stage(self) -> tuple[int, int]:
+        """The attempt and step it is in, for people and for others' help."""
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def receive(self, kind: Kind, body: Any, sender: int) -> bool:
+        """Hand over a message that ``sender`` began; whether it is worth passing on."""
+        if type(body) is Malformed:
+            return self.refuse(f"malformed {kind}")
+        if kind == "status":
+            return self.on_status(body, sender)
+        if kind == "want":
+            return self.on_want(body, sender)
+        handler = self._handlers.get(kind)
+        if handler is None:
+            return self.refuse("unknown kind of message")
+        height = self.height_of(kind, body)
+        if self.active and height == self.height:
+            return handler(body, sender)
+        return self._out_of_step(kind, body, sender, height)
+
+    def height_of(self, kind: Kind, body: Any) -> int:
+        """The height during which a message is of use."""
+        if kind in ("candidate", "block"):
+            return body.header.height
+        return body.record.height if kind == "update" else body.height
+
+    def _out_of_step(self, kind: Kind, body: Any, sender: int, height: int) -> bool:
+        """A message of another height: of one to come it is kept, of a later one it says that
+        this server is behind."""
+        if height <= self.chain.height:
+            # Others downstream may still need the block that this server already has.
+            return kind == "block" and body.cid == self.chain.head.cid and self.block_seen()
+        if height > self.chain.height + 1:
+            if self._early_from[sender] < EARLY_MESSAGES:
+                self._early_from[sender] += 1
+                self.say("status", self._status(), [sender])
+            return False
+        if self.active or self._early_from[sender] >= EARLY_MESSAGES:
+            return self.refuse("too early")
+        self._early_from[sender] += 1
+        self._early.append((kind, body, sender))
+        return True
+
+    def block_seen(self) -> bool:
+        """A block that this server already has goes round; returns True."""
+        return True
+
+    def say(self, kind: Kind, body: Any, to: Collection[int] | None = None) -> None:
+        """Send to some, or to all; a malicious server may send something else, or later."""
+        if self.behaviour is None:
+            if to is None:
+                self.host.gossip(kind, body)
+            elif to:
+                self.host.send(to, kind, body)
+            return
+        for out in self.behaviour.outgoing(self, Outgoing(kind, body, to)):
+            if out.to is None:
+                self.host.gossip(out.kind, out.body, out.delay)
+            elif out.to:
+                self.host.send(out.to, out.kind, out.body, out.delay)
+
+    def refuse(self, reason: str) -> Literal[False]:
+        """Count a message that is turned away."""
+        self.refused[reason] += 1
+        return False
+
+    def set_timer(self, what: str, microseconds: int) -> None:
+        self.host.timer(microseconds, (what, self.height, *self.stage()))
 
     # -- updates ----------------------------------------------------------------------------------
 
     def on_update(self, update: SignedUpdate) -> bool:
         """Check and pool a client's update (lines 2-3)."""
-        if not self._active:
-            return False
-        self._host.charge("check_update", len(update.payload))
+        self.host.charge("check_update", len(update.payload))
         if not self.pool.add(update, self.chain.head):
             return False
-        if self.step < 0:
-            self._begin_steps_if_ready()
-        else:
-            self._vote_if_due((self.attempt, self.step))
+        self.updates_changed()
         return True
 
-    def _updates_are_sufficient(self, count: int) -> bool:
+    def sufficient(self, count: int) -> bool:
         """Line 4: the quota, or whatever is there once the deadline has passed."""
-        return count >= self.genesis.parameters.quota or (self.late and count > 0)
+        return count >= self.parameters.quota or (self.late and count > 0)
 
-    # -- the committee ----------------------------------------------------------------------------
+    # -- contents ---------------------------------------------------------------------------------
 
-    def _begin_attempt(self, attempt: int) -> None:
-        """Draw and announce a ticket; collect the others' until the deadline (line 17)."""
-        self.attempt, self.step = attempt, -1
-        head = self.chain.head
-        alpha = Ticket.alpha(self.genesis.chain_id, head.beacon, self.height, attempt)
-        proof, beta = self._vrf_key.prove(alpha)
-        self._host.charge("vrf_prove")
-        ticket = Ticket(self.height, attempt, self.index, proof)
-        draw = self._draws.setdefault(attempt, {})[self.index] = Draw(ticket, beta)
-        self._checks.vouch(head, draw)
-        self._host.gossip("ticket", ticket, len(ticket.encoded))
-        self._set_timer("tickets", self.genesis.parameters.ticket_us)
+    def aggregate(self, updates: Sequence[SignedUpdate]) -> Contents:
+        """Line 5: what these updates come to."""
+        self.host.charge("aggregate", sum(len(update.payload) for update in updates))
+        return self.checks.aggregate(self.chain.head, updates)
 
-    def on_ticket(self, ticket: Ticket) -> bool:
-        """Check another server's draw and keep it until the committee is formed."""
-        if not self._active or ticket.height != self.height:
-            return False
-        if not self.attempt <= ticket.attempt <= self.attempt + ATTEMPTS_AHEAD:
-            return self._refuse("ticket for another attempt")
-        if ticket.server in self._draws.get(ticket.attempt, {}):
-            return False
-        self._host.charge("vrf_verify")
-        try:
-            draw = self._checks.ticket(self.chain.head, ticket)
-        except InvalidTicket:
-            return self._refuse("ticket proof")
-        if ticket.attempt in self._committees:
-            self._refuse("late ticket")  # this server's committee is formed; others' may not be
-        else:
-            self._draws.setdefault(ticket.attempt, {})[ticket.server] = draw
-        return True
-
-    def _form_committee(self) -> None:
-        """The deadline for tickets has passed: the best ones are the committee."""
-        if self.attempt in self._committees:
-            return
-        draws = self._draws[self.attempt]
-        self._committees[self.attempt] = self._checks.committee(
-            self.chain.head, self.attempt, draws
-        )
-        for step in range(self.genesis.parameters.max_step):
-            self._settle((self.attempt, step))  # others may have been faster
-        if self._active:
-            self._begin_steps_if_ready()
-
-    # -- steps ------------------------------------------------------------------------------------
-
-    def _begin_steps_if_ready(self) -> None:
-        if self._updates_are_sufficient(len(self.pool)) and self.attempt in self._committees:
-            self._begin_step(0)
-
-    def _begin_step(self, step: int) -> None:
-        """One aggregator's turn (lines 9-16); after MaxStep of them, a new committee (line 17)."""
-        slot = (self.attempt, step)
-        _, order = self._committees[self.attempt]
-        if step >= min(self.genesis.parameters.max_step, len(order)):
-            self._begin_attempt(self.attempt + 1)
-            return
-        self.step = step
-        self._set_timer("vote", self.genesis.parameters.vote_us)
-        if order[step] == self.index:
-            self._propose()
-        else:
-            self._vote_if_due(slot)
-        self._settle(slot)
-
-    def on_timeout(self, timer: Timer) -> None:
-        """A deadline has passed; a timer set for what is already over does nothing."""
-        what, height, attempt, step = timer
-        if not self._active or height != self.height:
-            return
-        if what == "updates":
-            self.late = True
-            if self.step < 0:
-                self._begin_steps_if_ready()
-        elif attempt == self.attempt:
-            if what == "tickets":
-                self._form_committee()
-            elif step == self.step:
-                self._begin_step(step + 1)
-
-    # -- candidates -------------------------------------------------------------------------------
-
-    def _propose(self) -> None:
-        """Aggregate, publish, and send the candidate to the committee (lines 4-6)."""
-        if not self._updates_are_sufficient(len(self.pool)):
-            return  # a client's second update took its first away: wait for others
-        committee, _ = self._committees[self.attempt]
-        updates = self.pool.ordered()
-        contents = self._aggregate(updates)
+    def propose_header(
+        self, updates: Sequence[SignedUpdate], attempt: int, step: int, tickets: bytes
+    ) -> Header:
+        """Aggregate, publish, and describe the block (lines 4-6)."""
+        contents = self.aggregate(updates)
         if self.behaviour is not None:
-            contents = self.behaviour.contents(contents, self._generator(0))
-        self._host.publish(contents)
-        self._host.charge("store_put", len(contents.model))
-        model = self._checks.address(contents.model)
-        self._models.add(model)
-        digests = tuple(update.record.digest for update in updates)
+            contents = self.behaviour.contents(
+                contents, self.host.generator(self.height, attempt, step, 0)
+            )
+        return self.header_for(updates, contents, attempt, step, tickets)
+
+    def header_for(
+        self,
+        updates: Sequence[SignedUpdate],
+        contents: Contents,
+        attempt: int,
+        step: int,
+        tickets: bytes,
+    ) -> Header:
+        """The header of a block of these updates with these contents, which are published."""
         head = self.chain.head
-        own = self._draws[self.attempt][self.index].ticket
-        header = Header(
+        snapshot = contents.snapshot
+        model = self._publish(contents)
+        return Header(
             chain_id=self.genesis.chain_id,
             height=self.height,
-            attempt=self.attempt,
-            step=self.step,
-            timestamp=max(self._host.now_us(), head.timestamp + 1),
+            attempt=attempt,
+            step=step,
+            timestamp=max(self.host.now_us(), head.timestamp + 1),
             parent=head.cid,
             aggregator=self.index,
-            proof=own.proof,
-            committee=committee.digest,
-            updates=updates_root(digests),
+            tickets=tickets,
+            updates=updates_root([update.record.digest for update in updates]),
             count=len(updates),
             samples=sum(update.record.samples for update in updates),
             model=model,
-            snapshot=(
-                None if contents.snapshot is None else self._checks.address(contents.snapshot)
-            ),
+            snapshot=None if snapshot is None else self.checks.address(snapshot),
         )
-        self._host.charge("sign")
-        candidate = Candidate(
-            header, self._signing_key.sign(header.signed), committee.tickets, digests
-        )
-        self._host.gossip("candidate", candidate, len(candidate.encoded))
-        slot = (self.attempt, self.step)
-        self._candidates.setdefault(slot, {})[self.index] = candidate
-        self._vote_if_due(slot)
 
-    def _candidate_of(self, slot: Slot) -> Candidate | None:
-        """The candidate of the server whose turn the slot is, if it is here and that is known."""
-        if slot[0] not in self._committees:
-            return None
-        _, order = self._committees[slot[0]]
-        return self._candidates.get(slot, {}).get(order[slot[1]]) if slot[1] < len(order) else None
+    def _publish(self, contents: Contents) -> bytes:
+        self.host.publish(contents)
+        self.host.charge("store_put", len(contents.model))
+        model = self.checks.address(contents.model)
+        self._models.add(model)
+        return model
 
-    def on_candidate(self, candidate: Candidate) -> bool:
-        """Keep an aggregator's first candidate of a slot if its header stands; vote if it is its
-        turn."""
-        header = candidate.header
-        if not self._active or header.height != self.height:
-            return False
-        slot = (header.attempt, header.step)
-        if header.aggregator in self._candidates.get(slot, {}):
-            return False
-        if header.attempt > self.attempt + ATTEMPTS_AHEAD:
-            return self._refuse("candidate for another attempt")
-        self._host.charge("vrf_verify")
-        self._host.charge("verify")
-        try:
-            self._checks.candidate(self.chain.head, candidate)
-        except InvalidBlock:
-            return self._refuse("candidate header")
-        self._candidates.setdefault(slot, {})[header.aggregator] = candidate
-        self._vote_if_due(slot)
-        self._settle(slot)
-        return True
-
-    def _vote_if_due(self, slot: Slot) -> None:
-        """A member votes once in a slot, in its turn, when it holds the candidate's updates."""
-        candidate = self._candidate_of(slot)
-        if candidate is None or slot != (self.attempt, self.step) or slot in self._voted:
-            return
-        committee, _ = self._committees[self.attempt]
-        if self.index not in committee.weights:
-            return
-        updates = self.pool.pick(candidate.updates)
-        if updates is None:
-            return  # an update that is still on its way; MaxVoteDuration bounds the wait
-        approve = self._is_correct(candidate, updates, committee)
-        if self.behaviour is not None:
-            approve = self.behaviour.verdict(approve, self._generator(1))
-        header = candidate.header
-        fields = (header.chain_id, header.height, *slot, header.cid, approve)
-        self._host.charge("sign")
-        vote = Vote(*fields, self.index, self._signing_key.sign(Vote.signing_digest(*fields)))
-        self._voted.add(slot)
-        self._ballots.setdefault(slot, Ballot()).add(vote)
-        self._host.gossip("vote", vote, len(vote.encoded))
-        self._settle(slot)
-
-    def _is_correct(
-        self, candidate: Candidate, updates: list[SignedUpdate], committee: Committee
-    ) -> bool:
-        """Whether an honest member approves: the right committee, enough updates in their order,
-        and, recomputed from them, the very bytes that the addresses name."""
-        header = candidate.header
-        digests = list(candidate.updates)
+    def is_correct(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
+        """Whether an honest member approves of a candidate's contents: enough updates in their
+        order, and, recomputed from them, the very bytes that the addresses name. Those bytes it
+        then has, and provides: what it approves can be fetched."""
+        header, digests = candidate.header, candidate.updates
         if (
-            header.committee != committee.digest
-            or header.timestamp > self._host.now_us() + self.genesis.parameters.vote_us
-            or not self._updates_are_sufficient(len(digests))
+            header.timestamp > self.host.now_us() + self.parameters.vote_us
             or header.count != len(digests)
             or any(a >= b for a, b in pairwise(digests))
             or len({update.record.client for update in updates}) != len(updates)
-            or header.updates != self._checks.updates_root(candidate)
+            or header.updates != self.checks.updates_root(candidate)
             or header.samples != sum(update.record.samples for update in updates)
         ):
             return False
-        contents = self._aggregate(updates)
-        self._host.charge("hash", len(contents.model))
-        model = self._checks.address(contents.model)
-        self._models.add(model)
-        return header.model == model and header.snapshot == (
-            None if contents.snapshot is None else self._checks.address(contents.snapshot)
+        contents = self.aggregate(updates)
+        self.host.charge("hash", len(contents.model))
+        self._models.add(self.checks.address(contents.model))
+        self.host.publish(contents)
+        return header.model == self.checks.address(contents.model) and header.snapshot == (
+            None if contents.snapshot is None else self.checks.address(contents.snapshot)
         )
 
-    def _aggregate(self, updates: list[SignedUpdate]) -> Contents:
-        self._host.charge("aggregate", sum(len(update.payload) for update in updates))
-        return self._checks.aggregate(self.chain.head, updates)
+    def on_want(self, want: Want, sender: int) -> bool:
+        """Send a server the updates that it asks for."""
+        if self.active and want.height == self.height:
+            for digest in want.updates[: 2 * self.parameters.quota]:
+                self._send_update(digest, sender)
+        return False
 
-    # -- votes and blocks -------------------------------------------------------------------------
+    def _send_update(self, digest: bytes, to: int) -> None:
+        found = self.pool.pick([digest])
+        if found:
+            self.say("update", found[0], [to])
 
-    def on_vote(self, vote: Vote) -> bool:
-        """Count a member's vote; settle the slot if it decides it."""
-        if not self._active or vote.height != self.height:
-            return False
-        if vote.server >= len(self.genesis.servers) or vote.chain_id != self.genesis.chain_id:
-            return self._refuse("vote by a stranger")
-        if vote.attempt > self.attempt + ATTEMPTS_AHEAD:
-            return self._refuse("vote for another attempt")
-        if vote.step >= self.genesis.parameters.max_step:
-            return self._refuse("vote beyond MaxStep")
-        self._host.charge("verify")
-        if not self._checks.vote(self.chain.head, vote):
-            return self._refuse("vote signature")
-        slot = (vote.attempt, vote.step)
-        if not self._ballots.setdefault(slot, Ballot()).add(vote):
-            return self._refuse("second vote")
-        self._settle(slot)
-        return True
+    # -- blocks -----------------------------------------------------------------------------------
 
-    def _settle(self, slot: Slot) -> None:
-        """Append what is certified; move on from what cannot be (lines 12-16)."""
-        candidate, ballot = self._candidate_of(slot), self._ballots.get(slot)
-        if not self._active or candidate is None or ballot is None:
-            return
-        committee, _ = self._committees[slot[0]]
-        outcome = ballot.outcome(committee, candidate)
-        if outcome is Outcome.APPROVED:
-            if candidate.header.committee != committee.digest:
-                return  # certified before another committee: its block will tell
-            block = Block(
-                candidate.header,
-                candidate.signature,
-                candidate.committee,
-                ballot.certificate(committee, candidate),
-            )
-            if candidate.header.aggregator == self.index:
-                self._host.gossip("block", block, len(block.encoded))
-            self._decide(block)
-        elif outcome is Outcome.FAILED and slot == (self.attempt, self.step):
-            self._begin_step(self.step + 1)
+    def decide(self, block: Block) -> None:
+        """Append the validated block and have its model at hand; the height is over here. Raises
+        `InvalidBlock` and then changes nothing."""
+        self.chain.append(block, self.checks.block)
+        self.active = False
+        model = block.header.model
+        if model not in self._models and self.host.fetch(model) is None:
+            self.lacking.add(model)
+        self.host.appended(block)
 
     def on_block(self, block: Block) -> bool:
         """Verify a validated block's signatures and add it to the chain (paper, III.D)."""
-        if not self._active or block.height != self.height:
-            # Others downstream may still need the block that this server already has.
-            return block.cid == self.chain.head.cid
-        self._host.charge("vrf_verify", times=len(block.committee))
-        self._host.charge("verify", times=len(block.certificate) + 1)
+        self.host.charge("vrf_verify", times=len(block.tickets))
+        self.host.charge("verify", times=len(block.certificate.signatures) + 1)
         try:
-            self._decide(block)
+            self.decide(block)
         except InvalidBlock:
-            return self._refuse("block")
+            return self.refuse("block")
         return True
 
-    # -- small help -------------------------------------------------------------------------------
+    # -- staying in step --------------------------------------------------------------------------
 
-    def _refuse(self, reason: str) -> Literal[False]:
-        self.refused[reason] += 1
+    def _status(self) -> Status:
+        if not self.active or self.passive:
+            return Status(self.chain.height, *self.stage())
+        return Status(self.chain.height, *self.stage(), self.pool.digests(), self.tickets_held())
+
+    @abstractmethod
+    def tickets_held(self) -> tuple[int, ...]:
+        """The servers whose tickets are here."""
+
+    def on_status(self, status: Status, sender: int) -> bool:
+        """Answer a server that makes no progress: with blocks if it is behind; with a question if
+        this one is; with what it may lack if they are at the same height."""
+        mine = self.chain.height
+        if status.height > mine:
+            if self._early_from[sender] < EARLY_MESSAGES:
+                self._early_from[sender] += 1
+                self.say("status", self._status(), [sender])
+        elif status.height < mine:
+            for block in self.chain.blocks[status.height : status.height + BLOCKS_AT_ONCE]:
+                self.say("block", block, [sender])
+            self.say("status", self._status(), [sender])
+        elif self.active and not self.passive:
+            self.help(status, sender)
+            lacked = set(self.pool.digests()).difference(status.updates)
+            for digest in sorted(lacked):
+                self._send_update(digest, sender)
         return False
 
-    def _set_timer(self, what: str, microseconds: int) -> None:
-        self._host.timer(microseconds, (what, self.height, self.attempt, self.step))
-
-    def _generator(self, purpose: int) -> np.random.Generator:
-        return self._host.generator(self.height, self.attempt, self.step, purpose)
+    def on_resend(self) -> None:
+        """A while has passed: if nothing has changed, say again what was said, and ask others."""
+        for link in sorted(self.lacking):
+            if self.host.fetch(link) is not None:
+                self.lacking.discard(link)
+        progress = (self.height, self.stage(), len(self.pool))
+        if progress == self._progress or self.passive:
+            if not self.passive:
+                self.say_again()
+            others = len(self.genesis.servers) - 1
+            if others:
+                chosen = self.host.generator(self.height, self.host.now_us(), 9).choice(
+                    others, min(ASKED_AT_ONCE, others), replace=False
+                )
+                self.say(
+                    "status",
+                    self._status(),
+                    [other + (other >= self.index) for other in chosen.tolist()],
+                )
+        self._progress = progress
+        self._early_from.clear()
+        self.set_timer("resend", self.parameters.resend_us)

@@ -40,6 +40,7 @@ gossip, to or from ``servers``, and once on the whole way of a message to a sing
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
@@ -188,7 +189,8 @@ class Faults:
 
     def next_change(self, now: float) -> float:
         """The next time after ``now`` at which a fault of the network begins or ends."""
-        return next((time for time in self._changes if time > now), inf)
+        place = bisect_right(self._changes, now)
+        return self._changes[place] if place < len(self._changes) else inf
 
     def disturb(self, now: float) -> bool:
         """Whether a fault of the network is active."""
@@ -201,7 +203,9 @@ class Faults:
     def out_of_reach(self, origin: int, servers: Sequence[int], now: float) -> None:
         """Count what no path from ``origin`` to ``servers`` was open for."""
         for cut in self.cuts(now):
-            self.fired[cut.NAME] += sum(cut.severs(origin, server, origin) for server in servers)
+            for server in servers:
+                if cut.severs(origin, server, origin):
+                    self.fired[cut.NAME] += 1
 
     def slowdown(self, server: int, now: float) -> float:
         """How many times as long a server takes to send or receive a byte."""

@@ -71,6 +71,13 @@ def optional_link(value: Any, what: str) -> bytes | None:
     return None if value is None else link(value, what)
 
 
+def one_of(value: Any, what: str, allowed: Sequence[str]) -> str:
+    """``value``, if it is one of these words."""
+    if type(value) is not str or value not in allowed:
+        raise MalformedRecord(f"{what}: expected one of {', '.join(allowed)}")
+    return value
+
+
 def items_of(value: Any, what: str) -> list[Any]:
     """``value``, if it is a list."""
     if not isinstance(value, list):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
+from consensus.crypto import SUITES, Suite, suite_named
 from consensus.encoding import digest, node_cid
 from consensus.fields import (
     KEY_BYTES,
@@ -19,6 +20,7 @@ from consensus.fields import (
     items_of,
     link,
     names_of,
+    one_of,
     pair,
 )
 
@@ -39,20 +41,34 @@ class Member:
 class Parameters:
     """The protocol's constants, fixed by the genesis (Algorithm 2's inputs and its gaps)."""
 
+    protocol: str
+    """``bft``: two phases, locks, draws fixed by the block before; ``paper``: Algorithm 2 as it is
+    written, with its weaknesses."""
+    crypto: str
+    """``real`` curves, or ``modelled`` by keyed hashes (`consensus.crypto`)."""
     committee: str
-    """``fixed``: the best ``committee_size`` tickets, one seat each; ``weighted``: every ticket
+    """``fixed``: the best ``committee_size`` draws, one seat each; ``weighted``: every draw
     counts with its sortition weight, ``committee_size`` being the expected total."""
     committee_size: int
     max_step: int
-    """MaxStep: candidates tried before the committee is formed anew."""
+    """MaxStep: aggregators that get a turn before the committee is formed anew."""
     vote_us: int
-    """MaxVoteDuration of one step, in microseconds."""
+    """MaxVoteDuration of one step, in microseconds; under ``bft`` half as much more with every
+    further attempt."""
     ticket_us: int
-    """How long tickets of an attempt are collected, in microseconds."""
+    """How long draws are collected, in microseconds."""
     update_us: int
     """After this long into a height the updates at hand are sufficient, in microseconds."""
     quota: int
     """So many updates are sufficient at once."""
+    settle_us: int
+    """``bft``: how long a member that saw two thirds but no more than five sixths of the soft
+    votes looks out for another proposal before it certifies, in microseconds."""
+    recovery_us: int
+    """``bft``: after this long without a way out of a view whose time is over, all servers
+    together close the attempt, in microseconds; 0: never."""
+    resend_us: int
+    """``bft``: after this long without progress a server says again what it said, and asks."""
 
     def to_node(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _PARAMETERS}
@@ -60,14 +76,20 @@ class Parameters:
     @classmethod
     def from_node(cls, node: Any) -> Self:
         values = dict(fields_of(node, "parameters", _PARAMETERS))
-        if values["committee"] not in ("fixed", "weighted"):
-            raise MalformedRecord("parameters: committee must be fixed or weighted")
-        for name in _PARAMETERS - {"committee"}:
-            integer(values[name], f"parameters.{name}", 1)
+        for name, allowed in _WORDS.items():
+            one_of(values[name], f"parameters.{name}", allowed)
+        for name in _PARAMETERS - _WORDS.keys():
+            integer(values[name], f"parameters.{name}", 0 if name in _MAY_BE_ZERO else 1)
         return cls(**values)
 
 
 _PARAMETERS = names_of(Parameters)
+_WORDS = {
+    "protocol": ("bft", "paper"),
+    "crypto": tuple(SUITES),
+    "committee": ("fixed", "weighted"),
+}
+_MAY_BE_ZERO = {"settle_us", "recovery_us"}
 
 
 @dataclass(frozen=True)
@@ -147,6 +169,11 @@ class Genesis(Record):
     def chain_id(self) -> bytes:
         """32 bytes that every signature and proof of this chain covers."""
         return digest(self.encoded)
+
+    @cached_property
+    def suite(self) -> Suite:
+        """What this chain's participants sign and draw with."""
+        return suite_named(self.parameters.crypto)
 
     @cached_property
     def total_stake(self) -> int:

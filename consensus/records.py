@@ -22,18 +22,19 @@ from consensus.fields import (
     KEY_BYTES,
     PROOF_BYTES,
     SIGNATURE_BYTES,
-    MalformedRecord,
     Record,
     fields_of,
     fixed_bytes,
     integer,
-    items_of,
     link,
     names_of,
+    one_of,
     optional_link,
-    pair,
     signing_digest_of,
 )
+
+View = tuple[int, int]
+"""(attempt, step): one aggregator's turn before one committee."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class ModelUpdate(Record):
 
 @dataclass(frozen=True)
 class Ticket(Record):
-    """A server's draw in the sortition of (height, attempt), proven by its VRF.
+    """A server's draw for the committees of a height, proven by its VRF.
 
     It needs no signature: nobody else could have made the proof.
     """
@@ -96,7 +97,7 @@ class Ticket(Record):
     KIND: ClassVar[str] = "ticket"
 
     height: int
-    attempt: int
+    """The height whose committees the draw is for."""
     server: int
     """Index of the server in the genesis."""
     proof: bytes
@@ -106,17 +107,16 @@ class Ticket(Record):
         found = fields_of(node, "ticket", names_of(cls))
         return cls(
             integer(found["height"], "ticket.height", 1),
-            integer(found["attempt"], "ticket.attempt"),
             integer(found["server"], "ticket.server"),
             fixed_bytes(found["proof"], "ticket.proof", PROOF_BYTES),
         )
 
     @staticmethod
     @lru_cache(maxsize=64)
-    def alpha(chain_id: bytes, beacon: bytes, height: int, attempt: int) -> bytes:
-        """The VRF input. It holds the attempt, so that a committee formed anew differs from the
-        one that failed (the paper's input, the latest block, gives the same one again)."""
-        return encode(["bfedrec/ticket", chain_id, beacon, height, attempt])
+    def alpha(chain_id: bytes, seed: bytes, height: int) -> bytes:
+        """The VRF input. ``seed`` is what the protocol draws from: under ``bft`` the beacon of the
+        height before, under ``paper`` the link to the latest block."""
+        return encode(["bfedrec/ticket", chain_id, seed, height])
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,9 @@ class Header(Record):
     parent: bytes
     aggregator: int
     """Index of the server that proposed the block."""
-    proof: bytes
-    """The aggregator's VRF proof in this attempt; the next beacon derives from its output."""
-    committee: bytes
-    """Digest of the committee's draws (`committee_digest`)."""
+    tickets: bytes
+    """Digest of the draws that the block carries (`tickets_digest`): under ``bft`` those of the
+    next height, under ``paper`` those of the committee that approved it."""
     updates: bytes
     """Merkle root of the digests of the aggregated updates, in their order."""
     count: int
@@ -159,8 +158,7 @@ class Header(Record):
             integer(found["timestamp"], "header.timestamp"),
             link(found["parent"], "header.parent"),
             integer(found["aggregator"], "header.aggregator"),
-            fixed_bytes(found["proof"], "header.proof", PROOF_BYTES),
-            fixed_bytes(found["committee"], "header.committee", DIGEST_BYTES),
+            fixed_bytes(found["tickets"], "header.tickets", DIGEST_BYTES),
             fixed_bytes(found["updates"], "header.updates", DIGEST_BYTES),
             integer(found["count"], "header.count", 1),
             integer(found["samples"], "header.samples", 1),
@@ -172,15 +170,29 @@ class Header(Record):
     def cid(self) -> bytes:
         return node_cid(self.encoded)
 
+    @property
+    def view(self) -> View:
+        """The view in which the block was first proposed."""
+        return self.attempt, self.step
+
     @cached_property
     def signed(self) -> bytes:
         """The digest that the aggregator signs."""
-        return signing_digest_of("candidate", [self.cid])
+        return proposal_digest(self.chain_id, self.height, self.view, self.cid)
+
+
+def proposal_digest(chain_id: bytes, height: int, view: View, block: bytes) -> bytes:
+    """What the leader of ``view`` signs to propose ``block`` in it."""
+    return signing_digest_of("proposal", [chain_id, height, *view, block])
+
+
+PHASES = ("soft", "cert", "approve", "reject")
+"""What a vote says: the two phases of ``bft``, and the verdicts of ``paper``."""
 
 
 @dataclass(frozen=True)
 class Vote(Record):
-    """A committee member's signed verdict on one candidate."""
+    """A committee member's signed vote on one proposed block, in one view (attempt, step)."""
 
     KIND: ClassVar[str] = "vote"
 
@@ -188,156 +200,53 @@ class Vote(Record):
     height: int
     attempt: int
     step: int
+    phase: str
+    """One of `PHASES`."""
     block: bytes
-    """Link to the candidate's header."""
-    approve: bool
+    """Link to the block's header."""
     server: int
     signature: bytes
+    proposal: bytes = b""
+    """With a soft vote: the proposer's signature on what is voted for (`proposal_digest`), so that
+    whoever holds another proposal of the same view sees that its leader made two."""
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
         found = fields_of(node, "vote", names_of(cls))
-        if type(found["approve"]) is not bool:
-            raise MalformedRecord("vote.approve: expected a boolean")
+        proposal = found["proposal"]
+        if proposal != b"":
+            fixed_bytes(proposal, "vote.proposal", SIGNATURE_BYTES)
         return cls(
             fixed_bytes(found["chain_id"], "vote.chain_id", DIGEST_BYTES),
             integer(found["height"], "vote.height", 1),
             integer(found["attempt"], "vote.attempt"),
             integer(found["step"], "vote.step"),
+            one_of(found["phase"], "vote.phase", PHASES),
             link(found["block"], "vote.block"),
-            found["approve"],
             integer(found["server"], "vote.server"),
             fixed_bytes(found["signature"], "vote.signature", SIGNATURE_BYTES),
+            proposal,
         )
 
     @staticmethod
     def signing_digest(
-        chain_id: bytes, height: int, attempt: int, step: int, block: bytes, approve: bool
+        chain_id: bytes, height: int, attempt: int, step: int, phase: str, block: bytes
     ) -> bytes:
-        return signing_digest_of("vote", [chain_id, height, attempt, step, block, approve])
+        return signing_digest_of("vote", [chain_id, height, attempt, step, phase, block])
 
     @cached_property
     def signed(self) -> bytes:
         """The digest that ``signature`` signs."""
         return self.signing_digest(
-            self.chain_id, self.height, self.attempt, self.step, self.block, self.approve
+            self.chain_id, self.height, self.attempt, self.step, self.phase, self.block
         )
 
 
-def _tickets_to_node(tickets: tuple[Ticket, ...]) -> list[list[Any]]:
-    return [[ticket.server, ticket.proof] for ticket in tickets]
-
-
-def _tickets_from_node(node: Any, header: Header) -> tuple[Ticket, ...]:
-    tickets = []
-    for entry in items_of(node, "committee"):
-        server, proof = pair(entry, "committee")
-        tickets.append(
-            Ticket(
-                header.height,
-                header.attempt,
-                integer(server, "committee.server"),
-                fixed_bytes(proof, "committee.proof", PROOF_BYTES),
-            )
-        )
-    return tuple(tickets)
-
-
-def committee_digest(tickets: tuple[Ticket, ...]) -> bytes:
-    """What ``Header.committee`` holds: the members and their draws, in their order.
+def tickets_digest(tickets: tuple[Ticket, ...]) -> bytes:
+    """What ``Header.tickets`` holds: the servers and their draws, in their order.
 
     Of a proof only Gamma counts, its first 32 bytes, which fixes the output beta. The rest may be
     made anew at will by the key's holder, who could else show every server another proof of the
-    same draw and have them disagree about a committee on which they agree.
+    same draw and have them disagree about draws on which they agree.
     """
     return digest(encode([[ticket.server, ticket.proof[:GAMMA_BYTES]] for ticket in tickets]))
-
-
-@dataclass(frozen=True)
-class Candidate(Record):
-    """A proposed block: its header, signed by the aggregator, with the committee it is for and
-    the digests of the updates it aggregates."""
-
-    KIND: ClassVar[str] = "candidate"
-
-    header: Header
-    signature: bytes
-    committee: tuple[Ticket, ...]
-    updates: tuple[bytes, ...]
-
-    def to_node(self) -> dict[str, Any]:
-        return {
-            "header": self.header.to_node(),
-            "signature": self.signature,
-            "committee": _tickets_to_node(self.committee),
-            "updates": list(self.updates),
-        }
-
-    @classmethod
-    def from_node(cls, node: Any) -> Self:
-        found = fields_of(
-            node, "candidate", frozenset(("header", "signature", "committee", "updates"))
-        )
-        header = Header.from_node(found["header"])
-        return cls(
-            header,
-            fixed_bytes(found["signature"], "candidate.signature", SIGNATURE_BYTES),
-            _tickets_from_node(found["committee"], header),
-            tuple(
-                fixed_bytes(entry, "candidate.updates", DIGEST_BYTES)
-                for entry in items_of(found["updates"], "candidate.updates")
-            ),
-        )
-
-
-@dataclass(frozen=True)
-class Block(Record):
-    """A validated block: the updates are gone, the address of the model and the signatures of
-    more than two thirds of the committee stay (paper, III.D)."""
-
-    KIND: ClassVar[str] = "block"
-
-    header: Header
-    signature: bytes
-    committee: tuple[Ticket, ...]
-    certificate: tuple[tuple[int, bytes], ...]
-    """The approving members and their vote signatures, by ascending server index."""
-
-    def to_node(self) -> dict[str, Any]:
-        return {
-            "header": self.header.to_node(),
-            "signature": self.signature,
-            "committee": _tickets_to_node(self.committee),
-            "certificate": [[server, signature] for server, signature in self.certificate],
-        }
-
-    @classmethod
-    def from_node(cls, node: Any) -> Self:
-        found = fields_of(
-            node, "block", frozenset(("header", "signature", "committee", "certificate"))
-        )
-        header = Header.from_node(found["header"])
-        certificate = []
-        for entry in items_of(found["certificate"], "block.certificate"):
-            server, signature = pair(entry, "block.certificate")
-            certificate.append(
-                (
-                    integer(server, "block.certificate.server"),
-                    fixed_bytes(signature, "block.certificate.signature", SIGNATURE_BYTES),
-                )
-            )
-        return cls(
-            header,
-            fixed_bytes(found["signature"], "block.signature", SIGNATURE_BYTES),
-            _tickets_from_node(found["committee"], header),
-            tuple(certificate),
-        )
-
-    @property
-    def height(self) -> int:
-        return self.header.height
-
-    @property
-    def cid(self) -> bytes:
-        """The link to the block's header: its identity, and the next block's parent."""
-        return self.header.cid

@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
 
 #: Up to this many servers plain Python is faster than handing a graph to SciPy.
-SMALL = 24
+SMALL = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,32 +246,54 @@ def _mended(
     topology: Topology, relays: Sequence[bool], cut: np.ndarray | None
 ) -> Sequence[Sequence[int]]:
     """The topology's neighbours, with the links that `Overlay` opens."""
+    everyone = range(topology.servers)
+    relaying = np.asarray(relays)
+    if not relaying.any():  # nobody passes anything on: everyone speaks to everyone
+        return [[other for other in everyone if other != server] for server in everyone]
     latency = topology.latency
     if cut is not None:
         latency = np.where(cut | cut.T, inf, latency)
-    relaying = np.flatnonzero(relays)
-    if len(relaying) == 0:  # nobody passes anything on: everyone speaks to everyone
-        others = range(topology.servers)
-        return [[other for other in others if other != server] for server in others]
-    opened: list[tuple[int, int]] = []
-    parts = _parts(topology.neighbours, relays, latency)
-    while len(parts) > 1:  # join the nearest other part to the first one (Prim's algorithm)
-        first, rest = parts[0], np.concatenate(parts[1:])
-        between = latency[np.ix_(first, rest)]
-        near, far = np.unravel_index(np.argmin(between), between.shape)
-        if between[near, far] == inf:
-            parts.pop(0)  # nothing else can be reached from here
-            continue
-        opened.append((int(first[near]), int(rest[far])))
-        joined = next(place for place in range(1, len(parts)) if rest[far] in parts[place])
-        parts[0] = np.concatenate((first, parts.pop(joined)))
-    for server in np.flatnonzero(~np.asarray(relays)).tolist():
+    opened = _joints(latency, _parts(topology.neighbours, relays, latency))
+    for server in np.flatnonzero(~relaying).tolist():
         if not any(relays[o] and latency[server, o] < inf for o in topology.neighbours[server]):
-            opened.append((server, int(relaying[np.argmin(latency[server, relaying])])))
+            opened.append((server, int(np.argmin(np.where(relaying, latency[server], inf)))))
     if not opened:
         return topology.neighbours
-    laid = ((server, other) for server, all_ in enumerate(topology.neighbours) for other in all_)
+    laid = ((server, other) for server in everyone for other in topology.neighbours[server])
     return _both_ways(topology.servers, [*laid, *opened])
+
+
+def _joints(latency: np.ndarray, parts: list[np.ndarray]) -> list[tuple[int, int]]:
+    """The cheapest links that join the parts, as far as they can be: a minimum spanning tree
+    over the parts (Prim's algorithm)."""
+    joints: list[tuple[int, int]] = []
+    if len(parts) == 1:
+        return joints
+    part_of = np.empty(len(latency), np.int64)
+    nearest = np.full(len(latency), inf)  # seconds to each server that is not joined yet ...
+    nearest_from = np.empty(len(latency), np.int64)  # ... and from whom
+    outside = np.zeros(len(latency), bool)
+    for index, part in enumerate(parts):
+        part_of[part] = index
+        outside[part] = True
+    left = list(range(len(parts)))
+    joined = left[0]
+    while True:
+        left.remove(joined)
+        if not left:
+            return joints
+        part = parts[joined]
+        outside[part] = False
+        best = np.argmin(latency[part], axis=0)
+        seconds = latency[part[best], np.arange(len(latency))]
+        closer = seconds < nearest
+        nearest[closer], nearest_from[closer] = seconds[closer], part[best[closer]]
+        server = int(np.argmin(np.where(outside, nearest, inf)))
+        if not outside[server] or nearest[server] == inf:
+            joined = left[0]  # nothing else is in reach: the others are joined among themselves
+            continue
+        joints.append((int(nearest_from[server]), server))
+        joined = int(part_of[server])
 
 
 def _parts(

@@ -20,7 +20,6 @@ from functools import cached_property
 from consensus.chain import Head
 from consensus.encoding import file_cid, merkle_root
 from consensus.genesis import Genesis
-from consensus.keys import verify
 from consensus.records import ModelUpdate
 
 PayloadCheck = Callable[[bytes], str | None]
@@ -66,7 +65,7 @@ def check_update(
     reason = check_payload(update.payload)
     if reason is not None:
         return reason
-    if not verify(record.client, record.signed, record.signature):
+    if not genesis.suite.verify(record.client, record.signed, record.signature):
         return "signature"
     return None
 
@@ -117,6 +116,10 @@ class UpdatePool:
         """The updates with these digests, in the given order, or None while one is missing."""
         found = [self._by_digest.get(key) for key in digests]
         return None if None in found else found  # type: ignore[return-value]
+
+    def digests(self) -> tuple[bytes, ...]:
+        """The digests of all updates that are kept, those of clients that sent two included."""
+        return tuple(sorted(self._by_digest))
 
     def clear(self) -> None:
         """Forget the updates: the height is decided."""

@@ -1,32 +1,42 @@
 """The simulated world of the edge servers: one clock, the network, and what each server spends.
 
 `World.run_height` plays one height: every server enters it, updates arrive where clients send
-them, and it is over when every server has appended the block. What is then still in flight is
-void. So between heights the world is a clock reading and a chain head, and a run can be resumed
-from there, byte for byte.
+them, and it is over when every server that can has appended the block. What is then still in
+flight is void. So between heights the world is a clock reading, a chain head and the servers that
+are behind it, and a run can be resumed from there, byte for byte.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 import simpy
 
 from consensus.application import Application, Contents
+from consensus.bft_server import BftServer
+from consensus.blocks import Block
 from consensus.byzantine import Behaviour
 from consensus.chain import Chain, Head
 from consensus.checks import SharedChecks
+from consensus.crypto import Prover, Signer
 from consensus.edge_server import EdgeServer, Kind, Timer
-from consensus.encoding import file_cid
+from consensus.evidence import Evidence
+from consensus.faults import Faults
 from consensus.genesis import Genesis
-from consensus.keys import SigningKey
-from consensus.network import MIB, Message, Network, Topology
-from consensus.records import Block
+from consensus.message import Message
+from consensus.network import MIB, Network, Topology
 from consensus.updates import SignedUpdate
-from consensus.vrf import VrfKey
+
+#: A client whose update its edge server does not take tries this many servers in turn.
+TRIES = 4
+#: With faults about, a height ends this many resend times after two thirds of the servers have
+#: the block; who does not have it by then catches up during the next heights.
+GRACE = 3
 
 
 class Stalled(RuntimeError):
@@ -69,13 +79,17 @@ class HeightResult:
     began: float
     """Simulated seconds."""
     ended: float
-    appended: list[float] = field(default_factory=list)
-    """When each server appended the block."""
+    appended: dict[int, float] = field(default_factory=dict)
+    """When each server appended the block, of those that did before the height was over."""
     gossip_bytes: Counter[str] = field(default_factory=Counter)
     """Bytes between servers by kind of message, every hop counted."""
     gossip_messages: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     """Messages that honest servers turned away, by reason."""
+    evidence: tuple[Evidence, ...] = ()
+    """Proof that honest servers hold of servers that said two things at once."""
+    malicious_weight: tuple[tuple[int, int], ...] = ()
+    """``bft``: of every attempt's committee, the malicious members' weight and the total."""
 
 
 class _Host:
@@ -91,42 +105,65 @@ class _Host:
         }
         self.busy_until = 0.0
         """When this server's processor has done all it was charged."""
+        self.up = True
+        self.lives = 0
+        """Counts its restarts, so that no timer outlives a crash."""
 
     def now_us(self) -> int:
-        return round(self._world.env.now * 1e6)
+        world = self._world
+        now = round(world.env.now * 1e6)
+        return (
+            now if world.faults is None else now + world.faults.skew_us(self._index, self._env.now)
+        )
 
     def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
         seconds = times * self._seconds[operation]
         if size:
             seconds += times * size * self._seconds_per_byte[operation]
         now = self._env.now
+        if self._world.faults is not None:
+            seconds *= self._world.faults.slowness(self._index, now)
         self.busy_until = (self.busy_until if self.busy_until > now else now) + seconds
 
-    def gossip(self, kind: Kind, body: object, size: int) -> None:
+    def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
         world = self._world
-        if kind == "candidate":
-            world._listed[body.header.cid] = body.updates  # type: ignore[attr-defined]
-        world.messages += 1
-        world.network.gossip(self._index, Message(kind, body, size), self.busy_until)
+        world.network.gossip(self._index, world.message(kind, body), self._leave(delay))
+
+    def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
+        world = self._world
+        world.network.send_many(
+            self._index, tuple(to), world.message(kind, body), self._leave(delay)
+        )
+
+    def _leave(self, delay: float) -> float:
+        return self.busy_until if not delay else max(self.busy_until, self._env.now) + delay
 
     def timer(self, microseconds: int, timer: Timer) -> None:
-        server = self._world.servers[self._index]
-        timeout = self._world.env.timeout(microseconds / 1e6)
-        timeout.callbacks.append(lambda _: server.on_timeout(timer))
+        server, lives = self._world.servers[self._index], self.lives
+        timeout = self._env.timeout(microseconds / 1e6)
+
+        def fire(_: Any) -> None:
+            if self.lives == lives and self.up:
+                server.on_timer(timer)
+
+        assert timeout.callbacks is not None
+        timeout.callbacks.append(fire)
 
     def publish(self, contents: Contents) -> None:
-        self._world._published[file_cid(contents.model)] = contents
+        self._world.hold(self._index, contents)
 
-    def fetch(self, link: bytes) -> None:
-        size = len(self._world._published[link].model)
-        self.charge("store_get", size)
-        self._world.network.bytes["model"] += size
+    def fetch(self, link: bytes) -> bytes | None:
+        found = self._world.content_for(self._index, link)
+        if found is not None:
+            self.charge("store_get", len(found))
+            self._world.network.bytes["model"] += len(found)
+        return found
 
     def generator(self, *label: int) -> np.random.Generator:
         return self._world.randomness(self._index, *label)
 
     def appended(self, block: Block) -> None:
-        self._world._on_appended(self._index, block, max(self.busy_until, self._world.env.now))
+        self._world.on_appended(self._index, block, max(self.busy_until, self._env.now))
 
 
 class World:
@@ -137,84 +174,99 @@ class World:
         genesis: Genesis,
         application: Application,
         topology: Topology,
-        keys: Sequence[tuple[SigningKey, VrfKey]],
+        keys: Sequence[tuple[Signer, Prover]],
         behaviours: dict[int, Behaviour],
         costs: Costs,
         bandwidth_mib_per_s: float,
         jitter: float,
         network_stream: Callable[[int], np.random.Generator],
         randomness: Callable[..., np.random.Generator],
-        head: Head | None = None,
+        faults: Faults | None = None,
+        retry_seconds: float = 2.0,
         now: float = 0.0,
+        blocks: Sequence[Block] = (),
+        heads: Sequence[Head] = (),
+        archive: Callable[[bytes], bytes | None] = lambda link: None,
     ) -> None:
         """``network_stream(height)`` gives the jitter draws of a height, ``randomness(server,
-        *label)`` what a malicious server draws. ``head`` and ``now`` continue an earlier run."""
+        *label)`` what a server draws. A client whose update a server does not take tries another
+        one after ``retry_seconds``. ``now``, ``blocks`` and ``heads`` continue an earlier run
+        (`Chain`); ``archive`` then gives contents of blocks before it."""
         self.genesis = genesis
         self.application = application
         self.costs = costs
         self.env = simpy.Environment(initial_time=now)
         self.checks = SharedChecks(genesis, application)
-        self.network = Network(self.env, topology, bandwidth_mib_per_s, jitter, self._receive)
+        self.faults = faults
+        self.network = Network(
+            self.env, topology, bandwidth_mib_per_s, jitter, self._receive, faults
+        )
         self.randomness = randomness
+        self.behaviours = behaviours
         self.messages = 0
+        self._topology = topology
+        self._retry_seconds = retry_seconds
         self._network_stream = network_stream
+        self._archive = archive
         self._hosts = [_Host(self, index) for index in range(len(keys))]
-        self.servers = [
-            EdgeServer(
+        make = server_class(genesis.parameters.protocol)
+        self.servers: list[EdgeServer] = [
+            make(
                 index,
-                signing,
-                vrf,
-                Chain(genesis, head),
+                signer,
+                prover,
+                Chain(genesis, blocks, heads),
                 self.checks,
                 self._hosts[index],
                 behaviours.get(index),
             )
-            for index, (signing, vrf) in enumerate(keys)
+            for index, (signer, prover) in enumerate(keys)
         ]
-        self._handlers: list[dict[str, Callable[..., bool]]] = [
-            {
-                "update": server.on_update,
-                "ticket": server.on_ticket,
-                "candidate": server.on_candidate,
-                "vote": server.on_vote,
-                "block": server.on_block,
-            }
-            for server in self.servers
-        ]
-        self._published: dict[bytes, Contents] = {}
+        self.head = self.servers[0].chain.head
+        """The head after the last height."""
+        for index, malicious in behaviours.items():
+            if not malicious.relays:
+                self.network.set_relaying(index, False)
+        self._contents: dict[bytes, tuple[bytes, int]] = {}
+        """By link: the bytes, and the height they are of."""
+        self._holders: dict[bytes, set[int]] = {}
+        self._models: dict[bytes, Contents] = {}
+        """This height's published contents, by the model's link."""
         self._listed: dict[bytes, tuple[bytes, ...]] = {}
         self._appended: dict[int, float] = {}
         self._first: Block | None = None
         self._over = self.env.event()
+        self._closing = False
+        if faults is not None:
+            for event in faults.lifecycle(faults.healed_at + 1.0):
+                if event.time <= now:
+                    self._set_up(event.server, event.what == "restart")
+                else:
+                    self._at(event.time, partial(self._live_or_die, event))
 
-    @property
-    def head(self) -> Head:
-        """The head that all servers share between heights."""
-        return self.servers[0].chain.head
+    # -- a height ---------------------------------------------------------------------------------
 
     def run_height(self, arrivals: Sequence[Arrival], patience: float) -> HeightResult:
         """Play one height to its end and commit it to the application.
 
         Raises `Stalled` if not every server has the block after ``patience`` simulated seconds.
         """
-        height = self.head.height + 1
-        began = self.env.now
         before = self.head
-        self.checks.begin_height()
+        height = before.height + 1
+        began = self.env.now
+        self._forget(height)
         self.network.begin(self._network_stream(height))
-        self._published.clear()
-        self._listed.clear()
-        self._appended.clear()
-        self._first = None
-        self._over = self.env.event()
         bytes_before, messages_before = self.network.bytes.copy(), self.messages
         refused_before = self._refused()
-        for host in self._hosts:
+        for server, host in zip(self.servers, self._hosts, strict=True):
             host.busy_until = began
-        for server in self.servers:
-            server.enter_height()
+            if server.behaviour is not None:
+                self._bring_along(server)
+            if host.up:
+                host.lives += 1  # timers of a height it was left behind in
+                server.enter_height(passive=server.chain.height < before.height)
         for arrival in arrivals:
-            self._schedule(arrival, height)
+            self._schedule(arrival, arrival.server, arrival.time, 0, height)
         deadline = self.env.timeout(patience)
         self.env.run(until=self._over | deadline)
         if not self._over.triggered:
@@ -224,48 +276,149 @@ class World:
             self.env.run(until=ended)
         block = self._first
         assert block is not None
-        contents = self._published[block.header.model]
+        contents = self._models[block.header.model]
         updates = self._updates_of(block)
         honest = self.checks.aggregate(before, updates)
         self.application.commit(height, before.beacon, contents.model)
-        return HeightResult(
+        evidence: dict[tuple[str, int, int], Evidence] = {}
+        for server in self.servers:
+            if server.behaviour is None:
+                evidence |= {
+                    key: found for key, found in server.evidence.items() if key[1] == height
+                }
+        result = HeightResult(
             block=block,
             contents=contents,
             updates=updates,
             captured=contents.model != honest.model,
             began=began,
             ended=self.env.now,
-            appended=[self._appended[index] for index in range(len(self.servers))],
+            appended=dict(sorted(self._appended.items())),
             gossip_bytes=self.network.bytes - bytes_before,
             gossip_messages=self.messages - messages_before,
             refused=self._refused() - refused_before,
+            evidence=tuple(evidence[key] for key in sorted(evidence)),
+            malicious_weight=self._malicious_weight(before, block),
         )
+        self.head = next(
+            server.chain.head for server in self.servers if server.chain.height == height
+        )
+        return result
+
+    def _forget(self, height: int) -> None:
+        """Begin a height with nothing of the one before, but for contents that a server which is
+        behind may still ask for."""
+        self.checks.begin_height()
+        self._models.clear()
+        self._listed.clear()
+        self._appended = {}
+        self._first = None
+        self._closing = False
+        self._over = self.env.event()
+        needed = min(
+            (server.chain.height for server in self.servers if server.behaviour is None),
+            default=height,
+        )
+        lacking = set().union(*(server.lacking for server in self.servers))
+        for link in [
+            link for link, (_, at) in self._contents.items() if at <= needed and link not in lacking
+        ]:
+            del self._contents[link], self._holders[link]
+
+    def _bring_along(self, server: EdgeServer) -> None:
+        """A malicious server follows the chain in its own way, which is of no concern here."""
+        ahead = max(self.servers, key=lambda other: other.chain.height).chain
+        for block in ahead.blocks[server.chain.height : self.head.height]:
+            server.chain.append(block, self.checks.block)
+
+    def behind(self) -> dict[int, int]:
+        """The heights of the servers whose chains are shorter than the others'."""
+        return {
+            index: server.chain.height
+            for index, server in enumerate(self.servers)
+            if server.behaviour is None and server.chain.height < self.head.height
+        }
+
+    def set_behind(self, heights: dict[int, int]) -> None:
+        """Cut these servers' chains to where a resumed run's had been."""
+        for index, height in heights.items():
+            self.servers[index].chain.cut(height)
+
+    # -- up and down ------------------------------------------------------------------------------
+
+    def _at(self, time: float, call: Callable[[], None]) -> None:
+        timeout = self.env.timeout(max(time - self.env.now, 0.0))
+        assert timeout.callbacks is not None
+        timeout.callbacks.append(lambda _: call())
+
+    def _set_up(self, index: int, up: bool) -> None:
+        host = self._hosts[index]
+        host.up = up
+        host.lives += 1
+        behaviour = self.behaviours.get(index)
+        self.network.set_relaying(index, up and (behaviour is None or behaviour.relays))
+
+    def _live_or_die(self, event: Any) -> None:
+        assert self.faults is not None
+        self._set_up(event.server, event.what == "restart")
+        server = self.servers[event.server]
+        if event.what == "crash":
+            self.faults.fired[event.fault] += 1
+            server.active = False
+            self._see_whether_over()
+            return
+        self._hosts[event.server].busy_until = self.env.now
+        server.restart(event.lost_tail, self.head.height)
 
     # -- deliveries -------------------------------------------------------------------------------
 
-    def _schedule(self, arrival: Arrival, height: int) -> None:
-        timeout = self.env.timeout(max(arrival.time - self.env.now, 0.0))
-        timeout.callbacks.append(lambda _: self._submit(arrival, height))
+    def message(self, kind: Kind, body: Any) -> Message:
+        """A message to be sent."""
+        self.messages += 1
+        if kind == "candidate":
+            self._listed[body.header.cid] = body.updates
+        size = body.wire_bytes if kind == "update" else len(body.encoded)
+        return Message(kind, body, size)
 
-    def _submit(self, arrival: Arrival, height: int) -> None:
-        """A client's update reaches its nearest server, which passes it on if it is fit."""
-        if self.head.height >= height and self.servers[arrival.server].chain.height >= height:
+    def _schedule(
+        self, arrival: Arrival, server: int, time: float, tries: int, height: int
+    ) -> None:
+        self._at(time, lambda: self._submit(arrival, server, tries, height))
+
+    def _submit(self, arrival: Arrival, index: int, tries: int, height: int) -> None:
+        """A client's update reaches an edge server, which passes it on if it is fit; a client
+        whose server is down, behind, or turns it away goes to the next nearest."""
+        server = self.servers[index]
+        if self.head.height >= height or server.chain.height >= height:
             return  # too late: the height is decided
         update = arrival.update()
-        message = Message("update", update, update.wire_bytes)
-        leave = self._receive(arrival.server, message)
-        if leave is not None:
-            self.messages += 1
-            self.network.gossip(arrival.server, message, leave)
+        takes = self._hosts[index].up and not server.passive
+        if takes and server.behaviour is not None:
+            takes = server.behaviour.takes(server, update.record.client)
+        if takes:
+            if server.receive("update", update, index):
+                server.say("update", update)
+        elif tries + 1 < TRIES:
+            nearest = np.argsort(self._topology.latency[arrival.server], kind="stable")
+            others = [int(other) for other in nearest if other != arrival.server]
+            if tries < len(others):
+                time = self.env.now + self._retry_seconds
+                self._schedule(arrival, others[tries], time, tries + 1, height)
 
-    def _receive(self, server: int, message: Message) -> float | None:
+    def _receive(self, server: int, message: Message, origin: int) -> float | None:
         """Hand a message to a server; when it may be passed on, or None."""
-        if not self._handlers[server][message.kind](message.body):
+        host = self._hosts[server]
+        if not host.up or not self.servers[server].receive(message.kind, message.body, origin):
             return None
-        busy_until, now = self._hosts[server].busy_until, self.env.now
+        busy_until, now = host.busy_until, self.env.now
         return busy_until if busy_until > now else now
 
-    def _on_appended(self, index: int, block: Block, at: float) -> None:
+    def on_appended(self, index: int, block: Block, at: float) -> None:
+        """A server's chain has grown."""
+        server = self.servers[index]
+        if block.height <= self.head.height:  # it catches up
+            server.enter_height(passive=server.chain.height < self.head.height)
+            return
         if self._first is None:
             self._first = block
         elif block.cid != self._first.cid:
@@ -274,10 +427,67 @@ class World:
                 f"{self._first.cid.hex()} and {block.cid.hex()}"
             )
         self._appended[index] = at
-        if len(self._appended) == len(self.servers):
+        self._see_whether_over()
+
+    def _see_whether_over(self) -> None:
+        if self._over.triggered or self._first is None:
+            return
+        waited_for = [
+            index
+            for index, server in enumerate(self.servers)
+            if server.behaviour is None and self._hosts[index].up and not server.passive
+        ]
+        have = sum(index in self._appended for index in waited_for)
+        if have == len(waited_for):
             self._over.succeed()
+        elif self.faults is not None and not self._closing and 3 * have > 2 * len(waited_for):
+            self._closing = True
+            over = self._over
+            grace = GRACE * self.genesis.parameters.resend_us / 1e6
+            self._at(self.env.now + grace, lambda: None if over.triggered else _end(over))
+
+    # -- contents ---------------------------------------------------------------------------------
+
+    def hold(self, index: int, contents: Contents) -> None:
+        """A server has these contents."""
+        model = self.checks.address(contents.model)
+        self._models.setdefault(model, contents)
+        self._keep(index, model, contents.model)
+        if contents.snapshot is not None:
+            self._keep(index, self.checks.address(contents.snapshot), contents.snapshot)
+
+    def _keep(self, index: int, link: bytes, data: bytes) -> None:
+        self._contents.setdefault(link, (data, self.head.height + 1))
+        self._holders.setdefault(link, set()).add(index)
+
+    def content_for(self, index: int, link: bytes) -> bytes | None:
+        """The content at ``link`` as one server gets it: from another that is up, within reach,
+        willing, and has not lost it."""
+        now, faults = self.env.now, self.faults
+        for holder in sorted(self._holders.get(link, ())):
+            behaviour = self.behaviours.get(holder)
+            if not self._hosts[holder].up or not (behaviour is None or behaviour.provides):
+                continue
+            if faults is not None and (
+                any(cut.severs(holder, index, holder) for cut in faults.cuts(now))
+                or faults.content_lost(holder, link, now)
+            ):
+                continue
+            data = self._contents[link][0]
+            self._keep(index, link, data)
+            return data
+        return self._archive(link)
 
     # -- what a height came to --------------------------------------------------------------------
+
+    def _malicious_weight(self, before: Head, block: Block) -> tuple[tuple[int, int], ...]:
+        if self.genesis.parameters.protocol != "bft":
+            return ()
+        found = []
+        for attempt in range(block.certificate.attempt + 1):
+            committee = self.checks.sortition(self.genesis, before, attempt).committee
+            found.append((committee.weight_of(sorted(self.behaviours)), committee.total))
+        return tuple(found)
 
     def _updates_of(self, block: Block) -> tuple[SignedUpdate, ...]:
         digests = self._listed[block.cid]
@@ -297,11 +507,20 @@ class World:
 
     def _describe_stall(self, height: int, patience: float) -> str:
         done = len(self._appended)
-        furthest = max(server.attempt for server in self.servers)
+        furthest = max(server.stage() for server in self.servers)
         pools = [len(server.pool) for server in self.servers]
         return (
             f"height {height}: after {patience:g} simulated seconds {done} of "
-            f"{len(self.servers)} servers have a block (attempt {furthest}, "
+            f"{len(self.servers)} servers have a block (attempt {furthest[0]}, step {furthest[1]}, "
             f"{min(pools)}-{max(pools)} updates in the pools, quota "
             f"{self.genesis.parameters.quota})"
         )
+
+
+def _end(over: simpy.Event) -> None:
+    over.succeed()
+
+
+def server_class(protocol: str) -> Callable[..., EdgeServer]:
+    """What a server is made of under a protocol."""
+    return BftServer

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from consensus.byzantine import Behaviour
-from consensus.chain import Head
+from consensus.crypto import suite_named
 from consensus.encoding import file_cid
+from consensus.faults import Faults
 from consensus.genesis import Genesis, Member, Parameters
-from consensus.keys import SigningKey, derive_seed
+from consensus.keys import derive_seed
 from consensus.network import Topology
 from consensus.records import ModelUpdate
 from consensus.updates import SignedUpdate
-from consensus.vrf import VrfKey
 from consensus.world import Arrival, Costs, HeightResult, World
 
 PAYLOAD_BYTES = 8
@@ -68,23 +68,25 @@ class Toy:
         seed: int = 0,
         malicious: dict[int, Behaviour] | None = None,
         stakes: Sequence[int] | None = None,
-        head: Head | None = None,
-        now: float = 0.0,
+        faults: Faults | None = None,
         **parameters: object,
     ) -> None:
-        """``head`` and ``now`` continue an earlier world; ``parameters`` are the genesis'."""
+        """``parameters`` are the genesis'."""
         master = seed.to_bytes(32, "big")
+        suite = suite_named(str(parameters.get("crypto", "real")))
         self.keys = [
             (
-                SigningKey.from_seed(derive_seed(master, "server", index)),
-                VrfKey.from_seed(derive_seed(master, "vrf", index)),
+                suite.signing_key(derive_seed(master, "server", index)),
+                suite.vrf_key(derive_seed(master, "vrf", index)),
             )
             for index in range(servers)
         ]
         self.clients = [
-            SigningKey.from_seed(derive_seed(master, "client", index)) for index in range(clients)
+            suite.signing_key(derive_seed(master, "client", index)) for index in range(clients)
         ]
         values: dict[str, object] = {
+            "protocol": "bft",
+            "crypto": "real",
             "committee": "fixed",
             "committee_size": servers,
             "max_step": 3,
@@ -92,6 +94,9 @@ class Toy:
             "ticket_us": 500_000,
             "update_us": 20_000_000,
             "quota": clients,
+            "settle_us": 500_000,
+            "recovery_us": 10_000_000,
+            "resend_us": 2_000_000,
         }
         values.update(parameters)
         self.genesis = Genesis(
@@ -117,8 +122,7 @@ class Toy:
             jitter=0.1,
             network_stream=lambda height: np.random.default_rng([seed, 1, height]),
             randomness=lambda *label: np.random.default_rng([seed, 2, *map(abs, label)]),
-            head=head,
-            now=now,
+            faults=faults,
         )
 
     def update(

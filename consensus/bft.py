@@ -1,0 +1,474 @@
+"""`bft`, the vote of one height: pure functions from a state and what happened to the next state
+and what is to be done.
+
+Nothing here knows a clock, a key or a network. The edge server (`consensus.bft_server`) checks
+signatures, tells these functions what arrived, and does what the returned effects say. States and
+effects are frozen: what a function is not content with leaves the very same state behind.
+
+A *view* is (attempt, step): the turn of one aggregator, its leader, before the committee of the
+attempt. PROTOCOL.md has the rules in words, and why they are safe and live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from consensus.blocks import Candidate, Certificate, Timeout, TimeoutCertificate
+from consensus.chain import Sortition
+from consensus.records import View, Vote
+
+#: Votes are kept for this many attempts ahead of one's own, no further: a server cannot be made
+#: to remember what a malicious one invents about a distant future.
+ATTEMPTS_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What one server knows of a height before it begins."""
+
+    index: int
+    height: int
+    stakes: tuple[int, ...]
+    sortition: Callable[[int], Sortition]
+    """Committee and turns of an attempt."""
+    settles: bool
+    """Whether a lock waits for the settle timer before it is certified (`_certain_at_once`)."""
+
+    def leader(self, view: View) -> int | None:
+        """Whose turn the view is."""
+        order = self.sortition(view[0]).order
+        return order[view[1]] if view[1] < len(order) else None
+
+    def weight(self, attempt: int, server: int) -> int:
+        """A server's weight in an attempt's committee; 0 for others than members."""
+        return self.sortition(attempt).committee.weights.get(server, 0)
+
+    def next_view(self, closed: TimeoutCertificate | Timeout) -> View:
+        """The view after a closed one."""
+        attempt, step = closed.view
+        if closed.everyone or step + 1 >= len(self.sortition(attempt).order):
+            return attempt + 1, 0
+        return attempt, step + 1
+
+
+@dataclass(frozen=True)
+class Promises:
+    """What a server may never go back on, a crash included: written down before it is sent."""
+
+    height: int = 0
+    soft: View = (-1, 0)
+    """The last view it cast a soft vote in."""
+    cert: View = (-1, 0)
+    """The last view it cast a cert vote in."""
+    left: View = (-1, 0)
+    """It votes in no view up to this one."""
+    locks: tuple[Certificate, ...] = ()
+    """The soft certificates that it knows, of different views or blocks."""
+
+    @property
+    def lock(self) -> Certificate | None:
+        """The highest lock it knows."""
+        return max(self.locks, key=lambda lock: lock.name, default=None)
+
+
+class Tally(NamedTuple):
+    """Who said one thing, and the weight of all who did."""
+
+    servers: int = 0
+    """Bit i is set if server i did."""
+    weight: int = 0
+    said: Any = None
+    """The messages, newest first: (message, the earlier ones)."""
+
+    def add(self, server: int, weight: int, message: Vote | Timeout) -> Tally:
+        return Tally(self.servers | 1 << server, self.weight + weight, (message, self.said))
+
+    def messages(self) -> list[Any]:
+        """The messages by ascending server."""
+        found, rest = [], self.said
+        while rest is not None:
+            message, rest = rest
+            found.append(message)
+        return sorted(found, key=lambda message: message.server)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far one server has come with a height."""
+
+    promises: Promises
+    view: View = (0, 0)
+    why: TimeoutCertificate | None = None
+    """What closed the view before this one."""
+    candidates: Mapping[View, Candidate] = field(default_factory=dict)
+    """The first proposal of every view, by its leader."""
+    fit: Mapping[bytes, bool] = field(default_factory=dict)
+    """By block: whether its contents were found right."""
+    votes: Mapping[tuple[str, View, bytes], Tally] = field(default_factory=dict)
+    """By phase, view and block."""
+    timeouts: Mapping[tuple[View, bool], Tally] = field(default_factory=dict)
+    """By view, and whether everyone or the committee closes it."""
+    two_faced: frozenset[View] = frozenset()
+    """Views whose leader signed two proposals."""
+    settling: View | None = None
+    """The view whose narrow lock waits for the settle timer, or has waited for it."""
+    settled: bool = False
+    decided: Certificate | None = None
+
+
+# -- what is to be done ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Enter:
+    """A view has begun: start its timer; its leader proposes."""
+
+    view: View
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Find out whether the candidate's contents are right, and say so (`on_judged`)."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Say:
+    """Sign and send a vote to the committee."""
+
+    phase: str
+    view: View
+    block: bytes
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Sign and send a timeout to everyone."""
+
+    view: View
+    everyone: bool
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Start the settle timer of a view."""
+
+    view: View
+
+
+@dataclass(frozen=True)
+class Object:
+    """Show everyone a lock that the closing of a view left out."""
+
+    lock: Certificate
+
+
+@dataclass(frozen=True)
+class Closed:
+    """This server has itself put together what closes a view."""
+
+    certificate: TimeoutCertificate
+
+
+@dataclass(frozen=True)
+class Decide:
+    """The block is decided."""
+
+    certificate: Certificate
+
+
+Effect = Enter | Judge | Say | Leave | Settle | Object | Closed | Decide
+Step = tuple[State, tuple[Effect, ...]]
+
+
+# -- rules ----------------------------------------------------------------------------------------
+
+
+def follows(seat: Seat, candidate: Candidate) -> str | None:
+    """Why a candidate is not what its view allows, or None: it needs the certificate that closed
+    the view before; if that carries a lock, the locked block is proposed again, and nothing else;
+    if not, a new one."""
+    why, view = candidate.justification, candidate.view
+    if candidate.proposer != seat.leader(view):
+        return "not its turn"
+    if why is None:
+        return None if view == (0, 0) and candidate.turn is None else "no justification"
+    if seat.next_view(why) != view:
+        return "justification of another view"
+    if why.lock is None:
+        return None if candidate.turn is None else "proposed again without a lock"
+    return None if candidate.header.cid == why.lock.block else "not the locked block"
+
+
+def contradicted(state: State, candidate: Candidate) -> bool:
+    """Whether this server knows a lock on another block, higher than the one that justifies the
+    candidate: somebody may have decided that block."""
+    if not state.promises.locks:
+        return False
+    why, block = candidate.justification, candidate.header.cid
+    base = why.lock.view if why is not None and why.lock is not None else (-1, 0)
+    return any(
+        lock.block != block and base < lock.view <= candidate.view for lock in state.promises.locks
+    )
+
+
+# -- what happens ---------------------------------------------------------------------------------
+
+
+def begin(seat: Seat, promises: Promises) -> Step:
+    """A height begins, or is entered again after a restart with the promises made in it."""
+    if promises.height != seat.height:
+        promises = Promises(seat.height)
+    state = State(promises)
+    return state, (Enter(state.view),)
+
+
+def on_candidate(seat: Seat, state: State, candidate: Candidate) -> Step:
+    """A checked candidate, of which `follows` says nothing bad."""
+    effects: tuple[Effect, ...] = ()
+    if candidate.justification is not None:
+        state, effects = on_closed(seat, state, candidate.justification)
+    view = candidate.view
+    known = state.candidates.get(view)
+    if known is not None:
+        if known.header.cid == candidate.header.cid:
+            return state, effects
+        state, more = on_two_faced(seat, state, view)
+        return state, effects + more
+    if view < state.view:
+        return state, effects
+    state = replace(state, candidates={**state.candidates, view: candidate})
+    if view != state.view:
+        return state, effects
+    state, more = _consider(seat, state)
+    return state, effects + more
+
+
+def on_judged(seat: Seat, state: State, block: bytes, fit: bool) -> Step:
+    """The contents of a block were found right, or wrong."""
+    if state.fit.get(block) is fit:
+        return state, ()
+    return _act(seat, replace(state, fit={**state.fit, block: fit}))
+
+
+def on_two_faced(seat: Seat, state: State, view: View) -> Step:
+    """The leader of a view has signed two proposals."""
+    if view in state.two_faced:
+        return state, ()
+    return _act(seat, replace(state, two_faced=state.two_faced | {view}))
+
+
+def on_vote(seat: Seat, state: State, vote: Vote) -> Step:
+    """A checked vote of a member, its first in this phase and view."""
+    view = (vote.attempt, vote.step)
+    if vote.attempt > state.view[0] + ATTEMPTS_AHEAD or (
+        vote.phase == "soft" and view < state.view
+    ):
+        return state, ()
+    key = (vote.phase, view, vote.block)
+    tally = state.votes.get(key, Tally())
+    if tally.servers >> vote.server & 1:
+        return state, ()
+    tally = tally.add(vote.server, seat.weight(vote.attempt, vote.server), vote)
+    state = replace(state, votes={**state.votes, key: tally})
+    if vote.phase == "cert":
+        committee = seat.sortition(vote.attempt).committee
+        if state.decided is None and committee.approves(tally.weight):
+            certificate = _certificate(seat, key, tally)
+            return replace(state, decided=certificate), (Decide(certificate),)
+        return state, ()
+    return _act(seat, state) if view == state.view else (state, ())
+
+
+def on_timeout(seat: Seat, state: State, timeout: Timeout) -> Step:
+    """A checked timeout, its lock included."""
+    if timeout.lock is not None:
+        state = _learn(state, timeout.lock)
+    view = timeout.view
+    over = timeout.attempt < state.view[0] if timeout.everyone else view < state.view
+    if over or timeout.attempt > state.view[0] + ATTEMPTS_AHEAD:
+        return state, ()
+    key = (view, timeout.everyone)
+    tally = state.timeouts.get(key, Tally())
+    if tally.servers >> timeout.server & 1:
+        return state, ()
+    weight = (
+        seat.stakes[timeout.server]
+        if timeout.everyone
+        else seat.weight(timeout.attempt, timeout.server)
+    )
+    tally = tally.add(timeout.server, weight, timeout)
+    state = replace(state, timeouts={**state.timeouts, key: tally})
+    committee = seat.sortition(timeout.attempt).committee
+    if timeout.everyone:
+        enough = 3 * tally.weight >= 2 * sum(seat.stakes)
+    else:
+        enough = committee.approves(tally.weight)
+    if enough:
+        certificate = _closing(timeout, tally)
+        state, effects = on_closed(seat, state, certificate)
+        return state, (Closed(certificate), *effects)
+    if not timeout.everyone and view == state.view and committee.holds_back(tally.weight):
+        return _leave(seat, state)  # an honest member gave up: two thirds are out of reach
+    return _act(seat, state)
+
+
+def on_closed(seat: Seat, state: State, certificate: TimeoutCertificate) -> Step:
+    """A checked timeout certificate: on to the next view, with the lock that it carries."""
+    if certificate.lock is not None:
+        state = _learn(state, certificate.lock)
+    view = seat.next_view(certificate)
+    if view <= state.view:
+        return state, ()
+    effects: list[Effect] = [Enter(view)]
+    lock = state.promises.lock
+    if lock is not None and (certificate.lock is None or lock.view > certificate.lock.view):
+        effects.append(Object(lock))
+    state = replace(
+        state,
+        view=view,
+        why=certificate,
+        settling=None,
+        settled=False,
+        votes={
+            key: tally for key, tally in state.votes.items() if key[0] == "cert" or key[1] >= view
+        },
+        timeouts={
+            key: tally
+            for key, tally in state.timeouts.items()
+            if key[0] >= view or (key[1] and key[0][0] == view[0])
+        },
+    )
+    state, more = _consider(seat, state)
+    return state, (*effects, *more)
+
+
+def on_lock(seat: Seat, state: State, lock: Certificate) -> Step:
+    """A checked soft certificate that somebody showed."""
+    return _act(seat, _learn(state, lock))
+
+
+def on_view_timer(seat: Seat, state: State, view: View) -> Step:
+    """The time of a view is over."""
+    return _leave(seat, state) if view == state.view else (state, ())
+
+
+def on_settle_timer(seat: Seat, state: State, view: View) -> Step:
+    """Nothing has contradicted the lock of a view for the settle time, if `_act` finds so."""
+    if view != state.settling or state.settled:
+        return state, ()
+    return _act(seat, replace(state, settled=True))
+
+
+def on_recovery_timer(seat: Seat, state: State, view: View) -> Step:
+    """The view's time has long been over, and its committee has not closed it: this server gives
+    up all of the attempt (which its first step stands for)."""
+    promises, end = state.promises, (view[0] + 1, -1)
+    if view != state.view or promises.left >= end:
+        return state, ()
+    state = replace(state, promises=replace(promises, left=end))
+    return state, (Leave((view[0], 0), True),)
+
+
+# -- steps shared by them -------------------------------------------------------------------------
+
+
+def _consider(seat: Seat, state: State) -> Step:
+    """Look at the candidate of the view in progress, if it is here."""
+    candidate = state.candidates.get(state.view)
+    if candidate is None:
+        return state, ()
+    if candidate.header.cid in state.fit:
+        return _act(seat, state)
+    return state, (Judge(candidate),)
+
+
+def _act(seat: Seat, state: State) -> Step:
+    """Cast whatever vote is due in the view in progress."""
+    view, promises = state.view, state.promises
+    candidate = state.candidates.get(view)
+    if (
+        candidate is None
+        or state.decided is not None
+        or promises.left >= view
+        or not seat.weight(view[0], seat.index)
+    ):
+        return state, ()
+    block = candidate.header.cid
+    fit = state.fit.get(block)
+    if view in state.two_faced or fit is False or contradicted(state, candidate):
+        return _leave(seat, state)
+    if not fit:
+        return state, ()
+    effects: list[Effect] = []
+    if promises.soft < view:
+        promises = replace(promises, soft=view)
+        state = replace(state, promises=promises)
+        effects.append(Say("soft", view, block))
+    key = ("soft", view, block)
+    tally = state.votes.get(key)
+    if tally is None or promises.cert >= view:
+        return state, tuple(effects)
+    if not seat.sortition(view[0]).committee.approves(tally.weight):
+        return state, tuple(effects)
+    state = _learn(state, _certificate(seat, key, tally))
+    if seat.settles and not state.settled and not _certain_at_once(seat, view, tally):
+        if state.settling != view:
+            state = replace(state, settling=view)
+            effects.append(Settle(view))
+        return state, tuple(effects)
+    state = replace(state, promises=replace(state.promises, cert=view))
+    return state, (*effects, Say("cert", view, block))
+
+
+def _certain_at_once(seat: Seat, view: View, tally: Tally) -> bool:
+    """Whether a lock needs no time to settle: nobody can come to another one, though half the
+    committee be malicious. In later attempts members of an earlier committee may know more."""
+    return view[0] == 0 and seat.sortition(0).committee.overwhelms(tally.weight)
+
+
+def _leave(seat: Seat, state: State) -> Step:
+    """Give up the view in progress, as a member."""
+    view, promises = state.view, state.promises
+    if promises.left >= view or not seat.weight(view[0], seat.index):
+        return state, ()
+    return replace(state, promises=replace(promises, left=view)), (Leave(view, False),)
+
+
+def _learn(state: State, lock: Certificate) -> State:
+    """Remember a lock."""
+    promises = state.promises
+    if any(known.name == lock.name for known in promises.locks):
+        return state
+    return replace(state, promises=replace(promises, locks=(*promises.locks, lock)))
+
+
+def _certificate(seat: Seat, key: tuple[str, View, bytes], tally: Tally) -> Certificate:
+    phase, (attempt, step), block = key
+    return Certificate(
+        seat.height,
+        attempt,
+        step,
+        phase,
+        block,
+        tuple((vote.server, vote.signature) for vote in tally.messages()),
+    )
+
+
+def _closing(timeout: Timeout, tally: Tally) -> TimeoutCertificate:
+    messages = tally.messages()
+    locks = [message.lock for message in messages if message.lock is not None]
+    return TimeoutCertificate(
+        timeout.height,
+        timeout.attempt,
+        timeout.step,
+        timeout.everyone,
+        tuple(
+            (message.server, None if message.lock is None else message.lock.name, message.signature)
+            for message in messages
+        ),
+        max(locks, key=lambda lock: lock.name, default=None),
+    )
