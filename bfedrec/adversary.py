@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from bfedrec.attacks import Attack, Scene, Upload
+from bfedrec.attacks import Scene, Upload
 from bfedrec.cohort import CohortUpdate
 from bfedrec.rules import Rule
 from bfedrec.settings import MaliciousClients, share_of
@@ -48,10 +48,10 @@ class Adversary:
         """Whether a group needs what it signed at the height before (`remember`)."""
         return any(group.plan.keeps_messages() for group in self._groups)
 
-    def attack(self, height: int, client: int) -> Attack | None:
-        """What ``client`` follows at ``height``; None while it is honest."""
+    def attack(self, height: int, client: int) -> str | None:
+        """The attack that ``client`` follows at ``height``; None while it is honest."""
         number = int(self.group[client])
-        return self._groups[number].plan if number in self._active(height) else None
+        return self._groups[number].attack if number in self._active(height) else None
 
     def acts(self, height: int, clients: np.ndarray) -> bool:
         """Whether a round with these clients sends anything but honest updates."""

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from bfedrec.adversary import Adversary
 from bfedrec.aggregation import encode_update, rule_of
+from bfedrec.attacks import Upload
 from bfedrec.cohort import CohortUpdate, train_cohort
 from bfedrec.config import ConfigError
 from bfedrec.data import Dataset
@@ -58,6 +60,14 @@ class Round:
     uplink_bytes: int
     downlink_bytes: dict[str, int]
     """Bytes the cohort fetched, under each account (`bfedrec.downlink`)."""
+    malicious: dict[str, int]
+    """How many updates followed an attack, by its name."""
+    malicious_aggregated: int
+    """How many of them are in the block."""
+
+
+Sent = tuple[Upload, SignedUpdate]
+"""What a client sends, before and after it is encoded and signed."""
 
 
 class Federation:
@@ -93,6 +103,9 @@ class Federation:
         self.model = GlobalModel.from_genesis(
             self.genesis.application, self.initial_model, first_beacon(self.genesis)
         )
+        self.adversary = Adversary(config.clients.malicious, data.users, streams, self.genesis.cid)
+        self.targets = self._targets()
+        """The items whose exposure is reported."""
         self.topology = self.participants.topology()
         self.links = ClientLinks.draw(config.clients, data.users, self.topology.regions, streams)
         self.downlink = Downlink(data.users, len(self.initial_model), config.clients.snapshot_every)
@@ -106,6 +119,18 @@ class Federation:
     def close(self) -> None:
         """Wait for a training in progress, and drop it."""
         self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def _targets(self) -> tuple[int, ...]:
+        """Those of the config, and those of its attacks."""
+        found = {*self.config.evaluation.targets}
+        for group in self.config.clients.malicious:
+            found.update(group.plan.targets())
+        if found and max(found) >= self.data.items:
+            raise ConfigError(
+                f"target item {max(found)} is none of the {self.data.items} of {self.data.name}, "
+                f"which are numbered from 0"
+            )
+        return tuple(sorted(found))
 
     # -- the world --------------------------------------------------------------------------------
 
@@ -140,12 +165,19 @@ class Federation:
         training = self._worker.submit(self._train_round, height, head, clients)
         fetched = self.downlink.fetch(clients, height)
         times = self._arrival_times(clients, fetched[config.clients.downlink])
-        arrivals = [
-            Arrival(float(times[place]), int(self.links.server[client]), _later(training, place))
-            for place, client in enumerate(clients)
-        ]
+        if self.adversary.acts(height, clients):
+            arrivals = self._forged_arrivals(training.result()[1], clients, times)
+        else:
+            arrivals = [
+                Arrival(
+                    float(times[place]), int(self.links.server[client]), _later(training, place)
+                )
+                for place, client in enumerate(clients)
+            ]
         result = self.world.run_height(arrivals, self._patience())
-        update, signed = training.result()
+        update, sent = training.result()
+        self.adversary.remember(sent)
+        malicious, aggregated = self._followed(height, sent, result)
         self.P[clients] = update.P
         header_bytes = len(result.block.header.encoded)
         self.downlink.committed(height, clients, header_bytes, len(result.contents.model))
@@ -155,60 +187,122 @@ class Federation:
             update.P,
             float(update.loss.mean()),
             result,
-            sum(entry.wire_bytes for entry in signed),
+            sum(message.wire_bytes for _, message in sent),
             {account: int(sizes.sum()) for account, sizes in fetched.items()},
+            malicious,
+            aggregated,
         )
 
     def _train_round(
         self, height: int, head: Head, clients: np.ndarray
-    ) -> tuple[CohortUpdate, list[SignedUpdate]]:
-        """Algorithm 1 for the whole cohort, and what each client uploads."""
-        config = self.config
+    ) -> tuple[CohortUpdate, list[Sent]]:
+        """Algorithm 1 for the whole cohort, and what each client sends: its update, unless it is
+        malicious."""
         began = time.perf_counter()
-        update = self._train(
+        model, B = self.model, self.model.basis(head.beacon)
+        update = self._trained(height, clients, B)
+        uploads = [
+            Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
+            for place, client in enumerate(clients)
+        ]
+        if self.adversary.acts(height, clients):
+            uploads = self.adversary.forge(
+                height,
+                uploads,
+                update.P,
+                model.Q,
+                B,
+                model.rule,
+                lambda places: self._trained(height, clients[places], B, flipped=True),
+            )
+        self.training_seconds += time.perf_counter() - began
+        return update, [(upload, self._sign(head, upload)) for upload in uploads]
+
+    def _trained(
+        self, height: int, clients: np.ndarray, B: np.ndarray, **options: bool
+    ) -> CohortUpdate:
+        """What these clients learn in round ``height`` from the factors that they hold now."""
+        config = self.config
+        return self._train(
             clients,
             self.P[clients],
             self.model.Q,
-            self.model.basis(head.beacon),
+            B,
             self.data.indptr,
             self.data.indices,
             config.training,
             self.streams.integer("training", height),
             config.training.step_scale(height, config.rounds),
+            **options,
         )
-        self.training_seconds += time.perf_counter() - began
-        signed = [
-            self._sign(
-                head,
-                int(client),
-                int(update.samples[place]),
-                encode_update(update.A[place], update.touched[place], self.model.rule),
-            )
-            for place, client in enumerate(clients)
-        ]
-        return update, signed
 
-    def _sign(self, head: Head, client: int, samples: int, payload: bytes) -> SignedUpdate:
-        key = self.participants.client_key(client)
-        chain_id, height = self.genesis.chain_id, head.height + 1
+    def _sign(self, head: Head, upload: Upload) -> SignedUpdate:
+        if upload.message is not None:
+            return upload.message
+        key = self.participants.client_key(upload.client)
+        chain_id, height = self.genesis.chain_id, head.height + 1 - upload.age
+        payload, parent = upload.payload, upload.parent or head.cid
+        if payload is None:
+            payload = encode_update(upload.A, upload.touched, self.model.rule)
         link = file_cid(payload)
+        samples = upload.samples
         signature = key.sign(
-            ModelUpdate.signing_digest(chain_id, height, head.cid, key.public, samples, link)
+            ModelUpdate.signing_digest(chain_id, height, parent, key.public, samples, link)
         )
-        record = ModelUpdate(chain_id, height, head.cid, key.public, samples, link, signature)
+        record = ModelUpdate(chain_id, height, parent, key.public, samples, link, signature)
         update = SignedUpdate(record, payload)
         # Hashed as the servers will do, once for all of them, while the other core is busy with
         # the committee: hashing lets go of the interpreter.
         _ = update.payload_cid
         return update
 
+    def recall(self, head: Head) -> None:
+        """Train the round after ``head`` once more for what malicious clients keep of it: needed
+        before a run is continued after that round. P and the model must be as they were then."""
+        if self.adversary.keeps_messages:
+            height = head.height + 1
+            clients = cohort(self.streams, self.data.users, self.config.clients.per_round, height)
+            self.adversary.remember(self._train_round(height, head, clients)[1])
+
+    def _forged_arrivals(
+        self, sent: list[Sent], clients: np.ndarray, times: np.ndarray
+    ) -> list[Arrival]:
+        """When and where a round's updates arrive, some clients sending none, or several."""
+        trained = dict(zip(clients.tolist(), times.tolist(), strict=True))
+        count: Counter[int] = Counter()
+        arrivals = []
+        for upload, message in sent:
+            client = upload.client
+            at = trained.get(client)
+            if at is None:  # it has nothing to train for
+                seconds = self.links.upload_seconds(np.array([client]), message.wire_bytes)
+                at = self.world.env.now + float(seconds[0])
+            server = (int(self.links.server[client]) + count[client]) % self.config.servers.count
+            arrivals.append(Arrival(at, server, lambda message=message: message))  # type: ignore[misc]
+            count[client] += 1
+        return arrivals
+
+    def _followed(
+        self, height: int, sent: list[Sent], result: HeightResult
+    ) -> tuple[dict[str, int], int]:
+        """How many updates followed an attack, by its name, and how many the block holds."""
+        sent_by: Counter[str] = Counter()
+        digests = set()
+        for upload, message in sent:
+            name = self.adversary.attack(height, upload.client)
+            if name is not None:
+                sent_by[name] += 1
+                digests.add(message.record.digest)
+        held = sum(update.record.digest in digests for update in result.updates) if digests else 0
+        return dict(sent_by), held
+
     def _typical_update_bytes(self) -> int:
         """Bytes of one client's encoded update. They are known before training ends: two updates
         differ by the few bytes that their integers' digits take."""
         shape = (self.model.rank, self.model.items)
         touched = np.zeros(self.model.items, np.bool_)
-        payload = encode_update(np.zeros(shape, np.float32), touched, self.model.rule)
-        return self._sign(Head.of_genesis(self.genesis), 0, 1, payload).wire_bytes
+        update = Upload(0, np.zeros(shape, np.float32), touched, 1)
+        return self._sign(Head.of_genesis(self.genesis), update).wire_bytes
 
     def _arrival_times(self, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:
         """When each client's update reaches its server: fetch, train, sign, send (seconds)."""
@@ -247,9 +341,9 @@ def _trainer(device: str) -> Trainer:
 
 
 def _later(
-    training: Future[tuple[CohortUpdate, list[SignedUpdate]]], place: int
+    training: Future[tuple[CohortUpdate, list[Sent]]], place: int
 ) -> Callable[[], SignedUpdate]:
-    return lambda: training.result()[1][place]
+    return lambda: training.result()[1][place][1]
 
 
 def counters(before: Mapping[str, Any], played: Round) -> dict[str, Any]:
@@ -259,6 +353,8 @@ def counters(before: Mapping[str, Any], played: Round) -> dict[str, Any]:
     kinds.update(played.result.gossip_bytes)
     refused = Counter(before.get("refused", {}))
     refused.update(played.result.refused)
+    malicious = Counter(before.get("malicious_updates_by_attack", {}))
+    malicious.update(played.malicious)
     totals: dict[str, Any] = {
         "blocks": before.get("blocks", 0) + 1,
         "attempts": before.get("attempts", 0) + header.attempt + 1,
@@ -269,6 +365,10 @@ def counters(before: Mapping[str, Any], played: Round) -> dict[str, Any]:
         "gossip_messages": before.get("gossip_messages", 0) + played.result.gossip_messages,
         "gossip_bytes_by_kind": dict(sorted(kinds.items())),
         "refused": dict(sorted(refused.items())),
+        "malicious_updates_by_attack": dict(sorted(malicious.items())),
+        "malicious_updates_aggregated": (
+            before.get("malicious_updates_aggregated", 0) + played.malicious_aggregated
+        ),
     }
     for account, size in played.downlink_bytes.items():
         key = f"downlink_bytes_{account}"

@@ -4,11 +4,13 @@ The rank of a user's held-out item (the positive) is the number of negatives tha
 as high: ties count against us, so that a model which scores all alike gets nothing. Scores are
 compared exactly, hence computed the same way for every item: one sum, in the order of the factors.
 Sampled metrics rank the positive among the data set's 99 negatives; full ranking ranks it among
-all items the user never touched (Krichene and Rendle, 2020, say why both are needed).
+all items the user never touched (Krichene and Rendle, 2020, say why both are needed). ER@K looks at
+items that somebody wants recommended, in the lists of users who never had to do with them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -61,6 +63,32 @@ class Evaluation:
         return figures
 
 
+@dataclass(frozen=True)
+class Exposure:
+    """How high target items stand in the recommendation lists of users who never touched them.
+
+    targets: the items; rank: int64[len(targets), M], the target's place among all items that the
+    user did not train on, 0 is best; -1 for users who ever touched it or were not asked about.
+    k: the length K of the recommendation list.
+    """
+
+    targets: tuple[int, ...]
+    rank: np.ndarray
+    k: int
+
+    @property
+    def er(self) -> np.ndarray:
+        """ER@K of each target, float64: the share of the users without it in whose list it is; 0
+        where every user has it."""
+        asked = self.rank >= 0
+        hits = asked & (self.rank < self.k)
+        return np.asarray(hits.sum(axis=1) / np.maximum(asked.sum(axis=1), 1))
+
+    def means(self) -> dict[str, float]:
+        """The mean over the targets (Zhang et al., 2022) under its name in the summary: "er@10"."""
+        return {f"er@{self.k}": float(self.er.mean())}
+
+
 def hit(rank: np.ndarray, k: int) -> np.ndarray:
     """HR@k of each rank (0 is best): 1.0 or 0.0."""
     return (rank < k).astype(np.float64)
@@ -89,10 +117,7 @@ def evaluate(
     Raises ValueError for shapes that do not fit or when nobody has a held-out item, and NotFinite
     for NaN or infinity anywhere in the model or its scores.
     """
-    if P.shape != (dataset.users, Q.shape[1]) or Q.shape[0] != dataset.items:
-        raise ValueError(
-            f"P {P.shape} and Q {Q.shape} do not fit {dataset.users} users, {dataset.items} items"
-        )
+    P, Q = _checked(P, Q, dataset)
     if split == "validation":
         held_out, negatives = dataset.validation, dataset.validation_negatives
     elif split == "test":
@@ -102,9 +127,6 @@ def evaluate(
     users = np.flatnonzero(held_out >= 0)
     if not len(users):
         raise ValueError(f"no user has a {split} item to rank")
-    if not (np.isfinite(P).all() and np.isfinite(Q).all()):
-        raise NotFinite("the factors hold NaN or infinity, so that nothing can be scored")
-    P, Q = np.ascontiguousarray(P, np.float32), np.ascontiguousarray(Q, np.float32)
     rank = np.empty(len(users), np.int64)
     full_rank = np.empty(len(users) if full else 0, np.int64)
     parts = balanced(np.ones(len(users), np.int64), thread_count(threads))
@@ -118,6 +140,52 @@ def evaluate(
     if (rank < 0).any() or (full_rank < 0).any():
         raise NotFinite("scores overflow to infinity or NaN; the factors are too large")
     return Evaluation(users, rank, full_rank if full else None, k)
+
+
+def expose(
+    P: np.ndarray,
+    Q: np.ndarray,
+    dataset: Dataset,
+    targets: Sequence[int],
+    k: int = 10,
+    asked: np.ndarray | None = None,
+    threads: int | None = None,
+) -> Exposure:
+    """Rank each of `targets` for every user who never touched it (held-out items count as touched)
+    among all items that the user did not train on, ties against the target.
+
+    `asked`: bool[M], the users to look at (all); a run asks the honest ones. Raises as `evaluate`,
+    and ValueError for targets that are no items.
+    """
+    P, Q = _checked(P, Q, dataset)
+    items = np.array(targets, np.int64)
+    if items.size and not 0 <= items.min() <= items.max() < dataset.items:
+        raise ValueError(
+            f"targets {tuple(targets)} are not all items from 0 to {dataset.items - 1}"
+        )
+    users = np.flatnonzero(np.ones(dataset.users, np.bool_) if asked is None else asked)
+    rank = np.full((len(items), dataset.users), -1, np.int64)
+    parts = balanced(np.ones(len(users), np.int64), thread_count(threads))
+    training = (dataset.indptr, dataset.indices)
+    touched = (dataset.touched_indptr, dataset.touched_indices)
+    QT = np.ascontiguousarray(Q.T)
+    in_threads(
+        _rank_targets, [(users[part], P, QT, items, *training, *touched, rank) for part in parts]
+    )
+    if (rank < -1).any():
+        raise NotFinite("scores overflow to infinity or NaN; the factors are too large")
+    return Exposure(tuple(targets), rank, k)
+
+
+def _checked(P: np.ndarray, Q: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The factors as the kernels want them, if they fit the data and are finite."""
+    if P.shape != (dataset.users, Q.shape[1]) or Q.shape[0] != dataset.items:
+        raise ValueError(
+            f"P {P.shape} and Q {Q.shape} do not fit {dataset.users} users, {dataset.items} items"
+        )
+    if not (np.isfinite(P).all() and np.isfinite(Q).all()):
+        raise NotFinite("the factors hold NaN or infinity, so that nothing can be scored")
+    return np.ascontiguousarray(P, np.float32), np.ascontiguousarray(Q, np.float32)
 
 
 @njit(nogil=True, cache=True)
@@ -151,20 +219,12 @@ def _score(p, q):  # type: ignore[no-untyped-def]
 def _rank_full(  # type: ignore[no-untyped-def]
     part, users, P, QT, held_out, touched_indptr, touched_indices, rank
 ):
-    """As `_rank_sampled`, against every item that the user never touched. QT is float32[d, N].
-
-    Factor by factor over all items: each score is the sum `_score` makes, and it vectorises.
-    """
-    d, N = QT.shape
+    """As `_rank_sampled`, against every item that the user never touched. QT is float32[d, N]."""
+    N = QT.shape[1]
     scores = np.empty((BLOCK, N), np.float32)
     for first in range(0, part.size, BLOCK):
         block = part[first : first + BLOCK]
-        scores[:] = 0
-        for k in range(d):
-            for row in range(block.size):
-                weight = P[users[block[row]], k]
-                for item in range(N):
-                    scores[row, item] += weight * QT[k, item]
+        _score_block(users[block], P, QT, scores)
         for row in range(block.size):
             u = users[block[row]]
             own = scores[row, held_out[u]]
@@ -177,4 +237,49 @@ def _rank_full(  # type: ignore[no-untyped-def]
             for item in touched_indices[touched_indptr[u] : touched_indptr[u + 1]]:
                 above -= scores[row, item] >= own
             rank[block[row]] = above if finite else -1
-    return
+
+
+@njit(nogil=True, cache=True)
+def _rank_targets(  # type: ignore[no-untyped-def]
+    users, P, QT, targets, indptr, indices, touched_indptr, touched_indices, rank
+):
+    """rank[t, u] for these users and the targets t that they never touched, among the items they
+    did not train on; -2 where a score is not finite."""
+    N = QT.shape[1]
+    scores = np.empty((BLOCK, N), np.float32)
+    listed = np.empty(N, np.bool_)
+    for first in range(0, users.size, BLOCK):
+        block = users[first : first + BLOCK]
+        _score_block(block, P, QT, scores)
+        for row in range(block.size):
+            u = block[row]
+            finite = True
+            for item in range(N):
+                finite &= np.isfinite(scores[row, item])
+                listed[item] = True
+            for item in indices[indptr[u] : indptr[u + 1]]:
+                listed[item] = False
+            touched = touched_indices[touched_indptr[u] : touched_indptr[u + 1]]
+            for t in range(targets.size):
+                if (touched == targets[t]).any():
+                    continue
+                own = scores[row, targets[t]]
+                above = -1  # itself does not count
+                for item in range(N):
+                    above += listed[item] and scores[row, item] >= own
+                rank[t, u] = above if finite else -2
+
+
+@njit(nogil=True, cache=True)
+def _score_block(users, P, QT, scores):  # type: ignore[no-untyped-def]
+    """Fill `scores` with those of all items for a block of users.
+
+    Factor by factor over all items: each score is the sum `_score` makes, and it vectorises.
+    """
+    d, N = QT.shape
+    scores[:] = 0
+    for k in range(d):
+        for row in range(users.size):
+            weight = P[users[row], k]
+            for item in range(N):
+                scores[row, item] += weight * QT[k, item]

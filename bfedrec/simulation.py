@@ -17,7 +17,7 @@ from typing import Any
 from bfedrec.chain_writer import ChainWriter
 from bfedrec.data import prepare
 from bfedrec.federation import Federation, Round, counters
-from bfedrec.metrics import Evaluation, evaluate
+from bfedrec.metrics import Evaluation, evaluate, expose
 from bfedrec.progress import Evaluated, Note, Progress, RoundDone
 from bfedrec.run_state import RoundState, RunState, StateError
 from bfedrec.runs import RunFolder
@@ -112,6 +112,7 @@ class Simulation:
             line |= {"split": "validation", **scores}
             event = Evaluated(height, "validation", k, scores[f"hr@{k}"], scores[f"ndcg@{k}"])
             self.progress.update(event)
+        line |= self._exposure()
         line |= self._flat_totals() | {
             "simulated_seconds": self.federation.world.env.now,
             "wall_seconds": self.wall_before + time.perf_counter() - self.began,
@@ -123,6 +124,15 @@ class Simulation:
         return evaluate(
             federation.P, federation.model.Q, self.data, split, self.config.evaluation.k, full
         )
+
+    def _exposure(self) -> dict[str, float]:
+        """ER@K of the target items over the honest clients' users; empty without targets."""
+        federation = self.federation
+        targets = federation.targets
+        if not targets:
+            return {}
+        asked, k = federation.adversary.honest, self.config.evaluation.k
+        return expose(federation.P, federation.model.Q, self.data, targets, k, asked).means()
 
     # -- resume -----------------------------------------------------------------------------------
 
@@ -144,6 +154,8 @@ class Simulation:
             block = self.chain.block(at)
             draw = check_header(federation.genesis, head, block.header, block.signature)
             model = self.chain.content.get(block.header.model)
+            if at == height:
+                federation.recall(head)
             federation.model.commit(at, head.beacon, model)
             row = self.state.row(at)
             federation.P[row.clients] = row.factors
@@ -181,6 +193,7 @@ class Simulation:
         trained = self.rounds_here * self.config.clients.per_round
         return {
             **means,
+            **self._exposure(),
             "users_scored": len(evaluation.users),
             "rounds": self.config.rounds,
             "head": cid_text(federation.world.head.cid),
@@ -202,10 +215,12 @@ class Simulation:
         """The run's totals under the names of the metrics and the summary."""
         totals = dict(self.totals)
         kinds, refused = totals.pop("gossip_bytes_by_kind"), totals.pop("refused")
+        attacks = totals.pop("malicious_updates_by_attack")
         return totals | {
             "downlink_bytes": totals[f"downlink_bytes_{self.config.clients.downlink}"],
             "gossip_bytes": sum(kinds.values()),
             "refused_messages": sum(refused.values()),
+            "malicious_updates": sum(attacks.values()),
         }
 
 
