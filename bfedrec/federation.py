@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from bfedrec.adversary import Adversary
-from bfedrec.aggregation import encode_update, rule_of
+from bfedrec.aggregation import rule_of
 from bfedrec.attacks import Upload
 from bfedrec.cohort import CohortUpdate, train_cohort
 from bfedrec.config import ConfigError
@@ -32,12 +32,10 @@ from bfedrec.sampling import cohort
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
 from bfedrec.threads import thread_count
+from bfedrec.uplink import Sent, Uplink
 from consensus.chain import Head
 from consensus.committee import first_beacon
-from consensus.encoding import file_cid
-from consensus.records import ModelUpdate
-from consensus.updates import SignedUpdate
-from consensus.world import Arrival, HeightResult, World
+from consensus.world import HeightResult, World
 
 #: Attempts after which a height that no committee decides is given up: with a third of the seats
 #: malicious an attempt is blocked about every other time, so this many in a row mean that it can
@@ -66,10 +64,6 @@ class Round:
     """How many of them are in the block."""
 
 
-Sent = tuple[Upload, SignedUpdate]
-"""What a client sends, before and after it is encoded and signed."""
-
-
 class Federation:
     """All clients, the edge servers and the global model of one run."""
 
@@ -88,7 +82,6 @@ class Federation:
         """float32[M, d]: every client's own p_u."""
         Q = initial_factors(data.items, d, scale, streams.generator("initial", 1))
         catch_up = config.clients.downlink == "catch_up"
-        self._sample_counts = data.sample_counts
         self.participants = Participants(config, streams)
         model = GlobalModel(
             Q,
@@ -99,7 +92,7 @@ class Federation:
             b"",
         )
         self.initial_model = model.encode()
-        self.genesis = self.participants.genesis(model, self._sample_counts)
+        self.genesis = self.participants.genesis(model, data.sample_counts)
         self.model = GlobalModel.from_genesis(
             self.genesis.application, self.initial_model, first_beacon(self.genesis)
         )
@@ -109,7 +102,9 @@ class Federation:
         self.topology = self.participants.topology()
         self.links = ClientLinks.draw(config.clients, data.users, self.topology.regions, streams)
         self.downlink = Downlink(data.users, len(self.initial_model), config.clients.snapshot_every)
-        self._uploaded = self._typical_update_bytes()
+        self.uplink = Uplink(
+            config, data.sample_counts, self.participants, self.links, self.genesis, self.model
+        )
         self.world = self._world(None, 0.0)
         self.training_seconds = 0.0
         """Wall-clock seconds that training took, for the speed that is reported."""
@@ -164,16 +159,11 @@ class Federation:
         clients = cohort(self.streams, self.data.users, config.clients.per_round, height)
         training = self._worker.submit(self._train_round, height, head, clients)
         fetched = self.downlink.fetch(clients, height)
-        times = self._arrival_times(clients, fetched[config.clients.downlink])
+        times = self.uplink.times(self.world.env.now, clients, fetched[config.clients.downlink])
         if self.adversary.acts(height, clients):
-            arrivals = self._forged_arrivals(training.result()[1], clients, times)
+            arrivals = self.uplink.arrivals_of(training.result()[1], clients, times)
         else:
-            arrivals = [
-                Arrival(
-                    float(times[place]), int(self.links.server[client]), _later(training, place)
-                )
-                for place, client in enumerate(clients)
-            ]
+            arrivals = self.uplink.arrivals(clients, times, lambda: training.result()[1])
         result = self.world.run_height(arrivals, self._patience())
         update, sent = training.result()
         self.adversary.remember(sent)
@@ -216,7 +206,7 @@ class Federation:
                 lambda places: self._trained(height, clients[places], B, flipped=True),
             )
         self.training_seconds += time.perf_counter() - began
-        return update, [(upload, self._sign(head, upload)) for upload in uploads]
+        return update, [(upload, self.uplink.sign(head, upload)) for upload in uploads]
 
     def _trained(
         self, height: int, clients: np.ndarray, B: np.ndarray, **options: bool
@@ -236,26 +226,6 @@ class Federation:
             **options,
         )
 
-    def _sign(self, head: Head, upload: Upload) -> SignedUpdate:
-        if upload.message is not None:
-            return upload.message
-        key = self.participants.client_key(upload.client)
-        chain_id, height = self.genesis.chain_id, head.height + 1 - upload.age
-        payload, parent = upload.payload, upload.parent or head.cid
-        if payload is None:
-            payload = encode_update(upload.A, upload.touched, self.model.rule)
-        link = file_cid(payload)
-        samples = upload.samples
-        signature = key.sign(
-            ModelUpdate.signing_digest(chain_id, height, parent, key.public, samples, link)
-        )
-        record = ModelUpdate(chain_id, height, parent, key.public, samples, link, signature)
-        update = SignedUpdate(record, payload)
-        # Hashed as the servers will do, once for all of them, while the other core is busy with
-        # the committee: hashing lets go of the interpreter.
-        _ = update.payload_cid
-        return update
-
     def recall(self, head: Head) -> None:
         """Train the round after ``head`` once more for what malicious clients keep of it: needed
         before a run is continued after that round. P and the model must be as they were then."""
@@ -263,24 +233,6 @@ class Federation:
             height = head.height + 1
             clients = cohort(self.streams, self.data.users, self.config.clients.per_round, height)
             self.adversary.remember(self._train_round(height, head, clients)[1])
-
-    def _forged_arrivals(
-        self, sent: list[Sent], clients: np.ndarray, times: np.ndarray
-    ) -> list[Arrival]:
-        """When and where a round's updates arrive, some clients sending none, or several."""
-        trained = dict(zip(clients.tolist(), times.tolist(), strict=True))
-        count: Counter[int] = Counter()
-        arrivals = []
-        for upload, message in sent:
-            client = upload.client
-            at = trained.get(client)
-            if at is None:  # it has nothing to train for
-                seconds = self.links.upload_seconds(np.array([client]), message.wire_bytes)
-                at = self.world.env.now + float(seconds[0])
-            server = (int(self.links.server[client]) + count[client]) % self.config.servers.count
-            arrivals.append(Arrival(at, server, lambda message=message: message))  # type: ignore[misc]
-            count[client] += 1
-        return arrivals
 
     def _followed(
         self, height: int, sent: list[Sent], result: HeightResult
@@ -295,29 +247,6 @@ class Federation:
                 digests.add(message.record.digest)
         held = sum(update.record.digest in digests for update in result.updates) if digests else 0
         return dict(sent_by), held
-
-    def _typical_update_bytes(self) -> int:
-        """Bytes of one client's encoded update. They are known before training ends: two updates
-        differ by the few bytes that their integers' digits take."""
-        shape = (self.model.rank, self.model.items)
-        touched = np.zeros(self.model.items, np.bool_)
-        update = Upload(0, np.zeros(shape, np.float32), touched, 1)
-        return self._sign(Head.of_genesis(self.genesis), update).wire_bytes
-
-    def _arrival_times(self, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:
-        """When each client's update reaches its server: fetch, train, sign, send (seconds)."""
-        config, training, costs = self.config, self.config.training, self.config.costs
-        passes = training.local_epochs + training.user_epochs
-        samples = self._sample_counts[clients] * (1 + training.negatives)
-        serve = costs.store_get + costs.store_get_per_mib * fetched / 2**20
-        return np.asarray(
-            self.world.env.now
-            + serve
-            + self.links.download_seconds(clients, fetched)
-            + config.clients.seconds_per_sample * samples * passes
-            + costs.sign
-            + self.links.upload_seconds(clients, self._uploaded)
-        )
 
     def _patience(self) -> float:
         committee = self.config.committee
@@ -338,12 +267,6 @@ def _trainer(device: str) -> Trainer:
     if not cohort_torch.is_usable(device):
         raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
     return partial(cohort_torch.train_cohort_on, device)
-
-
-def _later(
-    training: Future[tuple[CohortUpdate, list[Sent]]], place: int
-) -> Callable[[], SignedUpdate]:
-    return lambda: training.result()[1][place][1]
 
 
 def counters(before: Mapping[str, Any], played: Round) -> dict[str, Any]:
