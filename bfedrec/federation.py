@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import isinf
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from bfedrec.settings import Config
 from bfedrec.streams import Streams
 from bfedrec.threads import thread_count
 from bfedrec.uplink import Sent, Uplink
+from consensus.blocks import Block
 from consensus.chain import Head
 from consensus.committee import first_beacon
 from consensus.world import HeightResult, World
@@ -40,7 +42,7 @@ from consensus.world import HeightResult, World
 #: Attempts after which a height that no committee decides is given up: with a third of the seats
 #: malicious an attempt is blocked about every other time, so this many in a row mean that it can
 #: never be decided (too few honest servers for any committee).
-PATIENCE_ATTEMPTS = 100
+PATIENCE_ATTEMPTS = 30
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Federation:
         self.uplink = Uplink(
             config, data.sample_counts, self.participants, self.links, self.genesis, self.model
         )
-        self.world = self._world(None, 0.0)
+        self.world = self._world()
         self.training_seconds = 0.0
         """Wall-clock seconds that training took, for the speed that is reported."""
         self._train = _trainer(config.device)
@@ -129,7 +131,13 @@ class Federation:
 
     # -- the world --------------------------------------------------------------------------------
 
-    def _world(self, head: Head | None, now: float) -> World:
+    def _world(
+        self,
+        now: float = 0.0,
+        blocks: Sequence[Block] = (),
+        heads: Sequence[Head] = (),
+        archive: Callable[[bytes], bytes | None] = lambda link: None,
+    ) -> World:
         return World(
             self.genesis,
             self.model,
@@ -141,14 +149,27 @@ class Federation:
             self.config.servers.jitter,
             lambda height: self.streams.generator("latency", height),
             lambda *label: self.streams.generator("gaussian", *label),
-            head,
+            self.participants.faults(),
+            self.config.clients.retry_seconds,
             now,
+            blocks,
+            heads,
+            archive,
         )
 
-    def continue_from(self, head: Head, now: float) -> None:
-        """Go on after ``head`` at simulated second ``now``; P, the model and the downlink's
-        account must have been brought there (`bfedrec.simulation`)."""
-        self.world = self._world(head, now)
+    def continue_from(
+        self,
+        now: float,
+        blocks: Sequence[Block],
+        heads: Sequence[Head],
+        behind: Mapping[int, int],
+        archive: Callable[[bytes], bytes | None],
+    ) -> None:
+        """Go on after ``blocks`` at simulated second ``now``, with some servers ``behind`` at
+        earlier heights; P, the model and the downlink's account must have been brought there
+        (`bfedrec.simulation`)."""
+        self.world = self._world(now, blocks, heads, archive)
+        self.world.set_behind(behind)
 
     # -- a round ----------------------------------------------------------------------------------
 
@@ -249,9 +270,12 @@ class Federation:
         return dict(sent_by), held
 
     def _patience(self) -> float:
-        committee = self.config.committee
-        attempt = committee.ticket_seconds + committee.max_step * committee.vote_seconds
-        return committee.update_seconds + PATIENCE_ATTEMPTS * attempt
+        committee, growth = self.config.committee, 1.0 + PATIENCE_ATTEMPTS / 4
+        attempt = committee.max_step * committee.vote_seconds * growth + committee.recovery_seconds
+        faults = self.world.faults
+        until = 0.0 if faults is None or isinf(faults.healed_at) else faults.healed_at
+        healed = max(0.0, until - self.world.env.now)
+        return healed + committee.update_seconds + PATIENCE_ATTEMPTS * attempt
 
 
 Trainer = Callable[..., CohortUpdate]
@@ -271,7 +295,7 @@ def _trainer(device: str) -> Trainer:
 
 def counters(before: Mapping[str, Any], played: Round) -> dict[str, Any]:
     """The run's totals after ``played``, from those before it; plain numbers, JSON-ready."""
-    header = played.result.block.header
+    certificate = played.result.block.certificate
     kinds = Counter(before.get("gossip_bytes_by_kind", {}))
     kinds.update(played.result.gossip_bytes)
     refused = Counter(before.get("refused", {}))
@@ -280,14 +304,15 @@ def counters(before: Mapping[str, Any], played: Round) -> dict[str, Any]:
     malicious.update(played.malicious)
     totals: dict[str, Any] = {
         "blocks": before.get("blocks", 0) + 1,
-        "attempts": before.get("attempts", 0) + header.attempt + 1,
-        "rebuilt_committees": before.get("rebuilt_committees", 0) + header.attempt,
-        "steps": before.get("steps", 0) + header.step + 1,
+        "attempts": before.get("attempts", 0) + certificate.attempt + 1,
+        "rebuilt_committees": before.get("rebuilt_committees", 0) + certificate.attempt,
+        "steps": before.get("steps", 0) + certificate.step + 1,
         "captured_blocks": before.get("captured_blocks", 0) + int(played.result.captured),
         "uplink_bytes": before.get("uplink_bytes", 0) + played.uplink_bytes,
         "gossip_messages": before.get("gossip_messages", 0) + played.result.gossip_messages,
         "gossip_bytes_by_kind": dict(sorted(kinds.items())),
         "refused": dict(sorted(refused.items())),
+        "evidence": before.get("evidence", 0) + len(played.result.evidence),
         "malicious_updates_by_attack": dict(sorted(malicious.items())),
         "malicious_updates_aggregated": (
             before.get("malicious_updates_aggregated", 0) + played.malicious_aggregated

@@ -10,11 +10,11 @@ from bfedrec.global_model import GlobalModel
 from bfedrec.settings import Config, CostSettings
 from bfedrec.streams import Streams
 from consensus.byzantine import Behaviour, Composed
+from consensus.crypto import Signer, suite_named
 from consensus.encoding import file_cid
+from consensus.faults import Faults, fault_from_node
 from consensus.genesis import Genesis, Member, Parameters
-from consensus.keys import SigningKey
 from consensus.network import Topology
-from consensus.vrf import VrfKey
 from consensus.world import Costs
 
 
@@ -24,21 +24,22 @@ class Participants:
     def __init__(self, config: Config, streams: Streams) -> None:
         self._config = config
         self._streams = streams
-        self._client_keys: dict[int, SigningKey] = {}
+        self.suite = suite_named(config.crypto)
+        self._client_keys: dict[int, Signer] = {}
         self.server_keys = [
             (
-                SigningKey.from_seed(streams.bytes("keys", 0, index)),
-                VrfKey.from_seed(streams.bytes("keys", 1, index)),
+                self.suite.signing_key(streams.bytes("keys", 0, index)),
+                self.suite.vrf_key(streams.bytes("keys", 1, index)),
             )
             for index in range(config.servers.count)
         ]
         """Each server's signing key and VRF key, by index."""
 
-    def client_key(self, client: int) -> SigningKey:
+    def client_key(self, client: int) -> Signer:
         """A client's signing key, made when it is first needed."""
         key = self._client_keys.get(client)
         if key is None:
-            key = SigningKey.from_seed(self._streams.bytes("keys", 2, client))
+            key = self.suite.signing_key(self._streams.bytes("keys", 2, client))
             self._client_keys[client] = key
         return key
 
@@ -47,6 +48,8 @@ class Participants:
         N_u (``sample_counts``, int64[M]), and the initial model."""
         committee = self._config.committee
         parameters = Parameters(
+            protocol=self._config.protocol,
+            crypto=self._config.crypto,
             committee=committee.kind,
             committee_size=committee.size,
             max_step=committee.max_step,
@@ -54,6 +57,9 @@ class Participants:
             ticket_us=_microseconds(committee.ticket_seconds),
             update_us=_microseconds(committee.update_seconds),
             quota=max(1, round(committee.update_quota * self._config.clients.per_round)),
+            settle_us=round(committee.settle_seconds * 1e6),
+            recovery_us=round(committee.recovery_seconds * 1e6),
+            resend_us=_microseconds(committee.resend_seconds),
         )
         return Genesis(
             parameters,
@@ -90,6 +96,16 @@ class Participants:
         """Share of the stake that malicious servers hold: what sortition goes by."""
         stakes = self.stakes()
         return sum(stakes[index] for index in self.malicious()) / sum(stakes)
+
+    def faults(self) -> Faults | None:
+        """What goes wrong, the shares of servers drawn; None if nothing does."""
+        if not self._config.faults:
+            return None
+        return Faults(
+            [fault_from_node(node) for node in self._config.faults],
+            self._config.servers.count,
+            self._streams.generator("faults"),
+        )
 
     def topology(self) -> Topology:
         """The servers' graph."""

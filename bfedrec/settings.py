@@ -28,6 +28,7 @@ import bfedrec.poisoning  # noqa: F401 - the attacks register themselves
 from bfedrec.attacks import ATTACKS, Attack, catalogue
 from bfedrec.data_settings import DataSettings
 from bfedrec.training import TrainingSettings
+from consensus.faults import fault_from_node
 
 Seconds = Annotated[float, Field(ge=0.0)]
 Milliseconds = Annotated[float, Field(ge=0.0)]
@@ -188,6 +189,12 @@ class ClientSettings(Section):
         description="what a participant fetches: one A (the paper's account), or the cheaper of "
         "all missed A's and a snapshot of Q",
     )
+    retry_seconds: float = Field(
+        default=2.0,
+        gt=0.0,
+        description="after so long a client whose update its edge server did not take tries the "
+        "next nearest",
+    )
     snapshot_every: int = Field(
         default=50, ge=1, description="catch_up: rounds between two stored snapshots of Q"
     )
@@ -290,7 +297,8 @@ class CommitteeSettings(Section):
     vote_seconds: float = Field(
         default=5.0,
         gt=0.0,
-        description="MaxVoteDuration: simulated seconds a candidate may be voted on",
+        description="MaxVoteDuration: simulated seconds a candidate may be voted on (bft: half as "
+        "long again with every attempt)",
     )
     ticket_seconds: float = Field(
         default=0.5, gt=0.0, description="simulated seconds during which tickets are collected"
@@ -302,6 +310,22 @@ class CommitteeSettings(Section):
     )
     update_quota: float = Field(
         default=1.0, gt=0.0, le=1.0, description="share of the cohort's updates that is sufficient"
+    )
+    settle_seconds: Seconds = Field(
+        default=0.5,
+        description="bft: how long a member that saw two thirds but no more than five sixths of "
+        "the soft votes looks out for another proposal; at least twice the time a message takes",
+    )
+    recovery_seconds: Seconds = Field(
+        default=10.0,
+        description="bft: so long after MaxVoteDuration all servers together give up a committee "
+        "that cannot give up itself; 0: never",
+    )
+    resend_seconds: float = Field(
+        default=5.0,
+        gt=0.0,
+        description="bft: after so long without progress a server says again what it said, and "
+        "asks others",
     )
 
 
@@ -399,6 +423,20 @@ class Config(Section):
         pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$",
         description="what trains the cohort: cpu (compiled), or a torch device as cuda or cuda:0",
     )
+    protocol: Literal["bft", "paper"] = Field(
+        default="bft",
+        description="how servers agree: bft (two phases, locks), or Algorithm 2 as it is written",
+    )
+    crypto: Literal["real", "modelled"] = Field(
+        default="real",
+        description="real curves, or modelled by keyed hashes: the same messages and charges, for "
+        "large sweeps; proves nothing to an audit",
+    )
+    faults: tuple[dict[str, Any], ...] = Field(
+        default=(),
+        description="what goes wrong with the network and the servers, each {NAME: value, from, "
+        "until, ...} in simulated seconds (consensus/faults.py lists them)",
+    )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
@@ -410,6 +448,16 @@ class Config(Section):
     costs: CostSettings = Field(default_factory=CostSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
+
+    @field_validator("faults")
+    @classmethod
+    def _known_faults(cls, nodes: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for node in nodes:
+            try:
+                fault_from_node(node)
+            except ValueError as error:
+                raise setting_error("", str(error)) from None
+        return nodes
 
     @model_validator(mode="after")
     def _agree(self) -> Config:
@@ -423,6 +471,8 @@ class Config(Section):
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
         if servers.regions > servers.count:
             raise setting_error("servers.regions", f"at most servers.count = {servers.count}")
+        if self.protocol == "paper" and committee.kind != "fixed":
+            raise setting_error("committee.kind", "fixed, as protocol is paper")
         if committee.kind == "fixed" and committee.size > servers.count:
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
         if self.data.dataset == "csv" and self.data.csv.path is None:

@@ -22,8 +22,7 @@ from bfedrec.progress import Evaluated, Note, Progress, RoundDone
 from bfedrec.run_state import RoundState, RunState, StateError
 from bfedrec.runs import RunFolder
 from bfedrec.settings import Config
-from consensus.chain import Head, check_header
-from consensus.committee import next_beacon
+from consensus.chain import Head, heads_of
 from consensus.encoding import cid_text
 
 
@@ -74,7 +73,7 @@ class Simulation:
                 RoundDone(
                     height,
                     len(played.clients),
-                    played.result.block.header.attempt + 1,
+                    played.result.block.certificate.attempt + 1,
                     self.federation.world.env.now,
                 )
             )
@@ -88,15 +87,16 @@ class Simulation:
         self.totals = counters(self.totals, played)
         wall = self.wall_before + time.perf_counter() - self.began
         now = self.federation.world.env.now
-        saved = {**self.totals, "wall_seconds": wall, "loss": played.loss}
+        behind = self.federation.world.behind()
+        saved = {**self.totals, "wall_seconds": wall, "loss": played.loss, "behind": behind}
         self.state.append(RoundState(played.height, played.clients, played.factors, now, saved))
         self.chain.write(played)
         if played.result.captured:
-            header = played.result.block.header
+            certificate = played.result.block.certificate
             self.progress.update(
                 Note(
                     f"height {played.height}: malicious servers captured the committee of attempt "
-                    f"{header.attempt + 1}; the block's model is not the aggregate of its updates"
+                    f"{certificate.attempt + 1}; its block's model is not the aggregate of its updates"
                 )
             )
 
@@ -149,10 +149,9 @@ class Simulation:
             )
         self.state.discard_after(height)
         self.folder.cut_metrics(height)
-        head = Head.of_genesis(federation.genesis)
-        for at in range(1, height + 1):
-            block = self.chain.block(at)
-            draw = check_header(federation.genesis, head, block.header, block.signature)
+        blocks = [self.chain.block(at) for at in range(1, height + 1)]
+        heads = heads_of(federation.genesis, blocks)
+        for at, (block, head) in enumerate(zip(blocks, heads, strict=False), 1):
             model = self.chain.content.get(block.header.model)
             if at == height:
                 federation.recall(head)
@@ -160,22 +159,24 @@ class Simulation:
             row = self.state.row(at)
             federation.P[row.clients] = row.factors
             federation.downlink.committed(at, row.clients, len(block.header.encoded), len(model))
-            head = Head(at, block.cid, block.header.timestamp, next_beacon(head.beacon, draw.beta))
         self.chain.resume(height)
         if height:
             row = self.state.row(height)
             self.totals = {
                 key: value
                 for key, value in row.counters.items()
-                if key not in ("wall_seconds", "loss")
+                if key not in ("wall_seconds", "loss", "behind")
             }
             self.wall_before = float(row.counters["wall_seconds"])
-            federation.continue_from(head, row.simulated_seconds)
+            behind = {int(index): at for index, at in row.counters["behind"].items()}
+            federation.continue_from(
+                row.simulated_seconds, blocks, heads, behind, self.chain.content_at
+            )
             lines = self.folder.metrics()
             if self._is_due(height) and (not lines or lines[-1]["height"] < height):
                 self._validate(height, float(row.counters["loss"]))
         self.progress.update(Note(f"resumed after height {height}"))
-        return head
+        return heads[-1]
 
     # -- the end ----------------------------------------------------------------------------------
 

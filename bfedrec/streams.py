@@ -21,9 +21,10 @@ PARTS = {
     "client_links": 6,  # nearest server, speeds and latency of each client
     "latency": 7,  # jitter of messages
     "malicious": 8,  # which servers are malicious
-    "gaussian": 9,  # random aggregates of malicious servers
+    "gaussian": 9,  # what servers draw: random aggregates of malicious ones, whom to ask
     "malicious_clients": 10,  # which clients are malicious
     "attacks": 11,  # what malicious clients draw
+    "faults": 12,  # which servers a share of a fault strikes
 }
 """The number of each part: part of every result, so a number is never changed or used again."""
 

@@ -40,7 +40,7 @@ class AuditReport:
 
     blocks: int = 0
     proofs: int = 0
-    """VRF proofs: of aggregators and of committee members."""
+    """VRF proofs: of the draws that blocks carry."""
     signatures: int = 0
     """Of aggregators, of votes, and of updates whose bytes were kept."""
     aggregates: int = 0
@@ -107,8 +107,8 @@ def _audit_height(
     except (MalformedRecord, InvalidBlock, StoreError) as error:
         raise AuditFailure(height, str(error)) from error
     report.blocks += 1
-    report.proofs += 1 + len(block.committee)
-    report.signatures += 1 + len(block.certificate)
+    report.proofs += len(block.tickets)
+    report.signatures += 1 + len(block.certificate.signatures)
     header = block.header
     model = _content(store, height, "model", header.model)
     try:

@@ -201,7 +201,7 @@ class BftServer(EdgeServer):
         self._announced.update(to)
         self.say("ticket", mine[0], to)
 
-    def height_of(self, kind: Kind, body: object) -> int:
+    def height_of(self, kind: str, body: object) -> int:
         height = super().height_of(kind, body)
         return height - 1 if kind == "ticket" else height
 

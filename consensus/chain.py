@@ -292,6 +292,17 @@ def head_after(genesis: Genesis, head: Head, header: Header, draws: tuple[Draw, 
     return Head(header.height, header.cid, header.timestamp, next_beacon(head.beacon, beta), draws)
 
 
+def heads_of(genesis: Genesis, blocks: Sequence[Block]) -> list[Head]:
+    """The heads that ``blocks`` lead to, the genesis' first. Headers and draws are checked, votes
+    are not: they were when the blocks were appended. Raises `InvalidBlock`."""
+    heads = [Head.of_genesis(genesis)]
+    for block in blocks:
+        check_header(genesis, heads[-1], block.header)
+        draws = check_draws(genesis, heads[-1], block.header, block.tickets)
+        heads.append(head_after(genesis, heads[-1], block.header, draws))
+    return heads
+
+
 BlockCheck = Callable[[Genesis, Head, Block], Head]
 
 

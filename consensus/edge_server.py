@@ -120,7 +120,7 @@ class EdgeServer(ABC):
         self.lacking: set[bytes] = set()
         """Links of models of the chain that this server has not got yet."""
         self._models: set[bytes] = set()
-        self._early: list[tuple[Kind, Any, int]] = []
+        self._early: list[tuple[str, Any, int]] = []
         self._early_from: Counter[int] = Counter()
         self._progress: object = None
         self._handlers: dict[str, Callable[[Any, int], bool]] = {
@@ -198,7 +198,7 @@ class EdgeServer(ABC):
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def receive(self, kind: Kind, body: Any, sender: int) -> bool:
+    def receive(self, kind: str, body: Any, sender: int) -> bool:
         """Hand over a message that ``sender`` began; whether it is worth passing on."""
         if type(body) is Malformed:
             return self.refuse(f"malformed {kind}")
@@ -214,13 +214,13 @@ class EdgeServer(ABC):
             return handler(body, sender)
         return self._out_of_step(kind, body, sender, height)
 
-    def height_of(self, kind: Kind, body: Any) -> int:
+    def height_of(self, kind: str, body: Any) -> int:
         """The height during which a message is of use."""
         if kind in ("candidate", "block"):
             return body.header.height
         return body.record.height if kind == "update" else body.height
 
-    def _out_of_step(self, kind: Kind, body: Any, sender: int, height: int) -> bool:
+    def _out_of_step(self, kind: str, body: Any, sender: int, height: int) -> bool:
         """A message of another height: of one to come it is kept, of a later one it says that
         this server is behind."""
         if height <= self.chain.height:

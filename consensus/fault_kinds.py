@@ -277,7 +277,7 @@ class Eclipse(_OfServers, Cut):
     NAME = "eclipse"
     MAIN = "servers"
     servers: tuple[int, ...] | float = _is(options.servers)
-    sees: tuple[int, ...] | float = _is(options.servers, ())
+    sees: tuple[int, ...] | float = _is(options.servers_or_none, ())
 
     def placed(self, servers: int, generator: np.random.Generator) -> Fault:
         drawn = _draw_servers(self, self.servers, servers, generator)

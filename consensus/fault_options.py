@@ -73,6 +73,14 @@ def indices(value: Any, what: str) -> tuple[int, ...]:
 
 
 def servers(value: Any, what: str) -> tuple[int, ...] | float:
+    """Servers by index, ascending, or a share of all."""
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError(f"{what}: expected servers, got none")
+    return servers_or_none(value, what)
+
+
+def servers_or_none(value: Any, what: str) -> tuple[int, ...] | float:
+    """The same, where it may be no server at all: an empty list."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = (value,)
     if isinstance(value, list | tuple):

@@ -46,6 +46,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from hashlib import blake2b
+from heapq import heapify, heapreplace
 from math import inf
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -269,9 +270,8 @@ class Faults:
                     outages.setdefault(server, []).append(outage)
             elif isinstance(fault, Churn):
                 generator = np.random.default_rng((self._seed, index))
-                for server in sorted(fault.members):
-                    for outage in _churned(fault, generator, horizon):
-                        outages.setdefault(server, []).append(outage)
+                for server, outage in _churned(fault, generator, horizon):
+                    outages.setdefault(server, []).append(outage)
         events = []
         for server, found in outages.items():
             for begins, ends, lost, name in _merged(found):
@@ -311,15 +311,20 @@ class Faults:
 
 def _churned(
     fault: Churn, generator: np.random.Generator, horizon: float
-) -> Iterator[tuple[float, float, int, str]]:
-    """The outages of one server: (begins, ends, lost tail, name)."""
-    up = fault.from_
-    while True:
-        begins = up + generator.exponential(1.0 / fault.rate)
-        if begins >= min(fault.until, horizon):
-            return
-        up = min(begins + generator.exponential(fault.down), fault.until)
-        yield begins, up, fault.lost_tail, fault.NAME
+) -> Iterator[tuple[int, tuple[float, float, int, str]]]:
+    """Servers and their outages (begins, ends, lost tail, name), drawn in order of time: those
+    before an earlier horizon are the same."""
+
+    def lasts(seconds: float) -> float:
+        return float(generator.exponential(seconds))
+
+    up = [(fault.from_ + lasts(1.0 / fault.rate), server) for server in sorted(fault.members)]
+    heapify(up)
+    while up[0][0] < min(fault.until, horizon):
+        begins, server = up[0]
+        ends = min(begins + lasts(fault.down), fault.until)
+        heapreplace(up, (ends + lasts(1.0 / fault.rate), server))
+        yield server, (begins, ends, fault.lost_tail, fault.NAME)
 
 
 def _merged(

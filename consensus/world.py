@@ -9,7 +9,7 @@ are behind it, and a run can be resumed from there, byte for byte.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -339,7 +339,7 @@ class World:
             if server.behaviour is None and server.chain.height < self.head.height
         }
 
-    def set_behind(self, heights: dict[int, int]) -> None:
+    def set_behind(self, heights: Mapping[int, int]) -> None:
         """Cut these servers' chains to where a resumed run's had been."""
         for index, height in heights.items():
             self.servers[index].chain.cut(height)
