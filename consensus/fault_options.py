@@ -28,42 +28,51 @@ def number(value: Any, what: str, allowed: str, fits: Callable[[float], bool]) -
 
 
 def share(value: Any, what: str) -> float:
+    """A share of messages, contents or bandwidth."""
     return number(value, what, "a share, above 0 and at most 1", lambda x: 0.0 < x <= 1.0)
 
 
 def duration(value: Any, what: str) -> float:
+    """A length of time."""
     return number(value, what, "seconds, above 0", lambda x: 0.0 < x < inf)
 
 
 def offset(value: Any, what: str) -> float:
+    """A difference of clocks, either way."""
     return number(value, what, "seconds", isfinite)
 
 
 def per_second(value: Any, what: str) -> float:
+    """A rate of events."""
     return number(value, what, "a number per second, above 0", lambda x: 0.0 < x < inf)
 
 
 def factor(value: Any, what: str) -> float:
+    """How many times as long something takes."""
     return number(value, what, "a factor, at least 1", lambda x: 1.0 <= x < inf)
 
 
 def time(value: Any, what: str) -> float:
+    """A time of the simulation; infinite for never."""
     return number(value, what, "a time in seconds, from 0", lambda x: x >= 0.0)
 
 
 def blocks(value: Any, what: str) -> int:
+    """A number of blocks."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{what}: expected a number of blocks, from 0, got {value!r}")
     return value
 
 
 def yes_or_no(value: Any, what: str) -> bool:
+    """A switch."""
     if not isinstance(value, bool):
         raise ValueError(f"{what}: expected true or false, got {value!r}")
     return value
 
 
 def indices(value: Any, what: str) -> tuple[int, ...]:
+    """Servers by index, ascending."""
     for index in value:
         if not isinstance(index, int) or isinstance(index, bool) or index < 0:
             raise ValueError(f"{what}: expected indices of servers, got {index!r}")
@@ -90,6 +99,7 @@ def servers_or_none(value: Any, what: str) -> tuple[int, ...] | float:
 
 
 def groups(value: Any, what: str) -> tuple[tuple[int, ...], ...] | float:
+    """Groups of servers, or the share that is split off."""
     if not isinstance(value, list | tuple):
         allowed = "lists of servers, or the share that is split off, between 0 and 1"
         return number(value, what, allowed, lambda x: 0.0 < x < 1.0)
