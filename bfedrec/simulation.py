@@ -96,7 +96,7 @@ class Simulation:
             self.progress.update(
                 Note(
                     f"height {played.height}: malicious servers captured the committee of attempt "
-                    f"{certificate.attempt + 1}; its block's model is not the aggregate of its updates"
+                    f"{certificate.attempt + 1}; the model is not the aggregate of the updates"
                 )
             )
 
