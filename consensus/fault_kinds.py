@@ -319,12 +319,17 @@ class Crash(_OfServers):
 @dataclass(frozen=True, kw_only=True)
 class Churn(_OfServers):
     """Servers crash at ``rate`` per server and second, each time for a while that is ``down``
-    seconds on average."""
+    seconds on average. It has to end some time: its crashes are drawn ahead."""
 
     NAME = "churn"
     rate: float = _is(options.per_second)
     down: float = _is(options.duration, 5.0)
     lost_tail: int = _is(options.blocks, 0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.until == inf:
+            raise ValueError(f"{self.NAME}: say until when, it would never come to an end")
 
 
 @dataclass(frozen=True, kw_only=True)

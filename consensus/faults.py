@@ -24,7 +24,7 @@ In a config a fault is a map whose first key names it (`fault_from_node`):
     crash: servers    lost_tail (0)                       down from ``from`` until ``until``; the
                                                           last blocks written are gone
     churn: rate       down (5), lost_tail (0),            crashes per server and second; down for
-                      servers (all)                       ``down`` s on average
+                      servers (all)                       ``down`` s on average; has an ``until``
     slow: factor      servers (all)                       work takes this many times as long
     skew: seconds     servers (all)                       the clock is this far ahead (or behind)
     missing_content:  servers (all)                       a share of the content they hold is gone

@@ -33,8 +33,8 @@ def with_flipped_bit(message: Message, where: float) -> Message:
     (in [0, 1)) of its length, was flipped on the way.
 
     The receiver decodes other bytes: another record, or none (`Malformed`). A `SignedUpdate` is
-    its record followed by its payload; of several records one after the other one is hit; a
-    body that has no encoding at all arrives as `Malformed` without bytes.
+    its record followed by its payload; a body that is neither has no bytes to flip and arrives
+    as `Malformed` without any.
     """
     return replace(message, body=_flipped(message.body, where))
 
@@ -54,13 +54,6 @@ def _flipped(body: Any, where: float) -> Any:
             return replace(body, payload=_flip(body.payload, (place - record) / (size - record)))
         altered = _flipped(body.record, place / record)
         return altered if isinstance(altered, Malformed) else replace(body, record=altered)
-    if isinstance(body, tuple) and body:
-        place = where * len(body)
-        index = int(place)
-        altered = _flipped(body[index], place - index)
-        if isinstance(altered, Malformed):
-            return altered
-        return (*body[:index], altered, *body[index + 1 :])
     return Malformed(b"", f"{type(body).__name__}: no bytes to read")
 
 
