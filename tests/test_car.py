@@ -19,12 +19,12 @@ from bfedrec.audit_command import audit_command
 from bfedrec.chain_commands import export_command, import_command
 from bfedrec.cli import main
 from consensus import archive
+from consensus.blocks import Block
 from consensus.car import CarError, CarFile, write_car
 from consensus.cid import cid_text, node_cid, parse_cid, raw_cid
 from consensus.content import NotFound, StoreError
 from consensus.encoding import decode, encode, file_blocks
 from consensus.ipfs import IpfsStore
-from consensus.records import Block
 from consensus.store import SqliteStore
 from consensus.unixfs import varint
 from tests.ipfs_node import IpfsNode

@@ -20,11 +20,12 @@ import pytest
 
 from bfedrec.audit_command import audit_command
 from bfedrec.publication import Publication
+from consensus.blocks import Block
 from consensus.cid import cid_text
 from consensus.content import NotFound, StoreError
 from consensus.encoding import encode, file_blocks, file_cid, node_cid, parse_cid
 from consensus.ipfs import IpfsStore
-from consensus.records import Block, ModelUpdate
+from consensus.records import ModelUpdate
 from consensus.store import SqliteStore
 from tests.ipfs_node import IpfsNode
 from tests.test_simulation import SMALL, lasting, play
