@@ -108,8 +108,8 @@ class Overlay:
     A server that does not relay is no inner node of any path: it sends and receives, over links to
     servers that relay. Where those are not connected without it the cheapest links that connect
     them are opened (a minimum spanning tree over all latencies, links that exist coming first), and
-    likewise a link to the nearest server that relays. No link is opened or used from a server to
-    one that cannot hear it; what is then out of reach stays so.
+    likewise a link to the nearest server that relays. No link is used from a server to one that
+    cannot hear it, nor opened unless both hear each other; what is then out of reach stays so.
     """
 
     def __init__(

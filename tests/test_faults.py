@@ -403,10 +403,11 @@ def test_a_group_goes_on_among_itself() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_gossip_in_a_partition_reaches_just_the_group(data: st.DataObject) -> None:
-    """Any topology, any groups, any silent servers, both kinds of sending."""
+    """Any topology, any groups and silent servers; one way: the first group is not heard."""
     servers = data.draw(st.integers(2, 12))
     group = data.draw(st.lists(st.integers(0, 2), min_size=servers, max_size=servers))
-    silent = data.draw(st.sets(st.integers(0, servers - 1)))
+    one_way = data.draw(st.booleans())
+    silent = set() if one_way else data.draw(st.sets(st.integers(0, servers - 1)))
     origin = data.draw(st.integers(0, servers - 1))
     groups = [[s for s in range(servers) if group[s] == g] for g in range(3) if g in group]
     topology = Topology.generate(
@@ -414,7 +415,7 @@ def test_gossip_in_a_partition_reaches_just_the_group(data: st.DataObject) -> No
     )
     heard: Counter[int] = Counter()
     env = simpy.Environment()
-    faults = faults_of({"partition": groups}, servers=servers)
+    faults = faults_of({"partition": groups, "one_way": one_way}, servers=servers)
 
     def receive(server: int, message: Message, origin: int) -> float | None:
         heard[server] += 1
@@ -429,21 +430,25 @@ def test_gossip_in_a_partition_reaches_just_the_group(data: st.DataObject) -> No
     mute = {s for s in range(servers) if group[s] == group[origin]} <= silent
     network.gossip(origin, Message("note", 0, 10), 0.0)
     env.run()
-    expected = {s: 1 for s in range(servers) if group[s] == group[origin] and s != origin}
+    cut = {s for s in range(servers) if group[s] != group[origin]}
+    if one_way and origin not in groups[0]:
+        cut = set()
+    expected = {s: 1 for s in range(servers) if s not in cut and s != origin}
     if mute and len(silent) < servers:
         assert heard.keys() <= expected.keys()
     else:
         assert heard == expected
-    assert faults.fired["partition"] == sum(group[s] != group[origin] for s in range(servers))
+    assert faults.fired["partition"] == len(cut)
 
 
 @pytest.mark.parametrize("gossip", [False, True])
-@pytest.mark.parametrize("topology", [mesh(6), row(6)])
-def test_eclipse(gossip: bool, topology: Topology) -> None:
-    """Server 4 hears 0 and 1 only, whoever is between, and only they hear it; the others go on
-    as if it were not there."""
+@pytest.mark.parametrize("topology", [mesh(6), row(6)], ids=["mesh", "row"])
+@pytest.mark.parametrize("sees", [{0, 1}, {3, 5}])
+def test_eclipse(gossip: bool, topology: Topology, sees: set[int]) -> None:
+    """Server 4 hears two others only, whoever is between, and only they hear it; the others go
+    on as if it were not there (in a row 5 is then linked past it)."""
     scene = Scene(
-        {"eclipse": 4, "sees": [0, 1], "from": 2, "until": 8},
+        {"eclipse": 4, "sees": list(sees), "from": 2, "until": 8},
         servers=6,
         gossip=gossip,
         topology=topology,
@@ -451,7 +456,7 @@ def test_eclipse(gossip: bool, topology: Topology) -> None:
     hidden = {
         key
         for key, sent in scene.sent.items()
-        if within(sent, 2, 8) and 4 in key[:2] and not {0, 1} & set(key[:2])
+        if within(sent, 2, 8) and 4 in key[:2] and not sees & set(key[:2])
     }
     assert scene.unheard() == hidden
     fired = scene.faults.fired["eclipse"]
@@ -615,6 +620,42 @@ def test_all_faults_at_once_and_the_same_seed_the_same_trace(gossip: bool) -> No
     assert {"bandwidth", "partition", "eclipse"} <= fired.keys()
     assert (heard, fired) == play(1)
     assert (heard, fired) != play(2)
+
+
+def test_each_fault_keeps_to_its_own_time() -> None:
+    """Also while another one is active."""
+    scene = Scene(
+        {"loss": 0.5, "from": 2, "until": 4},
+        {"duplicate": 0.5, "from": 3, "until": 6},
+        {"bandwidth": 0.5, "from": 0, "until": 8},
+    )
+    lost = {scene.sent[key] for key in scene.unheard()}
+    twice = {scene.sent[key] for key, times in scene.times.items() if len(times) > 1}
+    assert 2.0 <= min(lost) < 2.2 < 3.8 < max(lost) < 4.0
+    assert 3.0 <= min(twice) < 3.2 < 5.8 < max(twice) < 6.0
+
+
+def test_what_strikes_is_drawn_from_the_stream_of_the_height() -> None:
+    """So that a run that is resumed at a height is struck as it would have been."""
+
+    def play(seed: int) -> list[float]:
+        env = simpy.Environment()
+        heard: list[float] = []
+        faults = faults_of({"loss": 0.5}, {"delay": 0.1}, servers=2, seed=seed)
+        network = Network(env, mesh(2), 1.0, 0.1, lambda s, m, o: heard.append(env.now), faults)
+        network.begin(np.random.default_rng(0))
+        for number in range(seed + 1):
+            network.send(0, 1, Message("note", number, 0), 0.0)
+        env.run()
+        heard.clear()
+        network.begin(np.random.default_rng(1))
+        for number in range(50):
+            network.send(0, 1, Message("note", number, 0), 9.0)
+        env.run()
+        return heard
+
+    assert play(1) == play(2)
+    assert 15 < len(play(1)) < 35
 
 
 @pytest.mark.parametrize("node", EVERY, ids=[next(iter(node)) for node in EVERY])
