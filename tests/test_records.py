@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.encoding import EncodingError, decode, encode, file_cid, node_cid
+from consensus.blocks import (
+    Block,
+    Candidate,
+    Certificate,
+    Status,
+    Timeout,
+    TimeoutCertificate,
+    Turn,
+    Want,
+)
+from consensus.encoding import EncodingError, encode, file_cid, node_cid
 from consensus.fields import MalformedRecord, Record
 from consensus.genesis import Genesis, Member, Parameters
-from consensus.records import Block, Candidate, Header, ModelUpdate, Ticket, Vote, committee_digest
+from consensus.records import (
+    PHASES,
+    Header,
+    ModelUpdate,
+    Ticket,
+    Vote,
+    proposal_digest,
+    tickets_digest,
+)
 
-RECORDS: tuple[type[Record], ...] = (Genesis, ModelUpdate, Ticket, Header, Vote, Candidate, Block)
+RECORDS: tuple[type[Record], ...] = (
+    Genesis,
+    ModelUpdate,
+    Ticket,
+    Header,
+    Vote,
+    Certificate,
+    Timeout,
+    TimeoutCertificate,
+    Candidate,
+    Block,
+    Status,
+    Want,
+)
 
 naturals = st.integers(0, 2**63 - 1)
 positive = st.integers(1, 2**63 - 1)
@@ -29,8 +61,13 @@ def fixed(size: int) -> st.SearchStrategy[bytes]:
 
 parameters = st.builds(
     Parameters,
+    st.sampled_from(["bft", "paper"]),
+    st.sampled_from(["real", "modelled"]),
     st.sampled_from(["fixed", "weighted"]),
     *[positive] * 6,
+    naturals,
+    naturals,
+    positive,
 )
 geneses = st.builds(
     Genesis,
@@ -49,7 +86,7 @@ geneses = st.builds(
     naturals,
 )
 updates = st.builds(ModelUpdate, fixed(32), positive, links, fixed(32), naturals, links, fixed(64))
-tickets = st.builds(Ticket, positive, naturals, naturals, fixed(80))
+tickets = st.builds(Ticket, positive, naturals, fixed(80))
 headers = st.builds(
     Header,
     fixed(32),
@@ -59,7 +96,6 @@ headers = st.builds(
     naturals,
     links,
     naturals,
-    fixed(80),
     fixed(32),
     fixed(32),
     positive,
@@ -68,30 +104,83 @@ headers = st.builds(
     st.none() | links,
 )
 votes = st.builds(
-    Vote, fixed(32), positive, naturals, naturals, links, st.booleans(), naturals, fixed(64)
+    Vote,
+    fixed(32),
+    positive,
+    naturals,
+    naturals,
+    st.sampled_from(PHASES),
+    links,
+    naturals,
+    fixed(64),
+    st.just(b"") | fixed(64),
 )
-
-
-@st.composite
-def seated(draw: st.DrawFn) -> tuple[Header, tuple[Ticket, ...]]:
-    header = draw(headers)
-    seats = draw(st.lists(st.tuples(naturals, fixed(80)), max_size=4))
-    return header, tuple(Ticket(header.height, header.attempt, *seat) for seat in seats)
-
-
+certificates = st.builds(
+    Certificate,
+    positive,
+    naturals,
+    naturals,
+    st.sampled_from(PHASES),
+    links,
+    st.lists(st.tuples(naturals, fixed(64)), max_size=3).map(tuple),
+)
+timeouts = st.builds(
+    Timeout,
+    fixed(32),
+    positive,
+    naturals,
+    naturals,
+    st.booleans(),
+    naturals,
+    fixed(64),
+    st.none() | certificates,
+)
+closings = st.builds(
+    TimeoutCertificate,
+    positive,
+    naturals,
+    naturals,
+    st.booleans(),
+    st.lists(
+        st.tuples(naturals, st.none() | st.tuples(naturals, naturals, links), fixed(64)),
+        max_size=3,
+    ).map(tuple),
+    st.none() | certificates,
+)
+seats = st.lists(tickets, max_size=3).map(tuple)
 candidates = st.builds(
-    lambda seat, signature, listed: Candidate(seat[0], signature, seat[1], tuple(listed)),
-    seated(),
+    Candidate,
+    headers,
     fixed(64),
-    st.lists(fixed(32), max_size=4),
+    seats,
+    st.lists(fixed(32), max_size=4).map(tuple),
+    st.none() | closings,
+    st.none() | st.builds(Turn, naturals, naturals, naturals, fixed(64)),
 )
-blocks = st.builds(
-    lambda seat, signature, certificate: Block(seat[0], signature, seat[1], tuple(certificate)),
-    seated(),
-    fixed(64),
-    st.lists(st.tuples(naturals, fixed(64)), max_size=4),
+blocks = st.builds(Block, headers, fixed(64), seats, certificates)
+statuses = st.builds(
+    Status,
+    naturals,
+    naturals,
+    naturals,
+    st.lists(fixed(32), max_size=3).map(tuple),
+    st.lists(naturals, max_size=3).map(tuple),
 )
-records = st.one_of(geneses, updates, tickets, headers, votes, candidates, blocks)
+wants = st.builds(Want, positive, st.lists(fixed(32), max_size=3).map(tuple))
+records = st.one_of(
+    geneses,
+    updates,
+    tickets,
+    headers,
+    votes,
+    certificates,
+    timeouts,
+    closings,
+    candidates,
+    blocks,
+    statuses,
+    wants,
+)
 
 
 @settings(deadline=None)
@@ -212,30 +301,118 @@ def test_an_update_signs_every_field_but_the_signature(update: ModelUpdate) -> N
         assert (changed.signed != update.signed) == differs
 
 
+def assert_signs(record: Any, others: dict[str, Any], unsigned: set[str]) -> None:
+    """Every field of ``others`` is signed but those of ``unsigned``."""
+    for name, value in others.items():
+        changed = replace(record, **{name: value})
+        differs = name not in unsigned and value != getattr(record, name)
+        assert (changed.signed != record.signed) == differs, name
+
+
 @settings(deadline=None)
 @given(votes)
-def test_a_vote_signs_its_slot_its_block_and_its_verdict(vote: Vote) -> None:
-    node = vote.to_node()
+def test_a_vote_signs_its_view_its_block_and_its_phase(vote: Vote) -> None:
     others: dict[str, Any] = {
         "chain_id": bytes(32),
         "height": vote.height % 7 + 8,
         "attempt": vote.attempt // 2 + 3,
         "step": vote.step // 2 + 3,
         "block": file_cid(b"other"),
-        "approve": not vote.approve,
+        "phase": PHASES[PHASES.index(vote.phase) - 1],
+        "server": vote.server // 2 + 3,
+        "signature": bytes(64),
+        "proposal": bytes(64),
     }
-    for name, value in others.items():
-        changed = Vote.from_node({**node, name: value})
-        assert (changed.signed != vote.signed) == (value != node[name])
+    assert others.keys() == vote.to_node().keys()
+    assert_signs(vote, others, {"server", "signature", "proposal"})
+
+
+@settings(deadline=None)
+@given(timeouts, certificates)
+def test_a_timeout_signs_its_view_its_reach_and_its_lock(
+    timeout: Timeout, lock: Certificate
+) -> None:
+    others: dict[str, Any] = {
+        "chain_id": bytes(32),
+        "height": timeout.height % 7 + 8,
+        "attempt": timeout.attempt // 2 + 3,
+        "step": timeout.step // 2 + 3,
+        "everyone": not timeout.everyone,
+        "server": timeout.server // 2 + 3,
+        "signature": bytes(64),
+    }
+    assert_signs(timeout, others, {"server", "signature"})
+    of_lock: dict[str, Any] = {
+        "attempt": lock.attempt // 2 + 3,
+        "step": lock.step // 2 + 3,
+        "block": file_cid(b"other"),
+        "signatures": (),
+        "phase": PHASES[PHASES.index(lock.phase) - 1],
+        "height": lock.height % 7 + 8,
+    }
+    holding = replace(timeout, lock=lock)
+    assert holding.signed != replace(timeout, lock=None).signed
+    for name, value in of_lock.items():
+        changed = replace(timeout, lock=replace(lock, **{name: value}))
+        differs = name in ("attempt", "step", "block") and value != getattr(lock, name)
+        assert (changed.signed != holding.signed) == differs, name
+
+
+@settings(deadline=None)
+@given(headers, naturals, naturals)
+def test_a_proposal_signs_chain_height_view_and_block(
+    header: Header, attempt: int, step: int
+) -> None:
+    """The header's own signature is its proposal in its own view, and in no other."""
+    digest = proposal_digest(header.chain_id, header.height, (attempt, step), header.cid)
+    assert (digest == header.signed) == (header.view == (attempt, step))
+    others = [
+        proposal_digest(bytes(32), header.height, header.view, header.cid),
+        proposal_digest(header.chain_id, header.height % 7 + 8, header.view, header.cid),
+        proposal_digest(header.chain_id, header.height, header.view, file_cid(b"other")),
+    ]
+    assert len({header.signed, *others}) >= 3
+
+
+@settings(deadline=None)
+@given(candidates)
+def test_a_candidate_says_who_proposes_it_and_where(candidate: Candidate) -> None:
+    header, turn = candidate.header, candidate.turn
+    if turn is None:
+        assert candidate.view == header.view
+        assert (candidate.proposer, candidate.proposal) == (header.aggregator, candidate.signature)
+    else:
+        assert candidate.view == (turn.attempt, turn.step)
+        assert (candidate.proposer, candidate.proposal) == (turn.server, turn.signature)
+    assert candidate.proposal_signed == proposal_digest(
+        header.chain_id, header.height, candidate.view, header.cid
+    )
+
+
+@settings(deadline=None)
+@given(votes)
+def test_a_certificate_holds_what_votes_signed(vote: Vote) -> None:
+    certificate = Certificate(
+        vote.height, vote.attempt, vote.step, vote.phase, vote.block, ((0, vote.signature),)
+    )
+    assert certificate.signed(vote.chain_id) == vote.signed
+    assert certificate.signed(bytes(31) + b"x") != vote.signed
+    assert certificate.view == (vote.attempt, vote.step)
+    assert certificate.name == (vote.attempt, vote.step, vote.block)
 
 
 def test_a_signature_for_one_kind_serves_no_other() -> None:
     """The same fields under another tag give another digest."""
     link = file_cid(b"")
-    update = ModelUpdate.signing_digest(bytes(32), 1, link, bytes(32), 1, link)
-    vote = Vote.signing_digest(bytes(32), 1, 0, 0, link, True)
-    assert update != vote
-    assert decode(encode(["bfedrec/vote", bytes(32), 1, 0, 0, link, True]))[0] == "bfedrec/vote"
+    digests = {
+        ModelUpdate.signing_digest(bytes(32), 1, link, bytes(32), 1, link),
+        Vote.signing_digest(bytes(32), 1, 0, 0, "soft", link),
+        Vote.signing_digest(bytes(32), 1, 0, 0, "cert", link),
+        proposal_digest(bytes(32), 1, (0, 0), link),
+        Timeout.signing_digest(bytes(32), 1, (0, 0), False, None),
+        Timeout.signing_digest(bytes(32), 1, (0, 0), False, (0, 0, link)),
+    }
+    assert len(digests) == 6
 
 
 @settings(deadline=None)
@@ -245,39 +422,50 @@ def test_a_header_is_known_by_its_bytes(one: Header, other: Header) -> None:
     assert (one.signed == other.signed) == (one == other)
 
 
-def test_the_alpha_of_a_ticket_names_chain_beacon_height_and_attempt() -> None:
-    first = (bytes(32), bytes(32), 1, 0)
+def test_the_alpha_of_a_ticket_names_chain_beacon_and_height() -> None:
+    first = (bytes(32), bytes(32), 1)
     others = [
-        (b"\x01" * 32, bytes(32), 1, 0),
-        (bytes(32), b"\x01" * 32, 1, 0),
-        (bytes(32), bytes(32), 2, 0),
-        (bytes(32), bytes(32), 1, 1),
+        (b"\x01" * 32, bytes(32), 1),
+        (bytes(32), b"\x01" * 32, 1),
+        (bytes(32), bytes(32), 2),
     ]
-    assert len({Ticket.alpha(*fields) for fields in [first, *others]}) == 5
+    assert len({Ticket.alpha(*fields) for fields in [first, *others]}) == 4
 
 
 @settings(deadline=None)
 @given(tickets, fixed(48), fixed(32))
-def test_a_committee_is_named_by_draws_not_by_proofs(
+def test_tickets_are_named_by_draws_not_by_proofs(
     ticket: Ticket, response: bytes, gamma: bytes
 ) -> None:
-    """A key's holder can make many proofs of one draw; all name the same committee."""
-    fields = (ticket.height, ticket.attempt, ticket.server)
-    same = Ticket(*fields, ticket.proof[:32] + response)
-    other = Ticket(*fields, gamma + ticket.proof[32:])
-    assert committee_digest((same,)) == committee_digest((ticket,))
-    assert (committee_digest((other,)) == committee_digest((ticket,))) == (
-        gamma == ticket.proof[:32]
-    )
+    """A key's holder can make many proofs of one draw; all have the same name."""
+    same = replace(ticket, proof=ticket.proof[:32] + response)
+    other = replace(ticket, proof=gamma + ticket.proof[32:])
+    assert tickets_digest((same,)) == tickets_digest((ticket,))
+    assert (tickets_digest((other,)) == tickets_digest((ticket,))) == (gamma == ticket.proof[:32])
+    assert tickets_digest((ticket, same)) != tickets_digest((ticket,)) != tickets_digest(())
 
 
 GENESIS = Genesis(
-    Parameters("fixed", 3, 2, 3, 4, 5, 6),
+    Parameters("bft", "real", "fixed", 3, 2, 3, 4, 5, 6, 7, 8, 9),
     tuple(Member(bytes([i] * 32), bytes([i + 9] * 32), 1) for i in range(3)),
     tuple((bytes([i + 20] * 32), i) for i in range(3)),
     file_cid(b""),
     {"items": 3},
 )
+LINK = file_cid(b"")
+LOCK = Certificate(1, 0, 1, "soft", LINK, ((0, bytes(64)), (2, bytes(64))))
+TIMEOUT = Timeout(bytes(32), 1, 0, 2, False, 1, bytes(64), LOCK)
+CLOSING = TimeoutCertificate(
+    1, 0, 2, False, ((0, None, bytes(64)), (1, LOCK.name, bytes(64))), LOCK
+)
+HEADER = Header(bytes(32), 1, 0, 0, 1, LINK, 0, bytes(32), bytes(32), 1, 1, LINK, None)
+CANDIDATE = Candidate(
+    HEADER, bytes(64), (Ticket(2, 0, bytes(80)),), (bytes(32),), CLOSING, Turn(0, 3, 1, bytes(64))
+)
+BLOCK = Block(HEADER, bytes(64), CANDIDATE.tickets, replace(LOCK, phase="cert"))
+VOTE = Vote(bytes(32), 1, 0, 0, "soft", LINK, 0, bytes(64))
+STATUS = Status(0, 0, 0, (bytes(32),), (1, 2))
+WANT = Want(1, (bytes(32),))
 
 
 @pytest.mark.parametrize(
@@ -293,9 +481,13 @@ GENESIS = Genesis(
         (("clients", 1, 0), bytes([20] * 32), "clients.key: stands twice"),
         (("clients", 1), [bytes(32)], "pair"),
         (("application",), [], "map"),
-        (("parameters", "committee"), "paper", "fixed or weighted"),
-        (("parameters", "committee"), ["fixed"], "fixed or weighted"),
+        (("parameters", "protocol"), "pbft", "one of bft, paper"),
+        (("parameters", "crypto"), "none", "one of real, modelled"),
+        (("parameters", "committee"), "paper", "one of fixed, weighted"),
+        (("parameters", "committee"), ["fixed"], "one of fixed, weighted"),
         (("parameters", "quota"), 0, "quota"),
+        (("parameters", "resend_us"), 0, "resend_us"),
+        (("parameters", "settle_us"), -1, "settle_us"),
         (("parameters", "max_step"), True, "max_step"),
         (("timestamp",), -1, "timestamp"),
         (("model",), bytes(36), "link"),
@@ -306,15 +498,81 @@ def test_a_genesis_that_is_none_is_refused(path: tuple[Any, ...], value: Any, re
         Genesis.from_node(replaced(GENESIS.to_node(), path, value))
 
 
+def test_a_genesis_may_do_without_settling_and_recovery() -> None:
+    node = GENESIS.to_node()
+    for name in ("settle_us", "recovery_us"):
+        node = replaced(node, ("parameters", name), 0)
+    assert Genesis.from_node(node).parameters.recovery_us == 0
+
+
 def test_a_genesis_knows_its_stake_and_its_clients() -> None:
     assert GENESIS.total_stake == 3
     assert GENESIS.registered == {bytes([i + 20] * 32): i for i in range(3)}
     assert len(GENESIS.chain_id) == 32
+    assert GENESIS.suite.name == "real"
+
+
+@pytest.mark.parametrize(
+    ("record", "path", "value", "reason"),
+    [
+        (VOTE, ("phase",), "yes", "one of soft, cert, approve, reject"),
+        (VOTE, ("phase",), True, "one of soft, cert"),
+        (VOTE, ("block",), bytes(36), "vote.block: expected a link"),
+        (VOTE, ("server",), -1, "vote.server"),
+        (VOTE, ("height",), 0, "vote.height"),
+        (VOTE, ("attempt",), 2**63, "vote.attempt"),
+        (VOTE, ("proposal",), bytes(63), "vote.proposal: expected 64 bytes"),
+        (VOTE, ("proposal",), None, "vote.proposal: expected 64 bytes"),
+        (LOCK, ("signatures",), {}, "certificate.signatures: expected a list"),
+        (LOCK, ("signatures", 0), [0], "expected a pair"),
+        (LOCK, ("signatures", 0, 0), -1, "signatures.server"),
+        (LOCK, ("signatures", 1, 1), bytes(63), "signatures.signature: expected 64 bytes"),
+        (LOCK, ("phase",), "hard", "one of"),
+        (TIMEOUT, ("everyone",), 1, "timeout.everyone: expected a boolean"),
+        (TIMEOUT, ("lock",), [], "certificate: expected a map, got list"),
+        (TIMEOUT, ("lock", "block"), b"", "certificate.block"),
+        (TIMEOUT, ("step",), None, "timeout.step"),
+        (CLOSING, ("everyone",), 0, "timeout_certificate.everyone: expected a boolean"),
+        (CLOSING, ("entries",), None, "entries: expected a list"),
+        (CLOSING, ("entries", 0), [0, None], r"expected \[server, lock, signature\]"),
+        (CLOSING, ("entries", 1, 1), [0, 1], r"lock: expected \[attempt, step, block\]"),
+        (CLOSING, ("entries", 1, 1, 2), b"", "lock.block"),
+        (CLOSING, ("entries", 1, 2), b"", "signature: expected 64 bytes"),
+        (CLOSING, ("entries", 1, 0), True, "timeout_certificate.server"),
+        (CANDIDATE, ("turn",), [0, 3, 1], r"expected \[attempt, step, server, signature\]"),
+        (CANDIDATE, ("turn", 3), b"", "candidate.turn.signature"),
+        (CANDIDATE, ("turn", 2), -1, "candidate.turn.server"),
+        (CANDIDATE, ("tickets", 0), [2, 0], r"expected \[height, server, proof\]"),
+        (CANDIDATE, ("tickets", 0, 0), 0, "tickets.height"),
+        (CANDIDATE, ("tickets", 0, 2), bytes(79), "tickets.proof"),
+        (CANDIDATE, ("updates", 0), bytes(31), "candidate.updates"),
+        (CANDIDATE, ("justification",), [], "timeout_certificate: expected a map"),
+        (CANDIDATE, ("header",), None, "header: expected a map, got NoneType"),
+        (BLOCK, ("certificate",), None, "certificate: expected a map, got NoneType"),
+        (BLOCK, ("header", "count"), 0, "header.count"),
+        (BLOCK, ("header", "samples"), 0, "header.samples"),
+        (BLOCK, ("header", "snapshot"), bytes(36), "header.snapshot"),
+        (BLOCK, ("header", "tickets"), bytes(31), "header.tickets"),
+        (BLOCK, ("signature",), bytes(65), "block.signature"),
+        (STATUS, ("updates", 0), b"", "status.updates"),
+        (STATUS, ("tickets", 1), -1, "status.tickets"),
+        (STATUS, ("tickets",), b"", "expected a list"),
+        (WANT, ("height",), 0, "want.height"),
+        (WANT, ("updates",), None, "want.updates: expected a list"),
+    ],
+)
+def test_a_record_that_is_none_is_refused_by_the_field(
+    record: Record, path: tuple[Any, ...], value: Any, reason: str
+) -> None:
+    with pytest.raises(MalformedRecord, match=reason):
+        type(record).from_node(replaced(record.to_node(), path, value))
 
 
 def test_records_are_frozen() -> None:
     with pytest.raises(AttributeError):
         GENESIS.timestamp = 1  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        VOTE.phase = "cert"  # type: ignore[misc]
 
 
 def test_what_is_no_record_says_why() -> None:
