@@ -50,7 +50,7 @@ class BftServer(EdgeServer):
             "closure": lambda body, _: self.on_closure(body),
             "lock": lambda body, _: self.on_lock(body),
         }
-        self._stakes = tuple(server.stake for server in self.genesis.servers)
+        self._stakes = self.genesis.stakes
 
     # -- a height begins --------------------------------------------------------------------------
 
@@ -79,6 +79,8 @@ class BftServer(EdgeServer):
         """A certificate that decides a block which is not here."""
         self._proposed: set[View] = set()
         self._closures_told: set[View] = set()
+        self._leads = False
+        """Whether the view in progress is this server's turn."""
         self._armed = False
         """Whether the timer of the first view runs; it starts when the updates are there."""
         self._seen_block: bytes | None = None
@@ -151,11 +153,13 @@ class BftServer(EdgeServer):
     def _enter(self, view: View) -> None:
         if view == self.state.view:
             self._said.clear()
+            self._leads = self.seat.leader(view) == self.index
             if view != (0, 0):
                 self._timer_of("view", self._view_us(view), view)
             why = self.state.why
-            if why is not None and view[1] == 0:
-                self._announce()
+            if why is not None:
+                if view[1] == 0:
+                    self._announce()
                 if self.seat.weight(view[0], self.index):
                     # Whoever led here may have told only some: nobody stays behind for long.
                     self._tell_closure(why)
@@ -245,11 +249,7 @@ class BftServer(EdgeServer):
         and tickets enough (lines 4-6)."""
         state = self.state
         view, why = state.view, state.why
-        if (
-            view in self._proposed
-            or state.promises.left >= view
-            or self.seat.leader(view) != self.index
-        ):
+        if not self._leads or view in self._proposed or state.promises.left >= view:
             return
         if why is not None and why.lock is not None:
             candidate = self._again(why.lock, view)
@@ -306,6 +306,9 @@ class BftServer(EdgeServer):
         if reason is not None:
             return self.refuse(f"candidate: {reason}")
         self.host.charge("verify", times=2)
+        if candidate.justification is not None:
+            self._charge_certificate(len(candidate.justification.entries))
+        self.host.may_relay()
         self.host.charge(
             "vrf_verify",
             times=sum(ticket.server not in self._tickets for ticket in candidate.tickets),
@@ -313,7 +316,6 @@ class BftServer(EdgeServer):
         try:
             self.checks.candidate(self.chain.head, candidate)
             if candidate.justification is not None:
-                self._charge_certificate(len(candidate.justification.entries))
                 self.checks.closed(self.chain.head, candidate.justification)
         except InvalidBlock:
             return self.refuse("candidate header")
@@ -546,12 +548,19 @@ class BftServer(EdgeServer):
         if leads:
             self.say("block", block)
         else:
-            self._timer_of("relay", self.parameters.ticket_us, certificate.view)
+            # One after the other: whoever sees it go round keeps quiet.
+            weights = self.seat.sortition(certificate.attempt).committee.weights
+            rank = 1 + list(weights).index(self.index) if self.index in weights else len(weights)
+            self._timer_of("relay", rank * self.parameters.ticket_us, certificate.view)
         self.decide(block)
 
     def block_seen(self) -> bool:
         self._seen_block = self.chain.head.cid
         return True
+
+    def draws_to_check(self, block: Block) -> int:
+        """Of a block whose candidate was here the draws are checked already."""
+        return 0 if block.cid in self._bodies else len(block.tickets)
 
     def on_block(self, block: Block) -> bool:
         if super().on_block(block):

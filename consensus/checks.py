@@ -160,9 +160,10 @@ class SharedChecks:
         )
 
     def block(self, genesis: Genesis, head: Head, block: Block) -> Head:
-        """`check_block`; raises `InvalidBlock`. Servers that certify a block themselves build
-        equal ones, so this memo goes by what they hold."""
-        key = (head.cid, block.cid, block.signature, block.tickets, block.certificate)
+        """`check_block`; raises `InvalidBlock`. Servers that certify a block themselves build it
+        anew from shared parts, so this memo goes by the parts."""
+        parts = id(block.header), id(block.tickets), id(block.certificate)
+        key = (head.cid, *parts, block.signature)
         known = self._memo.get(key)
         if known is None:
             known = self._memo[key] = (

@@ -54,6 +54,11 @@ class Host(Protocol):
         now on leaves that much later."""
         ...
 
+    def may_relay(self) -> None:
+        """What is being handled may be passed on when the work charged so far is done; more of it
+        is done while it travels on (should it fail, what was passed on is refused there, too)."""
+        ...
+
     def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
         """Send to all other servers, ``delay`` seconds from now."""
         ...
@@ -378,13 +383,18 @@ class EdgeServer(ABC):
 
     def on_block(self, block: Block) -> bool:
         """Verify a validated block's signatures and add it to the chain (paper, III.D)."""
-        self.host.charge("vrf_verify", times=len(block.tickets))
         self.host.charge("verify", times=len(block.certificate.signatures) + 1)
+        self.host.may_relay()
+        self.host.charge("vrf_verify", times=self.draws_to_check(block))
         try:
             self.decide(block)
         except InvalidBlock:
             return self.refuse("block")
         return True
+
+    def draws_to_check(self, block: Block) -> int:
+        """How many of the draws that a block carries this server has not checked before."""
+        return len(block.tickets)
 
     # -- staying in step --------------------------------------------------------------------------
 

@@ -176,6 +176,11 @@ class Genesis(Record):
         return suite_named(self.parameters.crypto)
 
     @cached_property
+    def stakes(self) -> tuple[int, ...]:
+        """Every server's stake, by index."""
+        return tuple(server.stake for server in self.servers)
+
+    @cached_property
     def total_stake(self) -> int:
         return sum(server.stake for server in self.servers)
 

@@ -105,6 +105,8 @@ class _Host:
         }
         self.busy_until = 0.0
         """When this server's processor has done all it was charged."""
+        self.relay_from: float | None = None
+        """When the message in hand may be passed on, if that is before all work on it is done."""
         self.up = True
         self.lives = 0
         """Counts its restarts, so that no timer outlives a crash."""
@@ -124,6 +126,9 @@ class _Host:
         if self._world.faults is not None:
             seconds *= self._world.faults.slowness(self._index, now)
         self.busy_until = (self.busy_until if self.busy_until > now else now) + seconds
+
+    def may_relay(self) -> None:
+        self.relay_from = self.busy_until
 
     def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
         world = self._world
@@ -210,6 +215,7 @@ class World:
         self._archive = archive
         self._hosts = [_Host(self, index) for index in range(len(keys))]
         make = server_class(genesis.parameters.protocol)
+        heads = heads or [Head.of_genesis(genesis)]
         self.servers: list[EdgeServer] = [
             make(
                 index,
@@ -234,6 +240,8 @@ class World:
         """This height's published contents, by the model's link."""
         self._listed: dict[bytes, tuple[bytes, ...]] = {}
         self._appended: dict[int, float] = {}
+        self._waited_for: set[int] = set()
+        """Honest servers without whose block the height is not over."""
         self._first: Block | None = None
         self._over = self.env.event()
         self._closing = False
@@ -265,6 +273,11 @@ class World:
             if host.up:
                 host.lives += 1  # timers of a height it was left behind in
                 server.enter_height(passive=server.chain.height < before.height)
+        self._waited_for = {
+            index
+            for index, server in enumerate(self.servers)
+            if server.behaviour is None and self._hosts[index].up and not server.passive
+        }
         for arrival in arrivals:
             self._schedule(arrival, arrival.server, arrival.time, 0, height)
         deadline = self.env.timeout(patience)
@@ -365,6 +378,7 @@ class World:
         if event.what == "crash":
             self.faults.fired[event.fault] += 1
             server.active = False
+            self._waited_for.discard(event.server)
             self._see_whether_over()
             return
         self._hosts[event.server].busy_until = self.env.now
@@ -408,10 +422,13 @@ class World:
     def _receive(self, server: int, message: Message, origin: int) -> float | None:
         """Hand a message to a server; when it may be passed on, or None."""
         host = self._hosts[server]
-        if not host.up or not self.servers[server].receive(message.kind, message.body, origin):
+        if not host.up:
             return None
-        busy_until, now = host.busy_until, self.env.now
-        return busy_until if busy_until > now else now
+        host.relay_from = None
+        if not self.servers[server].receive(message.kind, message.body, origin):
+            return None
+        ready = host.busy_until if host.relay_from is None else host.relay_from
+        return max(ready, self.env.now)
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
         """A server's chain has grown."""
@@ -427,24 +444,23 @@ class World:
                 f"{self._first.cid.hex()} and {block.cid.hex()}"
             )
         self._appended[index] = at
+        self._waited_for.discard(index)
         self._see_whether_over()
 
     def _see_whether_over(self) -> None:
+        """The height is over once every honest server that is up, and was not behind, has its
+        block; with faults about, at the latest some time after two thirds of them have."""
         if self._over.triggered or self._first is None:
             return
-        waited_for = [
-            index
-            for index, server in enumerate(self.servers)
-            if server.behaviour is None and self._hosts[index].up and not server.passive
-        ]
-        have = sum(index in self._appended for index in waited_for)
-        if have == len(waited_for):
+        if not self._waited_for:
             self._over.succeed()
-        elif self.faults is not None and not self._closing and 3 * have > 2 * len(waited_for):
-            self._closing = True
-            over = self._over
-            grace = GRACE * self.genesis.parameters.resend_us / 1e6
-            self._at(self.env.now + grace, lambda: None if over.triggered else _end(over))
+        elif self.faults is not None and not self._closing:
+            have = sum(self.servers[index].behaviour is None for index in self._appended)
+            if have > 2 * len(self._waited_for):
+                self._closing = True
+                over = self._over
+                grace = GRACE * self.genesis.parameters.resend_us / 1e6
+                self._at(self.env.now + grace, lambda: None if over.triggered else _end(over))
 
     # -- contents ---------------------------------------------------------------------------------
 
