@@ -258,6 +258,10 @@ class BftServer(EdgeServer):
         if candidate is None:
             return
         self._proposed.add(view)
+        if self.behaviour is not None:
+            candidate = self.behaviour.proposes(self, candidate)
+            if candidate is None:
+                return
         self.host.charge("sign")
         self._tell("candidate", candidate)
         self._note_proposal(view, candidate.header.cid, candidate.proposal)

@@ -207,6 +207,8 @@ class EdgeServer(ABC):
         """Hand over a message that ``sender`` began; whether it is worth passing on."""
         if type(body) is Malformed:
             return self.refuse(f"malformed {kind}")
+        if self.behaviour is not None and not self.behaviour.hears(self, kind, body, sender):
+            return False
         if kind == "status":
             return self.on_status(body, sender)
         if kind == "want":

@@ -230,9 +230,6 @@ class World:
         ]
         self.head = self.servers[0].chain.head
         """The head after the last height."""
-        for index, malicious in behaviours.items():
-            if not malicious.relays:
-                self.network.set_relaying(index, False)
         self._contents: dict[bytes, tuple[bytes, int]] = {}
         """By link: the bytes, and the height they are of."""
         self._holders: dict[bytes, set[int]] = {}
@@ -266,10 +263,12 @@ class World:
         self.network.begin(self._network_stream(height))
         bytes_before, messages_before = self.network.bytes.copy(), self.messages
         refused_before = self._refused()
+        for index, behaviour in self.behaviours.items():
+            self._bring_along(self.servers[index])
+            behaviour.begins(self.servers[index])
+            self.network.set_relaying(index, self._hosts[index].up and behaviour.relays)
         for server, host in zip(self.servers, self._hosts, strict=True):
             host.busy_until = began
-            if server.behaviour is not None:
-                self._bring_along(server)
             if host.up:
                 host.lives += 1  # timers of a height it was left behind in
                 server.enter_height(passive=server.chain.height < before.height)
