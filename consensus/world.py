@@ -400,7 +400,9 @@ class World:
 
     def _submit(self, arrival: Arrival, index: int, tries: int, height: int) -> None:
         """A client's update reaches an edge server, which passes it on if it is fit; a client
-        whose server is down, behind, or turns it away goes to the next nearest."""
+        whose server is down, behind, or turns it away goes to the next nearest. So does one whose
+        server keeps it to itself, or alters it, as it sees when it asks another: one that has the
+        update takes it for what it is, a copy."""
         server = self.servers[index]
         if self.head.height >= height or server.chain.height >= height:
             return  # too late: the height is decided
@@ -411,7 +413,7 @@ class World:
         if takes:
             if server.receive("update", update, index):
                 server.say("update", update)
-        elif tries + 1 < TRIES:
+        if (not takes or server.behaviour is not None) and tries + 1 < TRIES:
             nearest = np.argsort(self._topology.latency[arrival.server], kind="stable")
             others = [int(other) for other in nearest if other != arrival.server]
             if tries < len(others):
