@@ -1,133 +1,310 @@
-"""What malicious servers do differently.
+"""Malicious servers: which behaviours they follow, together, for how long, and who they are.
 
-A behaviour overrides one or several of the places where a server's honesty matters: what it
-proposes, how it votes, what it sends to whom and when, whose updates it takes, whether it relays
-and provides content. To add one, subclass `Behaviour`, override what it changes and register it:
+In a config ``malicious`` is a list of groups of servers, each a map:
 
-    @behaviour("lazy")
-    class Lazy(Behaviour):
-        def verdict(self, honest, generator):
-            return True
+    =========== ============== ====================================================================
+    option      default        meaning
+    =========== ============== ====================================================================
+    behaviour                  a name, or a list of names applied in order (``BEHAVIOURS``)
+    share                      how many servers: a share of all, such as 0.1 or "1/3", rounded
+    servers                    or which ones, by index
+    placement   random         where a share goes: ``random``; ``most_stake`` or ``least_stake``
+                               first; ``region``: one region by lot, then the next one
+    from        1              the first height at which they are malicious
+    until       for ever       the first height at which they no longer are
+    =========== ============== ====================================================================
+
+Shares are dealt to servers that no other group has; groups that name the same servers add up.
+Outside their heights the servers do as honest ones do. All malicious servers are one adversary:
+they know each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from consensus import (  # noqa: F401  (they register themselves)
+    attack_messages,
+    attack_proposals,
+    attack_votes,
+)
 from consensus.application import Contents
+from consensus.behaviour import AT_ONCE, BEHAVIOURS, Behaviour, Circle, Outgoing, behaviour
+from consensus.fault_options import indices, number
 
 if TYPE_CHECKING:
+    from consensus.blocks import Candidate
     from consensus.edge_server import EdgeServer
 
+__all__ = [
+    "AT_ONCE",
+    "BEHAVIOURS",
+    "PLACEMENTS",
+    "Behaviour",
+    "Circle",
+    "Composed",
+    "Group",
+    "Outgoing",
+    "assign",
+    "behaviour",
+]
 
-@dataclass(frozen=True)
-class Outgoing:
-    """A message about to be sent."""
-
-    kind: Any
-    body: Any
-    to: Collection[int] | None
-    """Whom to; None for everybody."""
-    delay: float = 0.0
-    """Seconds from now."""
-
-
-class Behaviour:
-    """An honest server; the base of every other."""
-
-    relays: bool = True
-    """Whether it passes on what others gossip."""
-    provides: bool = True
-    """Whether others get content from it."""
-
-    def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
-        """What to propose where an honest aggregator would propose ``honest``."""
-        return honest
-
-    def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
-        """Whether to approve a candidate that an honest member would (or would not) approve."""
-        return honest
-
-    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
-        """What to send where an honest server would send ``message``."""
-        return (message,)
-
-    def entered(self, server: EdgeServer) -> None:
-        """A view (an attempt and step) has begun at ``server``."""
-
-    def takes(self, server: EdgeServer, client: bytes) -> bool:
-        """Whether to take an update that a client hands in (and pass it on)."""
-        return True
-
-
-BEHAVIOURS: dict[str, type[Behaviour]] = {}
-
-
-def behaviour(name: str) -> Callable[[type[Behaviour]], type[Behaviour]]:
-    """Register a behaviour under the name that configs use."""
-
-    def register(cls: type[Behaviour]) -> type[Behaviour]:
-        if name in BEHAVIOURS:
-            raise ValueError(f"behaviour {name!r} is registered twice")
-        BEHAVIOURS[name] = cls
-        return cls
-
-    return register
-
-
-@behaviour("gaussian")
-class Gaussian(Behaviour):
-    """Proposes random values as the global model (paper, IV.D): float32 standard normals."""
-
-    def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
-        values = generator.standard_normal(len(honest.model) // 4, dtype=np.float32)
-        return replace(honest, model=values.astype("<f4").tobytes())
-
-
-@behaviour("invert_votes")
-class InvertVotes(Behaviour):
-    """Approves incorrect candidates and rejects correct ones (paper, IV.D): with `gaussian`, the
-    malicious servers collude, each approving every other's random model."""
-
-    def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
-        return not honest
+PLACEMENTS = ("random", "most_stake", "least_stake", "region")
 
 
 class Composed(Behaviour):
-    """Several behaviours at once, applied in order."""
+    """Several behaviours at once, applied in order, each for some heights; it counts what they
+    make of what an honest server would do."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        unknown = [name for name in names if name not in BEHAVIOURS]
-        if unknown:
-            known = ", ".join(sorted(BEHAVIOURS))
-            raise ValueError(f"unknown behaviour {unknown[0]!r} (known: {known})")
-        self._parts = [BEHAVIOURS[name]() for name in names]
-        self.relays = all(part.relays for part in self._parts)
-        self.provides = all(part.provides for part in self._parts)
+    def __init__(
+        self,
+        names: Sequence[str],
+        from_: float = 1,
+        until: float = inf,
+        circle: Circle | None = None,
+    ) -> None:
+        """Behaviours by name, from height ``from_`` up to but not including ``until``. Raises
+        ValueError for an unknown one, naming those known."""
+        super().__init__()
+        self._parts: list[tuple[Behaviour, float, float]] = []
+        self.circle = circle or Circle()
+        self.add(names, from_, until)
+        self._active: list[Behaviour] = [part for part, _, _ in self._parts]
+        self._set_flags()
+
+    def add(self, names: Sequence[str], from_: float = 1, until: float = inf) -> None:
+        """Add behaviours by name, for these heights; they begin with the next height. Raises
+        ValueError for an unknown one."""
+        for name in names:
+            if name not in BEHAVIOURS:
+                known = ", ".join(sorted(BEHAVIOURS))
+                raise ValueError(f"unknown behaviour {name!r} (known: {known})")
+        for name in names:
+            part = BEHAVIOURS[name]()
+            part.circle = self.circle
+            part.acted = self.acted
+            self._parts.append((part, from_, until))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The behaviours in their order, whether or not it is their time."""
+        return tuple(part.name for part, _, _ in self._parts)
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The behaviours of the height in progress."""
+        return tuple(part.name for part in self._active)
+
+    def _set_flags(self) -> None:
+        self.relays = all(part.relays for part in self._active)
+        self.provides = all(part.provides for part in self._active)
+
+    def begins(self, server: EdgeServer) -> None:
+        super().begins(server)
+        height = server.chain.height + 1
+        self._active = [part for part, from_, until in self._parts if from_ <= height < until]
+        self._set_flags()
+        for part in self._active:
+            part.begins(server)
+
+    def entered(self, server: EdgeServer) -> None:
+        for part in self._active:
+            part.entered(server)
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        for part in self._active:
+            if not part.hears(server, kind, body, sender):
+                part.act()
+                return False
+        return True
+
+    def takes(self, server: EdgeServer, client: bytes) -> bool:
+        for part in self._active:
+            if not part.takes(server, client):
+                part.act()
+                return False
+        return True
 
     def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
-        for part in self._parts:
-            honest = part.contents(honest, generator)
+        for part in self._active:
+            before, honest = honest, part.contents(honest, generator)
+            if honest is not before:
+                part.act()
         return honest
 
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        for part in self._active:
+            proposed = part.proposes(server, candidate)
+            if proposed is not candidate:
+                part.act()
+            if proposed is None:
+                return None
+            candidate = proposed
+        return candidate
+
     def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
-        for part in self._parts:
-            honest = part.verdict(honest, generator)
+        for part in self._active:
+            before, honest = honest, part.verdict(honest, generator)
+            if honest is not before:
+                part.act()
         return honest
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
-        messages: list[Outgoing] = [message]
-        for part in self._parts:
-            messages = [out for each in messages for out in part.outgoing(server, each)]
+        messages = [message]
+        for part in self._active:
+            said = [out for each in messages for out in part.outgoing(server, each)]
+            if len(said) != len(messages) or any(
+                one is not other for one, other in zip(said, messages, strict=True)
+            ):
+                part.act()
+            messages = said
         return messages
 
-    def entered(self, server: EdgeServer) -> None:
-        for part in self._parts:
-            part.entered(server)
 
-    def takes(self, server: EdgeServer, client: bytes) -> bool:
-        return all(part.takes(server, client) for part in self._parts)
+class Group(NamedTuple):
+    """Some of the malicious servers, as a config describes them (see above)."""
+
+    names: tuple[str, ...]
+    share: float | None
+    servers: tuple[int, ...]
+    placement: str
+    from_: float
+    until: float
+
+    @classmethod
+    def from_node(cls, node: Any) -> Group:
+        """The group that a config's map describes. Raises ValueError that says what is allowed."""
+        if not isinstance(node, Mapping):
+            raise ValueError(
+                "a group of malicious servers is a map such as "
+                f"{{behaviour: [gaussian, invert_votes], share: 1/3}}, got {node!r}"
+            )
+        options = ("behaviour", "share", "servers", "placement", "from", "until")
+        for key in node:
+            if key not in options:
+                near = get_close_matches(str(key), options, 1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                raise ValueError(
+                    f"malicious: there is no option {key!r}{hint}, allowed are {', '.join(options)}"
+                )
+        if ("share" in node) == ("servers" in node):
+            raise ValueError("malicious: give either a share of the servers, or servers by index")
+        if "servers" in node and "placement" in node:
+            raise ValueError("malicious: placement is for a share; servers by index are placed")
+        share = node.get("share")
+        if share is not None:
+            share = number(
+                share, "malicious.share", "a share, from 0 to 1", lambda x: 0.0 <= x <= 1.0
+            )
+        servers: tuple[int, ...] = ()
+        if "servers" in node:
+            if not isinstance(node["servers"], list | tuple):
+                raise ValueError(
+                    f"malicious.servers: expected a list of indices, got {node['servers']!r}"
+                )
+            servers = indices(node["servers"], "malicious.servers")
+        placement = node.get("placement", "random")
+        if placement not in PLACEMENTS:
+            raise ValueError(
+                f"malicious.placement: expected one of {', '.join(PLACEMENTS)}, got {placement!r}"
+            )
+        from_, until = _height(node, "from", 1), _height(node, "until", inf)
+        if not from_ < until:
+            raise ValueError(f"malicious: until ({until}) comes before from ({from_})")
+        return cls(_names(node.get("behaviour")), share, servers, placement, from_, until)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names:
+        known = ", ".join(sorted(BEHAVIOURS))
+        raise ValueError(f"malicious.behaviour: expected one or several of {known}, got {value!r}")
+    for name in names:
+        if name not in BEHAVIOURS:
+            near = get_close_matches(str(name), BEHAVIOURS, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            known = ", ".join(sorted(BEHAVIOURS))
+            raise ValueError(f"malicious.behaviour: there is no {name!r}{hint}, known are {known}")
+    return tuple(names)
+
+
+def _height(node: Mapping[str, Any], key: str, default: float) -> float:
+    value = node.get(key, default)
+    if value != default and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError(f"malicious.{key}: expected a height, from 1, got {value!r}")
+    return value
+
+
+def assign(
+    nodes: Sequence[Any],
+    servers: int,
+    stakes: Sequence[int],
+    regions: Sequence[int],
+    generator: np.random.Generator,
+) -> dict[int, Behaviour]:
+    """The malicious servers and what they do, by ascending index, from a config's groups.
+
+    ``stakes`` and ``regions`` are those of the ``servers``; what is left to chance is drawn from
+    ``generator``. Raises ValueError that says what is allowed.
+    """
+    groups = [Group.from_node(node) for node in nodes]
+    named = {server for group in groups for server in group.servers}
+    beyond = [server for server in sorted(named) if server >= servers]
+    if beyond:
+        raise ValueError(f"malicious.servers: there is no server {beyond[0]}, only 0-{servers - 1}")
+    free = [server for server in range(servers) if server not in named]
+    found: list[tuple[Group, Sequence[int]]] = []
+    for group in groups:
+        chosen: Sequence[int] = group.servers
+        if group.share is not None:
+            count = round(group.share * servers)
+            if count > len(free):
+                raise ValueError(
+                    f"malicious: {count} servers are asked for where {len(free)} of {servers} "
+                    "are left"
+                )
+            chosen = _placed(group.placement, free, stakes, regions, generator)[:count]
+            free = [server for server in free if server not in chosen]
+        found.append((group, chosen))
+    circle = Circle(frozenset(server for _, chosen in found for server in chosen))
+    assigned: dict[int, Composed] = {}
+    for group, chosen in found:
+        for server in chosen:
+            if server in assigned:
+                assigned[server].add(group.names, group.from_, group.until)
+            else:
+                assigned[server] = Composed(group.names, group.from_, group.until, circle)
+    return dict(sorted(assigned.items()))
+
+
+def _placed(
+    placement: str,
+    free: Sequence[int],
+    stakes: Sequence[int],
+    regions: Sequence[int],
+    generator: np.random.Generator,
+) -> list[int]:
+    """The ``free`` servers in the order in which a placement takes them; ties by lot."""
+    drawn = [int(server) for server in generator.permutation(free)]
+    if placement == "most_stake":
+        return sorted(drawn, key=lambda server: -stakes[server])
+    if placement == "least_stake":
+        return sorted(drawn, key=lambda server: stakes[server])
+    if placement == "region":
+        order = [int(region) for region in generator.permutation(sorted(set(map(int, regions))))]
+        return sorted(drawn, key=lambda server: order.index(int(regions[server])))
+    return drawn
+
+
+def acts(behaviours: Iterable[Behaviour]) -> Counter[str]:
+    """How often each behaviour did what an honest server would not, over several servers."""
+    total: Counter[str] = Counter()
+    for each in behaviours:
+        total.update(each.acted)
+    return total
