@@ -143,7 +143,8 @@ class Delay(MessageFault):
     seconds: float = _is(options.duration)
 
     def befall(self, copies: list[Copy], leave: float, draw: Draw) -> list[Copy]:
-        return [copy._replace(at=copy.at - self.seconds * log1p(-draw())) for copy in copies]
+        mean = self.seconds
+        return [Copy(at - mean * log1p(-draw()), what, counts) for at, what, counts in copies]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +158,8 @@ class Reorder(MessageFault):
     def befall(self, copies: list[Copy], leave: float, draw: Draw) -> list[Copy]:
         if draw() >= self.rate:
             return copies
-        return [copy._replace(at=copy.at + self.seconds * draw()) for copy in copies]
+        most = self.seconds
+        return [Copy(at + most * draw(), what, counts) for at, what, counts in copies]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +172,8 @@ class Duplicate(MessageFault):
     def befall(self, copies: list[Copy], leave: float, draw: Draw) -> list[Copy]:
         if draw() >= self.rate:
             return copies
-        first = copies[0]
-        return [*copies, first._replace(at=first.at + (first.at - leave) * draw())]
+        at, what, counts = copies[0]
+        return [*copies, Copy(at + (at - leave) * draw(), what, counts)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +206,7 @@ class BitFlip(MessageFault):
         if draw() >= self.rate:
             return copies
         where = draw()
-        return [copy._replace(message=with_flipped_bit(copy.message, where)) for copy in copies]
+        return [Copy(at, with_flipped_bit(what, where), counts) for at, what, counts in copies]
 
 
 @dataclass(frozen=True, kw_only=True)

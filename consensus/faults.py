@@ -154,7 +154,7 @@ class Lifecycle(NamedTuple):
 class Faults:
     """Faults as they strike a number of servers, each share of them drawn."""
 
-    _DRAWS: ClassVar[int] = 256
+    _DRAWS: ClassVar[int] = 128
 
     def __init__(
         self, faults: Sequence[Fault], servers: int, generator: np.random.Generator

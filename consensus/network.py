@@ -58,7 +58,8 @@ class _Delivery:
 class Network:
     """Messages among servers on a SimPy clock."""
 
-    #: How many jitter draws are made at a time.
+    #: How many jitter draws are made at a time: as many for each server, but no more than all.
+    _DRAWS_EACH: ClassVar[int] = 32
     _DRAWS: ClassVar[int] = 4096
 
     def __init__(
@@ -288,6 +289,7 @@ class Network:
     def _refill(self, needed: int) -> list[float]:
         """Draw jitter for the next messages, in one go: a draw at a time costs ten times more."""
         assert self._generator is not None, "begin() comes before any message"
-        fresh = self._generator.standard_exponential(max(needed, self._DRAWS))
+        usual = min(self._DRAWS_EACH * self.topology.servers, self._DRAWS)
+        fresh = self._generator.standard_exponential(max(needed, usual))
         self._draws[:0] = fresh.tolist()
         return self._draws

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import simpy
 
+from consensus.faults import Faults, fault_from_node
 from consensus.network import Message, Network, Topology
 
 Benchmark = Any
@@ -16,12 +17,22 @@ Benchmark = Any
 VOTE = Message("vote", None, 250)
 
 
+def speak(net: Network, messages: int) -> None:
+    """Gossip, ten messages at a time."""
+    servers = net.topology.servers
+    for message in range(messages):
+        net.gossip(message % servers, VOTE, 0.0)
+        if message % 10 == 9:
+            net.env.run()
+
+
 def topology(servers: int) -> Topology:
     return Topology.generate(np.random.default_rng(0), servers, 5, 3, 5.0, 60.0)
 
 
-def network(graph: Topology) -> Network:
-    made = Network(simpy.Environment(), graph, 12.5, 0.1, lambda server, message, origin: 0.0)
+def network(graph: Topology, faults: Faults | None = None) -> Network:
+    env = simpy.Environment()
+    made = Network(env, graph, 12.5, 0.1, lambda server, message, origin: 0.0, faults)
     made.begin(np.random.default_rng(0))
     return made
 
@@ -48,10 +59,7 @@ def test_gossip(benchmark: Benchmark, servers: int, messages: int) -> None:
     graph = topology(servers)
 
     def gossip() -> None:
-        net = network(graph)
-        for message in range(messages):
-            net.gossip(message % servers, VOTE, 0.0)
-        net.env.run()
+        speak(network(graph), messages)
 
     benchmark.pedantic(gossip, rounds=5, warmup_rounds=1)
 
@@ -65,7 +73,47 @@ def test_messages_to_a_committee(benchmark: Benchmark) -> None:
         net = network(graph)
         for _ in range(3):
             for member in members:
-                net.send_many(member, members, VOTE, 0.0)
-        net.env.run()
+                net.send_many(member, members, VOTE, net.env.now)
+                net.env.run()
 
     benchmark.pedantic(tell, rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [{"loss": 0.01, "from": 1e6}],
+        [{"loss": 0.01}],
+        [{"partition": 0.3}],
+        [{"loss": 0.01}, {"delay": 0.1}, {"reorder": 0.1}, {"duplicate": 0.01}],
+    ],
+    ids=["none now", "loss", "partition", "four"],
+)
+def test_gossip_under_faults(benchmark: Benchmark, nodes: list[dict[str, Any]]) -> None:
+    """30,000 deliveries among four servers, less those lost."""
+    graph = topology(4)
+
+    def gossip() -> None:
+        faults = Faults([fault_from_node(node) for node in nodes], 4, np.random.default_rng(0))
+        speak(network(graph, faults), 10_000)
+
+    benchmark.pedantic(gossip, rounds=5, warmup_rounds=1)
+
+
+def test_prepare_a_scenario(benchmark: Benchmark) -> None:
+    """Topology, five faults and network of four servers, and the paths in a partition."""
+    nodes = [
+        {"loss": 0.1},
+        {"delay": 0.1},
+        {"partition": 0.4, "until": 5.0},
+        {"crash": [1]},
+        {"slow": 3},
+    ]
+    kinds = [fault_from_node(node) for node in nodes]
+
+    def prepare() -> None:
+        net = network(topology(4), Faults(kinds, 4, np.random.default_rng(0)))
+        for origin in range(4):
+            net.gossip(origin, VOTE, 0.0)
+
+    benchmark(prepare)
