@@ -265,7 +265,7 @@ def on_vote(seat: Seat, state: State, vote: Vote) -> Step:
     """A checked vote of a member, its first in this phase and view."""
     view = (vote.attempt, vote.step)
     if vote.attempt > state.view[0] + ATTEMPTS_AHEAD or (
-        vote.phase == "soft" and view < state.view
+        vote.phase == "soft" and (view < state.view or view <= state.promises.cert)
     ):
         return state, ()
     key = (vote.phase, view, vote.block)
@@ -414,7 +414,8 @@ def _act(seat: Seat, state: State) -> Step:
         return state, tuple(effects)
     if not seat.sortition(view[0]).committee.approves(tally.weight):
         return state, tuple(effects)
-    state = _learn(state, _certificate(seat, key, tally))
+    if not any(lock.name == (*view, block) for lock in promises.locks):
+        state = _learn(state, _certificate(seat, key, tally))
     if seat.settles and not state.settled and not _certain_at_once(seat, view, tally):
         if state.settling != view:
             state = replace(state, settling=view)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 from dataclasses import replace
+from functools import cache
 
 from consensus import bft
 from consensus.bft import Promises, Seat, State
@@ -60,7 +61,7 @@ class BftServer(EdgeServer):
             self.index,
             self.height,
             self._stakes,
-            lambda attempt: self.checks.sortition(self.genesis, head, attempt),
+            cache(lambda attempt: self.checks.sortition(self.genesis, head, attempt)),
             self.parameters.settle_us > 0,
         )
         self._tickets: dict[int, tuple[Ticket, Draw, int]] = {}
