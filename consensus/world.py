@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import simpy
@@ -174,6 +174,9 @@ class _Host:
 class World:
     """All edge servers on one SimPy clock."""
 
+    host_class: ClassVar[type[_Host]] = _Host
+    """What its servers act through."""
+
     def __init__(
         self,
         genesis: Genesis,
@@ -213,7 +216,7 @@ class World:
         self._retry_seconds = retry_seconds
         self._network_stream = network_stream
         self._archive = archive
-        self._hosts = [_Host(self, index) for index in range(len(keys))]
+        self._hosts = [self.host_class(self, index) for index in range(len(keys))]
         make = server_class(genesis.parameters.protocol)
         heads = heads or [Head.of_genesis(genesis)]
         self.servers: list[EdgeServer] = [

@@ -1,0 +1,192 @@
+"""The monitor's own reading of what makes a block right, apart from the code that is tested.
+
+It shares the primitives (hashes, signatures, the race for one seat), which have tests and vectors
+of their own; how draws become committees, what a certificate needs and what a model has to be is
+written down here a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256, sha512
+from itertools import pairwise
+
+from consensus.blocks import Block, Certificate
+from consensus.encoding import encode
+from consensus.genesis import Genesis
+from consensus.records import Header
+from consensus.sortition import race_key, role_hash, weight
+from consensus.torture.rig import weighted_mean
+from consensus.updates import SignedUpdate
+
+Betas = dict[int, bytes]
+"""VRF outputs by server: the draws of a height."""
+
+
+@dataclass(frozen=True)
+class Seats:
+    """Who votes in an attempt, with which weight, out of how much."""
+
+    weights: dict[int, int]
+    total: int
+    order: tuple[int, ...]
+    """Whose turn each step is."""
+
+
+def first_betas(genesis: Genesis) -> Betas:
+    """The public draws of height 1."""
+    return {
+        index: sha512(b"bfedrec/first draw" + genesis.chain_id + member.vrf_key).digest()
+        for index, member in enumerate(genesis.servers)
+    }
+
+
+def first_beacon(genesis: Genesis) -> bytes:
+    return sha256(b"bfedrec/beacon" + genesis.chain_id).digest()
+
+
+def next_beacon(beacon: bytes, beta: bytes) -> bytes:
+    return sha256(b"bfedrec/beacon" + beacon + role_hash(beta, "beacon")).digest()
+
+
+def seats(genesis: Genesis, betas: Betas, attempt: int) -> Seats:
+    """The committee and the turns of an attempt."""
+    parameters, members = genesis.parameters, genesis.servers
+
+    def raced(role: str) -> list[int]:
+        keys = {
+            server: race_key(role_hash(beta, role), members[server].stake)
+            for server, beta in betas.items()
+        }
+        return sorted(keys, key=keys.__getitem__)
+
+    size, role = parameters.committee_size, f"committee/{attempt}"
+    if parameters.committee == "fixed":
+        weights = dict.fromkeys(raced(role)[:size], 1)
+    else:
+        total = sum(member.stake for member in members)
+        weights = {
+            server: weight(role_hash(beta, role), members[server].stake, total, size)
+            for server, beta in betas.items()
+        }
+        weights = {server: count for server, count in weights.items() if count}
+    order = tuple(raced(f"aggregator/{attempt}")[: parameters.max_step])
+    return Seats(weights, max(size, sum(weights.values())), order)
+
+
+def draws_of(genesis: Genesis, beacon: bytes, block: Block) -> Betas | str:
+    """The draws of the next height that a block carries, or what is wrong with them."""
+    betas: Betas = {}
+    alpha = encode(["bfedrec/ticket", genesis.chain_id, beacon, block.header.height + 1])
+    for ticket in block.tickets:
+        if ticket.height != block.header.height + 1 or ticket.server in betas:
+            return f"the ticket of server {ticket.server}"
+        try:
+            key = genesis.servers[ticket.server].vrf_key
+            betas[ticket.server] = genesis.suite.vrf_verify(key, alpha, ticket.proof)
+        except (IndexError, ValueError):
+            return f"the ticket of server {ticket.server} proves nothing"
+    named = [[ticket.server, ticket.proof[:32]] for ticket in block.tickets]
+    if sha256(encode(named)).digest() != block.header.tickets:
+        return "its tickets are not those of its header"
+    return betas
+
+
+def certificate_fault(
+    genesis: Genesis, header: Header, certificate: Certificate, seats: Seats
+) -> str | None:
+    """What is wrong with a certificate that is to decide ``header``."""
+    if certificate.block != header.cid or certificate.height != header.height:
+        return "it names another block"
+    if certificate.phase != "cert":
+        return "it is of another phase"
+    signed = sha256(
+        encode(
+            [
+                "bfedrec/vote",
+                genesis.chain_id,
+                header.height,
+                certificate.attempt,
+                certificate.step,
+                "cert",
+                header.cid,
+            ]
+        )
+    ).digest()
+    signers = set()
+    for server, signature in certificate.signatures:
+        if server in signers:
+            return f"server {server} signed twice"
+        signers.add(server)
+        if server not in seats.weights:
+            return f"server {server} has no seat"
+        if not genesis.suite.verify(genesis.servers[server].signing_key, signed, signature):
+            return f"server {server}'s signature"
+    found = sum(seats.weights[server] for server in signers)
+    if not found * 3 > seats.total * 2:
+        return f"{found} of {seats.total} is not more than two thirds"
+    return None
+
+
+def update_fault(genesis: Genesis, header: Header, update: SignedUpdate) -> str | None:
+    """What is wrong with an update that a block aggregates."""
+    record = update.record
+    if record.chain_id != genesis.chain_id:
+        return "of another chain"
+    if record.height != header.height or record.parent != header.parent:
+        return "for another block"
+    known = dict(genesis.clients).get(record.client)
+    if known is None:
+        return "of an unknown client"
+    if not 0 < record.samples <= known:
+        return f"N_u = {record.samples} of {known}"
+    if record.payload[4:] != sha256(update.payload).digest():
+        return "with another payload"
+    signed = sha256(
+        encode(
+            [
+                "bfedrec/update",
+                record.chain_id,
+                record.height,
+                record.parent,
+                record.client,
+                record.samples,
+                record.payload,
+            ]
+        )
+    ).digest()
+    if not genesis.suite.verify(record.client, signed, record.signature):
+        return "with a bad signature"
+    return None
+
+
+def model_fault(header: Header, updates: Sequence[SignedUpdate]) -> str | None:
+    """What is wrong with a block's claims about its updates, each of which is right."""
+    digests = [sha256(update.record.encoded).digest() for update in updates]
+    if any(a >= b for a, b in pairwise(digests)):
+        return "not in ascending order"
+    if len({update.record.client for update in updates}) < len(updates):
+        return "two of one client"
+    if header.count != len(updates):
+        return "another count"
+    if header.samples != sum(update.record.samples for update in updates):
+        return "another N"
+    model = weighted_mean(
+        [update.payload for update in updates], [update.record.samples for update in updates]
+    )
+    if header.model != b"\x01\x55\x12\x20" + sha256(model).digest():
+        return "the model is not their aggregate"
+    return None
+
+
+def merkle(leaves: Sequence[bytes]) -> bytes:
+    """RFC 6962's tree hash, as it is defined there."""
+    if len(leaves) == 1:
+        return sha256(b"\x00" + leaves[0]).digest()
+    if not leaves:
+        return sha256(b"").digest()
+    split = 1
+    while 2 * split < len(leaves):
+        split *= 2
+    return sha256(b"\x01" + merkle(leaves[:split]) + merkle(leaves[split:])).digest()

@@ -1,0 +1,233 @@
+"""The world without a barrier between heights: a server that has appended a block goes on.
+
+Clients are tiny: each hands in one signed update per height, at its own server or, where that is
+down, behind or takes nothing, at another, and hands it in again until the height is decided.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from math import inf
+from typing import Any, Protocol
+
+import numpy as np
+import simpy
+
+from consensus.blocks import Block
+from consensus.byzantine import Behaviour
+from consensus.chain import Head
+from consensus.edge_server import EdgeServer, Kind, Timer
+from consensus.encoding import file_cid
+from consensus.faults import Faults
+from consensus.genesis import Genesis
+from consensus.message import Message
+from consensus.records import ModelUpdate
+from consensus.torture import rig
+from consensus.torture.scenario import Scenario
+from consensus.updates import SignedUpdate
+from consensus.world import World, _Host
+
+#: Seconds that a client takes from hearing of a block to handing in its update, at least and most.
+TRAINING = (0.02, 0.2)
+
+
+class Witness(Protocol):
+    """Who is told everything that happens (`consensus.torture.monitor`)."""
+
+    def said(self, index: int, kind: str, body: Any) -> None:
+        """An honest server sends a message."""
+
+    def appended(self, server: EdgeServer, block: Block) -> None:
+        """A server's chain has grown."""
+
+    def cut(self, server: EdgeServer) -> None:
+        """A server is back from a crash, its chain perhaps shorter."""
+
+
+class TortureHost(_Host):
+    """A server's hands, which the witness watches."""
+
+    _world: TortureWorld
+
+    def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
+        self._world.witness.said(self._index, kind, body)
+        super().gossip(kind, body, delay)
+
+    def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
+        self._world.witness.said(self._index, kind, body)
+        super().send(to, kind, body, delay)
+
+    def timer(self, microseconds: int, timer: Timer) -> None:
+        self._world.timers[timer[0]] += 1
+        super().timer(microseconds, timer)
+
+
+class TortureWorld(World):
+    """All servers of a scenario, their clients, and a clock that nobody stops."""
+
+    host_class = TortureHost
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        genesis: Genesis,
+        behaviours: dict[int, Behaviour],
+        faults: Faults,
+        witness: Witness,
+    ) -> None:
+        self.scenario = scenario
+        self.witness = witness
+        self.timers: Counter[str] = Counter()
+        """Timers set, by what for."""
+        self.clients = [rig.client_key(index) for index in range(scenario.clients)]
+        self.updates: dict[tuple[int, bytes], SignedUpdate] = {}
+        """By client and parent block: the update that it made for the next height."""
+        self.open = 0
+        """Clients make updates for heights up to this one."""
+        self._begun: set[int] = set()
+        self._waiting: set[int] = set()
+        self._target: float = inf
+        seed = scenario.seed
+        super().__init__(
+            genesis,
+            rig.TinyApplication(),
+            rig.graph(scenario.topology, scenario.servers, scenario.latency, seed % rig.GRAPHS),
+            [rig.server_keys(index) for index in range(scenario.servers)],
+            behaviours,
+            rig.COSTS,
+            rig.BANDWIDTH,
+            rig.JITTER,
+            lambda height: np.random.default_rng((seed, 1)),
+            lambda *label: np.random.default_rng((seed, 2, *map(abs, label))),
+            faults,
+        )
+        self._draw = np.random.default_rng((seed, 3)).random
+        self._again = 2 * scenario.resend / 1e3
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Everybody enters the first height."""
+        self.network.begin(self._network_stream(1))
+        for index in range(len(self.servers)):
+            if self._hosts[index].up:
+                self._enter(index)
+
+    def open_height(self, height: int) -> None:
+        """Let clients make updates up to ``height``."""
+        self.open = height
+        for server in self.servers:
+            self._begin_clients(server.chain.head)
+
+    def is_up(self, index: int) -> bool:
+        return self._hosts[index].up
+
+    def backlog(self) -> float:
+        """Seconds until every server has done and sent all that it has in hand."""
+        latest = max(host.busy_until for host in self._hosts)
+        return max(latest, *self.network._egress_free, *self.network._ingress_free) - self.env.now
+
+    def holders(self, link: bytes) -> set[int]:
+        """The servers that have this content."""
+        return self._holders.get(link, set())
+
+    def when_all_at(self, height: int, servers: Collection[int]) -> simpy.Event:
+        """An event for when all of ``servers`` have the block of ``height``."""
+        self._waiting = {i for i in servers if self.servers[i].chain.height < height}
+        self._target = height
+        if not self._waiting:
+            self._over.succeed()
+        return self._over
+
+    # -- a server goes on -------------------------------------------------------------------------
+
+    def _enter(self, index: int) -> None:
+        server = self.servers[index]
+        if server.behaviour is not None:
+            server.behaviour.begins(server)
+        server.enter_height()
+        self._begin_clients(server.chain.head)
+
+    def on_appended(self, index: int, block: Block, at: float) -> None:
+        self.witness.appended(self.servers[index], block)
+        if block.header.height >= self._target:
+            self._waiting.discard(index)
+            if not self._waiting and not self._over.triggered:
+                self._over.succeed()
+        lives = self._hosts[index].lives
+
+        def enter() -> None:
+            if self._hosts[index].lives == lives and self._hosts[index].up:
+                self._enter(index)
+
+        self._at(at, enter)
+
+    def _live_or_die(self, event: Any) -> None:
+        assert self.faults is not None
+        index, server = event.server, self.servers[event.server]
+        self._set_up(index, event.what == "restart")
+        if event.what == "crash":
+            self.faults.fired[event.fault] += 1
+            server.active = False
+            return
+        self._hosts[index].busy_until = self.env.now
+        if server.behaviour is not None:
+            server.behaviour.begins(server)
+        server.restart(event.lost_tail, 0)
+        self.witness.cut(server)
+
+    # -- clients ----------------------------------------------------------------------------------
+
+    def _begin_clients(self, head: Head) -> None:
+        """The first time that anybody is at a height its clients begin to train."""
+        height = head.height + 1
+        if height > self.open or height in self._begun:
+            return
+        self._begun.add(height)
+        least, most = TRAINING
+        for client in range(len(self.clients)):
+            at = self.env.now + least + (most - least) * self._draw()
+            self._hand_in_at(at, client, height, client)
+
+    def _hand_in_at(self, at: float, client: int, height: int, tries: int) -> None:
+        self._at(at, lambda: self._hand_in(client, height, tries))
+
+    def _hand_in(self, client: int, height: int, tries: int) -> None:
+        """Go to a server, and come again, to the next one, unless that has decided the height."""
+        index = tries % len(self.servers)
+        server, up = self.servers[index], self._hosts[index].up
+        if up and server.chain.height >= height and server.behaviour is None:
+            return
+        wait = self._retry_seconds / 4
+        if up and server.active and server.height == height:
+            behaviour = server.behaviour
+            if behaviour is None or behaviour.takes(server, self.clients[client].public):
+                update = self.update(client, server.chain.head)
+                if server.receive("update", update, index):
+                    server.say("update", update)
+                wait = self._again
+        self._hand_in_at(self.env.now + wait, client, height, tries + 1)
+
+    def update(self, client: int, head: Head) -> SignedUpdate:
+        """A client's update for the height after ``head``: the same whenever asked for."""
+        found = self.updates.get((client, head.cid))
+        if found is None:
+            payload = rig.PAYLOAD.pack(2 * self._draw() - 1, float(head.height))
+            fields = (
+                self.genesis.chain_id,
+                head.height + 1,
+                head.cid,
+                self.clients[client].public,
+                rig.registered_samples(client),
+                file_cid(payload),
+            )
+            signature = self.clients[client].sign(ModelUpdate.signing_digest(*fields))
+            found = SignedUpdate(ModelUpdate(*fields, signature), payload)
+            self.updates[client, head.cid] = found
+        return found
+
+    def message(self, kind: Kind, body: Any) -> Message:
+        self.messages += 1
+        size = body.wire_bytes if kind == "update" else len(body.encoded)
+        return Message(kind, body, size)
