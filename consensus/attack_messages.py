@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from consensus.attack_votes import others
 from consensus.behaviour import Behaviour, Outgoing, behaviour
+from consensus.blocks import Block, Status, Want
+from consensus.fields import DIGEST_BYTES, SIGNATURE_BYTES
+from consensus.records import Vote
+from consensus.updates import SignedUpdate
 
 if TYPE_CHECKING:
     from consensus.edge_server import EdgeServer
@@ -37,3 +43,126 @@ class Withhold(Behaviour):
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         return () if message.kind == "update" else (message,)
+
+
+@behaviour("tamper")
+class Tamper(Behaviour):
+    """Alters the updates that it passes on: a bit of the payload, the sample count, or the
+    signature. (What reaches others by other ways reaches them unaltered.)"""
+
+    relays = False
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        if kind == "update" and sender != server.index and self.once(body.record.digest):
+            self.send(server, "update", self._altered(server, body))
+        return True
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        if message.kind != "update":
+            return (message,)
+        return (replace(message, body=self._altered(server, message.body)),)
+
+    def _altered(self, server: EdgeServer, update: SignedUpdate) -> SignedUpdate:
+        draws, record = self.draws(server), update.record
+        kind = int(draws.integers(3))
+        self.act(("payload", "samples", "signature")[kind])
+        if kind == 0:
+            place, bit = int(draws.integers(len(update.payload))), int(draws.integers(8))
+            payload = bytearray(update.payload)
+            payload[place] ^= 1 << bit
+            return replace(update, payload=bytes(payload))
+        if kind == 1:
+            samples = record.samples + int(draws.choice([-1, 1]))
+            return replace(update, record=replace(record, samples=samples))
+        signature = draws.bytes(SIGNATURE_BYTES)
+        return replace(update, record=replace(record, signature=signature))
+
+
+@behaviour("stale")
+class Stale(Behaviour):
+    """Says again what is long over: in every view what it said in earlier ones, and blocks,
+    tickets and votes of earlier heights, these also as if they were of this one."""
+
+    def begins(self, server: EdgeServer) -> None:
+        super().begins(server)
+        self._said: list[Outgoing] = []
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        if message.kind != "update" and len(self._said) < 16:
+            self._said.append(message)
+        return (message,)
+
+    def entered(self, server: EdgeServer) -> None:
+        for message in self._said:
+            self.send(server, message.kind, message.body, message.to)
+        view, blocks = server.stage(), server.chain.blocks
+        if view[1] or not blocks:
+            return
+        block = blocks[int(self.draws(server).integers(max(0, len(blocks) - 5), len(blocks)))]
+        self.send(server, "block", block, others(server))
+        for ticket in block.tickets[:3]:
+            self.send(server, "ticket", ticket, others(server))
+        certificate = block.certificate
+        for name, signature in certificate.signatures[:3]:
+            vote = Vote(
+                server.genesis.chain_id,
+                certificate.height,
+                *certificate.view,
+                certificate.phase,
+                certificate.block,
+                name,
+                signature,
+            )
+            now = replace(vote, height=server.height, attempt=view[0], step=view[1])
+            for said in (vote, now):
+                self.send(server, "vote", said, others(server))
+
+
+@behaviour("lie_status")
+class LieStatus(Behaviour):
+    """Tells absurd tales of where it stands, asks for updates that do not exist and for all that
+    do, and answers those who ask with blocks that are none."""
+
+    def entered(self, server: EdgeServer) -> None:
+        draws, everyone = self.draws(server), others(server)
+        if not everyone:
+            return
+        to = draws.choice(everyone, min(3, len(everyone)), replace=False).tolist()
+        invented = tuple(draws.bytes(DIGEST_BYTES) for _ in range(20))
+        far = int(draws.integers(2**40))
+        mine = server.chain.height
+        for status in (
+            Status(mine + 1 + far, far, far),
+            Status(mine, far, far, invented, (far, far)),
+            Status(0, 0, 0),
+            Status(mine, 0, 0),
+        ):
+            self.send(server, "status", status, to)
+        for want in (
+            Want(server.height, invented),
+            Want(server.height + far, invented),
+            Want(server.height, server.pool.digests() * 3),
+        ):
+            self.send(server, "want", want, to)
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        if kind != "status":
+            return True
+        if server.chain.blocks and self.once(sender, server.stage()):
+            last = server.chain.blocks[-1]
+            for block in (self._junk(server, last, body.height + 1), self._unsigned(server, last)):
+                self.send(server, "block", block, [sender])
+        return False
+
+    def _junk(self, server: EdgeServer, block: Block, height: int) -> Block:
+        """An old block as if it were the next one."""
+        header = replace(block.header, height=height, parent=server.chain.head.cid)
+        return replace(block, header=header)
+
+    def _unsigned(self, server: EdgeServer, block: Block) -> Block:
+        """A block with made-up signatures."""
+        signatures = tuple(
+            (name, self.draws(server).bytes(SIGNATURE_BYTES))
+            for name, _ in block.certificate.signatures
+        )
+        return replace(block, certificate=replace(block.certificate, signatures=signatures))

@@ -1,4 +1,4 @@
-"""Attacks on proposals: wrong ones, and two at once."""
+"""Attacks on proposals: wrong ones, two at once, too many, and with too little in them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from consensus.application import Contents
-from consensus.attack_votes import halves
+from consensus.attack_votes import halves, others, sign_vote
 from consensus.behaviour import Behaviour, Outgoing, behaviour
 from consensus.blocks import Candidate
+from consensus.encoding import file_cid
+from consensus.records import Header, View, tickets_digest
 
 if TYPE_CHECKING:
     from consensus.edge_server import EdgeServer
@@ -55,4 +57,78 @@ class EquivocateCandidates(Behaviour):
         return (
             replace(message, to=[*first, *allies]),
             replace(message, body=twin, to=[*second, *allies]),
+        )
+
+
+@behaviour("spam")
+class Spam(Behaviour):
+    """At the beginning of every attempt proposes out of turn, in views of this and far attempts,
+    and floods the others with votes for blocks that nobody has seen, several in each view."""
+
+    def entered(self, server: EdgeServer) -> None:
+        attempt, step = server.stage()
+        if step:
+            return
+        draws, steps = self.draws(server), server.parameters.max_step
+        far = int(draws.integers(2**32))
+        for view in ((attempt, 0), (attempt, steps), (attempt + 1, 0), (attempt + 3 + far, 0)):
+            self.send(server, "candidate", self._candidate(server, view), others(server))
+        phases = ("approve", "reject")
+        if server.genesis.parameters.protocol == "bft":
+            phases = ("soft", "cert")
+        for view in ((attempt, 0), (attempt + 1, steps - 1), (attempt + 3 + far, 0)):
+            for phase in phases:
+                block = file_cid(draws.bytes(8))
+                self.send(server, "vote", sign_vote(server, phase, view, block), others(server))
+
+    def _candidate(self, server: EdgeServer, view: View) -> Candidate:
+        """A candidate out of thin air, its signature excepted."""
+        head, update = server.chain.head, self.draws(server).bytes(32)
+        header = Header(
+            chain_id=server.genesis.chain_id,
+            height=server.height,
+            attempt=view[0],
+            step=view[1],
+            timestamp=max(server.host.now_us(), head.timestamp + 1),
+            parent=head.cid,
+            aggregator=server.index,
+            tickets=tickets_digest(()),
+            updates=update,
+            count=1,
+            samples=1,
+            model=file_cid(update),
+            snapshot=None,
+        )
+        return Candidate(header, server.signer.sign(header.signed), (), (update,))
+
+
+@behaviour("censor")
+class Censor(Behaviour):
+    """Takes no updates from clients, relays none, and leaves out of its aggregates as many as it
+    may: down to the quota or, once the deadline has passed, down to one."""
+
+    relays = False
+
+    def takes(self, server: EdgeServer, client: bytes) -> bool:
+        return False
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        updates = server.pool.pick(candidate.updates)
+        quota = server.parameters.quota
+        if candidate.turn is not None or updates is None:
+            return candidate
+        count = quota if len(updates) > quota else 1 if server.late else len(updates)
+        if count == len(updates):
+            return candidate
+        self.act("left out updates")
+        chosen = sorted(self.draws(server).choice(len(updates), count, replace=False).tolist())
+        kept = [updates[place] for place in chosen]
+        header = server.header_for(
+            kept, server.aggregate(kept), *candidate.view, candidate.header.tickets
+        )
+        return replace(
+            candidate,
+            header=header,
+            signature=server.signer.sign(header.signed),
+            updates=tuple(update.record.digest for update in kept),
         )

@@ -33,16 +33,23 @@ def others(server: EdgeServer) -> list[int]:
     return [index for index in range(len(server.genesis.servers)) if index != server.index]
 
 
+def members(server: EdgeServer, attempt: int) -> Collection[int]:
+    """``bft``: the servers with a seat in an attempt of the height in progress; under ``paper``
+    none are known beforehand."""
+    if server.genesis.parameters.protocol != "bft":
+        return ()
+    head = server.chain.head
+    return server.checks.sortition(server.genesis, head, attempt).committee.weights
+
+
 def halves(
     attack: Behaviour, server: EdgeServer, attempt: int, among: Collection[int] | None = None
 ) -> tuple[list[int], list[int]]:
     """The servers outside the circle in two halves on which all of the circle agree, each with
     half of the attempt's members; only those ``among`` some, if given."""
     honest = [index for index in others(server) if index not in attack.colluders]
-    if server.genesis.parameters.protocol == "bft":
-        head = server.chain.head
-        members = server.checks.sortition(server.genesis, head, attempt).committee.weights
-        honest.sort(key=lambda index: (index not in members, index))
+    seated = members(server, attempt)
+    honest.sort(key=lambda index: (index not in seated, index))
     first, second = honest[::2], honest[1::2]
     if among is not None:
         first = [index for index in first if index in among]
@@ -96,7 +103,7 @@ class EquivocateVotes(Behaviour):
         known = self._proposed.setdefault(view, [])
         if block not in known:
             known.append(block)
-            if len(known) == 2 and server.genesis.parameters.protocol == "bft":
+            if len(known) == 2 and server.index in members(server, view[0]):
                 for half, voted in zip(halves(self, server, view[0]), known, strict=True):
                     for phase in ("soft", "cert"):
                         self.send(server, "vote", sign_vote(server, phase, view, voted), half)
@@ -158,9 +165,7 @@ class PhantomVotes(Behaviour):
         draws = self.draws(server)
         names = [int(name) for name in draws.choice(others(server), min(2, count - 1), False)]
         names.append(count + int(draws.integers(2**40)))
-        if server.genesis.parameters.protocol == "bft":
-            head, attempt = server.chain.head, server.stage()[0]
-            members = server.checks.sortition(server.genesis, head, attempt).committee.weights
-            if server.index not in members:
-                names.append(server.index)
+        seated = members(server, server.stage()[0])
+        if seated and server.index not in seated:
+            names.append(server.index)
         return names

@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from consensus import (  # noqa: F401  (they register themselves)
+    attack_draws,
+    attack_locks,
     attack_messages,
     attack_proposals,
     attack_votes,
