@@ -9,7 +9,7 @@ import numpy as np
 from bfedrec.global_model import GlobalModel
 from bfedrec.settings import Config, CostSettings
 from bfedrec.streams import Streams
-from consensus.byzantine import Behaviour, Composed
+from consensus.byzantine import Behaviour, assign
 from consensus.crypto import Signer, suite_named
 from consensus.encoding import file_cid
 from consensus.faults import Faults, fault_from_node
@@ -89,8 +89,13 @@ class Participants:
     def malicious(self) -> dict[int, Behaviour]:
         """The malicious servers and what they do."""
         servers = self._config.servers
-        order = self._streams.generator("malicious").permutation(servers.count)
-        return {int(index): Composed(servers.behaviours) for index in order[: servers.malicious]}
+        return assign(
+            servers.malicious,
+            servers.count,
+            self.stakes(),
+            self.topology().regions.tolist(),
+            self._streams.generator("malicious"),
+        )
 
     def malicious_stake_share(self) -> float:
         """Share of the stake that malicious servers hold: what sortition goes by."""

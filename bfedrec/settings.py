@@ -11,6 +11,7 @@ import json
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -28,13 +29,13 @@ import bfedrec.poisoning  # noqa: F401 - the attacks register themselves
 from bfedrec.attacks import ATTACKS, Attack, catalogue
 from bfedrec.data_settings import DataSettings
 from bfedrec.training import TrainingSettings
+from consensus.byzantine import assign
 from consensus.faults import fault_from_node
 
 Seconds = Annotated[float, Field(ge=0.0)]
 Milliseconds = Annotated[float, Field(ge=0.0)]
 MebibytesPerSecond = Annotated[float, Field(gt=0.0)]
 Stake = Annotated[int, Field(ge=1)]
-Behaviour = Literal["gaussian", "invert_votes"]
 
 
 class Section(BaseModel):
@@ -240,26 +241,39 @@ class ServerSettings(Section):
     bandwidth_mib_per_s: MebibytesPerSecond = Field(
         default=119.2, description="bandwidth of a server link (1 Gbit/s)"
     )
-    malicious: int = Field(
-        default=0,
-        ge=0,
-        description="malicious servers: a number, or a share of them, as 0.25 or 1/3 (rounded "
-        "down)",
-    )
-    behaviours: tuple[Behaviour, ...] = Field(
-        default=("gaussian", "invert_votes"),
-        description="what malicious servers do: gaussian (a random aggregate), invert_votes "
-        "(approve bad candidates, reject good ones)",
+    malicious: tuple[dict[str, Any], ...] = Field(
+        default=(),
+        description="groups of malicious servers, each {behaviour: [NAME, ...], share, servers, "
+        "placement, from, until} (consensus/byzantine.py says what they mean); or a number or "
+        "share of the servers, as 10 or 1/3, that follow [gaussian, invert_votes] as in the paper",
     )
 
     @field_validator("malicious", mode="before")
     @classmethod
-    def _share_to_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Replace a share of the servers by their number, so that what is saved is plain."""
-        if not isinstance(value, str | float):
-            return value
+    def _number_or_share(cls, value: Any, info: ValidationInfo) -> Any:
+        """Replace a number or a share by the paper's malicious servers."""
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            return tuple(value) if isinstance(value, list) else value
+        count = info.data.get("count", 1)
+        share = f"{value}/{count}" if isinstance(value, int) else value
+        return ({"behaviour": list(PAPERS_ATTACK), "share": share},) if value != 0 else ()
+
+    @field_validator("malicious")
+    @classmethod
+    def _known_behaviours(
+        cls, nodes: tuple[dict[str, Any], ...], info: ValidationInfo
+    ) -> tuple[dict[str, Any], ...]:
         count = info.data.get("count")
-        return 0 if count is None else share_of(value, count)  # a bad count is told on its own
+        if count is not None:  # a bad count is told on its own
+            try:
+                assign(nodes, count, [1] * count, [0] * count, np.random.default_rng(0))
+            except ValueError as error:
+                raise setting_error("", str(error)) from None
+        return nodes
+
+
+PAPERS_ATTACK = ("gaussian", "invert_votes")
+"""What the malicious servers of the paper's section IV.D do."""
 
 
 def share_of(share: str | float, count: int) -> int:
@@ -465,8 +479,6 @@ class Config(Section):
         servers, committee = self.servers, self.committee
         if self.model.rank > self.model.dimension:
             raise setting_error("model.rank", f"at most model.dimension = {self.model.dimension}")
-        if servers.malicious > servers.count:
-            raise setting_error("servers.malicious", f"at most servers.count = {servers.count}")
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
         if servers.regions > servers.count:
