@@ -93,6 +93,11 @@ class Behaviour:
         height, and wrong."""
         return True
 
+    def waits(self, server: EdgeServer, what: str, honest: float) -> float:
+        """``paper``, where speed decides: how many seconds to wait where an honest server waits
+        ``honest`` before it announces its draw (``what`` is "announce") or proposes ("propose")."""
+        return honest
+
     def takes(self, server: EdgeServer, client: bytes) -> bool:
         """Whether to take an update that a client hands in (and pass it on)."""
         return True

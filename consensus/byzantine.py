@@ -126,6 +126,13 @@ class Composed(Behaviour):
                 return False
         return True
 
+    def waits(self, server: EdgeServer, what: str, honest: float) -> float:
+        for part in self._active:
+            before, honest = honest, part.waits(server, what, honest)
+            if honest != before:
+                part.act()
+        return honest
+
     def takes(self, server: EdgeServer, client: bytes) -> bool:
         for part in self._active:
             if not part.takes(server, client):

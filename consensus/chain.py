@@ -118,7 +118,8 @@ def check_draws(
 
     ``bft``: tickets of the next height, on this height's beacon, ascending by server.
     ``paper``: tickets of this height, on the latest block, in the order of announcement, of
-    servers that may sit by stake and output, no more than there are seats.
+    servers that may sit by stake and output; no more than there are seats, and enough of them to
+    approve a block. That they were the first to announce nobody can prove, so it is not checked.
     """
     if tickets_digest(tickets) != header.tickets:
         raise InvalidBlock("its tickets are not those that its header names")
@@ -142,6 +143,8 @@ def check_draws(
     else:
         if len(draws) > genesis.parameters.committee_size:
             raise InvalidBlock("its committee has more members than seats")
+        if not seated(genesis, [draw.server for draw in draws]).approves(len(draws)):
+            raise InvalidBlock(f"{len(draws)} members cannot approve a block")
         for draw in draws:
             if not may_sit(genesis, draw, CANDIDATES_PER_SEAT):
                 raise InvalidBlock(f"server {draw.server}'s draw wins no seat")
@@ -280,7 +283,8 @@ def check_block(
 
 
 def seated(genesis: Genesis, servers: Sequence[int]) -> Committee:
-    """``paper``: the committee of these members, one seat each."""
+    """``paper``: the committee of these members, one seat each; two thirds are taken of all seats,
+    also of those that nobody has."""
     return Committee(dict.fromkeys(servers, 1), genesis.parameters.committee_size)
 
 

@@ -201,6 +201,11 @@ class EdgeServer(ABC):
     def stage(self) -> tuple[int, int]:
         """The attempt and step it is in, for people and for others' help."""
 
+    def predicament(self) -> str:
+        """What, in one clause, keeps the height from ever ending, if the protocol has no way out of
+        it; else nothing."""
+        return ""
+
     # -- messages ---------------------------------------------------------------------------------
 
     def receive(self, kind: str, body: Any, sender: int) -> bool:

@@ -21,8 +21,9 @@ from consensus.application import Application, Contents
 from consensus.bft_server import BftServer
 from consensus.blocks import Block
 from consensus.byzantine import Behaviour
-from consensus.chain import Chain, Head
+from consensus.chain import Chain, Head, seated
 from consensus.checks import SharedChecks
+from consensus.cid import cid_text
 from consensus.crypto import Prover, Signer
 from consensus.edge_server import EdgeServer, Kind, Timer
 from consensus.evidence import Evidence
@@ -30,6 +31,7 @@ from consensus.faults import Faults
 from consensus.genesis import Genesis
 from consensus.message import Message
 from consensus.network import MIB, Network, Topology
+from consensus.paper_server import PaperServer
 from consensus.updates import SignedUpdate
 
 #: A client whose update its edge server does not take tries this many servers in turn.
@@ -41,6 +43,19 @@ GRACE = 3
 
 class Stalled(RuntimeError):
     """A height that no longer makes progress; the message says how far it came."""
+
+
+class Forked(RuntimeError):
+    """Two validated blocks at one height; the message names the height and both."""
+
+    def __init__(self, height: int, first: bytes, second: bytes) -> None:
+        """``first`` and ``second``: the blocks' links."""
+        super().__init__(
+            f"height {height}: servers appended different blocks (a fork): "
+            f"{cid_text(first)} and {cid_text(second)}"
+        )
+        self.height = height
+        self.blocks = (first, second)
 
 
 @dataclass(frozen=True)
@@ -89,7 +104,8 @@ class HeightResult:
     evidence: tuple[Evidence, ...] = ()
     """Proof that honest servers hold of servers that said two things at once."""
     malicious_weight: tuple[tuple[int, int], ...] = ()
-    """``bft``: of every attempt's committee, the malicious members' weight and the total."""
+    """Of every attempt's committee, the malicious members' weight and the total (``paper``: of the
+    one that approved the block, as each aggregator names its own)."""
 
 
 class _Host:
@@ -233,6 +249,8 @@ class World:
         ]
         self.head = self.servers[0].chain.head
         """The head after the last height."""
+        self._agreed = [block.cid for block in blocks]
+        """Link to the block of height h at h - 1."""
         self._contents: dict[bytes, tuple[bytes, int]] = {}
         """By link: the bytes, and the height they are of."""
         self._holders: dict[bytes, set[int]] = {}
@@ -257,7 +275,9 @@ class World:
     def run_height(self, arrivals: Sequence[Arrival], patience: float) -> HeightResult:
         """Play one height to its end and commit it to the application.
 
-        Raises `Stalled` if not every server has the block after ``patience`` simulated seconds.
+        Raises `Stalled` if not every server has the block after ``patience`` simulated seconds,
+        and `Forked` as soon as two servers have different blocks: under ``bft`` the end of all
+        trust in it, under ``paper`` one of the things that happen.
         """
         before = self.head
         height = before.height + 1
@@ -318,6 +338,7 @@ class World:
         self.head = next(
             server.chain.head for server in self.servers if server.chain.height == height
         )
+        self._agreed.append(block.cid)
         return result
 
     def _forget(self, height: int) -> None:
@@ -413,9 +434,8 @@ class World:
         takes = self._hosts[index].up and not server.passive
         if takes and server.behaviour is not None:
             takes = server.behaviour.takes(server, update.record.client)
-        if takes:
-            if server.receive("update", update, index):
-                server.say("update", update)
+        if takes and server.receive("update", update, index):
+            server.say("update", update)
         if (not takes or server.behaviour is not None) and tries + 1 < TRIES:
             nearest = np.argsort(self._topology.latency[arrival.server], kind="stable")
             others = [int(other) for other in nearest if other != arrival.server]
@@ -438,15 +458,15 @@ class World:
         """A server's chain has grown."""
         server = self.servers[index]
         if block.height <= self.head.height:  # it catches up
+            agreed = self._agreed[block.height - 1]
+            if block.cid != agreed:
+                raise Forked(block.height, agreed, block.cid)
             server.enter_height(passive=server.chain.height < self.head.height)
             return
         if self._first is None:
             self._first = block
         elif block.cid != self._first.cid:
-            raise AssertionError(
-                f"height {block.height}: servers appended different blocks (a fork): "
-                f"{self._first.cid.hex()} and {block.cid.hex()}"
-            )
+            raise Forked(block.height, self._first.cid, block.cid)
         self._appended[index] = at
         self._waited_for.discard(index)
         self._see_whether_over()
@@ -501,12 +521,14 @@ class World:
     # -- what a height came to --------------------------------------------------------------------
 
     def _malicious_weight(self, before: Head, block: Block) -> tuple[tuple[int, int], ...]:
-        if self.genesis.parameters.protocol != "bft":
-            return ()
+        malicious = sorted(self.behaviours)
+        if self.genesis.parameters.protocol == "paper":
+            committee = seated(self.genesis, [ticket.server for ticket in block.tickets])
+            return ((committee.weight_of(malicious), committee.total),)
         found = []
         for attempt in range(block.certificate.attempt + 1):
             committee = self.checks.sortition(self.genesis, before, attempt).committee
-            found.append((committee.weight_of(sorted(self.behaviours)), committee.total))
+            found.append((committee.weight_of(malicious), committee.total))
         return tuple(found)
 
     def _updates_of(self, block: Block) -> tuple[SignedUpdate, ...]:
@@ -527,13 +549,15 @@ class World:
 
     def _describe_stall(self, height: int, patience: float) -> str:
         done = len(self._appended)
-        furthest = max(server.stage() for server in self.servers)
+        honest = [server for server in self.servers if server.behaviour is None] or self.servers
+        furthest = max(honest, key=lambda server: server.stage())
+        stage, predicament = furthest.stage(), furthest.predicament()
         pools = [len(server.pool) for server in self.servers]
         return (
             f"height {height}: after {patience:g} simulated seconds {done} of "
-            f"{len(self.servers)} servers have a block (attempt {furthest[0]}, step {furthest[1]}, "
+            f"{len(self.servers)} servers have a block (attempt {stage[0]}, step {stage[1]}, "
             f"{min(pools)}-{max(pools)} updates in the pools, quota "
-            f"{self.genesis.parameters.quota})"
+            f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}")
         )
 
 
@@ -543,4 +567,4 @@ def _end(over: simpy.Event) -> None:
 
 def server_class(protocol: str) -> Callable[..., EdgeServer]:
     """What a server is made of under a protocol."""
-    return BftServer
+    return PaperServer if protocol == "paper" else BftServer
