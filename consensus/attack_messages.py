@@ -53,7 +53,12 @@ class Tamper(Behaviour):
     relays = False
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
-        if kind == "update" and sender != server.index and self.once(body.record.digest):
+        if (
+            kind == "update"
+            and sender != server.index
+            and server.checks.update(server.chain.head, body) is None
+            and self.once(body.record.digest)
+        ):
             self.send(server, "update", self._altered(server, body))
         return True
 
