@@ -79,11 +79,11 @@ def _status_of(error: Exception) -> int:
     from bfedrec.interactions import DataError
     from bfedrec.metrics import NotFinite
     from consensus.content import StoreError
-    from consensus.world import Stalled
+    from consensus.world import Forked, Stalled
 
     if isinstance(error, (DataError, StoreError)):
         return BAD_INPUT
-    if isinstance(error, (Diverged, NotFinite, Stalled)):
+    if isinstance(error, (Diverged, Forked, NotFinite, Stalled)):
         return CHECK_FAILED
     raise error
 
