@@ -48,15 +48,17 @@ class Parameters:
     """``real`` curves, or ``modelled`` by keyed hashes (`consensus.crypto`)."""
     committee: str
     """``fixed``: the best ``committee_size`` draws, one seat each; ``weighted``: every draw
-    counts with its sortition weight, ``committee_size`` being the expected total."""
+    counts with its sortition weight, ``committee_size`` being the expected total. ``paper`` knows
+    only ``fixed``: the first to announce, one seat each."""
     committee_size: int
     max_step: int
-    """MaxStep: aggregators that get a turn before the committee is formed anew."""
+    """MaxStep: candidates that are tried before the committee is formed anew."""
     vote_us: int
     """MaxVoteDuration of one step, in microseconds; under ``bft`` half as much more with every
     further attempt."""
     ticket_us: int
-    """How long draws are collected, in microseconds."""
+    """How long draws are collected, in microseconds; ``paper``: they are announced in the first
+    half of it, and after it fewer members than seats will do."""
     update_us: int
     """After this long into a height the updates at hand are sufficient, in microseconds."""
     quota: int
@@ -68,7 +70,7 @@ class Parameters:
     """``bft``: after this long without a way out of a view whose time is over, all servers
     together close the attempt, in microseconds; 0: never."""
     resend_us: int
-    """``bft``: after this long without progress a server says again what it said, and asks."""
+    """After this long without progress a server says again what it said, and asks."""
 
     def to_node(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _PARAMETERS}
@@ -80,6 +82,8 @@ class Parameters:
             one_of(values[name], f"parameters.{name}", allowed)
         for name in _PARAMETERS - _WORDS.keys():
             integer(values[name], f"parameters.{name}", 0 if name in _MAY_BE_ZERO else 1)
+        if values["protocol"] == "paper" and values["committee"] != "fixed":
+            raise MalformedRecord("parameters.committee: the protocol paper knows only 'fixed'")
         return cls(**values)
 
 

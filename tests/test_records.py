@@ -68,7 +68,7 @@ parameters = st.builds(
     naturals,
     naturals,
     positive,
-)
+).filter(lambda made: made.protocol == "bft" or made.committee == "fixed")
 geneses = st.builds(
     Genesis,
     parameters,
