@@ -147,17 +147,27 @@ class _Host:
         self.relay_from = self.busy_until
 
     def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
+        if delay > 0.0:
+            self._later(delay, partial(self.gossip, kind, body))
+            return
         world = self._world
-        world.network.gossip(self._index, world.message(kind, body), self._leave(delay))
+        world.network.gossip(self._index, world.message(kind, body), self.busy_until + delay)
 
     def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
+        if delay > 0.0:
+            self._later(delay, partial(self.send, to, kind, body))
+            return
         world = self._world
         world.network.send_many(
-            self._index, tuple(to), world.message(kind, body), self._leave(delay)
+            self._index, tuple(to), world.message(kind, body), self.busy_until + delay
         )
 
-    def _leave(self, delay: float) -> float:
-        return self.busy_until if not delay else max(self.busy_until, self._env.now) + delay
+    def _later(self, delay: float, send: Callable[[], None]) -> None:
+        """Call ``send`` so long after the work in hand is done: what waits keeps nothing that is
+        sent in the meantime."""
+        lives = self.lives
+        at = max(self.busy_until, self._env.now) + delay
+        self._world._at(at, lambda: send() if self.lives == lives and self.up else None)
 
     def timer(self, microseconds: int, timer: Timer) -> None:
         server, lives = self._world.servers[self._index], self.lives
