@@ -13,7 +13,7 @@ from consensus.attack_votes import halves, others, sign_vote
 from consensus.behaviour import Behaviour, Outgoing, behaviour
 from consensus.blocks import Candidate
 from consensus.encoding import file_cid
-from consensus.records import Header, View, tickets_digest
+from consensus.records import Header, Ticket, View, tickets_digest
 
 if TYPE_CHECKING:
     from consensus.edge_server import EdgeServer
@@ -63,7 +63,8 @@ class EquivocateCandidates(Behaviour):
 @behaviour("spam")
 class Spam(Behaviour):
     """At the beginning of every attempt proposes out of turn, in views of this and far attempts,
-    and floods the others with votes for blocks that nobody has seen, several in each view."""
+    and floods the others with votes for blocks that nobody has seen, several in each view. Under
+    ``paper`` it proposes without waiting, in every step, a block of updates that do not exist."""
 
     def entered(self, server: EdgeServer) -> None:
         attempt, step = server.stage()
@@ -81,8 +82,18 @@ class Spam(Behaviour):
                 block = file_cid(draws.bytes(8))
                 self.send(server, "vote", sign_vote(server, phase, view, block), others(server))
 
-    def _candidate(self, server: EdgeServer, view: View) -> Candidate:
-        """A candidate out of thin air, its signature excepted."""
+    def waits(self, server: EdgeServer, what: str, honest: float) -> float:
+        return 0.0 if what == "propose" else honest
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        if server.genesis.parameters.protocol != "paper":
+            return candidate
+        return self._candidate(server, candidate.view, candidate.tickets)
+
+    def _candidate(
+        self, server: EdgeServer, view: View, tickets: tuple[Ticket, ...] = ()
+    ) -> Candidate:
+        """A candidate out of thin air, its signature and its tickets excepted."""
         head, update = server.chain.head, self.draws(server).bytes(32)
         header = Header(
             chain_id=server.genesis.chain_id,
@@ -92,14 +103,14 @@ class Spam(Behaviour):
             timestamp=max(server.host.now_us(), head.timestamp + 1),
             parent=head.cid,
             aggregator=server.index,
-            tickets=tickets_digest(()),
+            tickets=tickets_digest(tickets),
             updates=update,
             count=1,
             samples=1,
             model=file_cid(update),
             snapshot=None,
         )
-        return Candidate(header, server.signer.sign(header.signed), (), (update,))
+        return Candidate(header, server.signer.sign(header.signed), tickets, (update,))
 
 
 @behaviour("censor")
