@@ -79,7 +79,7 @@ def _status_of(error: Exception) -> int:
     from bfedrec.interactions import DataError
     from bfedrec.metrics import NotFinite
     from consensus.content import StoreError
-    from consensus.world import Forked, Stalled
+    from consensus.outcome import Forked, Stalled
 
     if isinstance(error, (DataError, StoreError)):
         return BAD_INPUT

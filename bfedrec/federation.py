@@ -37,7 +37,8 @@ from bfedrec.uplink import Sent, Uplink
 from consensus.blocks import Block
 from consensus.chain import Head
 from consensus.committee import first_beacon
-from consensus.world import HeightResult, World
+from consensus.outcome import HeightResult
+from consensus.world import World
 
 #: Attempts after which a height that no committee decides is given up: with a third of the seats
 #: malicious an attempt is blocked about every other time, so this many in a row mean that it can

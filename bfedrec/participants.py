@@ -14,8 +14,8 @@ from consensus.crypto import Signer, suite_named
 from consensus.encoding import file_cid
 from consensus.faults import Faults, fault_from_node
 from consensus.genesis import Genesis, Member, Parameters
+from consensus.host import Costs
 from consensus.network import Topology
-from consensus.world import Costs
 
 
 class Participants:

@@ -246,7 +246,7 @@ def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> 
 
     Raises what the command line tells in one line: `bfedrec.interactions.DataError`,
     `bfedrec.run_state.StateError`, `consensus.content.StoreError`, `bfedrec.cohort.Diverged`,
-    `bfedrec.metrics.NotFinite`, `consensus.world.Stalled`, `consensus.world.Forked`.
+    `bfedrec.metrics.NotFinite`, `consensus.outcome.Stalled`, `consensus.outcome.Forked`.
     """
     simulation = Simulation(config, folder, progress)
     try:

@@ -16,9 +16,9 @@ from bfedrec.settings import Config
 from consensus.chain import Head
 from consensus.encoding import file_cid
 from consensus.genesis import Genesis
+from consensus.outcome import Arrival
 from consensus.records import ModelUpdate
 from consensus.updates import SignedUpdate
-from consensus.world import Arrival
 
 Sent = tuple[Upload, SignedUpdate]
 """What a client sends, before and after it is encoded and signed."""

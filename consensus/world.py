@@ -9,8 +9,7 @@ are behind it, and a run can be resumed from there, byte for byte.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -23,15 +22,17 @@ from consensus.blocks import Block
 from consensus.byzantine import Behaviour
 from consensus.chain import Chain, Head, seated
 from consensus.checks import SharedChecks
-from consensus.cid import cid_text
 from consensus.crypto import Prover, Signer
-from consensus.edge_server import EdgeServer, Kind, Timer
+from consensus.edge_server import EdgeServer, Kind
 from consensus.evidence import Evidence
 from consensus.faults import Faults
 from consensus.genesis import Genesis
+from consensus.host import Costs, WorldHost
 from consensus.message import Message
-from consensus.network import MIB, Network, Topology
+from consensus.network import Network, Topology
+from consensus.outcome import Arrival, Forked, HeightResult, Stalled
 from consensus.paper_server import PaperServer
+from consensus.providers import Providers
 from consensus.updates import SignedUpdate
 
 #: A client whose update its edge server does not take tries this many servers in turn.
@@ -41,166 +42,10 @@ TRIES = 4
 GRACE = 3
 
 
-class Stalled(RuntimeError):
-    """A height that no longer makes progress; the message says how far it came."""
-
-
-class Forked(RuntimeError):
-    """Two validated blocks at one height; the message names the height and both."""
-
-    def __init__(self, height: int, first: bytes, second: bytes) -> None:
-        """``first`` and ``second``: the blocks' links."""
-        super().__init__(
-            f"height {height}: servers appended different blocks (a fork): "
-            f"{cid_text(first)} and {cid_text(second)}"
-        )
-        self.height = height
-        self.blocks = (first, second)
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Simulated seconds of the operations a server is charged for: a fixed part for each, and a
-    part per MiB for those whose size matters."""
-
-    seconds: dict[str, float]
-    seconds_per_mib: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A client's update on its way: it reaches ``server`` at ``time`` (simulated seconds).
-
-    The update itself is asked for when it arrives, so that it may be computed in the meantime.
-    """
-
-    time: float
-    server: int
-    update: Callable[[], SignedUpdate]
-
-
-@dataclass
-class HeightResult:
-    """What one height came to."""
-
-    block: Block
-    """The validated block, with the certificate of the first server that had it."""
-    contents: Contents
-    updates: tuple[SignedUpdate, ...]
-    """The aggregated updates in their order (none of a captured block's claim is believed: these
-    are those its candidate lists)."""
-    captured: bool
-    """Whether the block's model is not the aggregate of its updates: the committee was captured."""
-    began: float
-    """Simulated seconds."""
-    ended: float
-    appended: dict[int, float] = field(default_factory=dict)
-    """When each server appended the block, of those that did before the height was over."""
-    gossip_bytes: Counter[str] = field(default_factory=Counter)
-    """Bytes between servers by kind of message, every hop counted."""
-    gossip_messages: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    """Messages that honest servers turned away, by reason."""
-    evidence: tuple[Evidence, ...] = ()
-    """Proof that honest servers hold of servers that said two things at once."""
-    malicious_weight: tuple[tuple[int, int], ...] = ()
-    """Of every attempt's committee, the malicious members' weight and the total (``paper``: of the
-    one that approved the block, as each aggregator names its own)."""
-
-
-class _Host:
-    """One server's hands in the world (`consensus.edge_server.Host`)."""
-
-    def __init__(self, world: World, index: int) -> None:
-        self._world = world
-        self._env = world.env
-        self._index = index
-        self._seconds = world.costs.seconds
-        self._seconds_per_byte = {
-            operation: seconds / MIB for operation, seconds in world.costs.seconds_per_mib.items()
-        }
-        self.busy_until = 0.0
-        """When this server's processor has done all it was charged."""
-        self.relay_from: float | None = None
-        """When the message in hand may be passed on, if that is before all work on it is done."""
-        self.up = True
-        self.lives = 0
-        """Counts its restarts, so that no timer outlives a crash."""
-
-    def now_us(self) -> int:
-        world = self._world
-        now = round(world.env.now * 1e6)
-        return (
-            now if world.faults is None else now + world.faults.skew_us(self._index, self._env.now)
-        )
-
-    def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
-        seconds = times * self._seconds[operation]
-        if size:
-            seconds += times * size * self._seconds_per_byte[operation]
-        now = self._env.now
-        if self._world.faults is not None:
-            seconds *= self._world.faults.slowness(self._index, now)
-        self.busy_until = (self.busy_until if self.busy_until > now else now) + seconds
-
-    def may_relay(self) -> None:
-        self.relay_from = self.busy_until
-
-    def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
-        if delay > 0.0:
-            self._later(delay, partial(self.gossip, kind, body))
-            return
-        world = self._world
-        world.network.gossip(self._index, world.message(kind, body), self.busy_until + delay)
-
-    def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
-        if delay > 0.0:
-            self._later(delay, partial(self.send, to, kind, body))
-            return
-        world = self._world
-        world.network.send_many(
-            self._index, tuple(to), world.message(kind, body), self.busy_until + delay
-        )
-
-    def _later(self, delay: float, send: Callable[[], None]) -> None:
-        """Call ``send`` so long after the work in hand is done: what waits keeps nothing that is
-        sent in the meantime."""
-        lives = self.lives
-        at = max(self.busy_until, self._env.now) + delay
-        self._world._at(at, lambda: send() if self.lives == lives and self.up else None)
-
-    def timer(self, microseconds: int, timer: Timer) -> None:
-        server, lives = self._world.servers[self._index], self.lives
-        timeout = self._env.timeout(microseconds / 1e6)
-
-        def fire(_: Any) -> None:
-            if self.lives == lives and self.up:
-                server.on_timer(timer)
-
-        assert timeout.callbacks is not None
-        timeout.callbacks.append(fire)
-
-    def publish(self, contents: Contents) -> None:
-        self._world.hold(self._index, contents)
-
-    def fetch(self, link: bytes) -> bytes | None:
-        found = self._world.content_for(self._index, link)
-        if found is not None:
-            self.charge("store_get", len(found))
-            self._world.network.bytes["model"] += len(found)
-        return found
-
-    def generator(self, *label: int) -> np.random.Generator:
-        return self._world.randomness(self._index, *label)
-
-    def appended(self, block: Block) -> None:
-        self._world.on_appended(self._index, block, max(self.busy_until, self._env.now))
-
-
 class World:
     """All edge servers on one SimPy clock."""
 
-    host_class: ClassVar[type[_Host]] = _Host
+    host_class: ClassVar[type[WorldHost]] = WorldHost
     """What its servers act through."""
 
     def __init__(
@@ -241,7 +86,6 @@ class World:
         self._topology = topology
         self._retry_seconds = retry_seconds
         self._network_stream = network_stream
-        self._archive = archive
         self._hosts = [self.host_class(self, index) for index in range(len(keys))]
         make = server_class(genesis.parameters.protocol)
         heads = heads or [Head.of_genesis(genesis)]
@@ -261,11 +105,7 @@ class World:
         """The head after the last height."""
         self._agreed = [block.cid for block in blocks]
         """Link to the block of height h at h - 1."""
-        self._contents: dict[bytes, tuple[bytes, int]] = {}
-        """By link: the bytes, and the height they are of."""
-        self._holders: dict[bytes, set[int]] = {}
-        self._models: dict[bytes, Contents] = {}
-        """This height's published contents, by the model's link."""
+        self.providers = Providers(archive)
         self._listed: dict[bytes, tuple[bytes, ...]] = {}
         self._appended: dict[int, float] = {}
         self._waited_for: set[int] = set()
@@ -321,7 +161,7 @@ class World:
             self.env.run(until=ended)
         block = self._first
         assert block is not None
-        contents = self._models[block.header.model]
+        contents = self.providers.models[block.header.model]
         updates = self._updates_of(block)
         honest = self.checks.aggregate(before, updates)
         self.application.commit(height, before.beacon, contents.model)
@@ -355,7 +195,6 @@ class World:
         """Begin a height with nothing of the one before, but for contents that a server which is
         behind may still ask for."""
         self.checks.begin_height()
-        self._models.clear()
         self._listed.clear()
         self._appended = {}
         self._first = None
@@ -366,10 +205,7 @@ class World:
             default=height,
         )
         lacking = set().union(*(server.lacking for server in self.servers))
-        for link in [
-            link for link, (_, at) in self._contents.items() if at <= needed and link not in lacking
-        ]:
-            del self._contents[link], self._holders[link]
+        self.providers.forget(needed, lacking)
 
     def _bring_along(self, server: EdgeServer) -> None:
         """A malicious server follows the chain in its own way, which is of no concern here."""
@@ -500,33 +336,23 @@ class World:
 
     def hold(self, index: int, contents: Contents) -> None:
         """A server has these contents."""
-        model = self.checks.address(contents.model)
-        self._models.setdefault(model, contents)
-        self._keep(index, model, contents.model)
-        if contents.snapshot is not None:
-            self._keep(index, self.checks.address(contents.snapshot), contents.snapshot)
-
-    def _keep(self, index: int, link: bytes, data: bytes) -> None:
-        self._contents.setdefault(link, (data, self.head.height + 1))
-        self._holders.setdefault(link, set()).add(index)
+        self.providers.hold(index, contents, self.head.height + 1, self.checks.address)
 
     def content_for(self, index: int, link: bytes) -> bytes | None:
         """The content at ``link`` as one server gets it: from another that is up, within reach,
         willing, and has not lost it."""
         now, faults = self.env.now, self.faults
-        for holder in sorted(self._holders.get(link, ())):
+
+        def serves(holder: int) -> bool:
             behaviour = self.behaviours.get(holder)
             if not self._hosts[holder].up or not (behaviour is None or behaviour.provides):
-                continue
-            if faults is not None and (
+                return False
+            return faults is None or not (
                 any(cut.severs(holder, index, holder) for cut in faults.cuts(now))
                 or faults.content_lost(holder, link, now)
-            ):
-                continue
-            data = self._contents[link][0]
-            self._keep(index, link, data)
-            return data
-        return self._archive(link)
+            )
+
+        return self.providers.fetch(index, link, serves)
 
     # -- what a height came to --------------------------------------------------------------------
 

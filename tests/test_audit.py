@@ -19,10 +19,10 @@ from consensus.cid import cid_text
 from consensus.encoding import file_cid
 from consensus.genesis import Genesis
 from consensus.keys import SigningKey
+from consensus.outcome import HeightResult
 from consensus.records import Block, Candidate, ModelUpdate
 from consensus.store import SqliteStore, StoreError
 from consensus.updates import SignedUpdate
-from consensus.world import HeightResult
 from tests.forge import Forge
 from tests.test_world import colluding, first_capture
 from tests.toy import Toy, ToyApplication

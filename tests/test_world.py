@@ -12,9 +12,9 @@ from consensus.byzantine import Behaviour, Composed
 from consensus.chain import Chain
 from consensus.committee import form_committee
 from consensus.encoding import file_cid
+from consensus.outcome import Arrival, HeightResult, Stalled
 from consensus.records import Vote
 from consensus.updates import SignedUpdate
-from consensus.world import Arrival, HeightResult, Stalled
 from tests.forge import Forge
 from tests.toy import COSTS, Toy
 

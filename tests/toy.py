@@ -11,11 +11,13 @@ from consensus.crypto import suite_named
 from consensus.encoding import file_cid
 from consensus.faults import Faults
 from consensus.genesis import Genesis, Member, Parameters
+from consensus.host import Costs
 from consensus.keys import derive_seed
 from consensus.network import Topology
+from consensus.outcome import Arrival, HeightResult
 from consensus.records import ModelUpdate
 from consensus.updates import SignedUpdate
-from consensus.world import Arrival, Costs, HeightResult, World
+from consensus.world import World
 
 PAYLOAD_BYTES = 8
 COSTS = Costs(

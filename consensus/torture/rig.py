@@ -12,10 +12,10 @@ import numpy as np
 from consensus.crypto import MODELLED, Prover, Signer
 from consensus.encoding import file_cid
 from consensus.genesis import Genesis, Member, Parameters
+from consensus.host import Costs
 from consensus.keys import derive_seed
 from consensus.topology import Topology
 from consensus.torture.scenario import Scenario
-from consensus.world import Costs
 
 PAYLOAD = struct.Struct("<2f")
 _MASTER = b"torture"

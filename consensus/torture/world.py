@@ -21,12 +21,13 @@ from consensus.edge_server import EdgeServer, Kind, Timer
 from consensus.encoding import file_cid
 from consensus.faults import Faults
 from consensus.genesis import Genesis
+from consensus.host import WorldHost
 from consensus.message import Message
 from consensus.records import ModelUpdate
 from consensus.torture import rig
 from consensus.torture.scenario import Scenario
 from consensus.updates import SignedUpdate
-from consensus.world import World, _Host
+from consensus.world import World
 
 #: Seconds that a client takes from hearing of a block to handing in its update, at least and most.
 TRAINING = (0.02, 0.2)
@@ -45,7 +46,7 @@ class Witness(Protocol):
         """A server is back from a crash, its chain perhaps shorter."""
 
 
-class TortureHost(_Host):
+class TortureHost(WorldHost):
     """A server's hands, which the witness watches."""
 
     _world: TortureWorld
@@ -130,7 +131,7 @@ class TortureWorld(World):
 
     def holders(self, link: bytes) -> set[int]:
         """The servers that have this content."""
-        return self._holders.get(link, set())
+        return self.providers.holders(link)
 
     def when_all_at(self, height: int, servers: Collection[int]) -> simpy.Event:
         """An event for when all of ``servers`` have the block of ``height``."""

@@ -1,0 +1,116 @@
+"""One server's hands in the simulated world: what it sends, spends and is woken by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consensus.application import Contents
+from consensus.blocks import Block
+from consensus.edge_server import Kind, Timer
+from consensus.network import MIB
+
+if TYPE_CHECKING:
+    from consensus.world import World
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Simulated seconds of the operations a server is charged for: a fixed part for each, and a
+    part per MiB for those whose size matters."""
+
+    seconds: dict[str, float]
+    seconds_per_mib: dict[str, float]
+
+
+class WorldHost:
+    """One server's hands in the world (`consensus.edge_server.Host`)."""
+
+    def __init__(self, world: World, index: int) -> None:
+        self._world = world
+        self._env = world.env
+        self._index = index
+        self._seconds = world.costs.seconds
+        self._seconds_per_byte = {
+            operation: seconds / MIB for operation, seconds in world.costs.seconds_per_mib.items()
+        }
+        self.busy_until = 0.0
+        """When this server's processor has done all it was charged."""
+        self.relay_from: float | None = None
+        """When the message in hand may be passed on, if that is before all work on it is done."""
+        self.up = True
+        self.lives = 0
+        """Counts its restarts, so that no timer outlives a crash."""
+
+    def now_us(self) -> int:
+        world = self._world
+        now = round(world.env.now * 1e6)
+        return (
+            now if world.faults is None else now + world.faults.skew_us(self._index, self._env.now)
+        )
+
+    def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
+        seconds = times * self._seconds[operation]
+        if size:
+            seconds += times * size * self._seconds_per_byte[operation]
+        now = self._env.now
+        if self._world.faults is not None:
+            seconds *= self._world.faults.slowness(self._index, now)
+        self.busy_until = (self.busy_until if self.busy_until > now else now) + seconds
+
+    def may_relay(self) -> None:
+        self.relay_from = self.busy_until
+
+    def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
+        if delay > 0.0:
+            self._later(delay, partial(self.gossip, kind, body))
+            return
+        world = self._world
+        world.network.gossip(self._index, world.message(kind, body), self.busy_until + delay)
+
+    def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
+        if delay > 0.0:
+            self._later(delay, partial(self.send, to, kind, body))
+            return
+        world = self._world
+        world.network.send_many(
+            self._index, tuple(to), world.message(kind, body), self.busy_until + delay
+        )
+
+    def _later(self, delay: float, send: Callable[[], None]) -> None:
+        """Call ``send`` so long after the work in hand is done: what waits keeps nothing that is
+        sent in the meantime."""
+        lives = self.lives
+        at = max(self.busy_until, self._env.now) + delay
+        self._world._at(at, lambda: send() if self.lives == lives and self.up else None)
+
+    def timer(self, microseconds: int, timer: Timer) -> None:
+        server, lives = self._world.servers[self._index], self.lives
+        timeout = self._env.timeout(microseconds / 1e6)
+
+        def fire(_: Any) -> None:
+            if self.lives == lives and self.up:
+                server.on_timer(timer)
+
+        assert timeout.callbacks is not None
+        timeout.callbacks.append(fire)
+
+    def publish(self, contents: Contents) -> None:
+        self._world.hold(self._index, contents)
+
+    def fetch(self, link: bytes) -> bytes | None:
+        found = self._world.content_for(self._index, link)
+        if found is not None:
+            self.charge("store_get", len(found))
+            self._world.network.bytes["model"] += len(found)
+        return found
+
+    def generator(self, *label: int) -> np.random.Generator:
+        return self._world.randomness(self._index, *label)
+
+    def appended(self, block: Block) -> None:
+        self._world.on_appended(self._index, block, max(self.busy_until, self._env.now))
