@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from consensus.attack_votes import others
 from consensus.behaviour import Behaviour, Outgoing, behaviour
-from consensus.blocks import Block, Status, Want
+from consensus.blocks import Block, Candidate, Status, Want
 from consensus.fields import DIGEST_BYTES, SIGNATURE_BYTES
 from consensus.records import Vote
 from consensus.updates import SignedUpdate
@@ -29,6 +29,18 @@ class Silent(Behaviour):
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         return ()
+
+
+@behaviour("abstain")
+class Abstain(Behaviour):
+    """Takes its seat, and says no more: it lets its turn pass, does not vote and leaves no view. A
+    committee of which a third does so cannot even be given up by its members."""
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        return None
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        return () if message.kind in ("vote", "timeout") else (message,)
 
 
 @behaviour("withhold")
