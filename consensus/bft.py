@@ -23,6 +23,9 @@ from consensus.records import View, Vote
 #: to remember what a malicious one invents about a distant future.
 ATTEMPTS_AHEAD = 2
 
+#: Later than any view.
+NEVER: View = (2**63, 0)
+
 
 @dataclass(frozen=True)
 class Seat:
@@ -62,6 +65,8 @@ class Promises:
     """The last view it cast a soft vote in."""
     cert: View = (-1, 0)
     """The last view it cast a cert vote in."""
+    proposed: View = (-1, 0)
+    """The last view it proposed a block in."""
     left: View = (-1, 0)
     """It votes in no view up to this one."""
     locks: tuple[Certificate, ...] = ()
@@ -115,6 +120,9 @@ class State:
     settling: View | None = None
     """The view whose narrow lock waits for the settle timer, or has waited for it."""
     settled: bool = False
+    told: View = (-1, 0)
+    """The last view that it has said a timeout of since it is up: one said before a crash may have
+    reached nobody, and is said again."""
     decided: Certificate | None = None
 
 
@@ -218,12 +226,19 @@ def contradicted(state: State, candidate: Candidate) -> bool:
 # -- what happens ---------------------------------------------------------------------------------
 
 
-def begin(seat: Seat, promises: Promises) -> Step:
-    """A height begins, or is entered again after a restart with the promises made in it."""
-    if promises.height != seat.height:
-        promises = Promises(seat.height)
-    state = State(promises)
+def begin(seat: Seat, promises: Promises, looks_on: bool = False) -> Step:
+    """A height begins, or is entered again after a restart with the promises made in it. A server
+    that only looks on says nothing at all."""
+    if looks_on:
+        state = State(Promises(seat.height, proposed=NEVER, left=NEVER), told=NEVER)
+    else:
+        state = State(promises if promises.height == seat.height else Promises(seat.height))
     return state, (Enter(state.view),)
+
+
+def on_proposing(state: State) -> State:
+    """It is about to propose a block in the view in progress: once, whatever befalls it."""
+    return replace(state, promises=replace(state.promises, proposed=state.view))
 
 
 def on_candidate(seat: Seat, state: State, candidate: Candidate) -> Step:
@@ -252,6 +267,12 @@ def on_judged(seat: Seat, state: State, block: bytes, fit: bool) -> Step:
     if state.fit.get(block) is fit:
         return state, ()
     return _act(seat, replace(state, fit={**state.fit, block: fit}))
+
+
+def on_declined(seat: Seat, state: State, view: View) -> Step:
+    """The block of a view came at the wrong time (as this server's clock and tickets have it), or
+    without a ticket: no reason to refuse it when others have locked it."""
+    return _leave(seat, state) if view == state.view else (state, ())
 
 
 def on_two_faced(seat: Seat, state: State, view: View) -> Step:
@@ -366,11 +387,10 @@ def on_settle_timer(seat: Seat, state: State, view: View) -> Step:
 def on_recovery_timer(seat: Seat, state: State, view: View) -> Step:
     """The view's time has long been over, and its committee has not closed it: this server gives
     up all of the attempt (which its first step stands for)."""
-    promises, end = state.promises, (view[0] + 1, -1)
-    if view != state.view or promises.left >= end:
+    end = (view[0] + 1, -1)
+    if view != state.view or state.told >= end:
         return state, ()
-    state = replace(state, promises=replace(promises, left=end))
-    return state, (Leave((view[0], 0), True),)
+    return _left(state, end), (Leave((view[0], 0), True),)
 
 
 # -- steps shared by them -------------------------------------------------------------------------
@@ -390,13 +410,10 @@ def _act(seat: Seat, state: State) -> Step:
     """Cast whatever vote is due in the view in progress."""
     view, promises = state.view, state.promises
     candidate = state.candidates.get(view)
-    if (
-        candidate is None
-        or state.decided is not None
-        or promises.left >= view
-        or not seat.weight(view[0], seat.index)
-    ):
+    if candidate is None or state.decided is not None or not seat.weight(view[0], seat.index):
         return state, ()
+    if promises.left >= view:
+        return _leave(seat, state)
     block = candidate.header.cid
     fit = state.fit.get(block)
     if view in state.two_faced or fit is False or contradicted(state, candidate):
@@ -433,10 +450,18 @@ def _certain_at_once(seat: Seat, view: View, tally: Tally) -> bool:
 
 def _leave(seat: Seat, state: State) -> Step:
     """Give up the view in progress, as a member."""
-    view, promises = state.view, state.promises
-    if promises.left >= view or not seat.weight(view[0], seat.index):
+    view = state.view
+    if state.told >= view or not seat.weight(view[0], seat.index):
         return state, ()
-    return replace(state, promises=replace(promises, left=view)), (Leave(view, False),)
+    return _left(state, view), (Leave(view, False),)
+
+
+def _left(state: State, view: View) -> State:
+    """It votes in no view up to this one any more."""
+    promises = state.promises
+    if promises.left < view:
+        promises = replace(promises, left=view)
+    return replace(state, promises=promises, told=view)
 
 
 def _learn(state: State, lock: Certificate) -> State:

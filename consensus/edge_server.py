@@ -156,14 +156,19 @@ class EdgeServer(ABC):
             self.receive(kind, body, sender)
 
     def restart(self, lost_tail: int, known_height: int) -> None:
-        """Come back after a crash: what was in memory is gone, and the last ``lost_tail`` blocks;
-        promises are not. ``known_height``: that of the last block which is settled for all."""
-        self.chain.cut(max(0, self.chain.height - lost_tail))
+        """Come back after a crash: what was in memory is gone, and of the blocks that were not
+        certain to be on the disk the last ``lost_tail``; promises are not. ``known_height``: that
+        of the last block which is settled for all."""
+        self.chain.cut(max(self.written_height(), self.chain.height - lost_tail))
         self.active = False
         self._early.clear()
         self._early_from.clear()
         self.evidence.clear()
         self.enter_height(passive=self.chain.height < known_height)
+
+    def written_height(self) -> int:
+        """The height up to which blocks are on the disk for certain, whatever a crash takes."""
+        return 0
 
     @abstractmethod
     def begin(self) -> None:
@@ -343,13 +348,21 @@ class EdgeServer(ABC):
         return model
 
     def is_correct(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
-        """Whether an honest member approves of a candidate's contents: enough updates in their
-        order, and, recomputed from them, the very bytes that the addresses name. Those bytes it
-        then has, and provides: what it approves can be fetched."""
+        """Whether an honest member approves of a candidate that it sees for the first time."""
+        return self.is_timely(candidate.header) and self.recomputes(candidate, updates)
+
+    def is_timely(self, header: Header) -> bool:
+        """Whether a block's time is not far ahead of this server's clock: another server, or a
+        later one, may come to another opinion."""
+        return header.timestamp <= self.host.now_us() + self.parameters.vote_us
+
+    def recomputes(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
+        """Whether a candidate's contents are right, at whatever time and whoever asks: its updates
+        in their order, and, recomputed from them, the very bytes that the addresses name. Those
+        bytes this server then has, and provides: what it approves can be fetched."""
         header, digests = candidate.header, candidate.updates
         if (
-            header.timestamp > self.host.now_us() + self.parameters.vote_us
-            or header.count != len(digests)
+            header.count != len(digests)
             or any(a >= b for a, b in pairwise(digests))
             or len({update.record.client for update in updates}) != len(updates)
             or header.updates != self.checks.updates_root(candidate)
