@@ -16,6 +16,12 @@ from consensus.updates import SignedUpdate
 class Stalled(RuntimeError):
     """A height that no longer makes progress; the message says how far it came."""
 
+    def __init__(self, message: str, height: int, attempts: int) -> None:
+        """``attempts``: the committees that the furthest honest server tried, the last included."""
+        super().__init__(message)
+        self.height = height
+        self.attempts = attempts
+
 
 class Forked(RuntimeError):
     """Two validated blocks at one height; the message names the height and both."""
@@ -69,3 +75,7 @@ class HeightResult:
     malicious_weight: tuple[tuple[int, int], ...] = ()
     """Of every attempt's committee, the malicious members' weight and the total (``paper``: of the
     one that approved the block, as each aggregator names its own)."""
+    closed_by_all: int = 0
+    """Attempts that all servers together gave up, as their committees could not."""
+    caught_up: int = 0
+    """Blocks of earlier heights that servers which were behind appended meanwhile."""

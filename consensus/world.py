@@ -108,6 +108,9 @@ class World:
         self.providers = Providers(archive)
         self._listed: dict[bytes, tuple[bytes, ...]] = {}
         self._appended: dict[int, float] = {}
+        self._given_up: set[int] = set()
+        """Attempts of this height that certificates of all servers close."""
+        self._caught_up = 0
         self._waited_for: set[int] = set()
         """Honest servers without whose block the height is not over."""
         self._first: Block | None = None
@@ -155,7 +158,7 @@ class World:
         deadline = self.env.timeout(patience)
         self.env.run(until=self._over | deadline)
         if not self._over.triggered:
-            raise Stalled(self._describe_stall(height, patience))
+            raise self._stalled(height, patience)
         ended = max(self._appended.values())
         if ended > self.env.now:
             self.env.run(until=ended)
@@ -184,6 +187,8 @@ class World:
             refused=self._refused() - refused_before,
             evidence=tuple(evidence[key] for key in sorted(evidence)),
             malicious_weight=self._malicious_weight(before, block),
+            closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
+            caught_up=self._caught_up,
         )
         self.head = next(
             server.chain.head for server in self.servers if server.chain.height == height
@@ -197,6 +202,8 @@ class World:
         self.checks.begin_height()
         self._listed.clear()
         self._appended = {}
+        self._given_up.clear()
+        self._caught_up = 0
         self._first = None
         self._closing = False
         self._over = self.env.event()
@@ -260,6 +267,8 @@ class World:
         self.messages += 1
         if kind == "candidate":
             self._listed[body.header.cid] = body.updates
+        elif kind == "closure" and body.everyone and body.height == self.head.height + 1:
+            self._given_up.add(body.attempt)
         size = body.wire_bytes if kind == "update" else len(body.encoded)
         return Message(kind, body, size)
 
@@ -307,6 +316,7 @@ class World:
             agreed = self._agreed[block.height - 1]
             if block.cid != agreed:
                 raise Forked(block.height, agreed, block.cid)
+            self._caught_up += 1
             server.enter_height(passive=server.chain.height < self.head.height)
             return
         if self._first is None:
@@ -383,17 +393,19 @@ class World:
                 total.update(server.pool.rejected)
         return total
 
-    def _describe_stall(self, height: int, patience: float) -> str:
+    def _stalled(self, height: int, patience: float) -> Stalled:
         done = len(self._appended)
         honest = [server for server in self.servers if server.behaviour is None] or self.servers
         furthest = max(honest, key=lambda server: server.stage())
         stage, predicament = furthest.stage(), furthest.predicament()
         pools = [len(server.pool) for server in self.servers]
-        return (
+        return Stalled(
             f"height {height}: after {patience:g} simulated seconds {done} of "
             f"{len(self.servers)} servers have a block (attempt {stage[0]}, step {stage[1]}, "
             f"{min(pools)}-{max(pools)} updates in the pools, quota "
-            f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}")
+            f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}"),
+            height,
+            stage[0] + 1,
         )
 
 
