@@ -446,12 +446,16 @@ class EdgeServer(ABC):
                 self._send_update(digest, sender)
         return False
 
+    def progress(self) -> object:
+        """What changes for as long as the height gets on."""
+        return self.height, self.stage(), len(self.pool)
+
     def on_resend(self) -> None:
         """A while has passed: if nothing has changed, say again what was said, and ask others."""
         for link in sorted(self.lacking):
             if self.host.fetch(link) is not None:
                 self.lacking.discard(link)
-        progress = (self.height, self.stage(), len(self.pool))
+        progress = self.progress()
         if progress == self._progress or self.passive:
             if not self.passive:
                 self.say_again()

@@ -327,6 +327,10 @@ class PaperServer(EdgeServer):
 
     # -- staying in step --------------------------------------------------------------------------
 
+    def progress(self) -> object:
+        """Slots pass whether or not anything is heard: that is no progress."""
+        return self.height, len(self.pool), len(self.state.announced)
+
     def say_again(self) -> None:
         if self._mine is not None and self._mine in self.state.announced:
             self.say("ticket", self._mine)
@@ -348,17 +352,15 @@ class PaperServer(EdgeServer):
                 self.say("vote", vote, [sender])
 
     def predicament(self) -> str:
-        """What keeps the height from ending, as Algorithm 2 has no way out of it."""
         taken, size = len(self.state.committee(self.rules)), self.rules.size
-        attempt = self.state.slot[0]
         if not self.rules.agree(taken):
             return (
-                f"only {taken} servers announced themselves for {size} seats, and a committee "
-                "formed anew would be the same (a deadlock of Algorithm 2)"
+                f"only {taken} servers announced themselves for {size} seats, and draws on the "
+                "same block give no others, a deadlock of Algorithm 2"
             )
-        if attempt:
+        if self.state.slot[0]:
             return (
-                f"the committee was formed anew {attempt} times from the same draws, and stayed "
-                "the same (a deadlock of Algorithm 2)"
+                f"the committee was formed anew {self.state.slot[0]} times from the same draws; "
+                "where it is blocked it stays so, a deadlock of Algorithm 2"
             )
         return ""
