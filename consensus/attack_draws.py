@@ -27,8 +27,8 @@ VARIANTS = 32
 
 @behaviour("forge_tickets")
 class ForgeTickets(Behaviour):
-    """With its ticket sends others that prove nothing: a random proof, its own proof in another's
-    name, and a proof whose Gamma is copied from another's."""
+    """With its ticket sends others that prove nothing: a random proof, its own proof in the name of
+    another and of one that does not exist, and a proof whose Gamma is copied from another's."""
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "ticket" and self.once(body.height, "copy"):

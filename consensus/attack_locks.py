@@ -53,7 +53,14 @@ class FalseLocks(Behaviour):
         self.send(server, "lock", self._forged(server, view), others(server))
         if server.chain.blocks:
             old = server.chain.blocks[-1].certificate
-            now = replace(old, height=server.height, attempt=view[0], step=0, phase="soft")
+            now = replace(
+                old,
+                height=server.height,
+                attempt=view[0],
+                step=0,
+                phase="soft",
+                signatures=old.signatures[:3],
+            )
             self.send(server, "lock", now, others(server))
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:

@@ -119,18 +119,17 @@ class Stale(Behaviour):
         self.send(server, "block", block, others(server))
         for ticket in block.tickets[:3]:
             self.send(server, "ticket", ticket, others(server))
-        certificate = block.certificate
-        for name, signature in certificate.signatures[:3]:
+        for voter, signature in block.certificate.signatures[:3]:
             vote = Vote(
                 server.genesis.chain_id,
-                certificate.height,
-                *certificate.view,
-                certificate.phase,
-                certificate.block,
-                name,
+                block.height,
+                *block.certificate.view,
+                block.certificate.phase,
+                block.cid,
+                voter,
                 signature,
             )
-            now = replace(vote, height=server.height, attempt=view[0], step=view[1])
+            now = replace(vote, height=server.height, attempt=view[0], step=0, server=server.index)
             for said in (vote, now):
                 self.send(server, "vote", said, others(server))
 
@@ -167,19 +166,16 @@ class LieStatus(Behaviour):
             return True
         if server.chain.blocks and self.once(sender, server.stage()):
             last = server.chain.blocks[-1]
-            for block in (self._junk(server, last, body.height + 1), self._unsigned(server, last)):
-                self.send(server, "block", block, [sender])
+            self.send(server, "block", self._junk(server, last, body.height + 1), [sender])
+            self.send(server, "block", self._junk(server, last, last.height), [sender])
         return False
 
     def _junk(self, server: EdgeServer, block: Block, height: int) -> Block:
-        """An old block as if it were the next one."""
-        header = replace(block.header, height=height, parent=server.chain.head.cid)
-        return replace(block, header=header)
-
-    def _unsigned(self, server: EdgeServer, block: Block) -> Block:
-        """A block with made-up signatures."""
+        """An old block as if it were that of a height, with made-up signatures."""
+        header = replace(block.header, height=height)
         signatures = tuple(
-            (name, self.draws(server).bytes(SIGNATURE_BYTES))
-            for name, _ in block.certificate.signatures
+            (index, self.draws(server).bytes(SIGNATURE_BYTES))
+            for index in range(len(server.genesis.servers))
         )
-        return replace(block, certificate=replace(block.certificate, signatures=signatures))
+        certificate = replace(block.certificate, block=header.cid, signatures=signatures)
+        return replace(block, header=header, certificate=certificate)
