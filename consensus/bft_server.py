@@ -16,6 +16,7 @@ from consensus.bft import Promises, Seat
 from consensus.bft_candidates import BftCandidates
 from consensus.blocks import (
     Block,
+    Candidate,
     Certificate,
     Status,
     Timeout,
@@ -24,6 +25,7 @@ from consensus.blocks import (
 from consensus.chain import InvalidBlock
 from consensus.edge_server import Timer
 from consensus.records import View, Vote, proposal_digest
+from consensus.updates import SignedUpdate
 
 
 class BftServer(BftCandidates):
@@ -33,13 +35,20 @@ class BftServer(BftCandidates):
         """As `EdgeServer`."""
         super().__init__(*arguments, **keywords)  # type: ignore[arg-type]
         self.promises = Promises()
-        """What survives a crash: the promises of the last height it voted in."""
+        """What survives a crash: the promises of the last height it took part in, ..."""
+        self.locked: dict[bytes, tuple[Candidate, tuple[SignedUpdate, ...]]] = {}
+        """... and by block those of its locks that it could prove right: it may be the only one
+        left who can propose them again."""
         self._handlers |= {
             "timeout": lambda body, _: self.on_timeout(body),
             "closure": lambda body, _: self.on_closure(body),
             "lock": lambda body, _: self.on_lock(body),
         }
         self._stakes = self.genesis.stakes
+
+    def written_height(self) -> int:
+        """A server says nothing at a height before the block that it builds on is on the disk."""
+        return self.promises.height - 1
 
     # -- a height begins --------------------------------------------------------------------------
 
@@ -58,6 +67,12 @@ class BftServer(BftCandidates):
         self._seen_block: bytes | None = None
         self._effects: deque[bft.Effect] = deque()
         self._draining = False
+        if self.promises.height != self.height:
+            self.locked.clear()
+        for block, (candidate, updates) in self.locked.items():
+            self._bodies[block] = candidate
+            for update in updates:
+                self.pool.add(update, head)
         state, effects = bft.begin(self.seat, self.promises, looks_on=self.passive)
         self.state = state
         self.set_timer("tickets", self.parameters.ticket_us)
@@ -78,8 +93,8 @@ class BftServer(BftCandidates):
         state, effects = step
         changed = state is not self.state or bool(effects)
         self.state = state
-        if not self.passive:
-            self.promises = state.promises
+        if not self.passive and self.promises is not state.promises:
+            self._promise(state.promises)
         self._effects.extend(effects)
         if self._draining:
             return changed
@@ -90,6 +105,16 @@ class BftServer(BftCandidates):
         finally:
             self._draining = False
         return changed
+
+    def _promise(self, promises: Promises) -> None:
+        """Write promises down before anything that follows from them is said."""
+        self.promises = promises
+        for lock in promises.locks:
+            body = self._bodies.get(lock.block)
+            if body is not None and lock.block not in self.locked:
+                updates = self.pool.pick(body.updates)
+                if updates is not None:
+                    self.locked[lock.block] = (body, tuple(updates))
 
     def _do(self, effect: bft.Effect) -> None:
         match effect:

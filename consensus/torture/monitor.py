@@ -79,7 +79,8 @@ class Monitor:
             if honest and body.proposer == index:
                 self._signed_proposal(index, body)
         elif kind == "update":
-            self._updates.setdefault(body.record.digest, body)
+            if body.payload_cid == body.record.payload:  # it may have been tampered with
+                self._updates.setdefault(body.record.digest, body)
         elif kind == "timeout" and honest and body.server == index:
             self._signed_timeout(index, body)
 

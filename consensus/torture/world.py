@@ -144,9 +144,10 @@ class TortureWorld(World):
     # -- a server goes on -------------------------------------------------------------------------
 
     def _enter(self, index: int) -> None:
-        server = self.servers[index]
-        if server.behaviour is not None:
-            server.behaviour.begins(server)
+        server, behaviour = self.servers[index], self.behaviours.get(index)
+        if behaviour is not None:
+            behaviour.begins(server)
+            self.network.set_relaying(index, behaviour.relays)
         server.enter_height()
         self._begin_clients(server.chain.head)
 
