@@ -206,7 +206,7 @@ def _validate(tree: dict[str, Any], source: str, overridden: Sequence[str]) -> C
     if details["type"] == "extra_forbidden":
         raise ConfigError(f"{source}: {_one_line(key)}: unknown key{nearest_key(key)}")
     if details["type"] == "value_error":
-        raise ConfigError(f"{source}: {key}: {_one_line(details['ctx']['error'])}")
+        raise ConfigError(f"{source}: {key}: {_one_line(details['ctx']['error'], 400)}")
     value = _lookup(tree, key)
     hint = nearest(value, choices(key)) if isinstance(value, str) and key in options() else ""
     raise ConfigError(f"{source}: {key}: {_show(value)}: expected {_allowed(details, key)}{hint}")

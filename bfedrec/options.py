@@ -139,7 +139,9 @@ def _annotation(annotation: Any) -> str:
         return f"list of {_annotation(get_args(annotation)[0])}"
     if hasattr(annotation, "__metadata__"):  # Annotated
         return _annotation(annotation.__origin__)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if get_origin(annotation) is dict or (
+        isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    ):
         return "{...}"
     return " | ".join(_annotation(part) for part in get_args(annotation))
 

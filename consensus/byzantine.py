@@ -235,7 +235,7 @@ def _names(value: Any) -> tuple[str, ...]:
         known = ", ".join(sorted(BEHAVIOURS))
         raise ValueError(f"malicious.behaviour: expected one or several of {known}, got {value!r}")
     for name in names:
-        if name not in BEHAVIOURS:
+        if not isinstance(name, str) or name not in BEHAVIOURS:
             near = get_close_matches(str(name), BEHAVIOURS, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             known = ", ".join(sorted(BEHAVIOURS))
@@ -244,8 +244,10 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _height(node: Mapping[str, Any], key: str, default: float) -> float:
-    value = node.get(key, default)
-    if value != default and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+    if key not in node:
+        return default
+    value = node[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"malicious.{key}: expected a height, from 1, got {value!r}")
     return value
 
