@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import isinf
-from typing import Any
 
 import numpy as np
 
@@ -65,6 +64,8 @@ class Round:
     """How many updates followed an attack, by its name."""
     malicious_aggregated: int
     """How many of them are in the block."""
+    behind: int
+    """Honest servers that do not have the block."""
 
 
 class Federation:
@@ -203,6 +204,7 @@ class Federation:
             {account: int(sizes.sum()) for account, sizes in fetched.items()},
             malicious,
             aggregated,
+            len(self.world.behind()),
         )
 
     def _train_round(
@@ -292,34 +294,3 @@ def _trainer(device: str) -> Trainer:
     if not cohort_torch.is_usable(device):
         raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
     return partial(cohort_torch.train_cohort_on, device)
-
-
-def counters(before: Mapping[str, Any], played: Round) -> dict[str, Any]:
-    """The run's totals after ``played``, from those before it; plain numbers, JSON-ready."""
-    certificate = played.result.block.certificate
-    kinds = Counter(before.get("gossip_bytes_by_kind", {}))
-    kinds.update(played.result.gossip_bytes)
-    refused = Counter(before.get("refused", {}))
-    refused.update(played.result.refused)
-    malicious = Counter(before.get("malicious_updates_by_attack", {}))
-    malicious.update(played.malicious)
-    totals: dict[str, Any] = {
-        "blocks": before.get("blocks", 0) + 1,
-        "attempts": before.get("attempts", 0) + certificate.attempt + 1,
-        "rebuilt_committees": before.get("rebuilt_committees", 0) + certificate.attempt,
-        "steps": before.get("steps", 0) + certificate.step + 1,
-        "captured_blocks": before.get("captured_blocks", 0) + int(played.result.captured),
-        "uplink_bytes": before.get("uplink_bytes", 0) + played.uplink_bytes,
-        "gossip_messages": before.get("gossip_messages", 0) + played.result.gossip_messages,
-        "gossip_bytes_by_kind": dict(sorted(kinds.items())),
-        "refused": dict(sorted(refused.items())),
-        "evidence": before.get("evidence", 0) + len(played.result.evidence),
-        "malicious_updates_by_attack": dict(sorted(malicious.items())),
-        "malicious_updates_aggregated": (
-            before.get("malicious_updates_aggregated", 0) + played.malicious_aggregated
-        ),
-    }
-    for account, size in played.downlink_bytes.items():
-        key = f"downlink_bytes_{account}"
-        totals[key] = before.get(key, 0) + size
-    return totals

@@ -137,6 +137,14 @@ class RunFolder(Closing):
         """Write RUN/summary.json, by which a run counts as finished."""
         write_json(self.path / "summary.json", dict(summary))
 
+    def write_stop(self, summary: Mapping[str, Any]) -> None:
+        """Write RUN/stopped.json: the summary of a run whose servers could not go on, and why."""
+        write_json(self.path / "stopped.json", dict(summary))
+
+    def clear_stop(self) -> None:
+        """Forget an earlier stop: the run is tried again from there."""
+        (self.path / "stopped.json").unlink(missing_ok=True)
+
     def log(self, text: str) -> None:
         """Add a line to RUN/log.txt, with the time."""
         self._log.write(f"{now()} {text}\n")
@@ -146,6 +154,11 @@ class RunFolder(Closing):
 def finished(path: Path) -> bool:
     """Whether a folder holds a run that came to its end."""
     return (path / "summary.json").exists()
+
+
+def stopped(path: Path) -> bool:
+    """Whether a folder holds a run whose servers could not go on: it ends the same way again."""
+    return (path / "stopped.json").exists()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from bfedrec import totals
 from bfedrec.chain_writer import ChainWriter
 from bfedrec.data import prepare
-from bfedrec.federation import Federation, Round, counters
+from bfedrec.federation import Federation, Round
 from bfedrec.metrics import Evaluation, evaluate, expose
 from bfedrec.progress import Evaluated, Note, Progress, RoundDone
 from bfedrec.run_state import RoundState, RunState, StateError
@@ -24,6 +25,7 @@ from bfedrec.runs import RunFolder
 from bfedrec.settings import Config
 from consensus.chain import Head, heads_of
 from consensus.encoding import cid_text
+from consensus.outcome import Forked, Stalled
 
 
 class Simulation:
@@ -39,7 +41,8 @@ class Simulation:
         self.federation = Federation(config, self.data)
         self.state: RunState = folder.state()
         self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
-        self.totals: Mapping[str, Any] = {}
+        self.totals: Mapping[str, Any] = totals.NOTHING
+        self.loss: float | None = None
         self.wall_before = 0.0
         self.rounds_here = 0
         """Rounds played by this process; a resumed run's speed is that of its last part."""
@@ -51,14 +54,20 @@ class Simulation:
         self.state.close()
 
     def run(self, resume: bool) -> dict[str, Any]:
-        """Play what is left of the rounds; the summary."""
+        """Play what is left of the rounds; the summary. A run that cannot go on leaves one, too:
+        RUN/stopped.json, with what it came to until then, where it stopped and why."""
+        self.folder.clear_stop()
         head = self._resume() if resume else None
         if head is None:
             self.state.discard_after(0)
             self.folder.cut_metrics(0)
             self.chain.begin(self.federation)
         with _collecting_seldom():
-            self._play(0 if head is None else head.height)
+            try:
+                self._play(0 if head is None else head.height)
+            except (Stalled, Forked) as end:
+                self.folder.write_stop(self._stopped(end))
+                raise
         self.chain.finish()
         return self._finish()
 
@@ -78,13 +87,14 @@ class Simulation:
                 )
             )
             if self._is_due(height):
-                self._validate(height, played.loss)
+                self._validate(height)
                 gc.collect()
 
     # -- a round's traces -------------------------------------------------------------------------
 
     def _record(self, played: Round) -> None:
-        self.totals = counters(self.totals, played)
+        self.totals = totals.add(self.totals, played, self.federation.world.faults)
+        self.loss = played.loss
         wall = self.wall_before + time.perf_counter() - self.began
         now = self.federation.world.env.now
         behind = self.federation.world.behind()
@@ -103,10 +113,12 @@ class Simulation:
     def _is_due(self, height: int) -> bool:
         return height % self.config.evaluation.every == 0 or height == self.config.rounds
 
-    def _validate(self, height: int, loss: float) -> None:
+    def _validate(self, height: int) -> None:
         """Score the validation items and write the line of this height."""
         k = self.config.evaluation.k
-        line: dict[str, Any] = {"height": height, "loss": loss}
+        line: dict[str, Any] = {"height": height}
+        if self.loss is not None:
+            line["loss"] = self.loss
         if (self.data.validation >= 0).any():
             scores = self._evaluate("validation", full=False).means()
             line |= {"split": "validation", **scores}
@@ -173,8 +185,9 @@ class Simulation:
                 row.simulated_seconds, blocks, heads, behind, self.chain.content_at
             )
             lines = self.folder.metrics()
+            self.loss = float(row.counters["loss"])
             if self._is_due(height) and (not lines or lines[-1]["height"] < height):
-                self._validate(height, float(row.counters["loss"]))
+                self._validate(height)
         self.progress.update(Note(f"resumed after height {height}"))
         return heads[-1]
 
@@ -183,12 +196,11 @@ class Simulation:
     def _finish(self) -> dict[str, Any]:
         """Score the test items, once; write the model; the summary."""
         federation = self.federation
+        rounds = federation.world.head.height
         evaluation = self._evaluate("test", full=self.config.evaluation.full_ranking)
         means = evaluation.means()
         k = self.config.evaluation.k
-        self.progress.update(
-            Evaluated(self.config.rounds, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"])
-        )
+        self.progress.update(Evaluated(rounds, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"]))
         self.folder.write_model(federation.model.Q)
         here = time.perf_counter() - self.began
         trained = self.rounds_here * self.config.clients.per_round
@@ -196,7 +208,7 @@ class Simulation:
             **means,
             **self._exposure(),
             "users_scored": len(evaluation.users),
-            "rounds": self.config.rounds,
+            "rounds": rounds,
             "head": cid_text(federation.world.head.cid),
             "simulated_seconds": federation.world.env.now,
             "wall_seconds": self.wall_before + here,
@@ -212,17 +224,22 @@ class Simulation:
             },
         }
 
-    def _flat_totals(self) -> dict[str, Any]:
-        """The run's totals under the names of the metrics and the summary."""
-        totals = dict(self.totals)
-        kinds, refused = totals.pop("gossip_bytes_by_kind"), totals.pop("refused")
-        attacks = totals.pop("malicious_updates_by_attack")
-        return totals | {
-            "downlink_bytes": totals[f"downlink_bytes_{self.config.clients.downlink}"],
-            "gossip_bytes": sum(kinds.values()),
-            "refused_messages": sum(refused.values()),
-            "malicious_updates": sum(attacks.values()),
+    def _stopped(self, end: Stalled | Forked) -> dict[str, Any]:
+        """Score what there is when the servers cannot agree on another block, and say why."""
+        height = self.federation.world.head.height
+        lines = self.folder.metrics()
+        if not lines or lines[-1]["height"] < height:
+            self._validate(height)
+        return {
+            **self._finish(),
+            "stopped": "stalled" if isinstance(end, Stalled) else "forked",
+            "stopped_at_height": end.height,
+            **({"stopped_attempts": end.attempts} if isinstance(end, Stalled) else {}),
+            "stopped_because": str(end),
         }
+
+    def _flat_totals(self) -> dict[str, Any]:
+        return totals.flat(self.totals, self.config.clients.downlink)
 
 
 @contextmanager
