@@ -22,8 +22,18 @@ from bfedrec.config import (
     parse,
 )
 from bfedrec.options import help_text, options
-from bfedrec.settings import AggregationSettings, share_of
+from bfedrec.participants import Participants
+from bfedrec.settings import (
+    PAPERS_ATTACK,
+    AggregationSettings,
+    CommitteeSettings,
+    Config,
+    share_of,
+)
+from bfedrec.streams import Streams
 from consensus.byzantine import BEHAVIOURS
+from consensus.faults import FAULTS
+from consensus.genesis import _WORDS
 
 
 def write(folder: Path, text: str) -> Path:
@@ -88,14 +98,68 @@ def test_anchors_are_allowed_and_overriding_one_use_leaves_the_other(tmp_path: P
         ("model=3", ["model: 3", "a section"]),
         ("model.rank.deep=3", ["model.rank: {'deep': 3}", "int"]),
         ("servers.stake=[1, a]", ["servers.stake: [1, 'a']", "equal | pareto | list of int"]),
-        ("servers.behaviours=[gausian]", ["servers.behaviours: ['gausian']", "gaussian"]),
         ("device=gpu", ["device: 'gpu'", "cuda"]),
         ("name=a/b", ["name: 'a/b'"]),
         ("rounds=[1", ["rounds, line 1", "']'"]),
         ("model.rank=65", ["model.rank: 65", "at most model.dimension = 64"]),
         ("committee.size=31", ["committee.size: 31", "at most servers.count = 30"]),
-        ("servers.malicious=31", ["servers.malicious: 31", "at most servers.count = 30"]),
-        ("servers.malicious=4/3", ["servers.malicious: '4/3'", "1/3"]),
+        ("servers.behaviours=[gaussian]", ["servers.behaviours: unknown key", "malicious"]),
+        ("servers.malicious=31", ["servers.malicious: 31", "30 of them at most"]),
+        ("servers.malicious=-1", ["servers.malicious: -1", "a number or share of servers"]),
+        ("servers.malicious=4/3", ["servers.malicious: share: expected", "from 0 to 1", "'4/3'"]),
+        ("servers.malicious=silnt:1/3", ["'silnt' (did you mean silent?)", "gaussian"]),
+        ("servers.malicious=true", ["servers.malicious: True", "list of {...}"]),
+        ("servers.malicious=[gaussian]", ["servers.malicious: ['gaussian']", "list of {...}"]),
+        *(
+            (f"servers.malicious=[{{{group}}}]", ["servers.malicious: ", *parts])
+            for group, parts in (
+                ("behaviour: gausian, share: 1/3", ["'gausian' (did you mean gaussian?)"]),
+                ("behaviour: [gaussian, [silent]], share: 1/3", ["['silent']", "known are"]),
+                ("behaviour: [], share: 1/3", ["behaviour: expected one or several of", "silent"]),
+                ("share: 1/3", ["behaviour: expected one or several of", "gaussian", "None"]),
+                ("behaviour: silent, shre: 1/3", ["'shre' (did you mean share?)"]),
+                ("behaviour: silent, share: .nan", ["share: expected a finite number, got nan"]),
+                ("behaviour: silent", ["either a share", "or servers by index"]),
+                ("behaviour: silent, servers: [30]", ["there is no server 30, only 0-29"]),
+                (
+                    "behaviour: silent, servers: [3], placement: region",
+                    ["placement is for a share"],
+                ),
+                ("behaviour: silent, share: 0.1, placement: rgion", ["region", "'rgion'"]),
+                ("behaviour: silent, share: 0.1, from: 0", ["from: expected a height, from 1"]),
+                ("behaviour: silent, share: 0.1, until: 1.5", ["until: expected a height", "1.5"]),
+                ("behaviour: silent, share: 0.1, from: 5, until: 5", ["until (5)", "from (5)"]),
+            )
+        ),
+        (
+            "servers.malicious=[{behaviour: rush, share: 0.7}, {behaviour: spam, share: 0.7}]",
+            ["21 servers are asked for where 9 of 30 are left"],
+        ),
+        ("protocol=papr", ["protocol: 'papr'", "bft | paper", "mean 'paper'"]),
+        ("crypto=fake", ["crypto: 'fake'", "real | modelled"]),
+        ("committee.settle_seconds=-1", ["committee.settle_seconds: -1", "float >= 0"]),
+        ("committee.resend_seconds=0", ["committee.resend_seconds: 0", "float > 0"]),
+        ("clients.retry_seconds=0", ["clients.retry_seconds: 0", "float > 0"]),
+        ("faults={loss: 0.1}", ["faults: {'loss': 0.1}", "list of {...}"]),
+        *(
+            (f"faults=[{{{fault}}}]", ["faults: ", *parts])
+            for fault, parts in (
+                ("los: 0.1", ["exactly one of loss, delay,", "got los (did you mean loss?)"]),
+                ("", ["exactly one of loss, delay,", "got nothing"]),
+                ("loss: 0.1, delay: 3", ["exactly one of", "got loss, delay"]),
+                ("loss: 2", ["loss: expected a share, above 0 and at most 1, got 2"]),
+                ("loss: .nan", ["loss: expected a finite number, got nan"]),
+                ("loss: 0.1, form: 3", ["no option 'form', allowed are from, until, servers"]),
+                ("loss: 0.1, from: 5, until: 4", ["until (4 s) must be later than from (5 s)"]),
+                ("loss: 0.1, from: -5", ["from: expected a time in seconds, from 0, got -5"]),
+                ("loss: 0.1, until: .inf", ["leave it out for what never ends"]),
+                ("churn: 0.1", ["churn: say until when"]),
+                ("partition: [[1], [1]]", ["a server stands twice in [1, 1]"]),
+                ("partition: [[0], [40]]", ["{'partition': [[0], [40]]}", "no server 40", "29"]),
+                ("crash: [30]", ["{'crash': [30]}", "there is no server 30", "0 to 29"]),
+                ("eclipse: 0, sees: 31", ["there is no server 31", "0 to 29"]),
+            )
+        ),
         ("servers.stake=[1, 2]", ["servers.stake: [1, 2]", "servers.count = 30"]),
         ("data.csv.header=false", ["data.csv", "0-based"]),
         ("rank", ["'rank'", "key=value"]),
@@ -176,18 +240,91 @@ def test_no_override_ends_in_anything_but_a_config_or_one_line(key: str, value: 
         ("0.25", 10, 2),
     ],
 )
-def test_a_share_of_servers_is_exact_and_rounded_down(
-    share: str | float, count: int, number: int
-) -> None:
+def test_a_share_is_exact_and_rounded_down(share: str | float, count: int, number: int) -> None:
     assert share_of(share, count) == number
-    config = load(None, [f"servers.count={count}", f"servers.malicious={share}", *SMALL])
-    assert config.servers.malicious == number
+
+
+def malicious(*overrides: str) -> dict[int, tuple[str, ...]]:
+    """The malicious servers that a config of thirty describes, and their behaviours."""
+    found = Participants(load(None, overrides), Streams(0)).malicious()
+    assert list(found) == sorted(found)
+    return {index: behaviour.names for index, behaviour in found.items()}
+
+
+@pytest.mark.parametrize("value", ["10", "1/3", "0.33", "gaussian+invert_votes:1/3"])
+def test_a_number_or_share_of_servers_does_what_the_papers_do(value: str) -> None:
+    found = malicious(f"servers.malicious={value}")
+    assert len(found) == 10
+    assert set(found.values()) == {PAPERS_ATTACK}
+    assert found == malicious(
+        "servers.malicious=[{behaviour: [gaussian, invert_votes], share: 1/3}]"
+    )
+    assert len(malicious(f"servers.malicious={value}", "servers.count=31")) == 10
+
+
+def test_no_server_is_malicious_unless_asked_for() -> None:
+    for nobody in ([], ["servers.malicious=0"], ["servers.malicious=[]"]):
+        assert load(None, nobody).servers.malicious == ()
+        assert malicious(*nobody) == {}
+
+
+def test_groups_of_malicious_servers_are_dealt_and_add_up() -> None:
+    found = malicious(
+        "servers.malicious=[{behaviour: silent, share: 1/3}, {behaviour: [rush, spam], share: 0.1},"
+        " {behaviour: grind, servers: [4, 9]}, {behaviour: withhold, servers: [9], from: 3}]"
+    )
+    assert found[4] == ("grind",)
+    assert found[9] == ("grind", "withhold")
+    names = list(found.values())
+    assert (names.count(("silent",)), names.count(("rush", "spam"))) == (10, 3)
+    assert len(found) == 10 + 3 + 2
+
+
+@pytest.mark.parametrize("name", sorted(BEHAVIOURS))
+def test_every_behaviour_has_a_name_that_a_config_knows(name: str) -> None:
+    config = load(None, [f"servers.malicious=[{{behaviour: {name}, share: 1/3, from: 2}}]"])
+    assert config == parse(dump(config), "dump")
+    assert set(malicious(f"servers.malicious={name}:1/3").values()) == {(name,)}
+
+
+def test_every_fault_is_read_and_kept_as_it_is_written() -> None:
+    written = [
+        "{loss: 0.1}",
+        "{delay: 0.2, servers: [1, 2]}",
+        "{reorder: 0.1, seconds: 0.5}",
+        "{duplicate: 0.1, servers: 1/3}",
+        "{replay: 0.1, after: 3}",
+        "{bit_flip: 0.01}",
+        "{bandwidth: 0.5, servers: 3}",
+        "{partition: [[0, 1], [2]], one_way: true}",
+        "{eclipse: 4, sees: [5]}",
+        "{crash: 1/3, lost_tail: 2, from: 5, until: 9.5}",
+        "{churn: 0.01, down: 3, until: 50}",
+        "{slow: 3}",
+        "{skew: -1.5, servers: 0.2}",
+        "{missing_content: 1/2}",
+    ]
+    config = load(None, [f"faults=[{', '.join(written)}]"])
+    assert [next(iter(node)) for node in config.faults] == list(FAULTS)
+    assert parse(dump(config), "dump") == config
+    faults = Participants(config, Streams(0)).faults()
+    assert faults is not None
+    assert [fault.NAME for fault in faults.faults] == list(FAULTS)
+    assert Participants(load(None), Streams(0)).faults() is None
+
+
+def test_the_paper_knows_only_committees_of_a_fixed_size() -> None:
+    line = refused(None, "protocol=paper", "committee.kind=weighted")
+    assert line == "command line: committee.kind: 'weighted': expected fixed, as protocol is paper"
+    assert load(None, ["committee.kind=weighted"]).protocol == "bft"
 
 
 def test_what_is_dumped_is_read_back_the_same() -> None:
-    config = load(None, ["servers.malicious=1/3", "data.csv.path=some/file.csv", "seed=5"])
+    config = load(None, ["servers.malicious=10", "data.csv.path=some/file.csv", "seed=5"])
     assert parse(dump(config), "dump") == config
-    assert flatten(config)["servers.malicious"] == 10
+    assert flatten(config)["servers.malicious"] == [
+        {"behaviour": list(PAPERS_ATTACK), "share": "10/30"}
+    ]
 
 
 def another(key: str) -> list[str]:
@@ -200,7 +337,8 @@ def another(key: str) -> list[str]:
         "store.api": ["store.api=/dns/node/tcp/5001/https"],
         "servers.pareto_shape": ["servers.pareto_shape=3.0"],
         "servers.stake": ["servers.stake=pareto"],
-        "servers.behaviours": ["servers.behaviours=[gaussian]"],
+        "servers.malicious": ["servers.malicious=1/3"],
+        "faults": ["faults=[{loss: 0.1}]"],
         "data.csv.path": ["data.csv.path=x.csv"],
         "data.csv.delimiter": ["data.csv.delimiter=;"],
         "data.csv.threshold": ["data.csv.threshold=3.0", "data.csv.rating=stars"],
@@ -258,7 +396,10 @@ def test_bounds_that_help_names_are_those_that_hold() -> None:
 def test_names_in_the_config_are_those_that_the_parts_know() -> None:
     rule = AggregationSettings.model_fields["rule"].annotation
     assert set(get_args(rule)) == set(RULES)
-    assert set(load(None).servers.behaviours) <= set(BEHAVIOURS)
+    assert set(PAPERS_ATTACK) <= set(BEHAVIOURS)
+    for section, key in ((Config, "protocol"), (Config, "crypto"), (CommitteeSettings, "kind")):
+        field = "committee" if key == "kind" else key
+        assert set(get_args(section.model_fields[key].annotation)) == set(_WORDS[field])
 
 
 # --- a config on top of another -------------------------------------------------------------------
