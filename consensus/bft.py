@@ -77,6 +77,13 @@ class Promises:
         """The highest lock it knows."""
         return max(self.locks, key=lambda lock: lock.name, default=None)
 
+    def told(self, view: View, everyone: bool) -> Certificate | None:
+        """The lock that a timeout of ``view`` (of all its attempt) names: the highest of those
+        that are no later, for what closes a view cannot know what came after it."""
+        end = (view[0] + 1, -1) if everyone else view
+        known = (lock for lock in self.locks if lock.view <= end)
+        return max(known, key=lambda lock: lock.name, default=None)
+
 
 class Tally(NamedTuple):
     """Who said one thing, and the weight of all who did."""

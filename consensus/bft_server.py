@@ -236,7 +236,7 @@ class BftServer(BftCandidates):
     # -- leaving a view ---------------------------------------------------------------------------
 
     def _leave(self, view: View, everyone: bool) -> None:
-        lock = self.state.promises.lock
+        lock = self.state.promises.told(view, everyone)
         signed = Timeout.signing_digest(
             self.genesis.chain_id,
             self.height,

@@ -226,11 +226,14 @@ def check_timeout_certificate(
     highest = max((name[:2] for name in locks), default=None)
     if lock.name not in locks or lock.view != highest:
         raise InvalidBlock("its lock is not the highest of its signers'")
-    if lock.attempt > certificate.attempt or (
-        not certificate.everyone and lock.view > certificate.view
-    ):
-        raise InvalidBlock("its lock is of a later view")
+    check_no_later(lock, certificate)
     check_lock(genesis, head, lock, sortition)
+
+
+def check_no_later(lock: Certificate, left: Timeout | TimeoutCertificate) -> None:
+    """Check that a lock is not of a later view than what it is told with. Raises `InvalidBlock`."""
+    if lock.attempt > left.attempt or (not left.everyone and lock.view > left.view):
+        raise InvalidBlock("its lock is of a later view")
 
 
 def check_lock(

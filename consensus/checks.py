@@ -21,6 +21,7 @@ from consensus.chain import (
     check_draws,
     check_header,
     check_lock,
+    check_no_later,
     check_signature,
     check_timeout_certificate,
     sortition_of,
@@ -139,6 +140,7 @@ class SharedChecks:
         def compute() -> bool:
             key = self.genesis.servers[timeout.server].signing_key
             if timeout.lock is not None:
+                check_no_later(timeout.lock, timeout)
                 check_lock(self.genesis, head, timeout.lock, self.sortition)
             return self.genesis.suite.verify(key, timeout.signed, timeout.signature)
 
