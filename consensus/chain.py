@@ -22,8 +22,10 @@ from consensus.committee import (
     first_beacon,
     form_committee,
     may_sit,
+    needs_spares,
     next_beacon,
     public_draws,
+    spare_draws,
 )
 from consensus.genesis import Genesis
 from consensus.records import Header, Ticket, tickets_digest
@@ -66,9 +68,12 @@ class Sortition:
 
 def sortition_of(genesis: Genesis, head: Head, attempt: int) -> Sortition:
     """``bft``: the committee and the aggregators' order of an attempt at height + 1."""
+    draws = head.draws
+    needs = needs_spares(genesis, draws, attempt)
+    spares = spare_draws(genesis, head.beacon, draws) if needs else ()
     return Sortition(
-        form_committee(genesis, head.draws, attempt),
-        aggregator_order(genesis, head.draws, attempt)[: genesis.parameters.max_step],
+        form_committee(genesis, draws, attempt, spares),
+        aggregator_order(genesis, draws, attempt, spares)[: genesis.parameters.max_step],
     )
 
 
@@ -295,7 +300,10 @@ def head_after(genesis: Genesis, head: Head, header: Header, draws: tuple[Draw, 
     """The head once ``header``'s block, which carries ``draws``, is appended to ``head``."""
     if genesis.parameters.protocol == "paper":
         return Head(header.height, header.cid, header.timestamp, header.cid[-32:])
-    beta = next(draw.beta for draw in head.draws if draw.server == header.aggregator)
+    known = head.draws
+    if all(draw.server != header.aggregator for draw in known):
+        known = spare_draws(genesis, head.beacon, known)
+    beta = next(draw.beta for draw in known if draw.server == header.aggregator)
     return Head(header.height, header.cid, header.timestamp, next_beacon(head.beacon, beta), draws)
 
 

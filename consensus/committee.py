@@ -62,6 +62,31 @@ def public_draws(genesis: Genesis) -> tuple[Draw, ...]:
     )
 
 
+def spare_draws(genesis: Genesis, beacon: bytes, draws: Sequence[Draw]) -> tuple[Draw, ...]:
+    """Draws of the servers that are not among ``draws``, in public from the beacon of the height
+    that they are for.
+
+    A fault may keep the tickets of honest servers from the block that records them. Their seats
+    must not stay empty, or the others, of whom some are silent, may never be two thirds again; so
+    the servers without a ticket come last in every order, by these draws, and fill what is left.
+    """
+    drawn = {draw.server for draw in draws}
+    return tuple(
+        Draw(index, hashlib.sha512(b"bfedrec/spare draw" + beacon + server.vrf_key).digest())
+        for index, server in enumerate(genesis.servers)
+        if index not in drawn
+    )
+
+
+def needs_spares(genesis: Genesis, draws: Sequence[Draw], attempt: int) -> bool:
+    """Whether a height's draws may leave seats or turns of an attempt empty."""
+    parameters = genesis.parameters
+    if len(draws) == len(genesis.servers):
+        return False
+    few = len(draws) < max(parameters.committee_size, parameters.max_step)
+    return few or (parameters.committee == "weighted" and attempt >= ATTEMPTS_FORESEEN)
+
+
 def first_beacon(genesis: Genesis) -> bytes:
     """The beacon of height 1 (32 bytes)."""
     return digest(b"bfedrec/beacon" + genesis.chain_id)
@@ -110,20 +135,33 @@ class Committee:
         return 6 * weight > 5 * self.total
 
 
-def form_committee(genesis: Genesis, draws: Sequence[Draw], attempt: int) -> Committee:
+def form_committee(
+    genesis: Genesis, draws: Sequence[Draw], attempt: int, spares: Sequence[Draw] = ()
+) -> Committee:
     """The committee of an attempt from a height's draws (one per server).
 
     ``fixed``: weighted sampling without replacement by exponential races on the stake, the first
     ``committee_size`` finishers with one seat each. ``weighted``: Algorand's sortition; a draw
-    counts with its binomial weight.
+    counts with its binomial weight. ``spares`` (`spare_draws`) fill the seats that are left, of a
+    weighted committee only from the attempt on that no ticket was announced for: before, a server
+    could else choose between two draws.
     """
     size = genesis.parameters.committee_size
     role = f"committee/{attempt}"
     if genesis.parameters.committee == "fixed":
         ordered = _raced(genesis, draws, role)[:size]
+        if len(ordered) < size:
+            ordered += _raced(genesis, spares, role)[: size - len(ordered)]
         weights = {draw.server: 1 for draw in ordered}
     else:
         seats = {draw.server: _seats(genesis, draw, role) for draw in draws}
+        if attempt >= ATTEMPTS_FORESEEN:
+            total = sum(seats.values())
+            for draw in _raced(genesis, spares, role):
+                if total >= size:
+                    break
+                seats[draw.server] = _seats(genesis, draw, role)
+                total += seats[draw.server]
         weights = dict(
             sorted(
                 ((server, seats[server]) for server in seats if seats[server]),
@@ -133,12 +171,19 @@ def form_committee(genesis: Genesis, draws: Sequence[Draw], attempt: int) -> Com
     return Committee(weights, max(size, sum(weights.values())))
 
 
-def aggregator_order(genesis: Genesis, draws: Sequence[Draw], attempt: int) -> tuple[int, ...]:
-    """The servers in the order in which they may propose in an attempt, one step each.
+def aggregator_order(
+    genesis: Genesis, draws: Sequence[Draw], attempt: int, spares: Sequence[Draw] = ()
+) -> tuple[int, ...]:
+    """The servers in the order in which they may propose in an attempt, one step each, those with
+    ``spares`` last.
 
     The paper's servers race; then a spammer's bad candidates use up every step.
     """
-    return tuple(draw.server for draw in _raced(genesis, draws, f"aggregator/{attempt}"))
+    role = f"aggregator/{attempt}"
+    ordered = _raced(genesis, draws, role)
+    if spares:
+        ordered = ordered + _raced(genesis, spares, role)
+    return tuple(draw.server for draw in ordered)
 
 
 def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:

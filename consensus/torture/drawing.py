@@ -43,7 +43,8 @@ def draw(seed: int, protocol: str = "bft", servers: int | None = None) -> Scenar
     until = max((fault["until"] for fault in faults), default=0.0)
     resend = int(_pick(generator, (500, 1000, 2000)))
     late = 0
-    if some() < 0.5:
+    kind = "weighted" if some() < 0.15 else "fixed"
+    if some() < 0.5 or kind == "weighted":
         straggle = max((10 * fault.get("delay", 0.0) for fault in faults), default=0.0)
         late = int(1000 * (until + straggle)) + 6 * resend
     clients = int(generator.integers(1, 5))
@@ -54,7 +55,7 @@ def draw(seed: int, protocol: str = "bft", servers: int | None = None) -> Scenar
         topology=str(_pick(generator, ("complete", "ring", "random"))),
         latency=float(_pick(generator, (5.0, 20.0, 60.0))),
         stakes=stakes,
-        committee="weighted" if some() < 0.15 else "fixed",
+        committee=kind,
         size=0 if size == whole else size,
         max_step=int(generator.integers(1, 5)),
         clients=clients,

@@ -136,15 +136,20 @@ class Monitor:
         """Who votes and proposes in an attempt at a height whose parent is decided."""
         known = self._seats.get((height, attempt))
         if known is None:
-            betas = self._betas(height)
-            known = self._seats[height, attempt] = verify.seats(self.genesis, betas, attempt)
+            beacon, betas = self._draws(height)
+            known = self._seats[height, attempt] = verify.seats(
+                self.genesis, beacon, betas, attempt
+            )
             bad = sum(known.weights.get(server, 0) for server in self.bad)
             if bad and 3 * bad >= known.total:
                 self.outside = True
         return known
 
-    def _betas(self, height: int) -> Betas:
-        return self.decided[height - 2].betas if height > 1 else verify.first_betas(self.genesis)
+    def _draws(self, height: int) -> tuple[bytes, Betas]:
+        """A height's beacon, and the draws that the block before it recorded."""
+        if height > 1:
+            return self.decided[height - 2].beacon, self.decided[height - 2].betas
+        return verify.first_beacon(self.genesis), verify.first_betas(self.genesis)
 
     def appended(self, server: EdgeServer, block: Block) -> None:
         if server.index in self.bad:
@@ -181,10 +186,9 @@ class Monitor:
         if height != len(self.decided) + 1:
             raise Violation("height + 1", f"height {height} after {len(self.decided)}")
         parent, time = (genesis.cid, genesis.timestamp)
-        beacon = verify.first_beacon(genesis)
+        beacon, drawn = self._draws(height)
         if before is not None:
             parent, time = before.block.header.cid, before.block.header.timestamp
-            beacon = before.beacon
         if header.chain_id != genesis.chain_id or header.parent != parent:
             raise Violation("hash links", f"height {height} does not build on the block before")
         if header.timestamp <= time:
@@ -198,7 +202,8 @@ class Monitor:
         if isinstance(betas, str):
             raise Violation("tickets", f"height {height}: {betas}")
         self._check_model(block)
-        beta = self._betas(height)[header.aggregator]
+        who = header.aggregator
+        beta = drawn[who] if who in drawn else verify.spare_beta(genesis, beacon, who)
         self.decided.append(Decided(block, verify.next_beacon(beacon, beta), betas))
 
     def _check_model(self, block: Block) -> None:

@@ -21,7 +21,7 @@ from consensus.torture.rig import weighted_mean
 from consensus.updates import SignedUpdate
 
 Betas = dict[int, bytes]
-"""VRF outputs by server: the draws of a height."""
+"""VRF outputs by server: the draws of a height, in public where the block before has none."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,22 @@ def next_beacon(beacon: bytes, beta: bytes) -> bytes:
     return sha256(b"bfedrec/beacon" + beacon + role_hash(beta, "beacon")).digest()
 
 
-def seats(genesis: Genesis, betas: Betas, attempt: int) -> Seats:
-    """The committee and the turns of an attempt."""
+def spare_beta(genesis: Genesis, beacon: bytes, server: int) -> bytes:
+    """The draw of a server of which the block before has no ticket."""
+    return sha512(b"bfedrec/spare draw" + beacon + genesis.servers[server].vrf_key).digest()
+
+
+def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
+    """The committee and the turns of an attempt, from a height's beacon and recorded draws."""
     parameters, members = genesis.parameters, genesis.servers
+
+    every = {server: spare_beta(genesis, beacon, server) for server in range(len(members))}
+    every |= betas
 
     def raced(role: str) -> list[int]:
         keys = {
-            server: race_key(role_hash(beta, role), members[server].stake)
-            for server, beta in betas.items()
+            server: (server not in betas, *race_key(role_hash(beta, role), members[server].stake))
+            for server, beta in every.items()
         }
         return sorted(keys, key=keys.__getitem__)
 
@@ -66,10 +74,11 @@ def seats(genesis: Genesis, betas: Betas, attempt: int) -> Seats:
         weights = dict.fromkeys(raced(role)[:size], 1)
     else:
         total = sum(member.stake for member in members)
-        weights = {
-            server: weight(role_hash(beta, role), members[server].stake, total, size)
-            for server, beta in betas.items()
-        }
+        weights = {}
+        for server in raced(role):
+            if server in betas or (attempt >= 4 and sum(weights.values()) < size):
+                drawn = role_hash(every[server], role)
+                weights[server] = weight(drawn, members[server].stake, total, size)
         weights = {server: count for server, count in weights.items() if count}
     order = tuple(raced(f"aggregator/{attempt}")[: parameters.max_step])
     return Seats(weights, max(size, sum(weights.values())), order)
