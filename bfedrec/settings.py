@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from math import isfinite
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -244,19 +245,29 @@ class ServerSettings(Section):
     malicious: tuple[dict[str, Any], ...] = Field(
         default=(),
         description="groups of malicious servers, each {behaviour: [NAME, ...], share, servers, "
-        "placement, from, until} (consensus/byzantine.py says what they mean); or a number or "
-        "share of the servers, as 10 or 1/3, that follow [gaussian, invert_votes] as in the paper",
+        "placement, from, until} (consensus/byzantine.py says what they mean); in short "
+        "NAME+NAME:SHARE, as silent:1/3; or a number or share of the servers, as 10 or 1/3, that "
+        "follow gaussian+invert_votes as in the paper",
     )
 
     @field_validator("malicious", mode="before")
     @classmethod
     def _number_or_share(cls, value: Any, info: ValidationInfo) -> Any:
-        """Replace a number or a share by the paper's malicious servers."""
+        """Replace what is said in short by the group it means."""
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             return tuple(value) if isinstance(value, list) else value
-        count = info.data.get("count", 1)
-        share = f"{value}/{count}" if isinstance(value, int) else value
-        return ({"behaviour": list(PAPERS_ATTACK), "share": share},) if value != 0 else ()
+        if value == 0:
+            return ()
+        names, share = list(PAPERS_ATTACK), value
+        if isinstance(value, int):
+            count = info.data.get("count", value)
+            if not 0 <= value <= count:
+                raise setting_error("", f"a number or share of servers, {count} of them at most")
+            share = f"{value}/{count}"
+        elif isinstance(value, str) and ":" in value:
+            told, share = value.split(":", 1)
+            names = told.split("+")
+        return ({"behaviour": names, "share": share},)
 
     @field_validator("malicious")
     @classmethod
@@ -266,9 +277,9 @@ class ServerSettings(Section):
         count = info.data.get("count")
         if count is not None:  # a bad count is told on its own
             try:
-                assign(nodes, count, [1] * count, [0] * count, np.random.default_rng(0))
+                assign(_finite(nodes), count, [1] * count, [0] * count, np.random.default_rng(0))
             except ValueError as error:
-                raise setting_error("", str(error)) from None
+                raise ValueError(str(error).removeprefix("malicious").lstrip(".: ")) from None
         return nodes
 
 
@@ -289,6 +300,17 @@ def share_of(share: str | float, count: int) -> int:
     if not 0 <= fraction <= 1:
         raise setting_error("", "a number of servers, or a share in 0..1 as 0.25 or 1/3")
     return int(fraction * count)
+
+
+def _finite(nodes: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """The maps as they are; raises ValueError for a number in them that is not finite, as it would
+    not be read back from the saved config."""
+    for node in nodes:
+        for key, value in node.items():
+            if isinstance(value, float) and not isfinite(value):
+                hint = " (leave it out for what never ends)" if key == "until" else ""
+                raise ValueError(f"{key}: expected a finite number, got {value}{hint}")
+    return nodes
 
 
 def setting_error(key: str, allowed: str) -> PydanticCustomError:
@@ -466,11 +488,8 @@ class Config(Section):
     @field_validator("faults")
     @classmethod
     def _known_faults(cls, nodes: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-        for node in nodes:
-            try:
-                fault_from_node(node)
-            except ValueError as error:
-                raise setting_error("", str(error)) from None
+        for node in _finite(nodes):
+            fault_from_node(node)
         return nodes
 
     @model_validator(mode="after")
@@ -489,4 +508,9 @@ class Config(Section):
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
         if self.data.dataset == "csv" and self.data.csv.path is None:
             raise setting_error("data.csv.path", "the path of a file, as data.dataset is csv")
+        for node in self.faults:
+            try:
+                fault_from_node(node).placed(servers.count, np.random.default_rng(0))
+            except ValueError as error:
+                raise setting_error("faults", f"servers that there are: {error}") from None
         return self
