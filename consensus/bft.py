@@ -215,7 +215,12 @@ def follows(seat: Seat, candidate: Candidate) -> str | None:
         return "justification of another view"
     if why.lock is None:
         return None if candidate.turn is None else "proposed again without a lock"
-    return None if candidate.header.cid == why.lock.block else "not the locked block"
+    header = candidate.header
+    if candidate.turn is not None and (
+        header.view >= view or header.aggregator != seat.leader(header.view)
+    ):
+        return "first proposed out of turn"
+    return None if header.cid == why.lock.block else "not the locked block"
 
 
 def contradicted(state: State, candidate: Candidate) -> bool:

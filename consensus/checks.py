@@ -105,15 +105,20 @@ class SharedChecks:
         return known
 
     def candidate(self, head: Head, candidate: Candidate) -> tuple[Draw, ...]:
-        """That a candidate extends ``head``, its draws hold, and its aggregator and who proposes
-        it signed it; returns the draws. Raises `InvalidBlock`. (Whose turn it is, and what
-        justifies it, is the protocol's to say.)"""
+        """That a candidate extends ``head``, its draws hold, its updates are those that its header
+        names, and its aggregator and who proposes it signed it; returns the draws. Raises
+        `InvalidBlock`. (Whose turn it is, and what justifies it, is the protocol's to say.)"""
 
         def compute() -> tuple[Draw, ...]:
             header = candidate.header
             check_header(self.genesis, head, header)
             check_signature(self.genesis, header, candidate.signature)
             draws = check_draws(self.genesis, head, header, candidate.tickets, self.ticket)
+            if header.count != len(candidate.updates) or (
+                header.updates != self.updates_root(candidate)
+            ):
+                # Its aggregator's or not: whoever passes a candidate on could alter the list.
+                raise InvalidBlock("its updates are not those that its header names")
             turn, servers = candidate.turn, self.genesis.servers
             if turn is not None and not (
                 turn.server < len(servers)

@@ -13,24 +13,44 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 
 from consensus.application import Contents
-from consensus.blocks import Block, Candidate, Status, Want
+from consensus.blocks import (
+    Block,
+    Candidate,
+    Certificate,
+    Status,
+    Timeout,
+    TimeoutCertificate,
+    Want,
+)
 from consensus.byzantine import Behaviour, Outgoing
 from consensus.chain import Chain, InvalidBlock
 from consensus.checks import SharedChecks
 from consensus.crypto import Prover, Signer
 from consensus.evidence import Evidence
-from consensus.message import Malformed
-from consensus.records import Header, Vote
+from consensus.records import Header, Ticket, Vote
 from consensus.updates import SignedUpdate, UpdatePool, updates_root
 
 Kind = Literal[
     "update", "ticket", "candidate", "vote", "timeout", "closure", "lock", "block", "status", "want"
 ]
+BODIES: Final[dict[str, Any]] = {
+    "update": SignedUpdate,
+    "ticket": Ticket,
+    "candidate": Candidate,
+    "vote": Vote,
+    "timeout": Timeout,
+    "closure": TimeoutCertificate,
+    "lock": Certificate,
+    "block": Block,
+    "status": Status,
+    "want": Want,
+}
+"""What a message of each kind carries; whatever else it brings is malformed."""
 Timer = tuple[str, int, int, int]
 """(what, height, attempt, step): what a timeout was set for; a stale one is ignored."""
 
@@ -215,8 +235,9 @@ class EdgeServer(ABC):
 
     def receive(self, kind: str, body: Any, sender: int) -> bool:
         """Hand over a message that ``sender`` began; whether it is worth passing on."""
-        if type(body) is Malformed:
-            return self.refuse(f"malformed {kind}")
+        if type(body) is not BODIES.get(kind):
+            known = kind in BODIES
+            return self.refuse(f"malformed {kind}" if known else "unknown kind of message")
         if self.behaviour is not None and not self.behaviour.hears(self, kind, body, sender):
             return False
         if kind == "status":
