@@ -14,6 +14,7 @@ from consensus.behaviour import Behaviour, Outgoing, behaviour
 from consensus.blocks import Candidate
 from consensus.encoding import file_cid
 from consensus.records import Header, Ticket, View, tickets_digest
+from consensus.updates import updates_root
 
 if TYPE_CHECKING:
     from consensus.edge_server import EdgeServer
@@ -104,7 +105,7 @@ class Spam(Behaviour):
             parent=head.cid,
             aggregator=server.index,
             tickets=tickets_digest(tickets),
-            updates=update,
+            updates=updates_root((update,)),
             count=1,
             samples=1,
             model=file_cid(update),
