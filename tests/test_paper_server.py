@@ -293,8 +293,6 @@ def test_votes_go_to_the_committee_and_the_aggregator() -> None:
         ({}, True),
         ({"model": file_cid(b"noise")}, False),
         ({"samples": 1}, False),
-        ({"count": CLIENTS + 1}, False),
-        ({"updates": bytes(32)}, False),
         ({"snapshot": file_cid(b"Q")}, False),
         ({"timestamp": 1_000_000 + 2_000_000}, True),
         ({"timestamp": 1_000_000 + 2_000_001}, False),
@@ -316,6 +314,8 @@ def test_a_member_approves_what_it_finds_right(changes: dict[str, Any], right: b
         (FORGE.candidate(parent=file_cid(b"other")), "candidate header"),
         (FORGE.candidate(tickets=FORGE.seats(SEATED[:-1])), "candidate header"),
         (replace(FIRST, tickets=FORGE.seats(reversed(SEATED))), "candidate header"),
+        (FORGE.candidate(count=CLIENTS + 1), "candidate header"),
+        (FORGE.candidate(updates=bytes(32)), "candidate header"),
     ],
 )
 def test_a_candidate_that_proves_nothing_is_refused(candidate: Candidate, reason: str) -> None:
