@@ -389,6 +389,18 @@ def test_a_member_leaves_at_once_when_contents_are_wrong() -> None:
     assert run.did(Say) == []
 
 
+def test_a_member_declines_what_comes_at_the_wrong_time_but_not_for_ever() -> None:
+    """Others may have had the time right, and locked it: then it is voted for after all."""
+    run = Run().propose(fit=None).on("declined", (0, 0))
+    assert run.last == (Leave((0, 0), False),)
+    assert run.unmoved("declined", (0, 0))
+    assert run.unmoved("declined", (0, 1)), "of another view"
+    run.propose(again(C, (0, 1), closing((0, 0), lock(C))))
+    assert run.did(Say) == [Say("soft", (0, 1), BLOCK)]
+    run = Run().propose(fit=False).propose(again(C, (0, 1), closing((0, 0), lock(C))), fit=None)
+    assert run.did(Say) == [], "what is wrong stays wrong"
+
+
 def test_a_member_leaves_a_two_faced_leader_at_once() -> None:
     run = Run().propose().on("candidate", TWIN)
     assert run.last == (Leave((0, 0), False),)
@@ -580,6 +592,26 @@ def test_whoever_knows_a_higher_lock_than_a_closing_shows_it() -> None:
     assert run.last == (Enter((0, 1)),)
 
 
+def test_a_timeout_names_no_lock_later_than_what_it_closes() -> None:
+    """Else what lagging servers put together would be refused by all (`check_no_later`)."""
+    locks = tuple(lock(candidate(view)) for view in [(0, 2), (0, 0), (1, 1), (0, 1)])
+    promises = Promises(HEIGHT, locks=locks)
+    told = {
+        (0, 0): locks[1],
+        (0, 1): locks[3],
+        (0, 2): locks[0],
+        (1, 0): locks[0],
+        (1, 1): locks[2],
+        (5, 0): locks[2],
+    }
+    for view, expected in told.items():
+        assert promises.told(view, False) == expected
+    assert promises.told((0, 0), True) == locks[0], "any of the attempt's"
+    assert promises.told((1, 0), True) == locks[2]
+    assert Promises(HEIGHT, locks=(locks[2],)).told((1, 0), False) is None
+    assert Promises(HEIGHT, locks=(locks[2],)).told((0, 0), True) is None
+
+
 def test_the_highest_lock_is_that_of_the_latest_view() -> None:
     later = candidate((1, 0))
     for locks in [(lock(C), lock(later)), (lock(later), lock(C))]:
@@ -590,6 +622,8 @@ def test_the_highest_lock_is_that_of_the_latest_view() -> None:
 # -- which candidates a view allows ----------------------------------------------------------------
 
 HELD = lock(C)
+BASTARD = candidate(aggregator=1)
+"""What a captured committee may lock: server 1 never led its view."""
 FOLLOWS: dict[str, tuple[Candidate, str | None]] = {
     "the first": (C, None),
     "the first, by another": (candidate(aggregator=1), "not its turn"),
@@ -630,6 +664,18 @@ FOLLOWS: dict[str, tuple[Candidate, str | None]] = {
     "the locked block by another": (
         again(C, (0, 1), closing((0, 0), HELD), server=0),
         "not its turn",
+    ),
+    "a block of that very view, proposed again": (
+        again(candidate((0, 1)), (0, 1), closing((0, 0), lock(candidate((0, 1))))),
+        "first proposed out of turn",
+    ),
+    "a block of a later view": (
+        again(candidate((1, 0)), (0, 1), closing((0, 0), lock(candidate((1, 0))))),
+        "first proposed out of turn",
+    ),
+    "a block that was never its aggregator's to propose": (
+        again(BASTARD, (0, 1), closing((0, 0), lock(BASTARD))),
+        "first proposed out of turn",
     ),
     "again without a lock": (
         again(C, (0, 1), closing((0, 0))),
@@ -726,6 +772,42 @@ def test_after_a_restart_a_view_that_was_left_stays_left() -> None:
     first = Run().on("view_timer", (0, 0))
     second = Run(SEAT, first.state.promises).propose().votes(range(6))
     assert second.did(Say) == []
+    assert second.did(Leave) == [Leave((0, 0), False)], "and that is said once more"
+    assert second.unmoved("view_timer", (0, 0))
+
+
+def test_after_a_restart_a_timeout_is_said_again() -> None:
+    """The crash may have come before it reached anybody, and nobody else can say it."""
+    first = Run().on("view_timer", (0, 0))
+    second = Run(SEAT, first.state.promises).on("view_timer", (0, 0))
+    assert second.last == (Leave((0, 0), False),)
+    assert second.unmoved("view_timer", (0, 0))
+    first = Run(BYSTANDER).on("recovery_timer", (0, 0))
+    second = Run(BYSTANDER, first.state.promises).on("recovery_timer", (0, 0))
+    assert second.last == (Leave((0, 0), True),)
+    assert second.unmoved("recovery_timer", (0, 0))
+    assert second.state.promises == first.state.promises
+
+
+def test_a_leader_proposes_once_a_crash_notwithstanding() -> None:
+    run = Run().on("closed", closing((0, 0)))
+    state = bft.on_proposing(run.state)
+    assert state.promises == replace(run.state.promises, proposed=(0, 1))
+    again, _ = bft.begin(SEAT, state.promises)
+    assert again.promises.proposed == (0, 1)
+
+
+def test_who_only_looks_on_says_nothing_at_all() -> None:
+    run = Run(SEAT)
+    run.take(bft.begin(SEAT, Promises(HEIGHT), looks_on=True))
+    run.propose().votes(range(6)).timeouts([2, 3, 4])
+    for what in ("view_timer", "settle_timer", "recovery_timer"):
+        run.on(what, (0, 0))
+    run.on("closed", closing((0, 0))).propose(again(C, (0, 1), closing((0, 0), lock(C))))
+    assert run.did(Say) == run.did(Leave) == []
+    assert run.state.promises.proposed > (2**62, 0)
+    run.votes(range(5), phase="cert")
+    assert len(run.did(Decide)) == 1
 
 
 def test_after_a_restart_a_soft_vote_may_still_be_followed_by_its_cert_vote() -> None:
@@ -827,7 +909,7 @@ events = st.one_of(
     ),
     st.tuples(st.just("closed"), st.sampled_from(CLOSINGS)),
     st.tuples(st.just("lock"), st.sampled_from(LOCKS)),
-    st.tuples(st.just("two_faced"), st.sampled_from(VIEWS)),
+    st.tuples(st.sampled_from(["two_faced", "declined"]), st.sampled_from(VIEWS)),
     st.tuples(
         st.sampled_from(["view_timer", "settle_timer", "recovery_timer"]), st.sampled_from(VIEWS)
     ),

@@ -337,12 +337,12 @@ SETTINGS = {
 }
 
 
-def explore(setting: str, seeds: range, steps: int = 400) -> Counter[str]:
+def explore(setting: str, seeds: range) -> Counter[str]:
     servers, size, recovery = SETTINGS[setting]
     total: Counter[str] = Counter()
     for seed in seeds:
         try:
-            total += Model(seed, servers, size, seed % servers, recovery).run(steps)
+            total += Model(seed, servers, size, seed % servers, recovery).run(90 * servers)
         except AssertionError as error:
             raise AssertionError(f"{setting}, seed {seed}: {error}") from error
     return total
@@ -350,7 +350,7 @@ def explore(setting: str, seeds: range, steps: int = 400) -> Counter[str]:
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_no_order_of_arrival_and_no_lie_makes_two_blocks(setting: str) -> None:
-    runs = 120
+    runs = 80
     total = explore(setting, range(runs))
     assert total["height decided"] > runs / 10, total
     assert total["view"] > runs / 3, total
