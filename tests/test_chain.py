@@ -17,9 +17,16 @@ from consensus.chain import (
     check_timeout_certificate,
     check_turn,
     closes,
+    heads_of,
     sortition_of,
 )
-from consensus.committee import first_beacon, form_committee, next_beacon, public_draws
+from consensus.committee import (
+    first_beacon,
+    form_committee,
+    next_beacon,
+    public_draws,
+    spare_draws,
+)
 from consensus.encoding import file_cid, node_cid
 from consensus.genesis import Genesis
 from consensus.keys import SigningKey
@@ -71,13 +78,29 @@ def test_blocks_link_and_the_second_builds_on_the_first() -> None:
 
 
 def test_the_tickets_of_a_block_are_the_next_heights_draws() -> None:
-    """Who is left out of them has no seat and no turn there; the same for everyone."""
+    """Who is left out of them has no seat and no turn there, as long as others fill all."""
     listed = FORGE.tickets(server for server in range(9) if server not in (2, 5))
     forge = FORGE.after(FORGE.block(FORGE.candidate(tickets=listed)))
     assert [draw.server for draw in forge.head.draws] == [0, 1, 3, 4, 6, 7, 8]
     seated = {server for attempt in range(20) for server in forge.members(attempt)}
     leading = {server for attempt in range(20) for server in forge.order(attempt)}
     assert seated == leading == {0, 1, 3, 4, 6, 7, 8}
+
+
+def test_who_has_no_ticket_may_still_have_to_fill_a_seat() -> None:
+    """Five tickets, six seats: the sixth is one of the others, by a public draw; and should it be
+    such a server's turn, its public draw leads to the next beacon."""
+    toy = Toy(servers=9, clients=1, committee_size=6, max_step=6)
+    forge = Forge(toy)
+    forge = forge.after(forge.block(forge.candidate(tickets=forge.tickets(range(5)))))
+    assert set(forge.members()) > {0, 1, 2, 3, 4}
+    assert len(forge.members()) == 6
+    last = forge.order()[5]
+    assert last > 4
+    block = forge.block(forge.candidate(view=(0, 5)))
+    spares = spare_draws(toy.genesis, forge.head.beacon, forge.head.draws)
+    [beta] = [spare.beta for spare in spares if spare.server == last]
+    assert forge.after(block).head.beacon == next_beacon(forge.head.beacon, beta)
 
 
 def test_a_chain_continues_from_its_blocks_and_heads() -> None:
@@ -87,6 +110,9 @@ def test_a_chain_continues_from_its_blocks_and_heads() -> None:
     resumed.append(Forge(TOY, resumed.head).block())
     assert (resumed.height, len(resumed.blocks), len(resumed.heads)) == (2, 2, 3)
     assert (chain.height, len(chain.blocks), len(chain.heads)) == (1, 1, 2)
+    assert heads_of(GENESIS, resumed.blocks) == resumed.heads
+    with pytest.raises(InvalidBlock, match="height 2 does not follow 0"):
+        heads_of(GENESIS, resumed.blocks[1:])
 
 
 def test_a_chain_is_cut_to_what_was_on_the_disk() -> None:

@@ -220,6 +220,18 @@ def test_aggregates_and_addresses_are_what_they_are() -> None:
     assert checks.updates_root(fewer) != CANDIDATE.header.updates
 
 
+def test_a_candidates_updates_are_those_that_its_header_names() -> None:
+    """They are not signed themselves: whoever passes a candidate on could alter them, and have an
+    honest leader's block judged wrong."""
+    checks = fresh()
+    updates = CANDIDATE.updates
+    for altered in [(), updates[:-1], tuple(reversed(updates)), (*updates, bytes(32)), updates * 2]:
+        with pytest.raises(InvalidBlock, match="its updates are not those"):
+            checks.candidate(FORGE.head, replace(CANDIDATE, updates=altered))
+    with pytest.raises(InvalidBlock, match="its updates are not those"):
+        checks.candidate(FORGE.head, FORGE.candidate(count=2))
+
+
 # -- who proposes again ----------------------------------------------------------------------------
 
 

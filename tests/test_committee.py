@@ -28,8 +28,10 @@ from consensus.committee import (
     form_committee,
     is_worth_announcing,
     may_sit,
+    needs_spares,
     next_beacon,
     public_draws,
+    spare_draws,
 )
 from consensus.encoding import file_cid
 from consensus.genesis import Genesis, Member, Parameters
@@ -296,6 +298,77 @@ def test_public_draws_seat_everyone_as_often() -> None:
     low, high = binom.interval(0.999, 400, 1 / 3)
     assert (low <= seats).all()
     assert (seats <= high).all()
+
+
+# -- seats that no ticket fills --------------------------------------------------------------------
+
+BEACON = bytes(range(32))
+
+
+def with_spares(genesis: Genesis, draws: list[Draw], attempt: int) -> tuple[Committee, list[int]]:
+    spares = spare_draws(genesis, BEACON, draws)
+    order = aggregator_order(genesis, draws, attempt, spares)
+    return form_committee(genesis, draws, attempt, spares), list(order)
+
+
+def test_spare_draws_are_public_and_of_those_without_a_ticket() -> None:
+    genesis = genesis_of([1] * 9, 6)
+    draws = hashed_draws(9, "spare")
+    spares = spare_draws(genesis, BEACON, draws[:5])
+    assert [spare.server for spare in spares] == [5, 6, 7, 8]
+    assert {len(spare.beta) for spare in spares} == {64}
+    assert spare_draws(genesis, bytes(32), draws[:5]) != spares
+    assert spare_draws(genesis, BEACON, draws[2:7])[-2:] == spares[-2:]
+    assert spare_draws(genesis, BEACON, draws) == ()
+
+
+def test_who_has_no_ticket_comes_last_and_fills_what_is_left() -> None:
+    genesis = genesis_of([1, 2, 3] * 3, 6)
+    draws = hashed_draws(9, "last")
+    for attempt in range(5):
+        committee, order = with_spares(genesis, draws[:4], attempt)
+        members = list(committee.weights)
+        assert (len(members), committee.total) == (6, 6)
+        assert set(members[:4]) == set(order[:4]) == {0, 1, 2, 3}
+        assert set(members[4:]) < {4, 5, 6, 7, 8} == set(order[4:])
+        committee, _ = with_spares(genesis, draws[:7], attempt)
+        assert committee == form_committee(genesis, draws[:7], attempt)
+    filled = {tuple(with_spares(genesis, draws[:4], attempt)[0].weights) for attempt in range(9)}
+    assert len(filled) > 4, "attempts differ in these, too"
+
+
+def test_spares_fill_a_weighted_committee_only_when_tickets_no_longer_could() -> None:
+    """Before, a server could choose between its ticket and its spare draw."""
+    genesis = genesis_of([4] * 10, 20, "weighted")
+    draws = hashed_draws(10, "weighted spares")[:3]
+    for attempt in range(ATTEMPTS_FORESEEN + 3):
+        committee, _ = with_spares(genesis, draws, attempt)
+        spare = set(committee.weights) - {0, 1, 2}
+        if attempt < ATTEMPTS_FORESEEN:
+            assert committee == form_committee(genesis, draws, attempt)
+        else:
+            assert spare
+            assert len(with_spares(genesis, draws, attempt)[1]) == 10
+            assert committee.total >= 20
+
+
+@settings(deadline=None)
+@given(
+    st.sets(st.integers(0, 9)),
+    st.integers(1, 12),
+    st.integers(0, 7),
+    st.sampled_from(["fixed", "weighted"]),
+)
+def test_where_spares_are_not_needed_they_would_change_nothing(
+    servers: set[int], size: int, attempt: int, kind: str
+) -> None:
+    genesis = genesis_of([1, 2] * 5, size, kind)
+    draws = [draw for draw in hashed_draws(10, "needs") if draw.server in servers]
+    if not needs_spares(genesis, draws, attempt):
+        committee, order = with_spares(genesis, draws, attempt)
+        assert committee == form_committee(genesis, draws, attempt)
+        steps = genesis.parameters.max_step
+        assert tuple(order[:steps]) == aggregator_order(genesis, draws, attempt)[:steps]
 
 
 # -- which draws are worth a message ---------------------------------------------------------------
