@@ -12,8 +12,8 @@ attempt. PROTOCOL.md has the rules in words, and why they are safe and live.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 from consensus.blocks import Candidate, Certificate, Timeout, TimeoutCertificate
 from consensus.chain import Sortition
@@ -106,7 +106,7 @@ class Tally(NamedTuple):
         return sorted(found, key=lambda message: message.server)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class State:
     """How far one server has come with a height."""
 
@@ -131,6 +131,16 @@ class State:
     """The last view that it has said a timeout of since it is up: one said before a crash may have
     reached nobody, and is said again."""
     decided: Certificate | None = None
+
+
+R = TypeVar("R", State, Promises)
+
+
+def _with(record: R, **changes: Any) -> R:
+    """``dataclasses.replace`` without the call of ``__init__``: a height makes thousands."""
+    new = object.__new__(type(record))
+    new.__dict__.update(record.__dict__, **changes)
+    return new
 
 
 # -- what is to be done ---------------------------------------------------------------------------
@@ -250,7 +260,7 @@ def begin(seat: Seat, promises: Promises, looks_on: bool = False) -> Step:
 
 def on_proposing(state: State) -> State:
     """It is about to propose a block in the view in progress: once, whatever befalls it."""
-    return replace(state, promises=replace(state.promises, proposed=state.view))
+    return _with(state, promises=_with(state.promises, proposed=state.view))
 
 
 def on_candidate(seat: Seat, state: State, candidate: Candidate) -> Step:
@@ -267,7 +277,7 @@ def on_candidate(seat: Seat, state: State, candidate: Candidate) -> Step:
         return state, effects + more
     if view < state.view:
         return state, effects
-    state = replace(state, candidates={**state.candidates, view: candidate})
+    state = _with(state, candidates={**state.candidates, view: candidate})
     if view != state.view:
         return state, effects
     state, more = _consider(seat, state)
@@ -278,7 +288,7 @@ def on_judged(seat: Seat, state: State, block: bytes, fit: bool) -> Step:
     """The contents of a block were found right, or wrong."""
     if state.fit.get(block) is fit:
         return state, ()
-    return _act(seat, replace(state, fit={**state.fit, block: fit}))
+    return _act(seat, _with(state, fit={**state.fit, block: fit}))
 
 
 def on_declined(seat: Seat, state: State, view: View) -> Step:
@@ -291,7 +301,7 @@ def on_two_faced(seat: Seat, state: State, view: View) -> Step:
     """The leader of a view has signed two proposals."""
     if view in state.two_faced:
         return state, ()
-    return _act(seat, replace(state, two_faced=state.two_faced | {view}))
+    return _act(seat, _with(state, two_faced=state.two_faced | {view}))
 
 
 def on_vote(seat: Seat, state: State, vote: Vote) -> Step:
@@ -306,12 +316,12 @@ def on_vote(seat: Seat, state: State, vote: Vote) -> Step:
     if tally.servers >> vote.server & 1:
         return state, ()
     tally = tally.add(vote.server, seat.weight(vote.attempt, vote.server), vote)
-    state = replace(state, votes={**state.votes, key: tally})
+    state = _with(state, votes={**state.votes, key: tally})
     if vote.phase == "cert":
         committee = seat.sortition(vote.attempt).committee
         if state.decided is None and committee.approves(tally.weight):
             certificate = _certificate(seat, key, tally)
-            return replace(state, decided=certificate), (Decide(certificate),)
+            return _with(state, decided=certificate), (Decide(certificate),)
         return state, ()
     return _act(seat, state) if view == state.view else (state, ())
 
@@ -334,7 +344,7 @@ def on_timeout(seat: Seat, state: State, timeout: Timeout) -> Step:
         else seat.weight(timeout.attempt, timeout.server)
     )
     tally = tally.add(timeout.server, weight, timeout)
-    state = replace(state, timeouts={**state.timeouts, key: tally})
+    state = _with(state, timeouts={**state.timeouts, key: tally})
     committee = seat.sortition(timeout.attempt).committee
     if timeout.everyone:
         enough = 3 * tally.weight >= 2 * sum(seat.stakes)
@@ -360,7 +370,7 @@ def on_closed(seat: Seat, state: State, certificate: TimeoutCertificate) -> Step
     lock = state.promises.lock
     if lock is not None and (certificate.lock is None or lock.view > certificate.lock.view):
         effects.append(Object(lock))
-    state = replace(
+    state = _with(
         state,
         view=view,
         why=certificate,
@@ -393,7 +403,7 @@ def on_settle_timer(seat: Seat, state: State, view: View) -> Step:
     """Nothing has contradicted the lock of a view for the settle time, if `_act` finds so."""
     if view != state.settling or state.settled:
         return state, ()
-    return _act(seat, replace(state, settled=True))
+    return _act(seat, _with(state, settled=True))
 
 
 def on_recovery_timer(seat: Seat, state: State, view: View) -> Step:
@@ -434,8 +444,8 @@ def _act(seat: Seat, state: State) -> Step:
         return state, ()
     effects: list[Effect] = []
     if promises.soft < view:
-        promises = replace(promises, soft=view)
-        state = replace(state, promises=promises)
+        promises = _with(promises, soft=view)
+        state = _with(state, promises=promises)
         effects.append(Say("soft", view, block))
     key = ("soft", view, block)
     tally = state.votes.get(key)
@@ -447,10 +457,10 @@ def _act(seat: Seat, state: State) -> Step:
         state = _learn(state, _certificate(seat, key, tally))
     if seat.settles and not state.settled and not _certain_at_once(seat, view, tally):
         if state.settling != view:
-            state = replace(state, settling=view)
+            state = _with(state, settling=view)
             effects.append(Settle(view))
         return state, tuple(effects)
-    state = replace(state, promises=replace(state.promises, cert=view))
+    state = _with(state, promises=_with(state.promises, cert=view))
     return state, (*effects, Say("cert", view, block))
 
 
@@ -472,8 +482,8 @@ def _left(state: State, view: View) -> State:
     """It votes in no view up to this one any more."""
     promises = state.promises
     if promises.left < view:
-        promises = replace(promises, left=view)
-    return replace(state, promises=promises, told=view)
+        promises = _with(promises, left=view)
+    return _with(state, promises=promises, told=view)
 
 
 def _learn(state: State, lock: Certificate) -> State:
@@ -481,7 +491,7 @@ def _learn(state: State, lock: Certificate) -> State:
     promises = state.promises
     if any(known.name == lock.name for known in promises.locks):
         return state
-    return replace(state, promises=replace(promises, locks=(*promises.locks, lock)))
+    return _with(state, promises=_with(promises, locks=(*promises.locks, lock)))
 
 
 def _certificate(seat: Seat, key: tuple[str, View, bytes], tally: Tally) -> Certificate:

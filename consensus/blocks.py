@@ -9,7 +9,7 @@ against a block that an earlier one may have decided.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Self
 
 from consensus.fields import (
@@ -154,6 +154,7 @@ class Timeout(Record):
         return self.attempt, self.step
 
     @staticmethod
+    @lru_cache(maxsize=1024)  # many members sign the same
     def signing_digest(
         chain_id: bytes, height: int, view: View, everyone: bool, lock: LockName | None
     ) -> bytes:

@@ -15,13 +15,15 @@ go with records are found here as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import repeat
 from typing import Any, Final
 
 import libipld
 
 from consensus.cid import (
+    CID_BYTES,
     EncodingError,
     cid_text,
     codec,
@@ -68,7 +70,7 @@ def encode(value: Any) -> bytes:
     (`is_cid`) become a link. Raises EncodingError naming the offending type.
     """
     parts: list[bytes] = []
-    _append(parts, value, 0)
+    _append(parts, ((b"", value),), 0)
     return b"".join(parts)
 
 
@@ -124,42 +126,53 @@ def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
     return tuple(sorted(((key, _text(key)) for key in keys), key=lambda pair: pair[1]))
 
 
-def _append(parts: list[bytes], value: Any, depth: int) -> None:
-    kind = type(value)
-    if kind is bytes:
-        if is_cid(value):
-            parts.append(_LINK_HEAD)
+_BYTES_HEADS: Final = tuple(_head(0x40, length) for length in range(256))
+_SMALL: Final = tuple(_head(0x00, value) for value in range(256))
+
+
+def _append(parts: list[bytes], items: Iterable[tuple[bytes, Any]], depth: int) -> None:
+    """Append the values of a container, each after its key (none in a list). Scalars are dealt
+    with in the loop: records are full of them, and a run encodes millions of records."""
+    append = parts.append
+    for key, value in items:
+        if key:
+            append(key)
+        kind = type(value)
+        if kind is bytes:
+            size = len(value)
+            if size == CID_BYTES and is_cid(value):
+                append(_LINK_HEAD)
+            else:
+                append(_BYTES_HEADS[size] if size < 256 else _head(0x40, size))
+            append(value)
+        elif kind is int:
+            if 0 <= value < 256:
+                append(_SMALL[value])
+            elif 0 <= value < 2**64:
+                append(_head(0x00, value))
+            elif -(2**63) <= value < 0:
+                append(_head(0x20, -1 - value))
+            else:
+                raise EncodingError("integers lie in [-2**63, 2**64 - 1]")
+        elif kind is str:
+            append(_text(value))
+        elif kind is list:
+            if depth == MAX_DEPTH:
+                raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
+            append(_head(0x80, len(value)))
+            _append(parts, zip(repeat(b""), value, strict=False), depth + 1)
+        elif kind is dict:
+            if depth == MAX_DEPTH:
+                raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
+            append(_head(0xA0, len(value)))
+            keys = _sorted_keys(tuple(value))
+            _append(parts, ((encoded, value[key]) for key, encoded in keys), depth + 1)
+        elif value is None:
+            append(b"\xf6")
+        elif kind is bool:
+            append(b"\xf5" if value else b"\xf4")
         else:
-            parts.append(_head(0x40, len(value)))
-        parts.append(value)
-    elif kind is int:
-        if 0 <= value < 2**64:
-            parts.append(_head(0x00, value))
-        elif -(2**63) <= value < 0:
-            parts.append(_head(0x20, -1 - value))
-        else:
-            raise EncodingError("integers lie in [-2**63, 2**64 - 1]")
-    elif kind is str:
-        parts.append(_text(value))
-    elif kind is dict:
-        if depth == MAX_DEPTH:
-            raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
-        parts.append(_head(0xA0, len(value)))
-        for key, encoded in _sorted_keys(tuple(value)):
-            parts.append(encoded)
-            _append(parts, value[key], depth + 1)
-    elif kind is list:
-        if depth == MAX_DEPTH:
-            raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
-        parts.append(_head(0x80, len(value)))
-        for item in value:
-            _append(parts, item, depth + 1)
-    elif value is None:
-        parts.append(b"\xf6")
-    elif kind is bool:
-        parts.append(b"\xf5" if value else b"\xf4")
-    else:
-        raise EncodingError(f"{kind.__name__} has no place in a record")
+            raise EncodingError(f"{kind.__name__} has no place in a record")
 
 
 # --- Merkle root ----------------------------------------------------------------------------

@@ -106,7 +106,8 @@ class Record:
     def to_node(self) -> dict[str, Any]:
         """The record as DAG-CBOR data: a map of its fields, which are integers, bytes or links
         (a record that holds others says itself how)."""
-        return {name: getattr(self, name) for name in names_of(type(self))}
+        values = self.__dict__
+        return {name: values[name] for name in names_of(type(self))}
 
     @classmethod
     def from_node(cls, node: Any) -> Self:

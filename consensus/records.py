@@ -181,6 +181,7 @@ class Header(Record):
         return proposal_digest(self.chain_id, self.height, self.view, self.cid)
 
 
+@lru_cache(maxsize=256)
 def proposal_digest(chain_id: bytes, height: int, view: View, block: bytes) -> bytes:
     """What the leader of ``view`` signs to propose ``block`` in it."""
     return signing_digest_of("proposal", [chain_id, height, *view, block])
@@ -229,6 +230,7 @@ class Vote(Record):
         )
 
     @staticmethod
+    @lru_cache(maxsize=1024)  # all members sign the same
     def signing_digest(
         chain_id: bytes, height: int, attempt: int, step: int, phase: str, block: bytes
     ) -> bytes:

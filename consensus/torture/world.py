@@ -90,6 +90,12 @@ class TortureWorld(World):
         self._waiting: set[int] = set()
         self._target: float = inf
         seed = scenario.seed
+        self._streams = [
+            np.random.Generator(stream)
+            for stream in map(
+                np.random.PCG64, np.random.SeedSequence((seed, 2)).spawn(scenario.servers)
+            )
+        ]
         super().__init__(
             genesis,
             rig.TinyApplication(),
@@ -100,7 +106,7 @@ class TortureWorld(World):
             rig.BANDWIDTH,
             rig.JITTER,
             lambda height: np.random.default_rng((seed, 1)),
-            lambda *label: np.random.default_rng((seed, 2, *map(abs, label))),
+            lambda server, *label: self._streams[server],
             faults,
         )
         self._draw = np.random.default_rng((seed, 3)).random
