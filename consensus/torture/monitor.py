@@ -56,8 +56,8 @@ class Monitor:
         self.kinds: dict[str, int] = {}
         self._slots: dict[tuple[Any, ...], bytes] = {}
         """By server, height and slot: the block that an honest server signed."""
-        self._left: dict[tuple[int, int], View] = {}
-        """By honest server and height: the last view it signed a timeout of."""
+        self._left: dict[tuple[int, int], tuple[View, int]] = {}
+        """By honest server and height: the last view it signed a timeout of, and when."""
         self._lists: dict[bytes, set[tuple[bytes, ...]]] = {}
         """By block: the updates that candidates listed with it."""
         self._updates: dict[bytes, SignedUpdate] = {}
@@ -90,8 +90,8 @@ class Monitor:
         first = self._slots.get(slot)
         if first is None:
             self._slots[slot] = vote.block
-            left = self._left.get((index, vote.height))
-            if left is not None and view <= left:
+            left, when = self._left.get((index, vote.height), ((-1, 0), 0))
+            if view <= left and self.world.signers[index].order[vote.signed] > when:
                 raise Violation(
                     "no vote after a timeout",
                     f"server {index} left view {left} of height {vote.height}, then cast a "
@@ -118,9 +118,8 @@ class Monitor:
     def _signed_timeout(self, index: int, timeout: Any) -> None:
         key = (index, timeout.height)
         view = (timeout.attempt + 1, -1) if timeout.everyone else timeout.view
-        left = self._left.get(key)
-        if left is None or left < view:
-            self._left[key] = view
+        if key not in self._left or self._left[key][0] < view:
+            self._left[key] = (view, self.world.signers[index].order[timeout.signed])
             self._at(timeout.height, timeout.attempt)
 
     def _at(self, height: int, attempt: int) -> None:

@@ -17,6 +17,7 @@ import simpy
 from consensus.blocks import Block
 from consensus.byzantine import Behaviour
 from consensus.chain import Head
+from consensus.crypto import Signer
 from consensus.edge_server import EdgeServer, Kind, Timer
 from consensus.encoding import file_cid
 from consensus.faults import Faults
@@ -44,6 +45,20 @@ class Witness(Protocol):
 
     def cut(self, server: EdgeServer) -> None:
         """A server is back from a crash, its chain perhaps shorter."""
+
+
+class NotedSigner:
+    """A signer that notes in which order it signed what: a vote may be told long after."""
+
+    def __init__(self, signer: Signer) -> None:
+        self.public = signer.public
+        self.order: dict[bytes, int] = {}
+        """When each digest was first signed."""
+        self._sign = signer.sign
+
+    def sign(self, digest: bytes, /) -> bytes:
+        self.order.setdefault(digest, len(self.order))
+        return self._sign(digest)
 
 
 class TortureHost(WorldHost):
@@ -86,6 +101,8 @@ class TortureWorld(World):
         """By client and parent block: the update that it made for the next height."""
         self.open = 0
         """Clients make updates for heights up to this one."""
+        keys = [rig.server_keys(index) for index in range(scenario.servers)]
+        self.signers = [NotedSigner(signer) for signer, _ in keys]
         self._begun: set[int] = set()
         self._waiting: set[int] = set()
         self._target: float = inf
@@ -100,7 +117,7 @@ class TortureWorld(World):
             genesis,
             rig.TinyApplication(),
             rig.graph(scenario.topology, scenario.servers, scenario.latency, seed % rig.GRAPHS),
-            [rig.server_keys(index) for index in range(scenario.servers)],
+            [(self.signers[index], prover) for index, (_, prover) in enumerate(keys)],
             behaviours,
             rig.COSTS,
             rig.BANDWIDTH,
