@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -133,14 +133,9 @@ def catalogue() -> str:
     return "; ".join(entries)
 
 
-def everywhere(upload: Upload, A: np.ndarray) -> Upload:
-    """``upload`` with numbers for all items and a mask that says so."""
-    return replace(upload, A=A.astype(np.float32), touched=np.ones(A.shape[1], np.bool_))
-
-
-def mean_and_deviation(uploads: Sequence[Upload]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mean_and_deviation(uploads: Sequence[Upload]) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (float64[r, N]) of each number over the uploads that touched its
-    item, and how many did (int64[N]); 0 where none did."""
+    item; 0 where none did."""
     shape = uploads[0].A.shape
     total, square = np.zeros(shape), np.zeros(shape)
     counts = np.zeros(shape[1], np.int64)
@@ -150,4 +145,4 @@ def mean_and_deviation(uploads: Sequence[Upload]) -> tuple[np.ndarray, np.ndarra
     mean = total / np.maximum(counts, 1)
     for upload in uploads:
         square += np.where(upload.touched, upload.A - mean, 0.0) ** 2
-    return mean, np.sqrt(square / np.maximum(counts, 1)), counts
+    return mean, np.sqrt(square / np.maximum(counts, 1))

@@ -20,7 +20,7 @@ import numpy as np
 from bfedrec.adversary import Adversary
 from bfedrec.aggregation import rule_of
 from bfedrec.attacks import Upload
-from bfedrec.cohort import CohortUpdate, train_cohort
+from bfedrec.cohort import CohortUpdate, Diverged, train_cohort
 from bfedrec.config import ConfigError
 from bfedrec.data import Dataset
 from bfedrec.downlink import Downlink
@@ -237,18 +237,23 @@ class Federation:
     ) -> CohortUpdate:
         """What these clients learn in round ``height`` from the factors that they hold now."""
         config = self.config
-        return self._train(
-            clients,
-            self.P[clients],
-            self.model.Q,
-            B,
-            self.data.indptr,
-            self.data.indices,
-            config.training,
-            self.streams.integer("training", height),
-            config.training.step_scale(height, config.rounds),
-            **options,
-        )
+        try:
+            return self._train(
+                clients,
+                self.P[clients],
+                self.model.Q,
+                B,
+                self.data.indptr,
+                self.data.indices,
+                config.training,
+                self.streams.integer("training", height),
+                config.training.step_scale(height, config.rounds),
+                **options,
+            )
+        except Diverged as error:
+            if config.clients.malicious:
+                error = Diverged(f"{error}; or malicious clients have destroyed the model")
+            raise Diverged(f"round {height}: {error}") from None
 
     def recall(self, head: Head) -> None:
         """Train the round after ``head`` once more for what malicious clients keep of it: needed

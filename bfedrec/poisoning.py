@@ -14,18 +14,34 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from bfedrec.attacks import Attack, Scene, Upload, attack, everywhere, mean_and_deviation
+from bfedrec.attacks import Attack, Scene, Upload, attack, mean_and_deviation
+
+
+class WholeModel(Attack):
+    """An attack on all items at once."""
+
+    everywhere: bool = Field(
+        default=False,
+        description="say that every item was touched, which outvotes honest clients on rare items; "
+        "else those that the client did train on",
+    )
+
+    def dressed(self, upload: Upload, A: np.ndarray) -> Upload:
+        """``upload`` with other numbers and the mask that this attack claims."""
+        touched = np.ones_like(upload.touched) if self.everywhere else upload.touched
+        A = np.where(touched, A, 0.0).astype(np.float32)
+        return replace(upload, A=A, touched=touched)
 
 
 @attack("gaussian")
-class Gaussian(Attack):
-    """Uploads normal noise for all items."""
+class Gaussian(WholeModel):
+    """Uploads normal noise."""
 
     deviation: float = Field(default=1.0, gt=0.0, description="standard deviation of each number")
 
     def forge(self, uploads: Sequence[Upload], scene: Scene) -> Sequence[Upload]:
         noise = scene.generator.normal(0.0, self.deviation, (len(uploads), *uploads[0].A.shape))
-        return [everywhere(upload, A) for upload, A in zip(uploads, noise, strict=True)]
+        return [self.dressed(upload, A) for upload, A in zip(uploads, noise, strict=True)]
 
 
 @attack("sign_flip")
@@ -49,7 +65,7 @@ class Scale(Attack):
 
 
 @attack("alie")
-class ALittleIsEnough(Attack):
+class ALittleIsEnough(WholeModel):
     """All colluders upload mean - z deviations of their own honest updates, close enough to hide
     among them (Baruch, Baruch and Goldberg, 2019). They know nothing of the others' updates."""
 
@@ -58,9 +74,9 @@ class ALittleIsEnough(Attack):
     )
 
     def forge(self, uploads: Sequence[Upload], scene: Scene) -> Sequence[Upload]:
-        mean, deviation, counts = mean_and_deviation(uploads)
+        mean, deviation = mean_and_deviation(uploads)
         A = mean - self.deviations(scene.clients, len(uploads)) * deviation
-        return [replace(upload, A=A.astype(np.float32), touched=counts > 0) for upload in uploads]
+        return [self.dressed(upload, A) for upload in uploads]
 
     def deviations(self, n: int, m: int) -> float:
         """z of m colluders among n clients: the largest at which enough honest updates are expected
@@ -73,16 +89,15 @@ class ALittleIsEnough(Attack):
 
 
 @attack("ipm")
-class InnerProduct(Attack):
+class InnerProduct(WholeModel):
     """All colluders upload -epsilon times the mean of the round's honest updates, which they are
     assumed to see (Xie, Koyejo and Gupta, 2020, inner product manipulation)."""
 
     epsilon: float = Field(default=1.0, gt=0.0, description="the multiple of the honest mean")
 
     def forge(self, uploads: Sequence[Upload], scene: Scene) -> Sequence[Upload]:
-        mean, _, counts = mean_and_deviation(scene.honest or uploads)
-        A = (-self.epsilon * mean).astype(np.float32)
-        return [replace(upload, A=A, touched=counts > 0) for upload in uploads]
+        mean, _ = mean_and_deviation(scene.honest or uploads)
+        return [self.dressed(upload, -self.epsilon * mean) for upload in uploads]
 
 
 @attack("label_flip")

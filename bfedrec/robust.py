@@ -72,7 +72,7 @@ class TrimmedMean(Robust):
     name = "trimmed_mean"
     meaning = "the mean of each number without its largest and smallest, malicious_permille each"
 
-    malicious_permille: int = parameter(200, 0, 499)
+    malicious_permille: int = parameter(333, 0, 499)
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
         return _trimmed_means(updates, masks, self.malicious_permille)
@@ -145,7 +145,7 @@ class Krum(Robust):
     name = "krum"
     meaning = "the one update nearest to its neighbours, malicious_permille of them left out"
 
-    malicious_permille: int = parameter(200, 0, 499)
+    malicious_permille: int = parameter(333, 0, 499)
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
         return self._mean_of(updates, masks, 1)

@@ -89,11 +89,12 @@ class AggregationSettings(Section):
         "the point nearest to all updates (geometric_median)",
     )
     malicious_permille: int = Field(
-        default=200,
+        default=333,
         ge=0,
         le=499,
         description="trimmed_mean, krum, multi_krum: the share of a round's updates to withstand, "
-        "in thousandths (rounded up to whole updates)",
+        "in thousandths (rounded up to whole updates). Whoever takes part in a round is drawn: a "
+        "round may have many more malicious clients than their share",
     )
     norm_permille: int = Field(
         default=0,

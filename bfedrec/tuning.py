@@ -16,14 +16,18 @@ import csv
 import itertools
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from bfedrec.adversary import Adversary
 from bfedrec.aggregation import aggregate, decode_model, encode_update, rule_of
-from bfedrec.cohort import Diverged, train_cohort
+from bfedrec.attacks import Upload
+from bfedrec.cohort import CohortUpdate, Diverged, train_cohort
 from bfedrec.config import ConfigError, load, split_override
 from bfedrec.data import prepare
 from bfedrec.dataset import Dataset
@@ -31,6 +35,7 @@ from bfedrec.factorization import initial_factors
 from bfedrec.interactions import DataError
 from bfedrec.lowrank import basis, merge
 from bfedrec.metrics import NotFinite, Split, evaluate
+from bfedrec.rules import Rule
 from bfedrec.sampling import cohort
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
@@ -54,6 +59,30 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
     d, r, N = model.dimension, model.rank, data.items
     P = initial_factors(data.users, d, model.init_scale, streams.generator("initial", 0))
     Q = initial_factors(N, d, model.init_scale, streams.generator("initial", 1))
+    adversary = Adversary(config.clients.malicious, data.users, streams, b"")
+
+    def train(
+        clients: np.ndarray,
+        Q: np.ndarray,
+        B: np.ndarray,
+        height: int,
+        places: Sequence[int],
+        flipped: bool = False,
+    ) -> CohortUpdate:
+        return train_cohort(
+            clients[places],
+            P[clients[places]],
+            Q,
+            B,
+            data.indptr,
+            data.indices,
+            config.training,
+            streams.integer("training", height),
+            config.training.step_scale(height, config.rounds),
+            threads,
+            flipped,
+        )
+
     seconds = 0.0
     for height in range(1, config.rounds + 1):
         clients = cohort(streams, data.users, config.clients.per_round, height)
@@ -61,29 +90,40 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
         B = basis(model.basis, d, r, beacon, Q)
         began = time.perf_counter()
         try:
-            update = train_cohort(
-                clients,
-                P[clients],
-                Q,
-                B,
-                data.indptr,
-                data.indices,
-                config.training,
-                streams.integer("training", height),
-                config.training.step_scale(height, config.rounds),
-                threads,
-            )
+            update = train(clients, Q, B, height, range(len(clients)))
         except Diverged as error:
             raise Diverged(f"round {height}: {error}") from None
         seconds += time.perf_counter() - began
-        P[clients] = update.P
-        payloads = [
-            encode_update(A, touched, rule)
-            for A, touched in zip(update.A, update.touched, strict=True)
+        uploads = [
+            Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
+            for place, client in enumerate(clients)
         ]
-        merged = aggregate(payloads, update.samples.tolist(), r, N, rule)
-        Q = merge(Q, B, decode_model(merged, r, N))
+        if adversary.acts(height, clients):
+            flipped = partial(train, clients, Q, B, height, flipped=True)
+            uploads = adversary.forge(height, uploads, update.P, Q, B, rule, flipped)
+        P[clients] = update.P
+        payloads, counts = _accepted(uploads, data.sample_counts, r, N, rule)
+        if payloads:
+            Q = merge(Q, B, decode_model(aggregate(payloads, counts, r, N, rule), r, N))
     return Learned(P, Q, config.rounds * config.clients.per_round / seconds)
+
+
+def _accepted(
+    uploads: Sequence[Upload], registered: np.ndarray, r: int, N: int, rule: Rule
+) -> tuple[list[bytes], list[int]]:
+    """Payloads and sample counts of the uploads that servers would aggregate."""
+    sent = Counter(upload.client for upload in uploads if upload.message is None)
+    payloads, counts = [], []
+    for upload in uploads:
+        if upload.message is not None or upload.age or upload.parent or sent[upload.client] > 1:
+            continue
+        payload = upload.payload
+        if payload is None:
+            payload = encode_update(upload.A, upload.touched, rule)
+        if 0 < upload.samples <= registered[upload.client] and rule.check(payload, r, N) is None:
+            payloads.append(payload)
+            counts.append(upload.samples)
+    return payloads, counts
 
 
 def trials(arguments: Sequence[str], count: int | None, seed: int) -> list[list[str]]:
