@@ -9,7 +9,7 @@ from bfedrec.publication import Publication
 from bfedrec.runs import RunFolder
 from bfedrec.settings import Config, StoreSettings
 from consensus.blocks import Block
-from consensus.content import MemoryStore, NotFound
+from consensus.content import MemoryStore
 from consensus.ipfs import IpfsStore
 from consensus.ipfs_rpc import Tell
 from consensus.records import ModelUpdate
@@ -59,13 +59,6 @@ class ChainWriter:
         """A block written before."""
         assert self._chain is not None
         return Block.decode(self._chain.block(height))
-
-    def content_at(self, link: bytes) -> bytes | None:
-        """The content at ``link``, if it was written before."""
-        try:
-            return self.content.get(link)
-        except NotFound:
-            return None
 
     def begin(self, federation: Federation) -> None:
         """Write the genesis as height 0, with the initial model."""

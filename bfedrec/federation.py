@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +37,7 @@ from consensus.blocks import Block
 from consensus.chain import Head
 from consensus.committee import first_beacon
 from consensus.outcome import HeightResult
+from consensus.standing import Standing
 from consensus.world import World
 
 #: Attempts after which a height that no committee decides is given up: with a third of the seats
@@ -138,7 +139,6 @@ class Federation:
         now: float = 0.0,
         blocks: Sequence[Block] = (),
         heads: Sequence[Head] = (),
-        archive: Callable[[bytes], bytes | None] = lambda link: None,
     ) -> World:
         return World(
             self.genesis,
@@ -156,7 +156,6 @@ class Federation:
             now,
             blocks,
             heads,
-            archive,
         )
 
     def continue_from(
@@ -164,14 +163,14 @@ class Federation:
         now: float,
         blocks: Sequence[Block],
         heads: Sequence[Head],
-        behind: Mapping[int, int],
-        archive: Callable[[bytes], bytes | None],
+        standing: Standing,
+        content: Callable[[bytes], bytes],
     ) -> None:
-        """Go on after ``blocks`` at simulated second ``now``, with some servers ``behind`` at
-        earlier heights; P, the model and the downlink's account must have been brought there
+        """Go on after ``blocks`` at simulated second ``now``, with servers and ``content`` as they
+        stood; P, the model and the downlink's account must have been brought there
         (`bfedrec.simulation`)."""
-        self.world = self._world(now, blocks, heads, archive)
-        self.world.set_behind(behind)
+        self.world = self._world(now, blocks, heads)
+        self.world.restore(standing, content)
 
     # -- a round ----------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from bfedrec.settings import Config
 from consensus.chain import Head, heads_of
 from consensus.encoding import cid_text
 from consensus.outcome import Forked, Stalled
+from consensus.standing import Standing
 
 
 class Simulation:
@@ -97,8 +98,8 @@ class Simulation:
         self.loss = played.loss
         wall = self.wall_before + time.perf_counter() - self.began
         now = self.federation.world.env.now
-        behind = self.federation.world.behind()
-        saved = {**self.totals, "wall_seconds": wall, "loss": played.loss, "behind": behind}
+        standing = self.federation.world.standing().to_node()
+        saved = {**self.totals, "wall_seconds": wall, "loss": played.loss, "standing": standing}
         self.state.append(RoundState(played.height, played.clients, played.factors, now, saved))
         self.chain.write(played)
         if played.result.captured:
@@ -177,12 +178,12 @@ class Simulation:
             self.totals = {
                 key: value
                 for key, value in row.counters.items()
-                if key not in ("wall_seconds", "loss", "behind")
+                if key not in ("wall_seconds", "loss", "standing")
             }
             self.wall_before = float(row.counters["wall_seconds"])
-            behind = {int(index): at for index, at in row.counters["behind"].items()}
+            standing = Standing.from_node(row.counters["standing"])
             federation.continue_from(
-                row.simulated_seconds, blocks, heads, behind, self.chain.content_at
+                row.simulated_seconds, blocks, heads, standing, self.chain.content.get
             )
             lines = self.folder.metrics()
             self.loss = float(row.counters["loss"])

@@ -9,6 +9,7 @@ by recomputing it; sign and send the votes that are due; when a block is decided
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from functools import cache
 
 from consensus import bft
@@ -34,7 +35,7 @@ class BftServer(BftCandidates):
     def __init__(self, *arguments: object, **keywords: object) -> None:
         """As `EdgeServer`."""
         super().__init__(*arguments, **keywords)  # type: ignore[arg-type]
-        self.promises = Promises()
+        self.promises = Promises(self.chain.height)
         """What survives a crash: the promises of the last height it took part in, ..."""
         self.locked: dict[bytes, tuple[Candidate, tuple[SignedUpdate, ...]]] = {}
         """... and by block those of its locks that it could prove right: it may be the only one
@@ -45,6 +46,10 @@ class BftServer(BftCandidates):
             "lock": lambda body, _: self.on_lock(body),
         }
         self._stakes = self.genesis.stakes
+
+    def resume(self, height: int, written: int, lacking: Collection[bytes]) -> None:
+        super().resume(height, written, lacking)
+        self.promises = Promises(written + 1)
 
     def written_height(self) -> int:
         """A server says nothing at a height before the block that it builds on is on the disk."""
@@ -67,8 +72,8 @@ class BftServer(BftCandidates):
         self._seen_block: bytes | None = None
         self._effects: deque[bft.Effect] = deque()
         self._draining = False
-        if self.promises.height != self.height:
-            self.locked.clear()
+        if self.passive or self.promises.height != self.height:
+            self.locked.clear()  # the others have decided without it
         for block, (candidate, updates) in self.locked.items():
             self._bodies[block] = candidate
             for update in updates:

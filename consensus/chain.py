@@ -351,6 +351,10 @@ class Chain:
         self.heads.append(head)
         self.head = head
 
+    def keep(self, block: Block) -> None:
+        """Keep ``block`` in place of the last one, which is the same but for its certificate."""
+        self.blocks[-1] = block
+
     def cut(self, height: int) -> None:
         """Forget the blocks above ``height``: what a crash took before it was on the disk."""
         if 0 <= height < self.height:

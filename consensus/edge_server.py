@@ -181,10 +181,21 @@ class EdgeServer(ABC):
         of the last block which is settled for all."""
         self.chain.cut(max(self.written_height(), self.chain.height - lost_tail))
         self.active = False
-        self._early.clear()
-        self._early_from.clear()
+        self.forget_early()
         self.evidence.clear()
         self.enter_height(passive=self.chain.height < known_height)
+
+    def resume(self, height: int, written: int, lacking: Collection[bytes]) -> None:
+        """Stand where this server of an earlier process stood between two heights: with blocks up
+        to ``height``, of which a crash takes none up to ``written``, without the models at
+        ``lacking``. (Unless told, it has everything.)"""
+        self.chain.cut(height)
+        self.lacking.update(lacking)
+
+    def forget_early(self) -> None:
+        """Drop messages that came before their height."""
+        self._early.clear()
+        self._early_from.clear()
 
     def written_height(self) -> int:
         """The height up to which blocks are on the disk for certain, whatever a crash takes."""

@@ -10,11 +10,9 @@ from consensus.application import Contents
 class Providers:
     """Contents by link, and the servers that hold them."""
 
-    def __init__(self, archive: Callable[[bytes], bytes | None]) -> None:
-        """``archive`` gives contents of blocks from before a resumed run was stopped."""
+    def __init__(self) -> None:
         self.models: dict[bytes, Contents] = {}
         """This height's published contents, by the model's link."""
-        self._archive = archive
         self._data: dict[bytes, tuple[bytes, int]] = {}
         """By link: the bytes, and the height they are of."""
         self._holders: dict[bytes, set[int]] = {}
@@ -39,7 +37,12 @@ class Providers:
                 data, height = self._data[link]
                 self._keep(server, link, data, height)
                 return data
-        return self._archive(link)
+        return None
+
+    def restore(self, link: bytes, data: bytes, height: int, servers: Collection[int]) -> None:
+        """These servers held ``data``, of a block at ``height``, when a resumed run was stopped."""
+        for server in servers:
+            self._keep(server, link, data, height)
 
     def forget(self, height: int, but: Collection[bytes]) -> None:
         """Let go of what was made up to ``height``, but for the links that are still asked for."""
@@ -50,7 +53,7 @@ class Providers:
             del self._data[link], self._holders[link]
 
     def _keep(self, server: int, link: bytes, data: bytes, height: int) -> None:
-        self._data.setdefault(link, (data, height))
+        self._data[link] = (data, max(height, self._data.get(link, (data, 0))[1]))
         self._holders.setdefault(link, set()).add(server)
 
 

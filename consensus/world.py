@@ -9,12 +9,14 @@ are behind it, and a run can be resumed from there, byte for byte.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from heapq import heappush
 from typing import Any, ClassVar
 
 import numpy as np
 import simpy
+from simpy.events import NORMAL
 
 from consensus.application import Application, Contents
 from consensus.bft_server import BftServer
@@ -33,6 +35,7 @@ from consensus.network import Network, Topology
 from consensus.outcome import Arrival, Forked, HeightResult, Stalled
 from consensus.paper_server import PaperServer
 from consensus.providers import Providers
+from consensus.standing import ServerStanding, Standing
 from consensus.updates import SignedUpdate
 
 #: A client whose update its edge server does not take tries this many servers in turn.
@@ -65,12 +68,11 @@ class World:
         now: float = 0.0,
         blocks: Sequence[Block] = (),
         heads: Sequence[Head] = (),
-        archive: Callable[[bytes], bytes | None] = lambda link: None,
     ) -> None:
         """``network_stream(height)`` gives the jitter draws of a height, ``randomness(server,
         *label)`` what a server draws. A client whose update a server does not take tries another
         one after ``retry_seconds``. ``now``, ``blocks`` and ``heads`` continue an earlier run
-        (`Chain`); ``archive`` then gives contents of blocks before it."""
+        (`Chain`), with what `restore` is then told."""
         self.genesis = genesis
         self.application = application
         self.costs = costs
@@ -103,9 +105,9 @@ class World:
         ]
         self.head = self.servers[0].chain.head
         """The head after the last height."""
-        self._agreed = [block.cid for block in blocks]
-        """Link to the block of height h at h - 1."""
-        self.providers = Providers(archive)
+        self._agreed = list(blocks)
+        """The block of height h at h - 1, with the one certificate that is kept of it."""
+        self.providers = Providers()
         self._listed: dict[bytes, tuple[bytes, ...]] = {}
         self._appended: dict[int, float] = {}
         self._given_up: set[int] = set()
@@ -193,7 +195,7 @@ class World:
         self.head = next(
             server.chain.head for server in self.servers if server.chain.height == height
         )
-        self._agreed.append(block.cid)
+        self._agreed.append(block)
         return result
 
     def _forget(self, height: int) -> None:
@@ -207,6 +209,8 @@ class World:
         self._first = None
         self._closing = False
         self._over = self.env.event()
+        for server in self.servers:
+            server.forget_early()
         needed = min(
             (server.chain.height for server in self.servers if server.behaviour is None),
             default=height,
@@ -228,17 +232,43 @@ class World:
             if server.behaviour is None and server.chain.height < self.head.height
         }
 
-    def set_behind(self, heights: Mapping[int, int]) -> None:
-        """Cut these servers' chains to where a resumed run's had been."""
-        for index, height in heights.items():
-            self.servers[index].chain.cut(height)
+    def standing(self) -> Standing:
+        """How the world stands between two heights."""
+        height = self.head.height
+        servers = []
+        wanted: set[int] = set()
+        for index, server in enumerate(self.servers):
+            own, links = server.chain.height, server.lacking
+            lacking = [b.height for b in self._agreed if b.header.model in links] if links else []
+            if own < height or lacking or not self._hosts[index].up:
+                servers.append(ServerStanding(index, own, server.written_height(), tuple(lacking)))
+                wanted.update(range(own + 1, height + 1), lacking)
+        holders = (
+            (at, tuple(sorted(self.providers.holders(self._agreed[at - 1].header.model))))
+            for at in sorted(wanted)
+        )
+        return Standing(tuple(servers), tuple(holders))
+
+    def restore(self, standing: Standing, content: Callable[[bytes], bytes]) -> None:
+        """Stand as a world did in an earlier process; ``content`` gives the bytes at the link of a
+        block's model."""
+        models = [block.header.model for block in self._agreed]
+        for server in standing.servers:
+            self.servers[server.index].resume(
+                server.height, server.written, [models[at - 1] for at in server.lacking]
+            )
+        for at, holders in standing.holders:
+            self.providers.restore(models[at - 1], content(models[at - 1]), at, holders)
 
     # -- up and down ------------------------------------------------------------------------------
 
     def _at(self, time: float, call: Callable[[], None]) -> None:
-        timeout = self.env.timeout(max(time - self.env.now, 0.0))
-        assert timeout.callbacks is not None
-        timeout.callbacks.append(lambda _: call())
+        """Call at ``time``: to the bit, and not at now + (time - now), which a resume may miss."""
+        event = self.env.event()
+        event._ok, event._value = True, None
+        assert event.callbacks is not None
+        event.callbacks.append(lambda _: call())
+        heappush(self.env._queue, (max(time, self.env.now), NORMAL, next(self.env._eid), event))
 
     def _set_up(self, index: int, up: bool) -> None:
         host = self._hosts[index]
@@ -314,8 +344,9 @@ class World:
         server = self.servers[index]
         if block.height <= self.head.height:  # it catches up
             agreed = self._agreed[block.height - 1]
-            if block.cid != agreed:
-                raise Forked(block.height, agreed, block.cid)
+            if block.cid != agreed.cid:
+                raise Forked(block.height, agreed.cid, block.cid)
+            server.chain.keep(agreed)
             self._caught_up += 1
             server.enter_height(passive=server.chain.height < self.head.height)
             return
@@ -323,6 +354,7 @@ class World:
             self._first = block
         elif block.cid != self._first.cid:
             raise Forked(block.height, self._first.cid, block.cid)
+        server.chain.keep(self._first)
         self._appended[index] = at
         self._waited_for.discard(index)
         self._see_whether_over()

@@ -1,0 +1,50 @@
+"""How a world between two heights stands, beyond its chain and its clock: who has less than that
+chain and who holds what the others may still ask for. A run that is resumed begins with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class ServerStanding:
+    """A server that is down, or has less than the chain."""
+
+    index: int
+    height: int
+    """Of its own chain."""
+    written: int
+    """The height up to which a crash takes nothing from it (`EdgeServer.written_height`)."""
+    lacking: tuple[int, ...]
+    """Heights of its chain whose models it has not got yet."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Of a world between two heights. Nothing, where every server is up and has all there is."""
+
+    servers: tuple[ServerStanding, ...] = ()
+    """By ascending index."""
+    holders: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """By height: the servers that hold the model of a block which others lack."""
+
+    def to_node(self) -> dict[str, Any]:
+        """As plain lists and numbers, JSON-ready."""
+        return {
+            "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],
+            "holders": [[height, list(servers)] for height, servers in self.holders],
+        }
+
+    @classmethod
+    def from_node(cls, node: Mapping[str, Any]) -> Self:
+        """What `to_node` gave."""
+        return cls(
+            tuple(
+                ServerStanding(index, height, written, tuple(lacking))
+                for index, height, written, lacking in node["servers"]
+            ),
+            tuple((height, tuple(servers)) for height, servers in node["holders"]),
+        )
