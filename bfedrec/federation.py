@@ -186,7 +186,7 @@ class Federation:
             arrivals = self.uplink.arrivals_of(training.result()[1], clients, times)
         else:
             arrivals = self.uplink.arrivals(clients, times, lambda: training.result()[1])
-        result = self.world.run_height(arrivals, self._patience())
+        result = self.world.run_height(arrivals, *self._patience())
         update, sent = training.result()
         self.adversary.remember(sent)
         malicious, aggregated = self._followed(height, sent, result)
@@ -276,13 +276,16 @@ class Federation:
         held = sum(update.record.digest in digests for update in result.updates) if digests else 0
         return dict(sent_by), held
 
-    def _patience(self) -> float:
+    def _patience(self) -> tuple[float, int | None]:
+        """The simulated seconds and, unless faults explain many, the attempts of a hopeless
+        height."""
         committee, growth = self.config.committee, 1.0 + PATIENCE_ATTEMPTS / 4
         attempt = committee.max_step * committee.vote_seconds * growth + committee.recovery_seconds
         faults = self.world.faults
         until = 0.0 if faults is None or isinf(faults.healed_at) else faults.healed_at
         healed = max(0.0, until - self.world.env.now)
-        return healed + committee.update_seconds + PATIENCE_ATTEMPTS * attempt
+        seconds = healed + committee.update_seconds + PATIENCE_ATTEMPTS * attempt
+        return seconds, PATIENCE_ATTEMPTS if faults is None else None
 
 
 Trainer = Callable[..., CohortUpdate]

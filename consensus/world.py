@@ -127,12 +127,16 @@ class World:
 
     # -- a height ---------------------------------------------------------------------------------
 
-    def run_height(self, arrivals: Sequence[Arrival], patience: float) -> HeightResult:
+    def run_height(
+        self, arrivals: Sequence[Arrival], patience: float, attempts: int | None = None
+    ) -> HeightResult:
         """Play one height to its end and commit it to the application.
 
         Raises `Stalled` if not every server has the block after ``patience`` simulated seconds,
-        and `Forked` as soon as two servers have different blocks: under ``bft`` the end of all
-        trust in it, under ``paper`` one of the things that happen.
+        or none after so many ``attempts`` (which may take a blink each, where a third of the
+        weight leaves every view at once). Raises `Forked` as soon as two servers have different
+        blocks: under ``bft`` the end of all trust in it, under ``paper`` one of the things that
+        happen.
         """
         before = self.head
         height = before.height + 1
@@ -157,10 +161,9 @@ class World:
         }
         for arrival in arrivals:
             self._schedule(arrival, arrival.server, arrival.time, 0, height)
-        deadline = self.env.timeout(patience)
-        self.env.run(until=self._over | deadline)
+        self._wait(began + patience, attempts)
         if not self._over.triggered:
-            raise self._stalled(height, patience)
+            raise self._stalled(height, began)
         ended = max(self._appended.values())
         if ended > self.env.now:
             self.env.run(until=ended)
@@ -197,6 +200,16 @@ class World:
         )
         self._agreed.append(block)
         return result
+
+    def _wait(self, deadline: float, attempts: int | None) -> None:
+        """Let time pass until the height is over, or there is no more hope for it."""
+        pause = self.genesis.parameters.vote_us / 1e6
+        while not self._over.triggered and self.env.now < deadline:
+            hopeless = attempts is not None and self._furthest().stage()[0] >= attempts
+            if hopeless and self._first is None:
+                return
+            until = min(pause, deadline - self.env.now)
+            self.env.run(until=self._over | self.env.timeout(until))
 
     def _forget(self, height: int) -> None:
         """Begin a height with nothing of the one before, but for contents that a server which is
@@ -425,14 +438,16 @@ class World:
                 total.update(server.pool.rejected)
         return total
 
-    def _stalled(self, height: int, patience: float) -> Stalled:
-        done = len(self._appended)
+    def _furthest(self) -> EdgeServer:
         honest = [server for server in self.servers if server.behaviour is None] or self.servers
-        furthest = max(honest, key=lambda server: server.stage())
+        return max(honest, key=lambda server: server.stage())
+
+    def _stalled(self, height: int, began: float) -> Stalled:
+        done, furthest = len(self._appended), self._furthest()
         stage, predicament = furthest.stage(), furthest.predicament()
         pools = [len(server.pool) for server in self.servers]
         return Stalled(
-            f"height {height}: after {patience:g} simulated seconds {done} of "
+            f"height {height}: after {self.env.now - began:g} simulated seconds {done} of "
             f"{len(self.servers)} servers have a block (attempt {stage[0]}, step {stage[1]}, "
             f"{min(pools)}-{max(pools)} updates in the pools, quota "
             f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}"),
