@@ -311,6 +311,9 @@ class BftServer(BftCandidates):
                 self._undecided = certificate
                 self.say("status", self._status(), [server for server, _ in certificate.signatures])
             return
+        if certificate.view < body.header.view:
+            self.refuse("decision")  # a captured committee's, of a block not yet proposed
+            return
         block = Block(body.header, body.signature, body.tickets, certificate)
         leads = self.seat.leader(certificate.view) == self.index
         if leads:
