@@ -14,10 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
-
-if TYPE_CHECKING:
-    from bfedrec.sweeps import Row
+from typing import Any, NoReturn
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 CONFIG_HELP = "the experiment: a YAML file"
@@ -131,53 +128,9 @@ def _print_summary(summary: dict[str, Any]) -> None:
 
 
 def _sweep(parsed: argparse.Namespace) -> int:
-    from bfedrec import sweeps
+    from bfedrec.sweep_command import sweep_command
 
-    if parsed.jobs < 1:
-        raise sweeps.ConfigError(f"command line: --jobs {parsed.jobs}: expected int >= 1")
-    seeds = sweeps.parse_seeds(parsed.seeds)
-    sweep = sweeps.plan(parsed.config, parsed.overrides, seeds, parsed.out)
-    try:
-        status = sweeps.run(sweep, parsed.jobs, lambda line: print(line, flush=True))
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues the sweep", file=sys.stderr)
-        return INTERRUPTED
-    rows = sweeps.collect(sweep)
-    sweeps.write(sweep, rows)
-    _print_sweep(rows)
-    print(f"{sweep.folder / 'sweep.csv'}")
-    if parsed.record is not None:
-        print(f"recorded in {sweeps.record(sweep, rows, parsed.record)}")
-    return status
-
-
-def _print_sweep(rows: Sequence[Row]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = ("hr@", "ndcg@", "full_hr@", "full_ndcg@", "simulated_seconds")
-    names = [
-        name
-        for name in dict.fromkeys(name for row in rows for name in row.figures)
-        if name.startswith(shown)
-    ]
-    table = Table(title="mean over seeds ± 95 % t-interval", box=SIMPLE_HEAD)
-    for heading in ("setting", "seeds", *names):
-        table.add_column(heading, justify="left" if heading == "setting" else "right")
-    for row in rows:
-        cells = []
-        for name in names:
-            found = row.figures.get(name)
-            digits = 4 if "@" in name else 1
-            text = "-" if found is None else f"{found.mean:,.{digits}f}"
-            if found is not None and found.half_width is not None:
-                text += f" ± {found.half_width:,.{digits}f}"
-            cells.append(text)
-        table.add_row(row.setting.label, str(len(row.seeds)), *cells)
-    console = Console()
-    # A file or a pipe has no width to fit: keep the rows whole.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    return sweep_command(parsed)
 
 
 def _audit(parsed: argparse.Namespace) -> int:
@@ -270,7 +223,8 @@ def _add_sweep(commands: Any) -> None:
         metavar="KEY=A,B,C",
         nargs="*",
         default=[],
-        help="values an option takes in turn; several keys make a grid",
+        help="values an option takes in turn; several keys make a grid. @FOLDER: the options of "
+        "each YAML file in it in turn",
     )
     sweep.add_argument("--seeds", default="0-4", help="as 0-4 or 0,3,7 (default: 0-4)")
     sweep.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
@@ -279,7 +233,12 @@ def _add_sweep(commands: Any) -> None:
         "--record",
         type=Path,
         metavar="DIR",
-        help="copy the table and every run's config, manifest and summary here",
+        help="copy the table and every run's config, manifest, metrics and summary here",
+    )
+    sweep.add_argument(
+        "--compact",
+        action="store_true",
+        help="record all runs in one file instead, a line each (for many small ones)",
     )
     sweep.set_defaults(handler=_sweep)
 

@@ -1,7 +1,8 @@
 """Sweeps: one experiment at many settings and seeds, each in a process and a run folder of its own.
 
-A run that is finished is taken as it is and an unfinished one is resumed, so a sweep that was
-interrupted, or widened, does only what is missing.
+A run that has ended is taken as it is and an unfinished one is resumed, so a sweep that was
+interrupted, or widened, does only what is missing. A run whose servers cannot agree on another
+block has ended, too: that it stopped, where and why is its result.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import csv
 import itertools
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from bfedrec.config import COMMAND_LINE, ConfigError, config_hash, load, split_override
 from bfedrec.intervals import Interval, t_interval
-from bfedrec.runs import default_path, finished, read_json, write_json
+from bfedrec.runs import default_path, finished, read_json, stopped, write_json
 from bfedrec.settings import Config
 
 POLL_SECONDS = 0.1
@@ -56,12 +56,15 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Row:
-    """What a setting's finished runs came to."""
+    """What a setting's runs came to."""
 
     setting: Setting
     seeds: list[int]
+    """Of the runs that finished."""
     figures: dict[str, Interval]
-    """Interval over the seeds, for every numeric figure that all these runs have."""
+    """Interval over these seeds, for every numeric figure that all these runs have."""
+    stops: dict[int, dict[str, Any]]
+    """By seed: the summaries of the runs that stopped."""
 
 
 @dataclass
@@ -74,6 +77,16 @@ class _Child:
     errors: IO[bytes]
     began: float = field(default_factory=time.monotonic)
 
+    def outcome(self) -> str:
+        """How it ended, in a line."""
+        path = self.setting.runs[self.seed]
+        if self.process.returncode and stopped(path):
+            stop = read_json(path / "stopped.json")
+            return f"{stop['stopped']} at height {stop['stopped_at_height']}"
+        if self.process.returncode:
+            return f"failed: {self.last_error()}"
+        return f"{time.monotonic() - self.began:.0f} s"
+
     def last_error(self) -> str:
         """The last line that the run wrote to its standard error."""
         self.errors.seek(0)
@@ -83,6 +96,7 @@ class _Child:
 
 def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | None) -> Sweep:
     """Every setting of `key=a,b,c ...` with every seed; all are validated. Raises `ConfigError`.
+    `@FOLDER` takes the options of each file in it in turn.
 
     Runs go where `bfedrec run` puts them, or into `out`; the table into a folder beside them, or
     into `out`.
@@ -107,8 +121,9 @@ def _folder(first: Config, config: Path, grid: Sequence[str]) -> Path:
 
 
 def _axis(text: str) -> list[str]:
-    if text.startswith("@"):  # a file of options, for every setting
-        return [text]
+    if text.startswith("@"):  # a file of options, for every setting, or a folder of them
+        folder = Path(text[1:])
+        return [f"@{path}" for path in sorted(folder.glob("*.yaml"))] or [text]
     key, values = split_override(text)
     if key in ("seed", "name"):
         raise ConfigError(f"{COMMAND_LINE}: {key}: not an axis of a sweep; use --seeds")
@@ -150,15 +165,16 @@ def run(sweep: Sweep, jobs: int, tell: Callable[[str], None]) -> int:
     """Make the runs that are missing, `jobs` at a time; `tell` gets a line per run.
 
     Returns 0, or the exit status of the first run that failed; the others are made all the same.
+    A run that stopped has not failed.
     KeyboardInterrupt is passed on to the runs, which stop so that they can be resumed.
     """
     every = [(setting, seed) for setting in sweep.settings for seed in setting.runs]
-    missing = iter([(s, seed) for s, seed in every if not finished(s.runs[seed])])
+    missing = iter([(s, seed) for s, seed in every if not _ended(s.runs[seed])])
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     environment = {"NUMBA_NUM_THREADS": str(max(1, (cores or 1) // jobs)), **os.environ}
     children: list[_Child] = []
     status = 0
-    done = sum(finished(setting.runs[seed]) for setting, seed in every)
+    done = sum(_ended(setting.runs[seed]) for setting, seed in every)
     if done:
         tell(f"{done} of {len(every)} runs are finished already")
     try:
@@ -171,14 +187,22 @@ def run(sweep: Sweep, jobs: int, tell: Callable[[str], None]) -> int:
             for child in [child for child in children if child.process.poll() is not None]:
                 children.remove(child)
                 done += 1
-                code = child.process.returncode
-                seconds = time.monotonic() - child.began
-                outcome = f"{seconds:.0f} s" if code == 0 else f"failed: {child.last_error()}"
-                tell(f"[{done}/{len(every)}] {child.setting.label} seed={child.seed}: {outcome}")
-                status = status or (code if code >= 0 else 128 - code)
+                code, label = child.process.returncode, child.setting.label
+                tell(f"[{done}/{len(every)}] {label} seed={child.seed}: {child.outcome()}")
+                if not stopped(child.setting.runs[child.seed]):
+                    status = status or (code if code >= 0 else 128 - code)
                 child.errors.close()
     finally:
         _stop(children)
+
+
+def _ended(path: Path) -> bool:
+    return finished(path) or stopped(path)
+
+
+def stop_text(summary: dict[str, Any]) -> str:
+    """How a run stopped, from its RUN/stopped.json, in a line."""
+    return f"{summary['stopped']} after {summary['rounds']} rounds: {summary['stopped_because']}"
 
 
 def _start(sweep: Sweep, setting: Setting, seed: int, environment: dict[str, str]) -> _Child:
@@ -207,16 +231,21 @@ def _stop(children: Sequence[_Child]) -> None:
 
 
 def collect(sweep: Sweep) -> list[Row]:
-    """Means over the seeds of every setting's finished runs. Raises `RunError`."""
+    """Means over the seeds of every setting's finished runs, and those that stopped. Raises
+    `RunError`."""
     rows = []
     for setting in sweep.settings:
-        summaries = {
-            seed: read_json(path / "summary.json")
-            for seed, path in setting.runs.items()
-            if finished(path)
-        }
-        if summaries:
-            rows.append(Row(setting, list(summaries), _intervals(list(summaries.values()))))
+        summaries, stops = (
+            {
+                seed: read_json(path / name)
+                for seed, path in setting.runs.items()
+                if (path / name).exists()
+            }
+            for name in ("summary.json", "stopped.json")
+        )
+        if summaries or stops:
+            figures = _intervals(list(summaries.values())) if summaries else {}
+            rows.append(Row(setting, list(summaries), figures, stops))
     return rows
 
 
@@ -242,6 +271,16 @@ def write(sweep: Sweep, rows: Sequence[Row]) -> None:
             "overrides": list(row.setting.overrides),
             "config_hash": row.setting.config_hash,
             "runs": {str(seed): row.setting.runs[seed].name for seed in row.seeds},
+            "stopped": {
+                str(seed): {
+                    "run": row.setting.runs[seed].name,
+                    "how": summary["stopped"],
+                    "rounds": summary["rounds"],
+                    "height": summary["stopped_at_height"],
+                    "because": summary["stopped_because"],
+                }
+                for seed, summary in row.stops.items()
+            },
             "figures": {
                 name: {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
                 for name, found in row.figures.items()
@@ -252,24 +291,12 @@ def write(sweep: Sweep, rows: Sequence[Row]) -> None:
     write_json(sweep.folder / "sweep.json", {"confidence": 0.95, "settings": document})
 
 
-def record(sweep: Sweep, rows: Sequence[Row], folder: Path) -> Path:
-    """Copy what is small of a sweep into `folder`/NAME: its table, and for every finished run its
-    config, manifest and summary (with the head of its chain). Returns that folder."""
-    place = folder / sweep.folder.name
-    place.mkdir(parents=True, exist_ok=True)
-    for name in ("sweep.csv", "sweep.json"):
-        shutil.copyfile(sweep.folder / name, place / name)
-    for row in rows:
-        for seed in row.seeds:
-            run = row.setting.runs[seed]
-            (place / run.name).mkdir(exist_ok=True)
-            for name in ("config.yaml", "manifest.json", "summary.json"):
-                shutil.copyfile(run / name, place / run.name / name)
-    return place
-
-
 def _csv_lines(rows: Sequence[Row]) -> Iterator[list[Any]]:
     for row in rows:
         for name, found in row.figures.items():
             identity = [row.setting.label, row.setting.config_hash, name]
             yield [*identity, found.n, found.mean, found.low, found.high]
+        if row.stops:
+            heights = t_interval([float(stop["stopped_at_height"]) for stop in row.stops.values()])
+            identity = [row.setting.label, row.setting.config_hash, "stopped_at_height"]
+            yield [*identity, heights.n, heights.mean, heights.low, heights.high]
