@@ -332,6 +332,10 @@ class World:
         takes = self._hosts[index].up and not server.passive
         if takes and server.behaviour is not None:
             takes = server.behaviour.takes(server, update.record.client)
+        if takes and update.record.height < height:
+            # Among servers it may just have been long on its way; its client sent it only now.
+            server.refuse("stale")
+            return
         if takes and server.receive("update", update, index):
             server.say("update", update)
         if (not takes or server.behaviour is not None) and tries + 1 < TRIES:
