@@ -101,6 +101,11 @@ def graph(kind: str, servers: int, latency: float, which: int) -> Topology:
     return Topology.generate(generator, servers, 2, 2, latency, 2 * latency)
 
 
+def graph_of(scenario: Scenario) -> Topology:
+    """The graph of a scenario."""
+    return graph(scenario.topology, scenario.servers, scenario.latency, scenario.seed % GRAPHS)
+
+
 def genesis_of(scenario: Scenario) -> Genesis:
     """The genesis of a scenario's chain; the seed is in it, so no two seeds share beacons."""
     keys = [server_keys(index) for index in range(scenario.servers)]

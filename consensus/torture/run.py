@@ -6,19 +6,18 @@ every honest server must reach it within `patience`, and what has to hold at the
 
 from __future__ import annotations
 
-import gc
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from consensus.byzantine import Behaviour, Composed
+from consensus.byzantine import Behaviour, Circle, Composed, acts
 from consensus.faults import Faults, fault_from_node
-from consensus.torture.monitor import Monitor, Violation
-from consensus.torture.rig import genesis_of
+from consensus.torture.ending import check_ending
+from consensus.torture.monitor import Monitor
+from consensus.torture.rig import genesis_of, graph_of
 from consensus.torture.scenario import Scenario
+from consensus.torture.violation import Violation
 from consensus.torture.world import TortureWorld
 
 #: Attempts, beyond the furthest before healing, that the bound of liveness allows for: with fewer
@@ -44,9 +43,13 @@ class Outcome:
     branches: Counter[str] = field(default_factory=Counter)
     heights: int = 0
     events: int = 0
+    clients: Counter[str] = field(default_factory=Counter)
+    """What hostile clients did."""
     simulated: float = 0.0
-    patience: float = 0.0
+    waited: float = 0.0
     """The share of the bound of liveness that was used."""
+    trace: str = ""
+    """A digest of all that happened, where it was asked for."""
 
     @property
     def violated(self) -> bool:
@@ -80,90 +83,75 @@ def patience(scenario: Scenario, attempt: int, behind: int) -> float:
     return SLACK + behind * (start + ATTEMPTS * whole)
 
 
-def run(scenario: Scenario) -> Outcome:
+def run(scenario: Scenario, traced: bool = False) -> Outcome:
     """Play a scenario to its end; never raises for what the servers do."""
     outcome = Outcome(scenario)
-    try:
-        with _no_collection():
-            _play(scenario, outcome)
-    except Violation as violation:
-        outcome.invariant, outcome.what = violation.invariant, violation.what
-    if outcome.outside:
-        outcome.invariant = outcome.what = ""
-    return outcome
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the garbage collector, which finds nothing during a scenario."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
-def _play(scenario: Scenario, outcome: Outcome) -> None:
     genesis = genesis_of(scenario)
-    monitor = Monitor(genesis, scenario.bad)
+    monitor = Monitor(genesis, scenario.bad, traced)
     faults = Faults(
         [fault_from_node(node) for node in scenario.faults],
         scenario.servers,
         np.random.default_rng((scenario.seed, 4)),
     )
+    regions = tuple(map(int, graph_of(scenario).regions))
+    circle = Circle(scenario.bad, regions)
     behaviours: dict[int, Behaviour] = {
-        server: Composed(names) for server, names in scenario.malicious
+        server: Composed(names, circle=circle) for server, names in scenario.malicious
     }
     world = TortureWorld(scenario, genesis, behaviours, faults, monitor)
     monitor.world = world
     try:
-        _phases(scenario, outcome, world, monitor)
-    except Violation:
-        raise
+        _play(scenario, outcome, world, monitor)
+    except Violation as violation:
+        outcome.invariant, outcome.what = violation.invariant, violation.what
     except Exception as error:  # a handler that raises would have stopped its server
-        where = _where(error)
-        raise Violation("no crash", f"{type(error).__name__}: {error} ({where})") from error
-    finally:
-        outcome.outside = monitor.outside
-        outcome.heights = len(monitor.decided)
-        outcome.events = next(world.env._eid)
-        outcome.simulated = world.env.now
-        outcome.faults = faults.fired
-        _tell_branches(outcome, world, monitor)
+        outcome.invariant = "no crash"
+        outcome.what = f"{type(error).__name__}: {error} ({_where(error)})"
+    ledger = monitor.ledger
+    outcome.outside = ledger.outside
+    if outcome.outside:
+        outcome.invariant = outcome.what = ""
+    outcome.heights = len(ledger.decided)
+    outcome.events = next(world.env._eid)
+    outcome.simulated = world.env.now
+    outcome.faults = faults.fired
+    outcome.behaviours = acts(behaviours.values())
+    outcome.clients = world.clients.acted
+    outcome.branches = monitor.branches
+    outcome.branches["seats filled by public draws"] += ledger.spares
+    outcome.branches["settle timer"] += world.timers["settle"]
+    outcome.trace = monitor.trace
+    return outcome
 
 
 def _where(error: BaseException) -> str:
-    trace = error.__traceback__
-    name = "?"
+    """The last place in the code under test that an exception came through."""
+    trace, place = error.__traceback__, "?"
     while trace is not None:
-        code = trace.tb_frame.f_code
-        if "torture" not in code.co_filename:
-            name = f"{code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        file = trace.tb_frame.f_code.co_filename
+        if "torture" not in file:
+            place = f"{file.rpartition('/')[2]}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return name
+    return place
 
 
-def _phases(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Monitor) -> None:
-    env = world.env
-    last = scenario.heights
-    world.open = last - 1
+def _play(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Monitor) -> None:
+    env, last = world.env, scenario.heights
+    world.clients.open = last - 1
     world.start()
     healed = healing_time(scenario)
     if healed > 0.0:
         env.run(until=healed)
-    if monitor.outside:
+    if monitor.ledger.outside:
         return
     honest = [server for server in world.servers if server.behaviour is None]
     behind = last - min(server.chain.height for server in honest)
     bound = patience(scenario, monitor.attempt, behind)
-    began = env.now
     world.open_height(last)
     reached = world.when_all_at(last, [server.index for server in honest])
     env.run(until=reached | env.timeout(bound))
-    outcome.patience = (env.now - began) / bound
-    if monitor.outside:
+    outcome.waited = (env.now - healed) / bound
+    if monitor.ledger.outside:
         return
     if not reached.triggered:
         heights = sorted(server.chain.height for server in honest)
@@ -173,8 +161,4 @@ def _phases(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: 
             f"{bound:.0f} s after healing honest servers are at heights {heights[0]}-"
             f"{heights[-1]} of {last}, views {stages[0]}-{stages[-1]}",
         )
-
-
-def _tell_branches(outcome: Outcome, world: TortureWorld, monitor: Monitor) -> None:
-    branches = outcome.branches
-    branches["attempts > 0"] += monitor.attempt > 0
+    check_ending(scenario, world, monitor, healed)

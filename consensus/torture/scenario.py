@@ -35,6 +35,8 @@ class Scenario:
     """Committee size; 0: all servers."""
     max_step: int = 3
     clients: int = 3
+    hostile: int = 0
+    """So many of the clients bring what nobody should aggregate."""
     quota: int = 0
     """Updates that are sufficient; 0: those of all clients."""
     heights: int = 3
@@ -109,6 +111,8 @@ class Scenario:
             raise ValueError(f"topology: expected one of {', '.join(TOPOLOGIES)}")
         if self.servers < 1 or self.clients < 1 or self.heights < 1 or self.max_step < 1:
             raise ValueError("servers, clients, heights and max_step are at least 1")
+        if self.hostile >= self.clients:
+            raise ValueError("hostile: one client at least is honest")
         if self.stakes and (len(self.stakes) != self.servers or min(self.stakes) < 1):
             raise ValueError("stakes: one for every server, each at least 1")
         if any(not 0 <= server < self.servers for server in self.bad):

@@ -2,7 +2,7 @@
 
 It shares the primitives (hashes, signatures, the race for one seat), which have tests and vectors
 of their own; how draws become committees, what a certificate needs and what a model has to be is
-written down here a second time.
+written down here a second time. What is wrong is returned as a text.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256, sha512
 from itertools import pairwise
+from typing import Any
 
-from consensus.blocks import Block, Certificate
+from consensus.blocks import Block, Certificate, TimeoutCertificate
 from consensus.encoding import encode
 from consensus.genesis import Genesis
 from consensus.records import Header
@@ -21,7 +22,10 @@ from consensus.torture.rig import weighted_mean
 from consensus.updates import SignedUpdate
 
 Betas = dict[int, bytes]
-"""VRF outputs by server: the draws of a height, in public where the block before has none."""
+"""VRF outputs by server: the draws that a height's parent recorded."""
+
+#: Attempts for which every draw that may win was announced.
+FORESEEN = 4
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,17 @@ class Seats:
     total: int
     order: tuple[int, ...]
     """Whose turn each step is."""
+
+    def of(self, servers: set[int]) -> int:
+        return sum(self.weights.get(server, 0) for server in servers)
+
+
+def signed(kind: str, *fields: Any) -> bytes:
+    """The digest that a signature of this kind signs."""
+    return sha256(encode([f"bfedrec/{kind}", *fields])).digest()
+
+
+# -- draws ----------------------------------------------------------------------------------------
 
 
 def first_betas(genesis: Genesis) -> Betas:
@@ -58,9 +73,10 @@ def spare_beta(genesis: Genesis, beacon: bytes, server: int) -> bytes:
 def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
     """The committee and the turns of an attempt, from a height's beacon and recorded draws."""
     parameters, members = genesis.parameters, genesis.servers
-
-    every = {server: spare_beta(genesis, beacon, server) for server in range(len(members))}
-    every |= betas
+    every = {server: betas.get(server) or b"" for server in range(len(members))}
+    for server, beta in every.items():
+        if not beta:
+            every[server] = spare_beta(genesis, beacon, server)
 
     def raced(role: str) -> list[int]:
         keys = {
@@ -76,7 +92,7 @@ def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
         total = sum(member.stake for member in members)
         weights = {}
         for server in raced(role):
-            if server in betas or (attempt >= 4 and sum(weights.values()) < size):
+            if server in betas or (attempt >= FORESEEN and sum(weights.values()) < size):
                 drawn = role_hash(every[server], role)
                 weights[server] = weight(drawn, members[server].stake, total, size)
         weights = {server: count for server, count in weights.items() if count}
@@ -102,27 +118,26 @@ def draws_of(genesis: Genesis, beacon: bytes, block: Block) -> Betas | str:
     return betas
 
 
+# -- certificates ---------------------------------------------------------------------------------
+
+
 def certificate_fault(
-    genesis: Genesis, header: Header, certificate: Certificate, seats: Seats
+    genesis: Genesis, certificate: Certificate, phase: str, seats: Seats
 ) -> str | None:
-    """What is wrong with a certificate that is to decide ``header``."""
-    if certificate.block != header.cid or certificate.height != header.height:
-        return "it names another block"
-    if certificate.phase != "cert":
-        return "it is of another phase"
-    signed = sha256(
-        encode(
-            [
-                "bfedrec/vote",
-                genesis.chain_id,
-                header.height,
-                certificate.attempt,
-                certificate.step,
-                "cert",
-                header.cid,
-            ]
-        )
-    ).digest()
+    """What is wrong with what a quorum is to have signed."""
+    if certificate.phase != phase:
+        return f"it is of the {certificate.phase} phase"
+    if certificate.step >= len(seats.order):
+        return "it is of a step that there is not"
+    digest = signed(
+        "vote",
+        genesis.chain_id,
+        certificate.height,
+        certificate.attempt,
+        certificate.step,
+        phase,
+        certificate.block,
+    )
     signers = set()
     for server, signature in certificate.signatures:
         if server in signers:
@@ -130,12 +145,50 @@ def certificate_fault(
         signers.add(server)
         if server not in seats.weights:
             return f"server {server} has no seat"
-        if not genesis.suite.verify(genesis.servers[server].signing_key, signed, signature):
+        if not genesis.suite.verify(genesis.servers[server].signing_key, digest, signature):
             return f"server {server}'s signature"
-    found = sum(seats.weights[server] for server in signers)
-    if not found * 3 > seats.total * 2:
-        return f"{found} of {seats.total} is not more than two thirds"
+    if not seats.of(signers) * 3 > seats.total * 2:
+        return f"{seats.of(signers)} of {seats.total} is not more than two thirds"
     return None
+
+
+def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) -> str | None:
+    """What is wrong with what closes a view, its lock's own signatures aside."""
+    signers, locks = set(), []
+    for server, lock, signature in closed.entries:
+        if server in signers:
+            return f"server {server} signed twice"
+        signers.add(server)
+        if not closed.everyone and server not in seats.weights:
+            return f"server {server} has no seat"
+        digest = signed(
+            "timeout",
+            genesis.chain_id,
+            closed.height,
+            closed.attempt,
+            closed.step,
+            closed.everyone,
+            None if lock is None else list(lock),
+        )
+        if not genesis.suite.verify(genesis.servers[server].signing_key, digest, signature):
+            return f"server {server}'s signature"
+        if lock is not None:
+            locks.append(lock)
+    if closed.everyone:
+        whole = sum(member.stake for member in genesis.servers)
+        stake = sum(genesis.servers[server].stake for server in signers)
+        if not stake * 3 >= whole * 2:
+            return f"{stake} of {whole} is less than two thirds of all stake"
+    elif not seats.of(signers) * 3 > seats.total * 2:
+        return f"{seats.of(signers)} of {seats.total} is not more than two thirds"
+    if closed.lock is None:
+        return "it hides a lock" if locks else None
+    if closed.lock.view != max((lock[:2] for lock in locks), default=None):
+        return "its lock is not the highest"
+    return None
+
+
+# -- contents -------------------------------------------------------------------------------------
 
 
 def update_fault(genesis: Genesis, header: Header, update: SignedUpdate) -> str | None:
@@ -149,23 +202,19 @@ def update_fault(genesis: Genesis, header: Header, update: SignedUpdate) -> str 
     if known is None:
         return "of an unknown client"
     if not 0 < record.samples <= known:
-        return f"N_u = {record.samples} of {known}"
+        return f"with N_u = {record.samples} of {known}"
     if record.payload[4:] != sha256(update.payload).digest():
         return "with another payload"
-    signed = sha256(
-        encode(
-            [
-                "bfedrec/update",
-                record.chain_id,
-                record.height,
-                record.parent,
-                record.client,
-                record.samples,
-                record.payload,
-            ]
-        )
-    ).digest()
-    if not genesis.suite.verify(record.client, signed, record.signature):
+    digest = signed(
+        "update",
+        record.chain_id,
+        record.height,
+        record.parent,
+        record.client,
+        record.samples,
+        record.payload,
+    )
+    if not genesis.suite.verify(record.client, digest, record.signature):
         return "with a bad signature"
     return None
 
@@ -174,18 +223,18 @@ def model_fault(header: Header, updates: Sequence[SignedUpdate]) -> str | None:
     """What is wrong with a block's claims about its updates, each of which is right."""
     digests = [sha256(update.record.encoded).digest() for update in updates]
     if any(a >= b for a, b in pairwise(digests)):
-        return "not in ascending order"
+        return "its updates are not in ascending order"
     if len({update.record.client for update in updates}) < len(updates):
-        return "two of one client"
+        return "it has two updates of one client"
     if header.count != len(updates):
-        return "another count"
+        return "it states another count"
     if header.samples != sum(update.record.samples for update in updates):
-        return "another N"
+        return "it states another N"
     model = weighted_mean(
         [update.payload for update in updates], [update.record.samples for update in updates]
     )
     if header.model != b"\x01\x55\x12\x20" + sha256(model).digest():
-        return "the model is not their aggregate"
+        return "its model is not the aggregate of its updates"
     return None
 
 

@@ -1,8 +1,4 @@
-"""The world without a barrier between heights: a server that has appended a block goes on.
-
-Clients are tiny: each hands in one signed update per height, at its own server or, where that is
-down, behind or takes nothing, at another, and hands it in again until the height is decided.
-"""
+"""The world without a barrier between heights: a server that has appended a block goes on."""
 
 from __future__ import annotations
 
@@ -16,29 +12,23 @@ import simpy
 
 from consensus.blocks import Block
 from consensus.byzantine import Behaviour
-from consensus.chain import Head
 from consensus.crypto import Signer
 from consensus.edge_server import EdgeServer, Kind, Timer
-from consensus.encoding import file_cid
 from consensus.faults import Faults
 from consensus.genesis import Genesis
 from consensus.host import WorldHost
 from consensus.message import Message
-from consensus.records import ModelUpdate
 from consensus.torture import rig
+from consensus.torture.clients import Clients
 from consensus.torture.scenario import Scenario
-from consensus.updates import SignedUpdate
 from consensus.world import World
-
-#: Seconds that a client takes from hearing of a block to handing in its update, at least and most.
-TRAINING = (0.02, 0.2)
 
 
 class Witness(Protocol):
     """Who is told everything that happens (`consensus.torture.monitor`)."""
 
-    def said(self, index: int, kind: str, body: Any) -> None:
-        """An honest server sends a message."""
+    def said(self, index: int, kind: str, body: Any, to: Collection[int] | None) -> None:
+        """A server sends a message, to some or (None) to all."""
 
     def appended(self, server: EdgeServer, block: Block) -> None:
         """A server's chain has grown."""
@@ -67,11 +57,11 @@ class TortureHost(WorldHost):
     _world: TortureWorld
 
     def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
-        self._world.witness.said(self._index, kind, body)
+        self._world.witness.said(self._index, kind, body, None)
         super().gossip(kind, body, delay)
 
     def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
-        self._world.witness.said(self._index, kind, body)
+        self._world.witness.said(self._index, kind, body, to)
         super().send(to, kind, body, delay)
 
     def timer(self, microseconds: int, timer: Timer) -> None:
@@ -96,14 +86,9 @@ class TortureWorld(World):
         self.witness = witness
         self.timers: Counter[str] = Counter()
         """Timers set, by what for."""
-        self.clients = [rig.client_key(index) for index in range(scenario.clients)]
-        self.updates: dict[tuple[int, bytes], SignedUpdate] = {}
-        """By client and parent block: the update that it made for the next height."""
-        self.open = 0
-        """Clients make updates for heights up to this one."""
+        self.clients = Clients(self, scenario.clients, scenario.hostile, scenario.seed)
         keys = [rig.server_keys(index) for index in range(scenario.servers)]
         self.signers = [NotedSigner(signer) for signer, _ in keys]
-        self._begun: set[int] = set()
         self._waiting: set[int] = set()
         self._target: float = inf
         seed = scenario.seed
@@ -116,7 +101,7 @@ class TortureWorld(World):
         super().__init__(
             genesis,
             rig.TinyApplication(),
-            rig.graph(scenario.topology, scenario.servers, scenario.latency, seed % rig.GRAPHS),
+            rig.graph_of(scenario),
             [(self.signers[index], prover) for index, (_, prover) in enumerate(keys)],
             behaviours,
             rig.COSTS,
@@ -126,8 +111,6 @@ class TortureWorld(World):
             lambda server, *label: self._streams[server],
             faults,
         )
-        self._draw = np.random.default_rng((seed, 3)).random
-        self._again = 2 * scenario.resend / 1e3
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -140,9 +123,9 @@ class TortureWorld(World):
 
     def open_height(self, height: int) -> None:
         """Let clients make updates up to ``height``."""
-        self.open = height
+        self.clients.open = height
         for server in self.servers:
-            self._begin_clients(server.chain.head)
+            self.clients.begin(server.chain.head)
 
     def is_up(self, index: int) -> bool:
         return self._hosts[index].up
@@ -172,7 +155,7 @@ class TortureWorld(World):
             behaviour.begins(server)
             self.network.set_relaying(index, behaviour.relays)
         server.enter_height()
-        self._begin_clients(server.chain.head)
+        self.clients.begin(server.chain.head)
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
         self.witness.appended(self.servers[index], block)
@@ -201,56 +184,6 @@ class TortureWorld(World):
             server.behaviour.begins(server)
         server.restart(event.lost_tail, 0)
         self.witness.cut(server)
-
-    # -- clients ----------------------------------------------------------------------------------
-
-    def _begin_clients(self, head: Head) -> None:
-        """The first time that anybody is at a height its clients begin to train."""
-        height = head.height + 1
-        if height > self.open or height in self._begun:
-            return
-        self._begun.add(height)
-        least, most = TRAINING
-        for client in range(len(self.clients)):
-            at = self.env.now + least + (most - least) * self._draw()
-            self._hand_in_at(at, client, height, client)
-
-    def _hand_in_at(self, at: float, client: int, height: int, tries: int) -> None:
-        self._at(at, lambda: self._hand_in(client, height, tries))
-
-    def _hand_in(self, client: int, height: int, tries: int) -> None:
-        """Go to a server, and come again, to the next one, unless that has decided the height."""
-        index = tries % len(self.servers)
-        server, up = self.servers[index], self._hosts[index].up
-        if up and server.chain.height >= height and server.behaviour is None:
-            return
-        wait = self._retry_seconds / 4
-        if up and server.active and server.height == height:
-            behaviour = server.behaviour
-            if behaviour is None or behaviour.takes(server, self.clients[client].public):
-                update = self.update(client, server.chain.head)
-                if server.receive("update", update, index):
-                    server.say("update", update)
-                wait = self._again
-        self._hand_in_at(self.env.now + wait, client, height, tries + 1)
-
-    def update(self, client: int, head: Head) -> SignedUpdate:
-        """A client's update for the height after ``head``: the same whenever asked for."""
-        found = self.updates.get((client, head.cid))
-        if found is None:
-            payload = rig.PAYLOAD.pack(2 * self._draw() - 1, float(head.height))
-            fields = (
-                self.genesis.chain_id,
-                head.height + 1,
-                head.cid,
-                self.clients[client].public,
-                rig.registered_samples(client),
-                file_cid(payload),
-            )
-            signature = self.clients[client].sign(ModelUpdate.signing_digest(*fields))
-            found = SignedUpdate(ModelUpdate(*fields, signature), payload)
-            self.updates[client, head.cid] = found
-        return found
 
     def message(self, kind: Kind, body: Any) -> Message:
         self.messages += 1
