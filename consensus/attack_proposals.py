@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from consensus.application import Contents
-from consensus.attack_votes import halves, others, sign_vote
+from consensus.attack_votes import half_of, halves, others, sign_vote, twin_of
 from consensus.behaviour import Behaviour, Outgoing, behaviour
 from consensus.blocks import Candidate
 from consensus.encoding import file_cid
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from consensus.edge_server import EdgeServer
 
 
-def resigned(server: EdgeServer, candidate: Candidate, **changes: object) -> Candidate:
-    """A server's own new candidate with other values in its header."""
-    header = replace(candidate.header, **changes)  # type: ignore[arg-type]
-    return replace(candidate, header=header, signature=server.signer.sign(header.signed))
+#: Seconds by which a two-faced leader's circle hears its proposals before the others, and at most
+#: the farther half of these before the nearer.
+HEAD_START: Final = 0.08
 
 
 @behaviour("gaussian")
@@ -37,8 +36,12 @@ class Gaussian(Behaviour):
 
 @behaviour("equivocate_candidates")
 class EquivocateCandidates(Behaviour):
-    """Proposes two blocks in its turn, both right, one to either half of the others. (A locked
-    block it must propose as it is: another would be turned away.)"""
+    """Proposes two blocks in its turn, both right, one to either half of the others.
+
+    Its circle is told first; then the halves, the nearer one perhaps a little after the other, so
+    that each may hear its own votes before the other's. (A locked block it must propose as it is:
+    another would be turned away.)
+    """
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         candidate = message.body
@@ -48,17 +51,28 @@ class EquivocateCandidates(Behaviour):
             or candidate.turn is not None
         ):
             return (message,)
-        twin = resigned(server, candidate, timestamp=candidate.header.timestamp + 1)
-        first, second = halves(self, server, candidate.view[0], message.to)
+        header = twin_of(candidate)
+        twin = replace(candidate, header=header, signature=server.signer.sign(header.signed))
         allies = [
             ally
             for ally in sorted(self.colluders - {server.index})
             if message.to is None or ally in message.to
         ]
-        return (
-            replace(message, to=[*first, *allies]),
-            replace(message, body=twin, to=[*second, *allies]),
-        )
+        parts = halves(self, server, candidate.view[0], message.to)
+        start = message.delay + HEAD_START
+        late = start + float(self.draws(server).uniform(0.0, HEAD_START))
+        said = [replace(message, to=allies)]
+        for body in (candidate, twin):
+            to = parts[half_of(body.header)]
+            delay = late if self._is_near(server, to) else start
+            said.append(replace(message, body=body, to=to, delay=delay))
+        return said
+
+    def _is_near(self, server: EdgeServer, half: Sequence[int]) -> bool:
+        regions = self.circle.regions
+        if not regions:
+            return False
+        return 2 * sum(regions[index] == regions[server.index] for index in half) > len(half)
 
 
 @behaviour("spam")

@@ -11,7 +11,7 @@ import numpy as np
 from consensus.behaviour import Behaviour, Outgoing, behaviour
 from consensus.blocks import Candidate, Timeout
 from consensus.encoding import file_cid
-from consensus.records import View, Vote
+from consensus.records import Header, View, Vote
 
 if TYPE_CHECKING:
     from consensus.edge_server import EdgeServer
@@ -45,16 +45,40 @@ def members(server: EdgeServer, attempt: int) -> Collection[int]:
 def halves(
     attack: Behaviour, server: EdgeServer, attempt: int, among: Collection[int] | None = None
 ) -> tuple[list[int], list[int]]:
-    """The servers outside the circle in two halves on which all of the circle agree, each with
-    half of the attempt's members; only those ``among`` some, if given."""
+    """The servers outside the circle in two parts on which all of the circle agree; only those
+    ``among`` some, if given.
+
+    The attempt's members are cut about in half, between two regions if each part can still come
+    to two thirds with the circle: then it hears its own votes before the other's.
+    """
+    seated, regions = members(server, attempt), attack.circle.regions
     honest = [index for index in others(server) if index not in attack.colluders]
-    seated = members(server, attempt)
-    honest.sort(key=lambda index: (index not in seated, index))
-    first, second = honest[::2], honest[1::2]
+    if regions:
+        honest.sort(key=lambda index: (regions[index], index))
+    voters = [index for index in honest if index in seated]
+    rest = [index for index in honest if index not in seated]
+    allied = sum(index in seated for index in attack.colluders)
+    enough = 2 * len(seated) // 3 + 1 - allied
+    cut = (len(voters) + 1) // 2
+    for place in range(max(1, enough), len(voters) - max(1, enough) + 1):
+        if regions and regions[voters[place - 1]] != regions[voters[place]]:
+            cut = place
+    first = voters[:cut] + rest[: len(rest) // 2]
+    second = voters[cut:] + rest[len(rest) // 2 :]
     if among is not None:
         first = [index for index in first if index in among]
         second = [index for index in second if index in among]
     return first, second
+
+
+def twin_of(candidate: Candidate) -> Header:
+    """The other block that a two-faced leader proposes next to its own."""
+    return replace(candidate.header, timestamp=candidate.header.timestamp + 1)
+
+
+def half_of(header: Header) -> int:
+    """Which half of the others is shown a two-faced leader's block, as all of its circle know."""
+    return header.timestamp % 2
 
 
 @behaviour("invert_votes")
@@ -82,53 +106,58 @@ class LateVotes(Behaviour):
 class EquivocateVotes(Behaviour):
     """Votes for different blocks before two halves of the members.
 
-    Where a leader of its circle proposed two blocks (`equivocate_candidates`), each half gets the
-    votes of both phases for the block it was proposed, at once; where there is one block, the
-    second half gets votes for one that nobody has seen. Under ``paper`` one half is told that the
-    candidate is approved and the other that it is rejected.
+    In the turn of one of its circle, who may propose two blocks (`equivocate_candidates`), each
+    half gets the votes of both phases for the block that it is proposed, at once, and no timeout
+    before it is said again. In other turns the second half gets votes for a block that nobody has
+    seen. Under ``paper`` one half is told that the candidate is approved, the other that it is
+    rejected.
     """
 
     def begins(self, server: EdgeServer) -> None:
         super().begins(server)
-        self._proposed: dict[View, list[bytes]] = {}
+        self._twins: dict[bytes, tuple[int, bytes]] = {}
+        """By an ally's block: the half that is shown it, and what the other half is shown."""
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
-        if kind != "candidate" or body.header.height != server.height:
-            return True
-        return body.proposer not in self.colluders or self._learn(server, body)
+        if (
+            kind == "candidate"
+            and body.header.height == server.height
+            and body.proposer in self.colluders
+        ):
+            self._vote_twice(server, body)
+        return True
 
-    def _learn(self, server: EdgeServer, candidate: Candidate) -> bool:
-        """Note what an ally proposed; whether it is the first thing that it proposed."""
-        view, block = candidate.view, candidate.header.cid
-        known = self._proposed.setdefault(view, [])
-        if block not in known:
-            known.append(block)
-            if len(known) == 2 and server.index in members(server, view[0]):
-                for half, voted in zip(halves(self, server, view[0]), known, strict=True):
-                    for phase in ("soft", "cert"):
-                        self.send(server, "vote", sign_vote(server, phase, view, voted), half)
-        return block == known[0]
+    def _vote_twice(self, server: EdgeServer, candidate: Candidate) -> None:
+        view, header = candidate.view, candidate.header
+        seated = server.index in members(server, view[0])
+        if not seated or candidate.turn is not None or not self.once("twins", view):
+            return
+        half, twin = half_of(header), twin_of(candidate).cid
+        self._twins[header.cid] = half, twin
+        parts = halves(self, server, view[0])
+        for phase in ("soft", "cert"):
+            self.send(server, "vote", sign_vote(server, phase, view, header.cid), parts[half])
+            self.send(server, "vote", sign_vote(server, phase, view, twin), parts[1 - half])
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         body = message.body
         if message.kind == "candidate" and body.proposer == server.index:
-            self._learn(server, body)
+            self._vote_twice(server, body)
+        elif message.kind == "timeout" and ("twins", body.view) in self._done:
+            # Its own server hears of two proposals and gives up at once, which would warn all.
+            return () if self.once("timeout", body.view) else (message,)
         if message.kind != "vote" or body.server != server.index or message.to is None:
             return (message,)
-        view = (body.attempt, body.step)
-        first, second = halves(self, server, body.attempt, message.to)
-        first += [index for index in message.to if index in self.colluders]
-        if body.phase in ("soft", "cert"):
-            phase, block = body.phase, file_cid(body.block)
-            known = self._proposed.get(view, [])
-            if body.block in known:
-                if len(known) < 2:
-                    return (replace(message, to=first),)  # the other half is yet to be proposed to
-                block = known[1]
-        else:
-            phase, block = "reject" if body.phase == "approve" else "approve", body.block
-        other = sign_vote(server, phase, view, block)
-        return replace(message, to=first), replace(message, body=other, to=second)
+        phase, (half, block) = body.phase, self._twins.get(body.block, (0, file_cid(body.block)))
+        if phase in ("approve", "reject"):
+            phase, block = "reject" if phase == "approve" else "approve", body.block
+        other = sign_vote(server, phase, (body.attempt, body.step), block)
+        parts = halves(self, server, body.attempt, message.to)
+        allies = [index for index in message.to if index in self.colluders]
+        return (
+            replace(message, to=[*parts[half], *allies]),
+            replace(message, body=other, to=parts[1 - half]),
+        )
 
 
 @behaviour("phantom_votes")

@@ -55,6 +55,8 @@ class Circle:
     """The servers of one adversary: they know each other, and each other's insides."""
 
     members: frozenset[int] = frozenset()
+    regions: tuple[int, ...] = ()
+    """In which region each server is, as far as they know: all servers, or none."""
     servers: dict[int, EdgeServer] = field(default_factory=dict)
     """Those that are about, by index."""
 

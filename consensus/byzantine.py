@@ -283,7 +283,9 @@ def assign(
             chosen = _placed(group.placement, free, stakes, regions, generator)[:count]
             free = [server for server in free if server not in chosen]
         found.append((group, chosen))
-    circle = Circle(frozenset(server for _, chosen in found for server in chosen))
+    circle = Circle(
+        frozenset(server for _, chosen in found for server in chosen), tuple(map(int, regions))
+    )
     assigned: dict[int, Composed] = {}
     for group, chosen in found:
         for server in chosen:
