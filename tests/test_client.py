@@ -37,10 +37,17 @@ TRAINING = st.builds(
     kind=st.sampled_from(["seeded", "svd"]),
     seed=st.integers(0, 2**63 - 1),
     step_scale=st.floats(0.1, 1.0),
+    flipped=st.booleans(),
 )
 @settings(max_examples=25, deadline=None)
 def test_all_three_agree_on_the_same_draws(
-    training: TrainingSettings, d: int, rank: float, kind: str, seed: int, step_scale: float
+    training: TrainingSettings,
+    d: int,
+    rank: float,
+    kind: str,
+    seed: int,
+    step_scale: float,
+    flipped: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
     M, N, r = 4, int(rng.integers(2, 25)), 1 + int(rank * (d - 1))
@@ -48,7 +55,8 @@ def test_all_three_agree_on_the_same_draws(
     B = basis(kind, d, r, b"beacon", Q) if d <= N else basis("seeded", d, r, b"beacon")
     indptr, indices = random_clients(rng, M, N)
     arguments = (np.arange(M), P, Q, B, indptr, indices, training, seed, step_scale)
-    fast, device = train_cohort(*arguments), train_cohort_on("cpu", *arguments)
+    fast = train_cohort(*arguments, flipped=flipped)
+    device = train_cohort_on("cpu", *arguments, flipped=flipped)
     tolerance = {"rtol": 1e-3, "atol": 2e-5}
     assert np.array_equal(fast.touched, device.touched)
     assert np.array_equal(fast.samples, device.samples)
@@ -57,7 +65,7 @@ def test_all_three_agree_on_the_same_draws(
     np.testing.assert_allclose(fast.loss, device.loss, **tolerance)
     for u in range(M):
         positives = indices[indptr[u] : indptr[u + 1]]
-        one = train_client(u, positives, P[u], Q, B, training, seed, step_scale)
+        one = train_client(u, positives, P[u], Q, B, training, seed, step_scale, flipped)
         assert np.array_equal(one.touched, fast.touched[u])
         np.testing.assert_allclose(one.A, fast.A[u], **tolerance)
         np.testing.assert_allclose(one.p, fast.P[u], **tolerance)

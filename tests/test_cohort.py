@@ -131,6 +131,19 @@ def test_training_lowers_the_loss() -> None:
     assert (often.loss < once.loss - 0.05).all()
 
 
+def test_turned_labels_teach_the_opposite() -> None:
+    P, Q, B, indptr, indices = world()
+    arguments = ([2], P[[2]], Q, B, indptr, indices, TrainingSettings(l2=0.0), -7)
+    learnt, turned = train_cohort(*arguments), train_cohort(*arguments, flipped=True)
+    positives = indices[indptr[2] : indptr[3]]
+
+    def mean_score(update: CohortUpdate) -> float:
+        return float(((Q + (B @ update.A[0]).T) @ update.P[0])[positives].mean())
+
+    assert mean_score(learnt) > (Q @ P[2])[positives].mean() > mean_score(turned)
+    assert np.array_equal(learnt.touched, turned.touched)
+
+
 def test_step_scale_scales_both_steps() -> None:
     P, Q, B, indptr, indices = world()
     half = PLAIN.model_copy(

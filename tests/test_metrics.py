@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.metrics import NotFinite, evaluate, gain, hit
+from bfedrec.metrics import NotFinite, evaluate, expose, gain, hit
 
 from .learning_data import held_out
 
@@ -128,3 +128,61 @@ def test_means_carry_the_names_of_the_summary() -> None:
         "hr@10",
         "ndcg@10",
     }
+
+
+# --- exposure of targets --------------------------------------------------------------------------
+
+
+def test_a_target_is_ranked_among_what_its_user_did_not_train_on() -> None:
+    P, Q = scores_of([9, 5, 7, 5, 1], [1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
+    # User 0 trained on item 0 and holds out 1; user 1 holds out 4; user 2 trained on the target.
+    dataset = held_out(5, [[0], [0], [3]], [1, 4, 0], [[], [], []])
+    found = expose(P, Q, dataset, [3], k=2)
+    # 7 above and a tied 5, the held-out one, which may be recommended; then only a held-out 5.
+    assert found.rank.tolist() == [[2, 1, -1]]
+    assert found.er.tolist() == [0.5]
+    assert found.means() == {"er@2": 0.5}
+
+
+def test_users_with_the_target_held_out_are_not_asked_about() -> None:
+    P, Q = scores_of([0, 9, 9], [0, 9, 9])
+    dataset = held_out(3, [[0], [0]], [2, 1], [[1], [2]])
+    found = expose(P, Q, dataset, [2, 1, 0], k=1, asked=np.array([True, False]))
+    assert found.rank.tolist() == [[-1, -1], [1, -1], [-1, -1]]
+    assert found.er.tolist() == [0.0, 0.0, 0.0]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 30), st.integers(2, 40))
+@settings(max_examples=25, deadline=None)
+def test_exposure_is_the_share_of_lists_that_hold_the_target(
+    seed: int, users: int, items: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    training = [rng.choice(items, rng.integers(0, items), False).tolist() for _ in range(users)]
+    dataset = held_out(items, training, [-1] * users, [[]] * users)
+    P = rng.integers(-3, 4, (users, 3)).astype(np.float32)  # many ties, and every sum exact
+    Q = rng.integers(-3, 4, (items, 3)).astype(np.float32)
+    asked = rng.random(users) < 0.8
+    targets = rng.choice(items, min(3, items), False)
+    found = expose(P, Q, dataset, targets.tolist(), 5, asked, threads=2)
+    for target, er in zip(targets, found.er, strict=True):
+        lists = []
+        for u in np.flatnonzero(asked):
+            if target not in training[u]:
+                others = [i for i in range(items) if i not in training[u] and i != target]
+                lists.append(sum(P[u] @ Q[i] >= P[u] @ Q[target] for i in others) < 5)
+        assert er == pytest.approx(np.mean(lists) if lists else 0.0)
+
+
+def test_exposure_of_a_broken_model_or_of_no_item_is_an_error() -> None:
+    dataset = held_out(4, [[0]] * 2, [1] * 2, [[2]] * 2)
+    P, Q = np.ones((2, 3), np.float32), np.ones((4, 3), np.float32)
+    for target in (-1, 4):
+        with pytest.raises(ValueError, match="not all items from 0 to 3"):
+            expose(P, Q, dataset, [target])
+    with pytest.raises(ValueError, match="do not fit"):
+        expose(P[:1], Q, dataset, [1])
+    with pytest.raises(NotFinite, match="hold NaN"):
+        expose(P * np.nan, Q, dataset, [1])
+    with pytest.raises(NotFinite, match="overflow"):
+        expose(P * np.float32(3e38), Q, dataset, [3])
