@@ -200,6 +200,8 @@ class BftCandidates(EdgeServer):
         known = self.state.candidates.get(view)
         if known is not None and known.header.cid == block:
             return False
+        if view in self.state.two_faced and not self._needs(block):
+            return self.refuse("third proposal")  # two are evidence; a leader may make thousands
         reason = bft.follows(self.seat, candidate)
         if reason is not None:
             return self.refuse(f"candidate: {reason}")
@@ -228,6 +230,13 @@ class BftCandidates(EdgeServer):
         if self.active:
             self._propose_if_due()  # it may have brought the body of a locked block
         return self.state is not before or not self.active
+
+    def _needs(self, block: bytes) -> bool:
+        """Whether a block is locked or decided, so that its body must be had."""
+        undecided = self._undecided
+        return any(lock.block == block for lock in self.state.promises.locks) or (
+            undecided is not None and undecided.block == block
+        )
 
     def _note_proposal(self, view: View, block: bytes, signature: bytes) -> None:
         """Remember a proposal; a second one of the same view is evidence against its leader."""
