@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from consensus.byzantine import BEHAVIOURS
 from consensus.faults import FAULTS
+from consensus.torture.attackers import known_behaviours
 from consensus.torture.scenario import Scenario
 
 #: Faults begin within this many seconds ...
@@ -16,104 +17,123 @@ BEGIN = 4.0
 #: ... and last at most so long.
 LAST = 5.0
 
+Malicious = tuple[tuple[int, tuple[str, ...]], ...]
 
-def draw(seed: int, protocol: str = "bft", servers: int | None = None) -> Scenario:
+
+@dataclass(frozen=True)
+class Bias:
+    """What scenarios are made to contain, so that a broken rule is put to the test."""
+
+    behaviours: tuple[str, ...] = ()
+    """All malicious servers, as many as there may be, do at least this."""
+    faults: tuple[str, ...] = ()
+    """A fault of each of these kinds strikes."""
+    hostile: bool = False
+    """One client is hostile."""
+    sizes: tuple[int, ...] = ()
+    """The number of servers."""
+    changes: tuple[tuple[str, Any], ...] = ()
+    """Fields of the scenario that are set."""
+
+
+def draw(
+    seed: int, protocol: str = "bft", servers: int | None = None, bias: Bias | None = None
+) -> Scenario:
     """The scenario of a seed: 4 to 16 servers, or as many as given.
 
     Of the servers fewer than a third of the seats of a committee are malicious, so that for
     committees of fixed size the premise of safety always holds.
     """
+    bias = bias or Bias()
     generator = np.random.default_rng((seed, 0))
     some = generator.random
-    whole = servers or int(_pick(generator, (4, 4, 4, 5, 6, 7, 7, 8, 10, 13, 16)))
+    sizes = bias.sizes or (4, 4, 4, 5, 6, 7, 7, 8, 10, 13, 16)
+    whole = servers or int(_pick(generator, sizes))
     size = whole
     if whole > 4 and some() < 0.5:
         size = int(generator.integers(max(4, whole // 2), whole + 1))
-    most = min((size - 1) // 3, (whole - 1) // 3)
-    bad = int(generator.integers(0, most + 1)) if some() < 0.3 else most
-    stakes: tuple[int, ...] = ()
-    if some() < 0.3:
-        stakes = tuple(generator.integers(1, 6, whole).tolist())
+    most = (size - 1) // 3
+    bad = most if some() < 0.7 or bias.behaviours else int(generator.integers(0, most + 1))
+    stakes = tuple(generator.integers(1, 6, whole).tolist()) if some() < 0.3 else ()
     chosen = sorted(generator.choice(whole, bad, replace=False).tolist())
-    if stakes:
-        while chosen and 3 * sum(stakes[server] for server in chosen) >= sum(stakes):
-            chosen.pop()
-    malicious = _behaviours(generator, chosen)
-    faults = _faults(generator, whole)
-    until = max((fault["until"] for fault in faults), default=0.0)
+    while stakes and 3 * sum(stakes[server] for server in chosen) >= sum(stakes):
+        chosen.pop()
+    malicious = _behaviours(generator, chosen, bias)
+    faults = _faults(generator, whole, bias)
     resend = int(_pick(generator, (500, 1000, 2000)))
-    late = 0
     kind = "weighted" if some() < 0.15 else "fixed"
+    recovery = 0
     if some() < 0.5 or kind == "weighted":
+        until = max((fault["until"] for fault in faults), default=0.0)
         straggle = max((10 * fault.get("delay", 0.0) for fault in faults), default=0.0)
-        late = int(1000 * (until + straggle)) + 6 * resend
+        recovery = int(1000 * (until + straggle)) + 6 * resend
     clients = int(generator.integers(1, 5))
-    return Scenario(
-        seed=seed,
-        protocol=protocol,
-        servers=whole,
-        topology=str(_pick(generator, ("complete", "ring", "random"))),
-        latency=float(_pick(generator, (5.0, 20.0, 60.0))),
-        stakes=stakes,
-        committee=kind,
-        size=0 if size == whole else size,
-        max_step=int(generator.integers(1, 5)),
-        clients=clients,
-        quota=0 if some() < 0.5 else int(generator.integers(1, clients + 1)),
-        vote=int(_pick(generator, (500, 1000, 2000, 4000))),
-        ticket=int(_pick(generator, (150, 300, 600))),
-        update=int(_pick(generator, (1000, 2000, 4000))),
-        settle=int(_pick(generator, (0, 200, 500))),
-        recovery=late,
-        resend=resend,
-        malicious=malicious,
-        faults=faults,
-    )
+    hostile = 1 if clients > 1 and some() < 0.25 else 0
+    if bias.hostile:
+        clients, hostile = max(2, clients), 1
+    found: dict[str, Any] = {
+        "seed": seed,
+        "protocol": protocol,
+        "servers": whole,
+        "topology": str(_pick(generator, ("complete", "ring", "random"))),
+        "latency": float(_pick(generator, (5.0, 20.0, 60.0))),
+        "stakes": stakes,
+        "committee": kind,
+        "size": 0 if size == whole else size,
+        "max_step": int(generator.integers(1, 5)),
+        "clients": clients,
+        "hostile": hostile,
+        "quota": 0 if some() < 0.5 else int(generator.integers(1, clients + 1)),
+        "vote": int(_pick(generator, (500, 1000, 2000, 4000))),
+        "ticket": int(_pick(generator, (150, 300, 600))),
+        "update": int(_pick(generator, (1000, 2000, 4000))),
+        "settle": int(_pick(generator, (0, 200, 500))),
+        "recovery": recovery,
+        "resend": resend,
+        "malicious": malicious,
+        "faults": faults,
+    }
+    return Scenario(**(found | dict(bias.changes)))
 
 
 def _pick(generator: np.random.Generator, values: Sequence[Any]) -> Any:
     return values[int(generator.integers(len(values)))]
 
 
-def _behaviours(
-    generator: np.random.Generator, servers: Sequence[int]
-) -> tuple[tuple[int, tuple[str, ...]], ...]:
+def _behaviours(generator: np.random.Generator, servers: Sequence[int], bias: Bias) -> Malicious:
     """What each malicious server does: all the same, or each its own."""
-    known = sorted(BEHAVIOURS)
+    known = known_behaviours()
 
     def mixture() -> tuple[str, ...]:
+        if bias.behaviours:
+            return bias.behaviours
         count = int(_pick(generator, (1, 1, 2, 3)))
-        return tuple(sorted(generator.choice(known, min(count, len(known)), replace=False)))
+        return tuple(map(str, sorted(generator.choice(known, count, replace=False))))
 
-    if not servers:
-        return ()
     together = mixture() if generator.random() < 0.5 else None
-    return tuple((server, tuple(map(str, together or mixture()))) for server in servers)
+    return tuple((server, together or mixture()) for server in servers)
 
 
-def _faults(generator: np.random.Generator, servers: int) -> tuple[dict[str, Any], ...]:
+# -- faults ---------------------------------------------------------------------------------------
+
+
+def _faults(generator: np.random.Generator, servers: int, bias: Bias) -> tuple[dict[str, Any], ...]:
     """Up to six faults of any kinds at once."""
     count = int(_pick(generator, (0, 1, 1, 2, 2, 3, 4, 6)))
-    return tuple(_fault(generator, servers) for _ in range(count))
+    kinds = [str(_pick(generator, sorted(FAULTS))) for _ in range(count)]
+    return tuple(_fault(generator, servers, kind) for kind in (*kinds, *bias.faults))
 
 
-def _fault(generator: np.random.Generator, servers: int) -> dict[str, Any]:
-    kind = str(_pick(generator, sorted(FAULTS)))
-    begins = round(BEGIN * generator.random(), 2)
+def _fault(generator: np.random.Generator, servers: int, kind: str) -> dict[str, Any]:
+    begins = round(BEGIN * generator.random() ** 2, 2)
     until = round(begins + 0.1 + LAST * generator.random() ** 2, 2)
     rate = round(0.02 + 0.6 * generator.random() ** 2, 2)
     some = sorted(
         generator.choice(servers, int(generator.integers(1, servers + 1)), replace=False).tolist()
     )
     fault: dict[str, Any] = {kind: rate}
-    if kind in ("delay", "skew", "slow", "bandwidth"):
-        values = {
-            "delay": (0.05, 0.2, 0.5, 1.0),
-            "skew": (-30.0, -3.0, -0.5, 0.5, 3.0, 30.0),
-            "slow": (3.0, 20.0, 200.0),
-            "bandwidth": (0.1, 0.01, 0.001),
-        }
-        fault[kind] = float(_pick(generator, values[kind]))
+    if kind in _STRENGTHS:
+        fault[kind] = float(_pick(generator, _STRENGTHS[kind]))
     elif kind == "partition":
         fault = {kind: [some[: max(1, min(len(some), servers - 1))]]}
         if generator.random() < 0.3:
@@ -132,3 +152,12 @@ def _fault(generator: np.random.Generator, servers: int) -> dict[str, Any]:
     fault["from"] = begins
     fault["until"] = until
     return fault
+
+
+_STRENGTHS = {
+    "delay": (0.05, 0.2, 0.5, 1.0),
+    "skew": (-30.0, -3.0, -0.5, 0.5, 3.0, 30.0),
+    "slow": (3.0, 20.0, 200.0),
+    "bandwidth": (0.1, 0.01, 0.001),
+    "missing_content": (0.3, 0.7, 1.0),
+}

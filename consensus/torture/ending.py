@@ -10,7 +10,7 @@ from consensus.torture.violation import Violation
 from consensus.torture.world import TortureWorld
 
 #: Seconds of work and of sending that a server may have before it, faults being over.
-BACKLOG = 2.0
+BACKLOG = 10.0
 
 
 def check_ending(scenario: Scenario, world: TortureWorld, monitor: Monitor, healed: float) -> None:

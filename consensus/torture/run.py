@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from consensus.byzantine import Behaviour, Circle, Composed, acts
+from consensus.byzantine import Behaviour, Circle, acts
 from consensus.faults import Faults, fault_from_node
+from consensus.torture.attackers import Adversary
 from consensus.torture.ending import check_ending
 from consensus.torture.monitor import Monitor
 from consensus.torture.rig import genesis_of, graph_of
@@ -96,7 +97,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     regions = tuple(map(int, graph_of(scenario).regions))
     circle = Circle(scenario.bad, regions)
     behaviours: dict[int, Behaviour] = {
-        server: Composed(names, circle=circle) for server, names in scenario.malicious
+        server: Adversary(names, circle=circle) for server, names in scenario.malicious
     }
     world = TortureWorld(scenario, genesis, behaviours, faults, monitor)
     monitor.world = world
