@@ -338,6 +338,12 @@ class Candidate(Record):
         return self.signature if self.turn is None else self.turn.signature
 
     @cached_property
+    def seated(self) -> frozenset[int]:
+        """``paper``: the committee, which is whom the aggregator names. All of them proved that
+        they may sit; that they were the *first* to announce nobody can prove."""
+        return frozenset(ticket.server for ticket in self.tickets)
+
+    @cached_property
     def proposal_signed(self) -> bytes:
         """The digest that ``proposal`` signs."""
         header = self.header

@@ -63,12 +63,6 @@ class State:
         return self.announced[: rules.size]
 
 
-def members(candidate: Candidate) -> frozenset[int]:
-    """The committee of a candidate: whom its aggregator names. All of them proved that they may
-    sit; that they were the *first* to announce nobody can prove."""
-    return frozenset(ticket.server for ticket in candidate.tickets)
-
-
 # -- what is to be done ---------------------------------------------------------------------------
 
 
@@ -148,7 +142,7 @@ def on_judged(rules: Rules, state: State, candidate: Candidate, fit: bool) -> St
         state.trying is not candidate
         or state.decided is not None
         or state.voted >= slot
-        or rules.index not in members(candidate)
+        or rules.index not in candidate.seated
     ):
         return state, ()
     return replace(state, voted=slot), (Say("approve" if fit else "reject", candidate),)
@@ -189,13 +183,13 @@ def _count(rules: Rules, state: State, slot: View) -> Step:
     candidate = state.candidates.get(slot)
     if candidate is None or state.decided is not None:
         return state, ()
-    block, seated = candidate.header.cid, members(candidate)
+    block, seated = candidate.header.cid, candidate.seated
     approvals = [
         (server, vote.signature)
-        for server, vote in sorted(state.votes.get(slot, {}).items())
+        for server, vote in state.votes.get(slot, {}).items()
         if vote.phase == "approve" and vote.block == block and server in seated
     ]
     if not rules.agree(len(approvals)):
         return state, ()
-    certificate = Certificate(rules.height, *slot, "approve", block, tuple(approvals))
+    certificate = Certificate(rules.height, *slot, "approve", block, tuple(sorted(approvals)))
     return replace(state, decided=certificate), (Decide(candidate, certificate),)

@@ -86,7 +86,7 @@ class PaperServer(EdgeServer):
             case paper.Try(candidate):
                 self._enter(candidate.view)
                 self.set_timer("vote", self.parameters.vote_us)
-                if self.index in paper.members(candidate):
+                if self.index in candidate.seated:
                     self._judge(candidate)
             case paper.Say(phase, candidate):
                 self._vote(phase, candidate)
@@ -255,7 +255,7 @@ class PaperServer(EdgeServer):
         vote = Vote(
             chain_id, self.height, *slot, phase, block, self.index, self.signer.sign(signed)
         )
-        to = paper.members(candidate) | {header.aggregator}
+        to = candidate.seated | {header.aggregator}
         self._tell("vote", vote, sorted(to - {self.index}))
         self._apply(paper.on_vote(self.rules, self.state, vote))
 
@@ -275,7 +275,7 @@ class PaperServer(EdgeServer):
         if (
             candidate is not None
             and candidate.header.cid == vote.block
-            and vote.server not in paper.members(candidate)
+            and vote.server not in candidate.seated
         ):
             return self.refuse("vote without a seat")
         first = self.state.votes.get(slot, {}).get(vote.server)
@@ -345,11 +345,8 @@ class PaperServer(EdgeServer):
         for ticket in state.announced:  # in the order heard: who asks may get its committee here
             if ticket.server not in held:
                 self.say("ticket", ticket, [sender])
-        if state.trying is not None:
+        if state.trying is not None and (status.attempt, status.step) <= state.slot:
             self.say("candidate", state.trying, [sender])
-        for slot in dict.fromkeys(((status.attempt, status.step), state.slot)):
-            for vote in state.votes.get(slot, {}).values():
-                self.say("vote", vote, [sender])
 
     def predicament(self) -> str:
         taken, size = len(self.state.committee(self.rules)), self.rules.size

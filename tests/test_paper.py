@@ -93,7 +93,7 @@ def test_a_stalled_height_says_that_it_is_a_deadlock() -> None:
             committees.setdefault(candidate.header.aggregator, set()).add(candidate.tickets)
         assert len(tried) > 20
         assert all(len(named) == 1 for named in committees.values())
-        assert all({0, 1, 2} < paper.members(candidate) for candidate in tried)
+        assert all({0, 1, 2} < candidate.seated for candidate in tried)
     assert outcome(world("bft", 9, 6, (0, 1, 2), ("rush", "invert_votes"))) == "decided"
 
 
