@@ -1,4 +1,4 @@
-"""The command line: `bfedrec run | sweep | audit | data | chain | doctor | version`.
+"""The command line: `bfedrec run | sweep | audit | data | chain | torture | doctor | version`.
 
 Exit status: 0 done; 1 a check failed; 2 bad usage, config or data, told in one line on standard
 error; 130 interrupted, and the run can be resumed. Commands import what they need when they run,
@@ -178,6 +178,7 @@ def _parser(command: str) -> _Parser:
     audit.set_defaults(handler=_audit)
     _add_data(commands, command == "data")
     _add_chain(commands, command == "chain")
+    _add_torture(commands, command == "torture")
     doctor = commands.add_parser(
         "doctor",
         help="what is installed, reachable and usable",
@@ -249,6 +250,17 @@ def _add_data(commands: Any, chosen: bool) -> None:
         from bfedrec.data_commands import add_parsers
 
         add_parsers(data)
+
+
+def _add_torture(commands: Any, chosen: bool) -> None:
+    torture = commands.add_parser(
+        "torture", help="seeded scenarios of faults and attacks, every invariant checked"
+    )
+    if chosen:
+        from bfedrec.torture_command import add_arguments, torture_command
+
+        add_arguments(torture)
+        torture.set_defaults(handler=torture_command)
 
 
 def _add_chain(commands: Any, chosen: bool) -> None:
