@@ -321,6 +321,36 @@ def test_no_draw_of_an_honest_run_is_moved(tmp_path: Path) -> None:
     assert "er@10" not in plain
 
 
+def test_two_updates_of_a_client_go_to_two_servers() -> None:
+    config = load(None, [*SMALL, malicious("attack: two_updates, share: 1")])
+    federation = Federation(config, prepare(config.data))
+    clients = np.arange(10)
+    _, sent = federation._train_round(1, federation.world.head, clients)
+    arrivals = federation.uplink.arrivals_of(sent, clients, np.arange(10.0))
+    federation.close()
+    assert len(sent) == len(arrivals) == 20
+    for client in clients:
+        first, second = (arrivals[2 * client], arrivals[2 * client + 1])
+        assert first.time == second.time == client
+        assert first.server == federation.links.server[client] != second.server
+        assert first.update() is sent[2 * client][1]
+
+
+def test_only_honest_users_are_asked_about_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def watched(*arguments: Any) -> Any:
+        asked.append(arguments[-1])
+        return expose(*arguments)
+
+    monkeypatch.setattr("bfedrec.simulation.expose", watched)
+    play(tmp_path, malicious("attack: push, share: 0.25, items: [3]"), "rounds=1")
+    assert asked
+    assert all(mask.sum() == 60 for mask in asked)
+
+
 MIX = (
     malicious(
         "attack: replay, share: 0.2",
