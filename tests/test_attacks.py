@@ -417,6 +417,14 @@ def test_votes_for_two_blocks_go_to_two_halves() -> None:
     assert len({block for slot, blocks in votes.items() for block in blocks} & proposed) >= 2
 
 
+def test_phantoms_without_a_seat_are_turned_away() -> None:
+    run = play(begin("phantom_votes", committee_size=7), 4)
+    seatless = [who for who, body, _, _ in run.said("vote") if body.server == who]
+    assert seatless
+    assert run.refused["vote without a seat"] > 0
+    assert run.refused["timeout without a seat"] > 0
+
+
 def test_forgers_try_all_three_kinds() -> None:
     run = play(begin("forge_tickets"), 3)
     world = run.toy.world
