@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from bfedrec.figure_style import BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH, save, styled
 from bfedrec.runs import RunError, read_metrics
 
-# Okabe and Ito's palette, told apart with any colour vision; markers and dashes tell apart in grey.
-BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-GREY = "#4d4d4d"
 BYTE_SERIES = (
     ("uplink_bytes", "uplink", BLUE, "-"),
     ("downlink_bytes_broadcast", "downlink (broadcast)", ORANGE, "--"),
@@ -23,22 +20,6 @@ BYTE_SERIES = (
     ("gossip_bytes", "between servers", GREEN, ":"),
 )
 MIB = 2**20
-WIDTH = 1.8
-STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-    "lines.linewidth": WIDTH,
-    "pdf.fonttype": 42,  # embed text as text
-    "svg.hashsalt": "bfedrec",  # else each file has other names inside
-}
 
 
 def curves(run: Path, out: Path | None = None) -> Path:
@@ -52,7 +33,7 @@ def curves(run: Path, out: Path | None = None) -> Path:
     if not lines:
         raise RunError(f"{run}: no evaluated rounds to draw")
     path = run / "curves.png" if out is None else out
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure = Figure(figsize=(7.2, 7.0), layout="constrained")
         quality, clock, traffic = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
         _draw_quality(quality, lines)
@@ -60,13 +41,7 @@ def curves(run: Path, out: Path | None = None) -> Path:
         _draw_bytes(traffic, lines)
         traffic.set_xlabel("round")
         quality.set_title(run.resolve().name)
-        # No date in the file: the same run gives the same bytes.
-        undated = {
-            ".png": {"Software": None},
-            ".pdf": {"CreationDate": None},
-            ".svg": {"Date": None},
-        }
-        figure.savefig(path, dpi=160, metadata=undated.get(path.suffix))
+        save(figure, path)
     return path
 
 
