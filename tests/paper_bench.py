@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
-from consensus.application import Contents
 from consensus.blocks import Block, Candidate, Certificate
 from consensus.byzantine import Behaviour
 from consensus.chain import CANDIDATES_PER_SEAT, Chain, Head
 from consensus.checks import SharedChecks
 from consensus.committee import Draw, may_sit
-from consensus.edge_server import Timer
 from consensus.paper_server import PaperServer
 from consensus.records import Ticket, View, Vote
 from consensus.updates import SignedUpdate
+from tests.fake_host import FakeHost
 from tests.forge import Forge
 from tests.toy import Toy
 
@@ -81,52 +78,6 @@ class PaperForge(Forge):
             signers = sorted(ticket.server for ticket in candidate.tickets)
         certificate: Certificate = self.certificate(candidate, phase, signers, view, super().vote)
         return Block(candidate.header, candidate.signature, candidate.tickets, certificate)
-
-
-class FakeHost:
-    """Writes down what a server asks of its world."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000
-        self.sent: list[tuple[str, Any, tuple[int, ...] | None]] = []
-        """(kind, body, to whom; None for everybody)."""
-        self.timers: list[tuple[int, Timer]] = []
-        self.blocks: list[Block] = []
-
-    def now_us(self) -> int:
-        return self.now
-
-    def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
-        assert size >= 0
-        assert times >= 0
-
-    def may_relay(self) -> None:
-        pass
-
-    def gossip(self, kind: str, body: Any, delay: float = 0.0) -> None:
-        self.sent.append((kind, body, None))
-
-    def send(self, to: Collection[int], kind: str, body: Any, delay: float = 0.0) -> None:
-        self.sent.append((kind, body, tuple(to)))
-
-    def timer(self, microseconds: int, timer: Timer) -> None:
-        self.timers.append((microseconds, timer))
-
-    def publish(self, contents: Contents) -> None:
-        pass
-
-    def fetch(self, link: bytes) -> bytes | None:
-        return b""
-
-    def generator(self, *label: int) -> np.random.Generator:
-        return np.random.default_rng(label)
-
-    def appended(self, block: Block) -> None:
-        self.blocks.append(block)
-
-    def all(self, kind: str) -> list[Any]:
-        """The bodies sent of one kind."""
-        return [body for sent, body, _ in self.sent if sent == kind]
 
 
 class Bench:

@@ -25,8 +25,9 @@ from consensus.frequencies import frequency_interval, malicious_seats, p_capture
 from consensus.outcome import Arrival, Forked, HeightResult, Stalled
 from consensus.paper import Decide, Rules, State
 from consensus.records import Ticket
+from tests.fake_host import FakeHost
 from tests.forge import Forge
-from tests.paper_bench import Bench, FakeHost, PaperForge
+from tests.paper_bench import Bench, PaperForge
 from tests.toy import Toy
 
 #: Simulated seconds that are more than enough for any height that ends at all.
