@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bfedrec.attacks import Scene, Upload
+from bfedrec.client_settings import MaliciousClients
 from bfedrec.cohort import CohortUpdate
 from bfedrec.rules import Rule
-from bfedrec.settings import MaliciousClients, share_of
+from bfedrec.section import share_of
 from bfedrec.streams import Streams
 from consensus.updates import SignedUpdate
 

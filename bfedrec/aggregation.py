@@ -23,7 +23,7 @@ from bfedrec.robust import (
 from bfedrec.rules import FLOAT, PerItem, Rule, Samples, update_of
 
 if TYPE_CHECKING:
-    from bfedrec.settings import AggregationSettings
+    from bfedrec.client_settings import AggregationSettings
 
 RULES: dict[str, type[Rule]] = {
     rule.name: rule

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bfedrec.settings import ClientSettings
+from bfedrec.client_settings import ClientSettings
 from bfedrec.streams import Streams
 
 MIB = 2**20

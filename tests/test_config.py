@@ -23,13 +23,8 @@ from bfedrec.config import (
 )
 from bfedrec.options import help_text, options
 from bfedrec.participants import Participants
-from bfedrec.settings import (
-    PAPERS_ATTACK,
-    AggregationSettings,
-    CommitteeSettings,
-    Config,
-    share_of,
-)
+from bfedrec.section import share_of
+from bfedrec.settings import PAPERS_ATTACK, AggregationSettings, CommitteeSettings, Config
 from bfedrec.streams import Streams
 from consensus.byzantine import BEHAVIOURS
 from consensus.faults import FAULTS

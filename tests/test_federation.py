@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bfedrec.client_settings import ClientSettings
 from bfedrec.downlink import Downlink
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import MIB, ClientLinks
 from bfedrec.rules import Samples
 from bfedrec.sampling import cohort
-from bfedrec.settings import ClientSettings
 from bfedrec.streams import Streams
 
 # --- who is dealt ---------------------------------------------------------------------------------

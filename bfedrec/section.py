@@ -1,0 +1,41 @@
+"""What every group of options is made of: strictness, units, shares, and errors in words."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+Seconds = Annotated[float, Field(ge=0.0)]
+Milliseconds = Annotated[float, Field(ge=0.0)]
+MebibytesPerSecond = Annotated[float, Field(gt=0.0)]
+
+
+class Section(BaseModel):
+    """A group of options: frozen, no unknown names, no silent conversion of types."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+def share_of(share: str | float, count: int) -> int:
+    """Number of servers in a share of `count`, rounded down: "1/3" of 30 is 10, 0.1 of 30 is 3.
+
+    Exact: a decimal is taken as written, not as its binary neighbour. Anything but a finite number
+    in [0, 1] is a validation error.
+    """
+    try:
+        fraction = Fraction(share.strip() if isinstance(share, str) else repr(share))
+    except (ValueError, ZeroDivisionError):
+        fraction = Fraction(-1)
+    if not 0 <= fraction <= 1:
+        raise setting_error("", "a number of servers, or a share in 0..1 as 0.25 or 1/3")
+    return int(fraction * count)
+
+
+def setting_error(key: str, allowed: str) -> PydanticCustomError:
+    """A validation error that says what is allowed, on `key` below what is being validated."""
+    return PydanticCustomError("setting", "{allowed}", {"key": key, "allowed": allowed})
