@@ -1,4 +1,4 @@
-"""The command line: `bfedrec run | sweep | audit | data | chain | torture | doctor | version`.
+"""The command line: `bfedrec run | sweep | figure | audit | data | chain | torture | ...`.
 
 Exit status: 0 done; 1 a check failed; 2 bad usage, config or data, told in one line on standard
 error; 130 interrupted, and the run can be resumed. Commands import what they need when they run,
@@ -133,6 +133,12 @@ def _sweep(parsed: argparse.Namespace) -> int:
     return sweep_command(parsed)
 
 
+def _figure(parsed: argparse.Namespace) -> int:
+    from bfedrec.figure_command import figure_command
+
+    return figure_command(parsed)
+
+
 def _audit(parsed: argparse.Namespace) -> int:
     from bfedrec.audit_command import audit_command
 
@@ -173,6 +179,7 @@ def _parser(command: str) -> _Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_sweep(commands)
+    _add_figure(commands, command == "figure")
     audit = commands.add_parser("audit", help="re-verify a run's chain from its bytes")
     audit.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a chain.sqlite")
     audit.set_defaults(handler=_audit)
@@ -242,6 +249,15 @@ def _add_sweep(commands: Any) -> None:
         help="record all runs in one file instead, a line each (for many small ones)",
     )
     sweep.set_defaults(handler=_sweep)
+
+
+def _add_figure(commands: Any, chosen: bool) -> None:
+    figure = commands.add_parser("figure", help="a figure from recorded runs, with its data")
+    figure.set_defaults(handler=_figure)
+    if chosen:
+        from bfedrec.figure_command import add_arguments
+
+        add_arguments(figure)
 
 
 def _add_data(commands: Any, chosen: bool) -> None:

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bfedrec.config import config_hash, dump, flatten, load
+from bfedrec.config import ConfigError, config_hash, dump, flatten, load
 from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped, write_text
 from bfedrec.settings import Config
 from bfedrec.sweeps import Sweep
@@ -96,11 +96,16 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Iterator[Recorded]:
-    """Every run recorded anywhere below a folder. Raises `RunError` for what cannot be read."""
+    """Every run recorded anywhere below a folder, but for those of an earlier version whose options
+    are no more. Raises `RunError` for what cannot be read."""
     for path in sorted(folder.rglob("config.yaml")):
         place = path.parent
+        try:
+            config = load(path)
+        except ConfigError:
+            continue
         if finished(place) or stopped(place):
-            yield Recorded(place, load(path), _summary(place), tuple(read_metrics(place)))
+            yield Recorded(place, config, _summary(place), tuple(read_metrics(place)))
         elif (place / COMPACT).exists():
             yield from _read_lines(place)
 
