@@ -45,6 +45,11 @@ class Adversary:
         return self.group < 0
 
     @property
+    def targets(self) -> set[int]:
+        """The items that the groups want recommended."""
+        return {item for group in self._groups for item in group.plan.targets()}
+
+    @property
     def keeps_messages(self) -> bool:
         """Whether a group needs what it signed at the height before (`remember`)."""
         return any(group.plan.keeps_messages() for group in self._groups)

@@ -122,9 +122,7 @@ class Federation:
 
     def _targets(self) -> tuple[int, ...]:
         """Those of the config, and those of its attacks."""
-        found = {*self.config.evaluation.targets}
-        for group in self.config.clients.malicious:
-            found.update(group.plan.targets())
+        found = {*self.config.evaluation.targets, *self.adversary.targets}
         if found and max(found) >= self.data.items:
             raise ConfigError(
                 f"target item {max(found)} is none of the {self.data.items} of {self.data.name}, "

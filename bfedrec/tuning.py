@@ -34,11 +34,12 @@ from bfedrec.dataset import Dataset
 from bfedrec.factorization import initial_factors
 from bfedrec.interactions import DataError
 from bfedrec.lowrank import basis, merge
-from bfedrec.metrics import NotFinite, Split, evaluate
+from bfedrec.metrics import NotFinite, Split, evaluate, expose
 from bfedrec.rules import Rule
 from bfedrec.sampling import cohort
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
+from bfedrec.sweeps import split_values
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def trials(arguments: Sequence[str], count: int | None, seed: int) -> list[list[
     choices = []
     for argument in arguments:
         key, value = split_override(argument)
-        choices.append([f"{key}={option}" for option in value.split(",")])
+        choices.append([f"{key}={option}" for option in split_values(value)])
     grid = itertools.product(*choices)
     if count is None:
         return [list(trial) for trial in grid]
@@ -164,6 +165,12 @@ def score(
         data = prepare(config.data)
         learned = learn(config, data, threads)
         found = {"clients_per_second": learned.clients_per_second}
+        adversary = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"")
+        targets = sorted({*config.evaluation.targets, *adversary.targets})
+        if targets:
+            found |= expose(
+                learned.P, learned.Q, data, targets, config.evaluation.k, adversary.honest, threads
+            ).means()
         for split in splits:
             means = evaluate(
                 learned.P, learned.Q, data, split, config.evaluation.k, threads=threads
