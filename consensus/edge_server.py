@@ -385,8 +385,10 @@ class EdgeServer(ABC):
 
     def is_timely(self, header: Header) -> bool:
         """Whether a block's time is not far ahead of this server's clock: another server, or a
-        later one, may come to another opinion."""
-        return header.timestamp <= self.host.now_us() + self.parameters.vote_us
+        later one, may come to another opinion. (The least time that there may be after the block
+        before is right in any case: many clocks may have been ahead when that was made.)"""
+        latest = self.host.now_us() + self.parameters.vote_us
+        return header.timestamp <= max(latest, self.chain.head.timestamp + 1)
 
     def recomputes(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
         """Whether a candidate's contents are right, at whatever time and whoever asks: its updates
