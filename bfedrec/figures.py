@@ -46,8 +46,10 @@ def curves(run: Path, out: Path | None = None) -> Path:
 
 
 def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
-    for prefix, color, marker in (("hr@", BLUE, "o"), ("ndcg@", ORANGE, "s")):
+    for prefix, color, marker in (("hr@", BLUE, "o"), ("ndcg@", ORANGE, "s"), ("er@", PURPLE, "^")):
         key = next((name for name in lines[-1] if name.startswith(prefix)), None)
+        if key is None and prefix == "er@":
+            continue  # no item is anybody's target
         if key is None:  # the run trained on the validation items as well
             axes.text(0.5, 0.5, "no validation items", transform=axes.transAxes, ha="center")
             return

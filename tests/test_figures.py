@@ -42,6 +42,16 @@ def test_curves_for_print(tmp_path: Path, name: str, opening: bytes) -> None:
     assert curves(tmp_path / "run", out).read_bytes() == drawn
 
 
+def test_exposure_is_drawn_where_there_are_targets(tmp_path: Path) -> None:
+    run = recorded(tmp_path / "run")
+    plain = curves(run, tmp_path / "plain.svg").read_bytes()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    text = "".join(json.dumps(line | {"er@10": 0.25}) + "\n" for line in lines)
+    (run / "metrics.jsonl").write_text(text)
+    assert b"ER@10  0.250" in curves(run, tmp_path / "exposed.svg").read_bytes()
+    assert b"ER@10" not in plain
+
+
 def test_a_run_without_validation_items_still_shows_its_cost(tmp_path: Path) -> None:
     assert curves(recorded(tmp_path / "run", scored=False)).exists()
 
