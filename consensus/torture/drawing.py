@@ -157,7 +157,7 @@ def _fault(generator: np.random.Generator, servers: int, kind: str) -> dict[str,
 _STRENGTHS = {
     "delay": (0.05, 0.2, 0.5, 1.0),
     "skew": (-30.0, -3.0, -0.5, 0.5, 3.0, 30.0),
-    "slow": (3.0, 20.0, 200.0),
+    "slow": (3.0, 20.0, 100.0),
     "bandwidth": (0.1, 0.01, 0.001),
     "missing_content": (0.3, 0.7, 1.0),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from hashlib import sha256
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from consensus.blocks import Block, Candidate, Certificate, Timeout, TimeoutCertificate
@@ -38,6 +39,12 @@ class Monitor:
         self.branches: Counter[str] = Counter()
         self.attempt = 0
         """The furthest attempt that an honest server spoke of."""
+        self.limit: float = inf
+        """No height may take more attempts than this."""
+        self.proposed: dict[bytes, float] = {}
+        """By block: when an honest aggregator proposed it, in seconds."""
+        self._accused: dict[int, int] = {}
+        """By server: how much evidence it has that was looked at."""
         self._slots: dict[tuple[Any, ...], bytes] = {}
         """By server, height and slot: the block that an honest server signed."""
         self._left: dict[tuple[int, int], tuple[View, int]] = {}
@@ -65,6 +72,9 @@ class Monitor:
             self.ledger.note_list(body)
         if index in self.bad:
             return
+        server = self.world.servers[index]
+        if len(server.evidence) != self._accused.get(index, 0):
+            self.check_evidence(server)
         match kind:
             case "vote":
                 if body.server == index:
@@ -117,6 +127,7 @@ class Monitor:
                 "one signature per slot",
                 f"honest server {index} proposed two blocks in view {view} of height {height}",
             )
+        self.proposed.setdefault(block, self.world.env.now)
         if candidate.turn is not None:
             self.branches["a locked block proposed again"] += 1
         self._at(height, view)
@@ -134,6 +145,9 @@ class Monitor:
         """An honest server is in this view: is its committee within the premise?"""
         if view[0] > self.attempt:
             self.attempt = view[0]
+            if self.attempt > self.limit:
+                what = f"height {height} is in attempt {self.attempt}, long after healing"
+                raise Violation("a block within the bound", what)
         if view != (0, 0):
             self.branches["attempt > 0" if view[0] else "step > 0"] += 1
         self.ledger.form(height, view[0])
@@ -202,7 +216,6 @@ class Monitor:
             if fault is not None:
                 raise Violation("certificates", f"height {height}: {fault}")
             self._tell_decision(block)
-        self.check_evidence(server)
 
     def cut(self, server: EdgeServer) -> None:
         if self._trace is not None:
@@ -228,6 +241,7 @@ class Monitor:
 
     def check_evidence(self, server: EdgeServer) -> None:
         """Evidence holds, and never names an honest server."""
+        self._accused[server.index] = len(server.evidence)
         for evidence in server.evidence.values():
             if evidence.server in self.bad:
                 self.branches["evidence found"] += 1

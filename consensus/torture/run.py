@@ -25,6 +25,8 @@ from consensus.torture.world import TortureWorld
 #: than a third of the leaders malicious, the chance that none of so many attempts has an honest
 #: one is below 1e-9.
 ATTEMPTS = 20
+#: So many attempts, beyond the furthest before healing, are too many for any height.
+TOO_MANY = 40
 #: Seconds of anything that takes a while whatever the timers are.
 SLACK = 10.0
 
@@ -43,6 +45,8 @@ class Outcome:
     behaviours: Counter[str] = field(default_factory=Counter)
     branches: Counter[str] = field(default_factory=Counter)
     heights: int = 0
+    attempt: int = 0
+    """The furthest."""
     events: int = 0
     clients: Counter[str] = field(default_factory=Counter)
     """What hostile clients did."""
@@ -113,6 +117,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     if outcome.outside:
         outcome.invariant = outcome.what = ""
     outcome.heights = len(ledger.decided)
+    outcome.attempt = monitor.attempt
     outcome.events = next(world.env._eid)
     outcome.simulated = world.env.now
     outcome.faults = faults.fired
@@ -148,6 +153,7 @@ def _play(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Mo
     honest = [server for server in world.servers if server.behaviour is None]
     behind = last - min(server.chain.height for server in honest)
     bound = patience(scenario, monitor.attempt, behind)
+    monitor.limit = monitor.attempt + TOO_MANY
     world.open_height(last)
     reached = world.when_all_at(last, [server.index for server in honest])
     env.run(until=reached | env.timeout(bound))
