@@ -231,13 +231,12 @@ class Simulation:
         lines = self.folder.metrics()
         if not lines or lines[-1]["height"] < height:
             self._validate(height)
-        return {
-            **self._finish(),
-            "stopped": "stalled" if isinstance(end, Stalled) else "forked",
-            "stopped_at_height": end.height,
-            **({"stopped_attempts": end.attempts} if isinstance(end, Stalled) else {}),
-            "stopped_because": str(end),
-        }
+        how: dict[str, Any] = {"stopped": "forked"}
+        if isinstance(end, Stalled):
+            how = {"stopped": "stalled", "stopped_attempts": end.attempts}
+            self.totals = totals.add_stalled(self.totals, end)
+        how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
+        return self._finish() | how
 
     def _flat_totals(self) -> dict[str, Any]:
         return totals.flat(self.totals, self.config.clients.downlink)

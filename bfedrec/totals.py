@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isinf
 from typing import Any
 
 from bfedrec.federation import Round
 from consensus.faults import Faults
+from consensus.outcome import Stalled
 
 NOTHING: Mapping[str, Any] = {
     "blocks": 0,
@@ -43,16 +44,14 @@ Malicious members *block* one when the others are not more than two thirds of it
 def add(before: Mapping[str, Any], played: Round, faults: Faults | None) -> dict[str, Any]:
     """The totals after ``played``, from those before it."""
     result = played.result
-    certificate, committees = result.block.certificate, result.malicious_weight
+    certificate = result.block.certificate
     more = {
         "blocks": 1,
         "attempts": certificate.attempt + 1,
         "rebuilt_committees": certificate.attempt,
         "steps": certificate.step + 1,
         "captured_blocks": int(result.captured),
-        "committees": len(committees),
-        "blocked_committees": sum(3 * (total - bad) <= 2 * total for bad, total in committees),
-        "captured_committees": sum(3 * bad > 2 * total for bad, total in committees),
+        **_committees(result.malicious_weight),
         "closed_by_all": result.closed_by_all,
         "caught_up": result.caught_up,
         "uplink_bytes": played.uplink_bytes,
@@ -69,6 +68,21 @@ def add(before: Mapping[str, Any], played: Round, faults: Faults | None) -> dict
         for name, amount in more.items()
     }
     return totals | _recovery(before, played, faults)
+
+
+def add_stalled(before: Mapping[str, Any], stalled: Stalled) -> dict[str, Any]:
+    """The totals with the committees of a height that was never decided: without them those that
+    are blocked would seem rarer than they are."""
+    more = _committees(stalled.malicious_weight)
+    return {**before, **{name: before[name] + amount for name, amount in more.items()}}
+
+
+def _committees(weights: Sequence[tuple[int, int]]) -> dict[str, int]:
+    return {
+        "committees": len(weights),
+        "blocked_committees": sum(3 * (total - bad) <= 2 * total for bad, total in weights),
+        "captured_committees": sum(3 * bad > 2 * total for bad, total in weights),
+    }
 
 
 def _sum(before: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:

@@ -16,11 +16,19 @@ from consensus.updates import SignedUpdate
 class Stalled(RuntimeError):
     """A height that no longer makes progress; the message says how far it came."""
 
-    def __init__(self, message: str, height: int, attempts: int) -> None:
-        """``attempts``: the committees that the furthest honest server tried, the last included."""
+    def __init__(
+        self,
+        message: str,
+        height: int,
+        attempts: int,
+        malicious_weight: tuple[tuple[int, int], ...] = (),
+    ) -> None:
+        """``attempts``: the committees that the furthest honest server tried, the last included;
+        ``malicious_weight``: theirs, as in `HeightResult` (``bft`` only)."""
         super().__init__(message)
         self.height = height
         self.attempts = attempts
+        self.malicious_weight = malicious_weight
 
 
 class Forked(RuntimeError):

@@ -24,6 +24,7 @@ from consensus.blocks import Block
 from consensus.byzantine import Behaviour
 from consensus.chain import Chain, Head, seated
 from consensus.checks import SharedChecks
+from consensus.committee import Committee
 from consensus.crypto import Prover, Signer
 from consensus.edge_server import EdgeServer, Kind
 from consensus.evidence import Evidence
@@ -416,15 +417,20 @@ class World:
     # -- what a height came to --------------------------------------------------------------------
 
     def _malicious_weight(self, before: Head, block: Block) -> tuple[tuple[int, int], ...]:
-        malicious = sorted(self.behaviours)
         if self.genesis.parameters.protocol == "paper":
             committee = seated(self.genesis, [ticket.server for ticket in block.tickets])
-            return ((committee.weight_of(malicious), committee.total),)
-        found = []
-        for attempt in range(block.certificate.attempt + 1):
-            committee = self.checks.sortition(self.genesis, before, attempt).committee
-            found.append((committee.weight_of(malicious), committee.total))
-        return tuple(found)
+            return (self._weigh(committee),)
+        return self._weighed(before, block.certificate.attempt + 1)
+
+    def _weighed(self, before: Head, attempts: int) -> tuple[tuple[int, int], ...]:
+        """The malicious members' and the total weight of the first committees of a height."""
+        return tuple(
+            self._weigh(self.checks.sortition(self.genesis, before, attempt).committee)
+            for attempt in range(attempts)
+        )
+
+    def _weigh(self, committee: Committee) -> tuple[int, int]:
+        return committee.weight_of(sorted(self.behaviours)), committee.total
 
     def _updates_of(self, block: Block) -> tuple[SignedUpdate, ...]:
         digests = self._listed[block.cid]
@@ -450,6 +456,7 @@ class World:
         done, furthest = len(self._appended), self._furthest()
         stage, predicament = furthest.stage(), furthest.predicament()
         pools = [len(server.pool) for server in self.servers]
+        paper = self.genesis.parameters.protocol == "paper"
         return Stalled(
             f"height {height}: after {self.env.now - began:g} simulated seconds {done} of "
             f"{len(self.servers)} servers have a block (attempt {stage[0]}, step {stage[1]}, "
@@ -457,6 +464,7 @@ class World:
             f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}"),
             height,
             stage[0] + 1,
+            () if paper else self._weighed(self.head, stage[0] + 1),
         )
 
 
