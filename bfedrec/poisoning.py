@@ -80,7 +80,7 @@ class ALittleIsEnough(WholeModel):
 
     def deviations(self, n: int, m: int) -> float:
         """z of m colluders among n clients: the largest at which enough honest updates are expected
-        farther from the mean, for the colluders to look like the majority (its equation 2)."""
+        farther from the mean, for the colluders to look like the majority (their z^max)."""
         if self.z is not None:
             return self.z
         supporters = n // 2 + 1 - m

@@ -16,6 +16,7 @@ from bfedrec.adversary import Adversary
 from bfedrec.aggregation import rule_named
 from bfedrec.attacks import ATTACKS, Attack, Scene, Upload, attack, mean_and_deviation
 from bfedrec.audit_command import audit_command, build
+from bfedrec.cohort import Diverged
 from bfedrec.config import ConfigError, config_hash, dump, load, parse
 from bfedrec.data import prepare
 from bfedrec.federation import Federation
@@ -349,6 +350,13 @@ def test_only_honest_users_are_asked_about_the_target(
     play(tmp_path, malicious("attack: push, share: 0.25, items: [3]"), "rounds=1")
     assert asked
     assert all(mask.sum() == 60 for mask in asked)
+
+
+def test_a_model_that_an_attack_destroyed_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        Diverged, match=r"round \d+: .*or malicious clients have destroyed the model"
+    ):
+        play(tmp_path, malicious("attack: scale, share: 0.5, factor: 1.0e+12"))
 
 
 MIX = (
