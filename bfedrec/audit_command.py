@@ -1,4 +1,4 @@
-"""`bfedrec audit RUN`: re-verify a run's chain and say in one line what came out."""
+"""`bfedrec audit RUN`: re-verify a run's chain and say what came out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bfedrec.global_model import GlobalModel
+from bfedrec.participants import MODELLED_CRYPTO
 from bfedrec.runs import read_json
 from consensus.audit import AuditFailure, AuditReport, audit
 from consensus.committee import first_beacon
@@ -44,6 +45,8 @@ def audit_command(run: Path) -> int:
         f"{report.proofs} VRF proofs, {report.signatures} signatures, {report.aggregates} "
         f"aggregates recomputed, {report.contents} blocks of content; head {report.head}"
     )
+    if report.modelled:
+        print(f"{path}: {MODELLED_CRYPTO}")
     return 0
 
 

@@ -17,6 +17,9 @@ from consensus.genesis import Genesis, Member, Parameters
 from consensus.host import Costs
 from consensus.network import Topology
 
+MODELLED_CRYPTO = "crypto is modelled: signatures and proofs show nothing"
+"""What is said of a run with ``crypto: modelled``, by itself and by an audit."""
+
 
 class Participants:
     """All clients and edge servers of one run."""

@@ -19,6 +19,7 @@ from bfedrec.chain_writer import ChainWriter
 from bfedrec.data import prepare
 from bfedrec.federation import Federation, Round
 from bfedrec.metrics import Evaluation, evaluate, expose
+from bfedrec.participants import MODELLED_CRYPTO
 from bfedrec.progress import Evaluated, Note, Progress, RoundDone
 from bfedrec.run_state import RoundState, RunState, StateError
 from bfedrec.runs import RunFolder
@@ -58,6 +59,8 @@ class Simulation:
         """Play what is left of the rounds; the summary. A run that cannot go on leaves one, too:
         RUN/stopped.json, with what it came to until then, where it stopped and why."""
         self.folder.clear_stop()
+        if self.config.crypto == "modelled":
+            self.progress.update(Note(MODELLED_CRYPTO))
         head = self._resume() if resume else None
         if head is None:
             self.state.discard_after(0)

@@ -49,6 +49,9 @@ class AuditReport:
     """Blocks of content whose hash is their CID."""
     head: str = ""
     """The link to the last block, as text."""
+    modelled: bool = False
+    """Whether signatures and proofs are keyed hashes, which anybody can make (`consensus.crypto`):
+    that they hold then shows nothing."""
 
 
 ApplicationFactory = Callable[[Genesis, bytes], Application]
@@ -74,6 +77,7 @@ def audit(
         if height != expected:
             raise AuditFailure(expected, "the block is missing")
     genesis, application = _audit_genesis(store, build)
+    report.modelled = genesis.parameters.crypto == "modelled"
     head = Head.of_genesis(genesis)
     for height in heights[1:]:
         head = _audit_height(store, genesis, application, head, report)
