@@ -113,6 +113,8 @@ class Composed(Behaviour):
         self._active = [part for part, from_, until in self._parts if from_ <= height < until]
         self._set_flags()
         for part in self._active:
+            if not (part.relays and part.provides):
+                part.act()
             part.begins(server)
 
     def entered(self, server: EdgeServer) -> None:
