@@ -310,7 +310,10 @@ class World:
         """A message to be sent."""
         self.messages += 1
         if kind == "candidate":
-            self._listed[body.header.cid] = body.updates
+            # A malicious server may send it with another list of updates than its header names.
+            if body.header.updates == self.checks.updates_root(body):
+                self._listed[body.header.cid] = body.updates
+            self._listed.setdefault(body.header.cid, body.updates)
         elif kind == "closure" and body.everyone and body.height == self.head.height + 1:
             self._given_up.add(body.attempt)
         size = body.wire_bytes if kind == "update" else len(body.encoded)
@@ -367,6 +370,8 @@ class World:
             server.chain.keep(agreed)
             self._caught_up += 1
             server.enter_height(passive=server.chain.height < self.head.height)
+            if not server.passive and server.behaviour is None and index not in self._appended:
+                self._waited_for.add(index)  # else it would be behind again when this one is over
             return
         if self._first is None:
             self._first = block
