@@ -71,9 +71,11 @@ class Toy:
         malicious: dict[int, Behaviour] | None = None,
         stakes: Sequence[int] | None = None,
         faults: Faults | None = None,
+        continues: World | None = None,
         **parameters: object,
     ) -> None:
-        """``parameters`` are the genesis'."""
+        """``parameters`` are the genesis'. A world goes on from the chain and the clock of the one
+        that it ``continues``."""
         master = seed.to_bytes(32, "big")
         suite = suite_named(str(parameters.get("crypto", "real")))
         self.keys = [
@@ -125,6 +127,9 @@ class Toy:
             network_stream=lambda height: np.random.default_rng([seed, 1, height]),
             randomness=lambda *label: np.random.default_rng([seed, 2, *map(abs, label)]),
             faults=faults,
+            now=0.0 if continues is None else continues.env.now,
+            blocks=() if continues is None else continues.servers[0].chain.blocks,
+            heads=() if continues is None else continues.servers[0].chain.heads,
         )
 
     def update(
