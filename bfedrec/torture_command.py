@@ -1,18 +1,19 @@
-"""`bfedrec torture`: seeded scenarios of faults and attacks, every invariant checked."""
+"""`bfedrec torture`: seeded scenarios of faults and attacks, every invariant checked.
+
+Exit status: 0 nothing was violated; 1 something was (with ``--break all``: a rule that is switched
+off was not found out); 2 bad usage.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import re
 import shlex
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -20,16 +21,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bfedrec.config import COMMAND_LINE, ConfigError
-from bfedrec.manifest import ROOT, git_state, machine, now
+from bfedrec.progress import duration
+from bfedrec.torture_record import COUNTS, figures_of, record_breaks, record_campaign
+from consensus.torture.attackers import known_behaviours
 from consensus.torture.breaks import BREAKS
-from consensus.torture.campaign import Plan, Tally, campaign
-from consensus.torture.run import Outcome
+from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
+from consensus.torture.run import run
 from consensus.torture.scenario import BadScenario, Scenario
-from consensus.torture.shrinking import shrink
 
 CHECK_FAILED = 1
-#: So many violations are shrunk and told one by one.
-TOLD = 5
+#: Seconds between two lines where output is no terminal.
+EVERY = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         metavar="J",
         type=int,
-        default=os.cpu_count() or 1,
-        help="processes (default: one per processor)",
+        default=cores(),
+        help="processes (default: one per core)",
     )
     parser.add_argument(
         "--break",
@@ -62,187 +64,175 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def torture_command(parsed: argparse.Namespace) -> int:
-    """Play scenarios; 0, or 1 if an invariant was violated (with ``--break all``: if a rule that
-    is switched off was not found out)."""
+    """Play what is asked for; returns the exit status."""
     if parsed.rule == "list":
         for each in BREAKS.values():
-            print(f"{each.name:<24} {each.what}")
+            print(f"{each.name:<26} {each.what}")
         return 0
-    if parsed.rule not in (None, "all") and parsed.rule not in BREAKS:
-        raise ConfigError(
-            f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all or one of "
-            f"{', '.join(BREAKS)}"
-        )
-    if parsed.servers is not None and parsed.servers < 4:
-        raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int >= 4")
+    if parsed.rule not in (None, "all", *BREAKS):
+        known = ", ".join(BREAKS)
+        raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
+    if parsed.servers is not None and not 4 <= parsed.servers <= 64:
+        raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
     if parsed.jobs < 1:
         raise ConfigError(f"{COMMAND_LINE}: --jobs {parsed.jobs}: expected int >= 1")
     if parsed.replay is not None:
         return _replay(parsed)
-    seeds = _seeds(parsed.seeds)
     if parsed.rule == "all":
-        return _break_all(parsed, seeds)
-    plan = Plan(parsed.protocol, parsed.servers, parsed.rule)
-    began = time.perf_counter()
-    tally = _watched(plan, seeds, parsed.jobs, parsed.rule is not None)
-    wall = time.perf_counter() - began
-    _print(tally, wall)
-    for outcome in tally.violations[:TOLD]:
-        _tell(shrink(outcome, plan.play), plan)
-    if len(tally.violations) > TOLD:
-        print(f"... and {len(tally.violations) - TOLD} more")
-    if parsed.record is not None:
-        _record(parsed, tally, wall)
-    return CHECK_FAILED if tally.violations else 0
+        return _break_all(parsed)
+    return _campaign(parsed)
 
 
-def _seeds(text: str) -> range:
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
-    if match is None or (match[2] and int(match[2]) < int(match[1])):
+def parse_seeds(text: str) -> range:
+    """Seeds A to B, both included, from ``A-B``, or one from ``A``; raises `ConfigError`."""
+    low, dash, high = text.partition("-")
+    if not low.isdecimal() or (dash and not high.isdecimal()) or int(high or low) < int(low):
         raise ConfigError(f"{COMMAND_LINE}: --seeds {text}: expected A-B, as 0-999")
-    return range(int(match[1]), int(match[2] or match[1]) + 1)
+    return range(int(low), int(high or low) + 1)
+
+
+# -- one scenario ---------------------------------------------------------------------------------
 
 
 def _replay(parsed: argparse.Namespace) -> int:
     """Play the one scenario that a violation told."""
     try:
         scenario = Scenario.from_text(parsed.replay)
-    except BadScenario as error:
-        raise ConfigError(f"{COMMAND_LINE}: --replay: {error}") from None
-    plan = Plan(scenario.protocol, None, None if parsed.rule == "all" else parsed.rule)
-    outcome = plan.play(scenario)
+        for name in (name for _, names in scenario.malicious for name in names):
+            if name not in known_behaviours():
+                raise BadScenario(f"no behaviour {name!r}, only {', '.join(known_behaviours())}")
+        rule = None if parsed.rule == "all" else parsed.rule
+        with Plan(rule=rule).applied():
+            outcome = run(scenario, traced=True)
+    except ValueError as error:  # also for a fault or a setting that fits no scenario
+        raise ConfigError(f"{COMMAND_LINE}: --replay: {error}") from error
+    for what in COUNTS:
+        counts = sorted((+getattr(outcome, what)).items())
+        if counts:
+            print(f"{what}: " + ", ".join(f"{name} {count:,}" for name, count in counts))
+    print(
+        f"{outcome.heights} heights, attempts up to {outcome.attempt}, {outcome.events:,} events, "
+        f"simulated {duration(outcome.simulated)}, trace {outcome.trace[:16]}"
+    )
     if outcome.violated:
-        _tell(outcome, plan)
+        print(f"violated: {outcome.invariant}: {outcome.what}")
         return CHECK_FAILED
-    what = "outside the premise" if outcome.outside else "every invariant holds"
-    print(f"{what}; {outcome.heights} heights, {outcome.simulated:.1f} simulated s")
+    print("outside the premise" if outcome.outside else "every invariant holds")
     return 0
 
 
-def _break_all(parsed: argparse.Namespace, seeds: range) -> int:
-    """Switch every rule off in turn."""
-    table = Table(title="rules switched off", box=SIMPLE_HEAD)
-    for heading in ("rule", "what goes wrong", "found at seed", "invariant violated"):
-        table.add_column(heading)
-    missed, found = 0, {}
-    for rule in BREAKS:
-        tally = _watched(Plan(parsed.protocol, parsed.servers, rule), seeds, parsed.jobs, True)
-        first = tally.violations[0] if tally.violations else None
-        missed += first is None
-        seed = "not found" if first is None else str(first.scenario.seed)
-        invariant = "" if first is None else first.invariant
-        found[rule] = {"seed": None if first is None else first.scenario.seed, "what": invariant}
-        table.add_row(rule, BREAKS[rule].what, seed, invariant)
-    _console().print(table)
+def command_for(found: Found, rule: str | None) -> str:
+    """What plays a violation again."""
+    words = ["bfedrec", "torture", *(() if rule is None else ("--break", rule))]
+    return shlex.join([*words, "--replay", found.scenario.text()])
+
+
+# -- a campaign -----------------------------------------------------------------------------------
+
+
+class Display:
+    """How far a campaign is: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, what: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        console = Console(stderr=True)
+        columns = (
+            TextColumn(what),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._task = self._bar.add_task(what, total=total, told="")
+        self._total = total
+        self._clock = clock
+        self._began = self._told = clock()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return self._clock() - self._began
+
+    def update(self, tally: Tally) -> None:
+        """Take notice of how far it is."""
+        pace = tally.scenarios / max(self.seconds, 1e-9)
+        told = f"{pace:,.0f}/s  violations {tally.violations.total():,}"
+        self._bar.update(self._task, completed=tally.scenarios, told=told)
+        if self._bar.disable and self._clock() - self._told >= EVERY:
+            self._told = self._clock()
+            line = f"{tally.scenarios:,}/{self._total:,} scenarios  {told}"
+            print(line, file=sys.stderr, flush=True)
+
+
+def _campaign(parsed: argparse.Namespace) -> int:
+    seeds = parse_seeds(parsed.seeds)
+    plan = Plan(parsed.protocol, parsed.servers, parsed.rule)
+    with Display(parsed.rule or parsed.protocol, len(seeds)) as display:
+        stop = parsed.rule is not None
+        tally = conduct(plan, seeds, parsed.jobs, display.update, stop_at_first=stop)
+        seconds = display.seconds
+    _print(tally, seconds)
+    told: set[str] = set()
+    for found in tally.found:
+        print(f"seed {found.seed}: {found.invariant}: {found.what}")
+        if found.invariant not in told:
+            told.add(found.invariant)
+            print(f"  {command_for(shrunk(plan, found), parsed.rule)}")
+    if parsed.rule is not None and not tally.found:
+        print(f"--break {parsed.rule}: not found in {tally.scenarios:,} scenarios")
     if parsed.record is not None:
-        _write(parsed.record / "breaks.json", _head() | {"rules": found})
-    return CHECK_FAILED if missed else 0
+        print(f"recorded in {record_campaign(parsed, tally, seconds)}")
+    return CHECK_FAILED if tally.violations else 0
 
 
-def _watched(plan: Plan, seeds: range, jobs: int, until_found: bool) -> Tally:
-    """A campaign, with a line of progress."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[found]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(plan.rule or plan.protocol, total=len(seeds), found="")
-
-        def heard(tally: Tally) -> None:
-            found = f"{len(tally.violations)} violations"
-            bar.update(task, completed=tally.scenarios, found=found)
-
-        return campaign(plan, seeds, jobs, until_found, heard)
-
-
-def _tell(outcome: Outcome, plan: Plan) -> None:
-    """A violation in one line, and the command that shows it again."""
-    words = ["bfedrec", "torture", "--replay", outcome.scenario.text()]
-    if plan.rule is not None:
-        words += ["--break", plan.rule]
-    print(f"seed {outcome.scenario.seed}: {outcome.invariant}: {outcome.what}")
-    print(f"  {shlex.join(words)}")
-
-
-# -- what is shown and recorded -------------------------------------------------------------------
-
-
-def _console() -> Console:
+def _print(tally: Tally, seconds: float) -> None:
     console = Console()
     # A file or a pipe has no width to fit: keep the rows whole.
-    return console if console.is_terminal else Console(width=200)
-
-
-def _figures(tally: Tally, wall: float) -> dict[str, Any]:
-    return {
-        "scenarios": tally.scenarios,
-        "violations": len(tally.violations),
-        "outside_premise": tally.outside,
-        "played_twice_alike": tally.repeated,
-        "heights": tally.heights,
-        "events": tally.events,
-        "simulated_seconds": round(tally.simulated, 1),
-        "wall_seconds": round(wall, 1),
-        "scenarios_per_second_and_core": round(tally.scenarios / max(tally.processor, 1e-9), 1),
-        "largest_share_of_liveness_bound": round(tally.waited, 3),
-    }
-
-
-def _coverage(tally: Tally) -> dict[str, Mapping[str, int]]:
-    return {
-        "faults": tally.faults,
-        "behaviours": tally.behaviours,
-        "clients": tally.clients,
-        "branches": tally.branches,
-    }
-
-
-def _print(tally: Tally, wall: float) -> None:
-    table = Table(title="what really happened", box=SIMPLE_HEAD)
-    for heading in ("", "", "times"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for group, counts in _coverage(tally).items():
-        for name in sorted(counts):
-            table.add_row(group, name, f"{counts[name]:,}")
-    _console().print(table)
-    for name, value in _figures(tally, wall).items():
-        print(f"  {name:<34} {value:,}")
-    for invariant, count in Counter(o.invariant for o in tally.violations).most_common():
+    console = console if console.is_terminal else Console(width=160)
+    figures = figures_of(tally, seconds)
+    table = Table(box=SIMPLE_HEAD, title="how often each really happened")
+    columns = []
+    for what in COUNTS:
+        table.add_column(what)
+        columns.append([f"{count:>9,} {name}" for name, count in figures[what].items()])
+    for row in range(max(map(len, columns))):
+        table.add_row(*(column[row] if row < len(column) else "" for column in columns))
+    console.print(table)
+    for name, value in figures.items():
+        if isinstance(value, int | float):
+            print(f"  {name:<36} {value:>14,}")
+    for invariant, count in tally.violations.most_common():
         print(f"  violated: {invariant}: {count:,}")
 
 
-def _head() -> dict[str, Any]:
-    return {
-        "command": shlex.join(["bfedrec", *sys.argv[1:]]),
-        "finished": now(),
-        "git": git_state(ROOT),
-        "machine": machine(),
-    }
-
-
-def _record(parsed: argparse.Namespace, tally: Tally, wall: float) -> None:
-    """Write a campaign's figures."""
-    told = [
-        {
-            "seed": outcome.scenario.seed,
-            "invariant": outcome.invariant,
-            "what": outcome.what,
-            "scenario": outcome.scenario.text(),
-        }
-        for outcome in tally.violations[:100]
-    ]
-    by_invariant = Counter(outcome.invariant for outcome in tally.violations)
-    coverage = {group: dict(sorted(c.items())) for group, c in _coverage(tally).items()}
-    found = {"figures": _figures(tally, wall), "violated": dict(by_invariant.most_common())}
-    name = f"torture-{parsed.protocol}" + (f"-{parsed.servers}" if parsed.servers else "")
-    name += f"-{parsed.rule}" if parsed.rule else ""
-    _write(parsed.record / f"{name}.json", _head() | found | coverage | {"first": told})
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    print(f"recorded in {path}")
+def _break_all(parsed: argparse.Namespace) -> int:
+    """Switch every rule off in turn."""
+    seeds = parse_seeds(parsed.seeds)
+    found: dict[str, tuple[Tally, str]] = {}
+    for rule in BREAKS:
+        plan = Plan(parsed.protocol, parsed.servers, rule)
+        with Display(rule, len(seeds)) as display:
+            tally = conduct(plan, seeds, parsed.jobs, display.update, stop_at_first=True)
+        first = tally.found[0] if tally.found else None
+        found[rule] = (tally, "" if first is None else command_for(first, rule))
+        told = "NOT FOUND" if first is None else f"seed {first.seed}: {first.invariant}"
+        print(f"{rule:<26} {told}", flush=True)
+    missed = [rule for rule, (tally, _) in found.items() if not tally.found]
+    print(f"{len(BREAKS) - len(missed)} of {len(BREAKS)} rules, switched off, were found out")
+    if parsed.record is not None:
+        print(f"recorded in {record_breaks(parsed, found)}")
+    return CHECK_FAILED if missed else 0

@@ -188,7 +188,7 @@ def _breaks() -> Iterator[Break]:
         "empty-seats",
         "seats that no recorded ticket wins stay empty",
         (("chain:needs_spares", do.always(False)),),
-        Bias(("silent",), ("crash", "partition"), changes=(("size", 0),)),
+        Bias(("abstain",), ("loss", "delay", "loss"), begin=0.2, last=0.6),
     )
     # The vote.
     yield Break(

@@ -1,161 +1,218 @@
-"""Many scenarios in several processes, and what they came to together."""
+"""Many scenarios, in several processes, and what they came to in all."""
 
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from itertools import islice
 
 from consensus.torture.breaks import BREAKS
 from consensus.torture.drawing import draw
 from consensus.torture.run import Outcome, run
 from consensus.torture.scenario import Scenario
+from consensus.torture.shrinking import shrink
 
-#: Seeds that a process plays at a time.
-AT_ONCE = 20
-#: One seed of so many is played twice, and has to leave the same trace.
+#: So many seeds are handed to a process at a time.
+CHUNK = 20
+#: One seed in so many is run twice, to see whether the same happens.
 TWICE = 50
+#: So many violations of one invariant are kept; the others are counted.
+KEPT = 5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which scenarios to play, and with which rule switched off."""
+    """What is to be run."""
 
     protocol: str = "bft"
     servers: int | None = None
+    """As many servers in every scenario; None: as drawn."""
     rule: str | None = None
-    """A name in `BREAKS`."""
+    """The rule that is switched off."""
 
     def scenario(self, seed: int) -> Scenario:
-        """The scenario of a seed."""
-        bias = None if self.rule is None else BREAKS[self.rule].bias
+        bias = BREAKS[self.rule].bias if self.rule else None
         return draw(seed, self.protocol, self.servers, bias)
 
-    def play(self, scenario: Scenario) -> Outcome:
-        """Run a scenario, the rule off."""
-        with nullcontext() if self.rule is None else BREAKS[self.rule].applied():
-            return run(scenario)
+    def applied(self) -> AbstractContextManager[None]:
+        """With the rule off that is to be."""
+        return BREAKS[self.rule].applied() if self.rule else nullcontext()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A violation."""
+
+    seed: int
+    invariant: str
+    what: str
+    scenario: Scenario
 
 
 @dataclass
 class Tally:
-    """What scenarios came to."""
+    """What scenarios came to in all."""
 
     scenarios: int = 0
     outside: int = 0
-    """Scenarios in which a committee formed that is outside the premise; not judged."""
+    """Of them, those in which a committee formed that is outside the premise."""
     repeated: int = 0
-    """Scenarios that were played twice, with the same trace."""
-    violations: list[Outcome] = field(default_factory=list)
-    faults: Counter[str] = field(default_factory=Counter)
-    """How often each fault struck."""
-    behaviours: Counter[str] = field(default_factory=Counter)
-    """How often each behaviour did what an honest server would not."""
-    clients: Counter[str] = field(default_factory=Counter)
-    """How often hostile clients did each thing."""
-    branches: Counter[str] = field(default_factory=Counter)
-    """How often rare parts of the protocol were reached."""
+    """Those that were run twice, with the same trace."""
     heights: int = 0
     events: int = 0
     simulated: float = 0.0
-    processor: float = 0.0
+    cpu: float = 0.0
     """Seconds of processor time."""
     waited: float = 0.0
-    """The largest share of the bound of liveness that a scenario used."""
+    """The largest share of the bound of liveness that one took."""
+    attempts: int = 0
+    """The most attempts that a height took."""
+    faults: Counter[str] = field(default_factory=Counter)
+    behaviours: Counter[str] = field(default_factory=Counter)
+    clients: Counter[str] = field(default_factory=Counter)
+    branches: Counter[str] = field(default_factory=Counter)
+    violations: Counter[str] = field(default_factory=Counter)
+    """By invariant."""
+    found: list[Found] = field(default_factory=list)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, seed: int, outcome: Outcome) -> None:
         """Count one scenario."""
         self.scenarios += 1
         self.outside += outcome.outside
-        if outcome.violated:
-            self.violations.append(outcome)
+        self.heights += outcome.heights
+        self.events += outcome.events
+        self.simulated += outcome.simulated
+        if not (outcome.outside or outcome.violated):
+            self.waited = max(self.waited, outcome.waited)
+            self.attempts = max(self.attempts, outcome.attempt)
         self.faults += outcome.faults
         self.behaviours += outcome.behaviours
         self.clients += outcome.clients
         self.branches += outcome.branches
-        self.heights += outcome.heights
-        self.events += outcome.events
-        self.simulated += outcome.simulated
-        self.waited = max(self.waited, outcome.waited)
+        if outcome.violated:
+            self._keep(Found(seed, outcome.invariant, outcome.what, outcome.scenario))
+            self.violations[outcome.invariant] += 1
 
     def merge(self, other: Tally) -> None:
-        """Count what another process counted."""
-        for name in ("scenarios", "outside", "repeated", "heights", "events"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("faults", "behaviours", "clients", "branches"):
-            getattr(self, name).update(getattr(other, name))
-        self.violations += other.violations
+        """Count what another tally counts."""
+        self.scenarios += other.scenarios
+        self.outside += other.outside
+        self.repeated += other.repeated
+        self.heights += other.heights
+        self.events += other.events
         self.simulated += other.simulated
-        self.processor += other.processor
+        self.cpu += other.cpu
         self.waited = max(self.waited, other.waited)
+        self.attempts = max(self.attempts, other.attempts)
+        self.faults += other.faults
+        self.behaviours += other.behaviours
+        self.clients += other.clients
+        self.branches += other.branches
+        self.violations += other.violations
+        for found in other.found:
+            self._keep(found)
+
+    def _keep(self, found: Found) -> None:
+        """Keep it if it is among the first of its kind, by seed."""
+        alike = [each for each in self.found if each.invariant == found.invariant]
+        if len(alike) == KEPT:
+            last = max(alike, key=lambda each: each.seed)
+            if found.seed > last.seed:
+                return
+            self.found.remove(last)
+        self.found.append(found)
+        self.found.sort(key=lambda each: each.seed)
 
 
-def play(plan: Plan, seeds: Sequence[int], until_found: bool = False) -> Tally:
-    """Play the scenarios of ``seeds`` in this process, up to the first violation if so asked."""
-    tally, began = Tally(), time.process_time()
-    for seed in seeds:
-        outcome = plan.play(plan.scenario(seed))
-        if seed % TWICE == 0 and plan.rule is None and not outcome.violated:
-            again = plan.play(plan.scenario(seed))
-            if again.trace == outcome.trace:
-                tally.repeated += 1
-            else:
-                outcome.invariant = "same seed, same trace"
-                outcome.what = "the second time it went otherwise"
-        tally.add(outcome)
-        if until_found and outcome.violated:
-            break
-    gc.collect()
-    tally.processor = time.process_time() - began
+def play(plan: Plan, seeds: Sequence[int], stop_at_first: bool = False) -> Tally:
+    """The scenarios of some seeds, one after the other, in this process."""
+    tally = Tally()
+    began = time.process_time()
+    collects = gc.isenabled()
+    gc.disable()  # nothing is garbage while a scenario runs
+    try:
+        with plan.applied():
+            for seed in seeds:
+                twice = seed % TWICE == 0
+                outcome = _played(plan.scenario(seed), twice)
+                tally.repeated += twice and not outcome.violated
+                tally.add(seed, outcome)
+                if stop_at_first and tally.found:
+                    break
+        gc.collect()
+    finally:
+        if collects:
+            gc.enable()
+    tally.cpu = time.process_time() - began
     return tally
 
 
-def campaign(
+def _played(scenario: Scenario, twice: bool) -> Outcome:
+    outcome = run(scenario, traced=twice)
+    if twice and run(scenario, traced=True).trace != outcome.trace and not outcome.violated:
+        outcome.invariant = "same seed, same trace"
+        outcome.what = "two runs of one scenario differ"
+    return outcome
+
+
+def conduct(
     plan: Plan,
-    seeds: range,
+    seeds: Sequence[int],
     jobs: int,
-    until_found: bool = False,
-    progress: Callable[[Tally], None] = lambda tally: None,
+    tell: Callable[[Tally], None],
+    stop_at_first: bool = False,
 ) -> Tally:
-    """Play the scenarios of ``seeds`` in ``jobs`` processes; ``progress`` hears of every chunk.
+    """The scenarios of all ``seeds`` in ``jobs`` processes; ``tell`` gets the tally now and then.
 
-    Which scenarios are played, and what each comes to, does not depend on ``jobs`` (but for
-    ``until_found``, which ends at the first violation that is heard of).
+    What is found does not depend on the number of processes, except for which scenarios after the
+    first violation are run where that is where to stop.
     """
-    total = Tally()
-    chunks = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
-    for tally in _played(plan, chunks, jobs, until_found):
-        total.merge(tally)
-        progress(total)
-        if until_found and total.violations:
-            break
-    total.violations.sort(key=lambda outcome: outcome.scenario.seed)
-    return total
-
-
-def _played(plan: Plan, chunks: Sequence[range], jobs: int, until_found: bool) -> Iterator[Tally]:
+    tally = Tally()
     if jobs == 1:
-        for chunk in chunks:
-            yield play(plan, chunk, until_found)
-        return
-    with ProcessPoolExecutor(jobs, get_context("forkserver")) as pool:
-        waiting = iter(chunks)
+        for chunk in _chunks(seeds):
+            tally.merge(play(plan, chunk, stop_at_first))
+            tell(tally)
+            if stop_at_first and tally.found:
+                break
+        return tally
+    chunks = _chunks(seeds)
+    with ProcessPoolExecutor(jobs) as pool:
         running: set[Future[Tally]] = set()
-        try:
-            while True:
-                for chunk in waiting:
-                    running.add(pool.submit(play, plan, chunk, until_found))
-                    if len(running) == 2 * jobs:
-                        break
-                if not running:
-                    return
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        while True:
+            for chunk in islice(chunks, 2 * jobs - len(running)):
+                running.add(pool.submit(play, plan, chunk, stop_at_first))
+            if not running:
+                return tally
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                tally.merge(future.result())
+            tell(tally)
+            if stop_at_first and tally.found:
+                chunks = iter(())
+
+
+def _chunks(seeds: Sequence[int]) -> Iterator[Sequence[int]]:
+    return iter([seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK)])
+
+
+def shrunk(plan: Plan, found: Found) -> Found:
+    """A violation's scenario, made small; it violates the same invariant."""
+    with plan.applied():
+        smallest = shrink(found.scenario, lambda each: run(each).invariant == found.invariant)
+        outcome = run(smallest)
+    if outcome.invariant != found.invariant:  # it takes two runs to see that they differ
+        return found
+    return Found(found.seed, outcome.invariant, outcome.what, smallest)
+
+
+def cores() -> int:
+    """How many processes may run at once."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -27,7 +27,9 @@ class Bias:
     behaviours: tuple[str, ...] = ()
     """All malicious servers, as many as there may be, do at least this."""
     faults: tuple[str, ...] = ()
-    """A fault of each of these kinds strikes."""
+    """A fault of each of these kinds strikes, besides others."""
+    begin: float = BEGIN
+    last: float = LAST
     hostile: bool = False
     """One client is hostile."""
     sizes: tuple[int, ...] = ()
@@ -121,12 +123,12 @@ def _faults(generator: np.random.Generator, servers: int, bias: Bias) -> tuple[d
     """Up to six faults of any kinds at once."""
     count = int(_pick(generator, (0, 1, 1, 2, 2, 3, 4, 6)))
     kinds = [str(_pick(generator, sorted(FAULTS))) for _ in range(count)]
-    return tuple(_fault(generator, servers, kind) for kind in (*kinds, *bias.faults))
+    return tuple(_fault(generator, servers, kind, bias) for kind in (*kinds, *bias.faults))
 
 
-def _fault(generator: np.random.Generator, servers: int, kind: str) -> dict[str, Any]:
-    begins = round(BEGIN * generator.random() ** 2, 2)
-    until = round(begins + 0.1 + LAST * generator.random() ** 2, 2)
+def _fault(generator: np.random.Generator, servers: int, kind: str, bias: Bias) -> dict[str, Any]:
+    begins = round(bias.begin * generator.random() ** 2, 2)
+    until = round(begins + 0.1 + bias.last * generator.random() ** 2, 2)
     rate = round(0.02 + 0.6 * generator.random() ** 2, 2)
     some = sorted(
         generator.choice(servers, int(generator.integers(1, servers + 1)), replace=False).tolist()

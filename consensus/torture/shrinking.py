@@ -1,57 +1,113 @@
-"""From a scenario that violates an invariant to a smaller one that violates the same."""
+"""A violated scenario made as small as it will be and still violate the same invariant."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, replace
+from typing import Any
 
-from consensus.torture.run import Outcome
 from consensus.torture.scenario import Scenario
 
-#: So many scenarios are tried at most.
-TRIES = 300
+#: What is set back to its default where that changes nothing.
+PLAIN = (
+    "hostile",
+    "topology",
+    "stakes",
+    "committee",
+    "size",
+    "max_step",
+    "quota",
+    "latency",
+    "settle",
+    "vote",
+    "ticket",
+    "update",
+    "resend",
+)
 
 
-def shrink(outcome: Outcome, play: Callable[[Scenario], Outcome]) -> Outcome:
-    """The outcome of a scenario from which no part can be taken away without losing the violation
-    of ``outcome`` (or from which so much was taken as `TRIES` allow)."""
-    tries = 0
-    while tries < TRIES:
-        for smaller in _smaller(outcome.scenario):
-            tries += 1
-            found = play(smaller)
-            if found.invariant == outcome.invariant:
-                outcome = found
+def shrink(scenario: Scenario, violates: Callable[[Scenario], bool], runs: int = 150) -> Scenario:
+    """The smallest scenario found in so many ``runs`` that still ``violates``: without the faults,
+    malicious servers, behaviours, servers, heights and settings that it does not take."""
+    left = runs
+    progress = True
+    while progress:
+        progress = False
+        for smaller in _smaller(scenario):
+            if left == 0:
+                return scenario
+            left -= 1
+            if violates(smaller):
+                scenario, progress = smaller, True
                 break
-            if tries == TRIES:
-                return outcome
-        else:
-            return outcome
-    return outcome
+    return scenario
 
 
 def _smaller(scenario: Scenario) -> Iterator[Scenario]:
-    """Scenarios with one thing less, the largest things first."""
-    faults, malicious = scenario.faults, scenario.malicious
-    if len(faults) > 1:
+    """Scenarios with a little less in them, those with much less first."""
+    if scenario.faults:
         yield replace(scenario, faults=())
-    for place in range(len(faults)):
-        yield replace(scenario, faults=faults[:place] + faults[place + 1 :])
-    if len(malicious) > 1:
+    if scenario.malicious:
         yield replace(scenario, malicious=())
-    for place, (server, names) in enumerate(malicious):
-        rest = malicious[:place], malicious[place + 1 :]
-        yield replace(scenario, malicious=(*rest[0], *rest[1]))
-        if len(names) > 1:
-            for name in names:
-                kept = tuple(other for other in names if other != name)
-                yield replace(scenario, malicious=(*rest[0], (server, kept), *rest[1]))
-    default = Scenario(seed=0, servers=1)
-    for name in ("hostile", "stakes", "size", "topology", "committee", "quota", "recovery"):
-        value = getattr(default, name)
-        if getattr(scenario, name) != value:
-            yield replace(scenario, **{name: value})
-    for name in ("heights", "clients", "max_step"):
-        value = getattr(scenario, name)
-        if value > 1 and (name != "clients" or value - 1 > scenario.hostile):
-            yield replace(scenario, **{name: value - 1})
+    for index in range(len(scenario.faults)):
+        yield replace(scenario, faults=_without(scenario.faults, index))
+    for index, (server, names) in enumerate(scenario.malicious):
+        rest = _without(scenario.malicious, index)
+        yield replace(scenario, malicious=rest)
+        for name in names if len(names) > 1 else ():
+            fewer = (server, tuple(other for other in names if other != name))
+            yield replace(scenario, malicious=tuple(sorted((*rest, fewer))))
+    for heights in range(1, scenario.heights):
+        yield replace(scenario, heights=heights)
+    if scenario.servers > 4:
+        yield _with_fewer_servers(scenario)
+    if scenario.clients > 1 + scenario.hostile:
+        clients = scenario.clients - 1
+        yield replace(scenario, clients=clients, quota=min(scenario.quota, clients))
+    defaults = {field.name: field.default for field in fields(Scenario)}
+    for name in PLAIN:
+        if getattr(scenario, name) != defaults[name]:
+            changes: dict[str, Any] = {name: defaults[name]}
+            yield replace(scenario, **changes)
+
+
+def _without(items: tuple[Any, ...], index: int) -> tuple[Any, ...]:
+    return items[:index] + items[index + 1 :]
+
+
+def _with_fewer_servers(scenario: Scenario) -> Scenario:
+    """Without the last server."""
+    servers = scenario.servers - 1
+    size = scenario.size if 0 < scenario.size < servers else 0
+    whole = min(size or servers, servers)
+    malicious = tuple(entry for entry in scenario.malicious if entry[0] < servers)
+    return replace(
+        scenario,
+        servers=servers,
+        size=size,
+        stakes=scenario.stakes[:servers],
+        malicious=malicious[: (whole - 1) // 3],
+        faults=tuple(
+            found for fault in scenario.faults if (found := _of_fewer(fault, servers)) is not None
+        ),
+    )
+
+
+def _of_fewer(fault: Mapping[str, Any], servers: int) -> Mapping[str, Any] | None:
+    """A fault as it is among the first ``servers``; None if it strikes none of them."""
+    found: dict[str, Any] = {}
+    for key, value in fault.items():
+        if key == "partition":
+            groups = [[server for server in group if server < servers] for group in value]
+            groups = [group for group in groups if group]
+            if not groups:
+                return None
+            found[key] = groups
+        elif isinstance(value, list):
+            kept = [server for server in value if server < servers]
+            if not kept and key != "sees":
+                return None
+            found[key] = kept
+        else:
+            found[key] = value
+    return found
