@@ -10,7 +10,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bfedrec import rq3, rq3_learning
+from bfedrec import rq3, rq3_committees, rq3_cost, rq3_learning, rq3_recovery, rq3_third
 from bfedrec.config import ConfigError
 from bfedrec.figure_style import Rows, write
 from bfedrec.rq3 import Experiment, NotRecorded, Runs, recorded_runs
@@ -37,6 +37,30 @@ KINDS = {
         (rq3.FIG3,),
         rq3_learning.rows,
         rq3_learning.draw,
+    ),
+    "cost": Kind(
+        "attempts, time and bytes per block; blocked and captured committees against theory",
+        (rq3.FIG3, rq3.COMMITTEES),
+        rq3_cost.rows,
+        rq3_cost.draw,
+    ),
+    "committees": Kind(
+        "attempts and captured blocks over committee size and malicious share: a heat map",
+        (rq3.COMMITTEES,),
+        rq3_committees.rows,
+        rq3_committees.draw,
+    ),
+    "third": Kind(
+        "what a block takes below, at and above a third of malicious servers",
+        (rq3.THIRD,),
+        rq3_third.rows,
+        rq3_third.draw,
+    ),
+    "recovery": Kind(
+        "how long the ledger takes to recover after each fault",
+        (rq3.RECOVERY,),
+        rq3_recovery.rows,
+        rq3_recovery.draw,
     ),
 }
 
