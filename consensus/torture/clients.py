@@ -101,6 +101,8 @@ class Clients:
         self._later(again, self._bring, client, height, where if honest else where + 1)
 
     def _hand_in(self, server: EdgeServer, update: SignedUpdate) -> None:
+        # Before the server has it: one that outweighs all others may decide with it at once.
+        self.world.witness.handed_in(update)
         if server.receive("update", update, server.index):
             server.say("update", update)
 

@@ -20,6 +20,7 @@ from consensus.records import View, Vote
 from consensus.torture import verify
 from consensus.torture.ledger import Ledger
 from consensus.torture.violation import Violation
+from consensus.updates import SignedUpdate
 
 if TYPE_CHECKING:
     from consensus.torture.world import TortureWorld
@@ -61,6 +62,10 @@ class Monitor:
         return "" if self._trace is None else self._trace.hexdigest()
 
     # -- messages ---------------------------------------------------------------------------------
+
+    def handed_in(self, update: SignedUpdate) -> None:
+        """A client brings an update to a server."""
+        self.ledger.note_update(update)
 
     def said(self, index: int, kind: str, body: Any, to: Collection[int] | None) -> None:
         if self._trace is not None:

@@ -21,11 +21,15 @@ from consensus.message import Message
 from consensus.torture import rig
 from consensus.torture.clients import Clients
 from consensus.torture.scenario import Scenario
+from consensus.updates import SignedUpdate
 from consensus.world import World
 
 
 class Witness(Protocol):
     """Who is told everything that happens (`consensus.torture.monitor`)."""
+
+    def handed_in(self, update: SignedUpdate) -> None:
+        """A client brings an update to a server."""
 
     def said(self, index: int, kind: str, body: Any, to: Collection[int] | None) -> None:
         """A server sends a message, to some or (None) to all."""
