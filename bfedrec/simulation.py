@@ -45,6 +45,8 @@ class Simulation:
         self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
         self.totals: Mapping[str, Any] = totals.NOTHING
         self.loss: float | None = None
+        self.now = 0.0
+        """The simulated second at which the last height was done."""
         self.wall_before = 0.0
         self.rounds_here = 0
         """Rounds played by this process; a resumed run's speed is that of its last part."""
@@ -100,7 +102,7 @@ class Simulation:
         self.totals = totals.add(self.totals, played, self.federation.world.faults)
         self.loss = played.loss
         wall = self.wall_before + time.perf_counter() - self.began
-        now = self.federation.world.env.now
+        self.now = now = self.federation.world.env.now
         standing = self.federation.world.standing().to_node()
         saved = {**self.totals, "wall_seconds": wall, "loss": played.loss, "standing": standing}
         self.state.append(RoundState(played.height, played.clients, played.factors, now, saved))
@@ -130,7 +132,7 @@ class Simulation:
             self.progress.update(event)
         line |= self._exposure()
         line |= self._flat_totals() | {
-            "simulated_seconds": self.federation.world.env.now,
+            "simulated_seconds": self.now,
             "wall_seconds": self.wall_before + time.perf_counter() - self.began,
         }
         self.folder.append_metrics(line)
@@ -190,6 +192,7 @@ class Simulation:
             )
             lines = self.folder.metrics()
             self.loss = float(row.counters["loss"])
+            self.now = row.simulated_seconds
             if self._is_due(height) and (not lines or lines[-1]["height"] < height):
                 self._validate(height)
         self.progress.update(Note(f"resumed after height {height}"))
