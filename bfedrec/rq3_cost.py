@@ -133,14 +133,16 @@ def agreement(data: Rows, measure: str) -> str:
     """How many of the intervals hold the value that theory gives."""
     known = [row for row in data if row["measure"] == measure and row["value"] is not None]
     held = sum(row["low"] <= row["expected"] <= row["high"] for row in known)
-    return f"theory within {held} of {len(known)} intervals"
+    return f"theory within {held} of {len(known)} intervals (99 %)"
 
 
 def _draw_costs(axes: Axes, data: Rows) -> None:
     names = []
     for place, row in enumerate(reversed(data)):
         who = f"{row['malicious']} of {row['servers']} malicious" if row["malicious"] else "honest"
-        names.append(f"{row['protocol']}, {who}")
+        stop = row["stopped_at_height"]
+        until = f"\nuntil it stopped at height {stop}" if stop else ""
+        names.append(f"{row['protocol']}, {who}{until}")
         colour = ORANGE if row["malicious"] else BLUE
         value = row["value"]
         if row["expected"] is not None:
@@ -150,17 +152,15 @@ def _draw_costs(axes: Axes, data: Rows) -> None:
             continue
         if row["low"] is not None:
             axes.plot((row["low"], row["high"]), (place, place), color=colour)
-        stop = row["stopped_at_height"]
         axes.plot(value, place, "X" if stop else "o", color=colour)
-        text = f"{value:.2f}" + (f", until it stalled at height {stop}" if stop else "")
         axes.annotate(
-            text, (value, place), xytext=(0, 7), textcoords="offset points", color=colour,
-            ha="left" if stop else "center", fontsize=8,
+            f"{value:.2f}", (value, place), xytext=(0, 8), textcoords="offset points",
+            color=colour, ha="center", fontsize=8,
         )  # fmt: skip
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.3)
-    axes.set_xlim(left=0.0)
-    axes.margins(x=0.15)
+    most = max((row["high"] or row["value"] or 0.0 for row in data), default=1.0)
+    axes.set_xlim(0.0, 1.15 * max(most, 1.0))
     axes.grid(axis="y", visible=False)
 
 

@@ -81,7 +81,7 @@ def draw(data: Rows) -> Figure:
     """A row for each protocol, HR and NDCG beside each other; 0 malicious servers and more."""
     protocols = list(dict.fromkeys(row["protocol"] for row in data))
     with styled():
-        figure = Figure(figsize=(8.6, 0.6 + 2.7 * len(protocols)), layout="constrained")
+        figure = Figure(figsize=(9.4, 0.6 + 2.7 * len(protocols)), layout="constrained")
         grid = figure.subplots(len(protocols), 2, sharex=True, sharey="col", squeeze=False)
         for axes, protocol in zip(grid, protocols, strict=True):
             of_it = [row for row in data if row["protocol"] == protocol]
@@ -91,6 +91,7 @@ def draw(data: Rows) -> Figure:
         for axis in grid[-1]:
             axis.set_xlabel("round")
             axis.set_ylim(bottom=0.0)
+            axis.set_xlim(left=0.0)
         for axes in grid:
             for axis, name in zip(axes, ("HR", "NDCG"), strict=True):
                 axis.set_ylabel(f"{name}@{data[0]['k']}, validation items")
