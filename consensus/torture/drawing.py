@@ -17,6 +17,10 @@ BEGIN = 4.0
 #: ... and last at most so long.
 LAST = 5.0
 
+#: Servers of a scenario, the smaller ones more often: most of what can go wrong does so among few,
+#: in a fraction of the time.
+SIZES = (*[4] * 12, *[5] * 4, 6, 6, 7, 7, 8, 10, 13, 16)
+
 Malicious = tuple[tuple[int, tuple[str, ...]], ...]
 
 
@@ -49,7 +53,7 @@ def draw(
     bias = bias or Bias()
     generator = np.random.default_rng((seed, 0))
     some = generator.random
-    sizes = bias.sizes or (4, 4, 4, 5, 6, 7, 7, 8, 10, 13, 16)
+    sizes = bias.sizes or SIZES
     whole = servers or int(_pick(generator, sizes))
     size = whole
     if whole > 4 and some() < 0.5:
