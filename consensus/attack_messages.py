@@ -40,7 +40,9 @@ class Abstain(Behaviour):
         return None
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
-        return () if message.kind in ("vote", "timeout") else (message,)
+        # Not a certificate either that nobody can make without the vote which it keeps to itself.
+        vote = ("candidate", "vote", "timeout", "closure", "lock")
+        return () if message.kind in vote else (message,)
 
 
 @behaviour("withhold")
