@@ -25,12 +25,13 @@ from bfedrec.run_state import RoundState, RunState, StateError
 from bfedrec.runs import RunFolder
 from bfedrec.settings import Config
 from consensus.chain import Head, heads_of
+from consensus.closing import Closing
 from consensus.encoding import cid_text
 from consensus.outcome import Forked, Stalled
 from consensus.standing import Standing
 
 
-class Simulation:
+class Simulation(Closing):
     """One run in progress."""
 
     def __init__(self, config: Config, folder: RunFolder, progress: Progress) -> None:
@@ -271,8 +272,5 @@ def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> 
     `bfedrec.run_state.StateError`, `consensus.content.StoreError`, `bfedrec.cohort.Diverged`,
     `bfedrec.metrics.NotFinite`, `consensus.outcome.Stalled`, `consensus.outcome.Forked`.
     """
-    simulation = Simulation(config, folder, progress)
-    try:
+    with Simulation(config, folder, progress) as simulation:
         return simulation.run(resume)
-    finally:
-        simulation.close()
