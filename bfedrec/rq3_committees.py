@@ -73,10 +73,7 @@ def draw(data: Rows) -> Figure:
         share = Normalize(0.0, 0.5)
         _heat(taken, data, "captured_share", share, _measured_captured)
         _heat(taken_by_theory, data, "captured_expected", share, _expected_captured)
-        stalled = sum(row["stalled_runs"] > 0 for row in data)
-        tried.set_title(
-            f"attempts per block, measured\n{stalled} of {len(data)} settings stall (x)"
-        )
+        tried.set_title("attempts per block, measured\n(x: given up after so many blocks)")
         tried_by_theory.set_title(f"attempts per block, by theory\n{held(data)}")
         taken.set_title("captured blocks (% of all), measured")
         taken_by_theory.set_title("captured blocks (% of all), by theory")
@@ -98,7 +95,7 @@ def held(data: Rows) -> str:
 
 def _measured_attempts(row: Any) -> str:
     if row["stalled_runs"]:
-        return f"x\nafter {row['blocks']}"
+        return f"x {row['blocks']}"
     return f"{row['attempts_per_block']:.1f}"
 
 
@@ -130,7 +127,7 @@ def _heat(axes: Axes, data: Rows, key: str, norm: Normalize, text: Callable[[Any
     values = np.full((len(bad), len(sizes)), np.nan)
     for row in data:
         at = bad.index(row["malicious"]), sizes.index(row["committee"])
-        hopeless = key.startswith("attempts") and row["stalled_runs"]
+        hopeless = key == "attempts_per_block" and row["stalled_runs"]
         shade = 1.0  # of a cell without a value, which is pale
         if row[key] is not None and not hopeless:
             values[at] = row[key]

@@ -3,6 +3,7 @@ server has the newest one."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,7 @@ def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
         faults = [fault_from_node(node) for node in runs.config.faults]
         first, last = min(f.from_ for f in faults), max(f.until for f in faults)
         row: dict[str, Any] = {
-            "fault": ", ".join(described(fault) for fault in faults),
+            "fault": " and ".join(described(fault) for fault in faults),
             "seeds": len(ends),
             "stalled": len(runs.stopped),
             "fault_seconds": last - first,
@@ -72,7 +73,7 @@ def described(fault: Fault) -> str:
     if options.get("one_way"):
         text += ", one way"
     if fault.MAIN != "servers" and fault.NAME != "partition" and who != 1.0:
-        text += f", {_share(who)} of the servers" if isinstance(who, float) else ""
+        text += f" ({_share(who)} of the servers)" if isinstance(who, float) else ""
     return text
 
 
@@ -89,8 +90,8 @@ def draw(data: Rows) -> Figure:
         figure = Figure(figsize=(9.4, 1.3 + 0.34 * len(data)), layout="constrained")
         recovery, meanwhile = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1))
         _draw_recovery(recovery, data)
-        recovery.set_title(f"after the fault has ended{slowest(data)}")
-        recovery.set_xlabel("simulated seconds")
+        recovery.set_title(slowest(data))
+        recovery.set_xlabel(f"simulated seconds: mean and range of {data[0]['seeds']} seeds")
         places = range(len(data))
         blocks = [row["blocks_while_faulty"] for row in data]
         meanwhile.barh(places, blocks, color=PALE, height=0.6)
@@ -99,10 +100,10 @@ def draw(data: Rows) -> Figure:
                 f"{count:.0f}" if count >= 9.5 or count == int(count) else f"{count:.1f}",
                 (count, place), xytext=(3, 0), textcoords="offset points", va="center", color=GREY,
             )  # fmt: skip
-        meanwhile.set_title(f"blocks while it lasted ({data[0]['fault_seconds']:g} s)")
-        meanwhile.set_xlabel("blocks")
+        meanwhile.set_title(f"in the {data[0]['fault_seconds']:g} s before")
+        meanwhile.set_xlabel("blocks, mean")
         meanwhile.grid(axis="y", visible=False)
-        recovery.set_yticks(places, [row["fault"] for row in data])
+        recovery.set_yticks(places, [textwrap.fill(row["fault"], 36) for row in data])
         if usual is not None and usual["level"] is not None:
             recovery.get_yticklabels()[data.index(usual)].set_fontweight("bold")
     return figure
@@ -111,10 +112,9 @@ def draw(data: Rows) -> Figure:
 def slowest(data: Rows) -> str:
     """The finding, for the title."""
     known = [row for row in data if row["level"] is not None]
-    if len(known) < len(data) or not known:
-        return f": {len(data) - len(known)} of {len(data)} did not recover"
-    worst = known[-1]
-    return f": all recover, in {worst['level']:.1f} s on average at most"
+    if len(known) < len(data):
+        return f"after the fault: {len(data) - len(known)} of {len(data)} did not recover"
+    return f"after the fault: level again within {known[-1]['level']:.0f} s on average"
 
 
 def _draw_recovery(axes: Axes, data: Rows) -> None:
@@ -126,9 +126,8 @@ def _draw_recovery(axes: Axes, data: Rows) -> None:
                     0.0, place + shift, f" never: {label}", color=colour, va="center", fontsize=8
                 )
                 continue
-            low, high = row[f"{name}_low"], row[f"{name}_high"]
-            if low is not None:
-                axes.plot((max(low, 0.0), high), (place + shift,) * 2, color=colour, linewidth=1.2)
+            span = (row[f"{name}_least"], row[f"{name}_most"])
+            axes.plot(span, (place + shift,) * 2, color=colour, linewidth=1.2)
             axes.plot(row[name], place + shift, mark, color=colour, markersize=4.5)
         axes.plot([], [], mark, color=colour, markersize=4.5, label=label)
     axes.set_xlim(left=0.0)
