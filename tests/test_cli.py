@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -18,6 +19,9 @@ from bfedrec.cli import main
 from bfedrec.config import ConfigError, load
 from bfedrec.options import options
 from bfedrec.runs import RunFolder, default_path
+from consensus.encoding import node_cid
+from consensus.outcome import Forked
+from consensus.world import World
 
 TINY = """\
 name: tiny
@@ -55,6 +59,9 @@ def start(*words: object) -> subprocess.Popen[str]:
         (["run", "/dev/null", "modle.rank=3"], "'model'"),
         (["run", "/dev/null", "model.rnk=3"], "did you mean 'model.rank'?"),
         (["run", "/dev/null", "--oot", "x"], "unrecognized arguments: --oot"),
+        (["run", "/dev/null", "servers.malicious=31"], "servers.malicious: 31"),
+        (["run", "/dev/null", "servers.malicious=silnt:1/3"], "(did you mean silent?)"),
+        (["run", "/dev/null", "faults=[{los: 0.1}]"], "(did you mean loss?)"),
         (["sweep", "/dev/null", "seed=1,2"], "use --seeds"),
         (["sweep", "/dev/null", "model.rank=1,x"], "model.rank: 'x'"),
         (["sweep", "/dev/null", "--seeds", "4-0"], "--seeds '4-0'"),
@@ -188,6 +195,37 @@ def test_a_reader_that_leaves_is_no_traceback(config: Path) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stdout.startswith("usage")
     assert done.stderr == ""
+
+
+def test_servers_that_cannot_agree_end_a_run_with_one_line(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", str(config), "servers.malicious=silent:3/4", "--out", str(tmp_path / "run")]
+    assert main(words) == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert errors.startswith("bfedrec: height 1: after ")
+    assert "0 of 4 servers have a block" in errors
+    assert "failed: height 1: after " in (tmp_path / "run" / "log.txt").read_text()
+    assert main([*words, "--resume"]) == 1, "it ends the same way again"
+    assert capsys.readouterr().err == errors
+
+
+def test_a_fork_ends_a_run_with_one_line(
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def forks(self: World, *_: object) -> NoReturn:
+        raise Forked(self.head.height + 1, *(node_cid(half) for half in (b"one", b"other")))
+
+    monkeypatch.setattr(World, "run_height", forks)
+    assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 1
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert "height 1: servers appended different blocks (a fork): bafy" in errors
+    assert json.loads((tmp_path / "run" / "stopped.json").read_text())["stopped"] == "forked"
 
 
 # --- sweeps ---------------------------------------------------------------------------------------
