@@ -32,6 +32,8 @@ class BftCandidates(EdgeServer):
         self._collected = False
         """Whether tickets have been collected for long enough to propose."""
         self._announced: set[int] = set()
+        self._shown: set[int] = set()
+        """Servers whose tickets it has shown to all, as a candidate had left them out."""
         self._bodies: dict[bytes, Candidate] = {}
         """By block: a candidate that brought it, whatever the view."""
         self._proposals: dict[View, tuple[bytes, bytes]] = {}
@@ -288,12 +290,20 @@ class BftCandidates(EdgeServer):
 
     def _records_all(self, candidate: Candidate) -> bool:
         """Whether a candidate records every ticket that has been here for so long that its
-        aggregator, too, must have had it: none is left out of the next height's draws."""
+        aggregator, too, must have had it: none is left out of the next height's draws. What is
+        left out is shown to the others, or every candidate would lack what somebody has."""
         listed = {ticket.server for ticket in candidate.tickets}
         latest = self.host.now_us() - self.parameters.ticket_us
-        return all(
-            server in listed or since > latest for server, (_, _, since) in self._tickets.items()
-        )
+        lacking = [
+            ticket
+            for server, (ticket, _, since) in self._tickets.items()
+            if server not in listed and since <= latest
+        ]
+        for ticket in lacking:
+            if ticket.server not in self._shown:
+                self._shown.add(ticket.server)
+                self.say("ticket", ticket)
+        return not lacking
 
     def _want(self, candidate: Candidate) -> None:
         """Ask who proposed a candidate, and others, for its updates that are not here."""
