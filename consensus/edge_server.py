@@ -147,6 +147,8 @@ class EdgeServer(ABC):
         self._models: set[bytes] = set()
         self._early: list[tuple[str, Any, int]] = []
         self._early_from: Counter[int] = Counter()
+        self._asked: Counter[int] = Counter()
+        """By server: how often it was asked since the last resend time."""
         self._progress: object = None
         self._handlers: dict[str, Callable[[Any, int], bool]] = {
             "update": lambda body, _: self.on_update(body),
@@ -196,6 +198,7 @@ class EdgeServer(ABC):
         """Drop messages that came before their height."""
         self._early.clear()
         self._early_from.clear()
+        self._asked.clear()
 
     def written_height(self) -> int:
         """The height up to which blocks are on the disk for certain, whatever a crash takes."""
@@ -270,21 +273,27 @@ class EdgeServer(ABC):
         return body.record.height if kind == "update" else body.height
 
     def _out_of_step(self, kind: str, body: Any, sender: int, height: int) -> bool:
-        """A message of another height: of one to come it is kept, of a later one it says that
+        """A message of another height: of the next one it is kept, of a later one it says that
         this server is behind."""
         if height <= self.chain.height:
             # Others downstream may still need the block that this server already has.
             return kind == "block" and body.cid == self.chain.head.cid and self.block_seen()
-        if height > self.chain.height + 1:
-            if self._early_from[sender] < EARLY_MESSAGES:
-                self._early_from[sender] += 1
-                self.say("status", self._status(), [sender])
+        if height > (self.height if self.active else self.chain.height) + 1:
+            self._ask(sender)
             return False
-        if self.active or self._early_from[sender] >= EARLY_MESSAGES:
+        if self._early_from[sender] >= EARLY_MESSAGES:
             return self.refuse("too early")
         self._early_from[sender] += 1
         self._early.append((kind, body, sender))
+        if self.active and self._early_from[sender] == 1:
+            self._ask(sender)  # it has a block that is not here
         return True
+
+    def _ask(self, sender: int) -> None:
+        """Ask a server that is further for what is lacking here, a number of times."""
+        if self._asked[sender] < EARLY_MESSAGES:
+            self._asked[sender] += 1
+            self.say("status", self._status(), [sender])
 
     def block_seen(self) -> bool:
         """A block that this server already has goes round; returns True."""
@@ -466,9 +475,7 @@ class EdgeServer(ABC):
         this one is; with what it may lack if they are at the same height."""
         mine = self.chain.height
         if status.height > mine:
-            if self._early_from[sender] < EARLY_MESSAGES:
-                self._early_from[sender] += 1
-                self.say("status", self._status(), [sender])
+            self._ask(sender)
         elif status.height < mine:
             for block in self.chain.blocks[status.height : status.height + BLOCKS_AT_ONCE]:
                 self.say("block", block, [sender])
@@ -504,5 +511,5 @@ class EdgeServer(ABC):
                     [other + (other >= self.index) for other in chosen.tolist()],
                 )
         self._progress = progress
-        self._early_from.clear()
+        self._asked.clear()
         self.set_timer("resend", self.parameters.resend_us)

@@ -124,7 +124,7 @@ class Bench:
     def state(self) -> dict[str, Any]:
         """Everything that the server remembers, but its counters."""
         kept = {"refused", "pool", "chain", "genesis", "parameters", "behaviour", "checks", "host"}
-        kept |= {"signer", "prover", "_handlers", "_early_from"}
+        kept |= {"signer", "prover", "_handlers", "_early_from", "_asked"}
         state = {name: value for name, value in vars(self.server).items() if name not in kept}
         state["updates"] = self.server.pool.digests()
         state["head"] = self.server.chain.head

@@ -103,6 +103,21 @@ def test_messages_of_the_height_to_come_are_kept_until_it_begins() -> None:
     assert bench.server.refused == {}
 
 
+def test_messages_of_the_next_height_are_kept_while_this_one_is_undecided() -> None:
+    """Others decide a moment earlier, and say once what they say next."""
+    bench = at(0)
+    for update in NEXT.updates():
+        assert bench.server.receive("update", update, LEADER), "and passed on"
+    bench.hear("ticket", *(NEXT.ticket(s) for s in range(SERVERS) if s != bench.server.index))
+    assert (LEADER,) in bench.host.whom("status"), "it is asked for the block that it must have"
+    assert len(bench.said("status")) == len(set(bench.host.whom("status"))), "and asked once"
+    assert len(bench.server.pool) == 0
+    bench.hear("block", FIRST)
+    bench.server.enter_height()
+    assert len(bench.server.pool) == CLIENTS
+    assert len(bench.server.tickets_held()) == SERVERS
+
+
 def test_a_block_that_comes_early_is_appended_when_its_height_begins() -> None:
     bench = between().hear("block", NEXT.block())
     assert bench.server.chain.height == 1
@@ -135,8 +150,8 @@ def test_a_later_height_says_that_one_is_behind(kind: str) -> None:
     assert bench.host.whom("status") == [(5,)], "whoever said it is asked"
     assert bench.server.state is state
     after = snapshot(bench.server)
-    assert after.pop("_early_from") == {5: 1}
-    before.pop("_early_from")
+    assert after.pop("_asked") == {5: 1}
+    before.pop("_asked")
     assert after == before
 
 
