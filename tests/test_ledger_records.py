@@ -1,0 +1,164 @@
+"""Runs that end early, how a sweep treats them, and what is recorded of runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bfedrec import records, sweeps
+from bfedrec.cli import main
+from bfedrec.config import config_hash, load
+from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped
+
+TINY = """\
+name: tiny
+rounds: 12
+crypto: modelled
+data: {dataset: synthetic, synthetic: {users: 20, items: 20, interactions_per_user: 5}}
+model: {dimension: 2, rank: 1}
+training: {local_epochs: 1}
+clients: {per_round: 3}
+servers: {count: 6, regions: 2, links_per_server: 2}
+committee: {size: 4}
+evaluation: {every: 4}
+"""
+GRID = ["protocol=bft,paper", "servers.malicious=0,1/3"]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sweep(config: Path, tmp_path_factory: pytest.TempPathFactory) -> sweeps.Sweep:
+    """Both protocols with and without malicious servers; the paper's comes to a deadlock."""
+    out = tmp_path_factory.mktemp("runs")
+    planned = sweeps.plan(config, GRID, [0], out)
+    for setting in planned.settings:
+        words = ["run", str(config), *setting.overrides, "--out", str(setting.runs[0])]
+        assert main(words) == int(stopped(setting.runs[0]))
+    sweeps.write(planned, sweeps.collect(planned))
+    return planned
+
+
+def the_stopped(sweep: sweeps.Sweep) -> Path:
+    (path,) = (s.runs[0] for s in sweep.settings if stopped(s.runs[0]))
+    return path
+
+
+def test_a_run_that_stops_leaves_what_it_came_to(sweep: sweeps.Sweep) -> None:
+    path = the_stopped(sweep)
+    assert not finished(path)
+    assert load(path / "config.yaml").protocol == "paper"
+    end = read_json(path / "stopped.json")
+    assert end["stopped"] == "stalled"
+    assert 0 < end["rounds"] == end["blocks"] == end["stopped_at_height"] - 1 < 12
+    assert end["stopped_attempts"] > 30
+    assert end["stopped_because"].startswith(f"height {end['stopped_at_height']}: after ")
+    assert "deadlock of Algorithm 2" in end["stopped_because"]
+    line = read_metrics(path)[-1]
+    assert line["height"] == line["blocks"] == end["rounds"]
+    # The time of the blocks there are, and that of the vain attempts as well.
+    assert line["simulated_seconds"] + 400.0 < end["simulated_seconds"]
+
+
+def test_a_stopped_run_is_tried_again_only_if_asked(
+    sweep: sweeps.Sweep, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = the_stopped(sweep)
+    before, metrics = read_json(path / "stopped.json"), read_metrics(path)
+    words = ["sweep", str(config), *GRID, "--seeds", "0", "--out", str(sweep.folder)]
+    assert main(words) == 0  # nothing fails: that it stopped is its result
+    output = capsys.readouterr().out
+    assert "4 of 4 runs are finished already" in output
+    assert f"stalled after {before['rounds']} rounds: height" in output
+    assert main(["run", str(path / "config.yaml"), "--out", str(path), "--resume"]) == 1
+    after = read_json(path / "stopped.json")
+    timed = ("wall_seconds", "clients_per_second", "training_clients_per_second")
+    for name in timed:
+        after.pop(name), before.pop(name)
+    assert after == before  # resumed before the height it cannot decide, it stops there again
+    assert len(read_metrics(path)) == len(metrics)
+
+
+def test_a_sweep_tells_stops_apart_from_means(sweep: sweeps.Sweep) -> None:
+    rows = sweeps.collect(sweep)
+    assert [len(row.stops) for row in rows] == [0, 0, 0, 1]
+    assert rows[3].figures == {}
+    document = json.loads((sweep.folder / "sweep.json").read_text())
+    told = document["settings"][3]["stopped"]["0"]
+    assert told["how"] == "stalled"
+    assert told["height"] == told["rounds"] + 1
+    lines = (sweep.folder / "sweep.csv").read_text().splitlines()
+    assert sum("stopped_at_height" in line for line in lines) == 1
+
+
+def test_records_are_read_as_the_runs_they_are_of(sweep: sweeps.Sweep, tmp_path: Path) -> None:
+    whole = records.record(sweep, tmp_path / "whole")
+    compact = records.record(sweep, tmp_path / "compact", compact=True)
+    assert {path.name for path in compact.iterdir()} == {
+        "config.yaml", "manifest.json", "runs.jsonl",
+    }  # fmt: skip
+    found = {run.config_hash: run for run in records.read(tmp_path / "whole")}
+    lines = {run.config_hash: run for run in records.read(tmp_path / "compact")}
+    assert set(found) == set(lines) == {setting.config_hash for setting in sweep.settings}
+    for setting in sweep.settings:
+        one, other = found[setting.config_hash], lines[setting.config_hash]
+        assert one.config == other.config
+        assert one.summary == other.summary
+        assert one.metrics == tuple(read_metrics(setting.runs[0]))
+        assert one.stopped == stopped(setting.runs[0])
+        assert not other.metrics
+    recorded = {path.name for path in (whole / the_stopped(sweep).name).iterdir()}
+    assert recorded == {"config.yaml", "manifest.json", "metrics.jsonl", "stopped.json"}
+
+
+def test_a_run_that_finishes_after_all_is_recorded_as_finished(
+    sweep: sweeps.Sweep, tmp_path: Path
+) -> None:
+    place = records.record(sweep, tmp_path) / the_stopped(sweep).name
+    finished_one = next(s.runs[0] for s in sweep.settings if finished(s.runs[0]))
+    (place / "summary.json").write_text((finished_one / "summary.json").read_text())
+    records.record(sweep, tmp_path)  # stopped it is, and nothing else
+    assert not (place / "summary.json").exists()
+
+
+def test_options_that_are_new_have_their_defaults_in_old_records(
+    sweep: sweeps.Sweep, tmp_path: Path
+) -> None:
+    records.record(sweep, tmp_path)
+    place = next(tmp_path.rglob("summary.json")).parent
+    text = (place / "config.yaml").read_text()
+    older = [line for line in text.splitlines() if "settle_seconds" not in line]
+    (place / "config.yaml").write_text("\n".join(older) + "\n")
+    hashes = {run.config_hash for run in records.read(tmp_path)}
+    assert hashes == {setting.config_hash for setting in sweep.settings}
+
+
+def test_records_of_another_version_are_passed_over(sweep: sweeps.Sweep, tmp_path: Path) -> None:
+    records.record(sweep, tmp_path)
+    place = next(tmp_path.rglob("summary.json")).parent
+    with (place / "config.yaml").open("a") as file:
+        file.write("bygone: 1\n")
+    assert len(list(records.read(tmp_path))) == 3
+
+
+def test_a_line_that_is_no_run_is_told(sweep: sweeps.Sweep, tmp_path: Path) -> None:
+    place = records.record(sweep, tmp_path, compact=True)
+    with (place / "runs.jsonl").open("a") as file:
+        file.write('{"hr@10": 1}\n')
+    with pytest.raises(RunError, match=r"runs\.jsonl, line 5: not a recorded run"):
+        list(records.read(tmp_path))
+
+
+def test_a_folder_is_an_axis_of_its_files(config: Path, tmp_path: Path) -> None:
+    for name, rank in (("b", 2), ("a", 1), ("c", 2)):
+        (tmp_path / f"{name}.yaml").write_text(f"model: {{rank: {rank}}}\n")
+    plan = sweeps.plan(config, [f"@{tmp_path}"], [0], None)
+    assert [load(config, s.overrides).model.rank for s in plan.settings] == [1, 2]
+    assert plan.settings[0].config_hash == config_hash(load(config, ["model.rank=1"]))
