@@ -19,7 +19,7 @@ LAST = 5.0
 
 #: Servers of a scenario, the smaller ones more often: most of what can go wrong does so among few,
 #: in a fraction of the time.
-SIZES = (*[4] * 12, *[5] * 4, 6, 6, 7, 7, 8, 10, 13, 16)
+SIZES = (*[4] * 30, *[5] * 5, 6, 6, 7, 7, 8, 10, 13, 16)
 
 Malicious = tuple[tuple[int, tuple[str, ...]], ...]
 
