@@ -373,9 +373,9 @@ def test_only_time_to_settle_keeps_two_fifths_of_two_faced_members_from_forking(
 
 
 @pytest.mark.slow
-def test_time_to_settle_withstands_two_fifths_of_two_faced_members() -> None:
-    assert len(forks(0, 30, range(10))) >= 3
-    assert not forks(500_000, 30, range(40))
+@pytest.mark.parametrize("seed", range(20))
+def test_time_to_settle_withstands_two_fifths_of_two_faced_members(seed: int) -> None:
+    assert not forks(500_000, 30, (seed,))
 
 
 def test_only_equivocators_are_named() -> None:
