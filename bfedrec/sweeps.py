@@ -116,7 +116,7 @@ def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | No
 
 
 def _folder(first: Config, config: Path, grid: Sequence[str]) -> Path:
-    words = re.sub(r"[^\w.=,+-]", "", "_".join([config.stem, *grid]))
+    words = re.sub(r"[^\w.=,+-]", "", "_".join([config.stem, *grid]).replace("/", "-"))
     return default_path(first).parent / f"{first.name}-sweep" / words[:120]
 
 
