@@ -65,7 +65,7 @@ def record_campaign(parsed: argparse.Namespace, tally: Tally, seconds: float) ->
         tables.append(_table((what, "times"), figures[what].items()))
     name = f"torture-{parsed.protocol}" + (f"-{parsed.servers}" if parsed.servers else "")
     name += f"-{parsed.rule}" if parsed.rule else ""
-    return _write(parsed.record, name, figures, tables)
+    return _write(parsed.record, f"{name}-{parsed.seeds}", figures, tables)
 
 
 def record_breaks(parsed: argparse.Namespace, found: Mapping[str, tuple[Tally, str]]) -> Path:
