@@ -461,7 +461,7 @@ def test_grinders_gain_nothing_but_lost_turns() -> None:
     proofs: dict[tuple[int, int], set[bytes]] = {}
     for who, body, _, _ in run.said("ticket"):
         proofs.setdefault((who, body.height), set()).add(body.proof)
-    assert all(len(found) == 2 for found in proofs.values())
+    assert all(len(found) > 1 for found in proofs.values())
     assert all(len({proof[:32] for proof in found}) == 1 for found in proofs.values())
 
 
