@@ -309,6 +309,7 @@ class BftCandidates(EdgeServer):
         """Ask who proposed a candidate, and others, for its updates that are not here."""
         missing = [digest for digest in candidate.updates if self.pool.pick([digest]) is None]
         if missing:
+            self.pool.want(missing)
             others = self.members(candidate.view[0])
             start = self.host.generator(self.height, self.host.now_us(), 8).integers(
                 max(1, len(others))

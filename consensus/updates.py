@@ -13,7 +13,7 @@ updates are all to be found, and could stop the chain.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -80,6 +80,7 @@ class UpdatePool:
         self._by_digest: dict[bytes, SignedUpdate] = {}
         self._twice: set[bytes] = set()
         """Clients of whom there are two different updates."""
+        self._wanted: set[bytes] = set()
         self.rejected: Counter[str] = Counter()
         """How many updates were turned away, by reason (kept over all heights)."""
 
@@ -88,8 +89,8 @@ class UpdatePool:
         return len(self._by_client) - len(self._twice)
 
     def add(self, update: SignedUpdate, head: Head) -> bool:
-        """Keep ``update`` if it is fit and its client's first, or its second and so evidence;
-        whether it was kept (and is worth passing on)."""
+        """Keep ``update`` if it is fit and its client's first, or its second and so evidence, or
+        one that is wanted; whether it was kept (and is worth passing on)."""
         record = update.record
         if record.digest in self._by_digest:
             return False  # the same update by another path: nothing to count
@@ -99,13 +100,21 @@ class UpdatePool:
             return False
         if record.client in self._by_client:
             self.rejected["second update"] += 1
-            if record.client in self._twice:
+            if record.client in self._twice and record.digest not in self._wanted:
                 return False
             self._twice.add(record.client)
         else:
             self._by_client[record.client] = update
         self._by_digest[record.digest] = update
         return True
+
+    def want(self, digests: Iterable[bytes]) -> None:
+        """Keep these updates when they come, of whatever client: a candidate lists them.
+
+        Of a client that sent many different ones, every server keeps the first two that reach it.
+        Were that all, one server could list a third that another refuses for good.
+        """
+        self._wanted.update(digests)
 
     def ordered(self) -> list[SignedUpdate]:
         """The updates to be aggregated, by ascending digest: the order in which they are."""
@@ -126,6 +135,7 @@ class UpdatePool:
         self._by_client.clear()
         self._by_digest.clear()
         self._twice.clear()
+        self._wanted.clear()
 
 
 def updates_root(digests: Sequence[bytes]) -> bytes:

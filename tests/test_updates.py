@@ -134,6 +134,24 @@ def test_two_different_updates_of_a_client_count_for_nothing_but_are_kept() -> N
     assert pool.ordered() == [second]
 
 
+def test_an_update_that_a_candidate_lists_is_kept_of_whatever_client() -> None:
+    """Else one server could list what another, which keeps two of the client's, refuses for good."""
+    pool, head = UpdatePool(lambda head, update: None), HEAD
+    first, second, third, fourth = (TOY.update(0, value=float(n)) for n in range(4))
+    assert pool.add(first, head)
+    assert pool.add(second, head)
+    assert not pool.add(third, head)
+    pool.want([third.record.digest])
+    assert pool.add(third, head)
+    assert pool.pick([third.record.digest]) == [third]
+    assert pool.ordered() == [], "none of them is aggregated here"
+    assert not pool.add(fourth, head)
+    pool.clear()
+    for update in (first, second):
+        pool.add(update, head)
+    assert not pool.add(third, head), "a new height wants nothing yet"
+
+
 def test_an_unfit_second_update_is_told_by_its_own_fault() -> None:
     pool = UpdatePool(check)
     pool.add(FIT, HEAD)
