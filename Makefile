@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run test test-slow results bench lint format setup setup-run clean
+.PHONY: run test test-slow results behaviours rq3 torture bench lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -29,6 +29,37 @@ results: setup-run
 	$(SWEEP) experiments/ml-1m-captured.yaml
 	$(SWEEP) experiments/lfm-2k.yaml data.variant=rows,distinct
 	$(SWEEP) experiments/pinterest.yaml
+
+# Every behaviour of malicious servers in turn, before the honest run's model (0).
+empty :=
+space := $(empty) $(empty)
+comma := ,
+BEHAVIOURS = gaussian+invert_votes gaussian invert_votes silent abstain late_votes \
+  equivocate_candidates+equivocate_votes forge_tickets replay_tickets phantom_votes grind spam censor \
+  tamper withhold rush late_block false_locks lie_status stale
+behaviours: setup-run
+	$(BIN)/bfedrec sweep experiments/ml-1m-behaviours.yaml --seeds 0 --jobs $(JOBS) \
+	  --record results/reference --compact \
+	  servers.malicious=0,$(subst $(space),$(comma),$(addsuffix :1/3,$(strip $(BEHAVIOURS))))
+
+# The runs of RQ3, and its figures.
+COMPACT = $(BIN)/bfedrec sweep --jobs $(JOBS) --record results/reference --compact
+rq3: setup-run
+	$(BIN)/bfedrec sweep experiments/fig3.yaml protocol=bft,paper servers.malicious=0,1/3 --seeds 0 \
+	  --jobs $(JOBS) --record results/reference
+	$(COMPACT) experiments/committees.yaml --seeds 0 committee.size=4,7,10,15,20,25,30 \
+	  servers.malicious=0,0.1,0.2,0.3,1/3,0.4,0.5
+	$(COMPACT) experiments/third.yaml --seeds 0-2 committee.size=20,30 \
+	  servers.malicious=0,6,8,9,10,11,12,13
+	$(COMPACT) experiments/recovery.yaml @experiments/faults --seeds 0-4
+	for name in fig3 costs committees third recovery; do $(BIN)/bfedrec figure $$name || exit; done
+
+# A hundred thousand scenarios, in parts, and every rule switched off in turn.
+torture: setup-run
+	for part in 0 1 2 3 4 5 6 7 8 9; do \
+	  $(BIN)/bfedrec torture --seeds $${part}0000-$${part}9999 --jobs $(JOBS) --record results/torture \
+	    || exit; done
+	$(BIN)/bfedrec torture --break all --jobs $(JOBS) --record results/torture
 
 test-slow: setup
 	$(BIN)/pytest -m slow
