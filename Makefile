@@ -52,7 +52,7 @@ rq3: setup-run
 	$(COMPACT) experiments/third.yaml --seeds 0-2 committee.size=20,30 \
 	  servers.malicious=0,6,8,9,10,11,12,13
 	$(COMPACT) experiments/recovery.yaml @experiments/faults --seeds 0-4
-	for name in fig3 costs committees third recovery; do $(BIN)/bfedrec figure $$name || exit; done
+	for name in fig3 cost committees third recovery; do $(BIN)/bfedrec figure $$name || exit; done
 
 # A hundred thousand scenarios, in parts, and every rule switched off in turn.
 torture: setup-run
