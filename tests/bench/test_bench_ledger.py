@@ -9,13 +9,12 @@ import pytest
 
 from consensus import keys, vrf
 from consensus.audit import audit
-from consensus.chain import Chain, check_block
-from consensus.committee import form_committee
-from consensus.records import Block
+from consensus.blocks import Block
+from consensus.byzantine import Composed
+from consensus.chain import Chain, check_block, sortition_of
 from consensus.store import SqliteStore
 from tests.forge import Forge
 from tests.test_audit import Keeper, build
-from tests.test_world import colluding
 from tests.toy import Toy
 
 Benchmark = Any
@@ -29,19 +28,22 @@ def forget() -> None:
     vrf._encode_to_curve.cache_clear()
 
 
-@pytest.mark.parametrize("servers", [30, 100])
-def test_an_honest_height(benchmark: Benchmark, servers: int) -> None:
-    toy = Toy(servers=servers, clients=60, committee_size=20)
+@pytest.mark.parametrize("crypto", ["real", "modelled"])
+@pytest.mark.parametrize("servers", [30, 100, 256])
+def test_an_honest_height(benchmark: Benchmark, servers: int, crypto: str) -> None:
+    toy = Toy(servers=servers, clients=60, committee_size=20, crypto=crypto)
     benchmark.pedantic(toy.play, rounds=5, warmup_rounds=1)
+    assert benchmark.stats["min"] <= 5.0
 
 
 def test_a_height_with_a_third_malicious(benchmark: Benchmark) -> None:
-    toy = Toy(servers=30, clients=60, committee_size=20, malicious=colluding(10))
+    colluding = {server: Composed(("gaussian", "invert_votes")) for server in range(10)}
+    toy = Toy(servers=30, clients=60, committee_size=20, malicious=colluding)
     benchmark.pedantic(lambda: toy.play(1000.0), rounds=10, warmup_rounds=1)
 
 
 def test_check_block(benchmark: Benchmark) -> None:
-    """A block of twenty members from scratch: 21 proofs and 21 signatures."""
+    """A block of twenty members from scratch: the draws of thirty servers and 21 signatures."""
     toy = Toy(servers=30, clients=2, committee_size=20)
     block = Forge(toy).block()
     head = Chain(toy.genesis).head
@@ -53,10 +55,11 @@ def test_decode_block(benchmark: Benchmark) -> None:
     benchmark(Block.decode, data)
 
 
-def test_form_committee(benchmark: Benchmark) -> None:
-    forge = Forge(Toy(servers=100, clients=1, committee_size=20))
-    draws = forge.draws()
-    benchmark(form_committee, forge.genesis, draws)
+def test_sortition(benchmark: Benchmark) -> None:
+    """An attempt's committee and aggregators, from the draws that the block before recorded."""
+    toy = Toy(servers=100, clients=1, committee_size=20)
+    toy.play()
+    benchmark(sortition_of, toy.genesis, toy.world.head, 3)
 
 
 def test_audit(benchmark: Benchmark, tmp_path: Path) -> None:
