@@ -22,6 +22,8 @@ from consensus.records import Ticket, View, proposal_digest, tickets_digest
 class BftCandidates(EdgeServer):
     """The half of a server under `bft` that makes and judges candidates."""
 
+    HEIGHT_OF = EdgeServer.HEIGHT_OF | {"ticket": lambda ticket: ticket.height - 1}
+
     state: State
     seat: Seat
 
@@ -100,10 +102,6 @@ class BftCandidates(EdgeServer):
         to = [server for server in who if server not in self._announced and server != self.index]
         self._announced.update(to)
         self.say("ticket", mine[0], to)
-
-    def height_of(self, kind: str, body: object) -> int:
-        height = super().height_of(kind, body)
-        return height - 1 if kind == "ticket" else height
 
     def on_ticket(self, ticket: Ticket) -> bool:
         if ticket.server in self._tickets:

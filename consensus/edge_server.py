@@ -13,7 +13,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
-from typing import Any, Final, Literal, Protocol
+from operator import attrgetter
+from typing import Any, ClassVar, Final, Literal, Protocol
 
 import numpy as np
 
@@ -110,6 +111,14 @@ class Host(Protocol):
 
 class EdgeServer(ABC):
     """One server's chain, pool and keys, and what every protocol does with them."""
+
+    HEIGHT_OF: ClassVar[dict[str, Callable[[Any], int]]] = {
+        "update": attrgetter("record.height"),
+        "candidate": attrgetter("header.height"),
+        "block": attrgetter("header.height"),
+        **dict.fromkeys(("ticket", "vote", "timeout", "closure", "lock"), attrgetter("height")),
+    }
+    """By kind: the height during which a message is of use."""
 
     def __init__(
         self,
@@ -254,23 +263,17 @@ class EdgeServer(ABC):
             return self.refuse(f"malformed {kind}" if known else "unknown kind of message")
         if self.behaviour is not None and not self.behaviour.hears(self, kind, body, sender):
             return False
+        handler = self._handlers.get(kind)
+        if handler is not None:
+            height = self.HEIGHT_OF[kind](body)
+            if self.active and height == self.height:
+                return handler(body, sender)
+            return self._out_of_step(kind, body, sender, height)
         if kind == "status":
             return self.on_status(body, sender)
         if kind == "want":
             return self.on_want(body, sender)
-        handler = self._handlers.get(kind)
-        if handler is None:
-            return self.refuse("unknown kind of message")
-        height = self.height_of(kind, body)
-        if self.active and height == self.height:
-            return handler(body, sender)
-        return self._out_of_step(kind, body, sender, height)
-
-    def height_of(self, kind: str, body: Any) -> int:
-        """The height during which a message is of use."""
-        if kind in ("candidate", "block"):
-            return body.header.height
-        return body.record.height if kind == "update" else body.height
+        return self.refuse("unknown kind of message")
 
     def _out_of_step(self, kind: str, body: Any, sender: int, height: int) -> bool:
         """A message of another height: of the next one it is kept, of a later one it says that

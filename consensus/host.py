@@ -57,7 +57,7 @@ class WorldHost:
         seconds = times * self._seconds[operation]
         if size:
             seconds += times * size * self._seconds_per_byte[operation]
-        now = self._env.now
+        now = self._env._now  # as often as messages are received
         if self._world.faults is not None:
             seconds *= self._world.faults.slowness(self._index, now)
         self.busy_until = (self.busy_until if self.busy_until > now else now) + seconds

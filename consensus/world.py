@@ -357,8 +357,10 @@ class World:
         host.relay_from = None
         if not self.servers[server].receive(message.kind, message.body, origin):
             return None
-        ready = host.busy_until if host.relay_from is None else host.relay_from
-        return max(ready, self.env.now)
+        ready, now = host.relay_from, self.env._now
+        if ready is None:
+            ready = host.busy_until
+        return ready if ready > now else now
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
         """A server's chain has grown."""

@@ -510,7 +510,7 @@ def campaign(corpus: Corpus, seed: int, count: int) -> Counter[str]:
         after = snapshot(server)
         asked = after.pop("_asked") != before.pop("_asked")
         if after.pop("_early") != before.pop("_early"):
-            assert server.height_of(kind, body) == 2, "only what is of the next height is kept"
+            assert server.HEIGHT_OF[kind](body) == 2, "only what is of the next height is kept"
         after.pop("_early_from"), before.pop("_early_from")
         same = server.state is state and after == before
         where = f"message {number} of seed {seed}: {kind} by {way}: {body}"
@@ -520,7 +520,7 @@ def campaign(corpus: Corpus, seed: int, count: int) -> Counter[str]:
         elif kind in ("status", "want"):
             assert (same, more) == (True, 0), where
             outcome["a question"] += 1
-        elif server.height_of(kind, body) != 1:
+        elif server.HEIGHT_OF[kind](body) != 1:
             assert (same, more) == (True, 0), where
             outcome["another height"] += 1
         elif corpus.genuine(kind, body):
