@@ -59,6 +59,8 @@ class Clients:
         self.by_digest: dict[bytes, SignedUpdate] = {}
         self._updates: dict[tuple[int, bytes], SignedUpdate] = {}
         self._begun: set[int] = set()
+        self._again = 2 * world.scenario.resend / 1e3
+        self._losing = any(fault.get("lost_tail") for fault in world.scenario.faults)
         self._random = np.random.default_rng((seed, 3)).random
 
     # -- when -------------------------------------------------------------------------------------
@@ -85,7 +87,9 @@ class Clients:
         server = world.servers[where % len(world.servers)]
         honest = server.behaviour is None
         if server.chain.height >= height and honest:
-            return  # its server tells it of the block
+            if self._losing:  # a crash may undo the block
+                self._later(self._again, self._bring, client, height, where)
+            return
         if not (world.is_up(server.index) and server.active and server.height == height):
             self._later(NEXT, self._bring, client, height, where + 1)
             return
@@ -97,8 +101,7 @@ class Clients:
         if honest:
             self.accepted.setdefault(update.record.digest, world.env.now)
         # An honest server keeps it while it is up; another one may have dropped it.
-        again = 2 * world.scenario.resend / 1e3
-        self._later(again, self._bring, client, height, where if honest else where + 1)
+        self._later(self._again, self._bring, client, height, where if honest else where + 1)
 
     def _hand_in(self, server: EdgeServer, update: SignedUpdate) -> None:
         # Before the server has it: one that outweighs all others may decide with it at once.

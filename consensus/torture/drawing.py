@@ -42,6 +42,27 @@ class Bias:
     """Fields of the scenario that are set."""
 
 
+#: Behaviours that go together.
+POTENT = (
+    ("equivocate_candidates", "equivocate_votes"),
+    ("equivocate_candidates", "equivocate_votes", "late_block", "late_votes"),
+    ("equivocate_candidates", "false_locks", "late_block"),
+    ("equivocate_candidates", "equivocate_votes", "withhold"),
+    ("gaussian", "invert_votes"),
+    ("gaussian", "invert_votes", "rush"),
+    ("false_locks", "forge_closures", "late_block"),
+    ("late_block", "late_votes"),
+    ("abstain", "grind"),
+)
+#: What the known weaknesses of `paper` invite: every other of its scenarios is one of these.
+INVITED = (
+    Bias(("gaussian", "invert_votes", "rush"), sizes=(10, 13, 16), changes=(("size", 4),)),
+    Bias(("gaussian", "grind", "invert_votes", "rush"), sizes=(10, 13, 16), changes=(("size", 4),)),
+    Bias(("spam",)),
+    Bias(("invert_votes",)),
+)
+
+
 def draw(
     seed: int, protocol: str = "bft", servers: int | None = None, bias: Bias | None = None
 ) -> Scenario:
@@ -50,15 +71,17 @@ def draw(
     Of the servers fewer than a third of the seats of a committee are malicious, so that for
     committees of fixed size the premise of safety always holds.
     """
-    bias = bias or Bias()
+    if bias is None:
+        bias = _invited(seed) if protocol == "paper" else Bias()
     generator = np.random.default_rng((seed, 0))
     some = generator.random
     sizes = bias.sizes or SIZES
     whole = servers or int(_pick(generator, sizes))
     size = whole
     if whole > 4 and some() < 0.5:
-        size = int(generator.integers(max(4, whole // 2), whole + 1))
-    most = (size - 1) // 3
+        least = 4 if protocol == "paper" else max(4, whole // 2)
+        size = int(generator.integers(least, whole + 1))
+    most = ((size if protocol == "bft" else whole) - 1) // 3
     bad = most if some() < 0.7 or bias.behaviours else int(generator.integers(0, most + 1))
     stakes = tuple(generator.integers(1, 6, whole).tolist()) if some() < 0.3 else ()
     chosen = sorted(generator.choice(whole, bad, replace=False).tolist())
@@ -97,9 +120,15 @@ def draw(
         "recovery": recovery,
         "resend": resend,
         "malicious": malicious,
+        "onset": 1 if some() < 0.75 else int(generator.integers(2, 4)),
         "faults": faults,
     }
     return Scenario(**(found | dict(bias.changes)))
+
+
+def _invited(seed: int) -> Bias:
+    which = int(np.random.default_rng((seed, 5)).integers(2 * len(INVITED)))
+    return INVITED[which] if which < len(INVITED) else Bias()
 
 
 def _pick(generator: np.random.Generator, values: Sequence[Any]) -> Any:
@@ -113,6 +142,8 @@ def _behaviours(generator: np.random.Generator, servers: Sequence[int], bias: Bi
     def mixture() -> tuple[str, ...]:
         if bias.behaviours:
             return bias.behaviours
+        if generator.random() < 0.3:
+            return POTENT[int(generator.integers(len(POTENT)))]
         count = int(_pick(generator, (1, 1, 2, 3)))
         return tuple(map(str, sorted(generator.choice(known, count, replace=False))))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from consensus.blocks import Block, Candidate
 from consensus.encoding import encode
@@ -30,6 +31,9 @@ class Decided:
 
 class Ledger:
     """What was decided, and by whom the next heights may be. Raises `Violation`."""
+
+    phase: ClassVar[str] = "cert"
+    """Of the votes that decide."""
 
     def __init__(self, genesis: Genesis, bad: frozenset[int]) -> None:
         self.genesis = genesis
@@ -64,6 +68,10 @@ class Ledger:
             if any(server not in betas for server in known.weights):
                 self.spares = True
         return known
+
+    def voters(self, block: Block) -> Seats:
+        """Those whose votes may decide a block."""
+        return self.form(block.height, block.certificate.attempt)
 
     def _draws(self, height: int) -> tuple[bytes, Betas]:
         """A height's beacon, and the draws that the block before it recorded."""
@@ -105,23 +113,30 @@ class Ledger:
         if header.timestamp <= time:
             what = f"height {height}: {header.timestamp} after {time}"
             raise Violation("rising timestamps", what)
-        turns = self.form(height, header.attempt).order
-        if header.step >= len(turns) or turns[header.step] != header.aggregator:
-            raise Violation("turns", f"height {height}: not the turn of server {header.aggregator}")
         key = genesis.servers[header.aggregator].signing_key
         digest = verify.signed(
             "proposal", genesis.chain_id, height, header.attempt, header.step, header.cid
         )
         if not genesis.suite.verify(key, digest, block.signature):
             raise Violation("proposals", f"height {height}: its aggregator did not sign it")
+        beacon, betas = self.check_draws(block)
+        updates = self._aggregated(block)
+        self.decided.append(Decided(block, updates, beacon, betas))
+
+    def check_draws(self, block: Block) -> tuple[bytes, Betas]:
+        """That it was its aggregator's turn, and the draws are what they claim; the beacon and
+        the draws of the next height."""
+        header, genesis, height = block.header, self.genesis, block.header.height
+        turns = self.form(height, header.attempt).order
+        if header.step >= len(turns) or turns[header.step] != header.aggregator:
+            raise Violation("turns", f"height {height}: not the turn of server {header.aggregator}")
         beacon, drawn = self._draws(height)
-        betas = verify.draws_of(genesis, beacon, block)
+        betas = verify.betas_of(genesis, beacon, height + 1, block)
         if isinstance(betas, str):
             raise Violation("tickets", f"height {height}: {betas}")
-        updates = self._aggregated(block)
         who = header.aggregator
         beta = drawn[who] if who in drawn else verify.spare_beta(genesis, beacon, who)
-        self.decided.append(Decided(block, updates, verify.next_beacon(beacon, beta), betas))
+        return verify.next_beacon(beacon, beta), betas
 
     def _aggregated(self, block: Block) -> tuple[SignedUpdate, ...]:
         """The updates of a block, whose model must be their exact aggregate."""

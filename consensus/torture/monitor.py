@@ -20,6 +20,7 @@ from consensus.records import View, Vote
 from consensus.torture import verify
 from consensus.torture.ledger import Ledger
 from consensus.torture.violation import Violation
+from consensus.torture.weaknesses import PaperLedger
 from consensus.updates import SignedUpdate
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Monitor:
         """``traced``: whether to make a digest of all that happens."""
         self.genesis = genesis
         self.bad = bad
-        self.ledger = Ledger(genesis, bad)
+        paper = genesis.parameters.protocol == "paper"
+        self.ledger = PaperLedger(genesis, bad) if paper else Ledger(genesis, bad)
         self.branches: Counter[str] = Counter()
         self.attempt = 0
         """The furthest attempt that an honest server spoke of."""
@@ -105,10 +107,13 @@ class Monitor:
 
     def _vote(self, index: int, vote: Vote) -> None:
         view = (vote.attempt, vote.step)
-        slot = (index, vote.height, vote.phase, view)
+        phase, said = vote.phase, vote.block
+        if phase in ("approve", "reject"):  # one or the other, once
+            phase, said = "paper", phase.encode() + said
+        slot = (index, vote.height, phase, view)
         first = self._slots.get(slot)
         if first is None:
-            self._slots[slot] = vote.block
+            self._slots[slot] = said
             left, when = self._left.get((index, vote.height), ((-1, 0), 0))
             if view <= left and self.world.signers[index].order[vote.signed] > when:
                 raise Violation(
@@ -117,7 +122,7 @@ class Monitor:
                     f"{vote.phase} vote in {view}",
                 )
             self._at(vote.height, view)
-        elif first != vote.block:
+        elif first != said:
             raise Violation(
                 "one signature per slot",
                 f"honest server {index} cast two {vote.phase} votes in view {view} of height "
@@ -214,8 +219,9 @@ class Monitor:
         self.ledger.append(block)
         certificate = block.certificate
         if self._first_time(certificate):
-            seats = self.ledger.form(height, certificate.attempt)
-            fault = verify.certificate_fault(self.genesis, certificate, "cert", seats)
+            seats = self.ledger.voters(block)
+            phase = self.ledger.phase
+            fault = verify.certificate_fault(self.genesis, certificate, phase, seats)
             if certificate.block != block.cid or certificate.height != height:
                 fault = "it names another block"
             if fault is not None:

@@ -19,6 +19,7 @@ from consensus.torture.monitor import Monitor
 from consensus.torture.rig import genesis_of, graph_of
 from consensus.torture.scenario import Scenario
 from consensus.torture.violation import Violation
+from consensus.torture.weaknesses import name_of
 from consensus.torture.world import TortureWorld
 
 #: Attempts, beyond the furthest before healing, that the bound of liveness allows for: with fewer
@@ -81,10 +82,12 @@ def patience(scenario: Scenario, attempt: int, behind: int) -> float:
     that were lost once and said again; a whole attempt may have to wait for the recovery timer.
     """
     resend = scenario.resend / 1e3
+    start = (scenario.update + scenario.ticket) / 1e3 + 3 * resend
+    if scenario.protocol == "paper":  # its timers do not grow, and what is blocked stays so
+        return SLACK + behind * (start + ATTEMPTS * (scenario.vote / 1e3 + resend))
     attempts = attempt + ATTEMPTS
     step = scenario.vote / 1e3 * (2 + attempts) / 2 + 3 * resend
     whole = scenario.max_step * step + scenario.recovery / 1e3
-    start = (scenario.update + scenario.ticket) / 1e3 + 3 * resend
     return SLACK + behind * (start + ATTEMPTS * whole)
 
 
@@ -101,7 +104,8 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     regions = tuple(map(int, graph_of(scenario).regions))
     circle = Circle(scenario.bad, regions)
     behaviours: dict[int, Behaviour] = {
-        server: Adversary(names, circle=circle) for server, names in scenario.malicious
+        server: Adversary(names, scenario.onset, circle=circle)
+        for server, names in scenario.malicious
     }
     world = TortureWorld(scenario, genesis, behaviours, faults, monitor)
     monitor.world = world
@@ -109,6 +113,8 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
         _play(scenario, outcome, world, monitor)
     except Violation as violation:
         outcome.invariant, outcome.what = violation.invariant, violation.what
+        if scenario.protocol == "paper":
+            outcome.invariant = name_of(violation, scenario, world, monitor.ledger)
     except Exception as error:  # a handler that raises would have stopped its server
         outcome.invariant = "no crash"
         outcome.what = f"{type(error).__name__}: {error} ({_where(error)})"

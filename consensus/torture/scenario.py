@@ -49,6 +49,8 @@ class Scenario:
     resend: int = 1000
     malicious: tuple[tuple[int, tuple[str, ...]], ...] = ()
     """(server, its behaviours)."""
+    onset: int = 1
+    """The first height at which they are malicious."""
     faults: tuple[Mapping[str, Any], ...] = ()
     """As a config names them (`consensus.faults`)."""
 

@@ -11,6 +11,7 @@ from consensus.torture.scenario import Scenario
 #: What is set back to its default where that changes nothing.
 PLAIN = (
     "hostile",
+    "onset",
     "topology",
     "stakes",
     "committee",

@@ -100,12 +100,13 @@ def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
     return Seats(weights, max(size, sum(weights.values())), order)
 
 
-def draws_of(genesis: Genesis, beacon: bytes, block: Block) -> Betas | str:
-    """The draws of the next height that a block carries, or what is wrong with them."""
+def betas_of(genesis: Genesis, seed: bytes, height: int, block: Block) -> Betas | str:
+    """The outputs of the draws that a block carries, made from ``seed`` for a ``height``; or what
+    is wrong with them."""
     betas: Betas = {}
-    alpha = encode(["bfedrec/ticket", genesis.chain_id, beacon, block.header.height + 1])
+    alpha = encode(["bfedrec/ticket", genesis.chain_id, seed, height])
     for ticket in block.tickets:
-        if ticket.height != block.header.height + 1 or ticket.server in betas:
+        if ticket.height != height or ticket.server in betas:
             return f"the ticket of server {ticket.server}"
         try:
             key = genesis.servers[ticket.server].vrf_key

@@ -24,7 +24,6 @@ from consensus.torture.scenario import Scenario
 from consensus.updates import SignedUpdate
 from consensus.world import World
 
-
 #: Bytes of a message, by its kind: about right, and there is no need to encode most of them.
 SIZES = {
     "update": 300,
