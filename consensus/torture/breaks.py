@@ -223,7 +223,7 @@ def _breaks() -> Iterator[Break]:
         "durable-locks",
         "a crash takes the locks",
         (("bft_server:BftServer.restart", do.forgetful("locks")),),
-        Bias(("late_block",), (*CRASHES, *CRASHES, "partition")),
+        Bias(("late_block",), (*CRASHES, *CRASHES, "partition"), sizes=(4, 5, 7)),
     )
     yield Break(
         "durable-proposals",

@@ -52,6 +52,8 @@ class Monitor:
         """By server, height and slot: the block that an honest server signed."""
         self._left: dict[tuple[int, int], tuple[View, int]] = {}
         """By honest server and height: the last view it signed a timeout of, and when."""
+        self._certified: dict[tuple[int, int], tuple[View, int]] = {}
+        """By honest server and height: the last view it certified a block in, and when."""
         self._written: dict[int, list[bytes]] = {}
         """By honest server: the blocks that it ever appended, by height."""
         self._checked: dict[int, object] = {}
@@ -121,6 +123,9 @@ class Monitor:
                     f"server {index} left view {left} of height {vote.height}, then cast a "
                     f"{vote.phase} vote in {view}",
                 )
+            if phase == "cert":
+                order = self.world.signers[index].order[vote.signed]
+                self._certified[index, vote.height] = (view, order)
             self._at(vote.height, view)
         elif first != said:
             raise Violation(
@@ -145,9 +150,18 @@ class Monitor:
     def _timeout(self, index: int, timeout: Timeout) -> None:
         key = (index, timeout.height)
         view = (timeout.attempt + 1, -1) if timeout.everyone else timeout.view
+        order = self.world.signers[index].order[timeout.signed]
         if key not in self._left or self._left[key][0] < view:
-            self._left[key] = (view, self.world.signers[index].order[timeout.signed])
+            self._left[key] = (view, order)
             self._at(timeout.height, timeout.view)
+        lock = (-1, 0) if timeout.lock is None else timeout.lock.view
+        certified, when = self._certified.get(key, ((-1, 0), 0))
+        if lock < certified <= view and when < order:
+            raise Violation(
+                "a certified block stays locked",
+                f"server {index} certified a block in view {certified} of height "
+                f"{timeout.height}, then left {timeout.view} with the lock of {lock}",
+            )
         if timeout.lock is not None:
             self._lock(index, timeout.lock)
 
