@@ -2,7 +2,8 @@
 
 A round: deal a cohort; its clients fetch what they lack, train, and send signed updates to their
 nearest edge servers; the servers decide the block; everybody merges the A it names. Training runs
-in a thread while the servers draw the committee, and is charged simulated time like the rest.
+in a thread beside the servers (`bfedrec.round_training`), and is charged simulated time like the
+rest.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bfedrec.factorization import initial_factors
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import ClientLinks
 from bfedrec.participants import Participants, unit_costs
+from bfedrec.round_training import RoundTraining
 from bfedrec.sampling import cohort
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
@@ -44,6 +46,8 @@ from consensus.world import World
 #: malicious an attempt is blocked about every other time, so this many in a row mean that it can
 #: never be decided (too few honest servers for any committee).
 PATIENCE_ATTEMPTS = 30
+#: A cohort trains on a processor in so many parts, while the servers take in those before.
+TRAINING_PARTS = 4
 
 
 @dataclass(frozen=True)
@@ -177,25 +181,28 @@ class Federation:
         config, head = self.config, self.world.head
         height = head.height + 1
         clients = cohort(self.streams, self.data.users, config.clients.per_round, height)
-        training = self._worker.submit(self._train_round, height, head, clients)
         fetched = self.downlink.fetch(clients, height)
         times = self.uplink.times(self.world.env.now, clients, fetched[config.clients.downlink])
-        if self.adversary.acts(height, clients):
-            arrivals = self.uplink.arrivals_of(training.result()[1], clients, times)
+        attacked = self.adversary.acts(height, clients)
+        train = partial(self._train_round, height, head)
+        parts = 1 if attacked or config.device != "cpu" else TRAINING_PARTS
+        training = RoundTraining(self._worker, train, clients, times, parts)
+        if attacked:
+            arrivals = self.uplink.arrivals_of(training.all_sent(), clients, times)
         else:
-            arrivals = self.uplink.arrivals(clients, times, lambda: training.result()[1])
+            arrivals = self.uplink.arrivals(clients, times, training.sent)
         result = self.world.run_height(arrivals, *self._patience())
-        update, sent = training.result()
+        P, loss, sent = training.finish()
         self.adversary.remember(sent)
         malicious, aggregated = self._followed(height, sent, result)
-        self.P[clients] = update.P
+        self.P[clients] = P
         header_bytes = len(result.block.header.encoded)
         self.downlink.committed(height, clients, header_bytes, len(result.contents.model))
         return Round(
             height,
             clients,
-            update.P,
-            float(update.loss.mean()),
+            P,
+            float(loss.mean()),
             result,
             sum(message.wire_bytes for _, message in sent),
             {account: int(sizes.sum()) for account, sizes in fetched.items()},

@@ -86,15 +86,14 @@ class Uplink:
         )
 
     def arrivals(
-        self, clients: np.ndarray, times: np.ndarray, sent: Callable[[], list[Sent]]
+        self, clients: np.ndarray, times: np.ndarray, sent: Callable[[int], Sent]
     ) -> list[Arrival]:
-        """One update of each client, in the order of ``sent``, which is asked for when the first
-        arrives."""
+        """One update of each client: what it sent, by its place, is asked for when it arrives."""
         return [
             Arrival(
                 float(times[place]),
                 int(self._links.server[client]),
-                lambda place=place: sent()[place][1],  # type: ignore[misc]
+                lambda place=place: sent(place)[1],  # type: ignore[misc]
             )
             for place, client in enumerate(clients)
         ]

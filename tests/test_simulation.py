@@ -250,6 +250,18 @@ def test_torch_trains_the_same_model_as_the_compiled_path(
     assert summary["uplink_bytes"] == reference[1]["uplink_bytes"]
 
 
+@pytest.mark.parametrize("parts", [1, 3, 99])
+def test_in_how_many_parts_a_cohort_trains_does_not_matter(
+    reference: tuple[Path, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parts: int,
+) -> None:
+    monkeypatch.setattr("bfedrec.federation.TRAINING_PARTS", parts)
+    assert lasting(play(tmp_path)) == lasting(reference[1])
+    assert metrics(tmp_path) == metrics(reference[0])
+
+
 def test_more_clients_a_round_than_users_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"clients\.per_round: 81 is more than the 80 users"):
         play(tmp_path, "clients.per_round=81")
