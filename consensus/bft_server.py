@@ -52,8 +52,9 @@ class BftServer(BftCandidates):
         self.promises = Promises(written + 1)
 
     def written_height(self) -> int:
-        """A server says nothing at a height before the block that it builds on is on the disk."""
-        return self.promises.height - 1
+        """A server promises nothing at a height before the block that it builds on is on the
+        disk."""
+        return max(0, self.promises.height - 1)
 
     # -- a height begins --------------------------------------------------------------------------
 
@@ -72,20 +73,21 @@ class BftServer(BftCandidates):
         self._seen_block: bytes | None = None
         self._effects: deque[bft.Effect] = deque()
         self._draining = False
-        if self.passive or self.promises.height != self.height:
-            self.locked.clear()  # the others have decided without it
-        for block, (candidate, updates) in self.locked.items():
+        back = not self.passive and self.promises.height == self.height
+        for block, (candidate, updates) in self.locked.items() if back else ():
             self._bodies[block] = candidate
             for update in updates:
                 self.pool.add(update, head)
         state, effects = bft.begin(self.seat, self.promises, looks_on=self.passive)
         self.state = state
+        self._none_yet = None if back else state.promises
+        """The promises of a height in which it has made none."""
         self.set_timer("tickets", self.parameters.ticket_us)
         if not self.passive:
             self._draw()
         self._apply((state, effects))
-        if not self.passive and self.promises != Promises(self.height):
-            self._arm()  # it is back in a height in which it has said something already
+        if back and self.promises != Promises(self.height):
+            self._arm()  # it has said something already
 
     def stage(self) -> View:
         return self.state.view if self.active and hasattr(self, "state") else (0, 0)
@@ -98,7 +100,7 @@ class BftServer(BftCandidates):
         state, effects = step
         changed = state is not self.state or bool(effects)
         self.state = state
-        if not self.passive and self.promises is not state.promises:
+        if state.promises is not self.promises and state.promises is not self._none_yet:
             self._promise(state.promises)
         self._effects.extend(effects)
         if self._draining:
@@ -113,6 +115,10 @@ class BftServer(BftCandidates):
 
     def _promise(self, promises: Promises) -> None:
         """Write promises down before anything that follows from them is said."""
+        if self.passive:
+            return
+        if promises.height != self.promises.height:
+            self.locked.clear()  # the block that they led to is written now, too
         self.promises = promises
         for lock in promises.locks:
             body = self._bodies.get(lock.block)

@@ -254,7 +254,7 @@ class World:
         for index, server in enumerate(self.servers):
             own, links = server.chain.height, server.lacking
             lacking = [b.height for b in self._agreed if b.header.model in links] if links else []
-            if own < height or lacking or not self._hosts[index].up:
+            if own < height or lacking or self.faults is not None:
                 servers.append(ServerStanding(index, own, server.written_height(), tuple(lacking)))
                 wanted.update(range(own + 1, height + 1), lacking)
         holders = (

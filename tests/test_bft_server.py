@@ -557,7 +557,7 @@ def test_the_next_height_starts_from_nothing() -> None:
     server = bench.server
     assert (server.height, server.state.view, server.late) == (2, (0, 0), False)
     assert (len(server.pool), server.tickets_held()) == (0, (MEMBER,))
-    assert server.promises.height == 2
+    assert server.promises.height == 1, "nothing is promised at height 2 yet"
     assert bench.said("ticket")[-1].height == 3
     after = FORGE.after(FORGE.block())
     assert server.chain.head == after.head
@@ -886,12 +886,15 @@ def test_a_crash_takes_no_block_that_something_was_said_on() -> None:
     """Promises and what they build on are on the disk first."""
     bench = Bench().hear("block", FORGE.block())
     bench.server.enter_height()
+    after = FORGE.after(FORGE.block())
+    bench.hear("update", *after.updates()).hear("candidate", after.candidate())
+    assert bench.server.promises.soft == (0, 0)
     crashed(bench, lost_tail=5)
     assert bench.server.chain.height == 1
     other = Bench().hear("block", FORGE.block())
     other.server.active = False
     other.server.restart(5, 1)
-    assert other.server.chain.height == 0, "nothing was said at height 2 yet"
+    assert other.server.chain.height == 0, "nothing was promised at height 2 yet"
     assert other.server.passive
 
 
