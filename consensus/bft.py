@@ -37,7 +37,9 @@ class Seat:
     sortition: Callable[[int], Sortition]
     """Committee and turns of an attempt."""
     settles: bool
-    """Whether a lock waits for the settle timer before it is certified (`_certain_at_once`)."""
+    """Whether a lock waits for the settle timer before it is certified, unless hardly anybody
+    could have voted for another block, and, in every view but the first, a soft vote until others
+    have shown their locks (`Listen`)."""
 
     def leader(self, view: View) -> int | None:
         """Whose turn the view is."""
@@ -127,6 +129,9 @@ class State:
     settling: View | None = None
     """The view whose narrow lock waits for the settle timer, or has waited for it."""
     settled: bool = False
+    listened: bool = False
+    """Whether it has been in the view for the settle time: whoever certified a block before has
+    shown its lock meanwhile."""
     told: View = (-1, 0)
     """The last view that it has said a timeout of since it is up: one said before a crash may have
     reached nobody, and is said again."""
@@ -185,6 +190,13 @@ class Settle:
 
 
 @dataclass(frozen=True)
+class Listen:
+    """Start the timer of a view until which others show the locks that they know."""
+
+    view: View
+
+
+@dataclass(frozen=True)
 class Object:
     """Show everyone a lock that the closing of a view left out."""
 
@@ -205,7 +217,7 @@ class Decide:
     certificate: Certificate
 
 
-Effect = Enter | Judge | Say | Leave | Settle | Object | Closed | Decide
+Effect = Enter | Judge | Say | Leave | Settle | Listen | Object | Closed | Decide
 Step = tuple[State, tuple[Effect, ...]]
 
 
@@ -370,12 +382,15 @@ def on_closed(seat: Seat, state: State, certificate: TimeoutCertificate) -> Step
     lock = state.promises.lock
     if lock is not None and (certificate.lock is None or lock.view > certificate.lock.view):
         effects.append(Object(lock))
+    if seat.settles and seat.weight(view[0], seat.index):
+        effects.append(Listen(view))
     state = _with(
         state,
         view=view,
         why=certificate,
         settling=None,
         settled=False,
+        listened=False,
         votes={
             key: tally for key, tally in state.votes.items() if key[0] == "cert" or key[1] >= view
         },
@@ -404,6 +419,13 @@ def on_settle_timer(seat: Seat, state: State, view: View) -> Step:
     if view != state.settling or state.settled:
         return state, ()
     return _act(seat, _with(state, settled=True))
+
+
+def on_listen_timer(seat: Seat, state: State, view: View) -> Step:
+    """Whoever had a lock to show in a view has shown it."""
+    if view != state.view or state.listened:
+        return state, ()
+    return _act(seat, _with(state, listened=True))
 
 
 def on_recovery_timer(seat: Seat, state: State, view: View) -> Step:
@@ -444,6 +466,8 @@ def _act(seat: Seat, state: State) -> Step:
         return state, ()
     effects: list[Effect] = []
     if promises.soft < view:
+        if seat.settles and view != (0, 0) and not state.listened:
+            return state, ()
         promises = _with(promises, soft=view)
         state = _with(state, promises=promises)
         effects.append(Say("soft", view, block))
@@ -455,19 +479,15 @@ def _act(seat: Seat, state: State) -> Step:
         return state, tuple(effects)
     if not any(lock.name == (*view, block) for lock in promises.locks):
         state = _learn(state, _certificate(seat, key, tally))
-    if seat.settles and not state.settled and not _certain_at_once(seat, view, tally):
+    # Above five sixths nobody can come to another lock, though half the committee be malicious.
+    certain = seat.sortition(view[0]).committee.overwhelms(tally.weight)
+    if seat.settles and not state.settled and not certain:
         if state.settling != view:
             state = _with(state, settling=view)
             effects.append(Settle(view))
         return state, tuple(effects)
     state = _with(state, promises=_with(state.promises, cert=view))
     return state, (*effects, Say("cert", view, block))
-
-
-def _certain_at_once(seat: Seat, view: View, tally: Tally) -> bool:
-    """Whether a lock needs no time to settle: nobody can come to another one, though half the
-    committee be malicious. In later attempts members of an earlier committee may know more."""
-    return view[0] == 0 and seat.sortition(0).committee.overwhelms(tally.weight)
 
 
 def _leave(seat: Seat, state: State) -> Step:

@@ -139,6 +139,8 @@ class BftServer(BftCandidates):
                 self._leave(view, everyone)
             case bft.Settle(view):
                 self._timer_of("settle", self.parameters.settle_us, view)
+            case bft.Listen(view):
+                self._timer_of("listen", self.parameters.settle_us, view)
             case bft.Object(lock):
                 self.say("lock", lock)
             case bft.Closed(certificate):
@@ -285,8 +287,9 @@ class BftServer(BftCandidates):
         return self._apply(bft.on_timeout(self.seat, self.state, timeout))
 
     def on_closure(self, certificate: TimeoutCertificate) -> bool:
-        """Somebody has what closes a view."""
-        if self.seat.next_view(certificate) <= self.state.view:
+        """Somebody has what closes a view. That may be over; a lock that it carries is news."""
+        news = certificate.lock is not None and not self._knows(certificate.lock)
+        if self.seat.next_view(certificate) <= self.state.view and not news:
             return False
         self._charge_certificate(len(certificate.entries))
         try:
@@ -295,9 +298,12 @@ class BftServer(BftCandidates):
             return self.refuse("timeout certificate")
         return self._apply(bft.on_closed(self.seat, self.state, certificate))
 
+    def _knows(self, lock: Certificate) -> bool:
+        return any(known.name == lock.name for known in self.state.promises.locks)
+
     def on_lock(self, lock: Certificate) -> bool:
         """Somebody shows a lock."""
-        if any(known.name == lock.name for known in self.state.promises.locks):
+        if self._knows(lock):
             return False
         self._charge_certificate(len(lock.signatures))
         try:
@@ -373,6 +379,8 @@ class BftServer(BftCandidates):
                 self._timer_of("recovery", self.parameters.recovery_us, view)
         elif what == "settle":
             self._apply(bft.on_settle_timer(self.seat, self.state, view))
+        elif what == "listen":
+            self._apply(bft.on_listen_timer(self.seat, self.state, view))
         elif what == "recovery":
             self._apply(bft.on_recovery_timer(self.seat, self.state, view))
 

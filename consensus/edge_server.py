@@ -180,6 +180,7 @@ class EdgeServer(ABC):
         self._progress = None
         self.set_timer("updates", self.parameters.update_us)
         self.set_timer("resend", self.parameters.resend_us)
+        self._fetch_lacking()
         self.begin()
         early, self._early = self._early, []
         self._early_from.clear()
@@ -494,11 +495,15 @@ class EdgeServer(ABC):
         """What changes for as long as the height gets on."""
         return self.height, self.stage(), len(self.pool)
 
-    def on_resend(self) -> None:
-        """A while has passed: if nothing has changed, say again what was said, and ask others."""
+    def _fetch_lacking(self) -> None:
+        """Try again to get the models of blocks which could not be had with them."""
         for link in sorted(self.lacking):
             if self.host.fetch(link) is not None:
                 self.lacking.discard(link)
+
+    def on_resend(self) -> None:
+        """A while has passed: if nothing has changed, say again what was said, and ask others."""
+        self._fetch_lacking()
         progress = self.progress()
         if progress == self._progress or self.passive:
             if not self.passive:

@@ -167,6 +167,11 @@ class Faults:
         them out."""
         self.healed_at: float = max((fault.until for fault in faults), default=0.0)
         """From this time on no fault is active."""
+        self.lost_tail = max(
+            (fault.lost_tail for fault in self.faults if isinstance(fault, Crash | Churn)),
+            default=0,
+        )
+        """How many blocks one crash takes from a server at most."""
         self._messages = [fault for fault in self.faults if isinstance(fault, MessageFault)]
         self._cuts = [fault for fault in self.faults if isinstance(fault, Cut)]
         self._bandwidth = [fault for fault in self.faults if isinstance(fault, Bandwidth)]

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class ServerStanding:
-    """A server that is down, or has less than the chain."""
+    """A server that has less than the chain, or may lose some of it in a crash."""
 
     index: int
     height: int
@@ -24,7 +24,8 @@ class ServerStanding:
 
 @dataclass(frozen=True)
 class Standing:
-    """Of a world between two heights. Nothing, where every server is up and has all there is."""
+    """Of a world between two heights. Nothing, where all servers have all there is and none may
+    crash."""
 
     servers: tuple[ServerStanding, ...] = ()
     """By ascending index."""

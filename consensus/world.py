@@ -225,12 +225,14 @@ class World:
         self._over = self.env.event()
         for server in self.servers:
             server.forget_early()
-        needed = min(
-            (server.chain.height for server in self.servers if server.behaviour is None),
-            default=height,
-        )
         lacking = set().union(*(server.lacking for server in self.servers))
-        self.providers.forget(needed, lacking)
+        self.providers.forget(self._needed_after(), lacking)
+
+    def _needed_after(self) -> int:
+        """The height after which some server may yet need the models of blocks."""
+        honest = (server.chain.height for server in self.servers if server.behaviour is None)
+        tail = 0 if self.faults is None else self.faults.lost_tail
+        return max(0, min(honest, default=self.head.height) - tail)
 
     def _bring_along(self, server: EdgeServer) -> None:
         """A malicious server follows the chain in its own way, which is of no concern here."""
@@ -249,14 +251,13 @@ class World:
     def standing(self) -> Standing:
         """How the world stands between two heights."""
         height = self.head.height
-        servers = []
-        wanted: set[int] = set()
+        servers, wanted = [], set(range(self._needed_after() + 1, height + 1))
         for index, server in enumerate(self.servers):
             own, links = server.chain.height, server.lacking
             lacking = [b.height for b in self._agreed if b.header.model in links] if links else []
             if own < height or lacking or self.faults is not None:
                 servers.append(ServerStanding(index, own, server.written_height(), tuple(lacking)))
-                wanted.update(range(own + 1, height + 1), lacking)
+                wanted.update(lacking)
         holders = (
             (at, tuple(sorted(self.providers.holders(self._agreed[at - 1].header.model))))
             for at in sorted(wanted)

@@ -18,6 +18,7 @@ from consensus.bft import (
     Enter,
     Judge,
     Leave,
+    Listen,
     Object,
     Promises,
     Say,
@@ -143,8 +144,8 @@ class Run:
         return self.take(getattr(bft, f"on_{what}")(self.seat, self.state, *arguments))
 
     def propose(self, of: Candidate = C, fit: bool | None = True) -> Run:
-        """``of`` comes and, unless ``fit`` is None, is judged."""
-        self.on("candidate", of)
+        """``of`` comes, when all locks have been shown, and is judged, unless ``fit`` is None."""
+        self.on("candidate", of).on("listen_timer", of.view)
         return self if fit is None else self.on("judged", of.header.cid, fit)
 
     def votes(self, servers: Iterable[int], of: Candidate = C, phase: str = "soft") -> Run:
@@ -290,7 +291,7 @@ def test_votes_for_another_view_do_not_count() -> None:
 # -- settling --------------------------------------------------------------------------------------
 
 
-def test_an_overwhelming_lock_of_the_first_attempt_is_certified_at_once() -> None:
+def test_an_overwhelming_lock_is_certified_at_once() -> None:
     run = Run().propose().votes([0, 1, 2, 3, 4, 5])
     assert run.did(Say)[-1] == Say("cert", (0, 0), BLOCK)
 
@@ -318,15 +319,41 @@ def test_a_lock_settles_once() -> None:
     assert run.did(Settle) == [Settle((0, 0))]
 
 
-def test_in_later_attempts_every_lock_settles() -> None:
-    """Members of an earlier committee may know more than all members of this one."""
+def test_in_later_attempts_locks_settle_alike() -> None:
     why = closing((0, 2))
     of = candidate((1, 0), why)
-    run = Run(seat_of(2)).propose(of).votes([1, 2, 3, 4, 5, 6], of)
+    run = Run(seat_of(2)).propose(of).votes([1, 2, 3, 4, 5], of)
     assert run.did(Settle) == [Settle((1, 0))]
     assert run.did(Say) == [Say("soft", (1, 0), of.header.cid)]
-    run.on("settle_timer", (1, 0))
+    run.votes([6], of)
     assert run.did(Say)[-1] == Say("cert", (1, 0), of.header.cid)
+
+
+def test_in_later_views_members_listen_for_locks_before_they_vote() -> None:
+    """Whoever certified another block shows its lock meanwhile: then it gets no vote."""
+    of = candidate((0, 1), closing((0, 0)))
+    heard = Run().on("candidate", of).on("judged", of.header.cid, True)
+    assert heard.did(Listen) == [Listen((0, 1))]
+    assert heard.did(Say) == []
+    assert heard.unmoved("listen_timer", (0, 0)), "of another view"
+    heard.on("listen_timer", (0, 1))
+    assert heard.last == (Say("soft", (0, 1), of.header.cid),)
+    assert heard.unmoved("listen_timer", (0, 1))
+    heard.votes(range(6), of).on("closed", closing((0, 1)))
+    assert heard.did(Listen) == [Listen((0, 1)), Listen((0, 2))]
+    assert not heard.state.listened, "anew in every view"
+    shown = Run().on("candidate", of).on("judged", of.header.cid, True).on("lock", lock(C))
+    assert shown.last == (Leave((0, 1), False),)
+    assert shown.on("listen_timer", (0, 1)).did(Say) == []
+
+
+def test_nobody_listens_in_the_first_view_or_without_a_seat_or_where_locks_do_not_settle() -> None:
+    of = candidate((0, 1), closing((0, 0)))
+    assert Run().propose().did(Listen) == []
+    assert Run(BYSTANDER).on("candidate", of).did(Listen) == []
+    run = Run(seat_of(settles=False)).on("candidate", of).on("judged", of.header.cid, True)
+    assert run.did(Listen) == []
+    assert run.last == (Say("soft", (0, 1), of.header.cid),)
 
 
 def test_the_settle_time_of_another_view_says_nothing() -> None:
@@ -415,8 +442,8 @@ def test_a_leader_is_two_faced_in_its_own_view_only() -> None:
     run = Run().propose().on("two_faced", (0, 1)).votes(range(6))
     assert [say.phase for say in run.did(Say)] == ["soft", "cert"]
     of = candidate((0, 1), closing((0, 0)))
-    run.propose(of)
-    assert run.last == (Leave((0, 1), False),)
+    run.propose(of, fit=None)
+    assert run.did(Leave) == [Leave((0, 1), False)]
 
 
 def test_more_than_a_third_that_leave_are_joined() -> None:
@@ -444,7 +471,7 @@ def test_more_than_two_thirds_close_a_view() -> None:
     run.timeouts([4])
     entries = tuple((server, None, bytes([server] * 64)) for server in (0, 2, 3, 4, 5))
     certificate = TimeoutCertificate(HEIGHT, 0, 0, False, entries, None)
-    assert run.last == (Closed(certificate), Enter((0, 1)))
+    assert run.last == (Closed(certificate), Enter((0, 1)), Listen((0, 1)))
     assert (run.state.view, run.state.why) == ((0, 1), certificate)
     assert run.unmoved("timeout", timeout(1)), "and that is that"
 
@@ -479,7 +506,7 @@ def test_timeouts_of_attempts_to_come_are_kept_and_no_further() -> None:
 def test_the_view_after(view: View, everyone: bool, after: View) -> None:
     assert SEAT.next_view(closing(view, everyone=everyone)) == after
     run = Run().on("closed", closing(view, everyone=everyone))
-    assert run.last == (Enter(after),)
+    assert run.last == (Enter(after), Listen(after))
 
 
 def test_fewer_leaders_than_maxstep_take_one_turn_each() -> None:
@@ -587,9 +614,9 @@ def test_a_lock_is_learned_from_what_is_otherwise_old_news() -> None:
 def test_whoever_knows_a_higher_lock_than_a_closing_shows_it() -> None:
     held = lock(C)
     run = Run().on("lock", held).on("closed", closing((0, 0)))
-    assert run.last == (Enter((0, 1)), Object(held))
+    assert run.last == (Enter((0, 1)), Object(held), Listen((0, 1)))
     run = Run().on("lock", held).on("closed", closing((0, 0), held))
-    assert run.last == (Enter((0, 1)),)
+    assert run.last == (Enter((0, 1)), Listen((0, 1)))
 
 
 def test_a_timeout_names_no_lock_later_than_what_it_closes() -> None:
@@ -731,7 +758,7 @@ def test_a_locked_block_is_voted_for_again() -> None:
 def test_a_candidate_brings_what_closed_the_view_before() -> None:
     why = closing((0, 2))
     run = Run(seat_of(2)).on("candidate", candidate((1, 0), why))
-    assert [type(effect) for effect in run.last] == [Enter, Judge]
+    assert [type(effect) for effect in run.last] == [Enter, Listen, Judge]
     assert (run.state.view, run.state.why) == ((1, 0), why)
 
 

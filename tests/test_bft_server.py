@@ -238,7 +238,7 @@ def test_a_leader_without_a_seat_gets_the_votes_too() -> None:
     member = FORGE.members(attempt)[0]
     why = FORGE.closing((attempt, step - 1) if step else (attempt - 1, 2))
     candidate = FORGE.candidate(view=(attempt, step), justification=why)
-    bench = Bench(member).ready().hear("candidate", candidate)
+    bench = Bench(member).ready().hear("candidate", candidate).wake("listen")
     [to] = bench.host.whom("vote")
     assert to is not None
     assert candidate.proposer in to
@@ -294,7 +294,7 @@ def test_a_member_declines_what_comes_at_the_wrong_time(name: str) -> None:
     assert bench.said("vote") == []
     assert bench.said("timeout") == [FORGE.timeout(MEMBER)]
     again = FORGE.again(candidate, (0, 1), closed((0, 0), FORGE.lock(candidate)))
-    bench.hear("candidate", again)
+    bench.hear("candidate", again).wake("listen")
     assert bench.phases() == ["soft"], "others found it timely, and locked it"
 
 
@@ -369,7 +369,9 @@ def test_a_candidate_waits_for_its_view() -> None:
     second = FORGE.candidate(view=(0, 1), justification=why)
     assert bench.server.receive("candidate", second, ORDER[1])
     assert bench.view == (0, 1), "which it brings"
-    assert bench.said("vote") == [own_vote(MEMBER, second)]
+    assert bench.said("vote") == []
+    bench.wake("listen")
+    assert bench.said("vote") == [own_vote(MEMBER, second)], "once locks have been shown"
     assert bench.said("closure") == [why], "nobody stays behind for long"
 
 
@@ -523,12 +525,13 @@ def test_a_model_that_nobody_has_yet_is_fetched_later() -> None:
     model = CANDIDATE.header.model
     assert bench.server.lacking == {model}
     bench.server.enter_height()
+    assert bench.server.lacking == {model}, "tried as the next height begins"
     bench.wake("resend")
     assert bench.server.lacking == {model}
     bench.host.contents = {model: b"model"}
     bench.wake("resend")
     assert bench.server.lacking == set()
-    assert bench.host.fetched == [model] * 3
+    assert bench.host.fetched == [model] * 4
 
 
 def test_a_decided_height_is_over() -> None:

@@ -135,7 +135,7 @@ def test_two_different_updates_of_a_client_count_for_nothing_but_are_kept() -> N
 
 
 def test_an_update_that_a_candidate_lists_is_kept_of_whatever_client() -> None:
-    """Else one server could list what another, which keeps two of the client's, refuses for good."""
+    """Else one could list what another, which keeps two of the client's, refuses for good."""
     pool, head = UpdatePool(lambda head, update: None), HEAD
     first, second, third, fourth = (TOY.update(0, value=float(n)) for n in range(4))
     assert pool.add(first, head)
