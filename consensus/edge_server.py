@@ -59,6 +59,9 @@ Timer = tuple[str, int, int, int]
 EARLY_MESSAGES = 256
 #: So many blocks are sent at a time to a server that is behind.
 BLOCKS_AT_ONCE = 32
+#: So often any one server is asked for the blocks after the last one here, until things are said
+#: again.
+QUESTIONS = 3
 #: So many others are asked at a time by a server that makes no progress.
 ASKED_AT_ONCE = 3
 
@@ -156,7 +159,7 @@ class EdgeServer(ABC):
         self._models: set[bytes] = set()
         self._early: list[tuple[str, Any, int]] = []
         self._early_from: Counter[int] = Counter()
-        self._asked: Counter[int] = Counter()
+        self._asked: Counter[tuple[int, int]] = Counter()
         """By server: how often it was asked since the last resend time."""
         self._progress: object = None
         self._handlers: dict[str, Callable[[Any, int], bool]] = {
@@ -294,9 +297,11 @@ class EdgeServer(ABC):
         return True
 
     def _ask(self, sender: int) -> None:
-        """Ask a server that is further for what is lacking here, a number of times."""
-        if self._asked[sender] < EARLY_MESSAGES:
-            self._asked[sender] += 1
+        """Ask a server that is further for what is lacking here, unless its answers lead nowhere:
+        whoever boasts gets no more than a few questions out of this server."""
+        key = (sender, self.chain.height)
+        if self._asked[key] < QUESTIONS:
+            self._asked[key] += 1
             self.say("status", self._status(), [sender])
 
     def block_seen(self) -> bool:

@@ -182,10 +182,11 @@ def conduct(
                 break
         return tally
     chunks = _chunks(seeds)
+    ahead = jobs if stop_at_first else 2 * jobs
     with ProcessPoolExecutor(jobs) as pool:
         running: set[Future[Tally]] = set()
         while True:
-            for chunk in islice(chunks, 2 * jobs - len(running)):
+            for chunk in islice(chunks, ahead - len(running)):
                 running.add(pool.submit(play, plan, chunk, stop_at_first))
             if not running:
                 return tally
