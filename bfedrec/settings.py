@@ -163,7 +163,8 @@ class CommitteeSettings(Section):
     settle_seconds: Seconds = Field(
         default=0.5,
         description="bft: how long a member that saw two thirds but no more than five sixths of "
-        "the soft votes looks out for another proposal; at least twice the time a message takes",
+        "the soft votes looks out for another proposal, and one in a later view for others' locks; "
+        "at least twice the time a message takes",
     )
     recovery_seconds: Seconds = Field(
         default=10.0,

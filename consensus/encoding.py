@@ -105,6 +105,7 @@ def _head(major: int, argument: int) -> bytes:
     return bytes((major | 27,)) + argument.to_bytes(8, "big")
 
 
+@lru_cache(maxsize=1 << 10)  # the names of kinds and phases, over and over
 def _text(value: str) -> bytes:
     try:
         raw = value.encode()

@@ -115,6 +115,10 @@ class Toy:
         )
         self.application = ToyApplication()
         topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
+        servers_before = [] if continues is None else continues.servers
+        ahead = max(
+            (server.chain for server in servers_before), key=lambda c: c.height, default=None
+        )
         self.world = World(
             self.genesis,
             self.application,
@@ -128,9 +132,14 @@ class Toy:
             randomness=lambda *label: np.random.default_rng([seed, 2, *map(abs, label)]),
             faults=faults,
             now=0.0 if continues is None else continues.env.now,
-            blocks=() if continues is None else continues.servers[0].chain.blocks,
-            heads=() if continues is None else continues.servers[0].chain.heads,
+            blocks=() if ahead is None else ahead.blocks,
+            heads=() if ahead is None else ahead.heads,
         )
+        if continues is not None:
+            held = continues.providers
+            self.world.restore(
+                continues.standing(), lambda link: held.fetch(0, link, lambda holder: True) or b""
+            )
 
     def update(
         self, client: int, value: float = 1.0, samples: int | None = None, **changes: object

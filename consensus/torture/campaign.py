@@ -136,6 +136,7 @@ def play(plan: Plan, seeds: Sequence[int], stop_at_first: bool = False) -> Tally
     began = time.process_time()
     collects = gc.isenabled()
     gc.disable()  # nothing is garbage while a scenario runs
+    gc.freeze()  # nor ever what is here already
     try:
         with plan.applied():
             for seed in seeds:
@@ -147,6 +148,7 @@ def play(plan: Plan, seeds: Sequence[int], stop_at_first: bool = False) -> Tally
                     break
         gc.collect()
     finally:
+        gc.unfreeze()
         if collects:
             gc.enable()
     tally.cpu = time.process_time() - began
