@@ -63,7 +63,7 @@ BLOCKS_AT_ONCE = 32
 #: again.
 QUESTIONS = 3
 #: So many others are asked at a time by a server that makes no progress.
-ASKED_AT_ONCE = 3
+ASKED_AT_ONCE = 2
 
 
 class Host(Protocol):
