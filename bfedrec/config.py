@@ -278,11 +278,17 @@ def flatten(config: Config) -> dict[str, Any]:
 
 
 def config_hash(config: Config) -> str:
-    """SHA-256 (hex) over every option that can affect results, except the seed.
+    """SHA-256 (hex) over every option that can affect results, except the seed, and that is not at
+    its default: an option that is added later leaves the hashes of earlier runs as they are.
 
     Runs that differ in their seed alone, or in their name or places, share it.
     """
-    flat = {key: value for key, value in flatten(config).items() if key not in NOT_HASHED}
+    usual = flatten(Config())
+    flat = {
+        key: value
+        for key, value in flatten(config).items()
+        if key not in NOT_HASHED and usual.get(key) != value
+    }
     text = json.dumps(flat, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -363,6 +364,14 @@ def test_the_hash_covers_every_option_that_can_affect_results(key: str) -> None:
     assert key in differences(base, changed)
     without_effect = key in ("name", "seed") or key.startswith("store.")
     assert (config_hash(base) == config_hash(changed)) is without_effect
+
+
+def test_what_is_at_its_default_does_not_enter_the_hash() -> None:
+    """So that runs recorded before an option came are found after."""
+    assert config_hash(load(None)) == hashlib.sha256(b"{}").hexdigest()
+    changed = load(None, ["model.rank=1"])
+    assert config_hash(changed) == hashlib.sha256(b'{"model.rank":1}').hexdigest()
+    assert config_hash(parse(dump(changed), "all written out")) == config_hash(changed)
 
 
 def test_help_lists_every_option_with_its_type_default_and_description() -> None:
