@@ -17,6 +17,9 @@ BEGIN = 4.0
 #: ... and last at most so long.
 LAST = 5.0
 
+#: Seconds that what is queued at the slowest links takes to leave after they are fast again.
+QUEUED = 60.0
+
 #: Servers of a scenario, the smaller ones more often: most of what can go wrong does so among few,
 #: in a fraction of the time.
 SIZES = (*[4] * 30, *[5] * 5, 6, 6, 7, 7, 8, 10, 13, 16)
@@ -95,6 +98,8 @@ def draw(
     if some() < 0.5 or kind == "weighted":
         until = max((fault["until"] for fault in faults), default=0.0)
         straggle = max((10 * fault.get("delay", 0.0) for fault in faults), default=0.0)
+        if any(fault.get("bandwidth", 1.0) < 0.01 for fault in faults):
+            straggle = max(straggle, QUEUED)
         recovery = int(1000 * (until + straggle)) + 6 * resend
     clients = int(generator.integers(1, 5))
     hostile = 1 if clients > 1 and some() < 0.25 else 0

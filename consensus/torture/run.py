@@ -154,6 +154,10 @@ def _play(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Mo
     healed = healing_time(scenario)
     if healed > 0.0:
         env.run(until=healed)
+        queued = world.backlog()
+        if queued > 0.0:  # at throttled links it leaves as slowly as it came
+            healed += queued
+            env.run(until=healed)
     if monitor.ledger.outside:
         return
     honest = [server for server in world.servers if server.behaviour is None]
