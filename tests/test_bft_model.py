@@ -533,4 +533,4 @@ def test_what_the_settle_time_is_for(hasty: str, seeds: range) -> None:
 
 @pytest.mark.slow
 def test_half_of_them_malicious_make_no_two_blocks_in_time_ever() -> None:
-    assert forks(range(1_000, 21_000)) == []
+    assert forks(range(1_000, 9_000)) == []
