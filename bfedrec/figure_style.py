@@ -74,10 +74,11 @@ def write_csv(path: Path, rows: Rows) -> None:
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[float, float, str, str]], gap: float) -> None:
-    """Write (x, y, text, colour) right of each line's end, at least ``gap`` of y apart."""
-    below = -float("inf")
-    for x, y, text, colour in sorted(labels, key=lambda label: label[1]):
-        place = max(y, below + gap)
+    """Write (x, y, text, colour) right of each line's end, at least ``gap`` of y apart: from the
+    highest down, for above it stands the title."""
+    above = float("inf")
+    for x, y, text, colour in sorted(labels, key=lambda label: -label[1]):
+        place = min(y, above - gap)
         axes.annotate(
             text,
             (x, place),
@@ -87,4 +88,4 @@ def label_ends(axes: Axes, labels: Sequence[tuple[float, float, str, str]], gap:
             va="center",
             annotation_clip=False,
         )
-        below = place
+        above = place
