@@ -1,8 +1,8 @@
 """Recorded runs: what is small of them, kept under version control, and read again for figures.
 
 A sweep is recorded as a folder: its table, and of every run that ended (finished, or stopped where
-its servers could not go on) a folder with its config, manifest, metrics and summary. A sweep of
-many small runs is rather recorded as ``runs.jsonl``, a line per run, beside one config and one
+its servers could not go on) a folder with its config, manifest, metrics, summary and ranks. A sweep
+of many small runs is rather recorded as ``runs.jsonl``, a line per run, beside one config and one
 manifest for all.
 """
 
@@ -17,11 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from bfedrec.config import ConfigError, config_hash, dump, flatten, load
+from bfedrec.ranks import Ranks
+from bfedrec.ranks import read as read_ranks
 from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped, write_text
 from bfedrec.settings import Config
 from bfedrec.sweeps import Sweep
 
-WHOLE = ("config.yaml", "manifest.json", "summary.json", "stopped.json", "metrics.jsonl")
+WHOLE = (
+    "config.yaml",
+    "manifest.json",
+    "summary.json",
+    "stopped.json",
+    "metrics.jsonl",
+    "ranks.npz",
+)
 COMPACT = "runs.jsonl"
 
 
@@ -41,6 +50,12 @@ class Recorded:
     def config_hash(self) -> str:
         """Of its config as it is read today: an option that is new has its default."""
         return config_hash(self.config)
+
+    @cached_property
+    def ranks(self) -> Ranks | None:
+        """How high each user's test item ranks; None in a compact record, or one of an earlier
+        version. Raises `RunError` for a file that cannot be read."""
+        return read_ranks(self.source)
 
     @property
     def stopped(self) -> bool:

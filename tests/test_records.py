@@ -115,7 +115,9 @@ def test_records_are_read_as_the_runs_they_are_of(sweep: sweeps.Sweep, tmp_path:
         assert one.stopped == stopped(setting.runs[0])
         assert not other.metrics
     recorded = {path.name for path in (whole / the_stopped(sweep).name).iterdir()}
-    assert recorded == {"config.yaml", "manifest.json", "metrics.jsonl", "stopped.json"}
+    assert recorded == {
+        "config.yaml", "manifest.json", "metrics.jsonl", "stopped.json", "ranks.npz",
+    }  # fmt: skip
 
 
 def test_a_run_that_finishes_after_all_is_recorded_as_finished(
