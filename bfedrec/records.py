@@ -9,6 +9,7 @@ manifest for all.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bfedrec.config import ConfigError, config_hash, dump, flatten, load
+from bfedrec.config import ConfigError, changed, config_hash, dump, flatten, load, parse
 from bfedrec.ranks import Ranks
 from bfedrec.ranks import read as read_ranks
 from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped, write_text
@@ -32,6 +33,7 @@ WHOLE = (
     "ranks.npz",
 )
 COMPACT = "runs.jsonl"
+SEED = re.compile(r"^seed: [0-9]+$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -113,19 +115,33 @@ def _summary(path: Path) -> dict[str, Any]:
 def read(folder: Path) -> Iterator[Recorded]:
     """Every run recorded anywhere below a folder, but for those of an earlier version whose options
     are no more. Raises `RunError` for what cannot be read."""
+    known: dict[str, Config] = {}
     for path in sorted(folder.rglob("config.yaml")):
         place = path.parent
         try:
-            config = load(path)
+            config = _config(path, known)
         except ConfigError:
             continue
         if finished(place) or stopped(place):
             yield Recorded(place, config, _summary(place), tuple(read_metrics(place)))
         elif (place / COMPACT).exists():
-            yield from _read_lines(place)
+            yield from _read_lines(place, config)
 
 
-def _read_lines(place: Path) -> Iterator[Recorded]:
+def _config(path: Path, known: dict[str, Config]) -> Config:
+    """The config in a file, where the runs of one setting differ in a line, their seed: YAML takes
+    most of the time, and is read once for all of them. Raises `ConfigError`."""
+    text = path.read_text(encoding="utf-8")
+    seed = SEED.search(text)
+    if seed is None:
+        return parse(text, str(path))
+    rest = text[: seed.start()] + text[seed.end() :]
+    if rest not in known:
+        known[rest] = parse(text, str(path))
+    return changed(known[rest], [seed[0].replace(": ", "=")], str(path))
+
+
+def _read_lines(place: Path, base: Config) -> Iterator[Recorded]:
     source = place / COMPACT
     for number, text in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -133,4 +149,4 @@ def _read_lines(place: Path) -> Iterator[Recorded]:
             overrides = line.pop("overrides")
         except (ValueError, KeyError, AttributeError):
             raise RunError(f"{source}, line {number}: not a recorded run") from None
-        yield Recorded(source, load(place / "config.yaml", overrides), line)
+        yield Recorded(source, changed(base, overrides, f"{source}, line {number}"), line)

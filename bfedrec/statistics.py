@@ -17,7 +17,7 @@ from bfedrec.intervals import Interval
 from bfedrec.published import Printed
 
 RESAMPLES = 10_000
-CELLS = 512
+CELLS = 128
 """Into how many cells of equal width differences are sorted for resampling."""
 TINY = 1e-12
 """What rounding may add to a mean of scores, which are at most 1."""
