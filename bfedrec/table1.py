@@ -42,7 +42,7 @@ def make(request: Request) -> Made:
     rows: list[dict[str, Cell]] = []
     notes, absent, wrong = list(NOTES), [], []
     for name in DATA:
-        settings = load(None, [f"data.dataset={name}", *request.overrides]).data
+        settings = load(None, [*request.overrides, f"data.dataset={name}"]).data
         entry = load_catalogue()[name]
         notes += [
             f"{name} with `data.variant={variant}`: {other.note} "

@@ -14,7 +14,7 @@ from pathlib import Path
 from bfedrec import published
 from bfedrec.artefacts import Experiment, Made, Request, Runs, find
 from bfedrec.catalogue import load_catalogue
-from bfedrec.config import load
+from bfedrec.config import ConfigError, load
 from bfedrec.envelope import Envelope
 from bfedrec.published import Printed
 from bfedrec.settings import Config
@@ -123,7 +123,13 @@ NOTES = (
 def make(request: Request) -> Made:
     """The table; overrides and seeds are those of the runs. Raises `ConfigError`, `RunError`."""
     config = load(CONFIG, request.overrides)
-    entry = load_catalogue()[config.data.dataset].published
+    catalogue = load_catalogue()
+    if config.data.dataset not in catalogue:
+        raise ConfigError(
+            f"table3: data.dataset: {config.data.dataset!r}: expected a data set whose items are "
+            f"known: {', '.join(catalogue)}"
+        )
+    entry = catalogue[config.data.dataset].published
     counted = _Counted(config, entry.items, entry.interactions // entry.users)
     recorded = {method.key: method.experiment for method in METHODS if method.experiment}
     changed = [one.changed(request.overrides, request.seeds) for one in recorded.values()]

@@ -183,6 +183,15 @@ def test_two_published_rows_follow_from_payload_to_the_last_digit(
     assert {row["verdict"] for row in slower.values()} > {"above"}
 
 
+def test_table3_needs_to_know_how_many_items(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main(["table", "table3", "data.dataset=synthetic"]) == 2
+    told = capsys.readouterr().err
+    assert "table3: data.dataset: 'synthetic': expected a data set whose items are known" in told
+
+
 def test_table3_says_what_the_other_rows_are_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
