@@ -94,7 +94,8 @@ def _draw_metric(axes: Axes, data: Rows, name: str) -> None:
             axes.plot(megabytes, values, mark, color=colour, linestyle=dashes, markersize=4.5)
             for x, row in zip(megabytes, of_it, strict=True):
                 if row[f"{name}_low"] is not None:
-                    axes.plot((x, x), (row[f"{name}_low"], row[f"{name}_high"]), color=colour)
+                    ends = (row[f"{name}_low"], row[f"{name}_high"])
+                    axes.plot((x, x), ends, color=colour, linewidth=1.0)
         for row in of_it:
             axes.annotate(
                 str(row["size"]), (row["mb_broadcast"], row[name]), xytext=(0, 6),

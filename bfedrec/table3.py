@@ -115,8 +115,9 @@ NOTES = (
     "an update and the mask of touched items that the rule of aggregation needs; the block's "
     "header with the model.",
     "Recorded: the bytes of all messages of the runs, per participant; with one model a round, as "
-    "the paper counts, and with what a client that was away needs. The clock is the simulated time "
-    "of the whole run: transfers, training, votes and blocks.",
+    "the paper counts, and with what a client that was away needs; the first round's participants "
+    "fetch Q(0). The clock is the simulated time of the whole run: transfers, training, votes and "
+    "blocks.",
 )
 
 
