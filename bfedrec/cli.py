@@ -1,4 +1,4 @@
-"""The command line: `bfedrec run | sweep | figure | audit | data | chain | torture | ...`.
+"""The command line: `bfedrec run | sweep | table | figure | audit | data | chain | torture | ...`.
 
 Exit status: 0 done; 1 a check failed; 2 bad usage, config or data, told in one line on standard
 error; 130 interrupted, and the run can be resumed. Commands import what they need when they run,
@@ -133,6 +133,12 @@ def _sweep(parsed: argparse.Namespace) -> int:
     return sweep_command(parsed)
 
 
+def _table(parsed: argparse.Namespace) -> int:
+    from bfedrec.table_command import table_command
+
+    return table_command(parsed)
+
+
 def _figure(parsed: argparse.Namespace) -> int:
     from bfedrec.figure_command import figure_command
 
@@ -179,6 +185,7 @@ def _parser(command: str) -> _Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_sweep(commands)
+    _add_table(commands, command == "table")
     _add_figure(commands, command == "figure")
     audit = commands.add_parser("audit", help="re-verify a run's chain from its bytes")
     audit.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a chain.sqlite")
@@ -249,6 +256,15 @@ def _add_sweep(commands: Any) -> None:
         help="record all runs in one file instead, a line each (for many small ones)",
     )
     sweep.set_defaults(handler=_sweep)
+
+
+def _add_table(commands: Any, chosen: bool) -> None:
+    table = commands.add_parser("table", help="published figures beside ours, from recorded runs")
+    table.set_defaults(handler=_table)
+    if chosen:
+        from bfedrec.table_command import add_arguments
+
+        add_arguments(table)
 
 
 def _add_figure(commands: Any, chosen: bool) -> None:

@@ -110,6 +110,16 @@ def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
     source = "defaults"
     if path is not None:
         tree, source = _read(Path(path), ())
+    return _changed(tree, source, overrides)
+
+
+def changed(config: Config, overrides: Sequence[str], source: str) -> Config:
+    """The config with some options changed, as `load` of what `dump` writes would have it; `source`
+    names it in errors. Raises `ConfigError`."""
+    return _changed(config.model_dump(mode="json"), source, overrides)
+
+
+def _changed(tree: dict[str, Any], source: str, overrides: Sequence[str]) -> Config:
     overridden = []
     for text in overrides:
         if text.startswith("@"):

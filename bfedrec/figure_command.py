@@ -10,12 +10,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bfedrec import rq3, rq3_committees, rq3_cost, rq3_learning, rq3_recovery, rq3_third
+from bfedrec import accuracy, rq3, rq3_committees, rq3_cost, rq3_learning, rq3_recovery, rq3_third
+from bfedrec.artefacts import RECORDED, Experiment, NotRecorded, Runs, recorded_runs
 from bfedrec.config import ConfigError
 from bfedrec.figure_style import Rows, write
-from bfedrec.rq3 import Experiment, NotRecorded, Runs, recorded_runs
 
-RECORDED = Path("results/reference")
 FIGURES = Path("results/figures")
 NOT_RECORDED = 2
 
@@ -61,6 +60,12 @@ KINDS = {
         (rq3.RECOVERY,),
         rq3_recovery.rows,
         rq3_recovery.draw,
+    ),
+    "accuracy": Kind(
+        "HR and NDCG over all bytes of the clients, a line for each method over its sizes",
+        accuracy.experiments(),
+        accuracy.rows,
+        accuracy.draw,
     ),
 }
 

@@ -1,14 +1,15 @@
 """Recorded runs: what is small of them, kept under version control, and read again for figures.
 
 A sweep is recorded as a folder: its table, and of every run that ended (finished, or stopped where
-its servers could not go on) a folder with its config, manifest, metrics and summary. A sweep of
-many small runs is rather recorded as ``runs.jsonl``, a line per run, beside one config and one
+its servers could not go on) a folder with its config, manifest, metrics, summary and ranks. A sweep
+of many small runs is rather recorded as ``runs.jsonl``, a line per run, beside one config and one
 manifest for all.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bfedrec.config import ConfigError, config_hash, dump, flatten, load
+from bfedrec.config import ConfigError, changed, config_hash, dump, flatten, load, parse
+from bfedrec.ranks import Ranks
+from bfedrec.ranks import read as read_ranks
 from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped, write_text
 from bfedrec.settings import Config
 from bfedrec.sweeps import Sweep
 
-WHOLE = ("config.yaml", "manifest.json", "summary.json", "stopped.json", "metrics.jsonl")
+WHOLE = (
+    "config.yaml",
+    "manifest.json",
+    "summary.json",
+    "stopped.json",
+    "metrics.jsonl",
+    "ranks.npz",
+)
 COMPACT = "runs.jsonl"
+SEED = re.compile(r"^seed: [0-9]+$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,12 @@ class Recorded:
     def config_hash(self) -> str:
         """Of its config as it is read today: an option that is new has its default."""
         return config_hash(self.config)
+
+    @cached_property
+    def ranks(self) -> Ranks | None:
+        """How high each user's test item ranks; None in a compact record, or one of an earlier
+        version. Raises `RunError` for a file that cannot be read."""
+        return read_ranks(self.source)
 
     @property
     def stopped(self) -> bool:
@@ -98,19 +115,33 @@ def _summary(path: Path) -> dict[str, Any]:
 def read(folder: Path) -> Iterator[Recorded]:
     """Every run recorded anywhere below a folder, but for those of an earlier version whose options
     are no more. Raises `RunError` for what cannot be read."""
+    known: dict[str, Config] = {}
     for path in sorted(folder.rglob("config.yaml")):
         place = path.parent
         try:
-            config = load(path)
+            config = _config(path, known)
         except ConfigError:
             continue
         if finished(place) or stopped(place):
             yield Recorded(place, config, _summary(place), tuple(read_metrics(place)))
         elif (place / COMPACT).exists():
-            yield from _read_lines(place)
+            yield from _read_lines(place, config)
 
 
-def _read_lines(place: Path) -> Iterator[Recorded]:
+def _config(path: Path, known: dict[str, Config]) -> Config:
+    """The config in a file, where the runs of one setting differ in a line, their seed: YAML takes
+    most of the time, and is read once for all of them. Raises `ConfigError`."""
+    text = path.read_text(encoding="utf-8")
+    seed = SEED.search(text)
+    if seed is None:
+        return parse(text, str(path))
+    rest = text[: seed.start()] + text[seed.end() :]
+    if rest not in known:
+        known[rest] = parse(text, str(path))
+    return changed(known[rest], [seed[0].replace(": ", "=")], str(path))
+
+
+def _read_lines(place: Path, base: Config) -> Iterator[Recorded]:
     source = place / COMPACT
     for number, text in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
         try:
@@ -118,4 +149,4 @@ def _read_lines(place: Path) -> Iterator[Recorded]:
             overrides = line.pop("overrides")
         except (ValueError, KeyError, AttributeError):
             raise RunError(f"{source}, line {number}: not a recorded run") from None
-        yield Recorded(source, load(place / "config.yaml", overrides), line)
+        yield Recorded(source, changed(base, overrides, f"{source}, line {number}"), line)

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from bfedrec.artefacts import Runs
 from bfedrec.figure_style import HEAT, Rows, styled
-from bfedrec.rq3 import Runs
 from bfedrec.rq3_theory import expected
 from consensus.frequencies import frequency_interval
 

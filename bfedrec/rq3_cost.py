@@ -9,10 +9,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bfedrec.artefacts import Runs
 from bfedrec.figure_style import BLUE, GREY, ORANGE, Rows, styled
 from bfedrec.figures import per_round
 from bfedrec.intervals import t_interval
-from bfedrec.rq3 import Runs
 from bfedrec.rq3_theory import expected
 from consensus.frequencies import frequency_interval
 

@@ -10,10 +10,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bfedrec.artefacts import Runs
 from bfedrec.figure_style import BLUE, ORANGE, Rows, label_ends, styled
 from bfedrec.intervals import Interval, t_interval
 from bfedrec.records import Recorded
-from bfedrec.rq3 import Runs
 
 NAMES = {"bft": "bft", "paper": "Algorithm 2 as written (paper)"}
 

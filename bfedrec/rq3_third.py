@@ -10,9 +10,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bfedrec.artefacts import Runs
 from bfedrec.figure_style import BLUE, GREY, ORANGE, PALE, Rows, styled
 from bfedrec.intervals import t_interval
-from bfedrec.rq3 import Runs
 from bfedrec.rq3_theory import expected
 
 COLOURS = (BLUE, ORANGE)

@@ -133,6 +133,10 @@ class RunFolder(Closing):
         tensors = {"Q": np.ascontiguousarray(item_factors, np.float32)}
         write_bytes(self.path / "model.safetensors", save(tensors))
 
+    def write_ranks(self, encoded: bytes) -> None:
+        """Write RUN/ranks.npz: how high each user's test item ranks (`bfedrec.ranks`)."""
+        write_bytes(self.path / "ranks.npz", encoded)
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write RUN/summary.json, by which a run counts as finished."""
         write_json(self.path / "summary.json", dict(summary))

@@ -21,6 +21,7 @@ from bfedrec.federation import Federation, Round
 from bfedrec.metrics import Evaluation, evaluate, expose
 from bfedrec.participants import MODELLED_CRYPTO
 from bfedrec.progress import Evaluated, Note, Progress, RoundDone
+from bfedrec.ranks import Ranks
 from bfedrec.run_state import RoundState, RunState, StateError
 from bfedrec.runs import RunFolder
 from bfedrec.settings import Config
@@ -202,7 +203,7 @@ class Simulation(Closing):
     # -- the end ----------------------------------------------------------------------------------
 
     def _finish(self) -> dict[str, Any]:
-        """Score the test items, once; write the model; the summary."""
+        """Score the test items, once; write the model and the ranks; the summary."""
         federation = self.federation
         rounds = federation.world.head.height
         evaluation = self._evaluate("test", full=self.config.evaluation.full_ranking)
@@ -210,6 +211,7 @@ class Simulation(Closing):
         k = self.config.evaluation.k
         self.progress.update(Evaluated(rounds, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"]))
         self.folder.write_model(federation.model.Q)
+        self.folder.write_ranks(Ranks.of(evaluation, self.data.users).encode())
         here = time.perf_counter() - self.began
         trained = self.rounds_here * self.config.clients.per_round
         return {

@@ -117,7 +117,7 @@ def test_a_run_leaves_its_folder_and_is_not_run_twice(
     names = {path.name for path in out.iterdir()}
     assert names >= {
         "config.yaml", "manifest.json", "metrics.jsonl", "summary.json", "chain.sqlite",
-        "model.safetensors", "curves.png", "log.txt",
+        "model.safetensors", "ranks.npz", "curves.png", "log.txt",
     }  # fmt: skip
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["rounds"], summary["blocks"]) == (3, 3)

@@ -9,7 +9,7 @@ import pytest
 
 from bfedrec import records, sweeps
 from bfedrec.cli import main
-from bfedrec.config import config_hash, load
+from bfedrec.config import config_hash, dump, load
 from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped
 
 TINY = """\
@@ -115,7 +115,9 @@ def test_records_are_read_as_the_runs_they_are_of(sweep: sweeps.Sweep, tmp_path:
         assert one.stopped == stopped(setting.runs[0])
         assert not other.metrics
     recorded = {path.name for path in (whole / the_stopped(sweep).name).iterdir()}
-    assert recorded == {"config.yaml", "manifest.json", "metrics.jsonl", "stopped.json"}
+    assert recorded == {
+        "config.yaml", "manifest.json", "metrics.jsonl", "stopped.json", "ranks.npz",
+    }  # fmt: skip
 
 
 def test_a_run_that_finishes_after_all_is_recorded_as_finished(
@@ -138,6 +140,20 @@ def test_options_that_are_new_have_their_defaults_in_old_records(
     (place / "config.yaml").write_text("\n".join(older) + "\n")
     hashes = {run.config_hash for run in records.read(tmp_path)}
     assert hashes == {setting.config_hash for setting in sweep.settings}
+
+
+def test_every_seed_is_read_as_itself(config: Path, tmp_path: Path) -> None:
+    for place, words in enumerate((["seed=3"], ["seed=4"], ["seed=4", "model.rank=2"])):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        (folder / "config.yaml").write_text(dump(load(config, words)))
+        (folder / "summary.json").write_text("{}")
+    (tmp_path / "short").mkdir()
+    (tmp_path / "short" / "config.yaml").write_text(TINY)  # without a line for the seed
+    (tmp_path / "short" / "summary.json").write_text("{}")
+    found = [run.config for run in records.read(tmp_path)]
+    assert [(one.seed, one.model.rank) for one in found] == [(3, 1), (4, 1), (4, 2), (0, 1)]
+    assert found[1] == load(config, ["seed=4"])
 
 
 def test_records_of_another_version_are_passed_over(sweep: sweeps.Sweep, tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from bfedrec import rq3, rq3_committees, rq3_cost, rq3_learning, rq3_recovery, rq3_third
+from bfedrec.artefacts import Runs
 from bfedrec.cli import main
 from bfedrec.config import load
 from bfedrec.figure_command import KINDS
 from bfedrec.records import Recorded
-from bfedrec.rq3 import Runs
 from bfedrec.rq3_theory import expected
 from consensus.faults import fault_from_node
 from tests.conftest import ROOT

@@ -1,0 +1,150 @@
+"""What a table or a figure is made of: experiments, and their runs among the recorded.
+
+An artefact only reads what sweeps have recorded. It names the runs that are missing, and the
+command that makes them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bfedrec.records import Recorded, read
+from bfedrec.settings import Config
+from bfedrec.sweeps import parse_seeds, plan
+from bfedrec.tables import Table
+
+RECORDED = Path("results/reference")
+"""Where this repository's own runs are recorded."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A sweep whose runs an artefact is made of."""
+
+    config: Path
+    grid: tuple[str, ...] = ()
+    """What the sweep varies, as on its command line."""
+    seeds: str = "0"
+    compact: bool = False
+    """Whether it is recorded as a line per run."""
+
+    def changed(self, overrides: Sequence[str], seeds: str | None) -> Experiment:
+        """The same experiment with some options changed, and perhaps other seeds."""
+        return replace(self, grid=(*overrides, *self.grid), seeds=seeds or self.seeds)
+
+    def command(self, folder: Path) -> str:
+        """What makes its runs and records them in a folder."""
+        words = ["bfedrec", "sweep", str(self.config), *self.grid, "--seeds", self.seeds]
+        words += ["--record", str(folder), *(["--compact"] if self.compact else [])]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The recorded runs of one setting, by seed."""
+
+    overrides: tuple[str, ...]
+    by_seed: dict[int, Recorded]
+
+    @property
+    def config(self) -> Config:
+        """Of any of them: they differ in the seed. Raises StopIteration where none is recorded."""
+        return next(iter(self.by_seed.values())).config
+
+    @property
+    def protocol(self) -> str:
+        """`bft` or `paper`."""
+        return self.config.protocol
+
+    @property
+    def malicious(self) -> int:
+        """How many servers are malicious (of equal stake)."""
+        share = next(iter(self.by_seed.values())).summary["malicious_stake_share"]
+        return round(share * self.config.servers.count)
+
+    @property
+    def finished(self) -> list[Recorded]:
+        """Those that came to their end."""
+        return [run for run in self.by_seed.values() if not run.stopped]
+
+    @property
+    def stopped(self) -> list[Recorded]:
+        """Those whose servers could not agree on another block."""
+        return [run for run in self.by_seed.values() if run.stopped]
+
+
+class NotRecorded(Exception):
+    """Runs that a figure needs and nobody recorded; its text says which, as `Found.lacking`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is recorded of some experiments."""
+
+    settings: list[list[Runs]]
+    """For each experiment the runs of its settings, in their order."""
+    lacking: str
+    """The runs that are not recorded, a line for each, and the commands that make them; empty where
+    all are there."""
+
+
+def find(experiments: Sequence[Experiment], folder: Path) -> Found:
+    """The runs of experiments among those recorded below a folder. Raises `ConfigError` and
+    `RunError`."""
+    known = {(run.config_hash, run.config.seed): run for run in read(folder)}
+    found: list[list[Runs]] = []
+    lacking: list[str] = []
+    commands: list[str] = []
+    total = 0
+    for experiment in experiments:
+        settings, before = [], len(lacking)
+        sweep = plan(experiment.config, experiment.grid, parse_seeds(experiment.seeds), None)
+        for setting in sweep.settings:
+            runs = {seed: known.get((setting.config_hash, seed)) for seed in setting.runs}
+            total += len(runs)
+            lacking += [f"  {setting.label} seed={seed}" for seed, run in runs.items() if not run]
+            settings.append(Runs(setting.overrides, {s: run for s, run in runs.items() if run}))
+        if len(lacking) > before:
+            commands.append(f"  {experiment.command(folder)}")
+        found.append(settings)
+    if not lacking:
+        return Found(found, "")
+    told = [f"{len(lacking)} of {total} runs are not recorded in {folder}:", *lacking[:10]]
+    if len(lacking) > 10:
+        told.append(f"  and {len(lacking) - 10} more")
+    told += ["They are made and recorded by:", *commands]
+    return Found(found, "\n".join(told))
+
+
+@dataclass(frozen=True)
+class Request:
+    """Of what a table is to be made."""
+
+    overrides: tuple[str, ...] = ()
+    """Options changed in its experiments."""
+    seeds: str | None = None
+    """Of their runs, where it is not the experiments' own."""
+    records: Path = RECORDED
+    """The folder below which runs are recorded."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A table, and what there is to say of it."""
+
+    table: Table
+    lacking: str = ""
+    """What it needs and is not there, and how to get it; empty where nothing is."""
+    wrong: str = ""
+    """What is not as it should be."""
+
+
+def recorded_runs(experiments: Sequence[Experiment], folder: Path) -> list[list[Runs]]:
+    """As `find`, for who needs all of them: raises `NotRecorded` if any is missing."""
+    found = find(experiments, folder)
+    if found.lacking:
+        raise NotRecorded(found.lacking)
+    return found.settings

@@ -1,0 +1,65 @@
+"""The figures that others have published, from published.toml beside this module.
+
+A printed number stands for all that are rounded to it, so it is kept with its digits.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+from typing import Any
+
+PUBLISHED = Path(__file__).with_name("published.toml")
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A number as it was printed: 0.60 is not 0.6."""
+
+    value: Decimal
+
+    @property
+    def unit(self) -> Decimal:
+        """One of its last digit: 0.01 for 0.60."""
+        return Decimal(1).scaleb(int(self.value.as_tuple().exponent))
+
+    @property
+    def low(self) -> float:
+        """The least number that is rounded to it."""
+        return float(self.value - self.unit / 2)
+
+    @property
+    def high(self) -> float:
+        """The number from which on it would have been rounded to the next."""
+        return float(self.value + self.unit / 2)
+
+    def matches(self, value: float) -> bool:
+        """Whether a number, rounded to as many digits (half away from zero), is this one."""
+        return Decimal(value).quantize(self.unit, ROUND_HALF_UP) == self.value
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+def scores(collection: str, data: str, method: str) -> dict[str, Printed]:
+    """A method's published `hr` and `ndcg` at 10 on a data set, from one of the collections of
+    published.toml (`bfedrec.table2`, `centralised.table`); empty where there are none."""
+    table = _content()
+    for step in (*collection.split("."), data):
+        table = table.get(step, {})
+    return {name: Printed(value) for name, value in table.get(method, {}).items()}
+
+
+def minutes(method: str) -> dict[int, Printed]:
+    """Table III's row of a method: communication minutes by transmitted size. Raises KeyError for a
+    row that it does not have."""
+    table = _content()["bfedrec"]["table3"]
+    return {size: Printed(value) for size, value in zip(table["sizes"], table[method], strict=True)}
+
+
+@functools.cache
+def _content() -> dict[str, Any]:
+    return tomllib.loads(PUBLISHED.read_text(encoding="utf-8"), parse_float=Decimal)
