@@ -16,8 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bfedrec.config import ConfigError, config_hash, dump, flatten, load
+from bfedrec.config import ConfigError, config_hash, dump, load
 from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped, write_text
+from bfedrec.section import flatten
 from bfedrec.settings import Config
 from bfedrec.sweeps import Sweep
 
