@@ -47,8 +47,10 @@ class CentralisedSettings(Section):
         description="gmf: the weights h of the factors' products; ones: plain matrix factorisation",
     )
     item_bias: bool = Field(default=False, description="gmf, bpr: whether every item has a bias")
-    neighbours: int = Field(
-        default=100, ge=1, description="item_knn: the most similar items that an item keeps"
+    similar_items: int = Field(
+        default=100,
+        ge=1,
+        description="item_knn: how many of the items most similar to it an item keeps",
     )
     shrink: float = Field(
         default=0.0,
@@ -85,7 +87,7 @@ READ: Mapping[str, tuple[str, ...]] = {
     "gmf": (*FACTORS, "centralised.output_weights"),
     "bpr": FACTORS,
     "popularity": (),
-    "item_knn": ("centralised.neighbours", "centralised.shrink", "centralised.asymmetry"),
+    "item_knn": ("centralised.similar_items", "centralised.shrink", "centralised.asymmetry"),
 }
 """What each centralised method reads beside `COMMON` and the section `data`."""
 

@@ -39,7 +39,7 @@ def fit(
 ) -> ItemNeighbours:
     """The neighbours of every item by the training interactions."""
     N = dataset.items
-    K = min(settings.neighbours, max(1, N - 1))
+    K = min(settings.similar_items, max(1, N - 1))
     indptr, indices = distinct(dataset)
     count = np.bincount(indices, minlength=N)
     # The users of each item: a stable sort by item leaves them in ascending order.

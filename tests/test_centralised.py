@@ -109,7 +109,7 @@ def plain_scores(dataset: Dataset, chosen: CentralisedSettings) -> np.ndarray:
             if j != i and common[i, j]:
                 below = count[i] ** chosen.asymmetry * count[j] ** (1 - chosen.asymmetry)
                 similar[j] = common[i, j] / (below + chosen.shrink)
-        best = sorted(similar, key=lambda j: (-similar[j], j))[: chosen.neighbours]
+        best = sorted(similar, key=lambda j: (-similar[j], j))[: chosen.similar_items]
         for j in best:
             W[i, j] = similar[j]
     return X @ W.T
@@ -132,7 +132,7 @@ def test_item_knn_is_what_its_definition_says(
         sorted(rng.integers(0, items, rng.integers(0, 2 * items)).tolist()) for _ in range(users)
     ]
     dataset = held_out(items, training, [-1] * users, [[]] * users)
-    chosen = CentralisedSettings(neighbours=neighbours, shrink=shrink, asymmetry=asymmetry)
+    chosen = CentralisedSettings(similar_items=neighbours, shrink=shrink, asymmetry=asymmetry)
     found = item_knn.fit(dataset, chosen, threads=2)
     scores = item_knn.Scorer(found, dataset)(np.arange(users))
     assert scores == pytest.approx(plain_scores(dataset, chosen), rel=1e-12)
@@ -258,7 +258,10 @@ def test_steps_that_are_too_large_end_a_run_with_one_line(
         (["method=gmf", "rounds=50"], "rounds: 50: expected 1000, as method gmf does not read it"),
         (["method=gmf", "servers.malicious=1/3"], "servers.malicious"),
         (["method=gmf", "training.negatives=4"], "training.negatives: 4: expected 6, as method"),
-        (["method=gmf", "centralised.neighbours=9"], "centralised.neighbours: 9: expected 100"),
+        (
+            ["method=gmf", "centralised.similar_items=9"],
+            "centralised.similar_items: 9: expected 100",
+        ),
         (["method=bpr", "centralised.output_weights=ones"], "method bpr does not read it"),
         (["method=popularity", "model.dimension=8"], "model.dimension: 8: expected 64"),
         (["method=item_knn", "centralised.step=0.1"], "method item_knn does not read it"),
