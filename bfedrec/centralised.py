@@ -8,7 +8,7 @@ number of training interactions, in one pass. Their run folder has everything bu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,48 +97,28 @@ def popularity(data: Dataset) -> Product:
     return Product(np.ones((data.users, 1), np.float32), counts[:, None])
 
 
-class Training:
-    """The epochs of a centralised method, one after the other: an iterator of `Epoch`."""
+def train(config: Config, data: Dataset, threads: int | None = None) -> Iterator[Epoch]:
+    """Every epoch of a centralised method as it is done.
 
-    def __init__(self, config: Config, data: Dataset, threads: int | None = None) -> None:
-        self.config, self.data, self.threads = config, data, threads
-        self.epoch = 0
-        self.trainer: sgd.Trainer | None = None
-        if config.method in ("gmf", "bpr"):
-            self.trainer = sgd.Trainer(
-                config.method == "bpr",
-                data,
-                config.centralised,
-                config.model.dimension,
-                config.model.init_scale,
-                Streams(config.seed),
-            )
-
-    def __iter__(self) -> Training:
-        return self
-
-    def __next__(self) -> Epoch:
-        """Raises `bfedrec.cohort.Diverged` when the steps are too large."""
-        if self.epoch == epochs(self.config):
-            raise StopIteration
-        self.epoch += 1
-        if self.trainer is not None:
-            loss = self.trainer.play_epoch()
-            factors = self.trainer.factors
-            samples = self.trainer.samples_per_epoch()
-            return Epoch(self.epoch, samples, loss, lambda: Product(*factors.as_product()))
-        model: Model
-        if self.config.method == "popularity":
-            model = popularity(self.data)
-        else:
-            model = Neighbourhood(item_knn.fit(self.data, self.config.centralised, self.threads))
-        return Epoch(self.epoch, len(self.data.indices), None, lambda: model)
+    Raises `bfedrec.cohort.Diverged` when the steps are too large.
+    """
+    if config.method in ("gmf", "bpr"):
+        model_settings = (config.model.dimension, config.model.init_scale)
+        pairwise, streams = config.method == "bpr", Streams(config.seed)
+        trainer = sgd.Trainer(pairwise, data, config.centralised, *model_settings, streams)
+        for epoch in range(1, config.centralised.epochs + 1):
+            loss = trainer.play_epoch()
+            yield Epoch(epoch, trainer.samples, loss, lambda: Product(*trainer.factors.product()))
+        return
+    model: Model = popularity(data)
+    if config.method == "item_knn":
+        model = Neighbourhood(item_knn.fit(data, config.centralised, threads))
+    yield Epoch(1, len(data.indices), None, lambda: model)
 
 
 def learn(config: Config, data: Dataset, threads: int | None = None) -> Model:
-    """Train to the end. Raises `bfedrec.cohort.Diverged` when the steps are too large."""
-    for last in Training(config, data, threads):  # noqa: B007 - an epoch at least
-        pass
+    """What `train` comes to."""
+    *_, last = train(config, data, threads)
     return last.model()
 
 
@@ -155,7 +135,7 @@ def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> 
     if resume:
         progress.update(Note(f"method {config.method} keeps no state between epochs: begins anew"))
     k, samples = config.evaluation.k, 0
-    for found in Training(config, data):
+    for found in train(config, data):
         samples += found.samples
         progress.update(EpochDone(found.epoch, found.samples))
         if found.epoch % config.evaluation.every and found.epoch < epochs(config):

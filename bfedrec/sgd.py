@@ -42,7 +42,7 @@ class Factors:
     h: np.ndarray
     b: np.ndarray
 
-    def as_product(self) -> tuple[np.ndarray, np.ndarray]:
+    def product(self) -> tuple[np.ndarray, np.ndarray]:
         """P' and Q' whose products P' Q'\' are the scores."""
         ones = np.ones((len(self.P), 1), np.float32)
         return np.hstack([self.P * self.h, ones]), np.hstack([self.Q, self.b[:, None]])
@@ -75,11 +75,9 @@ class Trainer:
         )
         self.usable = np.flatnonzero(has_negatives[self.user])
         """Interactions of users who have not had every item: the others teach no preference."""
-        self.epoch = 0
-
-    def samples_per_epoch(self) -> int:
+        self.samples = len(self.usable) * (settings.negatives + (0 if pairwise else 1))
         """Steps of an epoch."""
-        return len(self.usable) * (self.settings.negatives + (0 if self.pairwise else 1))
+        self.epoch = 0
 
     def play_epoch(self) -> float:
         """Take a step for every sample of the next epoch; the mean loss before each step (without
@@ -101,7 +99,7 @@ class Trainer:
                 f"epoch {self.epoch}: the factors are no longer finite numbers; "
                 "lower centralised.step"
             )
-        return float(loss) / max(1, self.samples_per_epoch())
+        return float(loss) / max(1, self.samples)
 
 
 def _rows(dataset: Dataset) -> list[np.ndarray]:

@@ -98,7 +98,7 @@ def test_an_epoch_of_gmf_is_a_step_along_every_gradient(weights: str, bias: bool
             b[i] -= STEP * in_b * bias
     loss = one.play_epoch()
     assert loss == pytest.approx(np.mean(losses), rel=1e-5)
-    assert len(losses) == one.samples_per_epoch()
+    assert len(losses) == one.samples
     for found, expected in zip(vars(one.factors).values(), (P, Q, h, b), strict=True):
         assert found == pytest.approx(expected, abs=1e-4)
 
@@ -125,7 +125,7 @@ def test_an_epoch_of_bpr_is_a_step_along_every_gradient(bias: bool) -> None:
             b[j] -= STEP * in_bj * bias
     loss = one.play_epoch()
     assert loss == pytest.approx(np.mean(losses), rel=1e-5)
-    assert len(losses) == one.samples_per_epoch()
+    assert len(losses) == one.samples
     for found, expected in zip(vars(one.factors).values(), (P, Q, np.ones(5), b), strict=True):
         assert found == pytest.approx(expected, abs=1e-4)
 
@@ -152,4 +152,4 @@ def test_epochs_differ_and_repeat_with_the_seed() -> None:
         first.play_epoch()
         second.play_epoch()
     assert np.array_equal(first.factors.P, second.factors.P)
-    assert first.samples_per_epoch() == 4 * (1 + 3 + 8 * 6)  # the user with every item stays out
+    assert first.samples == 4 * (1 + 3 + 8 * 6)  # the user with every item stays out
