@@ -20,6 +20,7 @@ tests hold them equal. A kernel runs in one thread: the same seed gives the same
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,13 +63,12 @@ class Trainer:
     ) -> None:
         self.pairwise, self.dataset, self.settings = pairwise, dataset, settings
         self.streams = streams
-        drawn = [
+        P, Q = (
             initial_factors(count, dimension, init_scale, streams.generator("initial", part))
             for part, count in enumerate((dataset.users, dataset.items))
-        ]
-        self.factors = Factors(
-            *drawn, np.ones(dimension, np.float32), np.zeros(dataset.items, np.float32)
         )
+        h, b = np.ones(dimension, np.float32), np.zeros(dataset.items, np.float32)
+        self.factors = Factors(P, Q, h, b)
         self.user = np.repeat(np.arange(dataset.users), dataset.sample_counts)
         has_negatives = np.array(
             [len(np.unique(row)) < dataset.items for row in _rows(dataset)], np.bool_
@@ -83,23 +83,23 @@ class Trainer:
         """Take a step for every sample of the next epoch; the mean loss before each step (without
         the L2 terms; 0 without data). Raises Diverged when the factors are no longer finite."""
         self.epoch += 1
-        settings, data = self.settings, self.dataset
+        settings, data, factors = self.settings, self.dataset, self.factors
         order = self.streams.generator("training", self.epoch).permutation(self.usable)
         state = np.uint64(client_state(self.streams.integer("training", self.epoch), 0))
-        step = np.float32(settings.step_at(self.epoch))
-        given = (order, self.user, data.indptr, data.indices, state, settings.negatives, step)
-        given += (np.float32(settings.l2), self.factors.P, self.factors.Q)
-        if self.pairwise:
-            loss = bpr_epoch(*given, self.factors.b, settings.item_bias)
-        else:
-            learned = settings.output_weights == "learned"
-            loss = gmf_epoch(*given, self.factors.h, self.factors.b, learned, settings.item_bias)
-        if not all(np.isfinite(part).all() for part in vars(self.factors).values()):
+        samples = (order, self.user, data.indptr, data.indices, state, settings.negatives)
+        sizes = (np.float32(settings.step_at(self.epoch)), np.float32(settings.l2))
+        varied: tuple[object, ...] = (factors.P, factors.Q, factors.b, settings.item_bias)
+        kernel: Callable[..., float] = bpr_epoch
+        if not self.pairwise:
+            kernel = gmf_epoch
+            varied = (*varied, factors.h, settings.output_weights == "learned")
+        loss = kernel(*samples, *sizes, *varied)
+        if not all(np.isfinite(part).all() for part in vars(factors).values()):
             raise Diverged(
                 f"epoch {self.epoch}: the factors are no longer finite numbers; "
                 "lower centralised.step"
             )
-        return float(loss) / max(1, self.samples)
+        return loss / max(1, self.samples)
 
 
 def _rows(dataset: Dataset) -> list[np.ndarray]:
@@ -124,7 +124,7 @@ def bpr_gradients(
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 def gmf_epoch(  # type: ignore[no-untyped-def]
-    order, user, indptr, indices, state, negatives, step, l2, P, Q, h, b, learn_h, learn_b
+    order, user, indptr, indices, state, negatives, step, l2, P, Q, b, learn_b, h, learn_h
 ):
     """Each interaction in `order`, followed by its negatives; changes P, Q, h and b, and returns
     the sum of the losses."""
