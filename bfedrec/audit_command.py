@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bfedrec.config import load
 from bfedrec.global_model import GlobalModel
 from bfedrec.participants import MODELLED_CRYPTO
-from bfedrec.runs import read_json
+from bfedrec.runs import RunError, read_json
 from consensus.audit import AuditFailure, AuditReport, audit
 from consensus.committee import first_beacon
 from consensus.genesis import Genesis
@@ -26,9 +27,12 @@ def build(genesis: Genesis, initial: bytes) -> GlobalModel:
 def audit_command(run: Path) -> int:
     """Audit a run folder or a chain file; 0 if everything holds, 1 and a line on stderr if not.
 
-    Raises `consensus.content.StoreError` for a file that cannot be read at all.
+    Raises `consensus.content.StoreError` for a file that cannot be read at all, and
+    `bfedrec.runs.RunError` for a run of a method that makes no chain.
     """
     path = run / "chain.sqlite" if run.is_dir() else run
+    if not path.exists():
+        _check_makes_chain(run)
     began = time.perf_counter()
     try:
         with SqliteStore(path, read_only=True) as store, _progress() as bar:
@@ -48,6 +52,12 @@ def audit_command(run: Path) -> int:
     if report.modelled:
         print(f"{path}: {MODELLED_CRYPTO}")
     return 0
+
+
+def _check_makes_chain(run: Path) -> None:
+    config = run / "config.yaml"
+    if config.is_file() and (method := load(config).method) != "federated":
+        raise RunError(f"{run}: a run of method {method}, which has no chain to audit")
 
 
 def _progress() -> Progress:

@@ -14,7 +14,11 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from bfedrec.runs import RunFolder
+    from bfedrec.settings import Config
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 CONFIG_HELP = "the experiment: a YAML file"
@@ -99,12 +103,9 @@ def _run(parsed: argparse.Namespace) -> int:
             _print_summary(read_json(folder.path / "summary.json"))
             return 0
         from bfedrec.figures import curves
-        from bfedrec.progress import Progress
-        from bfedrec.simulation import run
 
         try:
-            with Progress(config.rounds, folder.log) as progress:
-                summary = run(config, folder, parsed.resume, progress)
+            summary = _play(config, folder, parsed.resume)
         except KeyboardInterrupt:
             words = ["bfedrec", "run", str(parsed.config), *parsed.overrides]
             words += ["--out", str(folder.path), "--resume"]
@@ -119,6 +120,20 @@ def _run(parsed: argparse.Namespace) -> int:
         print(f"{folder.path}: done")
         _print_summary(summary)
     return 0
+
+
+def _play(config: Config, folder: RunFolder, resume: bool) -> dict[str, Any]:
+    from bfedrec.progress import Progress
+
+    if config.method == "federated":
+        from bfedrec import simulation
+
+        with Progress(config.rounds, folder.log) as progress:
+            return simulation.run(config, folder, resume, progress)
+    from bfedrec import centralised
+
+    with Progress(centralised.epochs(config), folder.log, unit="epoch") as progress:
+        return centralised.run(config, folder, resume, progress)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from bfedrec.options import choices, nearest, nearest_key, options
+from bfedrec.section import flatten
 from bfedrec.settings import Config
 
 COMMAND_LINE = "command line"
@@ -270,21 +271,6 @@ def _kind(value: Any) -> str:
 def dump(config: Config) -> str:
     """The config as YAML, every option written out; `parse` of it gives the same config."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def flatten(config: Config) -> dict[str, Any]:
-    """Every option's value by its dotted key, in the order of the models."""
-    flat: dict[str, Any] = {}
-
-    def walk(tree: dict[str, Any], prefix: str) -> None:
-        for name, value in tree.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{name}.")
-            else:
-                flat[f"{prefix}{name}"] = value
-
-    walk(config.model_dump(mode="json"), "")
-    return flat
 
 
 def config_hash(config: Config) -> str:

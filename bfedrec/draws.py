@@ -3,7 +3,7 @@
 Counter-based: a client's draws follow from (seed of the round, client) alone, so that neither the
 cohort it trains in, nor its place there, nor the number of threads can change them. `cohort.py`
 calls `draw_epoch` inside its kernel; `client.py` and `cohort_torch.py` take the same draws from
-`client_draws`.
+`client_draws`. The centralised methods (`sgd.py`) draw one negative at a time.
 """
 
 from __future__ import annotations
@@ -85,6 +85,18 @@ def mark(marks, positives, value):  # type: ignore[no-untyped-def]
             changed += 1
             marks[item] = value
     return changed
+
+
+@njit(nogil=True, cache=True)
+def draw_absent(state, present, items):  # type: ignore[no-untyped-def]
+    """An item below `items` that is not in `present` (ascending, not all of them), and the stream's
+    next state."""
+    while True:
+        state += _GOLDEN
+        item = _below(_mix(state), items)
+        place = np.searchsorted(present, item)
+        if place == present.size or present[place] != item:
+            return item, state
 
 
 def client_draws(

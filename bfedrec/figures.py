@@ -26,20 +26,26 @@ def curves(run: Path, out: Path | None = None) -> Path:
     """Draw a run's curves from its metrics.jsonl: what was learnt, and what it cost per round.
 
     Above, HR and NDCG on the validation items over the rounds; below, simulated time and bytes of
-    a round, each averaged since the evaluation before. Written to RUN/curves.png, or to `out`
-    (.png, .pdf, .svg). Raises `RunError` for a run that was never evaluated.
+    a round, each averaged since the evaluation before. A run without a chain has the first alone,
+    over its epochs. Written to RUN/curves.png, or to `out` (.png, .pdf, .svg). Raises `RunError`
+    for a run that was never evaluated.
     """
     lines = read_metrics(run)
     if not lines:
         raise RunError(f"{run}: no evaluated rounds to draw")
     path = run / "curves.png" if out is None else out
     with styled():
-        figure = Figure(figsize=(7.2, 7.0), layout="constrained")
-        quality, clock, traffic = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
+        if "simulated_seconds" in lines[-1]:
+            figure = Figure(figsize=(7.2, 7.0), layout="constrained")
+            quality, clock, traffic = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
+            _draw_time(clock, lines)
+            _draw_bytes(traffic, lines)
+            traffic.set_xlabel("round")
+        else:
+            figure = Figure(figsize=(7.2, 3.5), layout="constrained")
+            quality = figure.subplots()
+            quality.set_xlabel("epoch")
         _draw_quality(quality, lines)
-        _draw_time(clock, lines)
-        _draw_bytes(traffic, lines)
-        traffic.set_xlabel("round")
         quality.set_title(run.resolve().name)
         save(figure, path)
     return path

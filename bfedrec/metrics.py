@@ -118,15 +118,7 @@ def evaluate(
     for NaN or infinity anywhere in the model or its scores.
     """
     P, Q = _checked(P, Q, dataset)
-    if split == "validation":
-        held_out, negatives = dataset.validation, dataset.validation_negatives
-    elif split == "test":
-        held_out, negatives = dataset.test, dataset.test_negatives
-    else:
-        raise ValueError(f"split {split!r} is not one of validation, test")
-    users = np.flatnonzero(held_out >= 0)
-    if not len(users):
-        raise ValueError(f"no user has a {split} item to rank")
+    users, held_out, negatives = of_split(dataset, split)
     rank = np.empty(len(users), np.int64)
     full_rank = np.empty(len(users) if full else 0, np.int64)
     parts = balanced(np.ones(len(users), np.int64), thread_count(threads))
@@ -140,6 +132,20 @@ def evaluate(
     if (rank < 0).any() or (full_rank < 0).any():
         raise NotFinite("scores overflow to infinity or NaN; the factors are too large")
     return Evaluation(users, rank, full_rank if full else None, k)
+
+
+def of_split(dataset: Dataset, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The users with a held-out item in `split`, and every user's held-out item and negatives."""
+    if split == "validation":
+        held_out, negatives = dataset.validation, dataset.validation_negatives
+    elif split == "test":
+        held_out, negatives = dataset.test, dataset.test_negatives
+    else:
+        raise ValueError(f"split {split!r} is not one of validation, test")
+    users = np.flatnonzero(held_out >= 0)
+    if not len(users):
+        raise ValueError(f"no user has a {split} item to rank")
+    return users, held_out, negatives
 
 
 def expose(

@@ -30,6 +30,15 @@ class RoundDone:
 
 
 @dataclass(frozen=True)
+class EpochDone:
+    """A centralised method has been through the data once more."""
+
+    epoch: int
+    samples: int
+    """Samples it learnt from on the way."""
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """The model has been scored on held-out items."""
 
@@ -48,14 +57,15 @@ class Note:
     text: str
 
 
-Event = RoundDone | Evaluated | Note
+Event = RoundDone | EpochDone | Evaluated | Note
 
 
 class Progress:
     """The display of one run; a context manager that leaves the terminal as it found it.
 
     `log` gets every line that is printed, and every evaluation. Where output is no terminal a line
-    appears with each evaluation, and after `every` seconds without one.
+    appears with each evaluation, and after `every` seconds without one. `unit` names what `rounds`
+    counts: "height", or "epoch" where there is no chain.
     """
 
     def __init__(
@@ -65,15 +75,17 @@ class Progress:
         console: Console | None = None,
         every: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        unit: str = "height",
     ) -> None:
         self._rounds = rounds
+        self._unit = unit
         self._log = log
         self._console = console or Console()
         self._every = every
         self._clock = clock
         self._height = 0
         self._first_height: int | None = None
-        self._clients = 0
+        self._learners = 0  # clients, or samples of epochs
         self._attempts = 0
         self._simulated = 0.0
         self._score: Evaluated | None = None
@@ -104,11 +116,15 @@ class Progress:
                 if self._first_height is None:
                     self._first_height = event.height - 1  # a resumed run does not begin at 0
                 self._height = event.height
-                self._clients += event.clients
+                self._learners += event.clients
                 self._attempts += event.attempts
                 self._simulated = event.simulated_seconds
-                if self._clock() - self._printed >= self._every:
-                    self._line(self.status())
+                self._line_when_due()
+            case EpochDone():
+                self._first_height = 0
+                self._height = event.epoch
+                self._learners += event.samples
+                self._line_when_due()
             case Evaluated():
                 self._score = event
                 self._height = max(self._height, event.height)
@@ -118,10 +134,10 @@ class Progress:
 
     def status(self) -> str:
         """Where the run stands, as one line."""
-        parts = [f"height {self._height}/{self._rounds}"]
+        parts = [f"{self._unit} {self._height}/{self._rounds}"]
         if self._score is not None:
             score = self._score
-            where = f"{score.split} (height {score.height})"
+            where = f"{score.split} ({self._unit} {score.height})"
             if score.height == self._height:
                 where = score.split
             parts.append(f"{where} HR@{score.k} {score.hr:.4f} NDCG@{score.k} {score.ndcg:.4f}")
@@ -131,14 +147,21 @@ class Progress:
     def _pace(self) -> list[str]:
         seconds = self._clock() - self._began
         parts = []
-        if seconds > 0 and self._clients:
-            parts.append(f"{self._clients / seconds:,.0f} clients/s")
-        parts += [f"simulated {duration(self._simulated)}", f"attempts {self._attempts}"]
+        federated = self._unit == "height"
+        if seconds > 0 and self._learners:
+            learners = "clients" if federated else "samples"
+            parts.append(f"{self._learners / seconds:,.0f} {learners}/s")
+        if federated:
+            parts += [f"simulated {duration(self._simulated)}", f"attempts {self._attempts}"]
         left = self._rounds - self._height
         done = self._height - (self._first_height or 0)
         if left and done and self._first_height is not None:
             parts.append(f"ETA {duration(seconds / done * left)}")
         return parts
+
+    def _line_when_due(self) -> None:
+        if self._clock() - self._printed >= self._every:
+            self._line(self.status())
 
     def _line(self, text: str, always: bool = False) -> None:
         self._printed = self._clock()
@@ -149,7 +172,7 @@ class Progress:
     def _display(self) -> Group:
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
-            Text(f"height {self._height}/{self._rounds}", style="bold"),
+            Text(f"{self._unit} {self._height}/{self._rounds}", style="bold"),
             ProgressBar(total=self._rounds, completed=self._height, width=40),
         )
         score = Text("not scored yet", style="dim")
@@ -158,7 +181,7 @@ class Progress:
             score = Text.assemble(
                 f"{found.split} ",
                 (f"HR@{found.k} {found.hr:.4f}  NDCG@{found.k} {found.ndcg:.4f}", "bold cyan"),
-                f"  at height {found.height}",
+                f"  at {self._unit} {found.height}",
             )
         return Group(bar, score, Text("  ".join(self._pace())))
 

@@ -17,10 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bfedrec.config import ConfigError, changed, config_hash, dump, flatten, load, parse
+from bfedrec.config import ConfigError, changed, config_hash, dump, load, parse
 from bfedrec.ranks import Ranks
 from bfedrec.ranks import read as read_ranks
 from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped, write_text
+from bfedrec.section import flatten
 from bfedrec.settings import Config
 from bfedrec.sweeps import Sweep
 

@@ -128,10 +128,14 @@ class RunFolder(Closing):
 
     def write_model(self, item_factors: NDArray[np.float32]) -> None:
         """Write RUN/model.safetensors: the global Q [N, d]. Private factors stay out of it."""
+        self.write_tensors({"Q": np.asarray(item_factors, np.float32)})
+
+    def write_tensors(self, tensors: Mapping[str, NDArray]) -> None:
+        """Write RUN/model.safetensors with these arrays by name."""
         from safetensors.numpy import save  # only a run's end needs it
 
-        tensors = {"Q": np.ascontiguousarray(item_factors, np.float32)}
-        write_bytes(self.path / "model.safetensors", save(tensors))
+        whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        write_bytes(self.path / "model.safetensors", save(whole))
 
     def write_ranks(self, encoded: bytes) -> None:
         """Write RUN/ranks.npz: how high each user's test item ranks (`bfedrec.ranks`)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -39,3 +39,18 @@ def share_of(share: str | float, count: int) -> int:
 def setting_error(key: str, allowed: str) -> PydanticCustomError:
     """A validation error that says what is allowed, on `key` below what is being validated."""
     return PydanticCustomError("setting", "{allowed}", {"key": key, "allowed": allowed})
+
+
+def flatten(model: BaseModel) -> dict[str, Any]:
+    """Every option's value, as JSON has it, by its dotted key, in the order of the models."""
+    flat: dict[str, Any] = {}
+
+    def walk(tree: dict[str, Any], prefix: str) -> None:
+        for name, value in tree.items():
+            if isinstance(value, dict):
+                walk(value, f"{prefix}{name}.")
+            else:
+                flat[f"{prefix}{name}"] = value
+
+    walk(model.model_dump(mode="json"), "")
+    return flat

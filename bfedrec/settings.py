@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from bfedrec.centralised_settings import CentralisedSettings, Method, check_read
 from bfedrec.client_settings import AggregationSettings, ClientSettings
 from bfedrec.data_settings import DataSettings
 from bfedrec.section import (
@@ -20,6 +21,7 @@ from bfedrec.section import (
     Milliseconds,
     Seconds,
     Section,
+    flatten,
     setting_error,
 )
 from bfedrec.training import TrainingSettings
@@ -213,7 +215,9 @@ class EvaluationSettings(Section):
     """When and how the model is scored. The test item is scored once, at the end."""
 
     every: int = Field(
-        default=10, ge=1, description="rounds between two scorings of the validation items"
+        default=10,
+        ge=1,
+        description="rounds (or epochs) between two scorings of the validation items",
     )
     k: int = Field(default=10, ge=1, le=99, description="K of HR@K and NDCG@K")
     full_ranking: bool = Field(
@@ -265,6 +269,13 @@ class Config(Section):
         description="names the run folder; no effect on results",
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="fixes every draw of the run")
+    method: Method = Field(
+        default="federated",
+        description="what learns: the federation and its ledger, or a yardstick that sees all data "
+        "at once and leaves no chain: matrix factorisation by cross-entropy (gmf) or by pairs "
+        "(bpr), the items' popularity, or similar items (item_knn). Each refuses options that it "
+        "does not read",
+    )
     rounds: int = Field(
         default=1000, ge=1, lt=2**31, description="federated rounds, one height each"
     )
@@ -291,6 +302,7 @@ class Config(Section):
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     aggregation: AggregationSettings = Field(default_factory=AggregationSettings)
+    centralised: CentralisedSettings = Field(default_factory=CentralisedSettings)
     clients: ClientSettings = Field(default_factory=ClientSettings)
     servers: ServerSettings = Field(default_factory=ServerSettings)
     committee: CommitteeSettings = Field(default_factory=CommitteeSettings)
@@ -310,7 +322,9 @@ class Config(Section):
     def _agree(self) -> Config:
         """Refuse settings that are each allowed and together are not."""
         servers, committee = self.servers, self.committee
-        if self.model.rank > self.model.dimension:
+        if self.method != "federated" or self.centralised != CentralisedSettings():
+            check_read(self.method, flatten(self), flatten(Config()))
+        if self.method == "federated" and self.model.rank > self.model.dimension:
             raise setting_error("model.rank", f"at most model.dimension = {self.model.dimension}")
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")

@@ -4,9 +4,10 @@
 
 tries settings drawn from the choices (all of them, if N is left out), scores each on the
 validation items and lists them, best first. The test items are scored only when --test says so,
-which is for the settings that were chosen. A round here computes what a run's round does: the same
-cohorts, draws, payloads and aggregate. Only the beacons do not come from a chain, so
-that the bases, and with them the figures' last digits, differ.
+which is for the settings that were chosen. Centralised methods train here as in a run. A federated
+round here computes what a run's round does: the same cohorts, draws, payloads and aggregate. Only
+the beacons do not come from a chain, so that the bases, and with them the figures' last digits,
+differ.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from pathlib import Path
 
 import numpy as np
 
+from bfedrec import centralised
 from bfedrec.adversary import Adversary
 from bfedrec.aggregation import aggregate, decode_model, encode_update, rule_of
 from bfedrec.attacks import Upload
+from bfedrec.centralised import Model, Product
 from bfedrec.cohort import CohortUpdate, Diverged, train_cohort
 from bfedrec.config import ConfigError, load, split_override
 from bfedrec.data import prepare
@@ -34,7 +37,7 @@ from bfedrec.dataset import Dataset
 from bfedrec.factorization import initial_factors
 from bfedrec.interactions import DataError
 from bfedrec.lowrank import basis, merge
-from bfedrec.metrics import NotFinite, Split, evaluate, expose
+from bfedrec.metrics import NotFinite, Split, expose
 from bfedrec.rules import Rule
 from bfedrec.sampling import cohort
 from bfedrec.settings import Config
@@ -163,22 +166,28 @@ def score(
     for seed in seeds:
         config = load(path, [*overrides, f"seed={seed}"])
         data = prepare(config.data)
-        learned = learn(config, data, threads)
-        found = {"clients_per_second": learned.clients_per_second}
-        adversary = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"")
-        targets = sorted({*config.evaluation.targets, *adversary.targets})
-        if targets:
-            found |= expose(
-                learned.P, learned.Q, data, targets, config.evaluation.k, adversary.honest, threads
-            ).means()
+        model, found = _learnt(config, data, threads)
         for split in splits:
-            means = evaluate(
-                learned.P, learned.Q, data, split, config.evaluation.k, threads=threads
-            ).means()
+            means = model.evaluate(data, split, config.evaluation.k, True, threads).means()
             found |= {f"{split}_{name}": value for name, value in means.items()}
         figures.append(found)
     means = {name: float(np.mean([found[name] for found in figures])) for name in figures[0]}
     return means | {"seconds": (time.perf_counter() - began) / len(seeds)}
+
+
+def _learnt(config: Config, data: Dataset, threads: int | None) -> tuple[Model, dict[str, float]]:
+    """The model after all rounds or epochs, and what there is to say beside its scores."""
+    if config.method != "federated":
+        return centralised.learn(config, data, threads), {}
+    learned = learn(config, data, threads)
+    found = {"clients_per_second": learned.clients_per_second}
+    adversary = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"")
+    targets = sorted({*config.evaluation.targets, *adversary.targets})
+    if targets:
+        k = config.evaluation.k
+        exposed = expose(learned.P, learned.Q, data, targets, k, adversary.honest, threads)
+        found |= exposed.means()
+    return Product(learned.P, learned.Q), found
 
 
 def main(argv: Sequence[str] | None = None) -> int:

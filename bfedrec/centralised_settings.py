@@ -1,0 +1,106 @@
+"""The options of the centralised methods, and which method reads which option.
+
+An option that a method does not read must stand at its default: nobody shall believe that a setting
+had an effect which it cannot have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bfedrec.section import Section, setting_error
+
+Method = Literal["federated", "gmf", "bpr", "popularity", "item_knn"]
+
+
+class CentralisedSettings(Section):
+    """Methods that see all data at once: matrix factorisation (gmf, bpr) and item_knn."""
+
+    epochs: int = Field(
+        default=20, ge=1, description="gmf, bpr: passes over all training interactions"
+    )
+    step: float = Field(
+        default=0.03, gt=0.0, description="gmf, bpr: step of stochastic gradient descent"
+    )
+    final_step: float = Field(
+        default=1.0,
+        ge=0.0,
+        le=1.0,
+        description="gmf, bpr: share of the step that is left in the last epoch; it falls linearly",
+    )
+    l2: float = Field(
+        default=0.01,
+        ge=0.0,
+        description="gmf, bpr: weight of the L2 term on the factors (and biases) of every sample",
+    )
+    negatives: int = Field(
+        default=4,
+        ge=1,
+        description="gmf, bpr: items drawn for each interaction, in every epoch anew, from those "
+        "that the user has not interacted with in training; in bpr each makes a triple",
+    )
+    output_weights: Literal["learned", "ones"] = Field(
+        default="learned",
+        description="gmf: the weights h of the factors' products; ones: plain matrix factorisation",
+    )
+    item_bias: bool = Field(default=False, description="gmf, bpr: whether every item has a bias")
+    similar_items: int = Field(
+        default=100,
+        ge=1,
+        description="item_knn: how many of the items most similar to it an item keeps",
+    )
+    shrink: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="item_knn: added to the denominator of a similarity, so that few users in "
+        "common count for less",
+    )
+    asymmetry: float = Field(
+        default=0.5,
+        ge=0.0,
+        le=1.0,
+        description="item_knn: power of the scored item's number of users in the denominator, the "
+        "rest being the other item's; 0.5 is the cosine, less favours popular items",
+    )
+
+    def step_at(self, epoch: int) -> float:
+        """The step in `epoch` (1 ... `epochs`)."""
+        fallen = (epoch - 1) / max(1, self.epochs - 1)
+        return self.step * (1.0 - (1.0 - self.final_step) * fallen)
+
+
+COMMON = ("method", "name", "seed", "evaluation.every", "evaluation.k", "evaluation.full_ranking")
+FACTORS = (
+    "model.dimension",
+    "model.init_scale",
+    "centralised.epochs",
+    "centralised.step",
+    "centralised.final_step",
+    "centralised.l2",
+    "centralised.negatives",
+    "centralised.item_bias",
+)
+READ: Mapping[str, tuple[str, ...]] = {
+    "gmf": (*FACTORS, "centralised.output_weights"),
+    "bpr": FACTORS,
+    "popularity": (),
+    "item_knn": ("centralised.similar_items", "centralised.shrink", "centralised.asymmetry"),
+}
+"""What each centralised method reads beside `COMMON` and the section `data`."""
+
+
+def check_read(method: Method, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Raise a validation error for the first option (by its dotted key) that is not at its default
+    though `method` does not read it."""
+    for key, value in options.items():
+        if value != defaults.get(key) and not _reads(method, key):
+            raise setting_error(key, f"{defaults.get(key)!r}, as method {method} does not read it")
+
+
+def _reads(method: Method, key: str) -> bool:
+    if method == "federated":
+        return not key.startswith("centralised.")
+    return key in COMMON or key.startswith("data.") or key in READ[method]
