@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bfedrec.client_settings import AggregationSettings, ClientSettings
+from bfedrec.compression_settings import CompressionSettings
 from bfedrec.data_settings import DataSettings
 from bfedrec.section import (
     MebibytesPerSecond,
@@ -38,8 +39,8 @@ class ModelSettings(Section):
     )
     basis: Literal["seeded", "svd", "fixed"] = Field(
         default="seeded",
-        description="B (d x r): drawn from each height's beacon, the top right singular vectors "
-        "of Q, or drawn once",
+        description="low_rank: B (d x r): drawn from each height's beacon, the top right singular "
+        "vectors of Q, or drawn once",
     )
     init_scale: float = Field(
         default=0.5,
@@ -291,6 +292,7 @@ class Config(Section):
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     aggregation: AggregationSettings = Field(default_factory=AggregationSettings)
+    compression: CompressionSettings = Field(default_factory=CompressionSettings)
     clients: ClientSettings = Field(default_factory=ClientSettings)
     servers: ServerSettings = Field(default_factory=ServerSettings)
     committee: CommitteeSettings = Field(default_factory=CommitteeSettings)
@@ -310,8 +312,7 @@ class Config(Section):
     def _agree(self) -> Config:
         """Refuse settings that are each allowed and together are not."""
         servers, committee = self.servers, self.committee
-        if self.model.rank > self.model.dimension:
-            raise setting_error("model.rank", f"at most model.dimension = {self.model.dimension}")
+        self.compression.size_for(self.model.dimension, self.model.rank)
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
         if servers.regions > servers.count:

@@ -11,9 +11,9 @@ from bfedrec.client_settings import ClientSettings
 from bfedrec.downlink import Downlink
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import MIB, ClientLinks
-from bfedrec.rules import Samples
 from bfedrec.sampling import cohort
 from bfedrec.streams import Streams
+from tests.payloads import exchange
 
 # --- who is dealt ---------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ def test_whoever_is_away_long_fetches_the_snapshot() -> None:
 
 def make_model(kind: str = "seeded", every: int | None = None) -> GlobalModel:
     Q = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
-    return GlobalModel(Q, 2, kind, Samples(), every, b"first")  # type: ignore[arg-type]
+    return GlobalModel(Q, kind, exchange(2, 9, "samples"), every, b"first")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["seeded", "svd", "fixed"])
