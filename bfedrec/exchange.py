@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from bfedrec.settings import Config
 
 
+NOT_ASKED = np.empty(0, np.uint8)
+
+
 @dataclass(frozen=True)
 class Exchange:
     """How the updates of one run are encoded, checked, aggregated and sent back."""
@@ -90,8 +93,10 @@ class Exchange:
         """The update and the mask in a well-formed payload."""
         A = self.up.decode(memoryview(payload)[: self.up.byte_size], beacon)
         if not self.rule.goes_by_item:
-            return Update(A, None)
-        return Update(A, self._mask(payload) if self.sends_mask else A.any(axis=0).view(np.uint8))
+            return Update(A, NOT_ASKED)
+        return Update(
+            A, self._mask(payload) if self.sends_mask else np.asarray(A.any(axis=0), np.uint8)
+        )
 
     def _mask(self, payload: bytes) -> np.ndarray:
         packed = np.frombuffer(payload, np.uint8, offset=self.up.byte_size)

@@ -21,8 +21,8 @@ class Update(NamedTuple):
 
     A: np.ndarray
     """float32[r, N], read-only or not."""
-    touched: np.ndarray | None
-    """uint8[N] of 0 and 1: the items that the client trained on; None under rules that do not go
+    touched: np.ndarray
+    """uint8[N] of 0 and 1: the items that the client trained on; empty under rules that do not go
     by item."""
 
 
