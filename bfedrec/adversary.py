@@ -9,7 +9,7 @@ import numpy as np
 from bfedrec.attacks import Scene, Upload
 from bfedrec.client_settings import MaliciousClients
 from bfedrec.cohort import CohortUpdate
-from bfedrec.rules import Rule
+from bfedrec.exchange import Exchange
 from bfedrec.section import share_of
 from bfedrec.streams import Streams
 from consensus.updates import SignedUpdate
@@ -80,7 +80,7 @@ class Adversary:
         P: np.ndarray,
         Q: np.ndarray,
         B: np.ndarray,
-        rule: Rule,
+        exchange: Exchange,
         train_flipped: Callable[[list[int]], CohortUpdate],
     ) -> list[Upload]:
         """What a round sends, from what all of its clients would honestly upload.
@@ -104,7 +104,7 @@ class Adversary:
                     P=P[places],
                     Q=Q,
                     B=B,
-                    rule=rule,
+                    exchange=exchange,
                     generator=self._streams.generator("attacks", height, number),
                     train_flipped=lambda places=places: train_flipped(places),  # type: ignore[misc]
                     earlier=earlier,

@@ -27,10 +27,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from bfedrec.rules import Rule
-
 if TYPE_CHECKING:
     from bfedrec.cohort import CohortUpdate
+    from bfedrec.exchange import Exchange
     from consensus.updates import SignedUpdate
 
 
@@ -70,7 +69,7 @@ class Scene:
     """float32[N, d]: the global item factors, which everybody has."""
     B: np.ndarray
     """float32[d, r]: the round's basis."""
-    rule: Rule
+    exchange: Exchange
     """How updates are encoded and aggregated."""
     generator: np.random.Generator
     """The attack's own randomness in this round."""

@@ -75,6 +75,7 @@ def train_cohort(
     M, (N, d), r = len(clients), Q.shape, B.shape[1]
     samples = indptr[clients + 1] - indptr[clients]
     Q, BT = np.ascontiguousarray(Q, np.float32), np.ascontiguousarray(B.T, np.float32)
+    identity = r == d and np.array_equal(B, np.eye(d))
     update = CohortUpdate(
         A=np.zeros((M, r, N), np.float32),
         touched=np.zeros((M, N), np.bool_),
@@ -86,9 +87,10 @@ def train_cohort(
         clients,
         Q,
         # The L2 term's gradient in A_i is B'(Q_i + B A_i) = (QB)_i + (B'B) A_i: once a round.
-        _products(Q, BT) if settings.l2 else np.zeros((0, r), np.float32),
+        # Under B = I that is Q_i + A_i, without d products a number.
+        Q if identity else _products(Q, BT) if settings.l2 else np.zeros((0, r), np.float32),
         BT,
-        _products(BT, BT),
+        None if identity else _products(BT, BT),
         indptr,
         indices,
         seed,
@@ -234,8 +236,12 @@ def _train_clients(  # type: ignore[no-untyped-def]
                         for k in range(r):
                             a_gradient[k] += slope * a[k]
                         if l2 > 0:
-                            for k in range(r):
-                                decay[s, k] = QB[i, k] + _dot(BB[k], a)
+                            if BB is None:  # decided when this is compiled
+                                for k in range(r):
+                                    decay[s, k] = QB[i, k] + a[k]
+                            else:
+                                for k in range(r):
+                                    decay[s, k] = QB[i, k] + _dot(BB[k], a)
                     if last:
                         # -log of the label's probability is max(-z, 0) + log(1 + e) with
                         # z = score for a positive and -score for a negative; the logarithm is

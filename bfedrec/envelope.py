@@ -1,10 +1,11 @@
-"""What travels with a payload: the sizes of low-rank messages, as the program encodes them."""
+"""What travels with a payload: the sizes of messages, as the program encodes them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from bfedrec.aggregation import rule_named
+from bfedrec.exchange import Exchange
 from bfedrec.settings import Config
 from consensus.encoding import digest, file_cid, node_cid
 from consensus.fields import KEY_BYTES, SIGNATURE_BYTES
@@ -21,9 +22,15 @@ class Envelope:
     samples: int
     """N_u of a client."""
 
-    def up(self, size: int) -> int:
-        """Bytes of one client's update: the signed record, A of `size` x N, and the mask where the
-        rule of aggregation needs one."""
+    def _exchange(self, size: int, kind: str) -> Exchange:
+        rows = size if kind == "low_rank" else self.config.model.dimension
+        rule = rule_named(self.config.aggregation.rule)
+        return Exchange.named(rule, kind, rows, self.items, size)
+
+    def up(self, size: int, kind: str = "low_rank") -> int:
+        """Bytes of one client's update: the signed record, what the codec ``kind`` makes of an
+        update at the transmitted size ``size``, and the mask where the rule of aggregation needs
+        one."""
         record = ModelUpdate(
             digest(b"chain"),
             self.config.rounds,
@@ -33,11 +40,9 @@ class Envelope:
             file_cid(b"payload"),
             bytes(SIGNATURE_BYTES),
         )
-        return len(record.encoded) + rule_named(self.config.aggregation.rule).payload_size(
-            size, self.items
-        )
+        return len(record.encoded) + self._exchange(size, kind).payload_size
 
-    def down(self, size: int) -> int:
+    def down(self, size: int, kind: str = "low_rank") -> int:
         """Bytes of what a participant fetches: the block's header and the model."""
         clients = self.config.clients.per_round
         header = Header(
@@ -55,4 +60,4 @@ class Envelope:
             model=file_cid(b"model"),
             snapshot=None,
         )
-        return len(header.encoded) + rule_named("samples").payload_size(size, self.items)
+        return len(header.encoded) + self._exchange(size, kind).down.byte_size

@@ -25,6 +25,7 @@ from bfedrec.cohort import CohortUpdate, Diverged, train_cohort
 from bfedrec.config import ConfigError
 from bfedrec.data import Dataset
 from bfedrec.downlink import Downlink
+from bfedrec.exchange import exchange_of, shape_of
 from bfedrec.factorization import initial_factors
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import ClientLinks
@@ -94,9 +95,8 @@ class Federation:
         self.participants = Participants(config, streams)
         model = GlobalModel(
             Q,
-            config.model.rank,
-            config.model.basis,
-            rule_of(config.aggregation),
+            shape_of(config)[1],
+            exchange_of(config, rule_of(config.aggregation), data.items),
             config.clients.snapshot_every if catch_up else None,
             b"",
         )
@@ -230,7 +230,7 @@ class Federation:
                 update.P,
                 model.Q,
                 B,
-                model.rule,
+                model.exchange,
                 lambda places: self._trained(height, clients[places], B, flipped=True),
             )
         self.training_seconds += time.perf_counter() - began

@@ -84,13 +84,17 @@ class NotFinite(Attack):
 
 @attack("wrong_shape")
 class WrongShape(Attack):
-    """Uploads an A with one row more than the genesis says."""
+    """Uploads all of an A with one row more than the genesis says."""
 
     def forge(self, uploads: Sequence[Upload], scene: Scene) -> Sequence[Upload]:
+        from bfedrec.codecs import Dense  # brings numba, which a config alone does not need
+
+        up = scene.exchange.up
+        dense = replace(scene.exchange, up=Dense(up.rows + 1, up.items, up.rows + 1))
         return [
             replace(
                 upload,
-                payload=scene.rule.encode(np.vstack([upload.A, upload.A[:1]]), upload.touched),
+                payload=dense.encode(np.vstack([upload.A, upload.A[:1]]), upload.touched, b""),
             )
             for upload in uploads
         ]

@@ -7,26 +7,24 @@ Both a run and an audit of its chain drive this class, so both compute the same 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from bfedrec.aggregation import aggregate, check_payload, decode_model, rule_named
+from bfedrec.aggregation import rule_named
+from bfedrec.codecs import FLOAT
+from bfedrec.exchange import Exchange, describe, described
 from bfedrec.lowrank import Basis, basis, merge
-from bfedrec.rules import Rule
-
-FLOAT = np.dtype("<f4")
 
 
 class GlobalModel:
-    """Item factors Q under low-rank updates; a `consensus.application.Application`."""
+    """Item factors Q under encoded updates; a `consensus.application.Application`."""
 
     def __init__(
         self,
         Q: np.ndarray,
-        rank: int,
         kind: Basis,
-        rule: Rule,
+        exchange: Exchange,
         snapshot_every: int | None,
         first_beacon: bytes,
     ) -> None:
@@ -34,9 +32,8 @@ class GlobalModel:
         also hold the address of the whole Q; None for none. ``first_beacon``: what the ``fixed``
         basis is drawn from."""
         self.Q = Q
-        self.rank = rank
         self.kind = kind
-        self.rule = rule
+        self.exchange = exchange
         self.snapshot_every = snapshot_every
         self._first_beacon = first_beacon
         self._basis: tuple[bytes, np.ndarray] | None = None
@@ -51,6 +48,11 @@ class GlobalModel:
         """d."""
         return int(self.Q.shape[1])
 
+    @property
+    def rank(self) -> int:
+        """r, rows of an update: d where the whole Delta Q is trained."""
+        return self.exchange.up.rows
+
     def describe(self) -> dict[str, Any]:
         """What the genesis records, so that `from_genesis` can rebuild this model."""
         description: dict[str, Any] = {
@@ -58,12 +60,12 @@ class GlobalModel:
             "dimension": self.dimension,
             "rank": self.rank,
             "basis": self.kind,
-            "aggregation": self.rule.name,
+            "aggregation": self.exchange.rule.name,
             "snapshot_every": self.snapshot_every,
         }
-        if self.rule.parameters:
-            description["aggregation_parameters"] = self.rule.parameters
-        return description
+        if self.exchange.rule.parameters:
+            description["aggregation_parameters"] = self.exchange.rule.parameters
+        return description | describe(self.exchange)
 
     @classmethod
     def from_genesis(
@@ -80,12 +82,13 @@ class GlobalModel:
             rule = rule_named(name, dict(application.get("aggregation_parameters", {})))
         except (KeyError, TypeError) as error:
             raise ValueError(f"the genesis describes no global model: {error}") from None
-        if kind not in ("seeded", "svd", "fixed"):
+        if kind not in get_args(Basis) or (kind == "identity" and r != d):
             raise ValueError(f"the genesis names an unknown basis {kind!r}")
         if min(N, d, r) < 1 or len(initial) != 4 * N * d:
             raise ValueError(f"an initial model of {N} x {d} has {4 * N * d} bytes")
+        exchange = described(application, rule, r, N)
         Q = np.frombuffer(initial, FLOAT).reshape(N, d).astype(np.float32)
-        return cls(Q, r, kind, rule, every, first_beacon)
+        return cls(Q, kind, exchange, every, first_beacon)
 
     def encode(self) -> bytes:
         """Q's bytes: float32 little-endian, N x d."""
@@ -102,11 +105,11 @@ class GlobalModel:
 
     def check_payload(self, payload: bytes) -> str | None:
         """Why a client's payload is unfit, or None."""
-        return check_payload(payload, self.rank, self.items, self.rule)
+        return self.exchange.check(payload)
 
-    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
+    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
-        return aggregate(payloads, samples, self.rank, self.items, self.rule)
+        return self.exchange.aggregate(payloads, samples, beacon)
 
     def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
         """The bytes of Q after ``model`` at every ``snapshot_every``-th height, else None."""
@@ -119,4 +122,4 @@ class GlobalModel:
         self.Q = self._merged(beacon, model)
 
     def _merged(self, beacon: bytes, model: bytes) -> np.ndarray:
-        return merge(self.Q, self.basis(beacon), decode_model(model, self.rank, self.items))
+        return merge(self.Q, self.basis(beacon), self.exchange.decode_model(model, beacon))

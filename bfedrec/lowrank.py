@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numba import njit
 
-Basis = Literal["seeded", "svd", "fixed"]
+Basis = Literal["seeded", "svd", "fixed", "identity"]
 
 
 def basis(kind: Basis, d: int, r: int, beacon: bytes, Q: np.ndarray | None = None) -> np.ndarray:
@@ -22,13 +22,19 @@ def basis(kind: Basis, d: int, r: int, beacon: bytes, Q: np.ndarray | None = Non
     `seeded` draws it anew from `beacon`, the seed of the height. `fixed` is the same draw from
     whatever the caller hands over at every height (the beacon of the first). `svd` takes the top
     r right singular vectors of Q (float32[N, d]), the paper's "update B from Q"; the signs are
-    fixed so that each column's largest entry is positive.
+    fixed so that each column's largest entry is positive. `identity` is I, for updates of the whole
+    Q (r = d): B A is A, and a step on it is a step on Q.
 
     The length makes E[B B'] = I under `seeded`: B A then stands for a full-rank update on average.
-    Raises ValueError for an unknown kind, a rank outside 1 ... d, or `svd` without Q.
+    Raises ValueError for an unknown kind, a rank outside 1 ... d, `svd` without Q, or `identity`
+    with another rank than d.
     """
     if not 1 <= r <= d:
         raise ValueError(f"rank {r} is not between 1 and the dimension {d}")
+    if kind == "identity":
+        if r != d:
+            raise ValueError(f"the identity basis has rank {d}, not {r}")
+        return np.eye(d, dtype=np.float32)
     if kind == "svd":
         if Q is None or Q.shape[1] != d:
             raise ValueError(f"the svd basis needs Q with {d} columns")
@@ -39,7 +45,7 @@ def basis(kind: Basis, d: int, r: int, beacon: bytes, Q: np.ndarray | None = Non
     elif kind in ("seeded", "fixed"):
         columns = _orthonormal(d, r, beacon)
     else:
-        raise ValueError(f"basis {kind!r} is not one of seeded, svd, fixed")
+        raise ValueError(f"basis {kind!r} is not one of seeded, svd, fixed, identity")
     return np.ascontiguousarray(columns * math.sqrt(d / r), np.float32)
 
 

@@ -1,7 +1,7 @@
 """Rules of aggregation that withstand malicious clients, item by item.
 
 All of them work on the rows that clients really sent: an item's row follows from the updates of
-the clients that touched it, by the mask each sends. Were the others' zeros counted, the median
+the clients that touched it, by the mask of each. Were the others' zeros counted, the median
 would be 0 for every item that less than half of a cohort touched, and nothing rare were learnt.
 The price: where few honest clients touch an item, few colluders are the majority there.
 
@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from bfedrec.rules import Masked, mask_of, update_of
+from bfedrec.rules import Rule, Update
 
 #: Distance below which Weiszfeld's iteration no longer tells updates apart (nu of Pillutla et al.).
 SMOOTHING = 1e-6
@@ -33,18 +33,17 @@ def parameter(default: int, least: int, most: int) -> Any:
 
 
 @dataclass(frozen=True)
-class Robust(Masked):
+class Robust(Rule):
     """A rule that sees all updates of a round at once."""
 
     def mean(
-        self, payloads: Sequence[bytes], sample_counts: Sequence[int], r: int, N: int
+        self, updates: Iterable[Update], sample_counts: Sequence[int], r: int, N: int
     ) -> np.ndarray:
-        updates = np.empty((len(payloads), r, N), np.float32)
-        masks = np.empty((len(payloads), N), np.uint8)
-        for place, payload in enumerate(payloads):
-            updates[place] = update_of(payload, r, N)
-            masks[place] = mask_of(payload, r, N)
-        return self.combine(updates, masks)
+        stacked = np.empty((len(sample_counts), r, N), np.float32)
+        masks = np.empty((len(sample_counts), N), np.uint8)
+        for place, update in enumerate(updates):
+            stacked[place], masks[place] = update
+        return self.combine(stacked, masks)
 
     @abstractmethod
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bfedrec.centralised_settings import CentralisedSettings, Method, check_read
 from bfedrec.client_settings import AggregationSettings, ClientSettings
+from bfedrec.compression_settings import CompressionSettings
 from bfedrec.data_settings import DataSettings
 from bfedrec.section import (
     MebibytesPerSecond,
@@ -40,8 +41,8 @@ class ModelSettings(Section):
     )
     basis: Literal["seeded", "svd", "fixed"] = Field(
         default="seeded",
-        description="B (d x r): drawn from each height's beacon, the top right singular vectors "
-        "of Q, or drawn once",
+        description="low_rank: B (d x r): drawn from each height's beacon, the top right singular "
+        "vectors of Q, or drawn once",
     )
     init_scale: float = Field(
         default=0.5,
@@ -303,6 +304,7 @@ class Config(Section):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     aggregation: AggregationSettings = Field(default_factory=AggregationSettings)
     centralised: CentralisedSettings = Field(default_factory=CentralisedSettings)
+    compression: CompressionSettings = Field(default_factory=CompressionSettings)
     clients: ClientSettings = Field(default_factory=ClientSettings)
     servers: ServerSettings = Field(default_factory=ServerSettings)
     committee: CommitteeSettings = Field(default_factory=CommitteeSettings)
@@ -324,8 +326,8 @@ class Config(Section):
         servers, committee = self.servers, self.committee
         if self.method != "federated" or self.centralised != CentralisedSettings():
             check_read(self.method, flatten(self), flatten(Config()))
-        if self.method == "federated" and self.model.rank > self.model.dimension:
-            raise setting_error("model.rank", f"at most model.dimension = {self.model.dimension}")
+        if self.method == "federated":
+            self.compression.size_for(self.model.dimension, self.model.rank)
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
         if servers.regions > servers.count:

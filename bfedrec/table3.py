@@ -64,19 +64,49 @@ class Method:
     label: str
     key: str
     """Its name in published.toml."""
+    kind: str
+    """Its codec (`bfedrec.codecs`)."""
     values: Values
     """What its payload holds, both ways."""
     holds: str
-    experiment: Experiment | None = None
-    """Recorded runs at the sizes in their order; None where no config compresses this way."""
+    experiment: Experiment
+    """Recorded runs at the sizes in their order."""
 
 
-LOW_RANK = Experiment(CONFIG, (f"model.rank={','.join(map(str, SIZES))}",), "0")
+_SIZES = ",".join(map(str, SIZES))
+COMPRESSORS = Path("experiments/compressors.yaml")
+
+
+def _compressed(kind: str) -> Experiment:
+    return Experiment(COMPRESSORS, (f"compression.kind={kind}", f"compression.size={_SIZES}"), "0")
+
+
 METHODS = (
-    Method("sparsification", "sparsification", _values, "s N values; a shared seed says which"),
-    Method("top-K", "topk", _indexed, "s N values and their 32-bit indices"),
-    Method("SVD", "svd", _factors, "U, S and V, s (N + d + 1) values"),
-    Method("BFedRec", "bfedrec", _values, "A, s N values", LOW_RANK),
+    Method(
+        "sparsification",
+        "sparsification",
+        "random",
+        _values,
+        "s N values; a shared seed says which",
+        _compressed("random"),
+    ),
+    Method(
+        "top-K",
+        "topk",
+        "top_k",
+        _indexed,
+        "s N values and their 32-bit indices",
+        _compressed("top_k"),
+    ),
+    Method("SVD", "svd", "svd", _factors, "U, S and V, s (N + d + 1) values", _compressed("svd")),
+    Method(
+        "BFedRec",
+        "bfedrec",
+        "low_rank",
+        _values,
+        "A, s N values",
+        Experiment(CONFIG, (f"model.rank={_SIZES}",), "0"),
+    ),
 )
 GUESSES: Mapping[str, Mapping[str, tuple[Values, Values]]] = {
     "sparsification": {
@@ -132,19 +162,15 @@ def make(request: Request) -> Made:
         )
     entry = catalogue[config.data.dataset].published
     counted = _Counted(config, entry.items, entry.interactions // entry.users)
-    recorded = {method.key: method.experiment for method in METHODS if method.experiment}
-    changed = [one.changed(request.overrides, request.seeds) for one in recorded.values()]
+    changed = [one.experiment.changed(request.overrides, request.seeds) for one in METHODS]
     found = find(changed, request.records)
-    runs = dict(zip(recorded, found.settings, strict=True))
     rows: list[dict[str, Cell]] = []
-    for method in METHODS:
-        of_it: list[Runs] = runs.get(method.key, [])
+    for method, of_it in zip(METHODS, found.settings, strict=True):
         for place, (size, paper) in enumerate(published.minutes(method.key).items()):
             row: dict[str, Cell] = {"method": method.label, "size": size}
             row |= counted.by_payload(method, size, paper)
             row |= _measured(of_it[place] if place < len(of_it) else None, config)
-            if method.experiment is LOW_RANK:
-                row["message"] = counted.by_message(size)
+            row["message"] = counted.by_message(method, size)
             rows.append(row)
     notes = [*NOTES, *(f"{method.label}: the payload is {method.holds}." for method in METHODS)]
     notes += [counted.unexplained(key) for key in GUESSES]
@@ -182,10 +208,10 @@ class _Counted:
             "verdict": "equal" if equal else "above" if ours > float(paper.value) else "below",
         }
 
-    def by_message(self, size: int) -> float:
-        """Minutes of the low-rank messages as they are encoded."""
+    def by_message(self, method: Method, size: int) -> float:
+        """Minutes of a method's messages as they are encoded."""
         envelope = Envelope(self.config, self.items, self.samples)
-        return self.minutes(envelope.down(size), envelope.up(size))
+        return self.minutes(envelope.down(size, method.kind), envelope.up(size, method.kind))
 
     def unexplained(self, key: str) -> str:
         """What a row that does not follow from its payload could be, in words."""
@@ -215,7 +241,7 @@ def _measured(runs: Runs | None, config: Config) -> dict[str, Cell]:
     """Minutes from the bytes of the runs that finished, the mean over their seeds."""
     ends = [] if runs is None else [run.summary for run in runs.finished]
     if not ends:
-        return dict.fromkeys(("message", "recorded", "catch_up", "clock"), MISSING)
+        return dict.fromkeys(("recorded", "catch_up", "clock"), MISSING)
     counted = _Counted(config, 0, 0)
     per = len(ends) * config.clients.per_round * config.rounds
 

@@ -27,18 +27,18 @@ import numpy as np
 
 from bfedrec import centralised
 from bfedrec.adversary import Adversary
-from bfedrec.aggregation import aggregate, decode_model, encode_update, rule_of
+from bfedrec.aggregation import rule_of
 from bfedrec.attacks import Upload
 from bfedrec.centralised import Model, Product
 from bfedrec.cohort import CohortUpdate, Diverged, train_cohort
 from bfedrec.config import ConfigError, load, split_override
 from bfedrec.data import prepare
 from bfedrec.dataset import Dataset
+from bfedrec.exchange import Exchange, exchange_of, shape_of
 from bfedrec.factorization import initial_factors
 from bfedrec.interactions import DataError
 from bfedrec.lowrank import basis, merge
 from bfedrec.metrics import NotFinite, Split, expose
-from bfedrec.rules import Rule
 from bfedrec.sampling import cohort
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
@@ -59,8 +59,10 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
 
     Raises Diverged, naming the round and the client, when the steps are too large.
     """
-    streams, model, rule = Streams(config.seed), config.model, rule_of(config.aggregation)
-    d, r, N = model.dimension, model.rank, data.items
+    streams, model = Streams(config.seed), config.model
+    exchange = exchange_of(config, rule_of(config.aggregation), data.items)
+    r, kind = shape_of(config)
+    d, N = model.dimension, data.items
     P = initial_factors(data.users, d, model.init_scale, streams.generator("initial", 0))
     Q = initial_factors(N, d, model.init_scale, streams.generator("initial", 1))
     adversary = Adversary(config.clients.malicious, data.users, streams, b"")
@@ -90,8 +92,8 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
     seconds = 0.0
     for height in range(1, config.rounds + 1):
         clients = cohort(streams, data.users, config.clients.per_round, height)
-        beacon = f"{config.seed} {0 if model.basis == 'fixed' else height}".encode()
-        B = basis(model.basis, d, r, beacon, Q)
+        beacon = f"{config.seed} {height}".encode()
+        B = basis(kind, d, r, f"{config.seed} 0".encode() if kind == "fixed" else beacon, Q)
         began = time.perf_counter()
         try:
             update = train(clients, Q, B, height, range(len(clients)))
@@ -104,16 +106,17 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
         ]
         if adversary.acts(height, clients):
             flipped = partial(train, clients, Q, B, height, flipped=True)
-            uploads = adversary.forge(height, uploads, update.P, Q, B, rule, flipped)
+            uploads = adversary.forge(height, uploads, update.P, Q, B, exchange, flipped)
         P[clients] = update.P
-        payloads, counts = _accepted(uploads, data.sample_counts, r, N, rule)
+        payloads, counts = _accepted(uploads, data.sample_counts, exchange, beacon)
         if payloads:
-            Q = merge(Q, B, decode_model(aggregate(payloads, counts, r, N, rule), r, N))
+            aggregate = exchange.aggregate(payloads, counts, beacon)
+            Q = merge(Q, B, exchange.decode_model(aggregate, beacon))
     return Learned(P, Q, config.rounds * config.clients.per_round / seconds)
 
 
 def _accepted(
-    uploads: Sequence[Upload], registered: np.ndarray, r: int, N: int, rule: Rule
+    uploads: Sequence[Upload], registered: np.ndarray, exchange: Exchange, beacon: bytes
 ) -> tuple[list[bytes], list[int]]:
     """Payloads and sample counts of the uploads that servers would aggregate."""
     sent = Counter(upload.client for upload in uploads if upload.message is None)
@@ -123,8 +126,8 @@ def _accepted(
             continue
         payload = upload.payload
         if payload is None:
-            payload = encode_update(upload.A, upload.touched, rule)
-        if 0 < upload.samples <= registered[upload.client] and rule.check(payload, r, N) is None:
+            payload = exchange.encode(upload.A, upload.touched, beacon)
+        if 0 < upload.samples <= registered[upload.client] and exchange.check(payload) is None:
             payloads.append(payload)
             counts.append(upload.samples)
     return payloads, counts

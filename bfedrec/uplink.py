@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bfedrec.aggregation import encode_update
 from bfedrec.attacks import Upload
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import ClientLinks
@@ -42,7 +41,7 @@ class Uplink:
         self._participants = participants
         self._links = links
         self._genesis = genesis
-        self._rule = model.rule
+        self._exchange = model.exchange
         shape = (model.rank, model.items)
         # An update's bytes are known before training ends: two differ by the few bytes that their
         # integers' digits take.
@@ -57,7 +56,7 @@ class Uplink:
         chain_id, height = self._genesis.chain_id, head.height + 1 - upload.age
         payload, parent = upload.payload, upload.parent or head.cid
         if payload is None:
-            payload = encode_update(upload.A, upload.touched, self._rule)
+            payload = self._exchange.encode(upload.A, upload.touched, head.beacon)
         link = file_cid(payload)
         signature = key.sign(
             ModelUpdate.signing_digest(chain_id, height, parent, key.public, upload.samples, link)

@@ -29,8 +29,9 @@ class Application(Protocol):
         """Why ``payload`` is unfit for aggregation, or None if it is fit."""
         ...
 
-    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
-        """The model that these updates give, in the given order, with their sample counts N_u."""
+    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
+        """The model that these updates give, in the given order, with their sample counts N_u, for
+        the block that is drawn under ``beacon``."""
         ...
 
     def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:

@@ -175,7 +175,8 @@ def _audit_updates(
     samples = [update.record.samples for update in updates]
     if (len(updates), sum(samples)) != (header.count, header.samples):
         raise AuditFailure(height, "the header miscounts its updates or their samples")
-    if application.aggregate([update.payload for update in updates], samples) != model:
+    payloads = [update.payload for update in updates]
+    if application.aggregate(payloads, samples, head.beacon) != model:
         raise AuditFailure(height, f"the model is not the aggregate of its {len(updates)} updates")
 
 

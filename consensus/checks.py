@@ -187,6 +187,7 @@ class SharedChecks:
             model = self.application.aggregate(
                 [update.payload for update in updates],
                 [update.record.samples for update in updates],
+                head.beacon,
             )
             snapshot = self.application.snapshot(head.height + 1, head.beacon, model)
             known = self._aggregates[key] = Contents(model, snapshot)

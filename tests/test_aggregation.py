@@ -9,13 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfedrec.aggregation import (
-    RULES,
-    aggregate,
-    check_payload,
-    decode_model,
-    encode_update,
-)
+from bfedrec.aggregation import RULES
+from tests.payloads import aggregate, check_payload, decode_model, encode_update
 
 EVERY_RULE = pytest.mark.parametrize("rule", list(RULES))
 AVERAGES = pytest.mark.parametrize("rule", ["samples", "per_item"])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bfedrec.cohort import CohortUpdate, Diverged, train_cohort
 from bfedrec.draws import client_draws
 from bfedrec.factorization import batch_gradients, batch_loss, initial_factors
-from bfedrec.lowrank import basis
+from bfedrec.lowrank import Basis, basis
 from bfedrec.training import TrainingSettings
 
 from .learning_data import csr, random_clients
@@ -41,12 +41,14 @@ def assert_same(one: CohortUpdate, two: CohortUpdate) -> None:
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.05])
-def test_it_steps_along_the_gradients_of_the_loss(l2: float) -> None:
-    P, Q, B, indptr, indices = world()
+@pytest.mark.parametrize(("kind", "rank"), [("seeded", R), ("seeded", D), ("identity", D)])
+def test_it_steps_along_the_gradients_of_the_loss(kind: Basis, rank: int, l2: float) -> None:
+    P, Q, _, indptr, indices = world()
+    B = basis(kind, D, rank, b"x")
     training = PLAIN.model_copy(update={"l2": l2, "local_epochs": 2})
-    update = train(list(range(USERS)), training)
+    update = train_cohort(range(USERS), P, Q, B, indptr, indices, training, -7)
     for u in range(USERS):
-        p, A, loss = P[u].astype(np.float64), np.zeros((R, ITEMS)), 0.0
+        p, A, loss = P[u].astype(np.float64), np.zeros((rank, ITEMS)), 0.0
         touched = np.zeros(ITEMS, bool)
         positives = indices[indptr[u] : indptr[u + 1]]
         for number, (items, labels) in enumerate(client_draws(-7, u, positives, ITEMS, training)):
@@ -57,7 +59,7 @@ def test_it_steps_along_the_gradients_of_the_loss(l2: float) -> None:
                 in_p, in_A = batch_gradients(p, A, Q, B, i, y, l2)
                 p = p - training.user_step * in_p
                 if number >= training.user_epochs:
-                    A = A - training.item_step * np.sqrt(R / D) * len(i) * in_A
+                    A = A - training.item_step * np.sqrt(rank / D) * len(i) * in_A
                     touched[i] = True
         assert update.P[u] == pytest.approx(p, abs=2e-6)
         assert update.A[u] == pytest.approx(A, abs=2e-6)

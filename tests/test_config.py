@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from bfedrec.aggregation import RULES
 from bfedrec.centralised_settings import READ
+from bfedrec.codecs import CODECS
+from bfedrec.compression_settings import CompressionSettings
 from bfedrec.config import (
     ConfigError,
     config_hash,
@@ -98,6 +100,9 @@ def test_anchors_are_allowed_and_overriding_one_use_leaves_the_other(tmp_path: P
         ("name=a/b", ["name: 'a/b'"]),
         ("rounds=[1", ["rounds, line 1", "']'"]),
         ("model.rank=65", ["model.rank: 65", "at most model.dimension = 64"]),
+        ("compression.size=3", ["compression.size: 3", "null or model.rank = 4"]),
+        ("compression.downlink=dense", ["compression.downlink: 'dense'", "same, as"]),
+        ("compression.kind=topk", ["compression.kind: 'topk'", "did you mean 'top_k'?"]),
         ("committee.size=31", ["committee.size: 31", "at most servers.count = 30"]),
         ("servers.behaviours=[gaussian]", ["servers.behaviours: unknown key", "malicious"]),
         ("servers.malicious=31", ["servers.malicious: 31", "30 of them at most"]),
@@ -335,6 +340,8 @@ def another(key: str) -> list[str]:
         "servers.stake": ["servers.stake=pareto"],
         "servers.malicious": ["servers.malicious=1/3"],
         "faults": ["faults=[{loss: 0.1}]"],
+        "compression.size": ["compression.size=2", "compression.kind=top_k"],
+        "compression.downlink": ["compression.downlink=dense", "compression.kind=top_k"],
         "data.csv.path": ["data.csv.path=x.csv"],
         "data.csv.delimiter": ["data.csv.delimiter=;"],
         "data.csv.threshold": ["data.csv.threshold=3.0", "data.csv.rating=stars"],
@@ -399,9 +406,38 @@ def test_bounds_that_help_names_are_those_that_hold() -> None:
             assert f"{key}: {value}: expected" in refused(None, f"{key}={value!r}"), key
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["compression.kind=dense", "compression.size=4"], "null or model.dimension = 64"),
+        (["compression.kind=dense", "compression.downlink=dense"], "same, as compression.kind is"),
+        (["compression.kind=svd", "compression.size=65"], "at most model.dimension = 64"),
+        (["compression.kind=svd", "model.rank=65"], "at most model.dimension = 64"),
+    ],
+)
+def test_transmitted_sizes_fit_the_kind(overrides: list[str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        load(None, overrides)
+
+
+def test_the_transmitted_size_is_the_rank_unless_told() -> None:
+    for overrides, size in (
+        ([], 4),
+        (["compression.size=4"], 4),
+        (["compression.kind=svd", "model.rank=2"], 2),
+        (["compression.kind=top_k", "compression.size=8"], 8),
+        (["compression.kind=dense", "model.dimension=2"], 2),
+    ):
+        config = load(None, overrides)
+        found = config.compression.size_for(config.model.dimension, config.model.rank)
+        assert found == size
+
+
 def test_names_in_the_config_are_those_that_the_parts_know() -> None:
     rule = AggregationSettings.model_fields["rule"].annotation
     assert set(get_args(rule)) == set(RULES)
+    kind = CompressionSettings.model_fields["kind"].annotation
+    assert set(get_args(kind)) == set(CODECS)
     assert set(PAPERS_ATTACK) <= set(BEHAVIOURS)
     for section, key in ((Config, "protocol"), (Config, "crypto"), (CommitteeSettings, "kind")):
         field = "committee" if key == "kind" else key

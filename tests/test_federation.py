@@ -7,13 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bfedrec.aggregation import rule_named
 from bfedrec.client_settings import ClientSettings
 from bfedrec.downlink import Downlink
+from bfedrec.exchange import Exchange
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import MIB, ClientLinks
-from bfedrec.rules import Samples
 from bfedrec.sampling import cohort
 from bfedrec.streams import Streams
+from tests.payloads import exchange
 
 # --- who is dealt ---------------------------------------------------------------------------------
 
@@ -108,7 +110,7 @@ def test_whoever_is_away_long_fetches_the_snapshot() -> None:
 
 def make_model(kind: str = "seeded", every: int | None = None) -> GlobalModel:
     Q = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
-    return GlobalModel(Q, 2, kind, Samples(), every, b"first")  # type: ignore[arg-type]
+    return GlobalModel(Q, kind, exchange(2, 9, "samples"), every, b"first")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["seeded", "svd", "fixed"])
@@ -133,9 +135,49 @@ def test_the_genesis_rebuilds_the_model() -> None:
     assert rebuilt.describe() == model.describe()
 
 
+def test_a_codec_of_its_own_is_rebuilt_and_low_rank_is_not_named() -> None:
+    """So that chains from before there were codecs keep their heads."""
+    plain = make_model().describe()
+    assert plain == {
+        "items": 9,
+        "dimension": 6,
+        "rank": 2,
+        "basis": "seeded",
+        "aggregation": "samples",
+        "snapshot_every": None,
+    }
+    Q = make_model().Q
+    for kind, size, downlink in (("dense", 6, "same"), ("svd", 2, "same"), ("top_k", 3, "dense")):
+        encoded = Exchange.named(rule_named("per_item"), kind, 6, 9, size, downlink)
+        model = GlobalModel(Q, "identity", encoded, None, b"first")
+        told = {"kind": kind, "size": size, "downlink": downlink}
+        assert model.describe() == plain | {
+            "rank": 6,
+            "basis": "identity",
+            "aggregation": "per_item",
+            "compression": told,
+        }
+        rebuilt = GlobalModel.from_genesis(model.describe(), model.encode(), b"first")
+        assert rebuilt.exchange == encoded
+        assert np.array_equal(rebuilt.basis(b"any"), np.eye(6, dtype=np.float32))
+
+
+def test_under_the_identity_basis_the_update_itself_is_merged() -> None:
+    encoded = Exchange.named(rule_named("samples"), "dense", 6, 9, 6)
+    model = GlobalModel(make_model().Q.copy(), "identity", encoded, None, b"first")
+    Q, A = model.Q.copy(), np.random.default_rng(1).standard_normal((6, 9)).astype("<f4")
+    model.commit(1, b"beacon", A.tobytes())
+    assert np.array_equal(model.Q, Q + A.T)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"basis": "identity"}, "unknown basis 'identity'"),
+        ({"compression": 7}, "describes no compression"),
+        ({"compression": {"kind": "svd", "size": 1}}, "describes no compression: 'downlink'"),
+        ({"compression": {"kind": "zip", "size": 1, "downlink": "same"}}, "codec 'zip'"),
+        ({"compression": {"kind": "svd", "size": 3, "downlink": "same"}}, "1 to 2, not 3"),
         ({"items": 8}, "has 192 bytes"),
         ({"rank": 0}, "has 216 bytes"),
         ({"basis": "random"}, "unknown basis 'random'"),

@@ -30,6 +30,7 @@ from consensus.audit import AuditFailure, audit
 from consensus.genesis import Genesis
 from consensus.store import SqliteStore
 
+from .payloads import exchange
 from .test_simulation import SMALL, lasting, metrics, play
 
 M, R, N, D = 5, 2, 30, 6
@@ -180,7 +181,7 @@ def scene(**changes: Any) -> Scene:
         "P": rng.standard_normal((M, D)).astype(np.float32),
         "Q": rng.standard_normal((N, D)).astype(np.float32),
         "B": basis("seeded", D, R, b"x"),
-        "rule": rule_named("per_item"),
+        "exchange": exchange(R, N, "per_item"),
         "generator": np.random.default_rng(3),
         "train_flipped": lambda: None,
         "earlier": [],
@@ -400,7 +401,7 @@ def test_an_audit_recomputes_the_aggregates_of_a_robust_rule(
     def deaf(genesis: Genesis, initial: bytes) -> Any:
         """As an audit that did not know the rule's parameters."""
         model = build(genesis, initial)
-        model.rule = rule_named("trimmed_mean")
+        model.exchange = replace(model.exchange, rule=rule_named("trimmed_mean"))
         return model
 
     with SqliteStore(path / "chain.sqlite", read_only=True) as store:

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.aggregation import RULES, aggregate, decode_model, encode_update, rule_named
+from bfedrec.aggregation import RULES, rule_named
 from bfedrec.global_model import GlobalModel
 from bfedrec.robust import Krum, MultiKrum, Robust, TrimmedMean, krum_scores
 from bfedrec.rules import Rule
+from tests.payloads import aggregate, decode_model, encode_update, exchange
 
 ROBUST = [name for name, rule in RULES.items() if issubclass(rule, Robust)]
 EVERY_RULE = pytest.mark.parametrize("name", ROBUST)
@@ -239,7 +240,7 @@ def test_the_model_is_these_very_bytes(name: str) -> None:
 
 
 def model_with(rule: Rule) -> GlobalModel:
-    return GlobalModel(np.ones((5, 4), np.float32), 2, "seeded", rule, None, b"first")
+    return GlobalModel(np.ones((5, 4), np.float32), "seeded", exchange(2, 5, rule), None, b"first")
 
 
 @EVERY_RULE
@@ -249,7 +250,7 @@ def test_the_genesis_rebuilds_the_rule_with_its_parameters(name: str) -> None:
         model = model_with(rule_named(name, {key: v + offset for key, v in defaults.items()}))
         description = model.describe()
         found = GlobalModel.from_genesis(description, model.encode(), b"first")
-        assert found.rule == model.rule
+        assert found.exchange == model.exchange
         assert ("aggregation_parameters" in description) == bool(defaults)
 
 

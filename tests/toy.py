@@ -47,7 +47,9 @@ class ToyApplication:
             return "shape"
         return None if np.isfinite(np.frombuffer(payload, "<f4")).all() else "not finite"
 
-    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
+    def aggregate(
+        self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes = b""
+    ) -> bytes:
         values = np.array([np.frombuffer(payload, "<f4") for payload in payloads], np.float64)
         weights = np.array(samples, np.float64)
         mean = (values * weights[:, None]).sum(axis=0) / weights.sum()

@@ -50,7 +50,7 @@ class TinyApplication:
             return "shape"
         return None if all(map(isfinite, PAYLOAD.unpack(payload))) else "not finite"
 
-    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
+    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         return weighted_mean(payloads, samples)
 
     def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:

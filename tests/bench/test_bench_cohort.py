@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bfedrec.aggregation import RULES, aggregate, check_payload, encode_update
+from bfedrec.aggregation import RULES
 from bfedrec.cohort import CohortUpdate, train_cohort
 from bfedrec.factorization import initial_factors
 from bfedrec.lowrank import basis, merge
@@ -15,6 +15,7 @@ from bfedrec.robust import Robust
 from bfedrec.training import TrainingSettings
 
 from ..learning_data import csr
+from ..payloads import aggregate, check_payload, encode_update
 
 M, N, D, R = 60, 3706, 64, 4
 CLIENTS_PER_SECOND = 5_000

@@ -1,0 +1,51 @@
+"""The `compression` section of an experiment: what of an update travels, and as which bytes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bfedrec.section import Section, setting_error
+
+
+class CompressionSettings(Section):
+    """How updates and models become bytes (bfedrec/codecs.py has every format)."""
+
+    kind: Literal["low_rank", "dense", "random", "top_k", "svd"] = Field(
+        default="low_rank",
+        description="low_rank: A (r x N) under a basis, the paper's. The others train Delta Q "
+        "(d x N) itself and send all of it (dense: FedMF, with model.dimension at the transmitted "
+        "size), s N numbers at places drawn from the height's beacon (random), its s N largest "
+        "with their 32-bit places (top_k), or its s largest singular triples (svd)",
+    )
+    size: int | None = Field(
+        default=None,
+        ge=1,
+        description="s, transmitted size, at most d; null for model.rank (dense: always d)",
+    )
+    downlink: Literal["same", "dense"] = Field(
+        default="same",
+        description="random, top_k, svd: what comes down: the aggregate encoded like an update, "
+        "which may lose some of it, or all of it",
+    )
+
+    def size_for(self, dimension: int, rank: int) -> int:
+        """s, for a model of this dimension and rank; a validation error where they do not fit."""
+        if self.kind == "low_rank" and self.size not in (None, rank):
+            raise setting_error(
+                "compression.size", f"null or model.rank = {rank}, as compression.kind is low_rank"
+            )
+        if self.kind == "dense" and self.size not in (None, dimension):
+            raise setting_error(
+                "compression.size",
+                f"null or model.dimension = {dimension}, as compression.kind is dense",
+            )
+        if self.kind in ("low_rank", "dense") and self.downlink != "same":
+            raise setting_error("compression.downlink", f"same, as compression.kind is {self.kind}")
+        if self.kind == "dense":
+            return dimension
+        if (self.size or rank) > dimension:
+            key = "compression.size" if self.size else "model.rank"
+            raise setting_error(key, f"at most model.dimension = {dimension}")
+        return self.size or rank
