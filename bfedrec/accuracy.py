@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -14,8 +15,9 @@ from matplotlib.ticker import FuncFormatter
 from bfedrec.artefacts import Experiment, Runs
 from bfedrec.figure_style import BLUE, GREEN, GREY, ORANGE, PURPLE, Rows, label_ends, styled
 from bfedrec.intervals import Interval, t_interval
-from bfedrec.table3 import CONFIG, SIZES
+from bfedrec.table3 import COMPRESSORS, CONFIG, SIZES
 
+FEDMF = Path("experiments/fedmf.yaml")
 MB = 1e6
 LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (GREY, "v"))
 
@@ -29,8 +31,19 @@ class Method:
     """Its runs at `SIZES`, in their order."""
 
 
+_SIZES = ",".join(map(str, SIZES))
 METHODS = (
-    Method("BFedRec", Experiment(CONFIG, (f"model.rank={','.join(map(str, SIZES))}",), "0-2")),
+    Method("BFedRec", Experiment(CONFIG, (f"model.rank={_SIZES}",), "0-2")),
+    Method("FedMF", Experiment(FEDMF, (f"model.dimension={_SIZES}",), "0-2")),
+    *(
+        Method(
+            label,
+            Experiment(
+                COMPRESSORS, (f"compression.kind={kind}", f"compression.size={_SIZES}"), "0-2"
+            ),
+        )
+        for label, kind in (("random", "random"), ("top-K", "top_k"), ("SVD", "svd"))
+    ),
 )
 
 

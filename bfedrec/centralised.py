@@ -21,6 +21,7 @@ from bfedrec.dataset import Dataset
 from bfedrec.item_knn import ItemNeighbours
 from bfedrec.metrics import Evaluation, Split, evaluate
 from bfedrec.progress import EpochDone, Evaluated, Note, Progress
+from bfedrec.ranks import Ranks
 from bfedrec.runs import RunFolder
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
@@ -156,6 +157,7 @@ def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> 
     means = evaluation.means()
     progress.update(Evaluated(found.epoch, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"]))
     folder.write_tensors(model.tensors())
+    folder.write_ranks(Ranks.of(evaluation, data.users).encode())
     return {
         **means,
         "users_scored": len(evaluation.users),

@@ -14,6 +14,11 @@ from bfedrec.records import Recorded
 from bfedrec.table3 import SIZES
 
 
+@pytest.fixture(autouse=True)
+def one_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accuracy, "METHODS", accuracy.METHODS[:1])
+
+
 def sizes(*hrs: float) -> list[Runs]:
     """Two seeds at every size, by hand: twice the bytes for twice the size."""
     found = []

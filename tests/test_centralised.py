@@ -199,7 +199,8 @@ def test_a_run_leaves_everything_but_a_chain(
     out = tmp_path / "run"
     assert main(["run", str(config), *words, "--out", str(out)]) == 0
     assert {path.name for path in out.iterdir()} == {
-        "config.yaml", "manifest.json", "metrics.jsonl", "summary.json", "model.safetensors",
+        "config.yaml", "manifest.json", "metrics.jsonl",
+        "ranks.npz", "summary.json", "model.safetensors",
         "curves.png", "log.txt", "lock",
     }  # fmt: skip
     summary = json.loads((out / "summary.json").read_text())
