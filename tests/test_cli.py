@@ -273,7 +273,9 @@ def test_a_sweep_runs_what_is_missing_and_tells_the_means(
     assert sorted(path.name for path in recorded.iterdir() if path.is_dir()) == sorted(names)
     for name in names:
         kept = {path.name for path in (recorded / name).iterdir()}
-        assert kept == {"config.yaml", "manifest.json", "metrics.jsonl", "summary.json"}
+        assert kept == {
+            "config.yaml", "manifest.json", "metrics.jsonl", "ranks.npz", "summary.json"
+        }  # fmt: skip
 
 
 def test_a_run_that_fails_is_told_and_the_others_are_made(

@@ -19,6 +19,7 @@ from bfedrec.audit_command import audit_command, build
 from bfedrec.cohort import Diverged
 from bfedrec.config import ConfigError, config_hash, dump, load, parse
 from bfedrec.data import prepare
+from bfedrec.exchange import Exchange
 from bfedrec.federation import Federation
 from bfedrec.lowrank import basis
 from bfedrec.metrics import evaluate, expose
@@ -261,10 +262,10 @@ def test_forgeries_break_one_rule_each() -> None:
     assert Counter(one.client for one in forged("two_updates")) == dict.fromkeys(range(M), 2)
     for value in ("nan", "inf"):
         assert not any(np.isfinite(one.A).any() for one in forged("nan", value=value))
-    rule = rule_named("per_item")
+    larger = Exchange.low_rank(rule_named("per_item"), R + 1, N)
     for one in forged("wrong_shape"):
         assert one.payload is not None
-        assert len(one.payload) == rule.payload_size(R + 1, N)
+        assert len(one.payload) == larger.payload_size
     again = forged("replay", scene(earlier=[(3, "message")]))[M:]
     assert [(one.client, one.message) for one in again] == [(3, "message")]
 
