@@ -34,6 +34,8 @@ class Setting:
     """One point of a sweep's grid: its overrides, and the run of each seed."""
 
     overrides: tuple[str, ...]
+    config: Config
+    """Of any of its runs: they differ in the seed."""
     config_hash: str
     runs: dict[int, Path]
     """Run folder by seed."""
@@ -109,8 +111,9 @@ def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | No
             seed: default_path(found) if out is None else default_path(found, out)
             for seed, found in configs.items()
         }
-        identity = config_hash(next(iter(configs.values())))
-        settings.setdefault(identity, Setting(overrides, identity, paths))
+        one = next(iter(configs.values()))
+        identity = config_hash(one)
+        settings.setdefault(identity, Setting(overrides, one, identity, paths))
     first = load(config, [*(axis[0] for axis in axes)])
     return Sweep(config, list(settings.values()), out or _folder(first, config, grid))
 
