@@ -260,7 +260,7 @@ def _measured(runs: Runs | None, config: Config) -> dict[str, Cell]:
     if not ends:
         return dict.fromkeys(("recorded", "catch_up", "clock"), MISSING)
     counted = _Counted(config, 0, 0)
-    per = len(ends) * config.clients.per_round * config.rounds
+    per = len(ends) * config.clients.present * config.rounds
 
     def minutes(account: str) -> float:
         down = sum(end[f"downlink_bytes_{account}"] for end in ends) / per
