@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bfedrec import table1, table2, table3
+from bfedrec import ablations, table1, table2, table3
 from bfedrec.artefacts import RECORDED, Made, Request
 from bfedrec.config import ConfigError
 from bfedrec.figure_command import NOT_RECORDED
@@ -30,6 +30,7 @@ KINDS = {
     "table1": Kind("the data sets' counts, and whether they are what they should be", table1.make),
     "table2": Kind("HR@10 and NDCG@10 of every method and data set", table2.make),
     "table3": Kind("communication minutes of the compressors, by payload and message", table3.make),
+    "ablations": Kind("what one change at a time does to MovieLens-1M at size 4", ablations.make),
 }
 
 
