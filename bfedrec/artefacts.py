@@ -130,6 +130,13 @@ class Request:
     records: Path = RECORDED
     """The folder below which runs are recorded."""
 
+    def make(self, name: str) -> str:
+        """The command that makes all runs that an artefact lacks, and the artefact."""
+        words = ["bfedrec", "make", name, *self.overrides]
+        words += ["--seeds", self.seeds] if self.seeds else []
+        words += ["--record", str(self.records)] if self.records != RECORDED else []
+        return shlex.join(words)
+
 
 @dataclass(frozen=True)
 class Made:

@@ -103,6 +103,7 @@ def figure_command(parsed: argparse.Namespace) -> int:
     lacking = make(parsed.name, request, parsed.out)
     if lacking:
         print(f"{parsed.name}: {lacking}", file=sys.stderr)
+        print(f"All at once, resumable: {request.make(parsed.name)}", file=sys.stderr)
     return NOT_RECORDED if lacking else 0
 
 

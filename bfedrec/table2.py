@@ -83,10 +83,15 @@ NOTES = (
 
 def make(request: Request) -> Made:
     """The table; overrides and seeds are those of all runs. Raises `ConfigError`, `RunError`."""
-    experiments = [one.experiment.changed(request.overrides, request.seeds) for one in ENTRIES]
-    found = find(experiments, request.records)
+    changed = [one.changed(request.overrides, request.seeds) for one in experiments()]
+    found = find(changed, request.records)
     # An override with several values would be several runs of an entry: the table has the first's.
     return Made(table(ENTRIES, [settings[0] for settings in found.settings]), found.lacking)
+
+
+def experiments() -> tuple[Experiment, ...]:
+    """Those of the entries, in their order."""
+    return tuple(entry.experiment for entry in ENTRIES)
 
 
 def table(entries: Sequence[Entry], runs: Sequence[Runs]) -> Table:

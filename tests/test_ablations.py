@@ -54,6 +54,8 @@ def test_a_verdict_takes_the_users_and_every_seed(tmp_path: Path) -> None:
         "training.local_epochs=4",
         "training.user_epochs=2 clients.spread=1.5",
     ]
+    once = ablations.table(runs(tmp_path, "", [0]), [runs(tmp_path, "basis-once", [9], "seed=0")])
+    assert once.rows[1]["hr_verdict"] == "open"
     for metric in ("hr", "ndcg"):
         verdicts = [row[f"{metric}_verdict"] for row in rows]
         assert verdicts == ["worse", "better", "level", "level"]

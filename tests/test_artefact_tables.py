@@ -255,7 +255,7 @@ def test_the_command_that_is_told_fills_the_table(
     monkeypatch.setattr(table2, "ENTRIES", (replace(entry("it"), experiment=experiment),))
     words = ["table", "table2", "--from", str(tmp_path / "reference"), "--out", str(tmp_path)]
     assert main(words) == 2
-    command = capsys.readouterr().err.splitlines()[-1].split()
+    command = capsys.readouterr().err.splitlines()[-2].split()
     assert main([*command[1:], "--out", str(tmp_path / "runs")]) == 0
     assert main(words) == 0
     with (tmp_path / "table2.csv").open() as file:
