@@ -54,6 +54,9 @@ ENTRIES: tuple[Entry, ...] = (
 )
 """The rows; of each data set the first is what the others are compared with."""
 
+OTHERS = {"ML-1M": ("ml-1m", 4), "Pinterest": ("pinterest", 1)}
+"""Of which data sets, and at which transmitted size, others' figures stand in the notes."""
+
 COLUMNS = (
     Column("data", "data"),
     Column("method", "method"),
@@ -104,7 +107,24 @@ def table(entries: Sequence[Entry], runs: Sequence[Runs]) -> Table:
             row |= _cells(entry, of_it, metric)
             row |= leads.get((entry.data, entry.method, metric), {})
             rows.append(row)
-    return Table("table2", "Table II: accuracy", COLUMNS, rows, NOTES)
+    others = [by_others(data, *of_it) for data, of_it in OTHERS.items()]
+    return Table("table2", "Table II: accuracy", COLUMNS, rows, [*NOTES, *others])
+
+
+def by_others(label: str, data: str, size: int) -> str:
+    """What others have published of a data set, in words: federated at a transmitted size, and
+    centralised."""
+    federated = {method: each[size] for method, each in published.by_size(data).items()}
+    told = [
+        ", ".join(
+            f"{published.NAMES[name]} {one['hr']} / {one['ndcg']}" for name, one in of.items()
+        )
+        for of in (federated, published.centralised(data))
+    ]
+    return (
+        f"{label}, HR / NDCG by others: at size {size} (Nguyen et al., 2024, read off figures) "
+        f"{told[0]}; centralised (Ferrari Dacrema et al.; GMF: guoyang9/NCF) {told[1]}."
+    )
 
 
 def _cells(entry: Entry, runs: Runs, metric: str) -> dict[str, Cell]:
