@@ -180,7 +180,7 @@ class Federation:
         """Play the round after the chain's head."""
         config, head = self.config, self.world.head
         height = head.height + 1
-        clients = participants(self.streams, self.data.users, config.clients, height)
+        clients = self._clients(height)
         fetched = self.downlink.fetch(clients, height)
         times = self.uplink.times(self.world.env.now, clients, fetched[config.clients.downlink])
         attacked = self.adversary.acts(height, clients)
@@ -210,6 +210,10 @@ class Federation:
             aggregated,
             len(self.world.behind()),
         )
+
+    def _clients(self, height: int) -> np.ndarray:
+        """Those that take part in round ``height``, int64[m]."""
+        return participants(self.streams, self.data.users, self.config.clients, height)
 
     def _train_round(
         self, height: int, head: Head, clients: np.ndarray
@@ -264,7 +268,7 @@ class Federation:
         before a run is continued after that round. P and the model must be as they were then."""
         if self.adversary.keeps_messages:
             height = head.height + 1
-            clients = participants(self.streams, self.data.users, self.config.clients, height)
+            clients = self._clients(height)
             self.adversary.remember(self._train_round(height, head, clients)[1])
 
     def _followed(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bfedrec import ablations
 from bfedrec.artefacts import Request, Runs
@@ -26,10 +27,12 @@ BYTES = {
 RANKS = np.random.default_rng(0).integers(0, 20, 400)
 
 
-def runs(folder: Path, name: str, shifts: list[int], *overrides: str) -> Runs:
+def runs(
+    folder: Path, name: str, shifts: list[int], *overrides: str, of: NDArray[np.int64] = RANKS
+) -> Runs:
     """A run of each seed whose test items all rank so much lower than the reference's."""
     found = [
-        recorded(folder, seed, np.clip(RANKS + shift, 0, 99).tolist(), *overrides)
+        recorded(folder, seed, np.clip(of + shift, 0, 99).tolist(), *overrides)
         for seed, shift in enumerate(shifts)
     ]
     made = {run.config.seed: replace(run, summary=run.summary | BYTES) for run in found}
@@ -66,6 +69,17 @@ def test_a_verdict_takes_the_users_and_every_seed(tmp_path: Path) -> None:
     # By users alone the third row would be worse: two of three seeds are.
     assert rows[2]["hr_interval"].high < 0.0  # type: ignore[union-attr,operator]
     assert [rows[0][key] for key in ("up", "broadcast", "catch_up", "minutes")] == [3, 2, 9, 1.5]
+
+
+def test_many_comparisons_take_more_than_one(tmp_path: Path) -> None:
+    """Six of 400 users lose their hit and nobody gains one: p is near 0.01 by itself."""
+    lost = np.where(np.arange(400) < 6, 50, 0)
+    reference = runs(tmp_path, "", [0, 0], of=np.zeros(400, np.int64))
+    changes = [runs(tmp_path, f"basis-{n}", [0, 0], f"model.rank={n}", of=lost) for n in (1, 2, 3)]
+    alone = ablations.table(reference, changes[:1]).rows[1]
+    among = ablations.table(reference, changes).rows[1]
+    assert (alone["hr_verdict"], among["hr_verdict"]) == ("worse", "level")
+    assert alone["hr_interval"] == among["hr_interval"]
 
 
 def test_what_is_missing_stopped_or_without_ranks_is_told(tmp_path: Path) -> None:
