@@ -121,6 +121,13 @@ def test_more_seeds_join_those_that_are_recorded(here: Path) -> None:
     assert len(list(records.read(Path("kept")))) == 2
 
 
+def test_seeds_asked_for_apart_are_recorded_together(here: Path) -> None:
+    asked = [Experiment(CONFIG, ("rounds=4",), seeds) for seeds in ("1", "0", "1")]
+    assert make_missing(asked, Path("kept"), 2, lambda line: None) == 0
+    table = json.loads(Path("kept/tiny_rounds=4/sweep.json").read_text())
+    assert list(table["settings"][0]["runs"]) == ["0", "1"]
+
+
 def test_a_run_that_fails_is_told_and_the_rest_is_made(here: Path) -> None:
     wrong = Experiment(CONFIG, ("rounds=4", "data.dataset=csv", "data.csv.path=none.csv"), "0")
     right = Experiment(CONFIG, ("rounds=4",), "0")
