@@ -25,12 +25,13 @@ LOOKS = {
     "SVD": (PURPLE, "D"),
     "top-K": (ORANGE, "s"),
 }
-NOTES = {"SVD": (6, -3)}
+NOTES = {"SVD": (9, -3)}
 """Where a difference is written, in points from ours; else below it."""
 STEP = 0.19
 """Between two methods' columns, where two sizes are 1 apart."""
 NOTABLE = 0.05
 """From which share on minutes differ: beside a point, or among the cheapest."""
+DRAWN = ("paper", "message", "payload")
 RECORDED = ("recorded", "catch_up", "clock")
 
 
@@ -69,7 +70,8 @@ def draw(data: Rows) -> Figure:
         published.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         published.yaxis.set_minor_locator(NullLocator())
         published.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        published.set_ylim(bottom=0.9)
+        drawn = [row[key] for row in data for key in (*DRAWN, *RECORDED) if row[key] is not None]
+        published.set_ylim(bottom=0.7 * min(drawn))
         figure.suptitle(finding(data), x=0.01, ha="left")
     return figure
 
@@ -118,6 +120,7 @@ def _draw_published(axes: Axes, data: Rows) -> None:
             markerfacecolor="white", markersize=7,
         )  # fmt: skip
         axes.plot(columns, [row["message"] for row in of_it], mark, color=colour, markersize=4)
+        axes.plot(columns, [row["payload"] for row in of_it], "_", color=colour, markersize=12)
         highest = max(of_it[0]["paper"], of_it[0]["message"])
         axes.annotate(
             method, (columns[0], highest), xytext=(0, 9), textcoords="offset points",
@@ -125,6 +128,7 @@ def _draw_published(axes: Axes, data: Rows) -> None:
         )  # fmt: skip
     axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=7, label="published")
     axes.plot([], [], "o", color=GREY, markersize=4, label="ours, by encoded message")
+    axes.plot([], [], "_", color=GREY, markersize=12, label="ours, by payload")
     axes.legend(loc="upper left", bbox_to_anchor=(0.2, 1.0))
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
     axes.grid(visible=False, axis="x")
