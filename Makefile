@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run test test-slow results tables behaviours rq3 torture bench lint format setup setup-run clean
+.PHONY: run test test-slow artefacts results tables behaviours rq3 torture bench lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -19,20 +19,22 @@ run: setup-run
 test: lint
 	$(BIN)/pytest
 
-# The recorded results, from real data: three seeds each, resumable. See experiments/README.md.
-SWEEP = $(BIN)/bfedrec sweep --seeds 0-2 --jobs $(JOBS) --record results/reference
+# What the tables and figures lack of recorded runs, from real data and resumable; then all of them.
 JOBS ?= 2
+artefacts: setup-run
+	$(BIN)/bfedrec make --jobs $(JOBS)
+
+# The same, and what else the README tells of MovieLens-1M.
+SWEEP = $(BIN)/bfedrec sweep --seeds 0-2 --jobs $(JOBS) --record results/reference
 results: setup-run
-	$(SWEEP) experiments/ml-1m.yaml
 	$(SWEEP) experiments/ml-1m-samples.yaml
 	$(SWEEP) experiments/ml-1m-malicious.yaml
 	$(SWEEP) experiments/ml-1m-captured.yaml
-	$(SWEEP) experiments/lfm-2k.yaml data.variant=rows,distinct
-	$(SWEEP) experiments/pinterest.yaml
+	$(BIN)/bfedrec make --jobs $(JOBS)
 
-# The paper's tables, of what is recorded: each says which runs it lacks (status 2).
+# The tables alone, of what is recorded: each says which runs it lacks (status 2).
 tables: setup-run
-	status=0; for name in table1 table2 table3; do \
+	status=0; for name in table1 table2 table3 ablations; do \
 	  $(BIN)/bfedrec table $$name > /dev/null || status=$$?; done; exit $$status
 
 # Every behaviour of malicious servers in turn, before the honest run's model (0).
@@ -47,17 +49,9 @@ behaviours: setup-run
 	  --record results/reference --compact \
 	  servers.malicious=0,$(subst $(space),$(comma),$(addsuffix :1/3,$(strip $(BEHAVIOURS))))
 
-# The runs of RQ3, and its figures.
-COMPACT = $(BIN)/bfedrec sweep --jobs $(JOBS) --record results/reference --compact
+# What RQ3's figures lack of recorded runs, and the figures.
 rq3: setup-run
-	$(BIN)/bfedrec sweep experiments/fig3.yaml protocol=bft,paper servers.malicious=0,1/3 --seeds 0 \
-	  --jobs $(JOBS) --record results/reference
-	$(COMPACT) experiments/committees.yaml --seeds 0 committee.size=4,7,10,15,20,25,30 \
-	  servers.malicious=0,0.1,0.2,0.3,1/3,0.4,0.5
-	$(COMPACT) experiments/third.yaml --seeds 0-2 committee.size=20,30 \
-	  servers.malicious=0,6,8,9,10,11,12,13
-	$(COMPACT) experiments/recovery.yaml @experiments/faults --seeds 0-4
-	for name in fig3 cost committees third recovery; do $(BIN)/bfedrec figure $$name || exit; done
+	$(BIN)/bfedrec make fig3 cost committees third recovery --jobs $(JOBS)
 
 # A hundred thousand scenarios within the premise, in parts, of 101,400 that are drawn; every rule
 # switched off in turn; and Algorithm 2 as it is written, whose known failures are to be found

@@ -48,11 +48,14 @@ class Runs:
 
     overrides: tuple[str, ...]
     by_seed: dict[int, Recorded]
+    planned: Config | None = None
+    """What their config has to be, but for the seed; None where they were not looked for."""
 
     @property
     def config(self) -> Config:
-        """Of any of them: they differ in the seed. Raises StopIteration where none is recorded."""
-        return next(iter(self.by_seed.values())).config
+        """Of any of them: they differ in the seed. Raises StopIteration where none is recorded, and
+        none was looked for."""
+        return self.planned or next(iter(self.by_seed.values())).config
 
     @property
     def protocol(self) -> str:
@@ -74,10 +77,6 @@ class Runs:
     def stopped(self) -> list[Recorded]:
         """Those whose servers could not agree on another block."""
         return [run for run in self.by_seed.values() if run.stopped]
-
-
-class NotRecorded(Exception):
-    """Runs that a figure needs and nobody recorded; its text says which, as `Found.lacking`."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,8 @@ def find(experiments: Sequence[Experiment], folder: Path) -> Found:
             runs = {seed: known.get((setting.config_hash, seed)) for seed in setting.runs}
             total += len(runs)
             lacking += [f"  {setting.label} seed={seed}" for seed, run in runs.items() if not run]
-            settings.append(Runs(setting.overrides, {s: run for s, run in runs.items() if run}))
+            there = {seed: run for seed, run in runs.items() if run}
+            settings.append(Runs(setting.overrides, there, setting.config))
         if len(lacking) > before:
             commands.append(f"  {experiment.command(folder)}")
         found.append(settings)
@@ -130,6 +130,13 @@ class Request:
     records: Path = RECORDED
     """The folder below which runs are recorded."""
 
+    def make(self, name: str) -> str:
+        """The command that makes all runs that an artefact lacks, and the artefact."""
+        words = ["bfedrec", "make", name, *self.overrides]
+        words += ["--seeds", self.seeds] if self.seeds else []
+        words += ["--record", str(self.records)] if self.records != RECORDED else []
+        return shlex.join(words)
+
 
 @dataclass(frozen=True)
 class Made:
@@ -140,11 +147,3 @@ class Made:
     """What it needs and is not there, and how to get it; empty where nothing is."""
     wrong: str = ""
     """What is not as it should be."""
-
-
-def recorded_runs(experiments: Sequence[Experiment], folder: Path) -> list[list[Runs]]:
-    """As `find`, for who needs all of them: raises `NotRecorded` if any is missing."""
-    found = find(experiments, folder)
-    if found.lacking:
-        raise NotRecorded(found.lacking)
-    return found.settings

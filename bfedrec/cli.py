@@ -1,4 +1,4 @@
-"""The command line: `bfedrec run | sweep | table | figure | audit | data | chain | torture | ...`.
+"""The command line: `bfedrec run | sweep | table | figure | make | audit | data | chain | ...`.
 
 Exit status: 0 done; 1 a check failed; 2 bad usage, config or data, told in one line on standard
 error; 130 interrupted, and the run can be resumed. Commands import what they need when they run,
@@ -160,6 +160,12 @@ def _figure(parsed: argparse.Namespace) -> int:
     return figure_command(parsed)
 
 
+def _make(parsed: argparse.Namespace) -> int:
+    from bfedrec.make_command import make_command
+
+    return make_command(parsed)
+
+
 def _audit(parsed: argparse.Namespace) -> int:
     from bfedrec.audit_command import audit_command
 
@@ -202,6 +208,7 @@ def _parser(command: str) -> _Parser:
     _add_sweep(commands)
     _add_table(commands, command == "table")
     _add_figure(commands, command == "figure")
+    _add_make(commands, command == "make")
     audit = commands.add_parser("audit", help="re-verify a run's chain from its bytes")
     audit.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a chain.sqlite")
     audit.set_defaults(handler=_audit)
@@ -289,6 +296,17 @@ def _add_figure(commands: Any, chosen: bool) -> None:
         from bfedrec.figure_command import add_arguments
 
         add_arguments(figure)
+
+
+def _add_make(commands: Any, chosen: bool) -> None:
+    make = commands.add_parser(
+        "make", help="the tables and figures, with the runs that they lack; all of them, or some"
+    )
+    make.set_defaults(handler=_make)
+    if chosen:
+        from bfedrec.make_command import add_arguments
+
+        add_arguments(make)
 
 
 def _add_data(commands: Any, chosen: bool) -> None:

@@ -118,6 +118,14 @@ class ClientSettings(Section):
     """The clients of a round, their links and what their computing is charged."""
 
     per_round: int = Field(default=60, ge=1, description="M, clients sampled a round")
+    dropout: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of a round's clients that are away: another draw every round, rounded "
+        "to whole clients, of whom one remains. They fetch, train and send nothing. Without an "
+        "equally smaller committee.update_quota every height waits for committee.update_seconds",
+    )
     download_mib_per_s: MebibytesPerSecond = Field(
         default=0.75, description="median downlink speed"
     )
@@ -156,6 +164,11 @@ class ClientSettings(Section):
         "1/5), from, until (its first and last round; the whole run)} and the attack's own "
         f"options. Attacks: {catalogue()}",
     )
+
+    @property
+    def present(self) -> int:
+        """How many of a round's clients take part in it."""
+        return self.per_round - min(round(self.dropout * self.per_round), self.per_round - 1)
 
     @field_validator("malicious")
     @classmethod

@@ -31,7 +31,7 @@ from bfedrec.global_model import GlobalModel
 from bfedrec.links import ClientLinks
 from bfedrec.participants import Participants, unit_costs
 from bfedrec.round_training import RoundTraining
-from bfedrec.sampling import cohort
+from bfedrec.sampling import participants
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
 from bfedrec.threads import thread_count
@@ -180,7 +180,7 @@ class Federation:
         """Play the round after the chain's head."""
         config, head = self.config, self.world.head
         height = head.height + 1
-        clients = cohort(self.streams, self.data.users, config.clients.per_round, height)
+        clients = self._clients(height)
         fetched = self.downlink.fetch(clients, height)
         times = self.uplink.times(self.world.env.now, clients, fetched[config.clients.downlink])
         attacked = self.adversary.acts(height, clients)
@@ -210,6 +210,10 @@ class Federation:
             aggregated,
             len(self.world.behind()),
         )
+
+    def _clients(self, height: int) -> np.ndarray:
+        """Those that take part in round ``height``, int64[m]."""
+        return participants(self.streams, self.data.users, self.config.clients, height)
 
     def _train_round(
         self, height: int, head: Head, clients: np.ndarray
@@ -264,7 +268,7 @@ class Federation:
         before a run is continued after that round. P and the model must be as they were then."""
         if self.adversary.keeps_messages:
             height = head.height + 1
-            clients = cohort(self.streams, self.data.users, self.config.clients.per_round, height)
+            clients = self._clients(height)
             self.adversary.remember(self._train_round(height, head, clients)[1])
 
     def _followed(

@@ -10,8 +10,18 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bfedrec import accuracy, rq3, rq3_committees, rq3_cost, rq3_learning, rq3_recovery, rq3_third
-from bfedrec.artefacts import RECORDED, Experiment, NotRecorded, Runs, recorded_runs
+from bfedrec import (
+    accuracy,
+    fig2,
+    rq3,
+    rq3_committees,
+    rq3_cost,
+    rq3_learning,
+    rq3_recovery,
+    rq3_third,
+    table3,
+)
+from bfedrec.artefacts import RECORDED, Experiment, Request, find
 from bfedrec.config import ConfigError
 from bfedrec.figure_style import Rows, write
 
@@ -24,48 +34,58 @@ class Kind:
     """One of the figures there are."""
 
     shows: str
-    experiments: tuple[Experiment, ...]
+    experiments: Callable[[], Sequence[Experiment]]
     rows: Callable[..., Rows]
     """Its data, from each experiment's runs."""
     draw: Callable[[Rows], Figure]
+    of_some: bool = False
+    """Whether it can be drawn while runs are missing, of those that are there."""
 
 
 KINDS = {
+    "fig2": Kind(
+        "communication minutes of the compressors over the transmitted sizes, the paper's and ours",
+        table3.experiments,
+        fig2.rows,
+        fig2.draw,
+        of_some=True,
+    ),
     "fig3": Kind(
         "HR and NDCG over the rounds, with and without a third of the servers malicious",
-        (rq3.FIG3,),
+        lambda: (rq3.FIG3,),
         rq3_learning.rows,
         rq3_learning.draw,
     ),
     "cost": Kind(
         "attempts, time and bytes per block; blocked and captured committees against theory",
-        (rq3.FIG3, rq3.COMMITTEES),
+        lambda: (rq3.FIG3, rq3.COMMITTEES),
         rq3_cost.rows,
         rq3_cost.draw,
     ),
     "committees": Kind(
         "attempts and captured blocks over committee size and malicious share: a heat map",
-        (rq3.COMMITTEES,),
+        lambda: (rq3.COMMITTEES,),
         rq3_committees.rows,
         rq3_committees.draw,
     ),
     "third": Kind(
         "what a block takes below, at and above a third of malicious servers",
-        (rq3.THIRD,),
+        lambda: (rq3.THIRD,),
         rq3_third.rows,
         rq3_third.draw,
     ),
     "recovery": Kind(
         "how long the ledger takes to recover after each fault",
-        (rq3.RECOVERY,),
+        lambda: (rq3.RECOVERY,),
         rq3_recovery.rows,
         rq3_recovery.draw,
     ),
     "accuracy": Kind(
         "HR and NDCG over all bytes of the clients, a line for each method over its sizes",
-        accuracy.experiments(),
+        accuracy.experiments,
         accuracy.rows,
         accuracy.draw,
+        of_some=True,
     ),
 }
 
@@ -79,17 +99,28 @@ def figure_command(parsed: argparse.Namespace) -> int:
     if parsed.name not in KINDS:
         known = ", ".join(KINDS)
         raise ConfigError(f"command line: figure {parsed.name!r}: not one of {known}")
-    kind = KINDS[parsed.name]
-    experiments = [each.changed(parsed.overrides, parsed.seeds) for each in kind.experiments]
-    try:
-        runs: Sequence[list[Runs]] = recorded_runs(experiments, parsed.records)
-    except NotRecorded as error:
-        print(f"{parsed.name}: {error}", file=sys.stderr)
-        return NOT_RECORDED
-    rows = kind.rows(*runs)
-    for path in write(kind.draw(rows), rows, parsed.out, parsed.name):
-        print(path)
-    return 0
+    request = Request(tuple(parsed.overrides), parsed.seeds, parsed.records)
+    lacking = make(parsed.name, request, parsed.out)
+    if lacking:
+        print(f"{parsed.name}: {lacking}", file=sys.stderr)
+        print(f"All at once, resumable: {request.make(parsed.name)}", file=sys.stderr)
+    return NOT_RECORDED if lacking else 0
+
+
+def make(name: str, request: Request, folder: Path) -> str:
+    """Draw a figure of what is recorded, write it to a folder and print its paths. Returns what is
+    missing, as `Found.lacking`: then it is not drawn, unless it can be drawn of some. Raises
+    `ConfigError`, `RunError`."""
+    kind = KINDS[name]
+    experiments = [one.changed(request.overrides, request.seeds) for one in kind.experiments()]
+    found = find(experiments, request.records)
+    if found.lacking and not kind.of_some:
+        return found.lacking
+    rows = kind.rows(*found.settings)
+    if rows:
+        for path in write(kind.draw(rows), rows, folder, name):
+            print(path)
+    return found.lacking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

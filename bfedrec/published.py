@@ -14,6 +14,18 @@ from typing import Any
 
 PUBLISHED = Path(__file__).with_name("published.toml")
 
+NAMES = {
+    "colr": "CoLR",
+    "fedmf": "FedMF",
+    "svd": "SVD",
+    "topk": "top-K",
+    "toppop": "popularity",
+    "itemknn": "item-kNN",
+    "puresvd": "PureSVD",
+    "gmf": "GMF",
+}
+"""How methods of others are called that are keys there."""
+
 
 @dataclass(frozen=True)
 class Printed:
@@ -58,6 +70,28 @@ def minutes(method: str) -> dict[int, Printed]:
     row that it does not have."""
     table = _content()["bfedrec"]["table3"]
     return {size: Printed(value) for size, value in zip(table["sizes"], table[method], strict=True)}
+
+
+def by_size(data: str) -> dict[str, dict[int, dict[str, Printed]]]:
+    """What [colr] has of a data set: for each method, by transmitted size, `hr` and `ndcg` at 10;
+    empty where there is nothing."""
+    table = dict(_content()["colr"]["figure"].get(data, {}))
+    sizes = table.pop("sizes", [])
+    return {
+        method: {
+            size: {name: Printed(values[place]) for name, values in curves.items()}
+            for place, size in enumerate(sizes)
+        }
+        for method, curves in table.items()
+    }
+
+
+def centralised(data: str) -> dict[str, dict[str, Printed]]:
+    """Every method that sees all of a data set at once, with its `hr` and `ndcg` at 10."""
+    return {
+        method: scores("centralised.table", data, method)
+        for method in _content()["centralised"]["table"].get(data, {})
+    }
 
 
 @functools.cache

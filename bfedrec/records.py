@@ -67,7 +67,8 @@ class Recorded:
 
 
 def record(sweep: Sweep, folder: Path, compact: bool = False) -> Path:
-    """Record a sweep, whose table is written, in `folder`/NAME; returns that folder."""
+    """Record a sweep, whose table is written, in `folder`/NAME; returns that folder. What of it is
+    recorded below `folder` already stays where it is."""
     place = folder / sweep.folder.name
     place.mkdir(parents=True, exist_ok=True)
     ended = [
@@ -82,6 +83,8 @@ def record(sweep: Sweep, folder: Path, compact: bool = False) -> Path:
     for name in ("sweep.csv", "sweep.json"):
         shutil.copyfile(sweep.folder / name, place / name)
     for _, _, path in ended:
+        if path.is_relative_to(folder):
+            continue
         (place / path.name).mkdir(exist_ok=True)
         for name in WHOLE:
             if (path / name).exists():

@@ -10,7 +10,20 @@ from functools import lru_cache
 
 import numpy as np
 
+from bfedrec.client_settings import ClientSettings
 from bfedrec.streams import Streams
+
+
+def participants(
+    streams: Streams, clients: int, settings: ClientSettings, height: int
+) -> np.ndarray:
+    """The clients that take part in round ``height``, int64[settings.present]: its cohort in the
+    order in which it was dealt, without those that drop out. Raises ValueError as `cohort`."""
+    dealt = cohort(streams, clients, settings.per_round, height)
+    if settings.present == settings.per_round:
+        return dealt
+    order = streams.generator("dropout", height).permutation(settings.per_round)
+    return dealt[np.sort(order[: settings.present])]
 
 
 def cohort(streams: Streams, clients: int, per_round: int, height: int) -> np.ndarray:

@@ -213,7 +213,7 @@ class Simulation(Closing):
         self.folder.write_model(federation.model.Q)
         self.folder.write_ranks(Ranks.of(evaluation, self.data.users).encode())
         here = time.perf_counter() - self.began
-        trained = self.rounds_here * self.config.clients.per_round
+        trained = self.rounds_here * self.config.clients.present
         return {
             **means,
             **self._exposure(),

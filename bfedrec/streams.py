@@ -25,6 +25,7 @@ PARTS = {
     "malicious_clients": 10,  # which clients are malicious
     "attacks": 11,  # what malicious clients draw
     "faults": 12,  # which servers a share of a fault strikes
+    "dropout": 20,  # which clients of a round are away
     "bootstrap": 50,  # which users a test over users draws; no run has a part in it
 }
 """The number of each part: part of every result, so a number is never changed or used again."""

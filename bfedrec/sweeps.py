@@ -9,24 +9,18 @@ from __future__ import annotations
 
 import csv
 import itertools
-import os
 import re
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from bfedrec import pool
 from bfedrec.config import COMMAND_LINE, ConfigError, config_hash, load, split_override
 from bfedrec.intervals import Interval, t_interval
+from bfedrec.pool import Ended, Job, setting_label
 from bfedrec.runs import default_path, finished, read_json, stopped, write_json
 from bfedrec.settings import Config
-
-POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -34,6 +28,8 @@ class Setting:
     """One point of a sweep's grid: its overrides, and the run of each seed."""
 
     overrides: tuple[str, ...]
+    config: Config
+    """Of any of its runs: they differ in the seed."""
     config_hash: str
     runs: dict[int, Path]
     """Run folder by seed."""
@@ -41,7 +37,7 @@ class Setting:
     @property
     def label(self) -> str:
         """The overrides as text."""
-        return " ".join(self.overrides) or "(as in the config)"
+        return setting_label(self.overrides)
 
 
 @dataclass(frozen=True)
@@ -67,33 +63,6 @@ class Row:
     """By seed: the summaries of the runs that stopped."""
 
 
-@dataclass
-class _Child:
-    """A run's process."""
-
-    setting: Setting
-    seed: int
-    process: subprocess.Popen[bytes]
-    errors: IO[bytes]
-    began: float = field(default_factory=time.monotonic)
-
-    def outcome(self) -> str:
-        """How it ended, in a line."""
-        path = self.setting.runs[self.seed]
-        if self.process.returncode and stopped(path):
-            stop = read_json(path / "stopped.json")
-            return f"{stop['stopped']} at height {stop['stopped_at_height']}"
-        if self.process.returncode:
-            return f"failed: {self.last_error()}"
-        return f"{time.monotonic() - self.began:.0f} s"
-
-    def last_error(self) -> str:
-        """The last line that the run wrote to its standard error."""
-        self.errors.seek(0)
-        lines = self.errors.read().decode(errors="replace").split("\n")
-        return next((line for line in reversed(lines) if line.strip()), "no message")
-
-
 def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | None) -> Sweep:
     """Every setting of `key=a,b,c ...` with every seed; all are validated. Raises `ConfigError`.
     `@FOLDER` takes the options of each file in it in turn.
@@ -109,8 +78,9 @@ def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | No
             seed: default_path(found) if out is None else default_path(found, out)
             for seed, found in configs.items()
         }
-        identity = config_hash(next(iter(configs.values())))
-        settings.setdefault(identity, Setting(overrides, identity, paths))
+        one = next(iter(configs.values()))
+        identity = config_hash(one)
+        settings.setdefault(identity, Setting(overrides, one, identity, paths))
     first = load(config, [*(axis[0] for axis in axes)])
     return Sweep(config, list(settings.values()), out or _folder(first, config, grid))
 
@@ -161,73 +131,42 @@ def parse_seeds(text: str) -> list[int]:
     return list(seeds)
 
 
-def run(sweep: Sweep, jobs: int, tell: Callable[[str], None]) -> int:
-    """Make the runs that are missing, `jobs` at a time; `tell` gets a line per run.
+def jobs_of(sweep: Sweep) -> list[Job]:
+    """Every run of a sweep, in the order of its settings and seeds."""
+    return [
+        Job(sweep.config, setting.overrides, seed, path)
+        for setting in sweep.settings
+        for seed, path in setting.runs.items()
+    ]
 
-    Returns 0, or the exit status of the first run that failed; the others are made all the same.
-    A run that stopped has not failed.
-    KeyboardInterrupt is passed on to the runs, which stop so that they can be resumed.
+
+def run(sweep: Sweep, at_once: int, tell: Callable[[str], None]) -> int:
+    """Make the runs that are missing, `at_once` at a time; `tell` gets a line per run.
+
+    As `bfedrec.pool.run`. A run that stopped has not failed.
     """
-    every = [(setting, seed) for setting in sweep.settings for seed in setting.runs]
-    missing = iter([(s, seed) for s, seed in every if not _ended(s.runs[seed])])
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    environment = {"NUMBA_NUM_THREADS": str(max(1, (cores or 1) // jobs)), **os.environ}
-    children: list[_Child] = []
-    status = 0
-    done = sum(_ended(setting.runs[seed]) for setting, seed in every)
+    every = jobs_of(sweep)
+    missing = [job for job in every if not ended(job.path)]
+    done = len(every) - len(missing)
     if done:
         tell(f"{done} of {len(every)} runs are finished already")
-    try:
-        while True:
-            for setting, seed in itertools.islice(missing, jobs - len(children)):
-                children.append(_start(sweep, setting, seed, environment))
-            if not children:
-                return status
-            time.sleep(POLL_SECONDS)
-            for child in [child for child in children if child.process.poll() is not None]:
-                children.remove(child)
-                done += 1
-                code, label = child.process.returncode, child.setting.label
-                tell(f"[{done}/{len(every)}] {label} seed={child.seed}: {child.outcome()}")
-                if not stopped(child.setting.runs[child.seed]):
-                    status = status or (code if code >= 0 else 128 - code)
-                child.errors.close()
-    finally:
-        _stop(children)
+
+    def told(job: Job, how: Ended) -> None:
+        nonlocal done
+        done += 1
+        tell(f"[{done}/{len(every)}] {job.label}: {how.outcome}")
+
+    return pool.run(missing, at_once, told)
 
 
-def _ended(path: Path) -> bool:
+def ended(path: Path) -> bool:
+    """Whether a folder holds a run that came to an end, its own or one where it stopped."""
     return finished(path) or stopped(path)
 
 
 def stop_text(summary: dict[str, Any]) -> str:
     """How a run stopped, from its RUN/stopped.json, in a line."""
     return f"{summary['stopped']} after {summary['rounds']} rounds: {summary['stopped_because']}"
-
-
-def _start(sweep: Sweep, setting: Setting, seed: int, environment: dict[str, str]) -> _Child:
-    errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the run has ended
-    command = [sys.executable, "-m", "bfedrec", "run", str(sweep.config), *setting.overrides]
-    command += [f"seed={seed}", "--out", str(setting.runs[seed]), "--resume"]
-    # What a run shows is in its log.txt as well. In a session of its own it gets no SIGINT from
-    # the terminal, but exactly one, from `_stop`.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=errors,
-        env=environment,
-        start_new_session=True,
-    )
-    return _Child(setting, seed, process, errors)
-
-
-def _stop(children: Sequence[_Child]) -> None:
-    for child in children:
-        child.process.send_signal(signal.SIGINT)
-    for child in children:
-        child.process.wait()
-        child.errors.close()
 
 
 def collect(sweep: Sweep) -> list[Row]:

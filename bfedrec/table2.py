@@ -6,25 +6,16 @@ user.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bfedrec import published
 from bfedrec.artefacts import Experiment, Made, Request, Runs, find
+from bfedrec.by_user import METRICS, K, compare_users
 from bfedrec.intervals import Interval, t_interval
-from bfedrec.metrics import gain, hit
-from bfedrec.statistics import RESAMPLES, Paired, holm, paired_bootstrap
-from bfedrec.streams import Streams
+from bfedrec.statistics import RESAMPLES, Paired, holm
 from bfedrec.tables import MISSING, Cell, Column, Table, compare, compared
-
-K = 10
-METRICS = {"hr": f"HR@{K}", "ndcg": f"NDCG@{K}"}
-BY_RANK = {"hr": hit, "ndcg": gain}
 
 
 @dataclass(frozen=True)
@@ -63,6 +54,9 @@ ENTRIES: tuple[Entry, ...] = (
 )
 """The rows; of each data set the first is what the others are compared with."""
 
+OTHERS = {"ML-1M": ("ml-1m", 4), "Pinterest": ("pinterest", 1)}
+"""Of which data sets, and at which transmitted size, others' figures stand in the notes."""
+
 COLUMNS = (
     Column("data", "data"),
     Column("method", "method"),
@@ -92,10 +86,15 @@ NOTES = (
 
 def make(request: Request) -> Made:
     """The table; overrides and seeds are those of all runs. Raises `ConfigError`, `RunError`."""
-    experiments = [one.experiment.changed(request.overrides, request.seeds) for one in ENTRIES]
-    found = find(experiments, request.records)
+    changed = [one.changed(request.overrides, request.seeds) for one in experiments()]
+    found = find(changed, request.records)
     # An override with several values would be several runs of an entry: the table has the first's.
     return Made(table(ENTRIES, [settings[0] for settings in found.settings]), found.lacking)
+
+
+def experiments() -> tuple[Experiment, ...]:
+    """Those of the entries, in their order."""
+    return tuple(entry.experiment for entry in ENTRIES)
 
 
 def table(entries: Sequence[Entry], runs: Sequence[Runs]) -> Table:
@@ -108,7 +107,24 @@ def table(entries: Sequence[Entry], runs: Sequence[Runs]) -> Table:
             row |= _cells(entry, of_it, metric)
             row |= leads.get((entry.data, entry.method, metric), {})
             rows.append(row)
-    return Table("table2", "Table II: accuracy", COLUMNS, rows, NOTES)
+    others = [by_others(data, *of_it) for data, of_it in OTHERS.items()]
+    return Table("table2", "Table II: accuracy", COLUMNS, rows, [*NOTES, *others])
+
+
+def by_others(label: str, data: str, size: int) -> str:
+    """What others have published of a data set, in words: federated at a transmitted size, and
+    centralised."""
+    federated = {method: each[size] for method, each in published.by_size(data).items()}
+    told = [
+        ", ".join(
+            f"{published.NAMES[name]} {one['hr']} / {one['ndcg']}" for name, one in of.items()
+        )
+        for of in (federated, published.centralised(data))
+    ]
+    return (
+        f"{label}, HR / NDCG by others: at size {size} (Nguyen et al., 2024, read off figures) "
+        f"{told[0]}; centralised (Ferrari Dacrema et al.; GMF: guoyang9/NCF) {told[1]}."
+    )
 
 
 def _cells(entry: Entry, runs: Runs, metric: str) -> dict[str, Cell]:
@@ -141,11 +157,9 @@ def _leads(entries: Sequence[Entry], runs: Sequence[Runs]) -> Mapping[Place, dic
             continue
         for metric in METRICS:
             place = (entry.data, entry.method, metric)
-            scores = _same_users(reference, of_it, metric)
-            if scores is not None:
-                # By its name: another comparison in the table leaves this one's draws as they are.
-                which = zlib.crc32("/".join(place).encode())
-                pairs[place] = paired_bootstrap(*scores, Streams(0).generator("bootstrap", which))
+            pair = compare_users(reference, of_it, metric, place)
+            if pair is not None:
+                pairs[place] = pair
     corrected = holm([pair.p for pair in pairs.values()])
     return {
         place: {
@@ -155,31 +169,3 @@ def _leads(entries: Sequence[Entry], runs: Sequence[Runs]) -> Mapping[Place, dic
         }
         for (place, pair), p in zip(pairs.items(), corrected, strict=True)
     }
-
-
-def _same_users(
-    one: Runs, other: Runs, metric: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The scores of the users that both have tested; None where ranks lack, or the data differ."""
-    scores = [_per_user(runs, metric) for runs in (one, other)]
-    if scores[0] is None or scores[1] is None or one.config.data != other.config.data:
-        return None
-    if scores[0].shape != scores[1].shape:  # of more or fewer files of the same data set
-        return None
-    both = ~np.isnan(scores[0]) & ~np.isnan(scores[1])
-    return scores[0][both], scores[1][both]
-
-
-def _per_user(runs: Runs, metric: str) -> NDArray[np.float64] | None:
-    """float64[M]: each user's score, the mean over seeds; NaN for a user without a test item."""
-    ranks = [run.ranks for run in runs.finished]
-    if not ranks:
-        return None
-    total = np.zeros(1)
-    for found in ranks:
-        if found is None:
-            return None
-        scores = np.full(len(found.rank), np.nan)
-        scores[found.scored] = BY_RANK[metric](found.rank[found.scored], K)
-        total = total + scores
-    return total / len(ranks)

@@ -7,14 +7,14 @@ A participant of every round fetches one model and sends one update, at the spee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bfedrec import published
 from bfedrec.artefacts import Experiment, Made, Request, Runs, find
 from bfedrec.catalogue import load_catalogue
-from bfedrec.config import ConfigError, load
+from bfedrec.config import ConfigError
 from bfedrec.envelope import Envelope
 from bfedrec.published import Printed
 from bfedrec.settings import Config
@@ -153,29 +153,34 @@ NOTES = (
 
 def make(request: Request) -> Made:
     """The table; overrides and seeds are those of the runs. Raises `ConfigError`, `RunError`."""
-    config = load(CONFIG, request.overrides)
-    catalogue = load_catalogue()
-    if config.data.dataset not in catalogue:
-        raise ConfigError(
-            f"table3: data.dataset: {config.data.dataset!r}: expected a data set whose items are "
-            f"known: {', '.join(catalogue)}"
-        )
-    entry = catalogue[config.data.dataset].published
-    counted = _Counted(config, entry.items, entry.interactions // entry.users)
-    changed = [one.experiment.changed(request.overrides, request.seeds) for one in METHODS]
+    changed = [one.changed(request.overrides, request.seeds) for one in experiments()]
     found = find(changed, request.records)
-    rows: list[dict[str, Cell]] = []
-    for method, of_it in zip(METHODS, found.settings, strict=True):
-        for place, (size, paper) in enumerate(published.minutes(method.key).items()):
-            row: dict[str, Cell] = {"method": method.label, "size": size}
-            row |= counted.by_payload(method, size, paper)
-            row |= _measured(of_it[place] if place < len(of_it) else None, config)
-            row["message"] = counted.by_message(method, size)
-            rows.append(row)
+    rows = cells(*found.settings)
+    counted = _Counted.of(found.settings[-1][0].config)
     notes = [*NOTES, *(f"{method.label}: the payload is {method.holds}." for method in METHODS)]
     notes += [counted.unexplained(key) for key in GUESSES]
     title = "Table III: communication minutes"
     return Made(Table("table3", title, COLUMNS, rows, notes), found.lacking)
+
+
+def experiments() -> tuple[Experiment, ...]:
+    """Those of the methods, in their order."""
+    return tuple(method.experiment for method in METHODS)
+
+
+def cells(*settings: Sequence[Runs]) -> list[dict[str, Cell]]:
+    """The table's rows, from each method's runs at the sizes, as many as are recorded. Raises
+    `ConfigError` for data whose items nobody has counted."""
+    rows: list[dict[str, Cell]] = []
+    counted = _Counted.of(settings[-1][0].config)
+    for method, of_it in zip(METHODS, settings, strict=True):
+        for place, (size, paper) in enumerate(published.minutes(method.key).items()):
+            row: dict[str, Cell] = {"method": method.label, "size": size}
+            row |= counted.by_payload(method, size, paper)
+            row |= _measured(of_it[place] if place < len(of_it) else None, counted.config)
+            row["message"] = counted.by_message(method, size)
+            rows.append(row)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -186,6 +191,18 @@ class _Counted:
     items: int
     samples: int
     """A typical N_u: what the signed record says."""
+
+    @classmethod
+    def of(cls, config: Config) -> _Counted:
+        """For a config's data set as the paper counts it."""
+        catalogue = load_catalogue()
+        if config.data.dataset not in catalogue:
+            raise ConfigError(
+                f"table3: data.dataset: {config.data.dataset!r}: expected a data set whose items "
+                f"are known: {', '.join(catalogue)}"
+            )
+        entry = catalogue[config.data.dataset].published
+        return cls(config, entry.items, entry.interactions // entry.users)
 
     def minutes(self, down: float, up: float) -> float:
         """Of all rounds, for so many bytes a round."""
@@ -243,7 +260,7 @@ def _measured(runs: Runs | None, config: Config) -> dict[str, Cell]:
     if not ends:
         return dict.fromkeys(("recorded", "catch_up", "clock"), MISSING)
     counted = _Counted(config, 0, 0)
-    per = len(ends) * config.clients.per_round * config.rounds
+    per = len(ends) * config.clients.present * config.rounds
 
     def minutes(account: str) -> float:
         down = sum(end[f"downlink_bytes_{account}"] for end in ends) / per

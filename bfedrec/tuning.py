@@ -39,7 +39,7 @@ from bfedrec.factorization import initial_factors
 from bfedrec.interactions import DataError
 from bfedrec.lowrank import basis, merge
 from bfedrec.metrics import NotFinite, Split, expose
-from bfedrec.sampling import cohort
+from bfedrec.sampling import participants
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
 from bfedrec.sweeps import split_values
@@ -91,7 +91,7 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
 
     seconds = 0.0
     for height in range(1, config.rounds + 1):
-        clients = cohort(streams, data.users, config.clients.per_round, height)
+        clients = participants(streams, data.users, config.clients, height)
         beacon = f"{config.seed} {height}".encode()
         B = basis(kind, d, r, f"{config.seed} 0".encode() if kind == "fixed" else beacon, Q)
         began = time.perf_counter()
@@ -112,7 +112,7 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
         if payloads:
             aggregate = exchange.aggregate(payloads, counts, beacon)
             Q = merge(Q, B, exchange.decode_model(aggregate, beacon))
-    return Learned(P, Q, config.rounds * config.clients.per_round / seconds)
+    return Learned(P, Q, config.rounds * config.clients.present / seconds)
 
 
 def _accepted(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bfedrec import accuracy
+from bfedrec import accuracy, published
 from bfedrec.artefacts import Runs
 from bfedrec.config import load
 from bfedrec.figure_style import write
@@ -19,7 +19,7 @@ def one_method(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "METHODS", accuracy.METHODS[:1])
 
 
-def sizes(*hrs: float) -> list[Runs]:
+def sizes(*hrs: float, data: str = "synthetic") -> list[Runs]:
     """Two seeds at every size, by hand: twice the bytes for twice the size."""
     found = []
     for size, hr in zip(SIZES, hrs, strict=True):
@@ -33,7 +33,7 @@ def sizes(*hrs: float) -> list[Runs]:
             }
             for seed in (0, 1)
         ]
-        config = load(None, [f"model.rank={size}"])
+        config = load(None, [f"model.rank={size}", f"data.dataset={data}", "clients.per_round=6"])
         runs = {seed: Recorded(Path("by-hand"), config, end) for seed, end in enumerate(ends)}
         found.append(Runs((f"model.rank={size}",), runs))
     return found
@@ -63,3 +63,31 @@ def test_a_size_whose_runs_all_stopped_is_left_out() -> None:
         {0: Recorded(Path("by-hand"), settings[1].config, {"stopped": "stalled"})},
     )
     assert [row["size"] for row in accuracy.rows(settings)] == [1, 4, 8, 16]
+
+
+def test_what_others_have_published_stands_at_its_bytes() -> None:
+    data = accuracy.rows(sizes(0.4, 0.5, 0.6, 0.65, 0.66, data="ml-1m"))
+    assert [row["source"] for row in data[:5]] == [accuracy.RECORDED] * 5
+    others = {(r["method"], r["size"]): r for r in data if r["source"] == accuracy.OTHERS}
+    assert len(others) == 4 * 6
+    colr = others["colr", 4]
+    assert (colr["hr"], colr["ndcg"], colr["seeds"]) == (0.607, 0.345, None)
+    # Four rows of 3,706 numbers, in 1,000 rounds down to six clients and up from them.
+    assert colr["mb_broadcast"] == pytest.approx(4 * 4 * 3706 * 2 * 6 * 1000 / 1e6)
+    centralised = {r["method"]: r for r in data if r["source"] == accuracy.ALL_DATA}
+    assert centralised["gmf"]["hr"] == 0.708
+    assert centralised["gmf"]["mb_broadcast"] is None
+
+    figure = accuracy.draw(data)
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert [len(line.get_xdata()) for line in hollow] == [6] * 4 + [0]  # type: ignore[arg-type]
+    across = [line for line in figure.axes[1].lines if line.get_linestyle() == "--"]
+    assert sorted(line.get_ydata()[0] for line in across) == [0.2542, 0.39, 0.429, 0.4294]  # type: ignore[index]
+    texts = {text.get_text() for text in figure.axes[1].texts}
+    assert {"CoLR", "item-kNN", "popularity", "PureSVD, GMF"} <= texts  # two in one place
+    assert accuracy.LIKE.keys() == published.by_size("ml-1m").keys()
+
+
+def test_without_recorded_runs_there_is_nothing_to_draw() -> None:
+    settings = [Runs(one.overrides, {}, one.config) for one in sizes(0, 0, 0, 0, 0, data="ml-1m")]
+    assert accuracy.rows(settings) == []

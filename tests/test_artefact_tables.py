@@ -156,6 +156,15 @@ def test_table2_shows_what_is_not_recorded(
         assert f"  {each.experiment.command(tmp_path)}" in told.err.splitlines()
 
 
+def test_table2_tells_what_others_have_published() -> None:
+    ours, pinterest = table2.table([], []).notes[-2:]
+    assert ours.startswith("ML-1M, HR / NDCG by others: at size 4 ")
+    assert "CoLR 0.607 / 0.345, FedMF 0.442 / 0.243" in ours
+    assert "popularity 0.4531 / 0.2542, item-kNN 0.6596 / 0.3900" in ours
+    assert pinterest.startswith("Pinterest, HR / NDCG by others: at size 1 ")
+    assert "CoLR 0.813 / 0.488" in pinterest
+
+
 def test_every_entrys_config_and_published_figures_are_there() -> None:
     for method in accuracy.METHODS:
         assert (ROOT / method.experiment.config).exists()
@@ -255,7 +264,7 @@ def test_the_command_that_is_told_fills_the_table(
     monkeypatch.setattr(table2, "ENTRIES", (replace(entry("it"), experiment=experiment),))
     words = ["table", "table2", "--from", str(tmp_path / "reference"), "--out", str(tmp_path)]
     assert main(words) == 2
-    command = capsys.readouterr().err.splitlines()[-1].split()
+    command = capsys.readouterr().err.splitlines()[-2].split()
     assert main([*command[1:], "--out", str(tmp_path / "runs")]) == 0
     assert main(words) == 0
     with (tmp_path / "table2.csv").open() as file:

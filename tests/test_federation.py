@@ -13,7 +13,7 @@ from bfedrec.downlink import Downlink
 from bfedrec.exchange import Exchange
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import MIB, ClientLinks
-from bfedrec.sampling import cohort
+from bfedrec.sampling import cohort, participants
 from bfedrec.streams import Streams
 from tests.payloads import exchange
 
@@ -46,6 +46,29 @@ def test_a_round_depends_on_its_height_alone() -> None:
 def test_a_round_cannot_have_more_clients_than_there_are(per_round: int) -> None:
     with pytest.raises(ValueError, match="cannot be dealt from 5"):
         cohort(Streams(0), 5, per_round, 1)
+
+
+def test_some_of_a_round_are_away() -> None:
+    settings = ClientSettings(per_round=10, dropout=0.34)
+    rounds = [participants(Streams(3), 100, settings, height) for height in range(1, 41)]
+    for height, there in enumerate(rounds, 1):
+        dealt = cohort(Streams(3), 100, 10, height)
+        assert len(there) == settings.present == 7
+        assert there.tolist() == [client for client in dealt if client in there]
+    away = 40 - np.bincount(
+        np.concatenate(
+            [
+                np.flatnonzero(np.isin(cohort(Streams(3), 100, 10, height), there))
+                for height, there in enumerate(rounds, 1)
+            ]
+        )
+    )
+    assert away.min() > 4  # of 12 to be expected at each place
+    assert away.max() < 22
+    assert np.array_equal(participants(Streams(3), 100, settings, 40), rounds[-1])
+    assert len(participants(Streams(3), 100, ClientSettings(per_round=2, dropout=0.99), 1)) == 1
+    everybody = participants(Streams(3), 100, ClientSettings(per_round=10), 5)
+    assert np.array_equal(everybody, cohort(Streams(3), 100, 10, 5))
 
 
 # --- links ----------------------------------------------------------------------------------------

@@ -53,6 +53,7 @@ SCENARIOS = {
         "servers.malicious=[{behaviour: [gaussian, invert_votes], share: 0.15}, "
         "{behaviour: [equivocate_votes, withhold], share: 0.15, from: 3, until: 9}]",
     ),
+    "clients that are away": ("clients.dropout=0.5", "committee.update_quota=0.5"),
     "modelled crypto": (
         "crypto=modelled",
         "faults=[{crash: 3, from: 2, until: 5}, {skew: 2, servers: 1}]",

@@ -392,3 +392,17 @@ def test_modelled_crypto_is_told_by_the_run_and_by_its_audit(
         assert summary[key] == reference[1][key], key
     assert audit_command(reference[0]) == 0
     assert "modelled" not in capsys.readouterr().out + (reference[0] / "log.txt").read_text()
+
+
+# --- clients that are away ------------------------------------------------------------------------
+
+
+def test_clients_that_are_away_cost_time_unless_servers_expect_it(tmp_path: Path) -> None:
+    everybody = play(tmp_path / "all")
+    expected = play(tmp_path / "some", "clients.dropout=0.5", "committee.update_quota=0.5")
+    awaited = play(tmp_path / "awaited", "clients.dropout=0.5", "committee.update_seconds=20")
+    for bytes_ in ("uplink_bytes", "downlink_bytes_broadcast"):
+        assert expected[bytes_] == pytest.approx(everybody[bytes_] / 2, rel=1e-3)
+        assert awaited[bytes_] == pytest.approx(expected[bytes_], rel=1e-3)
+    assert expected["simulated_seconds"] < 1.2 * everybody["simulated_seconds"]
+    assert awaited["simulated_seconds"] > everybody["simulated_seconds"] + 12 * 19
