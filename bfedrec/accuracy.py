@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from bfedrec.artefacts import Experiment, Runs
-from bfedrec.figure_style import BLUE, GREEN, GREY, ORANGE, PURPLE, Rows, label_ends, styled
+from bfedrec.figure_style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, Rows, label_ends, styled
 from bfedrec.intervals import Interval, t_interval
 from bfedrec.table3 import COMPRESSORS, CONFIG, SIZES
 
-FEDMF = Path("experiments/fedmf.yaml")
+FEDMF, FEDREC = Path("experiments/fedmf.yaml"), Path("experiments/fedrec.yaml")
 MB = 1e6
-LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (GREY, "v"))
+LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (GREY, "v"), (SKY, "P"))
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ _SIZES = ",".join(map(str, SIZES))
 METHODS = (
     Method("BFedRec", Experiment(CONFIG, (f"model.rank={_SIZES}",), "0-2")),
     Method("FedMF", Experiment(FEDMF, (f"model.dimension={_SIZES}",), "0-2")),
+    Method("FedRec", Experiment(FEDREC, (f"model.dimension={_SIZES}",), "0-2")),
     *(
         Method(
             label,
