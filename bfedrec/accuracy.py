@@ -23,6 +23,7 @@ from bfedrec.figure_style import (
     ORANGE,
     PALE,
     PURPLE,
+    SKY,
     WIDTH,
     Rows,
     label_ends,
@@ -32,11 +33,12 @@ from bfedrec.intervals import Interval, t_interval
 from bfedrec.settings import Config
 from bfedrec.table3 import COMPRESSORS, CONFIG, FLOAT_BYTES, SIZES
 
-FEDMF = Path("experiments/fedmf.yaml")
+FEDMF, FEDREC = Path("experiments/fedmf.yaml"), Path("experiments/fedrec.yaml")
 MB = 1e6
 LOOKS = {
     "BFedRec": (BLUE, "o"),
     "FedMF": (ORANGE, "s"),
+    "FedRec": (SKY, "P"),
     "random": (GREEN, "^"),
     "top-K": (PURPLE, "D"),
     "SVD": (GREY, "v"),
@@ -70,6 +72,7 @@ _SIZES = ",".join(map(str, SIZES))
 METHODS = (
     Method("BFedRec", Experiment(CONFIG, (f"model.rank={_SIZES}",), "0-2")),
     Method("FedMF", Experiment(FEDMF, (f"model.dimension={_SIZES}",), "0-2")),
+    Method("FedRec", Experiment(FEDREC, (f"model.dimension={_SIZES}",), "0-2")),
     *(
         Method(
             label,

@@ -173,6 +173,22 @@ def test_every_entrys_config_and_published_figures_are_there() -> None:
         assert each.published is None or published.scores(*each.published)
 
 
+def test_federated_methods_are_compared_at_the_same_budget() -> None:
+    ours: dict[str, tuple[object, ...]] = {}
+    for each in table2.ENTRIES:
+        config = load(ROOT / each.experiment.config, each.experiment.grid)
+        if config.method != "federated":
+            continue
+        size = config.compression.size_for(config.model.dimension, config.model.rank)
+        budget = (config.data, config.rounds, config.clients.per_round, size)
+        assert budget == ours.setdefault(each.data, budget), each
+        assert (config.training.virtual_share > 0) == (each.method == "FedRec")
+
+
+def test_no_two_lines_of_the_accuracy_figure_look_alike() -> None:
+    assert len(set(accuracy.LOOKS)) >= len(accuracy.METHODS)
+
+
 # --- Table III -----------------------------------------------------------------------------------
 
 
