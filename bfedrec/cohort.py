@@ -90,7 +90,7 @@ def train_cohort(
         # Under B = I that is Q_i + A_i, without d products a number.
         Q if identity else _products(Q, BT) if settings.l2 else np.zeros((0, r), np.float32),
         BT,
-        None if identity else _products(BT, BT),
+        None if identity else _gram(BT),
         indptr,
         indices,
         seed,
@@ -158,6 +158,19 @@ def _products(X, Y):  # type: ignore[no-untyped-def]
         for k in range(Y.shape[0]):
             result[i, k] = _dot(X[i], Y[k])
     return result
+
+
+def _gram(BT: np.ndarray) -> np.ndarray:
+    """B'B, float32[r, r]; [1, 1] where it is a multiple of I and a product would cost the most.
+
+    The columns of every basis are orthogonal and of one length. Up to r = 16 the product, which
+    then costs next to nothing, is taken as it is, rounding included.
+    """
+    BB: np.ndarray = _products(BT, BT)
+    scale = BB[0, 0]
+    if len(BT) > 16 and np.abs(BB - scale * np.eye(len(BT), dtype=np.float32)).max() < 1e-4 * scale:
+        return BB[:1, :1]
+    return BB
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -239,6 +252,9 @@ def _train_clients(  # type: ignore[no-untyped-def]
                             if BB is None:  # decided when this is compiled
                                 for k in range(r):
                                     decay[s, k] = QB[i, k] + a[k]
+                            elif len(BB) < r:
+                                for k in range(r):
+                                    decay[s, k] = QB[i, k] + BB[0, 0] * a[k]
                             else:
                                 for k in range(r):
                                     decay[s, k] = QB[i, k] + _dot(BB[k], a)

@@ -413,6 +413,7 @@ def test_bounds_that_help_names_are_those_that_hold() -> None:
         (["compression.kind=dense", "compression.downlink=dense"], "same, as compression.kind is"),
         (["compression.kind=svd", "compression.size=65"], "at most model.dimension = 64"),
         (["compression.kind=svd", "model.rank=65"], "at most model.dimension = 64"),
+        (["compression.kind=quantised", "compression.size=1", "model.rank=9"], "at most 8, so"),
     ],
 )
 def test_transmitted_sizes_fit_the_kind(overrides: list[str], words: str) -> None:
@@ -426,6 +427,7 @@ def test_the_transmitted_size_is_the_rank_unless_told() -> None:
         (["compression.size=4"], 4),
         (["compression.kind=svd", "model.rank=2"], 2),
         (["compression.kind=top_k", "compression.size=8"], 8),
+        (["compression.kind=quantised", "compression.size=4", "model.rank=56"], 4),
         (["compression.kind=dense", "model.dimension=2"], 2),
     ):
         config = load(None, overrides)
