@@ -41,10 +41,18 @@ def train_client(
     seed: int,
     step_scale: float = 1.0,
     flipped: bool = False,
+    predicts: bool = False,
 ) -> ClientUpdate:
     """One round of one client: lines 9 to 14. The arguments are those of `train_cohort`.
 
     positives: int32, the client's training items; p: float32[d], its factors so far.
+
+    With `settings.virtual_share` it is a client of FedRec (Lin, Liang, Pan and Ming, 2020), adapted
+    to implicit feedback. Its rated items are its sample, positives and drawn negatives. To them
+    come virtual items, whose labels are found before the first pass on A_u and then stay: the mean
+    label of the sample, or the prediction of p_u, as the passes on p_u alone have left it, with the
+    round's Q. (FedRec trains a copy of p_u for that, on the rated items alone, and then returns to
+    p_u as it was; here those passes count.)
     """
     d, r = B.shape
     Q_u, B_u = torch.as_tensor(Q), torch.as_tensor(B)
@@ -56,15 +64,18 @@ def train_client(
     item_step = settings.item_step * step_scale * math.sqrt(r / d)
     user_step = settings.user_step * step_scale
     loss = 0.0
+    virtual = torch.full((len(Q),), settings.mean_label)  # the label of each item if it is virtual
     # Line 11: k runs over the batches of all passes.
     for number, epoch in enumerate(client_draws(seed, client, positives, len(Q), settings)):
         train_items = number >= settings.user_epochs  # p_u alone catches up first
+        if predicts and number == settings.user_epochs:
+            virtual = torch.sigmoid(Q_u @ p_u).detach()
         loss = 0.0
+        drawn, y = torch.as_tensor(epoch.items).long(), torch.as_tensor(epoch.labels)
+        y = torch.where(y.isnan(), virtual[drawn], y)
         batches = zip(
-            torch.as_tensor(epoch.items).long().split(settings.batch_size),
-            torch.as_tensor(1 - epoch.labels if flipped else epoch.labels).split(
-                settings.batch_size
-            ),
+            drawn.split(settings.batch_size),
+            (1 - y if flipped else y).split(settings.batch_size),
             strict=True,
         )
         for items, labels in batches:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
-from bfedrec.draws import client_state, draw_epoch, mark
+from bfedrec.draws import client_state, draw_epoch, draw_virtual, mark, spread, virtual_count
 from bfedrec.threads import balanced, in_threads, thread_count
 from bfedrec.training import TrainingSettings
 
@@ -58,6 +58,7 @@ def train_cohort(
     step_scale: float = 1.0,
     threads: int | None = None,
     flipped: bool = False,
+    predicts: bool = False,
 ) -> CohortUpdate:
     """Train each client of a cohort from A_u = 0 against frozen Q and B; change no argument.
 
@@ -68,6 +69,7 @@ def train_cohort(
     seed: the round's seed for draws, a signed 64-bit integer.
     step_scale: factor on both steps (`TrainingSettings.step_scale`).
     flipped: learn the opposite, every label turned around (`bfedrec.poisoning.LabelFlip`).
+    predicts: label virtual items by predictions, not the mean (`TrainingSettings.predicts`).
 
     Raises ValueError for shapes that do not fit, and Diverged, naming the client.
     """
@@ -97,6 +99,9 @@ def train_cohort(
         np.array([settings.user_epochs, settings.local_epochs]),
         settings.batch_size,
         settings.negatives,
+        settings.virtual_share,
+        np.float32(settings.mean_label),
+        predicts,
         np.float32(settings.item_step * step_scale * math.sqrt(r / d)),
         np.float32(settings.user_step * step_scale),
         np.float32(settings.l2),
@@ -151,6 +156,12 @@ def _dot(x, y):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _sigmoid(score):  # type: ignore[no-untyped-def]
+    e = np.float32(math.exp(-abs(score)))
+    return (np.float32(1) if score >= 0 else e) / (np.float32(1) + e)
+
+
+@njit(nogil=True, cache=True)
 def _products(X, Y):  # type: ignore[no-untyped-def]
     """X Y'; the library's own product may sum in another order with every number of threads."""
     result = np.empty((X.shape[0], Y.shape[0]), np.float32)
@@ -187,6 +198,9 @@ def _train_clients(  # type: ignore[no-untyped-def]
     epochs,
     batch_size,
     negatives,
+    virtual_share,
+    mean_label,
+    predicts,
     item_step,
     user_step,
     l2,
@@ -202,8 +216,11 @@ def _train_clients(  # type: ignore[no-untyped-def]
     largest = 0
     for m in part:
         largest = max(largest, indptr[clients[m] + 1] - indptr[clients[m]])
-    items = np.empty(largest * (1 + negatives), np.int32)
-    labels = np.empty(largest * (1 + negatives), np.float32)
+    most_virtual = virtual_count(virtual_share, largest, 0, N)
+    items = np.empty(largest * (1 + negatives) + most_virtual, np.int32)
+    labels = np.empty(items.size, np.float32)
+    virtual = np.empty(most_virtual, np.int32)
+    virtual_labels = np.empty(most_virtual, np.float32)
     marks = np.zeros(N, np.uint8)
     A = np.zeros((N, r), np.float32)  # item-major while training: a sample reads one row
     g = np.empty(batch_size, np.float32)
@@ -215,14 +232,24 @@ def _train_clients(  # type: ignore[no-untyped-def]
     for m in part:
         u = clients[m]
         positives = indices[indptr[u] : indptr[u + 1]]
-        drawn = negatives if mark(marks, positives, 1) < N else 0
-        size = positives.size * (1 + drawn)
+        known = mark(marks, positives, 1)
+        drawn = negatives if known < N else 0
+        rated = positives.size * (1 + drawn)
+        count = virtual_count(virtual_share, positives.size, known, N)
         state = client_state(seed, u)
         p = P[m]
         for epoch in range(epochs[0] + epochs[1]):
             train_items = epoch >= epochs[0]
             last = epoch == epochs[0] + epochs[1] - 1
-            state = draw_epoch(state, positives, marks, drawn, items[:size], labels[:size])
+            if epoch == epochs[0] and count:
+                state = draw_virtual(state, marks, virtual[:count])
+                for v in range(count):
+                    score = _dot(Q[virtual[v]], p)
+                    virtual_labels[v] = _sigmoid(score) if predicts else mean_label
+            size = rated + count if train_items else rated
+            state = draw_epoch(state, positives, marks, drawn, items[:rated], labels[:rated])
+            if size > rated:
+                spread(virtual[:count], virtual_labels[:count], items[:size], labels[:size])
             if flipped:
                 labels[:size] = np.float32(1) - labels[:size]
             for first in range(0, size, batch_size):
@@ -259,11 +286,9 @@ def _train_clients(  # type: ignore[no-untyped-def]
                                 for k in range(r):
                                     decay[s, k] = QB[i, k] + _dot(BB[k], a)
                     if last:
-                        # -log of the label's probability is max(-z, 0) + log(1 + e) with
-                        # z = score for a positive and -score for a negative; the logarithm is
-                        # taken once a few hundred factors of 1 + e <= 2.
-                        z = score if labels[first + s] > 0 else -score
-                        loss[m] += max(-z, np.float32(0))
+                        # The cross-entropy is max(score, 0) - label score + log(1 + e); the
+                        # logarithm is taken once a few hundred factors of 1 + e <= 2.
+                        loss[m] += max(score, np.float32(0)) - labels[first + s] * score
                         product *= np.float64(1) + e
                         if product > 1e300 or s == n - 1:
                             loss[m] += math.log(product)
@@ -280,7 +305,7 @@ def _train_clients(  # type: ignore[no-untyped-def]
                         touched[m, i] = True
                         for k in range(r):
                             A[i, k] -= item_step * (g[s] * b[k] + l2 * decay[s, k])
-        if size:
+        if rated:
             loss[m] /= size
         mark(marks, positives, 0)
         for i in range(N):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bfedrec.cohort import CohortUpdate, check_cohort, check_finite
 from bfedrec.draws import client_draws
@@ -39,6 +40,7 @@ def train_cohort_on(
     seed: int,
     step_scale: float = 1.0,
     flipped: bool = False,
+    predicts: bool = False,
 ) -> CohortUpdate:
     """`train_cohort` on `device` ("cuda", "cuda:1", "cpu"); same arguments, result and errors."""
     clients = check_cohort(clients, P, Q, B, indptr)
@@ -52,14 +54,18 @@ def train_cohort_on(
     touched = torch.zeros(M, N, dtype=torch.bool, device=device)
     loss = torch.zeros(M, device=device)
     rows = torch.arange(M, device=device)[:, None]
+    virtual = torch.full((M, N), settings.mean_label, device=device)  # labels of virtual items
     for number, (items_np, labels_np, lengths_np) in enumerate(epochs):
-        if flipped:
-            labels_np = 1 - labels_np  # of the padding too, which `real` masks
         train_items = number >= settings.user_epochs
+        if predicts and number == settings.user_epochs:
+            virtual = torch.sigmoid(p @ Q_t.T)
         items, labels = (
             torch.tensor(items_np, device=device),
             torch.tensor(labels_np, device=device),
         )
+        labels = torch.where(labels.isnan(), virtual.gather(1, items.long()), labels)
+        if flipped:
+            labels = 1 - labels  # of the padding too, which `real` masks
         lengths = torch.tensor(lengths_np, device=device)
         loss.zero_()
         for first in range(0, items.shape[1], settings.batch_size):
@@ -78,7 +84,7 @@ def train_cohort_on(
                 A.index_put_((rows, i), -item_step * (in_q @ B_t), accumulate=True)
                 touched.index_put_((rows, i), real > 0, accumulate=True)
             p = p - user_step * in_p
-            entropy = torch.nn.functional.softplus(torch.where(y > 0, -score, score))
+            entropy = binary_cross_entropy_with_logits(score, y, reduction="none")
             loss += (entropy * real).sum(1)
     update = CohortUpdate(
         A=A.transpose(1, 2).contiguous().cpu().numpy(),

@@ -1,4 +1,5 @@
-"""A client's random draws: which positives, in which order, against which negatives.
+"""A client's random draws: which positives, in which order, against which negatives, and FedRec's
+virtual items.
 
 Counter-based: a client's draws follow from (seed of the round, client) alone, so that neither the
 cohort it trains in, nor its place there, nor the number of threads can change them. `cohort.py`
@@ -21,7 +22,10 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 
 
 class Epoch(NamedTuple):
-    """One pass over a client's data: items (int32) and labels (float32, 1 or 0), in order."""
+    """One pass over a client's data: items (int32) and labels (float32), in order.
+
+    A positive's label is 1, a negative's 0, and a virtual item's NaN: its client fills it in.
+    """
 
     items: np.ndarray
     labels: np.ndarray
@@ -77,6 +81,46 @@ def draw_epoch(state, positives, marks, negatives, items, labels):  # type: igno
 
 
 @njit(nogil=True, cache=True)
+def virtual_count(share, interactions, known, items):  # type: ignore[no-untyped-def]
+    """How many virtual items a client has: `share` (rho) for each of its training interactions, or
+    all of the `items` but the `known` that it has interacted with, if those are fewer."""
+    return np.int64(min(share * interactions, np.float64(items - known)))
+
+
+@njit(nogil=True, cache=True)
+def draw_virtual(state, marks, virtual):  # type: ignore[no-untyped-def]
+    """Fill `virtual` (int32) with different items whose mark is 0; return the next state.
+
+    There must be as many. A pass may also hold one of them as a negative.
+    """
+    for k in range(virtual.size):
+        state += _GOLDEN
+        item = _below(_mix(state), marks.size)
+        while marks[item]:
+            state += _GOLDEN
+            item = _below(_mix(state), marks.size)
+        virtual[k] = item
+        marks[item] = 1
+    for item in virtual:
+        marks[item] = 0
+    return state
+
+
+@njit(nogil=True, cache=True)
+def spread(virtual, virtual_labels, items, labels):  # type: ignore[no-untyped-def]
+    """Put virtual items evenly among those of a pass, which `items` and `labels` begin with and
+    which keep their order; the room behind them is as long as `virtual`."""
+    left, source = virtual.size, items.size - virtual.size
+    for place in range(items.size - 1, -1, -1):
+        if left and place == left * items.size // virtual.size - 1:
+            left -= 1
+            items[place], labels[place] = virtual[left], virtual_labels[left]
+        else:
+            source -= 1
+            items[place], labels[place] = items[source], labels[source]
+
+
+@njit(nogil=True, cache=True)
 def mark(marks, positives, value):  # type: ignore[no-untyped-def]
     """Set `marks` at `positives` to `value`; return how many of them differed from it."""
     changed = 0
@@ -106,17 +150,27 @@ def client_draws(
 
     `seed` is the round's (a signed 64-bit integer), `positives` (int32) the client's training
     items, repeats allowed, `items` the number N of items. A client that has every item has no
-    negatives, and one without data has empty passes.
+    negatives and no virtual items, and one without data has empty passes. Virtual items are the
+    same in all of the `local_epochs`; the `user_epochs` hold none.
     """
     marks = np.zeros(items, np.uint8)
     positives = np.asarray(positives, np.int32)
-    negatives = settings.negatives if mark(marks, positives, 1) < items else 0
+    known = mark(marks, positives, 1)
+    negatives = settings.negatives if known < items else 0
     size = positives.size * (1 + negatives)
+    virtual = np.empty(0, np.int32)
     state = client_state(seed, client)
     epochs = []
-    for _ in range(settings.user_epochs + settings.local_epochs):
-        epoch = Epoch(np.empty(size, np.int32), np.empty(size, np.float32))
-        # Numba hands the state back as a Python int; the kernel wants it unsigned again.
-        state = draw_epoch(np.uint64(state), positives, marks, negatives, *epoch)
+    for number in range(settings.user_epochs + settings.local_epochs):
+        # Numba hands the state back as a Python int; the kernels want it unsigned again.
+        if number == settings.user_epochs:
+            count = virtual_count(settings.virtual_share, positives.size, known, items)
+            virtual = np.empty(count, np.int32)
+            state = draw_virtual(np.uint64(state), marks, virtual)
+        length = size + virtual.size
+        epoch = Epoch(np.empty(length, np.int32), np.empty(length, np.float32))
+        drawn = epoch.items[:size], epoch.labels[:size]
+        state = draw_epoch(np.uint64(state), positives, marks, negatives, *drawn)
+        spread(virtual, np.full(virtual.size, np.nan, np.float32), *epoch)
         epochs.append(epoch)
     return epochs

@@ -1,9 +1,9 @@
 """Matrix factorisation on implicit feedback: initial factors, score, loss and gradients.
 
 The score of item i for user u is Q_i . p_u. The local loss (equation 2, with the binary
-cross-entropy as its l) over a batch of n samples (i, y) is
+cross-entropy as its l) over a batch of n samples (i, y), 0 <= y <= 1, is
 
-    L = 1/n sum [ -log sigmoid(z_i) if y = 1 else -log(1 - sigmoid(z_i)) ]
+    L = 1/n sum [ -y log sigmoid(z_i) - (1 - y) log(1 - sigmoid(z_i)) ]
         + lambda/2 ( |p_u|^2 + 1/n sum |q_i|^2 ),       z_i = q_i . p_u,   q_i = Q_i + B A_i.
 
 With g_i = sigmoid(z_i) - y its gradients are (equations 3 and 4, the latter seen through B)
@@ -39,7 +39,7 @@ def batch_loss(
     """L above, in float64: p[d], A[r, N], Q[N, d], B[d, r], items and labels [n], n >= 1."""
     q = Q[items].astype(np.float64) + A[:, items].T.astype(np.float64) @ B.T
     z = q @ p.astype(np.float64)
-    entropy = np.logaddexp(0.0, np.where(labels > 0, -z, z))
+    entropy = np.logaddexp(0.0, z) - labels * z
     return float(
         entropy.mean() + l2 / 2 * ((p.astype(np.float64) ** 2).sum() + (q**2).sum() / len(items))
     )

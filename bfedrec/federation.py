@@ -240,7 +240,7 @@ class Federation:
         self, height: int, clients: np.ndarray, B: np.ndarray, **options: bool
     ) -> CohortUpdate:
         """What these clients learn in round ``height`` from the factors that they hold now."""
-        config = self.config
+        config, training = self.config, self.config.training
         try:
             return self._train(
                 clients,
@@ -249,9 +249,10 @@ class Federation:
                 B,
                 self.data.indptr,
                 self.data.indices,
-                config.training,
+                training,
                 self.streams.integer("training", height),
-                config.training.step_scale(height, config.rounds),
+                training.step_scale(height, config.rounds),
+                predicts=training.predicts(height, config.rounds),
                 **options,
             )
         except Diverged as error:

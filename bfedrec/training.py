@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bfedrec.section import setting_error
 
 
 class TrainingSettings(BaseModel):
@@ -61,6 +63,38 @@ class TrainingSettings(BaseModel):
         le=1,
         description="Share of both steps that is left in the last round; they fall linearly.",
     )
+    virtual_share: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="FedRec's rho: virtual items for each training interaction, drawn once a round "
+        "from those that the client has not interacted with in training; 0: none. The passes that "
+        "train A_u hold them as well, so that an update does not tell what a client's sample was.",
+    )
+    virtual_mean_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the rounds, from the first, in which the label of virtual items is "
+        "the mean label of the client's sample, 1 / (1 + negatives); later it is what the client "
+        "predicts. 0.1 as FedRec has it (10 of 100); 1: the mean throughout (user averaging).",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> TrainingSettings:
+        """Refuse an option that would have no effect."""
+        usual = type(self).model_fields["virtual_mean_share"].default
+        if self.virtual_share == 0 and self.virtual_mean_share != usual:
+            raise setting_error(
+                "virtual_mean_share", f"{usual}, as training.virtual_share is 0: no item is virtual"
+            )
+        return self
+
+    @property
+    def mean_label(self) -> float:
+        """The mean label of a client's sample: of each positive and its negatives."""
+        return 1.0 / (1 + self.negatives)
 
     def step_scale(self, height: int, rounds: int) -> float:
         """Factor on both steps in round `height` (1 ... `rounds`): from 1 down to `final_step`."""
@@ -69,3 +103,7 @@ class TrainingSettings(BaseModel):
         if rounds == 1:
             return 1.0
         return 1.0 - (1.0 - self.final_step) * (height - 1) / (rounds - 1)
+
+    def predicts(self, height: int, rounds: int) -> bool:
+        """Whether virtual items are labelled by predictions in round `height` of `rounds`."""
+        return height > round(self.virtual_mean_share * rounds)

@@ -87,6 +87,7 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
             config.training.step_scale(height, config.rounds),
             threads,
             flipped,
+            config.training.predicts(height, config.rounds),
         )
 
     seconds = 0.0

@@ -73,13 +73,16 @@ class Uplink:
         seconds, float64[m]); ``fetched`` are the bytes that each fetches, ``now`` is the clock."""
         config, training, costs = self._config, self._config.training, self._config.costs
         passes = training.local_epochs + training.user_epochs
-        samples = self._sample_counts[clients] * (1 + training.negatives)
+        interactions = self._sample_counts[clients]
+        samples = interactions * (1 + training.negatives)
+        virtual = interactions * training.virtual_share * training.local_epochs
         serve = costs.store_get + costs.store_get_per_mib * fetched / 2**20
         return np.asarray(
             now
             + serve
             + self._links.download_seconds(clients, fetched)
             + config.clients.seconds_per_sample * samples * passes
+            + config.clients.seconds_per_sample * virtual
             + costs.sign
             + self._links.upload_seconds(clients, self._bytes)
         )

@@ -27,6 +27,7 @@ TRAINING = st.builds(
     item_step=st.floats(0.01, 1.0),
     user_step=st.floats(0.01, 1.0),
     l2=st.sampled_from([0.0, 0.01, 0.3]),
+    virtual_share=st.sampled_from([0.0, 0.7, 3.0]),
 )
 
 
@@ -38,8 +39,9 @@ TRAINING = st.builds(
     seed=st.integers(0, 2**63 - 1),
     step_scale=st.floats(0.1, 1.0),
     flipped=st.booleans(),
+    predicts=st.booleans(),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_all_three_agree_on_the_same_draws(
     training: TrainingSettings,
     d: int,
@@ -48,6 +50,7 @@ def test_all_three_agree_on_the_same_draws(
     seed: int,
     step_scale: float,
     flipped: bool,
+    predicts: bool,
 ) -> None:
     rng = np.random.default_rng(seed)
     M, N, r = 4, int(rng.integers(2, 25)), 1 + int(rank * (d - 1))
@@ -55,8 +58,9 @@ def test_all_three_agree_on_the_same_draws(
     B = basis(kind, d, r, b"beacon", Q) if d <= N else basis("seeded", d, r, b"beacon")
     indptr, indices = random_clients(rng, M, N)
     arguments = (np.arange(M), P, Q, B, indptr, indices, training, seed, step_scale)
-    fast = train_cohort(*arguments, flipped=flipped)
-    device = train_cohort_on("cpu", *arguments, flipped=flipped)
+    options = {"flipped": flipped, "predicts": predicts}
+    fast = train_cohort(*arguments, **options)
+    device = train_cohort_on("cpu", *arguments, **options)
     tolerance = {"rtol": 1e-3, "atol": 2e-5}
     assert np.array_equal(fast.touched, device.touched)
     assert np.array_equal(fast.samples, device.samples)
@@ -65,7 +69,7 @@ def test_all_three_agree_on_the_same_draws(
     np.testing.assert_allclose(fast.loss, device.loss, **tolerance)
     for u in range(M):
         positives = indices[indptr[u] : indptr[u + 1]]
-        one = train_client(u, positives, P[u], Q, B, training, seed, step_scale, flipped)
+        one = train_client(u, positives, P[u], Q, B, training, seed, step_scale, **options)
         assert np.array_equal(one.touched, fast.touched[u])
         np.testing.assert_allclose(one.A, fast.A[u], **tolerance)
         np.testing.assert_allclose(one.p, fast.P[u], **tolerance)

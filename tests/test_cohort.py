@@ -42,19 +42,25 @@ def assert_same(one: CohortUpdate, two: CohortUpdate) -> None:
 
 @pytest.mark.parametrize("l2", [0.0, 0.05])
 @pytest.mark.parametrize(("kind", "rank"), [("seeded", R), ("seeded", D), ("identity", D)])
-def test_it_steps_along_the_gradients_of_the_loss(kind: Basis, rank: int, l2: float) -> None:
+@pytest.mark.parametrize(("share", "predicts"), [(0.0, False), (1.5, False), (1.5, True)])
+def test_it_steps_along_the_gradients_of_the_loss(
+    kind: Basis, rank: int, l2: float, share: float, predicts: bool
+) -> None:
     P, Q, _, indptr, indices = world()
     B = basis(kind, D, rank, b"x")
-    training = PLAIN.model_copy(update={"l2": l2, "local_epochs": 2})
-    update = train_cohort(range(USERS), P, Q, B, indptr, indices, training, -7)
+    training = PLAIN.model_copy(update={"l2": l2, "local_epochs": 2, "virtual_share": share})
+    update = train_cohort(range(USERS), P, Q, B, indptr, indices, training, -7, predicts=predicts)
     for u in range(USERS):
         p, A, loss = P[u].astype(np.float64), np.zeros((rank, ITEMS)), 0.0
-        touched = np.zeros(ITEMS, bool)
+        touched, virtual = np.zeros(ITEMS, bool), np.full(ITEMS, 1 / 4)
         positives = indices[indptr[u] : indptr[u + 1]]
         for number, (items, labels) in enumerate(client_draws(-7, u, positives, ITEMS, training)):
             loss = 0.0
+            if predicts and number == training.user_epochs:
+                virtual = 1 / (1 + np.exp(-Q @ p))
+            filled = np.where(np.isnan(labels), virtual[items], labels)
             for first in range(0, len(items), 16):
-                i, y = items[first : first + 16], labels[first : first + 16]
+                i, y = items[first : first + 16], filled[first : first + 16]
                 loss += batch_loss(p, A, Q, B, i, y, 0.0) * len(i) / len(items)
                 in_p, in_A = batch_gradients(p, A, Q, B, i, y, l2)
                 p = p - training.user_step * in_p
@@ -146,6 +152,14 @@ def test_turned_labels_teach_the_opposite() -> None:
     assert np.array_equal(learnt.touched, turned.touched)
 
 
+def test_no_virtual_item_moves_no_bit() -> None:
+    without = train(list(range(USERS)))
+    few = PLAIN.model_copy(update={"virtual_share": 1 / (ITEMS + 1)})  # less than one a client
+    assert_same(without, train(list(range(USERS)), few, predicts=True))
+    some = train(list(range(USERS)), PLAIN.model_copy(update={"virtual_share": 0.1}))
+    assert not np.array_equal(some.A, without.A)
+
+
 def test_step_scale_scales_both_steps() -> None:
     P, Q, B, indptr, indices = world()
     half = PLAIN.model_copy(
@@ -219,5 +233,58 @@ def test_negatives_are_uniform_over_what_is_left() -> None:
 
 
 def test_draws_stay_the_same_over_versions() -> None:
-    epoch = client_draws(42, 7, np.array([2, 5, 8], np.int32), 20, PLAIN)[0]
+    positives = np.array([2, 5, 8], np.int32)
+    epoch = client_draws(42, 7, positives, 20, PLAIN)[0]
     assert epoch.items.tolist() == [5, 14, 13, 9, 8, 18, 18, 13, 2, 14, 11, 1]
+    epoch = client_draws(42, 7, positives, 20, PLAIN.model_copy(update={"virtual_share": 1.0}))[1]
+    assert epoch.items[np.isnan(epoch.labels)].tolist() == [14, 16, 3]
+    assert epoch.items.tolist() == [5, 0, 16, 10, 14, 8, 14, 18, 19, 16, 2, 18, 14, 14, 3]
+
+
+@given(st.data(), st.integers(-(2**63), 2**63 - 1), st.floats(0, 4) | st.just(1e300))
+@settings(max_examples=60, deadline=None)
+def test_virtual_items_are_others_spread_over_the_passes_that_train_items(
+    data: st.DataObject, seed: int, share: float
+) -> None:
+    items = data.draw(st.integers(1, 30))
+    positives = np.array(data.draw(st.lists(st.integers(0, items - 1), max_size=40)), np.int32)
+    training = PLAIN.model_copy(update={"local_epochs": 2, "virtual_share": share})
+    plain = client_draws(seed, 0, positives, items, PLAIN)
+    draws = client_draws(seed, 0, positives, items, training)
+    known = set(positives.tolist())
+    count = min(int(share * len(positives)), items - len(known))
+    assert draws[0].items.tolist() == plain[0].items.tolist()
+    assert draws[0].labels.tolist() == plain[0].labels.tolist()
+    seen = []
+    for epoch in draws[1:]:
+        virtual = np.isnan(epoch.labels)
+        seen.append(epoch.items[virtual].tolist())
+        assert len(set(seen[-1])) == virtual.sum() == count
+        assert not set(seen[-1]) & known
+        assert epoch.labels[~virtual].tolist() == plain[1].labels.tolist()
+        assert sorted(epoch.items[epoch.labels == 1]) == sorted(positives.tolist())
+        among_the_first = np.cumsum(virtual)
+        even = np.arange(1, len(virtual) + 1) * count / max(1, len(virtual))
+        assert (abs(among_the_first - even) <= 1).all()
+    assert seen[0] == seen[1]
+
+
+def test_virtual_items_are_uniform_over_what_is_left() -> None:
+    training = PLAIN.model_copy(update={"virtual_share": 3.0})
+    counts = np.zeros(14, int)
+    for seed in range(2000):
+        epoch = client_draws(seed, 2, np.array([3, 7], np.int32), 14, training)[1]
+        counts += np.bincount(epoch.items[np.isnan(epoch.labels)], minlength=14)
+    assert counts[[3, 7]].sum() == 0
+    left = np.delete(counts, [3, 7])
+    # Without replacement, 6 of 12: the variance of a count is half of a Poisson's.
+    assert (2 * (left - 1000) ** 2 / 1000).sum() * 11 / 12 < 31.3  # 0.999 quantile, 11 degrees
+
+
+def test_whether_labels_are_predicted_goes_by_the_share_of_the_rounds() -> None:
+    for share, rounds, first in ((0.1, 1000, 101), (0.29, 100, 30), (0.0, 7, 1), (0.5, 1, 1)):
+        training = TrainingSettings(virtual_share=1.0, virtual_mean_share=share)
+        assert training.predicts(first, rounds)
+        assert first == 1 or not training.predicts(first - 1, rounds)
+    always = TrainingSettings(virtual_share=1.0, virtual_mean_share=1.0)
+    assert not always.predicts(9, 9)

@@ -100,6 +100,11 @@ def test_anchors_are_allowed_and_overriding_one_use_leaves_the_other(tmp_path: P
         ("name=a/b", ["name: 'a/b'"]),
         ("rounds=[1", ["rounds, line 1", "']'"]),
         ("model.rank=65", ["model.rank: 65", "at most model.dimension = 64"]),
+        (
+            "training.virtual_mean_share=0.5",
+            ["training.virtual_mean_share: 0.5", "expected 0.1, as training.virtual_share is 0"],
+        ),
+        ("training.virtual_share=-1", ["training.virtual_share: -1", "float >= 0"]),
         ("compression.size=3", ["compression.size: 3", "null or model.rank = 4"]),
         ("compression.downlink=dense", ["compression.downlink: 'dense'", "same, as"]),
         ("compression.kind=topk", ["compression.kind: 'topk'", "did you mean 'top_k'?"]),
@@ -340,6 +345,9 @@ def another(key: str) -> list[str]:
         "servers.stake": ["servers.stake=pareto"],
         "servers.malicious": ["servers.malicious=1/3"],
         "faults": ["faults=[{loss: 0.1}]"],
+        "training.virtual_mean_share": [
+            "training.virtual_mean_share=0.5", "training.virtual_share=1"
+        ],
         "compression.size": ["compression.size=2", "compression.kind=top_k"],
         "compression.downlink": ["compression.downlink=dense", "compression.kind=top_k"],
         "data.csv.path": ["data.csv.path=x.csv"],
