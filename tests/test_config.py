@@ -414,6 +414,11 @@ def test_bounds_that_help_names_are_those_that_hold() -> None:
             assert f"{key}: {value}: expected" in refused(None, f"{key}={value!r}"), key
 
 
+def test_virtual_items_are_for_cross_entropy_by_sample() -> None:
+    with pytest.raises(ConfigError, match=r"virtual_share: 1: expected 0, as training.loss is so"):
+        load(None, ["training.virtual_share=1", "training.loss=softmax"])
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
