@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from bfedrec.draws import client_draws
 from bfedrec.training import TrainingSettings
@@ -22,7 +22,7 @@ class ClientUpdate(NamedTuple):
     """What one client holds after a round: A_u, which it uploads, and what it keeps.
 
     A: float32[r, N]; touched: bool[N], the items it trained on; p: float32[d], kept for the
-    client's next round; loss: mean binary cross-entropy over the last pass, 0 without data.
+    client's next round; loss: mean cross-entropy over the last pass, 0 without data.
     """
 
     A: np.ndarray
@@ -74,8 +74,8 @@ def train_client(
         drawn, y = torch.as_tensor(epoch.items).long(), torch.as_tensor(epoch.labels)
         y = torch.where(y.isnan(), virtual[drawn], y)
         batches = zip(
-            drawn.split(settings.batch_size),
-            (1 - y if flipped else y).split(settings.batch_size),
+            drawn.split(settings.step_samples),
+            (1 - y if flipped else y).split(settings.step_samples),
             strict=True,
         )
         for items, labels in batches:
@@ -83,14 +83,21 @@ def train_client(
             if n == 0:
                 continue
             q = Q_u[items] + (B_u @ A_u[:, items]).T  # equation 6: Q_u + (B A)'
-            entropy = binary_cross_entropy_with_logits(q @ p_u, labels)
-            decay = settings.l2 / 2 * ((p_u**2).sum() + (q**2).sum() / n)
+            if settings.loss == "bce":
+                examples = n
+                entropy = binary_cross_entropy_with_logits(q @ p_u, labels)
+            else:  # each positive with its negatives is one example
+                groups = labels.view(-1, 1 + settings.negatives)
+                examples = len(groups)
+                targets = groups / groups.sum(dim=1, keepdim=True)
+                entropy = cross_entropy((q @ p_u).view_as(groups), targets)
+            decay = settings.l2 / 2 * ((p_u**2).sum() + (q**2).sum() / examples)
             in_A, in_p = torch.autograd.grad(entropy + decay, (A_u, p_u))  # equations 2 to 4
             # Line 12: one step of gradient descent on theta_u.
             with torch.no_grad():
                 p_u -= user_step * in_p
                 if train_items:
-                    A_u -= item_step * n * in_A
+                    A_u -= item_step * examples * in_A
                     touched[items] = True
             loss += entropy.item() * n / len(epoch.items)
     # Lines 13 and 14: keep p_u, upload A_u.

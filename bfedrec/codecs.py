@@ -16,6 +16,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from bfedrec.compression_settings import MIN_BITS, quantised_bits
+from bfedrec.quantised import dequantise, flaw, quantise
 from bfedrec.svd import product, truncated_svd
 
 FLOAT = np.dtype("<f4")
@@ -221,6 +223,53 @@ class Svd(Codec):
         return U.reshape(self.items, self.size), S, V.reshape(self.rows, self.size)
 
 
+@dataclass(frozen=True)
+class Quantised(Codec):
+    """A of a rank r above s in numbers of few bits: an item's take the bytes of s float32 at most.
+
+    Bytes: every item's step (bfloat16), then by item its r levels of b bits, filled up to whole
+    bytes: N (2 + ceil(r b / 8)), with b = (32 s - 16) / r rounded down, 8 at most. The nearest
+    level is taken: a number is off by half a step at most, in a direction that turns with the basis
+    from round to round.
+    """
+
+    name = "quantised"
+
+    def __post_init__(self) -> None:
+        if self.bits < MIN_BITS:
+            raise ValueError(
+                f"codec {self.name!r}: {self.rows} numbers of {MIN_BITS} bits and their step take "
+                f"more than size {self.size}"
+            )
+
+    @property
+    def bits(self) -> int:
+        """b, of a number."""
+        return quantised_bits(self.rows, self.size)
+
+    @property
+    def byte_size(self) -> int:
+        return self.items * (2 + self._row)
+
+    @property
+    def _row(self) -> int:
+        return (self.rows * self.bits + 7) // 8
+
+    def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
+        steps, packed = quantise(A, self.bits)
+        return steps.astype("<u2").tobytes() + packed.tobytes()
+
+    def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:
+        return dequantise(*self._parts(data), self.rows, self.bits)
+
+    def check(self, data: Buffer) -> str | None:
+        return flaw(*self._parts(data), self.rows, self.bits)
+
+    def _parts(self, data: Buffer) -> tuple[np.ndarray, np.ndarray]:
+        steps = np.frombuffer(data, "<u2", self.items).astype(np.uint16)
+        return steps, np.frombuffer(data, np.uint8, offset=2 * self.items).reshape(-1, self._row)
+
+
 def _signed_zero(values: Buffer) -> str | None:
     if (np.frombuffer(values, INDEX) == NEGATIVE_ZERO).any():
         return "a zero has a sign"
@@ -228,7 +277,7 @@ def _signed_zero(values: Buffer) -> str | None:
 
 
 CODECS: dict[str, type[Codec]] = {
-    codec.name: codec for codec in (LowRank, Dense, Random, TopK, Svd)
+    codec.name: codec for codec in (LowRank, Quantised, Dense, Random, TopK, Svd)
 }
 
 

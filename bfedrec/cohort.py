@@ -36,7 +36,8 @@ class CohortUpdate:
     touched: bool[M, N], the items that a client trained on (its mask under `per_item`).
     P: float32[M, d], the new user factors; they never leave the clients.
     samples: int64[M], the sample counts N_u (training interactions).
-    loss: float64[M], mean binary cross-entropy over the last pass; 0 without data.
+    loss: float64[M], mean cross-entropy over the last pass, of its samples (softmax: its
+        positives); 0 without data.
     """
 
     A: np.ndarray
@@ -92,12 +93,13 @@ def train_cohort(
         # Under B = I that is Q_i + A_i, without d products a number.
         Q if identity else _products(Q, BT) if settings.l2 else np.zeros((0, r), np.float32),
         BT,
-        None if identity else _products(BT, BT),
+        None if identity else _gram(BT),
         indptr,
         indices,
         seed,
         np.array([settings.user_epochs, settings.local_epochs]),
-        settings.batch_size,
+        settings.loss == "softmax",
+        settings.step_samples,
         settings.negatives,
         settings.virtual_share,
         np.float32(settings.mean_label),
@@ -162,6 +164,26 @@ def _sigmoid(score):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _softmax_slopes(scores, labels, width):  # type: ignore[no-untyped-def]
+    """Turn the scores of whole groups of `width` samples into the slopes of their cross-entropies
+    against the labels, of which each group's are a multiple of its target; return the sum."""
+    entropy = np.float64(0)
+    for first in range(0, scores.size, width):
+        group, target = scores[first : first + width], labels[first : first + width]
+        largest = group.max()
+        total, mass, towards = np.float32(0), np.float32(0), np.float32(0)
+        for j in range(width):
+            mass += target[j]
+            towards += target[j] * (group[j] - largest)
+            group[j] = np.float32(math.exp(group[j] - largest))
+            total += group[j]
+        entropy += math.log(total) - towards / mass
+        for j in range(width):
+            group[j] = group[j] / total - target[j] / mass
+    return entropy
+
+
+@njit(nogil=True, cache=True)
 def _products(X, Y):  # type: ignore[no-untyped-def]
     """X Y'; the library's own product may sum in another order with every number of threads."""
     result = np.empty((X.shape[0], Y.shape[0]), np.float32)
@@ -169,6 +191,19 @@ def _products(X, Y):  # type: ignore[no-untyped-def]
         for k in range(Y.shape[0]):
             result[i, k] = _dot(X[i], Y[k])
     return result
+
+
+def _gram(BT: np.ndarray) -> np.ndarray:
+    """B'B, float32[r, r]; [1, 1] where it is a multiple of I and a product would cost the most.
+
+    The columns of every basis are orthogonal and of one length. Up to r = 16 the product, which
+    then costs next to nothing, is taken as it is, rounding included.
+    """
+    BB: np.ndarray = _products(BT, BT)
+    scale = BB[0, 0]
+    if len(BT) > 16 and np.abs(BB - scale * np.eye(len(BT), dtype=np.float32)).max() < 1e-4 * scale:
+        return BB[:1, :1]
+    return BB
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -183,6 +218,7 @@ def _train_clients(  # type: ignore[no-untyped-def]
     indices,
     seed,
     epochs,
+    softmax,
     batch_size,
     negatives,
     virtual_share,
@@ -221,7 +257,8 @@ def _train_clients(  # type: ignore[no-untyped-def]
         positives = indices[indptr[u] : indptr[u + 1]]
         known = mark(marks, positives, 1)
         drawn = negatives if known < N else 0
-        rated = positives.size * (1 + drawn)
+        # Under softmax, who has every item has nothing to tell its items from.
+        rated = 0 if softmax and not drawn else positives.size * (1 + drawn)
         count = virtual_count(virtual_share, positives.size, known, N)
         state = client_state(seed, u)
         p = P[m]
@@ -234,7 +271,8 @@ def _train_clients(  # type: ignore[no-untyped-def]
                     score = _dot(Q[virtual[v]], p)
                     virtual_labels[v] = _sigmoid(score) if predicts else mean_label
             size = rated + count if train_items else rated
-            state = draw_epoch(state, positives, marks, drawn, items[:rated], labels[:rated])
+            if rated:
+                state = draw_epoch(state, positives, marks, drawn, items[:rated], labels[:rated])
             if size > rated:
                 spread(virtual[:count], virtual_labels[:count], items[:size], labels[:size])
             if flipped:
@@ -245,18 +283,38 @@ def _train_clients(  # type: ignore[no-untyped-def]
                 a_gradient[:] = 0
                 for k in range(r):  # B'p, which every item's gradient shares
                     b[k] = _dot(BT[k], p)
+                if softmax:
+                    for s in range(n):
+                        i = items[first + s]
+                        g[s] = _dot(Q[i], p)
+                        if train_items:
+                            g[s] += _dot(A[i], b)
+                    entropy = _softmax_slopes(g[:n], labels[first : first + n], 1 + drawn)
+                    if last:
+                        loss[m] += entropy
                 product = np.float64(1)
                 for s in range(n):
                     i = items[first + s]
                     q, a = Q[i], A[i]
-                    score = _dot(q, p)
-                    if train_items:
-                        score += _dot(a, b)
-                    # sigmoid(score) - label, from exp of a number that is never positive
-                    e = np.float32(math.exp(-abs(score)))
-                    probability = (np.float32(1) if score >= 0 else e) / (np.float32(1) + e)
-                    slope = probability - labels[first + s]
-                    g[s] = slope
+                    if softmax:
+                        slope = g[s]
+                    else:
+                        score = _dot(q, p)
+                        if train_items:
+                            score += _dot(a, b)
+                        # sigmoid(score) - label, from exp of a number that is never positive
+                        e = np.float32(math.exp(-abs(score)))
+                        probability = (np.float32(1) if score >= 0 else e) / (np.float32(1) + e)
+                        slope = probability - labels[first + s]
+                        g[s] = slope
+                        if last:
+                            # The cross-entropy is max(score, 0) - label score + log(1 + e); the
+                            # logarithm is taken once a few hundred factors of 1 + e <= 2.
+                            loss[m] += max(score, np.float32(0)) - labels[first + s] * score
+                            product *= np.float64(1) + e
+                            if product > 1e300 or s == n - 1:
+                                loss[m] += math.log(product)
+                                product = np.float64(1)
                     for j in range(d):
                         p_gradient[j] += slope * q[j]
                     if train_items:
@@ -266,21 +324,16 @@ def _train_clients(  # type: ignore[no-untyped-def]
                             if BB is None:  # decided when this is compiled
                                 for k in range(r):
                                     decay[s, k] = QB[i, k] + a[k]
+                            elif len(BB) < r:
+                                for k in range(r):
+                                    decay[s, k] = QB[i, k] + BB[0, 0] * a[k]
                             else:
                                 for k in range(r):
                                     decay[s, k] = QB[i, k] + _dot(BB[k], a)
-                    if last:
-                        # The cross-entropy is max(score, 0) - label score + log(1 + e); the
-                        # logarithm is taken once a few hundred factors of 1 + e <= 2.
-                        loss[m] += max(score, np.float32(0)) - labels[first + s] * score
-                        product *= np.float64(1) + e
-                        if product > 1e300 or s == n - 1:
-                            loss[m] += math.log(product)
-                            product = np.float64(1)
                 for k in range(r):  # B applied to the sum of g A_i
                     for j in range(d):
                         p_gradient[j] += a_gradient[k] * BT[k, j]
-                scale = np.float32(1) / np.float32(n)
+                scale = np.float32(1) / np.float32(n // (1 + drawn) if softmax else n)
                 for j in range(d):
                     p[j] -= user_step * (p_gradient[j] * scale + l2 * p[j])
                 if train_items:
@@ -290,7 +343,7 @@ def _train_clients(  # type: ignore[no-untyped-def]
                         for k in range(r):
                             A[i, k] -= item_step * (g[s] * b[k] + l2 * decay[s, k])
         if rated:
-            loss[m] /= size
+            loss[m] /= positives.size if softmax else size
         mark(marks, positives, 0)
         for i in range(N):
             if touched[m, i]:

@@ -48,6 +48,7 @@ def train_cohort_on(
     epochs = _padded_draws(clients, indptr, indices, N, settings, seed)
     item_step = settings.item_step * step_scale * math.sqrt(r / d)
     user_step = settings.user_step * step_scale
+    per_example = 1 if settings.loss == "bce" else 1 + settings.negatives
 
     Q_t, B_t, p = (torch.tensor(x, device=device) for x in (Q, B, P))
     A = torch.zeros(M, N, r, device=device)
@@ -68,15 +69,23 @@ def train_cohort_on(
             labels = 1 - labels  # of the padding too, which `real` masks
         lengths = torch.tensor(lengths_np, device=device)
         loss.zero_()
-        for first in range(0, items.shape[1], settings.batch_size):
-            i = items[:, first : first + settings.batch_size].long()
-            y = labels[:, first : first + settings.batch_size]
+        for first in range(0, items.shape[1], settings.step_samples):
+            i = items[:, first : first + settings.step_samples].long()
+            y = labels[:, first : first + settings.step_samples]
             n = (lengths - first).clamp(0, i.shape[1])
             real = (torch.arange(i.shape[1], device=device) < n[:, None]).float()
             q = Q_t[i] + A[rows, i] @ B_t.T  # equation 6
             score = torch.einsum("mnd,md->mn", q, p)
-            g = (torch.sigmoid(score) - y) * real
-            share = 1.0 / n.clamp(min=1)
+            if settings.loss == "bce":
+                g = (torch.sigmoid(score) - y) * real
+                entropy = binary_cross_entropy_with_logits(score, y, reduction="none") * real
+            else:  # groups are whole: so are the lengths of passes and steps
+                groups = y.reshape(M, -1, per_example)
+                targets = groups / groups.sum(2, keepdim=True).clamp(min=1)
+                logs = torch.log_softmax(score.view_as(groups), 2)
+                g = (logs.exp() - targets).view_as(y) * real
+                entropy = -(targets * logs).view_as(y) * real
+            share = 1.0 / (n // per_example).clamp(min=1)
             active = (n > 0).float()[:, None]
             in_p = torch.einsum("mn,mnd->md", g, q) * share[:, None] + settings.l2 * p * active
             if train_items:
@@ -84,14 +93,13 @@ def train_cohort_on(
                 A.index_put_((rows, i), -item_step * (in_q @ B_t), accumulate=True)
                 touched.index_put_((rows, i), real > 0, accumulate=True)
             p = p - user_step * in_p
-            entropy = binary_cross_entropy_with_logits(score, y, reduction="none")
-            loss += (entropy * real).sum(1)
+            loss += entropy.sum(1)
     update = CohortUpdate(
         A=A.transpose(1, 2).contiguous().cpu().numpy(),
         touched=touched.cpu().numpy(),
         P=p.cpu().numpy(),
         samples=(indptr[clients + 1] - indptr[clients]).astype(np.int64),
-        loss=(loss.double().cpu().numpy() / np.maximum(epochs[-1][2], 1)),
+        loss=loss.double().cpu().numpy() / np.maximum(epochs[-1][2] // per_example, 1),
     )
     check_finite(update, clients)
     return update

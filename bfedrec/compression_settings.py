@@ -8,13 +8,22 @@ from pydantic import Field
 
 from bfedrec.section import Section, setting_error
 
+STEP_BITS, MIN_BITS, MAX_BITS = 16, 2, 8
+"""quantised: bits of the step that an item's numbers share, and the fewest and most of a number."""
+
+
+def quantised_bits(r: int, s: int) -> int:
+    """b, bits of a number, where r of them and their step take the bytes of s float32 at most."""
+    return min((32 * s - STEP_BITS) // r, MAX_BITS)
+
 
 class CompressionSettings(Section):
     """How updates and models become bytes (bfedrec/codecs.py has every format)."""
 
-    kind: Literal["low_rank", "dense", "random", "top_k", "svd"] = Field(
+    kind: Literal["low_rank", "quantised", "dense", "random", "top_k", "svd"] = Field(
         default="low_rank",
-        description="low_rank: A (r x N) under a basis, the paper's. The others train Delta Q "
+        description="low_rank: A (r x N) under a basis, the paper's; quantised: the same in "
+        "numbers of a few bits, as many as fit. The others train Delta Q "
         "(d x N) itself and send all of it (dense: FedMF, with model.dimension at the transmitted "
         "size), s N numbers at places drawn from the height's beacon (random), its s N largest "
         "with their 32-bit places (top_k), or its s largest singular triples (svd)",
@@ -22,12 +31,14 @@ class CompressionSettings(Section):
     size: int | None = Field(
         default=None,
         ge=1,
-        description="s, transmitted size, at most d; null for model.rank (dense: always d)",
+        description="s, transmitted size, at most d; null for model.rank (dense: always d). "
+        "quantised: an item's numbers and their step take the bytes of s numbers of 32 bits at "
+        "most, so that model.rank = 28 at s = 4 leaves 4 bits for each",
     )
     downlink: Literal["same", "dense"] = Field(
         default="same",
-        description="random, top_k, svd: what comes down: the aggregate encoded like an update, "
-        "which may lose some of it, or all of it",
+        description="quantised, random, top_k, svd: what comes down: the aggregate encoded like an "
+        "update, which may lose some of it, or all of it",
     )
 
     def size_for(self, dimension: int, rank: int) -> int:
@@ -48,4 +59,11 @@ class CompressionSettings(Section):
         if (self.size or rank) > dimension:
             key = "compression.size" if self.size else "model.rank"
             raise setting_error(key, f"at most model.dimension = {dimension}")
-        return self.size or rank
+        size = self.size or rank
+        if self.kind == "quantised" and quantised_bits(rank, size) < MIN_BITS:
+            raise setting_error(
+                "model.rank",
+                f"at most {(32 * size - STEP_BITS) // MIN_BITS}, so that numbers of {MIN_BITS} "
+                f"bits fit in compression.size = {size}",
+            )
+        return size

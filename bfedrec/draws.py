@@ -150,7 +150,8 @@ def client_draws(
 
     `seed` is the round's (a signed 64-bit integer), `positives` (int32) the client's training
     items, repeats allowed, `items` the number N of items. A client that has every item has no
-    negatives and no virtual items, and one without data has empty passes. Virtual items are the
+    negatives and no virtual items (and under softmax, empty passes), and one without data has empty
+    passes. Virtual items are the
     same in all of the `local_epochs`; the `user_epochs` hold none.
     """
     marks = np.zeros(items, np.uint8)
@@ -158,6 +159,8 @@ def client_draws(
     known = mark(marks, positives, 1)
     negatives = settings.negatives if known < items else 0
     size = positives.size * (1 + negatives)
+    if settings.loss == "softmax" and not negatives:
+        size = 0  # nothing to tell its items from
     virtual = np.empty(0, np.int32)
     state = client_state(seed, client)
     epochs = []
@@ -170,7 +173,8 @@ def client_draws(
         length = size + virtual.size
         epoch = Epoch(np.empty(length, np.int32), np.empty(length, np.float32))
         drawn = epoch.items[:size], epoch.labels[:size]
-        state = draw_epoch(np.uint64(state), positives, marks, negatives, *drawn)
+        if size:
+            state = draw_epoch(np.uint64(state), positives, marks, negatives, *drawn)
         spread(virtual, np.full(virtual.size, np.nan, np.float32), *epoch)
         epochs.append(epoch)
     return epochs

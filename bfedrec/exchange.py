@@ -152,7 +152,7 @@ class Exchange:
 def shape_of(config: Config) -> tuple[int, Basis]:
     """Rows r of an update, and the kind of its basis: but for `low_rank`, the whole Delta Q is
     trained, which is B = I at r = d."""
-    if config.compression.kind == "low_rank":
+    if config.compression.kind in ("low_rank", "quantised"):
         return config.model.rank, config.model.basis
     return config.model.dimension, "identity"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bfedrec.section import setting_error
@@ -16,6 +18,11 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    loss: Literal["bce", "softmax"] = Field(
+        default="bce",
+        description="bce: binary cross-entropy of every sample, the paper's (eq. 2); softmax: the "
+        "cross-entropy of every positive against its own negatives (sampled softmax)",
+    )
     local_epochs: int = Field(
         default=2,
         ge=1,
@@ -30,7 +37,8 @@ class TrainingSettings(BaseModel):
     batch_size: int = Field(
         default=64,
         ge=1,
-        description="Samples (positives and negatives together) in one gradient step.",
+        description="Samples (positives and negatives together) in one gradient step. softmax: "
+        "rounded down to whole positives with their negatives, one at least.",
     )
     negatives: int = Field(
         default=6,
@@ -49,7 +57,8 @@ class TrainingSettings(BaseModel):
         default=0.5,
         gt=0,
         allow_inf_nan=False,
-        description="Step (eta) on p_u, along the gradient averaged over a batch.",
+        description="Step (eta) on p_u, along the gradient averaged over a batch's samples "
+        "(softmax: its positives).",
     )
     l2: float = Field(
         default=0.01,
@@ -84,12 +93,22 @@ class TrainingSettings(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> TrainingSettings:
         """Refuse an option that would have no effect."""
+        if self.virtual_share and self.loss != "bce":
+            raise setting_error("virtual_share", f"0, as training.loss is {self.loss}")
         usual = type(self).model_fields["virtual_mean_share"].default
         if self.virtual_share == 0 and self.virtual_mean_share != usual:
             raise setting_error(
                 "virtual_mean_share", f"{usual}, as training.virtual_share is 0: no item is virtual"
             )
         return self
+
+    @property
+    def step_samples(self) -> int:
+        """Samples in one gradient step: `batch_size`, or under softmax what is whole of it."""
+        if self.loss == "bce":
+            return self.batch_size
+        group = 1 + self.negatives
+        return max(1, self.batch_size // group) * group
 
     @property
     def mean_label(self) -> float:

@@ -18,8 +18,10 @@ torch = pytest.importorskip("torch")
 from bfedrec.client import train_client  # noqa: E402
 from bfedrec.cohort_torch import train_cohort_on  # noqa: E402
 
+LOSSES = st.sampled_from([("bce", 0.0), ("bce", 0.7), ("bce", 3.0), ("softmax", 0.0)])
 TRAINING = st.builds(
-    TrainingSettings,
+    lambda loss, **others: TrainingSettings(loss=loss[0], virtual_share=loss[1], **others),
+    loss=LOSSES,
     local_epochs=st.integers(1, 3),
     user_epochs=st.integers(0, 2),
     batch_size=st.integers(1, 40),
@@ -27,7 +29,6 @@ TRAINING = st.builds(
     item_step=st.floats(0.01, 1.0),
     user_step=st.floats(0.01, 1.0),
     l2=st.sampled_from([0.0, 0.01, 0.3]),
-    virtual_share=st.sampled_from([0.0, 0.7, 3.0]),
 )
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bfedrec.aggregation import RULES, rule_named
-from bfedrec.codecs import CODECS, Codec, Random, Svd, TopK, codec_named
+from bfedrec.codecs import CODECS, Codec, Quantised, Random, Svd, TopK, codec_named
 from bfedrec.exchange import Exchange
 from bfedrec.svd import truncated_svd
 
 EVERY_CODEC = pytest.mark.parametrize("kind", list(CODECS))
-COMPRESSING = pytest.mark.parametrize("kind", ["random", "top_k", "svd"])
+COMPRESSING = pytest.mark.parametrize("kind", ["quantised", "random", "top_k", "svd"])
 
 shapes = {
     "seed": st.integers(0, 2**32),
@@ -46,6 +48,7 @@ def test_every_encoding_has_the_promised_size_and_passes_the_check(
     s = min(s, d)
     sizes = {
         "low_rank": 4 * d * N,
+        "quantised": N * (2 + (d * min((32 * s - 16) // d, 8) + 7) // 8),
         "dense": 4 * d * N,
         "random": 4 * s * N,
         "top_k": 8 * s * N,
@@ -64,13 +67,15 @@ def test_every_encoding_has_the_promised_size_and_passes_the_check(
 @given(**shapes)
 def test_what_decodes_encodes_to_the_same_bytes(seed: int, d: int, N: int, s: int) -> None:
     A, _ = update(seed, d, N)
-    for kind in ("low_rank", "dense", "random", "top_k"):
+    for kind in ("low_rank", "quantised", "dense", "random", "top_k"):
         one = codec(kind, d, N, s)
         data = one.encode(A, b"beacon")
         again = one.decode(data, b"beacon")
         assert again.dtype == np.float32
         assert again.shape == A.shape
         assert one.encode(again, b"beacon") == data
+        if kind == "quantised":
+            continue
         kept = again != 0
         assert np.array_equal(again[kept], A[kept])  # numbers travel as they are
 
@@ -79,7 +84,7 @@ def test_what_decodes_encodes_to_the_same_bytes(seed: int, d: int, N: int, s: in
 @given(**shapes)
 def test_at_full_size_nothing_is_lost(seed: int, d: int, N: int, s: int) -> None:
     A, _ = update(seed, d, N)
-    for kind in CODECS:
+    for kind in sorted(set(CODECS) - {"quantised"}):
         one = codec(kind, d, N, d)
         again = one.decode(one.encode(A, b"beacon"), b"beacon")
         assert again == pytest.approx(A, abs=1e-5 if kind == "svd" else 0)
@@ -93,6 +98,8 @@ def test_a_codec_is_what_these_very_bytes_say(kind: str) -> None:
         "low_rank": "00004040 00000000 000080bf 00008040 00000000 0000003f",
         "dense": "00004040 00000000 000080bf 00008040 00000000 0000003f",
         "top_k": "00004040 000080bf 00008040 00000000 02000000 03000000",
+        # Steps 4/127, 0 and 1/127, then by item the levels 95 and 127, 0 and 0, -127 and 64, + 127.
+        "quantised": "013d0000 013cdefe 7f7f00bf",
     }
     if kind in expected:
         assert codec(kind, 2, 3, 1).encode(A, b"").hex(" ", 4) == expected[kind]
@@ -107,6 +114,96 @@ def test_a_codec_is_what_these_very_bytes_say(kind: str) -> None:
 
 
 PLACES = [1, 2, 6, 10, 11, 13, 15, 16, 17, 18]
+
+
+# --- quantised ------------------------------------------------------------------------------------
+
+
+def step_of(numbers: np.ndarray, L: int) -> float:
+    """The bfloat16 nearest to the largest magnitude over L, by search among its neighbours."""
+    exact = float(np.abs(numbers).max()) / L
+    if exact == 0:
+        return 0.0
+    unit = 2.0 ** (math.frexp(exact)[1] - 8)  # of 8 significant bits
+    return round(exact / unit) * unit
+
+
+@settings(deadline=None)
+@given(**shapes, scale=st.floats(-20, 20))
+def test_quantised_numbers_are_the_nearest_multiples_of_their_items_step(
+    seed: int, d: int, N: int, s: int, scale: float
+) -> None:
+    A = (update(seed, d, N)[0] * 10**scale).astype(np.float32)
+    one = Quantised(d, N, s)
+    b, L = one.bits, 2 ** (one.bits - 1) - 1
+    data = one.encode(A, b"")
+    again = one.decode(data, b"")
+    for i in range(N):
+        step = step_of(A[:, i], L)
+        assert abs(again[:, i] - A[:, i]).max() <= step / 2 * (1 + 1e-5)
+        levels = [round(number / step) if step else 0 for number in again[:, i].tolist()]
+        assert again[:, i].tolist() == [level * step for level in levels]
+        row = np.frombuffer(data, np.uint8, offset=2 * N).reshape(N, -1)[i]
+        stored = int.from_bytes(row.tobytes(), "little")
+        assert [(stored >> k * b) % 2**b - L for k in range(d)] == levels
+        assert stored >> d * b == 0
+
+
+def test_more_numbers_of_fewer_bits_take_the_same_bytes() -> None:
+    sizes = {(r, s): (Quantised(r, 1, s).bits, Quantised(r, 1, s).byte_size) for r, s in QUANTISED}
+    assert sizes == QUANTISED
+
+
+QUANTISED = {  # (r, s): bits and bytes of an item; 4 s bytes at most
+    (28, 4): (4, 16),
+    (16, 4): (7, 16),
+    (37, 4): (3, 16),
+    (4, 4): (8, 6),
+    (4, 1): (4, 4),
+    (60, 8): (4, 32),
+    (64, 16): (7, 58),
+}
+
+
+@pytest.mark.parametrize(
+    ("steps", "levels", "reason"),
+    [
+        ([0x3F80, 0], [[254, 7], [127, 127]], None),
+        ([0x3F80, 0], [[0, 7], [127, 127]], None),
+        ([0x3F80, 0], [[253, 7], [127, 127]], "do not fit"),  # a finer step would do
+        ([0x3F80, 0], [[255, 7], [127, 127]], "do not fit"),  # beyond L
+        ([0x3F80, 0], [[254, 7], [126, 127]], "do not fit"),  # what has no step is 0
+        ([0xBF80, 0], [[254, 7], [127, 127]], "finite"),  # a negative step
+        ([0x7F80, 0], [[254, 7], [127, 127]], "finite"),
+        ([0x7FC0, 0], [[254, 7], [127, 127]], "finite"),
+        ([0x7F7F, 0], [[254, 7], [127, 127]], "finite"),  # 127 steps are more than a float32 holds
+    ],
+)
+def test_quantised_has_one_encoding_of_an_update(
+    steps: list[int], levels: list[list[int]], reason: str | None
+) -> None:
+    one = Quantised(2, 2, 2)
+    data = np.array(steps, "<u2").tobytes() + np.array(levels, np.uint8).tobytes()
+    if reason is None:
+        assert one.check(data) is None
+        assert one.encode(one.decode(data, b""), b"") == data
+    else:
+        assert reason in str(one.check(data))
+
+
+def test_unused_bits_stay_0() -> None:
+    one = Quantised(3, 1, 1)  # 3 numbers of 5 bits
+    data = bytearray(one.encode(np.ones((3, 1), np.float32), b""))
+    assert (one.bits, one.check(bytes(data))) == (5, None)
+    data[-1] |= 0x80
+    assert one.check(bytes(data)) == "unused bits are set"
+
+
+def test_numbers_too_small_for_a_step_are_0() -> None:
+    one = Quantised(2, 1, 2)
+    data = one.encode(np.full((2, 1), 1e-45, np.float32), b"")
+    assert one.check(data) is None
+    assert not one.decode(data, b"").any()
 
 
 # --- random ---------------------------------------------------------------------------------------
@@ -271,16 +368,22 @@ def test_any_bytes_are_judged_without_an_error(data: bytes, kind: str, rule: str
 @pytest.mark.parametrize(
     ("kind", "size", "downlink", "words"),
     [
-        ("zip", 1, "same", "'zip' is not one of low_rank, dense, random, top_k, svd"),
+        ("zip", 1, "same", "'zip' is not one of low_rank, quantised, dense, random, top_k, svd"),
         ("svd", 5, "same", "size of 1 to 4, not 5"),
         ("svd", 0, "same", "size of 1 to 4, not 0"),
         ("svd", True, "same", "size of 1 to 4, not True"),
+        ("quantised", 0, "same", "size of 1 to 4, not 0"),
         ("svd", 1, "both", "'both' is not one of same, dense"),
     ],
 )
 def test_a_codec_that_there_is_not(kind: str, size: int, downlink: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Exchange.named(rule_named("samples"), kind, 4, 9, size, downlink)
+
+
+def test_too_many_numbers_for_their_bytes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"9 numbers of 2 bits .* more than size 1"):
+        codec_named("quantised", 9, 5, 1)
 
 
 # --- masks, and what comes down -------------------------------------------------------------------
@@ -316,9 +419,10 @@ def test_every_rule_aggregates_what_decodes(kind: str, rule: str) -> None:
 def test_bytes_that_are_no_encoding_move_nothing(kind: str) -> None:
     """What a captured committee may decide: standard normals of the model's length."""
     exchange = Exchange.named(rule_named("per_item"), kind, 5, 12, 2)
-    noise = np.random.default_rng(1).standard_normal(exchange.down.byte_size // 4).astype("<f4")
-    moved = exchange.decode_model(noise.tobytes(), b"x")
+    size = exchange.down.byte_size
+    noise = np.random.default_rng(1).standard_normal(-(-size // 4)).astype("<f4")
+    moved = exchange.decode_model(noise.tobytes()[:size], b"x")
     assert np.isfinite(moved).all()
     assert moved.any() == (kind == "random")
-    nan = np.full(len(noise), np.nan, "<f4").tobytes()
+    nan = np.full(len(noise), np.nan, "<f4").tobytes()[:size]
     assert not exchange.decode_model(nan, b"x").any()

@@ -74,6 +74,48 @@ def test_it_steps_along_the_gradients_of_the_loss(
         assert update.samples[u] == len(positives)
 
 
+def test_softmax_sets_every_positive_against_its_own_negatives() -> None:
+    P, Q, B, indptr, indices = world()
+    training = PLAIN.model_copy(update={"loss": "softmax", "batch_size": 11, "local_epochs": 2})
+    assert training.step_samples == 8  # two positives, each with three negatives
+    update = train_cohort(range(USERS), P, Q, B, indptr, indices, training, -7)
+    for u in range(USERS):
+        p, A, loss = P[u].astype(np.float64), np.zeros((R, ITEMS)), 0.0
+        positives = indices[indptr[u] : indptr[u + 1]]
+        for number, (items, _) in enumerate(client_draws(-7, u, positives, ITEMS, training)):
+            loss = 0.0
+            for first in range(0, len(items), 8):
+                batch = items[first : first + 8]
+                in_p, in_A = np.zeros(D), np.zeros((R, ITEMS))
+                groups = batch.reshape(-1, 4)
+                for group in groups:
+                    q = Q[group] + (B @ A[:, group]).T
+                    chances = np.exp(q @ p) / np.exp(q @ p).sum()
+                    loss -= np.log(chances[0]) / len(positives)
+                    g = chances - [1, 0, 0, 0]
+                    in_p += g @ q
+                    for item, slope, row in zip(group, g, q, strict=True):
+                        in_A[:, item] += B.T @ (slope * p + training.l2 * row)
+                p = p - training.user_step * (in_p / len(groups) + training.l2 * p)
+                if number >= training.user_epochs:
+                    A = A - training.item_step * np.sqrt(R / D) * in_A
+        assert update.P[u] == pytest.approx(p, abs=2e-6)
+        assert update.A[u] == pytest.approx(A, abs=2e-6)
+        assert update.loss[u] == pytest.approx(loss, abs=1e-6)
+
+
+def test_who_has_every_item_learns_nothing_under_softmax() -> None:
+    P, Q, B, _, _ = world()
+    indptr, indices = csr([list(range(ITEMS)), [0, 1]])
+    training = PLAIN.model_copy(update={"loss": "softmax"})
+    update = train_cohort([0, 1], P[:2], Q, B, indptr, indices, training, -7)
+    assert not update.A[0].any()
+    assert not update.touched[0].any()
+    assert np.array_equal(update.P[0], P[0])
+    assert update.loss[0] == 0
+    assert update.A[1].any()
+
+
 def test_threads_cohorts_and_places_move_no_bit() -> None:
     alone = [train([u]) for u in range(USERS)]
     order = [4, 0, 8, 2, 6, 1, 7, 3, 5]

@@ -414,6 +414,11 @@ def test_bounds_that_help_names_are_those_that_hold() -> None:
             assert f"{key}: {value}: expected" in refused(None, f"{key}={value!r}"), key
 
 
+def test_virtual_items_are_for_cross_entropy_by_sample() -> None:
+    with pytest.raises(ConfigError, match=r"virtual_share: 1: expected 0, as training.loss is so"):
+        load(None, ["training.virtual_share=1", "training.loss=softmax"])
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -421,6 +426,7 @@ def test_bounds_that_help_names_are_those_that_hold() -> None:
         (["compression.kind=dense", "compression.downlink=dense"], "same, as compression.kind is"),
         (["compression.kind=svd", "compression.size=65"], "at most model.dimension = 64"),
         (["compression.kind=svd", "model.rank=65"], "at most model.dimension = 64"),
+        (["compression.kind=quantised", "compression.size=1", "model.rank=9"], "at most 8, so"),
     ],
 )
 def test_transmitted_sizes_fit_the_kind(overrides: list[str], words: str) -> None:
@@ -434,6 +440,7 @@ def test_the_transmitted_size_is_the_rank_unless_told() -> None:
         (["compression.size=4"], 4),
         (["compression.kind=svd", "model.rank=2"], 2),
         (["compression.kind=top_k", "compression.size=8"], 8),
+        (["compression.kind=quantised", "compression.size=4", "model.rank=56"], 4),
         (["compression.kind=dense", "model.dimension=2"], 2),
     ):
         config = load(None, overrides)
