@@ -17,6 +17,7 @@ from bfedrec import published
 from bfedrec.artefacts import Experiment, Runs
 from bfedrec.catalogue import load_catalogue
 from bfedrec.figure_style import (
+    AMBER,
     BLUE,
     GREEN,
     GREY,
@@ -33,10 +34,12 @@ from bfedrec.intervals import Interval, t_interval
 from bfedrec.settings import Config
 from bfedrec.table3 import COMPRESSORS, CONFIG, FLOAT_BYTES, SIZES
 
+QUANTISED = Path("experiments/ml-1m-quantised.yaml")
 FEDMF, FEDREC = Path("experiments/fedmf.yaml"), Path("experiments/fedrec.yaml")
 MB = 1e6
 LOOKS = {
     "BFedRec": (BLUE, "o"),
+    "quantised": (AMBER, "*"),
     "FedMF": (ORANGE, "s"),
     "FedRec": (SKY, "P"),
     "random": (GREEN, "^"),
@@ -71,14 +74,13 @@ class Method:
 _SIZES = ",".join(map(str, SIZES))
 METHODS = (
     Method("BFedRec", Experiment(CONFIG, (f"model.rank={_SIZES}",), "0-2")),
-    Method("FedMF", Experiment(FEDMF, (f"model.dimension={_SIZES}",), "0-2")),
-    Method("FedRec", Experiment(FEDREC, (f"model.dimension={_SIZES}",), "0-2")),
+    Method("quantised", Experiment(QUANTISED, ("@experiments/quantised",))),
+    Method("FedMF", Experiment(FEDMF, (f"model.dimension={_SIZES}",))),
+    Method("FedRec", Experiment(FEDREC, (f"model.dimension={_SIZES}",))),
     *(
         Method(
             label,
-            Experiment(
-                COMPRESSORS, (f"compression.kind={kind}", f"compression.size={_SIZES}"), "0-2"
-            ),
+            Experiment(COMPRESSORS, (f"compression.kind={kind}", f"compression.size={_SIZES}")),
         )
         for label, kind in (("random", "random"), ("top-K", "top_k"), ("SVD", "svd"))
     ),

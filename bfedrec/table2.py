@@ -44,12 +44,13 @@ def _ml_1m(method: str, name: str, key: str | None = None, seeds: str = "0-4") -
 def _of_size(data: str, method: str, name: str, *overrides: str, paper: bool = True) -> Entry:
     """FedMF or FedRec at the transmitted size, on another data set."""
     key = method.lower()
-    experiment = Experiment(Path(f"experiments/{key}-{name}.yaml"), overrides, "0-4")
+    experiment = Experiment(Path(f"experiments/{key}-{name}.yaml"), overrides, "0-2")
     return Entry(data, method, experiment, ("bfedrec.table2", name, key) if paper else None)
 
 
 ENTRIES: tuple[Entry, ...] = (
     _ours("ML-1M", "ml-1m"),
+    _ml_1m("BFedRec, quantised", "ml-1m-quantised"),
     _ml_1m("FedMF", "fedmf", "fedmf"),
     _ml_1m("FedRec", "fedrec", "fedrec"),
     _ml_1m("GMF", "baselines/gmf", "gmf"),
