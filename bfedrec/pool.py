@@ -108,8 +108,8 @@ def _start(job: Job, environment: dict[str, str]) -> _Child:
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the run has ended
     command = [sys.executable, "-m", "bfedrec", "run", str(job.config), *job.overrides]
     command += [f"seed={job.seed}", "--out", str(job.path), "--resume"]
-    # What a run shows is in its log.txt as well. In a session of its own it gets no SIGINT from
-    # the terminal, but exactly one, from `_stop`.
+    # What a run shows is in its log.txt as well. In a session of its own it gets no signal from
+    # the terminal, but exactly one, from `_stop`: SIGTERM, as SIGINT is ignored under nohup.
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -123,7 +123,7 @@ def _start(job: Job, environment: dict[str, str]) -> _Child:
 
 def _stop(children: Sequence[_Child]) -> None:
     for child in children:
-        child.process.send_signal(signal.SIGINT)
+        child.process.send_signal(signal.SIGTERM)
     for child in children:
         child.process.wait()
         child.errors.close()

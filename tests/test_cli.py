@@ -290,13 +290,22 @@ def test_a_run_that_fails_is_told_and_the_others_are_made(
     assert len(json.loads((out / "sweep.json").read_text())["settings"]) == 1
 
 
-def test_an_interrupted_sweep_stops_its_runs(config: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("background", [False, True])
+def test_an_interrupted_sweep_stops_its_runs(
+    config: Path, tmp_path: Path, background: bool
+) -> None:
+    """By Ctrl-C; or, where that is ignored, as in a job in the background, by SIGTERM."""
     out = tmp_path / "sweep"
-    process = start("sweep", config, "rounds=100000", "--seeds", "0", "--out", out)
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN) if background else None
+    try:
+        process = start("sweep", config, "rounds=100000", "--seeds", "0", "--out", out)
+    finally:
+        if background:
+            signal.signal(signal.SIGINT, usual)
     run = default_path(load(config, ["rounds=100000", "seed=0"]), out)
     while not (run / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM if background else signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "continues the sweep" in errors
