@@ -29,7 +29,7 @@ from consensus.chain import (
 from consensus.committee import Draw, check_ticket
 from consensus.encoding import file_cid
 from consensus.genesis import Genesis
-from consensus.records import Ticket, Vote
+from consensus.records import Header, Ticket, Vote
 from consensus.updates import SignedUpdate, check_update, updates_root
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class SharedChecks:
         self._memo: dict[tuple[Any, ...], tuple[object, Any]] = {}
         self._sortitions: dict[tuple[bytes, int], Sortition] = {}
         self._aggregates: dict[tuple[bytes, ...], Contents] = {}
-        self._draws: dict[tuple[bytes, Ticket], Draw] = {}
+        self._draws: dict[tuple[bytes, int, int, bytes], Draw] = {}
 
     def begin_height(self) -> None:
         """Forget the height before."""
@@ -87,14 +87,27 @@ class SharedChecks:
         so the proof holds, and is not verified again in real time; that would take longer than
         making it did. Whatever comes from elsewhere is verified, and everything in an audit.
         """
-        self._draws[seed, ticket] = draw
+        self._draws[_what_is_proven(seed, ticket)] = draw
 
     def ticket(self, genesis: Genesis, seed: bytes, ticket: Ticket) -> Draw:
         """`check_ticket`; raises `InvalidTicket`."""
-        known = self._draws.get((seed, ticket))
+        key = _what_is_proven(seed, ticket)
+        known = self._draws.get(key)
         if known is None:
-            known = self._draws[seed, ticket] = check_ticket(genesis, seed, ticket)
+            known = self._draws[key] = check_ticket(genesis, seed, ticket)
         return known
+
+    def draws(
+        self, genesis: Genesis, head: Head, header: Header, tickets: tuple[Ticket, ...]
+    ) -> tuple[Draw, ...]:
+        """`check_draws`; raises `InvalidBlock`. A candidate and the blocks that its members build
+        of it share their header and tickets."""
+        key = (id(header), id(tickets), head.cid)
+        known = self._memo.get(key)
+        if known is None:
+            draws = check_draws(genesis, head, header, tickets, self.ticket)
+            known = self._memo[key] = ((header, tickets), draws)
+        return known[1]
 
     def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
         """`sortition_of`."""
@@ -113,7 +126,7 @@ class SharedChecks:
             header = candidate.header
             check_header(self.genesis, head, header)
             check_signature(self.genesis, header, candidate.signature)
-            draws = check_draws(self.genesis, head, header, candidate.tickets, self.ticket)
+            draws = self.draws(self.genesis, head, header, candidate.tickets)
             if header.count != len(candidate.updates) or (
                 header.updates != self.updates_root(candidate)
             ):
@@ -175,7 +188,7 @@ class SharedChecks:
         if known is None:
             known = self._memo[key] = (
                 block,
-                check_block(genesis, head, block, self.ticket, self.sortition),
+                check_block(genesis, head, block, self.draws, self.sortition),
             )
         return known[1]
 
@@ -209,3 +222,8 @@ class SharedChecks:
                 updates_root(candidate.updates),
             )
         return known[1]
+
+
+def _what_is_proven(seed: bytes, ticket: Ticket) -> tuple[bytes, int, int, bytes]:
+    """All that `check_ticket` looks at; of bytes, unlike records, the hash is computed once."""
+    return seed, ticket.height, ticket.server, ticket.proof

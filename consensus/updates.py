@@ -123,8 +123,10 @@ class UpdatePool:
 
     def pick(self, digests: Sequence[bytes]) -> list[SignedUpdate] | None:
         """The updates with these digests, in the given order, or None while one is missing."""
-        found = [self._by_digest.get(key) for key in digests]
-        return None if None in found else found  # type: ignore[return-value]
+        try:
+            return [self._by_digest[key] for key in digests]
+        except KeyError:
+            return None
 
     def digests(self) -> tuple[bytes, ...]:
         """The digests of all updates that are kept, those of clients that sent two included."""

@@ -78,11 +78,14 @@ def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
         if not beta:
             every[server] = spare_beta(genesis, beacon, server)
 
+    alike = len({member.stake for member in members}) == 1
+
+    def finish(server: int, role: str) -> Any:
+        hashed = role_hash(every[server], role)
+        return hashed if alike else race_key(hashed, members[server].stake)
+
     def raced(role: str) -> list[int]:
-        keys = {
-            server: (server not in betas, *race_key(role_hash(beta, role), members[server].stake))
-            for server, beta in every.items()
-        }
+        keys = {server: (server not in betas, finish(server, role)) for server in every}
         return sorted(keys, key=keys.__getitem__)
 
     size, role = parameters.committee_size, f"committee/{attempt}"
@@ -156,22 +159,26 @@ def certificate_fault(
 def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) -> str | None:
     """What is wrong with what closes a view, its lock's own signatures aside."""
     signers, locks = set(), []
+    digests: dict[Any, bytes] = {}
+    """By the lock that is named: what those who name it sign."""
     for server, lock, signature in closed.entries:
         if server in signers:
             return f"server {server} signed twice"
         signers.add(server)
         if not closed.everyone and server not in seats.weights:
             return f"server {server} has no seat"
-        digest = signed(
-            "timeout",
-            genesis.chain_id,
-            closed.height,
-            closed.attempt,
-            closed.step,
-            closed.everyone,
-            None if lock is None else list(lock),
-        )
-        if not genesis.suite.verify(genesis.servers[server].signing_key, digest, signature):
+        if lock not in digests:
+            digests[lock] = signed(
+                "timeout",
+                genesis.chain_id,
+                closed.height,
+                closed.attempt,
+                closed.step,
+                closed.everyone,
+                None if lock is None else list(lock),
+            )
+        key = genesis.servers[server].signing_key
+        if not genesis.suite.verify(key, digests[lock], signature):
             return f"server {server}'s signature"
         if lock is not None:
             locks.append(lock)
