@@ -144,7 +144,7 @@ R = TypeVar("R", State, Promises)
 def _with(record: R, **changes: Any) -> R:
     """``dataclasses.replace`` without the call of ``__init__``: a height makes thousands."""
     new = object.__new__(type(record))
-    new.__dict__.update(record.__dict__, **changes)
+    object.__setattr__(new, "__dict__", record.__dict__ | changes)
     return new
 
 

@@ -284,6 +284,11 @@ class Faults:
                 events.append(Lifecycle(ends, server, "restart", lost, name))
         return sorted(event for event in events if event.time < horizon)
 
+    @property
+    def slows(self) -> bool:
+        """Whether any server is ever slowed down."""
+        return bool(self._slow)
+
     def slowness(self, server: int, now: float) -> float:
         """How many times as long everything takes this server."""
         factor = 1.0

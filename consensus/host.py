@@ -11,6 +11,7 @@ import numpy as np
 
 from consensus.application import Contents
 from consensus.blocks import Block
+from consensus.clock import call_at
 from consensus.edge_server import Kind, Timer
 from consensus.network import MIB
 
@@ -34,6 +35,8 @@ class WorldHost:
         self._world = world
         self._env = world.env
         self._index = index
+        self._faults = world.faults
+        self._slows = world.faults is not None and world.faults.slows
         self._seconds = world.costs.seconds
         self._seconds_per_byte = {
             operation: seconds / MIB for operation, seconds in world.costs.seconds_per_mib.items()
@@ -47,19 +50,18 @@ class WorldHost:
         """Counts its restarts, so that no timer outlives a crash."""
 
     def now_us(self) -> int:
-        world = self._world
-        now = round(world.env.now * 1e6)
-        return (
-            now if world.faults is None else now + world.faults.skew_us(self._index, self._env.now)
-        )
+        now, faults = self._env._now, self._faults
+        clock = round(now * 1e6)
+        return clock if faults is None else clock + faults.skew_us(self._index, now)
 
     def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
         seconds = times * self._seconds[operation]
         if size:
             seconds += times * size * self._seconds_per_byte[operation]
         now = self._env._now  # as often as messages are received
-        if self._world.faults is not None:
-            seconds *= self._world.faults.slowness(self._index, now)
+        if self._slows:
+            assert self._faults is not None
+            seconds *= self._faults.slowness(self._index, now)
         self.busy_until = (self.busy_until if self.busy_until > now else now) + seconds
 
     def may_relay(self) -> None:
@@ -90,14 +92,12 @@ class WorldHost:
 
     def timer(self, microseconds: int, timer: Timer) -> None:
         server, lives = self._world.servers[self._index], self.lives
-        timeout = self._env.timeout(microseconds / 1e6)
 
-        def fire(_: Any) -> None:
+        def fire() -> None:
             if self.lives == lives and self.up:
                 server.on_timer(timer)
 
-        assert timeout.callbacks is not None
-        timeout.callbacks.append(fire)
+        call_at(self._env, self._env._now + microseconds / 1e6, fire)
 
     def publish(self, contents: Contents) -> None:
         self._world.hold(self._index, contents)

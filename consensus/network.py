@@ -146,8 +146,9 @@ class Network:
     def gossip(self, origin: int, message: Message, at: float) -> None:
         """Send ``message`` from ``origin`` to every other server, leaving at time ``at`` (or now,
         if that has passed)."""
-        tree = self.overlay.tree(origin)
+        overlay = self.overlay
         if self._cuts:
+            tree = overlay.tree(origin)
             away = [
                 server for server, hops in enumerate(tree.hops) if not hops and server != origin
             ]
@@ -167,12 +168,16 @@ class Network:
         The servers on the way only route: they spend a transmission time each but stand in no
         queue, and the message is neither shown to them nor stopped by them.
         """
-        tree = self.overlay.tree(origin)
+        env = self.env
+        overlay = self._overlay
+        if overlay is None or env._now >= self._change_at:
+            overlay = self.overlay
+        tree = overlay.tree(origin)
         seconds, hops = tree.seconds, tree.hops
         draws = self._draws
         if len(draws) < len(recipients):
             draws = self._refill(len(recipients))
-        env, jitter, size, calm_until = self.env, self._jitter, message.size, self._calm_until
+        jitter, size, calm_until = self._jitter, message.size, self._calm_until
         queue, number, callbacks, epoch = self._queue, env._eid, self._on_arrival, self.epoch
         leave = max(self._egress_free[origin], at, env._now)
         transmission = size * self._seconds_per_byte
