@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappush
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import simpy
 from simpy.events import NORMAL
@@ -32,4 +32,5 @@ _MADE = (_make,)
 def call_at(env: simpy.Environment, time: float, call: Callable[[], None]) -> None:
     """Call at ``time``, which is not before now: to the bit, and not at now + (time - now), which a
     resumed run may miss."""
-    heappush(env._queue, (time, NORMAL, next(env._eid), _Call(call)))
+    queue: list[Any] = env._queue
+    heappush(queue, (time, NORMAL, next(env._eid), _Call(call)))

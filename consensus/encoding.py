@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import repeat
 from typing import Any, Final
 
 import libipld
@@ -70,7 +69,7 @@ def encode(value: Any) -> bytes:
     (`is_cid`) become a link. Raises EncodingError naming the offending type.
     """
     parts: list[bytes] = []
-    _append(parts, ((b"", value),), 0)
+    _append(parts, (value,), 0)
     return b"".join(parts)
 
 
@@ -131,13 +130,11 @@ _BYTES_HEADS: Final = tuple(_head(0x40, length) for length in range(256))
 _SMALL: Final = tuple(_head(0x00, value) for value in range(256))
 
 
-def _append(parts: list[bytes], items: Iterable[tuple[bytes, Any]], depth: int) -> None:
-    """Append the values of a container, each after its key (none in a list). Scalars are dealt
-    with in the loop: records are full of them, and a run encodes millions of records."""
+def _append(parts: list[bytes], values: Iterable[Any], depth: int) -> None:
+    """Append the values of a container. Scalars are dealt with in the loop: records are full of
+    them, and a run encodes millions of records."""
     append = parts.append
-    for key, value in items:
-        if key:
-            append(key)
+    for value in values:
         kind = type(value)
         if kind is bytes:
             size = len(value)
@@ -161,13 +158,14 @@ def _append(parts: list[bytes], items: Iterable[tuple[bytes, Any]], depth: int) 
             if depth == MAX_DEPTH:
                 raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
             append(_head(0x80, len(value)))
-            _append(parts, zip(repeat(b""), value, strict=False), depth + 1)
+            _append(parts, value, depth + 1)
         elif kind is dict:
             if depth == MAX_DEPTH:
                 raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
             append(_head(0xA0, len(value)))
-            keys = _sorted_keys(tuple(value))
-            _append(parts, ((encoded, value[key]) for key, encoded in keys), depth + 1)
+            for key, encoded in _sorted_keys(tuple(value)):
+                append(encoded)
+                _append(parts, (value[key],), depth + 1)
         elif value is None:
             append(b"\xf6")
         elif kind is bool:

@@ -69,6 +69,7 @@ class ModelUpdate(Record):
         )
 
     @staticmethod
+    @lru_cache(maxsize=64)  # signed, and checked soon after
     def signing_digest(
         chain_id: bytes, height: int, parent: bytes, client: bytes, samples: int, payload: bytes
     ) -> bytes:

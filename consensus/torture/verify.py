@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256, sha512
 from itertools import pairwise
 from typing import Any
@@ -41,9 +42,12 @@ class Seats:
         return sum(self.weights.get(server, 0) for server in servers)
 
 
+@lru_cache(maxsize=256)  # many sign the same
 def signed(kind: str, *fields: Any) -> bytes:
-    """The digest that a signature of this kind signs."""
-    return sha256(encode([f"bfedrec/{kind}", *fields])).digest()
+    """The digest that a signature of this kind signs. Fields are encoded as they are, tuples as
+    lists."""
+    listed = [list(field) if type(field) is tuple else field for field in fields]
+    return sha256(encode([f"bfedrec/{kind}", *listed])).digest()
 
 
 # -- draws ----------------------------------------------------------------------------------------
@@ -159,26 +163,22 @@ def certificate_fault(
 def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) -> str | None:
     """What is wrong with what closes a view, its lock's own signatures aside."""
     signers, locks = set(), []
-    digests: dict[Any, bytes] = {}
-    """By the lock that is named: what those who name it sign."""
     for server, lock, signature in closed.entries:
         if server in signers:
             return f"server {server} signed twice"
         signers.add(server)
         if not closed.everyone and server not in seats.weights:
             return f"server {server} has no seat"
-        if lock not in digests:
-            digests[lock] = signed(
-                "timeout",
-                genesis.chain_id,
-                closed.height,
-                closed.attempt,
-                closed.step,
-                closed.everyone,
-                None if lock is None else list(lock),
-            )
-        key = genesis.servers[server].signing_key
-        if not genesis.suite.verify(key, digests[lock], signature):
+        digest = signed(
+            "timeout",
+            genesis.chain_id,
+            closed.height,
+            closed.attempt,
+            closed.step,
+            closed.everyone,
+            lock,
+        )
+        if not genesis.suite.verify(genesis.servers[server].signing_key, digest, signature):
             return f"server {server}'s signature"
         if lock is not None:
             locks.append(lock)
