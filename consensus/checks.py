@@ -63,10 +63,10 @@ class SharedChecks:
             try:
                 result = compute()
             except ValueError as error:  # InvalidTicket, InvalidBlock
-                result = error
+                result = error.with_traceback(None)  # which would keep all frames alive
             known = self._memo[key] = (subject, result)
         if isinstance(known[1], ValueError):
-            raise known[1]
+            raise type(known[1])(*known[1].args)
         return known[1]
 
     def update(self, head: Head, update: SignedUpdate) -> str | None:

@@ -133,6 +133,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     outcome.branches["seats filled by public draws"] += ledger.spares
     outcome.branches["settle timer"] += world.timers["settle"]
     outcome.trace = monitor.trace
+    world.end()
     return outcome
 
 
