@@ -108,6 +108,9 @@ class Tally(NamedTuple):
         return sorted(found, key=lambda message: message.server)
 
 
+NOBODY = Tally()
+
+
 @dataclass(frozen=True)
 class State:
     """How far one server has come with a height."""
@@ -324,7 +327,7 @@ def on_vote(seat: Seat, state: State, vote: Vote) -> Step:
     ):
         return state, ()
     key = (vote.phase, view, vote.block)
-    tally = state.votes.get(key, Tally())
+    tally = state.votes.get(key, NOBODY)
     if tally.servers >> vote.server & 1:
         return state, ()
     tally = tally.add(vote.server, seat.weight(vote.attempt, vote.server), vote)
@@ -347,7 +350,7 @@ def on_timeout(seat: Seat, state: State, timeout: Timeout) -> Step:
     if over or timeout.attempt > state.view[0] + ATTEMPTS_AHEAD:
         return state, ()
     key = (view, timeout.everyone)
-    tally = state.timeouts.get(key, Tally())
+    tally = state.timeouts.get(key, NOBODY)
     if tally.servers >> timeout.server & 1:
         return state, ()
     weight = (

@@ -188,7 +188,7 @@ def check_certificate(
 
 def check_signers(signers: Sequence[int]) -> None:
     """Check that signers are distinct and in ascending order. Raises `InvalidBlock`."""
-    if any(a >= b for a, b in pairwise(signers)):
+    if list(signers) != sorted(set(signers)):
         raise InvalidBlock("its signers are not distinct and in ascending order")
 
 

@@ -9,6 +9,7 @@ alive until it is cleared, so that no identity is used twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from consensus.application import Application, Contents
@@ -42,7 +43,7 @@ class SharedChecks:
         self.genesis = genesis
         self.application = application
         self._memo: dict[tuple[Any, ...], tuple[object, Any]] = {}
-        self._sortitions: dict[tuple[bytes, int], Sortition] = {}
+        self._sortitions: dict[bytes, Callable[[int], Sortition]] = {}
         self._aggregates: dict[tuple[bytes, ...], Contents] = {}
         self._draws: dict[tuple[bytes, int, int, bytes], Draw] = {}
 
@@ -111,10 +112,14 @@ class SharedChecks:
 
     def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
         """`sortition_of`."""
-        key = (head.cid, attempt)
-        known = self._sortitions.get(key)
+        return self.sortitions(head)(attempt)
+
+    def sortitions(self, head: Head) -> Callable[[int], Sortition]:
+        """`sortition_of` after ``head``, by attempt."""
+        known = self._sortitions.get(head.cid)
         if known is None:
-            known = self._sortitions[key] = sortition_of(genesis, head, attempt)
+            known = cache(lambda attempt: sortition_of(self.genesis, head, attempt))
+            self._sortitions[head.cid] = known
         return known
 
     def candidate(self, head: Head, candidate: Candidate) -> tuple[Draw, ...]:

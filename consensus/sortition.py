@@ -27,8 +27,13 @@ def role_hash(beta: bytes, role: str) -> bytes:
     Independent (as of a random oracle) of the hashes for other roles, so that one proof serves
     every role its holder may have.
     """
+    return digest(_role_tag(role) + beta)
+
+
+@lru_cache(maxsize=1 << 8)
+def _role_tag(role: str) -> bytes:
     name = role.encode()
-    return digest(b"bfedrec/role" + bytes((len(name),)) + name + beta)
+    return b"bfedrec/role" + bytes((len(name),)) + name
 
 
 # --- Committees of expected size --------------------------------------------------------------

@@ -110,12 +110,7 @@ class TortureWorld(World):
         self._waiting: set[int] = set()
         self._target: float = inf
         seed = scenario.seed
-        self._streams = [
-            np.random.Generator(stream)
-            for stream in map(
-                np.random.PCG64, np.random.SeedSequence((seed, 2)).spawn(scenario.servers)
-            )
-        ]
+        self._streams: dict[int, np.random.Generator] = {}
         super().__init__(
             genesis,
             rig.TinyApplication(),
@@ -126,7 +121,7 @@ class TortureWorld(World):
             rig.BANDWIDTH,
             rig.JITTER,
             lambda height: np.random.default_rng((seed, 1)),
-            lambda server, *label: self._streams[server],
+            self._stream_of,
             faults,
         )
 
@@ -209,6 +204,14 @@ class TortureWorld(World):
             server.behaviour.begins(server)
         server.restart(event.lost_tail, 0)
         self.witness.cut(server)
+
+    def _stream_of(self, server: int, *label: int) -> np.random.Generator:
+        """A server's one stream, made when it first draws: many never do."""
+        stream = self._streams.get(server)
+        if stream is None:
+            seeds = np.random.SeedSequence((self.scenario.seed, 2), spawn_key=(server,))
+            stream = self._streams[server] = np.random.Generator(np.random.PCG64(seeds))
+        return stream
 
     def message(self, kind: Kind, body: Any) -> Message:
         return Message(kind, body, SIZES[kind])
