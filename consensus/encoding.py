@@ -15,7 +15,7 @@ go with records are found here as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -114,8 +114,8 @@ def _text(value: str) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
-    """Each key with its encoding, in DAG-CBOR's order: by length, then by bytes.
+def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    """The keys in DAG-CBOR's order, by length, then by bytes; and the encoding of each.
 
     Sorting the encodings gives just that, for the head grows with the length. Records of one
     kind share their keys, hence the memo.
@@ -123,18 +123,23 @@ def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
     for key in keys:
         if type(key) is not str:
             raise EncodingError(f"map keys are text, not {type(key).__name__}")
-    return tuple(sorted(((key, _text(key)) for key in keys), key=lambda pair: pair[1]))
+    ordered = sorted(keys, key=_text)
+    return tuple(ordered), tuple(map(_text, ordered))
 
 
 _BYTES_HEADS: Final = tuple(_head(0x40, length) for length in range(256))
 _SMALL: Final = tuple(_head(0x00, value) for value in range(256))
 
 
-def _append(parts: list[bytes], values: Iterable[Any], depth: int) -> None:
-    """Append the values of a container. Scalars are dealt with in the loop: records are full of
-    them, and a run encodes millions of records."""
+def _append(
+    parts: list[bytes], values: Iterable[Any], depth: int, keys: Iterator[bytes] | None = None
+) -> None:
+    """Append the values of a container, in a map each after its key. Scalars are dealt with in the
+    loop: records are full of them, and a run encodes millions of records."""
     append = parts.append
     for value in values:
+        if keys is not None:
+            append(next(keys))
         kind = type(value)
         if kind is bytes:
             size = len(value)
@@ -163,9 +168,8 @@ def _append(parts: list[bytes], values: Iterable[Any], depth: int) -> None:
             if depth == MAX_DEPTH:
                 raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
             append(_head(0xA0, len(value)))
-            for key, encoded in _sorted_keys(tuple(value)):
-                append(encoded)
-                _append(parts, (value[key],), depth + 1)
+            names, encoded = _sorted_keys(tuple(value))
+            _append(parts, map(value.__getitem__, names), depth + 1, iter(encoded))
         elif value is None:
             append(b"\xf6")
         elif kind is bool:

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from consensus.chain import Head
 from consensus.encoding import file_cid, merkle_root
+from consensus.fields import computed_once
 from consensus.genesis import Genesis
 from consensus.records import ModelUpdate
 
@@ -38,7 +38,7 @@ class SignedUpdate:
         """Bytes of the encoded message."""
         return len(self.record.encoded) + len(self.payload)
 
-    @cached_property
+    @computed_once
     def payload_cid(self) -> bytes:
         """The address of the payload that came, which need not be the one that was signed."""
         return file_cid(self.payload)

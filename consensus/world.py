@@ -22,7 +22,7 @@ from consensus.blocks import Block
 from consensus.byzantine import Behaviour
 from consensus.chain import Chain, Head, seated
 from consensus.checks import SharedChecks
-from consensus.clock import call_at
+from consensus.clock import Clock, call_at
 from consensus.committee import Committee
 from consensus.crypto import Prover, Signer
 from consensus.edge_server import EdgeServer, Kind
@@ -76,7 +76,7 @@ class World:
         self.genesis = genesis
         self.application = application
         self.costs = costs
-        self.env = simpy.Environment(initial_time=now)
+        self.env = Clock(now)
         self.checks = SharedChecks(genesis, application)
         self.faults = faults
         self.network = Network(
