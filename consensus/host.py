@@ -62,7 +62,8 @@ class WorldHost:
         if self._slows:
             assert self._faults is not None
             seconds *= self._faults.slowness(self._index, now)
-        self.busy_until = (self.busy_until if self.busy_until > now else now) + seconds
+        busy = self.busy_until
+        self.busy_until = (busy if busy > now else now) + seconds
 
     def may_relay(self) -> None:
         self.relay_from = self.busy_until
@@ -79,9 +80,7 @@ class WorldHost:
             self._later(delay, partial(self.send, to, kind, body))
             return
         world = self._world
-        world.network.send_many(
-            self._index, tuple(to), world.message(kind, body), self.busy_until + delay
-        )
+        world.network.send_many(self._index, to, world.message(kind, body), self.busy_until + delay)
 
     def _later(self, delay: float, send: Callable[[], None]) -> None:
         """Call ``send`` so long after the work in hand is done: what waits keeps nothing that is
@@ -91,13 +90,12 @@ class WorldHost:
         self._world._at(at, lambda: send() if self.lives == lives and self.up else None)
 
     def timer(self, microseconds: int, timer: Timer) -> None:
-        server, lives = self._world.servers[self._index], self.lives
+        env = self._env
+        call_at(env, env._now + microseconds / 1e6, partial(self._wake, self.lives, timer))
 
-        def fire() -> None:
-            if self.lives == lives and self.up:
-                server.on_timer(timer)
-
-        call_at(self._env, self._env._now + microseconds / 1e6, fire)
+    def _wake(self, lives: int, timer: Timer) -> None:
+        if self.lives == lives and self.up:
+            self._world.servers[self._index].on_timer(timer)
 
     def publish(self, contents: Contents) -> None:
         self._world.hold(self._index, contents)

@@ -131,7 +131,7 @@ class Clients:
             "payload": file_cid(data),
         }
         fields.update(changes)
-        signature = self.keys[who].sign(ModelUpdate.signing_digest(**fields))
+        signature = self.keys[who].sign(ModelUpdate.signing_digest(*fields.values()))
         return SignedUpdate(ModelUpdate(**fields, signature=signature), data)
 
     # -- hostile clients --------------------------------------------------------------------------

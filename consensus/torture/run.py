@@ -131,7 +131,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     outcome.clients = world.clients.acted
     outcome.branches = monitor.branches
     outcome.branches["seats filled by public draws"] += ledger.spares
-    outcome.branches["settle timer"] += world.timers["settle"]
+    outcome.branches["settle timer"] += world.settled
     outcome.trace = monitor.trace
     world.end()
     return outcome
