@@ -43,8 +43,9 @@ class Seat:
 
     def leader(self, view: View) -> int | None:
         """Whose turn the view is."""
-        order = self.sortition(view[0]).order
-        return order[view[1]] if view[1] < len(order) else None
+        attempt, step = view
+        order = self.sortition(attempt).order
+        return order[step] if step < len(order) else None
 
     def weight(self, attempt: int, server: int) -> int:
         """A server's weight in an attempt's committee; 0 for others than members."""

@@ -151,10 +151,13 @@ class SharedChecks:
 
     def vote(self, head: Head, vote: Vote) -> bool:
         """Whether the vote is its server's own; the server must be registered."""
-        key = self.genesis.servers[vote.server].signing_key
-        return self._once(
-            head, vote, lambda: self.genesis.suite.verify(key, vote.signed, vote.signature)
-        )
+        known = self._memo.get((id(vote), head.cid))
+        if known is None:  # as for updates
+            key = self.genesis.servers[vote.server].signing_key
+            return self._once(
+                head, vote, lambda: self.genesis.suite.verify(key, vote.signed, vote.signature)
+            )
+        return known[1]
 
     def timeout(self, head: Head, timeout: Timeout) -> bool:
         """Whether the timeout is its server's own (which must be registered), and its lock

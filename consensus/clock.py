@@ -55,5 +55,5 @@ _MADE = (_make,)
 def call_at(env: simpy.Environment, time: float, call: Callable[[], None]) -> None:
     """Call at ``time``, which is not before now: to the bit, and not at now + (time - now), which a
     resumed run may miss."""
-    queue: list[Any] = env._queue
-    heappush(queue, (time, NORMAL, next(env._eid), _Call(call)))
+    event: Any = _Call(call)
+    heappush(env._queue, (time, NORMAL, next(env._eid), event))

@@ -21,6 +21,7 @@ _HASH_BYTES: Final = 32
 _HASH_MAX: Final = 2**256 - 1
 
 
+@lru_cache(maxsize=1 << 12)  # every server asks for those of all
 def role_hash(beta: bytes, role: str) -> bytes:
     """A hash of the VRF output `beta` for one role, 32 bytes.
 

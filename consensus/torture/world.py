@@ -120,7 +120,7 @@ class TortureWorld(World):
             rig.COSTS,
             rig.BANDWIDTH,
             rig.JITTER,
-            lambda height: np.random.default_rng((seed, 1)),
+            lambda height: rig.stream(seed, 1),
             self._stream_of,
             faults,
         )
@@ -209,8 +209,7 @@ class TortureWorld(World):
         """A server's one stream, made when it first draws: many never do."""
         stream = self._streams.get(server)
         if stream is None:
-            seeds = np.random.SeedSequence((self.scenario.seed, 2), spawn_key=(server,))
-            stream = self._streams[server] = np.random.Generator(np.random.PCG64(seeds))
+            stream = self._streams[server] = rig.stream(self.scenario.seed, 2, server)
         return stream
 
     def message(self, kind: Kind, body: Any) -> Message:
