@@ -23,6 +23,7 @@ import libipld
 
 from consensus.cid import (
     CID_BYTES,
+    CID_PREFIXES,
     EncodingError,
     cid_text,
     codec,
@@ -128,6 +129,7 @@ def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[bytes, .
 
 
 _BYTES_HEADS: Final = tuple(_head(0x40, length) for length in range(256))
+_LIST_HEADS: Final = tuple(_head(0x80, length) for length in range(256))
 _SMALL: Final = tuple(_head(0x00, value) for value in range(256))
 
 
@@ -143,7 +145,7 @@ def _append(
         kind = type(value)
         if kind is bytes:
             size = len(value)
-            if size == CID_BYTES and is_cid(value):
+            if size == CID_BYTES and value[:4] in CID_PREFIXES:  # as `is_cid` has it
                 append(_LINK_HEAD)
             else:
                 append(_BYTES_HEADS[size] if size < 256 else _head(0x40, size))
@@ -162,7 +164,8 @@ def _append(
         elif kind is list:
             if depth == MAX_DEPTH:
                 raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
-            append(_head(0x80, len(value)))
+            size = len(value)
+            append(_LIST_HEADS[size] if size < 256 else _head(0x80, size))
             _append(parts, value, depth + 1)
         elif kind is dict:
             if depth == MAX_DEPTH:
