@@ -97,10 +97,12 @@ class BftServer(BftCandidates):
         """Take over a state, its promises first, and do what follows from it; whether anything
         did or the state changed."""
         state, effects = step
-        changed = state is not self.state or bool(effects)
-        self.state = state
-        if state.promises is not self.promises and state.promises is not self._none_yet:
-            self._promise(state.promises)
+        changed = state is not self.state
+        if changed:
+            self.state = state
+            promises = state.promises
+            if promises is not self.promises and promises is not self._none_yet:
+                self._promise(promises)
         if not effects:
             return changed
         self._effects.extend(effects)

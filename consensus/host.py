@@ -37,6 +37,7 @@ class WorldHost:
         self._index = index
         self._faults = world.faults
         self._slows = world.faults is not None and world.faults.slows
+        self._skews = world.faults is not None and world.faults.skews
         self._seconds = world.costs.seconds
         self._seconds_per_byte = {
             operation: seconds / MIB for operation, seconds in world.costs.seconds_per_mib.items()
@@ -50,9 +51,12 @@ class WorldHost:
         """Counts its restarts, so that no timer outlives a crash."""
 
     def now_us(self) -> int:
-        now, faults = self._env._now, self._faults
+        now = self._env._now
         clock = round(now * 1e6)
-        return clock if faults is None else clock + faults.skew_us(self._index, now)
+        if self._skews:
+            assert self._faults is not None
+            clock += self._faults.skew_us(self._index, now)
+        return clock
 
     def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
         seconds = times * self._seconds[operation]

@@ -86,6 +86,7 @@ class Network:
         self._jitter = jitter
         self._receive = receive
         self._faults = faults or Faults((), topology.servers, np.random.default_rng(0))
+        self._throttles = self._faults.throttles
         self._egress_free = [env.now] * topology.servers
         self._ingress_free = [env.now] * topology.servers
         self._relays = [True] * topology.servers
@@ -187,7 +188,7 @@ class Network:
         queue, number, callbacks = self._queue, env._eid, self._on_arrival
         leave = max(self._egress_free[origin], at, env._now)
         transmission = size * self._seconds_per_byte
-        if leave >= calm_until:
+        if self._throttles and leave >= calm_until:
             transmission *= self._faults.slowdown(origin, leave)
         links = 0
         for to in recipients:
@@ -226,7 +227,7 @@ class Network:
         latency = overlay.links[server]
         leave = max(self._egress_free[server], at, env._now)
         transmission = size * self._seconds_per_byte
-        if leave >= calm_until:
+        if self._throttles and leave >= calm_until:
             transmission *= self._faults.slowdown(server, leave)
         for child in children:
             leave += transmission
@@ -270,7 +271,7 @@ class Network:
         now = self.env._now
         server, message = delivery.server, delivery.message
         transmission = message.size * self._seconds_per_byte
-        if now >= self._calm_until:
+        if self._throttles and now >= self._calm_until:
             transmission *= self._faults.slowdown(server, now)
         ready = self._ingress_free[server] + transmission
         if ready > now:
