@@ -43,8 +43,9 @@ class Seat:
 
     def leader(self, view: View) -> int | None:
         """Whose turn the view is."""
-        order = self.sortition(view[0]).order
-        return order[view[1]] if view[1] < len(order) else None
+        attempt, step = view
+        order = self.sortition(attempt).order
+        return order[step] if step < len(order) else None
 
     def weight(self, attempt: int, server: int) -> int:
         """A server's weight in an attempt's committee; 0 for others than members."""
@@ -108,6 +109,9 @@ class Tally(NamedTuple):
         return sorted(found, key=lambda message: message.server)
 
 
+NOBODY = Tally()
+
+
 @dataclass(frozen=True)
 class State:
     """How far one server has come with a height."""
@@ -144,7 +148,7 @@ R = TypeVar("R", State, Promises)
 def _with(record: R, **changes: Any) -> R:
     """``dataclasses.replace`` without the call of ``__init__``: a height makes thousands."""
     new = object.__new__(type(record))
-    new.__dict__.update(record.__dict__, **changes)
+    object.__setattr__(new, "__dict__", record.__dict__ | changes)
     return new
 
 
@@ -324,7 +328,7 @@ def on_vote(seat: Seat, state: State, vote: Vote) -> Step:
     ):
         return state, ()
     key = (vote.phase, view, vote.block)
-    tally = state.votes.get(key, Tally())
+    tally = state.votes.get(key, NOBODY)
     if tally.servers >> vote.server & 1:
         return state, ()
     tally = tally.add(vote.server, seat.weight(vote.attempt, vote.server), vote)
@@ -347,7 +351,7 @@ def on_timeout(seat: Seat, state: State, timeout: Timeout) -> Step:
     if over or timeout.attempt > state.view[0] + ATTEMPTS_AHEAD:
         return state, ()
     key = (view, timeout.everyone)
-    tally = state.timeouts.get(key, Tally())
+    tally = state.timeouts.get(key, NOBODY)
     if tally.servers >> timeout.server & 1:
         return state, ()
     weight = (

@@ -29,6 +29,7 @@ class BftCandidates(EdgeServer):
 
     def begin_candidates(self) -> None:
         """Begin a height: nothing was drawn, proposed or judged yet."""
+        self._members: dict[int, list[int]] = {}
         self._tickets: dict[int, tuple[Ticket, Draw, int]] = {}
         """By server: its ticket for the next height, the draw, and since when it is here."""
         self._collected = False
@@ -62,8 +63,11 @@ class BftCandidates(EdgeServer):
 
     def members(self, attempt: int) -> list[int]:
         """The others on an attempt's committee."""
-        weights = self.seat.sortition(attempt).committee.weights
-        return [server for server in weights if server != self.index]
+        others = self._members.get(attempt)
+        if others is None:
+            weights = self.seat.sortition(attempt).committee.weights
+            others = self._members[attempt] = [s for s in weights if s != self.index]
+        return others
 
     def _timer_of(self, what: str, microseconds: int, view: View) -> None:
         self.host.timer(microseconds, (what, self.height, *view))

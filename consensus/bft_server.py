@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection
-from functools import cache
 
 from consensus import bft
 from consensus.bft import Promises, Seat
@@ -64,7 +63,7 @@ class BftServer(BftCandidates):
             self.index,
             self.height,
             self._stakes,
-            cache(lambda attempt: self.checks.sortition(self.genesis, head, attempt)),
+            self.checks.sortitions(head),
             self.parameters.settle_us > 0,
         )
         self.begin_candidates()
@@ -98,20 +97,24 @@ class BftServer(BftCandidates):
         """Take over a state, its promises first, and do what follows from it; whether anything
         did or the state changed."""
         state, effects = step
-        changed = state is not self.state or bool(effects)
-        self.state = state
-        if state.promises is not self.promises and state.promises is not self._none_yet:
-            self._promise(state.promises)
+        changed = state is not self.state
+        if changed:
+            self.state = state
+            promises = state.promises
+            if promises is not self.promises and promises is not self._none_yet:
+                self._promise(promises)
+        if not effects:
+            return changed
         self._effects.extend(effects)
         if self._draining:
-            return changed
+            return True
         self._draining = True
         try:
             while self._effects and self.active:
                 self._do(self._effects.popleft())
         finally:
             self._draining = False
-        return changed
+        return True
 
     def _promise(self, promises: Promises) -> None:
         """Write promises down before anything that follows from them is said."""
@@ -410,8 +413,10 @@ class BftServer(BftCandidates):
         wanted = [state.candidates.get(state.view)]
         wanted += [self._bodies.get(lock.block) for lock in promises.locks]
         wanted += [self._bodies.get(state.decided.block) if state.decided else None]
-        for candidate in dict.fromkeys(wanted):
-            if candidate is not None:
+        told: list[Candidate] = []
+        for candidate in wanted:
+            if candidate is not None and not any(candidate is one for one in told):
+                told.append(candidate)
                 self.say("candidate", candidate, [sender])
         for tally in (*state.votes.values(), *state.timeouts.values()):
             for message in tally.messages():

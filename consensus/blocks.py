@@ -9,7 +9,7 @@ against a block that an earlier one may have decided.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from consensus.fields import (
@@ -18,6 +18,7 @@ from consensus.fields import (
     SIGNATURE_BYTES,
     MalformedRecord,
     Record,
+    computed_once,
     fields_of,
     fixed_bytes,
     integer,
@@ -163,7 +164,7 @@ class Timeout(Record):
             [chain_id, height, *view, everyone, None if lock is None else list(lock)],
         )
 
-    @cached_property
+    @computed_once
     def signed(self) -> bytes:
         """The digest that ``signature`` signs; of the lock only its name: which signatures prove
         it is all the same."""
@@ -337,13 +338,13 @@ class Candidate(Record):
         """The proposer's signature in this view."""
         return self.signature if self.turn is None else self.turn.signature
 
-    @cached_property
+    @computed_once
     def seated(self) -> frozenset[int]:
         """``paper``: the committee, which is whom the aggregator names. All of them proved that
         they may sit; that they were the *first* to announce nobody can prove."""
         return frozenset(ticket.server for ticket in self.tickets)
 
-    @cached_property
+    @computed_once
     def proposal_signed(self) -> bytes:
         """The digest that ``proposal`` signs."""
         header = self.header

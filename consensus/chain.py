@@ -156,6 +156,10 @@ def check_draws(
     return tuple(draws)
 
 
+DrawsCheck = Callable[[Genesis, Head, Header, tuple[Ticket, ...]], tuple[Draw, ...]]
+"""`check_draws`, or one that remembers its results."""
+
+
 def check_certificate(
     genesis: Genesis, height: int, committee: Committee, certificate: Certificate, phase: str
 ) -> None:
@@ -184,7 +188,7 @@ def check_certificate(
 
 def check_signers(signers: Sequence[int]) -> None:
     """Check that signers are distinct and in ascending order. Raises `InvalidBlock`."""
-    if any(a >= b for a, b in pairwise(signers)):
+    if list(signers) != sorted(set(signers)):
         raise InvalidBlock("its signers are not distinct and in ascending order")
 
 
@@ -263,7 +267,7 @@ def check_block(
     genesis: Genesis,
     head: Head,
     block: Block,
-    ticket_check: TicketCheck = check_ticket,
+    draws_check: DrawsCheck = check_draws,
     sortition: SortitionOf = sortition_of,
 ) -> Head:
     """Check every proof in ``block``; returns the head after it. Raises `InvalidBlock`."""
@@ -285,7 +289,7 @@ def check_block(
         committee = seated(genesis, [ticket.server for ticket in block.tickets])
         phase = "approve"
     check_signature(genesis, header, block.signature)
-    draws = check_draws(genesis, head, header, block.tickets, ticket_check)
+    draws = draws_check(genesis, head, header, block.tickets)
     check_certificate(genesis, header.height, committee, certificate, phase)
     return head_after(genesis, head, header, draws)
 

@@ -9,6 +9,7 @@ alive until it is cleared, so that no identity is used twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 from consensus.application import Application, Contents
@@ -29,7 +30,7 @@ from consensus.chain import (
 from consensus.committee import Draw, check_ticket
 from consensus.encoding import file_cid
 from consensus.genesis import Genesis
-from consensus.records import Ticket, Vote
+from consensus.records import Header, Ticket, Vote
 from consensus.updates import SignedUpdate, check_update, updates_root
 
 T = TypeVar("T")
@@ -42,9 +43,9 @@ class SharedChecks:
         self.genesis = genesis
         self.application = application
         self._memo: dict[tuple[Any, ...], tuple[object, Any]] = {}
-        self._sortitions: dict[tuple[bytes, int], Sortition] = {}
+        self._sortitions: dict[bytes, Callable[[int], Sortition]] = {}
         self._aggregates: dict[tuple[bytes, ...], Contents] = {}
-        self._draws: dict[tuple[bytes, Ticket], Draw] = {}
+        self._draws: dict[tuple[bytes, int, int, bytes], Draw] = {}
 
     def begin_height(self) -> None:
         """Forget the height before."""
@@ -63,10 +64,10 @@ class SharedChecks:
             try:
                 result = compute()
             except ValueError as error:  # InvalidTicket, InvalidBlock
-                result = error
+                result = error.with_traceback(None)  # which would keep all frames alive
             known = self._memo[key] = (subject, result)
         if isinstance(known[1], ValueError):
-            raise known[1]
+            raise type(known[1])(*known[1].args)
         return known[1]
 
     def update(self, head: Head, update: SignedUpdate) -> str | None:
@@ -87,21 +88,38 @@ class SharedChecks:
         so the proof holds, and is not verified again in real time; that would take longer than
         making it did. Whatever comes from elsewhere is verified, and everything in an audit.
         """
-        self._draws[seed, ticket] = draw
+        self._draws[_what_is_proven(seed, ticket)] = draw
 
     def ticket(self, genesis: Genesis, seed: bytes, ticket: Ticket) -> Draw:
         """`check_ticket`; raises `InvalidTicket`."""
-        known = self._draws.get((seed, ticket))
+        key = _what_is_proven(seed, ticket)
+        known = self._draws.get(key)
         if known is None:
-            known = self._draws[seed, ticket] = check_ticket(genesis, seed, ticket)
+            known = self._draws[key] = check_ticket(genesis, seed, ticket)
         return known
+
+    def draws(
+        self, genesis: Genesis, head: Head, header: Header, tickets: tuple[Ticket, ...]
+    ) -> tuple[Draw, ...]:
+        """`check_draws`; raises `InvalidBlock`. A candidate and the blocks that its members build
+        of it share their header and tickets."""
+        key = (id(header), id(tickets), head.cid)
+        known = self._memo.get(key)
+        if known is None:
+            draws = check_draws(genesis, head, header, tickets, self.ticket)
+            known = self._memo[key] = ((header, tickets), draws)
+        return known[1]
 
     def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
         """`sortition_of`."""
-        key = (head.cid, attempt)
-        known = self._sortitions.get(key)
+        return self.sortitions(head)(attempt)
+
+    def sortitions(self, head: Head) -> Callable[[int], Sortition]:
+        """`sortition_of` after ``head``, by attempt."""
+        known = self._sortitions.get(head.cid)
         if known is None:
-            known = self._sortitions[key] = sortition_of(genesis, head, attempt)
+            known = cache(lambda attempt: sortition_of(self.genesis, head, attempt))
+            self._sortitions[head.cid] = known
         return known
 
     def candidate(self, head: Head, candidate: Candidate) -> tuple[Draw, ...]:
@@ -113,7 +131,7 @@ class SharedChecks:
             header = candidate.header
             check_header(self.genesis, head, header)
             check_signature(self.genesis, header, candidate.signature)
-            draws = check_draws(self.genesis, head, header, candidate.tickets, self.ticket)
+            draws = self.draws(self.genesis, head, header, candidate.tickets)
             if header.count != len(candidate.updates) or (
                 header.updates != self.updates_root(candidate)
             ):
@@ -133,10 +151,13 @@ class SharedChecks:
 
     def vote(self, head: Head, vote: Vote) -> bool:
         """Whether the vote is its server's own; the server must be registered."""
-        key = self.genesis.servers[vote.server].signing_key
-        return self._once(
-            head, vote, lambda: self.genesis.suite.verify(key, vote.signed, vote.signature)
-        )
+        known = self._memo.get((id(vote), head.cid))
+        if known is None:  # as for updates
+            key = self.genesis.servers[vote.server].signing_key
+            return self._once(
+                head, vote, lambda: self.genesis.suite.verify(key, vote.signed, vote.signature)
+            )
+        return known[1]
 
     def timeout(self, head: Head, timeout: Timeout) -> bool:
         """Whether the timeout is its server's own (which must be registered), and its lock
@@ -175,7 +196,7 @@ class SharedChecks:
         if known is None:
             known = self._memo[key] = (
                 block,
-                check_block(genesis, head, block, self.ticket, self.sortition),
+                check_block(genesis, head, block, self.draws, self.sortition),
             )
         return known[1]
 
@@ -209,3 +230,8 @@ class SharedChecks:
                 updates_root(candidate.updates),
             )
         return known[1]
+
+
+def _what_is_proven(seed: bytes, ticket: Ticket) -> tuple[bytes, int, int, bytes]:
+    """All that `check_ticket` looks at; of bytes, unlike records, the hash is computed once."""
+    return seed, ticket.height, ticket.server, ticket.proof

@@ -37,6 +37,8 @@ CID_BYTES: Final = 36
 
 _PREFIXES: Final = {kind: bytes((1, kind, 0x12, 0x20)) for kind in (RAW, PROTOBUF, CBOR)}
 _CODECS: Final = {prefix: kind for kind, prefix in _PREFIXES.items()}
+CID_PREFIXES: Final = frozenset(_CODECS)
+"""How the 36 bytes of a CID begin."""
 
 
 class EncodingError(ValueError):

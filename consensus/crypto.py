@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, Protocol
 
@@ -85,7 +86,12 @@ class _ModelledSigner:
     def sign(self, digest: bytes) -> bytes:
         if type(digest) is not bytes or len(digest) != keys.DIGEST_BYTES:
             raise ValueError(f"what is signed is a {keys.DIGEST_BYTES}-byte digest of the message")
-        return blake2b(b"signature" + self.public + digest).digest()
+        return _modelled_signature(self.public, digest)
+
+
+@lru_cache(maxsize=1 << 12)  # signed once, and verified by many
+def _modelled_signature(public: bytes, digest: bytes) -> bytes:
+    return blake2b(b"signature" + public + digest).digest()
 
 
 def _modelled_verify(public: bytes, digest: bytes, signature: bytes) -> bool:
@@ -93,7 +99,7 @@ def _modelled_verify(public: bytes, digest: bytes, signature: bytes) -> bool:
         type(public) is type(digest) is type(signature) is bytes
         and len(public) == keys.PUBLIC_BYTES
         and len(digest) == keys.DIGEST_BYTES
-        and signature == blake2b(b"signature" + public + digest).digest()
+        and signature == _modelled_signature(public, digest)
     )
 
 

@@ -491,9 +491,9 @@ class EdgeServer(ABC):
             self.say("status", self._status(), [sender])
         elif self.active and not self.passive:
             self.help(status, sender)
-            lacked = set(self.pool.digests()).difference(status.updates)
-            for digest in sorted(lacked):
-                self._send_update(digest, sender)
+            for digest in self.pool.digests():
+                if digest not in status.updates:
+                    self._send_update(digest, sender)
         return False
 
     def progress(self) -> object:
@@ -515,14 +515,25 @@ class EdgeServer(ABC):
                 self.say_again()
             others = len(self.genesis.servers) - 1
             if others:
-                chosen = self.host.generator(self.height, self.host.now_us(), 9).choice(
-                    others, min(ASKED_AT_ONCE, others), replace=False
-                )
+                generator = self.host.generator(self.height, self.host.now_us(), 9)
+                chosen = draw_distinct(generator, others, min(ASKED_AT_ONCE, others))
                 self.say(
-                    "status",
-                    self._status(),
-                    [other + (other >= self.index) for other in chosen.tolist()],
+                    "status", self._status(), [other + (other >= self.index) for other in chosen]
                 )
         self._progress = progress
         self._asked.clear()
         self.set_timer("resend", self.parameters.resend_us)
+
+
+def draw_distinct(generator: np.random.Generator, count: int, size: int) -> list[int]:
+    """``size`` distinct numbers below ``count`` in random order, every choice as likely: what
+    ``generator.choice(count, size, replace=False)`` gives, by its algorithm (Floyd's, then a
+    shuffle), without the arrays that it makes, which for a few numbers take most of its time."""
+    chosen: list[int] = []
+    for last in range(count - size, count):
+        drawn = int(generator.integers(last + 1))
+        chosen.append(last if drawn in chosen else drawn)
+    for place in range(size - 1, 0, -1):
+        other = int(generator.integers(place + 1))
+        chosen[place], chosen[other] = chosen[other], chosen[place]
+    return chosen

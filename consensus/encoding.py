@@ -15,15 +15,15 @@ go with records are found here as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import repeat
 from typing import Any, Final
 
 import libipld
 
 from consensus.cid import (
     CID_BYTES,
+    CID_PREFIXES,
     EncodingError,
     cid_text,
     codec,
@@ -70,7 +70,7 @@ def encode(value: Any) -> bytes:
     (`is_cid`) become a link. Raises EncodingError naming the offending type.
     """
     parts: list[bytes] = []
-    _append(parts, ((b"", value),), 0)
+    _append(parts, (value,), 0)
     return b"".join(parts)
 
 
@@ -115,8 +115,8 @@ def _text(value: str) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
-    """Each key with its encoding, in DAG-CBOR's order: by length, then by bytes.
+def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    """The keys in DAG-CBOR's order, by length, then by bytes; and the encoding of each.
 
     Sorting the encodings gives just that, for the head grows with the length. Records of one
     kind share their keys, hence the memo.
@@ -124,24 +124,28 @@ def _sorted_keys(keys: tuple[str, ...]) -> tuple[tuple[str, bytes], ...]:
     for key in keys:
         if type(key) is not str:
             raise EncodingError(f"map keys are text, not {type(key).__name__}")
-    return tuple(sorted(((key, _text(key)) for key in keys), key=lambda pair: pair[1]))
+    ordered = sorted(keys, key=_text)
+    return tuple(ordered), tuple(map(_text, ordered))
 
 
 _BYTES_HEADS: Final = tuple(_head(0x40, length) for length in range(256))
+_LIST_HEADS: Final = tuple(_head(0x80, length) for length in range(256))
 _SMALL: Final = tuple(_head(0x00, value) for value in range(256))
 
 
-def _append(parts: list[bytes], items: Iterable[tuple[bytes, Any]], depth: int) -> None:
-    """Append the values of a container, each after its key (none in a list). Scalars are dealt
-    with in the loop: records are full of them, and a run encodes millions of records."""
+def _append(
+    parts: list[bytes], values: Iterable[Any], depth: int, keys: Iterator[bytes] | None = None
+) -> None:
+    """Append the values of a container, in a map each after its key. Scalars are dealt with in the
+    loop: records are full of them, and a run encodes millions of records."""
     append = parts.append
-    for key, value in items:
-        if key:
-            append(key)
+    for value in values:
+        if keys is not None:
+            append(next(keys))
         kind = type(value)
         if kind is bytes:
             size = len(value)
-            if size == CID_BYTES and is_cid(value):
+            if size == CID_BYTES and value[:4] in CID_PREFIXES:  # as `is_cid` has it
                 append(_LINK_HEAD)
             else:
                 append(_BYTES_HEADS[size] if size < 256 else _head(0x40, size))
@@ -160,14 +164,15 @@ def _append(parts: list[bytes], items: Iterable[tuple[bytes, Any]], depth: int) 
         elif kind is list:
             if depth == MAX_DEPTH:
                 raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
-            append(_head(0x80, len(value)))
-            _append(parts, zip(repeat(b""), value, strict=False), depth + 1)
+            size = len(value)
+            append(_LIST_HEADS[size] if size < 256 else _head(0x80, size))
+            _append(parts, value, depth + 1)
         elif kind is dict:
             if depth == MAX_DEPTH:
                 raise EncodingError(f"lists and maps nest at most {MAX_DEPTH} deep")
             append(_head(0xA0, len(value)))
-            keys = _sorted_keys(tuple(value))
-            _append(parts, ((encoded, value[key]) for key, encoded in keys), depth + 1)
+            names, encoded = _sorted_keys(tuple(value))
+            _append(parts, map(value.__getitem__, names), depth + 1, iter(encoded))
         elif value is None:
             append(b"\xf6")
         elif kind is bool:

@@ -85,7 +85,8 @@ class _OfServers(Fault):
     servers: tuple[int, ...] | float = _is(options.servers, 1.0)
 
     def placed(self, servers: int, generator: np.random.Generator) -> Fault:
-        return replace(self, servers=_draw_servers(self, self.servers, servers, generator))
+        drawn = _draw_servers(self, self.servers, servers, generator)
+        return self if drawn is self.servers else replace(self, servers=drawn)
 
     @cached_property
     def members(self) -> frozenset[int]:

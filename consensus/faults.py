@@ -284,6 +284,21 @@ class Faults:
                 events.append(Lifecycle(ends, server, "restart", lost, name))
         return sorted(event for event in events if event.time < horizon)
 
+    @property
+    def slows(self) -> bool:
+        """Whether any server is ever slowed down."""
+        return bool(self._slow)
+
+    @property
+    def skews(self) -> bool:
+        """Whether any server's clock is ever wrong."""
+        return bool(self._skew)
+
+    @property
+    def throttles(self) -> bool:
+        """Whether any server ever sends and receives slowly."""
+        return bool(self._bandwidth)
+
     def slowness(self, server: int, now: float) -> float:
         """How many times as long everything takes this server."""
         factor = 1.0

@@ -6,10 +6,9 @@ the field if it is not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from consensus.encoding import EncodingError, decode, digest, encode, is_cid
 
@@ -98,6 +97,34 @@ def pair(value: Any, what: str) -> tuple[Any, Any]:
     return value[0], value[1]
 
 
+T = TypeVar("T")
+
+
+class computed_once(Generic[T]):
+    """A property that is computed when it is first asked for, and then kept: of what never changes.
+
+    `functools.cached_property` does the same, up to Python 3.11 under a lock that takes longer
+    than most of what it guards.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, record: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, record: object, owner: type) -> T: ...
+    def __get__(self, record: Any, owner: type) -> Self | T:
+        if record is None:
+            return self
+        value = record.__dict__[self._name] = self._compute(record)
+        return value
+
+
 class Record:
     """A frozen record with one canonical byte form."""
 
@@ -114,7 +141,7 @@ class Record:
         """The record in ``node``; raises `MalformedRecord`."""
         raise NotImplementedError
 
-    @cached_property
+    @computed_once
     def encoded(self) -> bytes:
         """The canonical bytes: what travels, is counted and is stored."""
         return encode(self.to_node())

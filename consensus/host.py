@@ -11,6 +11,7 @@ import numpy as np
 
 from consensus.application import Contents
 from consensus.blocks import Block
+from consensus.clock import call_at
 from consensus.edge_server import Kind, Timer
 from consensus.network import MIB
 
@@ -34,6 +35,9 @@ class WorldHost:
         self._world = world
         self._env = world.env
         self._index = index
+        self._faults = world.faults
+        self._slows = world.faults is not None and world.faults.slows
+        self._skews = world.faults is not None and world.faults.skews
         self._seconds = world.costs.seconds
         self._seconds_per_byte = {
             operation: seconds / MIB for operation, seconds in world.costs.seconds_per_mib.items()
@@ -47,20 +51,23 @@ class WorldHost:
         """Counts its restarts, so that no timer outlives a crash."""
 
     def now_us(self) -> int:
-        world = self._world
-        now = round(world.env.now * 1e6)
-        return (
-            now if world.faults is None else now + world.faults.skew_us(self._index, self._env.now)
-        )
+        now = self._env._now
+        clock = round(now * 1e6)
+        if self._skews:
+            assert self._faults is not None
+            clock += self._faults.skew_us(self._index, now)
+        return clock
 
     def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
         seconds = times * self._seconds[operation]
         if size:
             seconds += times * size * self._seconds_per_byte[operation]
         now = self._env._now  # as often as messages are received
-        if self._world.faults is not None:
-            seconds *= self._world.faults.slowness(self._index, now)
-        self.busy_until = (self.busy_until if self.busy_until > now else now) + seconds
+        if self._slows:
+            assert self._faults is not None
+            seconds *= self._faults.slowness(self._index, now)
+        busy = self.busy_until
+        self.busy_until = (busy if busy > now else now) + seconds
 
     def may_relay(self) -> None:
         self.relay_from = self.busy_until
@@ -77,9 +84,7 @@ class WorldHost:
             self._later(delay, partial(self.send, to, kind, body))
             return
         world = self._world
-        world.network.send_many(
-            self._index, tuple(to), world.message(kind, body), self.busy_until + delay
-        )
+        world.network.send_many(self._index, to, world.message(kind, body), self.busy_until + delay)
 
     def _later(self, delay: float, send: Callable[[], None]) -> None:
         """Call ``send`` so long after the work in hand is done: what waits keeps nothing that is
@@ -89,15 +94,12 @@ class WorldHost:
         self._world._at(at, lambda: send() if self.lives == lives and self.up else None)
 
     def timer(self, microseconds: int, timer: Timer) -> None:
-        server, lives = self._world.servers[self._index], self.lives
-        timeout = self._env.timeout(microseconds / 1e6)
+        env = self._env
+        call_at(env, env._now + microseconds / 1e6, partial(self._wake, self.lives, timer))
 
-        def fire(_: Any) -> None:
-            if self.lives == lives and self.up:
-                server.on_timer(timer)
-
-        assert timeout.callbacks is not None
-        timeout.callbacks.append(fire)
+    def _wake(self, lives: int, timer: Timer) -> None:
+        if self.lives == lives and self.up:
+            self._world.servers[self._index].on_timer(timer)
 
     def publish(self, contents: Contents) -> None:
         self._world.hold(self._index, contents)

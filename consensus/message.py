@@ -9,7 +9,7 @@ from consensus.fields import MalformedRecord, Record
 from consensus.updates import SignedUpdate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, though nobody alters one: that would cost four times as much
 class Message:
     """What travels: a record, what kind it is, and how many bytes its encoding has."""
 

@@ -10,7 +10,8 @@ know none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from heapq import heappush
 from math import inf
 from typing import Any, ClassVar
@@ -34,25 +35,26 @@ class _Delivery:
     A run makes tens of millions of these, each with one callback that never fails.
     """
 
-    __slots__ = ("callbacks", "epoch", "message", "onward", "origin", "server")
+    __slots__ = ("callbacks", "message", "onward", "origin", "server")
 
     _ok: ClassVar[bool] = True
 
     def __init__(
         self,
         callbacks: Sequence[Callable[[_Delivery], None]],
-        epoch: int,
         server: int,
         message: Message,
         origin: int,
         onward: bool,
     ) -> None:
         self.callbacks = callbacks
-        self.epoch = epoch
         self.server = server
         self.message = message
         self.origin = origin
         self.onward = onward
+
+
+Callbacks = list[Callable[[_Delivery], None]]
 
 
 class Network:
@@ -77,7 +79,6 @@ class Network:
         factor by which the latency of a hop, or of a whole route, is stretched."""
         self.env = env
         self.topology = topology
-        self.epoch = 0
         self.bytes: Counter[str] = Counter()
         """Bytes sent between servers, by kind of message, every hop counted."""
         self._queue: list[Any] = env._queue
@@ -85,6 +86,7 @@ class Network:
         self._jitter = jitter
         self._receive = receive
         self._faults = faults or Faults((), topology.servers, np.random.default_rng(0))
+        self._throttles = self._faults.throttles
         self._egress_free = [env.now] * topology.servers
         self._ingress_free = [env.now] * topology.servers
         self._relays = [True] * topology.servers
@@ -94,14 +96,19 @@ class Network:
         self._calm_until = inf
         self._generator: np.random.Generator | None = None
         self._draws: list[float] = []
-        self._on_arrival = [self._arrive]
-        self._on_reception = [self._hand_over]
+        self._on_arrival: Callbacks = [self._arrive]
+        self._on_reception: Callbacks = [self._hand_over]
+        self._on_counted: dict[str, Callbacks] = {}
+        """By fault: what is called on an arrival by which it has fired."""
 
     def begin(self, generator: np.random.Generator) -> None:
         """Begin anew: what is still in flight is void, queues are empty, and jitter and what
         faults strike are drawn from ``generator`` from here on. Comes before any message; a height
         or a whole run may follow."""
-        self.epoch += 1
+        for callbacks in (self._on_arrival, self._on_reception, *self._on_counted.values()):
+            callbacks.clear()  # those of what is in flight, which share them
+        self._on_arrival, self._on_reception = [self._arrive], [self._hand_over]
+        self._on_counted = {}
         self._generator = generator
         self._draws = []
         self._faults.begin(generator)
@@ -146,8 +153,9 @@ class Network:
     def gossip(self, origin: int, message: Message, at: float) -> None:
         """Send ``message`` from ``origin`` to every other server, leaving at time ``at`` (or now,
         if that has passed)."""
-        tree = self.overlay.tree(origin)
+        overlay = self.overlay
         if self._cuts:
+            tree = overlay.tree(origin)
             away = [
                 server for server, hops in enumerate(tree.hops) if not hops and server != origin
             ]
@@ -159,7 +167,7 @@ class Network:
         self.send_many(origin, (to,), message, at)
 
     def send_many(
-        self, origin: int, recipients: Sequence[int], message: Message, at: float
+        self, origin: int, recipients: Collection[int], message: Message, at: float
     ) -> None:
         """Send ``message`` to each of ``recipients`` along the shortest path to it, one after the
         other, leaving at time ``at``; the origin itself is left out.
@@ -167,16 +175,20 @@ class Network:
         The servers on the way only route: they spend a transmission time each but stand in no
         queue, and the message is neither shown to them nor stopped by them.
         """
-        tree = self.overlay.tree(origin)
+        env = self.env
+        overlay = self._overlay
+        if overlay is None or env._now >= self._change_at:
+            overlay = self.overlay
+        tree = overlay.tree(origin)
         seconds, hops = tree.seconds, tree.hops
         draws = self._draws
         if len(draws) < len(recipients):
             draws = self._refill(len(recipients))
-        env, jitter, size, calm_until = self.env, self._jitter, message.size, self._calm_until
-        queue, number, callbacks, epoch = self._queue, env._eid, self._on_arrival, self.epoch
+        jitter, size, calm_until = self._jitter, message.size, self._calm_until
+        queue, number, callbacks = self._queue, env._eid, self._on_arrival
         leave = max(self._egress_free[origin], at, env._now)
         transmission = size * self._seconds_per_byte
-        if leave >= calm_until:
+        if self._throttles and leave >= calm_until:
             transmission *= self._faults.slowdown(origin, leave)
         links = 0
         for to in recipients:
@@ -191,7 +203,7 @@ class Network:
             if away > 1:
                 arrive += (away - 1) * transmission
             if arrive < calm_until:
-                event = _Delivery(callbacks, epoch, to, message, origin, False)
+                event = _Delivery(callbacks, to, message, origin, False)
                 heappush(queue, (arrive, 1, next(number), event))
             else:
                 self._disturb(origin, to, message, origin, False, leave, arrive)
@@ -211,17 +223,17 @@ class Network:
         if len(draws) < len(children):
             draws = self._refill(len(children))
         jitter, size, calm_until = self._jitter, message.size, self._calm_until
-        queue, number, callbacks, epoch = self._queue, env._eid, self._on_arrival, self.epoch
+        queue, number, callbacks = self._queue, env._eid, self._on_arrival
         latency = overlay.links[server]
         leave = max(self._egress_free[server], at, env._now)
         transmission = size * self._seconds_per_byte
-        if leave >= calm_until:
+        if self._throttles and leave >= calm_until:
             transmission *= self._faults.slowdown(server, leave)
         for child in children:
             leave += transmission
             arrive = leave + latency[child] * (1.0 + jitter * draws.pop())
             if arrive < calm_until:
-                event = _Delivery(callbacks, epoch, child, message, origin, True)
+                event = _Delivery(callbacks, child, message, origin, True)
                 heappush(queue, (arrive, 1, next(number), event))
             else:
                 self._disturb(server, child, message, origin, True, leave, arrive)
@@ -241,30 +253,25 @@ class Network:
         """Deliver what faults leave of a message, when they do."""
         found = self._faults.copies(sender, receiver, origin, message, leave, arrive)
         for at, arriving, counts in found:
-            callbacks = self._on_arrival if counts is None else [self._counted(counts)]
-            event = _Delivery(callbacks, self.epoch, receiver, arriving, origin, onward)
+            callbacks = self._on_arrival
+            if counts is not None:
+                count = partial(self._count, counts)
+                callbacks = self._on_counted.setdefault(counts, [count, self._arrive])
+            event = _Delivery(callbacks, receiver, arriving, origin, onward)
             heappush(self._queue, (at, 1, next(self.env._eid), event))
 
-    def _counted(self, fault: str) -> Callable[[_Delivery], None]:
-        """An arrival by which a fault has fired."""
-
-        def arrive(delivery: _Delivery) -> None:
-            if delivery.epoch == self.epoch:
-                self._faults.fired[fault] += 1
-                self._arrive(delivery)
-
-        return arrive
+    def _count(self, fault: str, delivery: _Delivery) -> None:
+        """A fault has fired."""
+        self._faults.fired[fault] += 1
 
     # -- receiving --------------------------------------------------------------------------------
 
     def _arrive(self, delivery: _Delivery) -> None:
         """A message has come; it is received at once, or after those that came before it."""
-        if delivery.epoch != self.epoch:
-            return
         now = self.env._now
         server, message = delivery.server, delivery.message
         transmission = message.size * self._seconds_per_byte
-        if now >= self._calm_until:
+        if self._throttles and now >= self._calm_until:
             transmission *= self._faults.slowdown(server, now)
         ready = self._ingress_free[server] + transmission
         if ready > now:
@@ -279,8 +286,6 @@ class Network:
 
     def _hand_over(self, delivery: _Delivery) -> None:
         """It is received after its wait."""
-        if delivery.epoch != self.epoch:
-            return
         server, message, origin = delivery.server, delivery.message, delivery.origin
         at = self._receive(server, message, origin)
         if at is not None and delivery.onward:

@@ -12,7 +12,7 @@ simulated time; nothing here is a float.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from consensus.encoding import digest, encode, node_cid
@@ -23,6 +23,7 @@ from consensus.fields import (
     PROOF_BYTES,
     SIGNATURE_BYTES,
     Record,
+    computed_once,
     fields_of,
     fixed_bytes,
     integer,
@@ -69,19 +70,20 @@ class ModelUpdate(Record):
         )
 
     @staticmethod
+    @lru_cache(maxsize=64)  # signed, and checked soon after
     def signing_digest(
         chain_id: bytes, height: int, parent: bytes, client: bytes, samples: int, payload: bytes
     ) -> bytes:
         return signing_digest_of("update", [chain_id, height, parent, client, samples, payload])
 
-    @cached_property
+    @computed_once
     def signed(self) -> bytes:
         """The digest that ``signature`` signs."""
         return self.signing_digest(
             self.chain_id, self.height, self.parent, self.client, self.samples, self.payload
         )
 
-    @cached_property
+    @computed_once
     def digest(self) -> bytes:
         """The update's name in candidates and in the Merkle tree of a block."""
         return digest(self.encoded)
@@ -166,7 +168,7 @@ class Header(Record):
             optional_link(found["snapshot"], "header.snapshot"),
         )
 
-    @cached_property
+    @computed_once
     def cid(self) -> bytes:
         return node_cid(self.encoded)
 
@@ -175,7 +177,7 @@ class Header(Record):
         """The view in which the block was first proposed."""
         return self.attempt, self.step
 
-    @cached_property
+    @computed_once
     def signed(self) -> bytes:
         """The digest that the aggregator signs."""
         return proposal_digest(self.chain_id, self.height, self.view, self.cid)
@@ -236,7 +238,7 @@ class Vote(Record):
     ) -> bytes:
         return signing_digest_of("vote", [chain_id, height, attempt, step, phase, block])
 
-    @cached_property
+    @computed_once
     def signed(self) -> bytes:
         """The digest that ``signature`` signs."""
         return self.signing_digest(

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from consensus.chain import Head
 from consensus.encoding import file_cid, merkle_root
+from consensus.fields import computed_once
 from consensus.genesis import Genesis
 from consensus.records import ModelUpdate
 
@@ -38,7 +38,7 @@ class SignedUpdate:
         """Bytes of the encoded message."""
         return len(self.record.encoded) + len(self.payload)
 
-    @cached_property
+    @computed_once
     def payload_cid(self) -> bytes:
         """The address of the payload that came, which need not be the one that was signed."""
         return file_cid(self.payload)
@@ -123,8 +123,10 @@ class UpdatePool:
 
     def pick(self, digests: Sequence[bytes]) -> list[SignedUpdate] | None:
         """The updates with these digests, in the given order, or None while one is missing."""
-        found = [self._by_digest.get(key) for key in digests]
-        return None if None in found else found  # type: ignore[return-value]
+        try:
+            return [self._by_digest[key] for key in digests]
+        except KeyError:
+            return None
 
     def digests(self) -> tuple[bytes, ...]:
         """The digests of all updates that are kept, those of clients that sent two included."""

@@ -11,12 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from heapq import heappush
 from typing import Any, ClassVar
 
 import numpy as np
 import simpy
-from simpy.events import NORMAL
 
 from consensus.application import Application, Contents
 from consensus.bft_server import BftServer
@@ -24,6 +22,7 @@ from consensus.blocks import Block
 from consensus.byzantine import Behaviour
 from consensus.chain import Chain, Head, seated
 from consensus.checks import SharedChecks
+from consensus.clock import Clock, call_at
 from consensus.committee import Committee
 from consensus.crypto import Prover, Signer
 from consensus.edge_server import EdgeServer, Kind
@@ -77,7 +76,7 @@ class World:
         self.genesis = genesis
         self.application = application
         self.costs = costs
-        self.env = simpy.Environment(initial_time=now)
+        self.env = Clock(now)
         self.checks = SharedChecks(genesis, application)
         self.faults = faults
         self.network = Network(
@@ -278,12 +277,8 @@ class World:
     # -- up and down ------------------------------------------------------------------------------
 
     def _at(self, time: float, call: Callable[[], None]) -> None:
-        """Call at ``time``: to the bit, and not at now + (time - now), which a resume may miss."""
-        event = self.env.event()
-        event._ok, event._value = True, None
-        assert event.callbacks is not None
-        event.callbacks.append(lambda _: call())
-        heappush(self.env._queue, (max(time, self.env.now), NORMAL, next(self.env._eid), event))
+        """Call at ``time``, or now if that has passed."""
+        call_at(self.env, max(time, self.env.now), call)
 
     def _set_up(self, index: int, up: bool) -> None:
         host = self._hosts[index]

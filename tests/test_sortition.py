@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.encoding import digest
-from consensus.sortition import _Binomial, _log2, race_key, role_hash, weight
+from consensus.sortition import _Binomial, _log2, _log2_by_squaring, race_key, role_hash, weight
 
 VECTORS = json.loads(Path(__file__).with_name("vectors").joinpath("sortition.json").read_text())
 TOP = 2**256 - 1
@@ -179,6 +179,18 @@ def test_log2(value: int) -> None:
     with localcontext(prec=60):
         exact = Decimal(value).ln() / Decimal(2).ln() * 2**64
         assert Decimal("-1e-30") < exact - _log2(value) < 1 + Decimal("1e-15")
+
+
+@given(st.integers(1, 2**256))
+def test_log2_by_the_series_is_that_by_squaring(value: int) -> None:
+    assert _log2(value) == _log2_by_squaring(value, 64, 128)
+
+
+@pytest.mark.parametrize("step", [128, 129, 191, 254, 255])
+@pytest.mark.parametrize("off", [-1, 0, 1, 1 << 180])
+def test_log2_where_the_series_begins_anew(step: int, off: int) -> None:
+    value = (step << 248) + off
+    assert _log2(value) == _log2_by_squaring(value, 64, 128)
 
 
 def test_log2_of_powers_is_exact() -> None:

@@ -6,11 +6,18 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from consensus.blocks import Block, Status
 from consensus.chain import Chain
-from consensus.edge_server import ASKED_AT_ONCE, BLOCKS_AT_ONCE, EARLY_MESSAGES, QUESTIONS
+from consensus.edge_server import (
+    ASKED_AT_ONCE,
+    BLOCKS_AT_ONCE,
+    EARLY_MESSAGES,
+    QUESTIONS,
+    draw_distinct,
+)
 from consensus.encoding import file_cid
 from tests.bft_bench import (
     BYSTANDER,
@@ -425,3 +432,12 @@ def test_two_servers_that_differ_by_many_heights_meet() -> None:
     assert late.server.chain.head == peer.server.chain.head
     assert rounds < 10
     assert late.server.refused == {}
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 2), (3, 2), (15, 2), (40, 7)])
+def test_distinct_numbers_are_those_that_numpy_chooses(count: int, size: int) -> None:
+    for seed in range(50):
+        mine, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
+        chosen = draw_distinct(mine, count, size)
+        assert chosen == numpys.choice(count, size, replace=False).tolist()
+        assert mine.random() == numpys.random(), "the stream goes on alike"

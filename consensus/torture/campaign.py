@@ -135,7 +135,7 @@ def play(plan: Plan, seeds: Sequence[int], stop_at_first: bool = False) -> Tally
     tally = Tally()
     began = time.process_time()
     collects = gc.isenabled()
-    gc.disable()  # nothing is garbage while a scenario runs
+    gc.disable()  # hardly anything is garbage while a scenario runs, nor after it
     gc.freeze()  # nor ever what is here already
     try:
         with plan.applied():

@@ -13,8 +13,6 @@ from functools import partial
 from math import nan
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from consensus.chain import Head
 from consensus.edge_server import EdgeServer
 from consensus.encoding import digest, file_cid
@@ -61,7 +59,7 @@ class Clients:
         self._begun: set[int] = set()
         self._again = 2 * world.scenario.resend / 1e3
         self._losing = any(fault.get("lost_tail") for fault in world.scenario.faults)
-        self._random = np.random.default_rng((seed, 3)).random
+        self._random = rig.stream(seed, 3).random
 
     # -- when -------------------------------------------------------------------------------------
 
@@ -131,7 +129,7 @@ class Clients:
             "payload": file_cid(data),
         }
         fields.update(changes)
-        signature = self.keys[who].sign(ModelUpdate.signing_digest(**fields))
+        signature = self.keys[who].sign(ModelUpdate.signing_digest(*fields.values()))
         return SignedUpdate(ModelUpdate(**fields, signature=signature), data)
 
     # -- hostile clients --------------------------------------------------------------------------

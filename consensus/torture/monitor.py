@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection
 from hashlib import sha256
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from consensus.blocks import Block, Candidate, Certificate, Timeout, TimeoutCertificate
 from consensus.edge_server import EdgeServer
@@ -25,6 +25,10 @@ from consensus.updates import SignedUpdate
 
 if TYPE_CHECKING:
     from consensus.torture.world import TortureWorld
+
+
+#: Messages by which a server commits itself to nothing.
+UNJUDGED: Final = frozenset({"update", "ticket", "status"})
 
 
 class Monitor:
@@ -84,6 +88,8 @@ class Monitor:
         server = self.world.servers[index]
         if len(server.evidence) != self._accused.get(index, 0):
             self.check_evidence(server)
+        if kind in UNJUDGED:
+            return
         match kind:
             case "vote":
                 if body.server == index:

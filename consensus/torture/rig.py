@@ -71,6 +71,12 @@ def weighted_mean(payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
     return np.array([first / total, second / total]).astype("<f4").tobytes()
 
 
+def stream(seed: int, which: int, *server: int) -> np.random.Generator:
+    """A stream of a scenario's randomness, or of one of its servers'."""
+    seeds = np.random.SeedSequence((seed, which), spawn_key=server)
+    return np.random.Generator(np.random.PCG64(seeds))
+
+
 @lru_cache(maxsize=256)
 def server_keys(index: int) -> tuple[Signer, Prover]:
     """The keys of a server: those of its index are the same in every scenario."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from consensus.byzantine import Behaviour, Circle, acts
 from consensus.faults import Faults, fault_from_node
 from consensus.torture.attackers import Adversary
 from consensus.torture.ending import check_ending
 from consensus.torture.monitor import Monitor
-from consensus.torture.rig import genesis_of, graph_of
+from consensus.torture.rig import genesis_of, graph_of, stream
 from consensus.torture.scenario import Scenario
 from consensus.torture.violation import Violation
 from consensus.torture.weaknesses import name_of
@@ -99,7 +97,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     faults = Faults(
         [fault_from_node(node) for node in scenario.faults],
         scenario.servers,
-        np.random.default_rng((scenario.seed, 4)),
+        stream(scenario.seed, 4),
     )
     regions = tuple(map(int, graph_of(scenario).regions))
     circle = Circle(scenario.bad, regions)
@@ -131,8 +129,9 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     outcome.clients = world.clients.acted
     outcome.branches = monitor.branches
     outcome.branches["seats filled by public draws"] += ledger.spares
-    outcome.branches["settle timer"] += world.timers["settle"]
+    outcome.branches["settle timer"] += world.settled
     outcome.trace = monitor.trace
+    world.end()
     return outcome
 
 

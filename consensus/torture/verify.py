@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256, sha512
 from itertools import pairwise
 from typing import Any
@@ -41,9 +42,12 @@ class Seats:
         return sum(self.weights.get(server, 0) for server in servers)
 
 
+@lru_cache(maxsize=256)  # many sign the same
 def signed(kind: str, *fields: Any) -> bytes:
-    """The digest that a signature of this kind signs."""
-    return sha256(encode([f"bfedrec/{kind}", *fields])).digest()
+    """The digest that a signature of this kind signs. Fields are encoded as they are, tuples as
+    lists."""
+    listed = [list(field) if type(field) is tuple else field for field in fields]
+    return sha256(encode([f"bfedrec/{kind}", *listed])).digest()
 
 
 # -- draws ----------------------------------------------------------------------------------------
@@ -78,11 +82,14 @@ def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
         if not beta:
             every[server] = spare_beta(genesis, beacon, server)
 
+    alike = len({member.stake for member in members}) == 1
+
+    def finish(server: int, role: str) -> Any:
+        hashed = role_hash(every[server], role)
+        return hashed if alike else race_key(hashed, members[server].stake)
+
     def raced(role: str) -> list[int]:
-        keys = {
-            server: (server not in betas, *race_key(role_hash(beta, role), members[server].stake))
-            for server, beta in every.items()
-        }
+        keys = {server: (server not in betas, finish(server, role)) for server in every}
         return sorted(keys, key=keys.__getitem__)
 
     size, role = parameters.committee_size, f"committee/{attempt}"
@@ -169,7 +176,7 @@ def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) ->
             closed.attempt,
             closed.step,
             closed.everyone,
-            None if lock is None else list(lock),
+            lock,
         )
         if not genesis.suite.verify(genesis.servers[server].signing_key, digest, signature):
             return f"server {server}'s signature"
