@@ -6,7 +6,7 @@ user.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +48,20 @@ def _of_size(data: str, method: str, name: str, *overrides: str, paper: bool = T
     return Entry(data, method, experiment, ("bfedrec.table2", name, key) if paper else None)
 
 
+def _yardsticks(data: str, name: str, *overrides: str, paper: bool = True) -> Iterator[Entry]:
+    """The centralised methods on another data set; the paper has those that are trained."""
+    for method, key, trained in (
+        ("GMF", "gmf", True),
+        ("BPR", "bpr", True),
+        ("item-kNN", "item_knn", False),
+        ("popularity", "popularity", False),
+    ):
+        config = Path(f"experiments/baselines/{key}-{name}.yaml")
+        experiment = Experiment(config, overrides, "0-2" if trained else "0")
+        in_paper = paper and trained
+        yield Entry(data, method, experiment, ("bfedrec.table2", name, key) if in_paper else None)
+
+
 ENTRIES: tuple[Entry, ...] = (
     _ours("ML-1M", "ml-1m"),
     _ml_1m("BFedRec, quantised", "ml-1m-quantised"),
@@ -60,12 +74,15 @@ ENTRIES: tuple[Entry, ...] = (
     _ours("Pinterest", "pinterest"),
     _of_size("Pinterest", "FedMF", "pinterest"),
     _of_size("Pinterest", "FedRec", "pinterest"),
+    *_yardsticks("Pinterest", "pinterest"),
     _ours("LFM-2K rows", "lfm-2k", "data.variant=rows"),
     _of_size("LFM-2K rows", "FedMF", "lfm-2k", "data.variant=rows"),
     _of_size("LFM-2K rows", "FedRec", "lfm-2k", "data.variant=rows"),
+    *_yardsticks("LFM-2K rows", "lfm-2k", "data.variant=rows"),
     _ours("LFM-2K distinct", "lfm-2k", "data.variant=distinct", paper=False),
     _of_size("LFM-2K distinct", "FedMF", "lfm-2k", "data.variant=distinct", paper=False),
     _of_size("LFM-2K distinct", "FedRec", "lfm-2k", "data.variant=distinct", paper=False),
+    *_yardsticks("LFM-2K distinct", "lfm-2k", "data.variant=distinct", paper=False),
 )
 """The rows; of each data set the first is what the others are compared with."""
 

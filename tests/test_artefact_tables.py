@@ -17,6 +17,7 @@ from bfedrec.artefacts import Experiment, Request, Runs
 from bfedrec.catalogue import load_catalogue
 from bfedrec.cli import main
 from bfedrec.config import load
+from bfedrec.data_settings import DataSettings
 from bfedrec.envelope import Envelope
 from bfedrec.metrics import Evaluation, gain, hit
 from bfedrec.ranks import FILE, Ranks
@@ -184,6 +185,22 @@ def test_federated_methods_are_compared_at_the_same_budget() -> None:
         budget = (config.data, config.rounds, config.clients.per_round, size)
         assert budget == ours.setdefault(each.data, budget), each
         assert (config.training.virtual_share > 0) == (each.method == "FedRec")
+
+
+def test_yardsticks_stand_beside_ours_on_every_data_set() -> None:
+    ours: dict[str, DataSettings] = {}
+    seen: dict[str, set[str]] = {}
+    for each in table2.ENTRIES:
+        config = load(ROOT / each.experiment.config, each.experiment.grid)
+        assert config.data == ours.setdefault(each.data, config.data), each
+        if config.method != "federated":
+            assert config.method == each.method.lower().replace("-k", "_k"), each
+            assert (each.experiment.seeds == "0") == (config.method in ("item_knn", "popularity"))
+            in_paper = config.method in ("gmf", "bpr") and each.data != "LFM-2K distinct"
+            assert (each.published is not None) == in_paper, each
+            seen.setdefault(each.data, set()).add(config.method)
+    assert list(ours) == ["ML-1M", "Pinterest", "LFM-2K rows", "LFM-2K distinct"]
+    assert all(seen[data] == {"gmf", "bpr", "item_knn", "popularity"} for data in ours)
 
 
 def test_no_two_lines_of_the_accuracy_figure_look_alike() -> None:
