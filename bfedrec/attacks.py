@@ -45,7 +45,7 @@ class Upload:
     samples: int
     """The N_u that it claims."""
     payload: bytes | None = None
-    """Sent instead of the encoded A_u."""
+    """Sent as it is; None: A_u is encoded when it is signed."""
     age: int = 0
     """How many heights ago the update was due; it is signed for that height."""
     parent: bytes | None = None

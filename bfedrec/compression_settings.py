@@ -11,6 +11,13 @@ from bfedrec.section import Section, setting_error
 STEP_BITS, MIN_BITS, MAX_BITS = 16, 2, 8
 """quantised: bits of the step that an item's numbers share, and the fewest and most of a number."""
 
+WITHOUT_FEEDBACK = {
+    "low_rank": "which loses nothing",
+    "dense": "which loses nothing",
+    "quantised": "whose losses lie in a basis that is gone when a client returns",
+}
+"""Kinds with which there is nothing to keep for the next update, and why."""
+
 
 def quantised_bits(r: int, s: int) -> int:
     """b, bits of a number, where r of them and their step take the bytes of s float32 at most."""
@@ -40,6 +47,11 @@ class CompressionSettings(Section):
         description="quantised, random, top_k, svd: what comes down: the aggregate encoded like an "
         "update, which may lose some of it, or all of it",
     )
+    error_feedback: bool = Field(
+        default=False,
+        description="random, top_k, svd: a client keeps what the codec lost of its update, and "
+        "adds it to its next one",
+    )
 
     def size_for(self, dimension: int, rank: int) -> int:
         """s, for a model of this dimension and rank; a validation error where they do not fit."""
@@ -54,6 +66,11 @@ class CompressionSettings(Section):
             )
         if self.kind in ("low_rank", "dense") and self.downlink != "same":
             raise setting_error("compression.downlink", f"same, as compression.kind is {self.kind}")
+        if self.error_feedback and self.kind in WITHOUT_FEEDBACK:
+            reason = WITHOUT_FEEDBACK[self.kind]
+            raise setting_error(
+                "compression.error_feedback", f"false, as compression.kind is {self.kind}, {reason}"
+            )
         if self.kind == "dense":
             return dimension
         if (self.size or rank) > dimension:

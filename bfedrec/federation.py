@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from bfedrec.factorization import initial_factors
 from bfedrec.global_model import GlobalModel
 from bfedrec.links import ClientLinks
 from bfedrec.participants import Participants, unit_costs
+from bfedrec.residuals import ErrorFeedback
 from bfedrec.round_training import RoundTraining
 from bfedrec.sampling import participants
 from bfedrec.settings import Config
@@ -72,13 +73,22 @@ class Round:
     """How many of them are in the block."""
     behind: int
     """Honest servers that do not have the block."""
+    residuals: Mapping[int, bytes]
+    """Under error feedback: what the codec left of what honest clients sent, by client."""
+
+
+Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
+"""Given a height and clients, what was left of their updates before it (`bfedrec.run_state`)."""
 
 
 class Federation:
     """All clients, the edge servers and the global model of one run."""
 
-    def __init__(self, config: Config, data: Dataset) -> None:
-        """Build everything from the config's seed; nothing has happened yet."""
+    def __init__(self, config: Config, data: Dataset, residuals: Recall | None = None) -> None:
+        """Build everything from the config's seed; nothing has happened yet.
+
+        ``residuals``: where error feedback finds what earlier rounds have left.
+        """
         if config.clients.per_round > data.users:
             raise ConfigError(
                 f"clients.per_round: {config.clients.per_round} is more than the "
@@ -86,6 +96,7 @@ class Federation:
             )
         self.config = config
         self.data = data
+        self._residuals = residuals
         self.streams = streams = Streams(config.seed)
         d, scale = config.model.dimension, config.model.init_scale
         self.P = initial_factors(data.users, d, scale, streams.generator("initial", 0))
@@ -184,7 +195,8 @@ class Federation:
         fetched = self.downlink.fetch(clients, height)
         times = self.uplink.times(self.world.env.now, clients, fetched[config.clients.downlink])
         attacked = self.adversary.acts(height, clients)
-        train = partial(self._train_round, height, head)
+        feedback = self._feedback(height, clients)
+        train = partial(self._train_round, height, head, feedback=feedback)
         parts = 1 if attacked or config.device != "cpu" else TRAINING_PARTS
         training = RoundTraining(self._worker, train, clients, times, parts)
         if attacked:
@@ -209,14 +221,29 @@ class Federation:
             malicious,
             aggregated,
             len(self.world.behind()),
+            {} if feedback is None else feedback.residuals,
         )
 
     def _clients(self, height: int) -> np.ndarray:
         """Those that take part in round ``height``, int64[m]."""
         return participants(self.streams, self.data.users, self.config.clients, height)
 
+    def _feedback(self, height: int, clients: np.ndarray) -> ErrorFeedback | None:
+        """Error feedback in round ``height``, with what its honest clients have kept; None if there
+        is none."""
+        if not self.config.compression.error_feedback:
+            return None
+        if self._residuals is None:
+            raise ValueError("error feedback needs a place where residuals are kept")
+        honest = [c for c in clients.tolist() if self.adversary.attack(height, c) is None]
+        return ErrorFeedback(self.model.exchange, self._residuals(height, honest))
+
     def _train_round(
-        self, height: int, head: Head, clients: np.ndarray
+        self,
+        height: int,
+        head: Head,
+        clients: np.ndarray,
+        feedback: ErrorFeedback | None = None,
     ) -> tuple[CohortUpdate, list[Sent]]:
         """Algorithm 1 for the whole cohort, and what each client sends: its update, unless it is
         malicious."""
@@ -227,6 +254,9 @@ class Federation:
             Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
             for place, client in enumerate(clients)
         ]
+        if feedback is not None:
+            attack = partial(self.adversary.attack, height)
+            uploads = feedback.sent(uploads, head.beacon, attack)
         if self.adversary.acts(height, clients):
             uploads = self.adversary.forge(
                 height,
@@ -270,7 +300,8 @@ class Federation:
         if self.adversary.keeps_messages:
             height = head.height + 1
             clients = self._clients(height)
-            self.adversary.remember(self._train_round(height, head, clients)[1])
+            feedback = self._feedback(height, clients)
+            self.adversary.remember(self._train_round(height, head, clients, feedback)[1])
 
     def _followed(
         self, height: int, sent: list[Sent], result: HeightResult

@@ -1,14 +1,17 @@
 """What a resume needs and the chain must not hold: clients' private factors, counters, the clock.
 
 RUN/state.sqlite has one row per height, appended when the height is done. A process killed at any
-moment leaves all rows up to some height, each of them whole.
+moment leaves all rows up to some height, each of them whole. Under error feedback
+(`bfedrec.residuals`) what the codec left of clients' updates is appended with it, in one
+transaction. A client's residual is large and each replaces the one before, which is deleted as
+soon as no resume can ask for it.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,14 @@ CREATE TABLE IF NOT EXISTS rounds (
     factors BLOB NOT NULL,
     simulated_seconds REAL NOT NULL,
     counters TEXT NOT NULL
+) STRICT
+"""
+RESIDUALS = """
+CREATE TABLE IF NOT EXISTS residuals (
+    client INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (client, height)
 ) STRICT
 """
 
@@ -54,8 +65,9 @@ class RunState(Closing):
     Raises `StateError` for a file that is not such a state.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keeps_residuals: bool = False) -> None:
         self._path = path
+        self._keeps_residuals = keeps_residuals
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
             # In WAL mode a commit survives the death of the process at once; a power cut may take
@@ -63,6 +75,8 @@ class RunState(Closing):
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
             self._database.execute(SCHEMA)
+            if keeps_residuals:
+                self._database.execute(RESIDUALS)
         except sqlite3.DatabaseError as error:
             raise StateError(f"{path}: not a run's state: {error}") from None
 
@@ -75,8 +89,11 @@ class RunState(Closing):
         """The greatest height with a row; 0 where there is none."""
         return int(self._one("SELECT coalesce(max(height), 0) FROM rounds")[0])
 
-    def append(self, state: RoundState) -> None:
-        """Add the row of the height after the last; raises `StateError` for any other."""
+    def append(self, state: RoundState, residuals: Mapping[int, bytes] | None = None) -> None:
+        """Add the row of the height after the last; raises `StateError` for any other.
+
+        ``residuals``: the new ones of clients that sent an update, in a state that keeps them.
+        """
         expected = self.last_height + 1
         if state.height != expected:
             raise StateError(f"{self._path}: height {expected} is next, got {state.height}")
@@ -91,7 +108,36 @@ class RunState(Closing):
             float(state.simulated_seconds),
             json.dumps(state.counters, sort_keys=True, allow_nan=False),
         )
-        self._database.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?)", row)
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?)", row)
+            if self._keeps_residuals:
+                self._append_residuals(state.height, residuals or {})
+
+    def _append_residuals(self, height: int, residuals: Mapping[int, bytes]) -> None:
+        rows = ((client, height, data) for client, data in residuals.items())
+        self._database.executemany("INSERT INTO residuals VALUES (?, ?, ?)", rows)
+        # The chain has the height before this one, and may be left without this one. Whoever
+        # resumes there may have to train that height again (`Federation.recall`), with what clients
+        # kept before it: the last of the heights up to two before this one.
+        self._database.execute(
+            "DELETE FROM residuals WHERE height < ?1 "
+            "AND client IN (SELECT client FROM residuals WHERE height = ?1)",
+            (height - 2,),
+        )
+
+    def residuals(self, height: int, clients: Iterable[int]) -> dict[int, bytes]:
+        """What was left of these clients' updates before a height, by client; those that had sent
+        none are not in it."""
+        query = (
+            "SELECT data FROM residuals WHERE client = ? AND height < ? "
+            "ORDER BY height DESC LIMIT 1"
+        )
+        found = (
+            (client, self._database.execute(query, (client, height)).fetchone())
+            for client in clients
+        )
+        return {client: row[0] for client, row in found if row is not None}
 
     def row(self, height: int) -> RoundState:
         """The row of a height; raises `StateError` where there is none."""
@@ -102,8 +148,22 @@ class RunState(Closing):
         return _decode(values)
 
     def discard_after(self, height: int) -> None:
-        """Forget every row above a height, which the chain did not reach."""
-        self._database.execute("DELETE FROM rounds WHERE height > ?", (height,))
+        """Forget every row above a height, which the chain did not reach.
+
+        Raises `StateError` where the residuals of that height are no longer there: a kill leaves
+        the chain one height behind at most.
+        """
+        if self._keeps_residuals and 0 < height < self.last_height - 1:
+            raise StateError(
+                f"{self._path}: the chain has height {height}, this {self.last_height}, and error "
+                "feedback can go back by one only; restore the chain, or start anew in another "
+                "folder"
+            )
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.execute("DELETE FROM rounds WHERE height > ?", (height,))
+            if self._keeps_residuals:
+                self._database.execute("DELETE FROM residuals WHERE height > ?", (height,))
 
     def load_factors(self, initial: NDArray[np.float32]) -> NDArray[np.float32]:
         """P [M, d] after the last row: a copy of the initial P with all rows replayed on it.

@@ -80,7 +80,7 @@ class RunFolder(Closing):
 
     def state(self) -> RunState:
         """RUN/state.sqlite, which is private to the run."""
-        return RunState(self.path / "state.sqlite")
+        return RunState(self.path / "state.sqlite", self.config.compression.error_feedback)
 
     # --- the manifest ---------------------------------------------------------------------------
 

@@ -42,8 +42,8 @@ class Simulation(Closing):
         self.began = time.perf_counter()
         self.data = prepare(config.data)
         folder.start(self.data.digest)
-        self.federation = Federation(config, self.data)
         self.state: RunState = folder.state()
+        self.federation = Federation(config, self.data, self.state.residuals)
         self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
         self.totals: Mapping[str, Any] = totals.NOTHING
         self.loss: float | None = None
@@ -107,7 +107,8 @@ class Simulation(Closing):
         self.now = now = self.federation.world.env.now
         standing = self.federation.world.standing().to_node()
         saved = {**self.totals, "wall_seconds": wall, "loss": played.loss, "standing": standing}
-        self.state.append(RoundState(played.height, played.clients, played.factors, now, saved))
+        row = RoundState(played.height, played.clients, played.factors, now, saved)
+        self.state.append(row, played.residuals)
         self.chain.write(played)
         if played.result.captured:
             certificate = played.result.block.certificate

@@ -39,6 +39,7 @@ from bfedrec.factorization import initial_factors
 from bfedrec.interactions import DataError
 from bfedrec.lowrank import basis, merge
 from bfedrec.metrics import NotFinite, Split, expose
+from bfedrec.residuals import ErrorFeedback
 from bfedrec.sampling import participants
 from bfedrec.settings import Config
 from bfedrec.streams import Streams
@@ -66,6 +67,7 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
     P = initial_factors(data.users, d, model.init_scale, streams.generator("initial", 0))
     Q = initial_factors(N, d, model.init_scale, streams.generator("initial", 1))
     adversary = Adversary(config.clients.malicious, data.users, streams, b"")
+    feedback = ErrorFeedback(exchange) if config.compression.error_feedback else None
 
     def train(
         clients: np.ndarray,
@@ -105,6 +107,8 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
             Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
             for place, client in enumerate(clients)
         ]
+        if feedback is not None:
+            uploads = feedback.sent(uploads, beacon, partial(adversary.attack, height))
         if adversary.acts(height, clients):
             flipped = partial(train, clients, Q, B, height, flipped=True)
             uploads = adversary.forge(height, uploads, update.P, Q, B, exchange, flipped)

@@ -350,6 +350,9 @@ def another(key: str) -> list[str]:
         ],
         "compression.size": ["compression.size=2", "compression.kind=top_k"],
         "compression.downlink": ["compression.downlink=dense", "compression.kind=top_k"],
+        "compression.error_feedback": [
+            "compression.error_feedback=true", "compression.kind=top_k"
+        ],
         "data.csv.path": ["data.csv.path=x.csv"],
         "data.csv.delimiter": ["data.csv.delimiter=;"],
         "data.csv.threshold": ["data.csv.threshold=3.0", "data.csv.rating=stars"],
