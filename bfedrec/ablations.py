@@ -18,8 +18,8 @@ from bfedrec.section import flatten
 from bfedrec.statistics import RESAMPLES, Paired, holm
 from bfedrec.tables import MISSING, Cell, Column, Table
 
-REFERENCE = Experiment(Path("experiments/ml-1m.yaml"), (), "0-2")
-CHANGES = Experiment(Path("experiments/ablations.yaml"), ("@experiments/ablations",), "0-2")
+REFERENCE = Experiment(Path("experiments/ml-1m.yaml"), (), "0-1")
+CHANGES = Experiment(Path("experiments/ablations.yaml"), ("@experiments/ablations",), "0-1")
 UNTOLD = ("name", "seed")
 """In what every row may differ from the reference."""
 ALPHA = 0.05

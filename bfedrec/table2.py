@@ -41,10 +41,12 @@ def _ml_1m(method: str, name: str, key: str | None = None, seeds: str = "0-4") -
     return Entry("ML-1M", method, experiment, ("bfedrec.table2", "ml-1m", key) if key else None)
 
 
-def _of_size(data: str, method: str, name: str, *overrides: str, paper: bool = True) -> Entry:
+def _of_size(
+    data: str, method: str, name: str, *overrides: str, seeds: str = "0-2", paper: bool = True
+) -> Entry:
     """FedMF or FedRec at the transmitted size, on another data set."""
     key = method.lower()
-    experiment = Experiment(Path(f"experiments/{key}-{name}.yaml"), overrides, "0-2")
+    experiment = Experiment(Path(f"experiments/{key}-{name}.yaml"), overrides, seeds)
     return Entry(data, method, experiment, ("bfedrec.table2", name, key) if paper else None)
 
 
@@ -72,8 +74,8 @@ ENTRIES: tuple[Entry, ...] = (
     _ml_1m("item-kNN", "baselines/item_knn", seeds="0"),
     _ml_1m("popularity", "baselines/popularity", seeds="0"),
     _ours("Pinterest", "pinterest"),
-    _of_size("Pinterest", "FedMF", "pinterest"),
-    _of_size("Pinterest", "FedRec", "pinterest"),
+    _of_size("Pinterest", "FedMF", "pinterest", seeds="0"),
+    _of_size("Pinterest", "FedRec", "pinterest", seeds="0"),
     *_yardsticks("Pinterest", "pinterest"),
     _ours("LFM-2K rows", "lfm-2k", "data.variant=rows"),
     _of_size("LFM-2K rows", "FedMF", "lfm-2k", "data.variant=rows"),
