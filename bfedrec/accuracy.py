@@ -36,7 +36,7 @@ from bfedrec.table3 import COMPRESSORS, CONFIG, FLOAT_BYTES, SIZES
 
 QUANTISED = Path("experiments/ml-1m-quantised.yaml")
 FEDMF, FEDREC = Path("experiments/fedmf.yaml"), Path("experiments/fedrec.yaml")
-MB = 1e6
+MB, GB = 1e6, 1e9
 LOOKS = {
     "BFedRec": (BLUE, "o"),
     "quantised": (AMBER, "*"),
@@ -144,11 +144,11 @@ def draw(data: Rows) -> Figure:
         for axes, name in zip(figure.subplots(1, 2, sharex=True), ("hr", "ndcg"), strict=True):
             _draw_metric(axes, data, name)
             axes.set_title(f"{name.upper()}@{data[0]['k']}, test items")
-            axes.set_xlabel("MB of all clients, up and down")
+            axes.set_xlabel("GB of all clients, up and down")
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * MB / GB:g}"))
         for label, style in KEY.items():
             figure.axes[0].plot([], [], label=label, color=GREY, **style)
         figure.legend(loc="outside lower left", ncols=len(KEY))
