@@ -18,6 +18,7 @@ import numpy as np
 
 from bfedrec.compression_settings import MIN_BITS, quantised_bits
 from bfedrec.quantised import dequantise, flaw, quantise
+from bfedrec.selection import largest
 from bfedrec.svd import product, truncated_svd
 
 FLOAT = np.dtype("<f4")
@@ -149,13 +150,7 @@ class TopK(Codec):
 
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
         values = np.ascontiguousarray(A, FLOAT).ravel()
-        # Floats without their sign are ordered like the integers of the same bits.
-        magnitudes = values.view(INDEX) & ~np.uint32(NEGATIVE_ZERO)
-        K = self.size * self.items
-        least = np.partition(magnitudes, -K)[-K]
-        above = np.flatnonzero(magnitudes > least)
-        equal = np.flatnonzero(magnitudes == least)[: K - len(above)]
-        places = np.sort(np.concatenate([above, equal]))
+        places = largest(values, self.size * self.items)
         chosen = values[places] + FLOAT.type(0)
         return chosen.astype(FLOAT).tobytes() + places.astype(INDEX).tobytes()
 

@@ -31,7 +31,7 @@ def truncated_svd(A: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.
     floor = values[order[0]] * d * np.finfo(np.float64).eps
     for place, column in enumerate(order):
         if not values[column] <= max(floor, 0.0):
-            vector = vectors[:, column]
+            vector = vectors[column]
             sign = -1.0 if vector[np.abs(vector).argmax()] < 0 else 1.0
             S[place], V[:, place] = np.sqrt(values[column]), sign * vector
     return _left(A, S, V), S, V
@@ -62,7 +62,7 @@ def _gram(A):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _eigen(G):  # type: ignore[no-untyped-def]
-    """Eigenvalues and eigenvectors (columns) of a symmetric matrix, which is overwritten."""
+    """Eigenvalues and eigenvectors (rows) of a symmetric matrix, which is overwritten."""
     d = G.shape[0]
     V = np.eye(d)
     # Below this an entry off the diagonal says nothing about any eigenvalue that is not 0.
@@ -79,23 +79,26 @@ def _eigen(G):  # type: ignore[no-untyped-def]
                 t = sign / (abs(theta) + np.sqrt(theta * theta + 1.0))
                 c = 1.0 / np.sqrt(t * t + 1.0)
                 s = t * c
-                for k in range(d):
-                    x, y = G[k, p], G[k, q]
-                    G[k, p] = c * x - s * y
-                    G[k, q] = s * x + c * y
-                for k in range(d):
-                    x, y = G[p, k], G[q, k]
-                    G[p, k] = c * x - s * y
-                    G[q, k] = s * x + c * y
-                G[p, q] = 0.0
-                G[q, p] = 0.0
-                for k in range(d):
-                    x, y = V[k, p], V[k, q]
-                    V[k, p] = c * x - s * y
-                    V[k, q] = s * x + c * y
+                # The four entries where rows and columns cross are rotated from both sides.
+                pp, qp = c * G[p, p] - s * G[p, q], c * G[q, p] - s * G[q, q]
+                pq, qq = s * G[p, p] + c * G[p, q], s * G[q, p] + c * G[q, q]
+                _rotate(G[p], G[q], c, s)
+                _rotate(V[p], V[q], c, s)
+                G[p, p], G[p, q] = c * pp - s * qp, 0.0
+                G[q, p], G[q, q] = 0.0, s * pq + c * qq
+                for k in range(d):  # G stays symmetric, bit by bit
+                    G[k, p], G[k, q] = G[p, k], G[q, k]
         if not rotated:
             break
     return np.diag(G).copy(), V
+
+
+@njit(nogil=True, cache=True)
+def _rotate(x, y, c, s):  # type: ignore[no-untyped-def]
+    """Turn two rows into c x - s y and s x + c y."""
+    for k in range(x.size):
+        a, b = x[k], y[k]
+        x[k], y[k] = c * a - s * b, s * a + c * b
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

@@ -1,0 +1,26 @@
+"""Encoding one client's update at ML-1M's size, d = 64: `pytest tests/bench --benchmark-only`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bfedrec.codecs import CODECS, codec_named
+
+D, N, SIZE, TOUCHED = 64, 3706, 4, 900
+"""A client of ML-1M rates 165 items and draws 6 as many at which it did not look."""
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CODECS if kind != "quantised"])
+def test_an_update_encodes_in_milliseconds(benchmark: Any, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    A = np.zeros((D, N), np.float32)
+    A[:, rng.permutation(N)[:TOUCHED]] = rng.standard_normal((D, TOUCHED))
+    if kind == "low_rank":
+        A = A[:SIZE]
+    codec = codec_named(kind, len(A), N, SIZE)
+    encoded = benchmark(codec.encode, A, b"beacon")
+    assert codec.check(encoded) is None
+    assert benchmark.stats["mean"] < 0.02
