@@ -29,62 +29,45 @@ class Entry:
     """Where published.toml has its figures: collection, data set, method."""
 
 
-def _ours(data: str, name: str, *overrides: str, paper: bool = True) -> Entry:
-    experiment = Experiment(Path(f"experiments/{name}.yaml"), overrides, "0-4")
-    return Entry(
-        data, "BFedRec", experiment, ("bfedrec.table2", name, "bfedrec") if paper else None
-    )
-
-
-def _ml_1m(method: str, name: str, key: str | None = None, seeds: str = "0-4") -> Entry:
-    experiment = Experiment(Path(f"experiments/{name}.yaml"), (), seeds)
-    return Entry("ML-1M", method, experiment, ("bfedrec.table2", "ml-1m", key) if key else None)
-
-
-def _of_size(
-    data: str, method: str, name: str, *overrides: str, seeds: str = "0-2", paper: bool = True
+def _entry(
+    data: str,
+    method: str,
+    config: str,
+    published: tuple[str, str] | None = None,
+    seeds: str = "0-4",
 ) -> Entry:
-    """FedMF or FedRec at the transmitted size, on another data set."""
-    key = method.lower()
-    experiment = Experiment(Path(f"experiments/{key}-{name}.yaml"), overrides, seeds)
-    return Entry(data, method, experiment, ("bfedrec.table2", name, key) if paper else None)
+    """``published``: data set and method, as published.toml names them in the paper's Table II."""
+    experiment = Experiment(Path(f"experiments/{config}.yaml"), (), seeds)
+    return Entry(data, method, experiment, ("bfedrec.table2", *published) if published else None)
 
 
-def _yardsticks(data: str, name: str, *overrides: str, paper: bool = True) -> Iterator[Entry]:
-    """The centralised methods on another data set; the paper has those that are trained."""
-    for method, key, trained in (
-        ("GMF", "gmf", True),
-        ("BPR", "bpr", True),
-        ("item-kNN", "item_knn", False),
-        ("popularity", "popularity", False),
+def _all(data: str, name: str, federated_seeds: str = "0-4", paper: bool = True) -> Iterator[Entry]:
+    """BFedRec, FedMF and FedRec of its transmitted size, and the centralised methods on a data set
+    other than MovieLens-1M; the paper has those that are trained, if any."""
+    for method, config, key, seeds in (
+        ("BFedRec", name, "bfedrec", "0-4"),
+        ("FedMF", f"fedmf-{name}", "fedmf", federated_seeds),
+        ("FedRec", f"fedrec-{name}", "fedrec", federated_seeds),
+        ("GMF", f"baselines/gmf-{name}", "gmf", "0-4"),
+        ("BPR", f"baselines/bpr-{name}", "bpr", "0-4"),
+        ("item-kNN", f"baselines/item_knn-{name}", None, "0"),
+        ("popularity", f"baselines/popularity-{name}", None, "0"),
     ):
-        config = Path(f"experiments/baselines/{key}-{name}.yaml")
-        experiment = Experiment(config, overrides, "0-2" if trained else "0")
-        in_paper = paper and trained
-        yield Entry(data, method, experiment, ("bfedrec.table2", name, key) if in_paper else None)
+        yield _entry(data, method, config, (name, key) if paper and key else None, seeds)
 
 
 ENTRIES: tuple[Entry, ...] = (
-    _ours("ML-1M", "ml-1m"),
-    _ml_1m("BFedRec, quantised", "ml-1m-quantised"),
-    _ml_1m("FedMF", "fedmf", "fedmf"),
-    _ml_1m("FedRec", "fedrec", "fedrec"),
-    _ml_1m("GMF", "baselines/gmf", "gmf"),
-    _ml_1m("BPR", "baselines/bpr", "bpr"),
-    _ml_1m("item-kNN", "baselines/item_knn", seeds="0"),
-    _ml_1m("popularity", "baselines/popularity", seeds="0"),
-    _ours("Pinterest", "pinterest"),
-    _of_size("Pinterest", "FedMF", "pinterest", seeds="0"),
-    _of_size("Pinterest", "FedRec", "pinterest", seeds="0"),
-    *_yardsticks("Pinterest", "pinterest"),
-    _ours("LFM-2K rows", "lfm-2k", "data.variant=rows"),
-    _of_size("LFM-2K rows", "FedMF", "lfm-2k", "data.variant=rows"),
-    _of_size("LFM-2K rows", "FedRec", "lfm-2k", "data.variant=rows"),
-    *_yardsticks("LFM-2K rows", "lfm-2k", "data.variant=rows"),
-    _ours("LFM-2K distinct", "lfm-2k", "data.variant=distinct", paper=False),
-    _of_size("LFM-2K distinct", "FedMF", "lfm-2k", "data.variant=distinct", paper=False),
-    _of_size("LFM-2K distinct", "FedRec", "lfm-2k", "data.variant=distinct", paper=False),
-    *_yardsticks("LFM-2K distinct", "lfm-2k", "data.variant=distinct", paper=False),
+    _entry("ML-1M", "BFedRec", "ml-1m", ("ml-1m", "bfedrec")),
+    _entry("ML-1M", "BFedRec, quantised", "ml-1m-quantised"),
+    _entry("ML-1M", "FedMF", "fedmf", ("ml-1m", "fedmf")),
+    _entry("ML-1M", "FedRec", "fedrec", ("ml-1m", "fedrec")),
+    _entry("ML-1M", "GMF", "baselines/gmf", ("ml-1m", "gmf")),
+    _entry("ML-1M", "BPR", "baselines/bpr", ("ml-1m", "bpr")),
+    _entry("ML-1M", "item-kNN", "baselines/item_knn", seeds="0"),
+    _entry("ML-1M", "popularity", "baselines/popularity", seeds="0"),
+    *_all("Pinterest", "pinterest", federated_seeds="0"),
+    *_all("LFM-2K rows", "lfm-2k"),
+    *_all("LFM-2K distinct", "lfm-2k-distinct", paper=False),
 )
 """The rows; of each data set the first is what the others are compared with."""
 
