@@ -6,8 +6,9 @@ command that makes them.
 
 from __future__ import annotations
 
+import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def find(experiments: Sequence[Experiment], folder: Path) -> Found:
 
 @dataclass(frozen=True)
 class Request:
-    """Of what a table is to be made."""
+    """Of what an artefact is to be made."""
 
     overrides: tuple[str, ...] = ()
     """Options changed in its experiments."""
@@ -136,6 +137,29 @@ class Request:
         words += ["--seeds", self.seeds] if self.seeds else []
         words += ["--record", str(self.records)] if self.records != RECORDED else []
         return shlex.join(words)
+
+
+def add_request(parser: argparse.ArgumentParser, names: Iterable[str], out: Path) -> None:
+    """What a command understands that makes one of the artefacts ``names``, and writes to ``out``
+    unless told where: a `Request`."""
+    parser.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(names)}")
+    parser.add_argument(
+        "overrides",
+        metavar="KEY=VALUE",
+        nargs="*",
+        default=[],
+        help="options changed in the experiments, whose runs are then others",
+    )
+    parser.add_argument("--seeds", help="of the experiments' runs, as 0-4 or 0,3,7")
+    parser.add_argument(
+        "--from",
+        dest="records",
+        type=Path,
+        default=RECORDED,
+        metavar="DIR",
+        help=f"where runs were recorded (default: {RECORDED})",
+    )
+    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help=f"default: {out}")
 
 
 @dataclass(frozen=True)

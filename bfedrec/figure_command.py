@@ -21,7 +21,7 @@ from bfedrec import (
     rq3_third,
     table3,
 )
-from bfedrec.artefacts import RECORDED, Experiment, Request, find
+from bfedrec.artefacts import Experiment, Request, add_request, find
 from bfedrec.config import ConfigError
 from bfedrec.figure_style import Rows, write
 
@@ -125,23 +125,4 @@ def make(name: str, request: Request, folder: Path) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `bfedrec figure` understands."""
-    parser.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(KINDS)}")
-    parser.add_argument(
-        "overrides",
-        metavar="KEY=VALUE",
-        nargs="*",
-        default=[],
-        help="options changed in the experiment, whose runs are then others",
-    )
-    parser.add_argument("--seeds", help="of the experiment's runs, as 0-4 or 0,3,7")
-    parser.add_argument(
-        "--from",
-        dest="records",
-        type=Path,
-        default=RECORDED,
-        metavar="DIR",
-        help=f"where runs were recorded (default: {RECORDED})",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=FIGURES, metavar="DIR", help=f"default: {FIGURES}"
-    )
+    add_request(parser, KINDS, FIGURES)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bfedrec import ablations, table1, table2, table3
-from bfedrec.artefacts import RECORDED, Experiment, Made, Request
+from bfedrec.artefacts import Experiment, Made, Request, add_request
 from bfedrec.config import ConfigError
 from bfedrec.figure_command import NOT_RECORDED
 from bfedrec.tables import FORMATS, write
@@ -72,26 +72,7 @@ def table_command(parsed: argparse.Namespace) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `bfedrec table` understands."""
-    parser.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(KINDS)}")
-    parser.add_argument(
-        "overrides",
-        metavar="KEY=VALUE",
-        nargs="*",
-        default=[],
-        help="options changed in the experiments, whose runs are then others",
-    )
-    parser.add_argument("--seeds", help="of the experiments' runs, as 0-4 or 0,3,7")
-    parser.add_argument(
-        "--from",
-        dest="records",
-        type=Path,
-        default=RECORDED,
-        metavar="DIR",
-        help=f"where runs were recorded (default: {RECORDED})",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=TABLES, metavar="DIR", help=f"default: {TABLES}"
-    )
+    add_request(parser, KINDS, TABLES)
     parser.add_argument(
         "--format",
         choices=list(FORMATS),
