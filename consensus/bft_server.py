@@ -45,6 +45,7 @@ class BftServer(BftCandidates):
             "lock": self.on_lock,
         }
         self._stakes = self.genesis.stakes
+        self.state = bft.BLANK
 
     def resume(self, height: int, written: int, lacking: Collection[bytes]) -> None:
         super().resume(height, written, lacking)
@@ -89,7 +90,7 @@ class BftServer(BftCandidates):
             self._arm()  # it has said something already
 
     def stage(self) -> View:
-        return self.state.view if self.active and hasattr(self, "state") else (0, 0)
+        return self.state.view if self.active else (0, 0)
 
     # -- the vote's effects -----------------------------------------------------------------------
 

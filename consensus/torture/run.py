@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from consensus.blocks import Timeout
 from consensus.byzantine import Behaviour, Circle, acts
+from consensus.committee import next_beacon
 from consensus.crypto import modelled_signature
 from consensus.faults import Faults, fault_from_node
 from consensus.records import ModelUpdate, Ticket, Vote, proposal_digest
@@ -28,6 +29,7 @@ from consensus.torture.world import TortureWorld
 #: What is remembered of one scenario is of no use to another: forgotten with it, the memos stay so
 #: small that a processor's cache holds them.
 MEMOS = (
+    next_beacon,
     role_hash,
     race_key,
     modelled_signature,
