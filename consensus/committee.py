@@ -243,6 +243,4 @@ def _raced(genesis: Genesis, draws: Sequence[Draw], role: str) -> list[Draw]:
     if len({stakes[draw.server] for draw in draws}) == 1:
         # Among equal stakes the lowest hashes win: no need of their logarithms.
         return sorted(draws, key=lambda draw: role_hash(draw.beta, role))
-    return sorted(
-        draws, key=lambda draw: race_key(role_hash(draw.beta, role), stakes[draw.server])
-    )
+    return sorted(draws, key=lambda draw: race_key(role_hash(draw.beta, role), stakes[draw.server]))

@@ -69,6 +69,8 @@ class Suite:
 # fixed length before its one part of open length, so no two inputs read the same.
 
 _SEED_BYTES: Final = 32
+_PUBLIC_BYTES: Final = keys.PUBLIC_BYTES
+_DIGEST_BYTES: Final = keys.DIGEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,8 @@ def modelled_signature(public: bytes, digest: bytes) -> bytes:
 def _modelled_verify(public: bytes, digest: bytes, signature: bytes) -> bool:
     return (
         type(public) is type(digest) is type(signature) is bytes
-        and len(public) == keys.PUBLIC_BYTES
-        and len(digest) == keys.DIGEST_BYTES
+        and len(public) == _PUBLIC_BYTES
+        and len(digest) == _DIGEST_BYTES
         and signature == modelled_signature(public, digest)
     )
 

@@ -72,7 +72,8 @@ class Network:
         self._change_at = -inf if faults else inf
         self._calm_until = inf
         self._generator: np.random.Generator | None = None
-        self._draws: list[float] = []
+        self._stretches: list[float] = []
+        """Factors of latencies to come, the next one last."""
         self._begun = 0
         """How often it has begun anew: what was sent before that is void."""
 
@@ -82,7 +83,7 @@ class Network:
         or a whole run may follow."""
         self._begun += 1
         self._generator = generator
-        self._draws = []
+        self._stretches = []
         self._faults.begin(generator)
         now = self.env.now
         self._egress_free = [now] * len(self._egress_free)
@@ -153,10 +154,10 @@ class Network:
             overlay = self.overlay
         tree = overlay.tree(origin)
         seconds, hops = tree.seconds, tree.hops
-        draws = self._draws
-        if len(draws) < len(recipients):
-            draws = self._refill(len(recipients))
-        jitter, size, calm_until = self._jitter, message.size, self._calm_until
+        stretches = self._stretches
+        if len(stretches) < len(recipients):
+            stretches = self._refill(len(recipients))
+        size, calm_until = message.size, self._calm_until
         queue, number, arrives, begun = self._queue, env._eid, self._arrive, self._begun
         leave = max(self._egress_free[origin], at, env._now)
         transmission = size * self._seconds_per_byte
@@ -171,7 +172,7 @@ class Network:
                 continue
             links += away
             leave += transmission
-            arrive = leave + seconds[to] * (1.0 + jitter * draws.pop())
+            arrive = leave + seconds[to] * stretches.pop()
             if away > 1:
                 arrive += (away - 1) * transmission
             if arrive < calm_until:
@@ -191,10 +192,10 @@ class Network:
         children = overlay.tree(origin).children[server]
         if not children:
             return
-        draws = self._draws
-        if len(draws) < len(children):
-            draws = self._refill(len(children))
-        jitter, size, calm_until = self._jitter, message.size, self._calm_until
+        stretches = self._stretches
+        if len(stretches) < len(children):
+            stretches = self._refill(len(children))
+        size, calm_until = message.size, self._calm_until
         queue, number, arrives, begun = self._queue, env._eid, self._arrive, self._begun
         latency = overlay.links[server]
         leave = max(self._egress_free[server], at, env._now)
@@ -203,7 +204,7 @@ class Network:
             transmission *= self._faults.slowdown(server, leave)
         for child in children:
             leave += transmission
-            arrive = leave + latency[child] * (1.0 + jitter * draws.pop())
+            arrive = leave + latency[child] * stretches.pop()
             if arrive < calm_until:
                 delivery = (begun, child, message, origin, True)
                 heappush(queue, (arrive, 1, next(number), arrives, delivery))
@@ -268,6 +269,6 @@ class Network:
         """Draw jitter for the next messages, in one go: a draw at a time costs ten times more."""
         assert self._generator is not None, "begin() comes before any message"
         usual = min(self._DRAWS_EACH * self.topology.servers, self._DRAWS)
-        fresh = self._generator.standard_exponential(max(needed, usual))
-        self._draws[:0] = fresh.tolist()
-        return self._draws
+        fresh = 1.0 + self._jitter * self._generator.standard_exponential(max(needed, usual))
+        self._stretches[:0] = fresh.tolist()
+        return self._stretches
