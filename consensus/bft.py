@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from consensus.blocks import Candidate, Certificate, Timeout, TimeoutCertificate
 from consensus.chain import Sortition
-from consensus.frozen import frozen
 from consensus.records import View, Vote
 
 #: Votes are kept for this many attempts ahead of one's own, no further: a server cannot be made
@@ -28,7 +27,7 @@ ATTEMPTS_AHEAD = 2
 NEVER: View = (2**63, 0)
 
 
-@frozen
+@dataclass(frozen=True)
 class Seat:
     """What one server knows of a height before it begins."""
 
