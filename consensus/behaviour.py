@@ -29,6 +29,7 @@ from zlib import crc32
 import numpy as np
 
 from consensus.application import Contents
+from consensus.frozen import frozen
 
 if TYPE_CHECKING:
     from consensus.blocks import Candidate
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 AT_ONCE: Final = -inf
 
 
-@dataclass(frozen=True)
+@frozen
 class Outgoing:
     """A message about to be sent."""
 

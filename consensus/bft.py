@@ -152,6 +152,10 @@ def _with(record: R, **changes: Any) -> R:
     return new
 
 
+BLANK = State(Promises())
+"""Where every height begins, but for its promises."""
+
+
 # -- what is to be done ---------------------------------------------------------------------------
 
 
@@ -268,9 +272,12 @@ def begin(seat: Seat, promises: Promises, looks_on: bool = False) -> Step:
     """A height begins, or is entered again after a restart with the promises made in it. A server
     that only looks on says nothing at all."""
     if looks_on:
-        state = State(Promises(seat.height, proposed=NEVER, left=NEVER), told=NEVER)
+        promises = _with(BLANK.promises, height=seat.height, proposed=NEVER, left=NEVER)
+        state = _with(BLANK, promises=promises, told=NEVER)
     else:
-        state = State(promises if promises.height == seat.height else Promises(seat.height))
+        if promises.height != seat.height:
+            promises = _with(BLANK.promises, height=seat.height)
+        state = _with(BLANK, promises=promises)
     return state, (Enter(state.view),)
 
 

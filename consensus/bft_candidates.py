@@ -197,7 +197,7 @@ class BftCandidates(EdgeServer):
 
     # -- candidates -------------------------------------------------------------------------------
 
-    def on_candidate(self, candidate: Candidate, sender: int) -> bool:
+    def on_candidate(self, candidate: Candidate) -> bool:
         view, block = candidate.view, candidate.header.cid
         if view[0] > self.state.view[0] + bft.ATTEMPTS_AHEAD and candidate.justification is None:
             return self.refuse("candidate for another attempt")

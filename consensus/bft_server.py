@@ -40,11 +40,12 @@ class BftServer(BftCandidates):
         """... and by block those of its locks that it could prove right: it may be the only one
         left who can propose them again."""
         self._handlers |= {
-            "timeout": lambda body, _: self.on_timeout(body),
-            "closure": lambda body, _: self.on_closure(body),
-            "lock": lambda body, _: self.on_lock(body),
+            "timeout": self.on_timeout,
+            "closure": self.on_closure,
+            "lock": self.on_lock,
         }
         self._stakes = self.genesis.stakes
+        self.state = bft.BLANK
 
     def resume(self, height: int, written: int, lacking: Collection[bytes]) -> None:
         super().resume(height, written, lacking)
@@ -89,7 +90,7 @@ class BftServer(BftCandidates):
             self._arm()  # it has said something already
 
     def stage(self) -> View:
-        return self.state.view if self.active and hasattr(self, "state") else (0, 0)
+        return self.state.view if self.active else (0, 0)
 
     # -- the vote's effects -----------------------------------------------------------------------
 
@@ -357,25 +358,23 @@ class BftServer(BftCandidates):
     # -- timers -----------------------------------------------------------------------------------
 
     def on_timer(self, timer: Timer) -> None:
-        what, height, *at = timer
-        view = (at[0], at[1])
+        what, height, attempt, step = timer
         if what == "relay":
             if height == self.chain.height and self._seen_block != self.chain.head.cid:
                 self.say("block", self.chain.blocks[-1])
             return
         if not self.active or height != self.height:
             return
-        if what == "tickets":
+        view = (attempt, step)
+        if what == "resend":
+            self.on_resend()
+        elif what == "tickets":
             self._collected = True
             self._arm_if_ready()
             self._propose_if_due()
         elif what == "updates":
             self.late = True
             self.updates_changed()
-        elif what == "resend":
-            self.on_resend()
-        elif what == "want":
-            self._want_again(view)
         elif what == "view":
             self._apply(bft.on_view_timer(self.seat, self.state, view))
             if self.active and view == self.state.view and self.parameters.recovery_us:
@@ -384,6 +383,8 @@ class BftServer(BftCandidates):
             self._apply(bft.on_settle_timer(self.seat, self.state, view))
         elif what == "listen":
             self._apply(bft.on_listen_timer(self.seat, self.state, view))
+        elif what == "want":
+            self._want_again(view)
         elif what == "recovery":
             self._apply(bft.on_recovery_timer(self.seat, self.state, view))
 

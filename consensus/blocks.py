@@ -8,7 +8,6 @@ against a block that an earlier one may have decided.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
@@ -29,6 +28,7 @@ from consensus.fields import (
     pair,
     signing_digest_of,
 )
+from consensus.frozen import frozen
 from consensus.records import (
     PHASES,
     Header,
@@ -57,7 +57,7 @@ def _signatures_from_node(node: Any, what: str) -> Signatures:
     return tuple(found)
 
 
-@dataclass(frozen=True)
+@frozen
 class Certificate(Record):
     """More than two thirds of a committee's weight, voting alike in one phase of one view."""
 
@@ -109,7 +109,7 @@ class Certificate(Record):
         )
 
 
-@dataclass(frozen=True)
+@frozen
 class Timeout(Record):
     """A server's signed farewell to a view: it casts no more votes there, and this is the highest
     lock that it knows.
@@ -172,7 +172,7 @@ class Timeout(Record):
         return self.signing_digest(self.chain_id, self.height, self.view, self.everyone, lock)
 
 
-@dataclass(frozen=True)
+@frozen
 class TimeoutCertificate(Record):
     """Enough timeouts to close a view, and the highest lock among them."""
 
@@ -259,7 +259,7 @@ def _tickets_from_node(node: Any) -> tuple[Ticket, ...]:
     return tuple(tickets)
 
 
-@dataclass(frozen=True)
+@frozen
 class Turn:
     """Who proposes a block again, in which view, with the signature on it."""
 
@@ -269,7 +269,7 @@ class Turn:
     signature: bytes
 
 
-@dataclass(frozen=True)
+@frozen
 class Candidate(Record):
     """A proposed block: its header, signed by the aggregator, with the draws it carries and the
     digests of the updates it aggregates."""
@@ -351,7 +351,7 @@ class Candidate(Record):
         return proposal_digest(header.chain_id, header.height, self.view, header.cid)
 
 
-@dataclass(frozen=True)
+@frozen
 class Block(Record):
     """A validated block: the updates are gone, the address of the model and the signatures of
     more than two thirds of the committee stay (paper, III.D)."""
@@ -391,7 +391,7 @@ class Block(Record):
         return self.header.cid
 
 
-@dataclass(frozen=True)
+@frozen
 class Status(Record):
     """Where a server stands, said when it makes no progress: whoever is further answers with what
     it lacks. Unsigned; a lie costs the liar an answer."""
@@ -428,7 +428,7 @@ class Status(Record):
         )
 
 
-@dataclass(frozen=True)
+@frozen
 class Want(Record):
     """A request for updates of the height in progress, by digest."""
 

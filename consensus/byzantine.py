@@ -77,8 +77,7 @@ class Composed(Behaviour):
         self._parts: list[tuple[Behaviour, float, float]] = []
         self.circle = circle or Circle()
         self.add(names, from_, until)
-        self._active: list[Behaviour] = [part for part, _, _ in self._parts]
-        self._set_flags()
+        self._activate([part for part, _, _ in self._parts])
 
     def add(self, names: Sequence[str], from_: float = 1, until: float = inf) -> None:
         """Add behaviours by name, for these heights; they begin with the next height. Raises
@@ -103,15 +102,20 @@ class Composed(Behaviour):
         """The behaviours of the height in progress."""
         return tuple(part.name for part in self._active)
 
-    def _set_flags(self) -> None:
-        self.relays = all(part.relays for part in self._active)
-        self.provides = all(part.provides for part in self._active)
+    def _activate(self, parts: list[Behaviour]) -> None:
+        self._active = parts
+        self._listeners = [part for part in parts if _overrides(part, "hears")]
+        """Those that may not take in a message: most have nothing against any, and hundreds come
+        in a height."""
+        self._speakers = [part for part in parts if _overrides(part, "outgoing")]
+        """Those that may send something else."""
+        self.relays = all(part.relays for part in parts)
+        self.provides = all(part.provides for part in parts)
 
     def begins(self, server: EdgeServer) -> None:
         super().begins(server)
         height = server.chain.height + 1
-        self._active = [part for part, from_, until in self._parts if from_ <= height < until]
-        self._set_flags()
+        self._activate([part for part, from_, until in self._parts if from_ <= height < until])
         for part in self._active:
             if not (part.relays and part.provides):
                 part.act()
@@ -122,7 +126,7 @@ class Composed(Behaviour):
             part.entered(server)
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
-        for part in self._active:
+        for part in self._listeners:
             if not part.hears(server, kind, body, sender):
                 part.act()
                 return False
@@ -168,7 +172,7 @@ class Composed(Behaviour):
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         messages = [message]
-        for part in self._active:
+        for part in self._speakers:
             said = [out for each in messages for out in part.outgoing(server, each)]
             if len(said) != len(messages) or any(
                 one is not other for one, other in zip(said, messages, strict=True)
@@ -176,6 +180,11 @@ class Composed(Behaviour):
                 part.act()
             messages = said
         return messages
+
+
+def _overrides(part: Behaviour, hook: str) -> bool:
+    """Whether a behaviour has a hook of its own."""
+    return getattr(type(part), hook) is not getattr(Behaviour, hook)
 
 
 class Group(NamedTuple):

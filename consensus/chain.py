@@ -27,6 +27,7 @@ from consensus.committee import (
     public_draws,
     spare_draws,
 )
+from consensus.frozen import frozen
 from consensus.genesis import Genesis
 from consensus.records import Header, Ticket, tickets_digest
 
@@ -38,7 +39,7 @@ class InvalidBlock(ValueError):
     """A block that does not extend the chain; the message says why."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Head:
     """Where a chain stands: what the next block has to build on."""
 

@@ -4,56 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any, ClassVar
+from typing import Any
 
 import simpy
 from simpy.core import EmptySchedule, StopSimulation
-from simpy.events import NORMAL, EventPriority
+from simpy.events import NORMAL, Event, EventPriority
 
 
 class Clock(simpy.Environment):
-    """SimPy's environment with another loop."""
+    """SimPy's environment, in which functions are called at a time without an event for each.
+
+    Its queue holds (time, priority, number, function, argument); for an event of SimPy's the
+    function is the one that processes it. Whoever has many calls to make may push them itself.
+    """
+
+    _queue: list[Any]
+
+    def call_at(self, time: float, function: Callable[[Any], None], argument: Any) -> None:
+        """Call ``function(argument)`` at ``time``, which is not before now: to the bit, and not at
+        now + (time - now), which a resumed run may miss."""
+        heappush(self._queue, (time, NORMAL, next(self._eid), function, argument))
+
+    def schedule(self, event: Event, priority: EventPriority = NORMAL, delay: float = 0) -> None:
+        """As SimPy's."""
+        entry = (self._now + delay, priority, next(self._eid), self._process, event)
+        heappush(self._queue, entry)
 
     def step(self) -> None:
-        """Process event after event, until one stops the simulation: ``run``, which calls this
-        again and again, need not do so for each of them. As SimPy's otherwise."""
-        queue: list[Any] = self._queue
+        """Make call after call, until one stops the simulation: ``run``, which calls this again
+        and again, need not do so for each of them."""
+        queue = self._queue
         while queue:
-            self._now, _, _, event = heappop(queue)
-            callbacks, event.callbacks = event.callbacks, None
-            try:
-                for callback in callbacks:
-                    callback(event)
-            except StopSimulation:
-                event.callbacks = callbacks[callbacks.index(callback) + 1 :]
-                self.schedule(event, EventPriority(-1))
-                raise
-            if not event._ok and not hasattr(event, "_defused"):
-                raise event._value
+            self._now, _, _, function, argument = heappop(queue)
+            function(argument)
         raise EmptySchedule
 
-
-class _Call:
-    """A function to be called: of SimPy's events, what its loop looks at. It never fails."""
-
-    __slots__ = ("call", "callbacks")
-
-    _ok: ClassVar[bool] = True
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self.call = call
-        self.callbacks = _MADE
-
-
-def _make(event: _Call) -> None:
-    event.call()
-
-
-_MADE = (_make,)
-
-
-def call_at(env: simpy.Environment, time: float, call: Callable[[], None]) -> None:
-    """Call at ``time``, which is not before now: to the bit, and not at now + (time - now), which a
-    resumed run may miss."""
-    event: Any = _Call(call)
-    heappush(env._queue, (time, NORMAL, next(env._eid), event))
+    def _process(self, event: Any) -> None:
+        """Process an event of SimPy's, as its own ``step`` does."""
+        callbacks, event.callbacks = event.callbacks, None
+        try:
+            for callback in callbacks:
+                callback(event)
+        except StopSimulation:
+            event.callbacks = callbacks[callbacks.index(callback) + 1 :]
+            self.schedule(event, EventPriority(-1))
+            raise
+        if not event._ok and not hasattr(event, "_defused"):
+            raise event._value

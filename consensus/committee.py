@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from consensus.encoding import digest
 from consensus.genesis import Genesis
@@ -92,6 +93,7 @@ def first_beacon(genesis: Genesis) -> bytes:
     return digest(b"bfedrec/beacon" + genesis.chain_id)
 
 
+@lru_cache(maxsize=64)  # every server goes on from the same block
 def next_beacon(beacon: bytes, beta: bytes) -> bytes:
     """The beacon of the next height, from this one's and the accepted aggregator's VRF output:
     beacon(h+1) = H(beacon(h), H(beta, role)).
@@ -237,9 +239,8 @@ def _seats(genesis: Genesis, draw: Draw, role: str) -> int:
 
 def _raced(genesis: Genesis, draws: Sequence[Draw], role: str) -> list[Draw]:
     """The draws in the order in which they finish their race for ``role``."""
-    servers = genesis.servers
-    hashes = {draw.server: role_hash(draw.beta, role) for draw in draws}
-    if len({servers[draw.server].stake for draw in draws}) == 1:
+    stakes = genesis.stakes
+    if len({stakes[draw.server] for draw in draws}) == 1:
         # Among equal stakes the lowest hashes win: no need of their logarithms.
-        return sorted(draws, key=lambda draw: hashes[draw.server])
-    return sorted(draws, key=lambda draw: race_key(hashes[draw.server], servers[draw.server].stake))
+        return sorted(draws, key=lambda draw: role_hash(draw.beta, role))
+    return sorted(draws, key=lambda draw: race_key(role_hash(draw.beta, role), stakes[draw.server]))

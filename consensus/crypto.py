@@ -69,6 +69,8 @@ class Suite:
 # fixed length before its one part of open length, so no two inputs read the same.
 
 _SEED_BYTES: Final = 32
+_PUBLIC_BYTES: Final = keys.PUBLIC_BYTES
+_DIGEST_BYTES: Final = keys.DIGEST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +88,21 @@ class _ModelledSigner:
     def sign(self, digest: bytes) -> bytes:
         if type(digest) is not bytes or len(digest) != keys.DIGEST_BYTES:
             raise ValueError(f"what is signed is a {keys.DIGEST_BYTES}-byte digest of the message")
-        return _modelled_signature(self.public, digest)
+        return modelled_signature(self.public, digest)
 
 
 @lru_cache(maxsize=1 << 12)  # signed once, and verified by many
-def _modelled_signature(public: bytes, digest: bytes) -> bytes:
+def modelled_signature(public: bytes, digest: bytes) -> bytes:
+    """What stands for the signature of a digest with the key of this public key."""
     return blake2b(b"signature" + public + digest).digest()
 
 
 def _modelled_verify(public: bytes, digest: bytes, signature: bytes) -> bool:
     return (
         type(public) is type(digest) is type(signature) is bytes
-        and len(public) == keys.PUBLIC_BYTES
-        and len(digest) == keys.DIGEST_BYTES
-        and signature == _modelled_signature(public, digest)
+        and len(public) == _PUBLIC_BYTES
+        and len(digest) == _DIGEST_BYTES
+        and signature == modelled_signature(public, digest)
     )
 
 

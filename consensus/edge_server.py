@@ -162,12 +162,12 @@ class EdgeServer(ABC):
         self._asked: Counter[tuple[int, int]] = Counter()
         """By server: how often it was asked since the last resend time."""
         self._progress: object = None
-        self._handlers: dict[str, Callable[[Any, int], bool]] = {
-            "update": lambda body, _: self.on_update(body),
-            "ticket": lambda body, _: self.on_ticket(body),
+        self._handlers: dict[str, Callable[[Any], bool]] = {
+            "update": self.on_update,
+            "ticket": self.on_ticket,
             "candidate": self.on_candidate,
-            "vote": lambda body, _: self.on_vote(body),
-            "block": lambda body, _: self.on_block(body),
+            "vote": self.on_vote,
+            "block": self.on_block,
         }
 
     # -- a height begins and ends -----------------------------------------------------------------
@@ -230,7 +230,7 @@ class EdgeServer(ABC):
         """Check another server's draw and keep it."""
 
     @abstractmethod
-    def on_candidate(self, candidate: Candidate, sender: int) -> bool:
+    def on_candidate(self, candidate: Candidate) -> bool:
         """Check a proposed block and vote on it in its turn."""
 
     @abstractmethod
@@ -270,8 +270,8 @@ class EdgeServer(ABC):
         handler = self._handlers.get(kind)
         if handler is not None:
             height = self.HEIGHT_OF[kind](body)
-            if self.active and height == self.height:
-                return handler(body, sender)
+            if height == self.height and self.active:
+                return handler(body)
             return self._out_of_step(kind, body, sender, height)
         if kind == "status":
             return self.on_status(body, sender)

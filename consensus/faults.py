@@ -228,7 +228,7 @@ class Faults:
         """What arrives of a message that leaves ``sender`` at ``leave`` and would be at
         ``receiver`` at ``arrive`` (simulated seconds)."""
         fired = self.fired
-        if self._severed(sender, receiver, origin, leave):
+        if self._cuts and self._severed(sender, receiver, origin, leave):
             return []
         copies = [Copy(arrive, message)]
         for fault in self._messages:

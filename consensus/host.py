@@ -11,7 +11,6 @@ import numpy as np
 
 from consensus.application import Contents
 from consensus.blocks import Block
-from consensus.clock import call_at
 from consensus.edge_server import Kind, Timer
 from consensus.network import MIB
 
@@ -95,9 +94,10 @@ class WorldHost:
 
     def timer(self, microseconds: int, timer: Timer) -> None:
         env = self._env
-        call_at(env, env._now + microseconds / 1e6, partial(self._wake, self.lives, timer))
+        env.call_at(env._now + microseconds / 1e6, self._wake, (self.lives, timer))
 
-    def _wake(self, lives: int, timer: Timer) -> None:
+    def _wake(self, armed: tuple[int, Timer]) -> None:
+        lives, timer = armed
         if self.lives == lives and self.up:
             self._world.servers[self._index].on_timer(timer)
 

@@ -10,15 +10,15 @@ know none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from functools import partial
 from heapq import heappush
 from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
-import simpy
 
+from consensus.clock import Clock
 from consensus.fault_kinds import Cut
 from consensus.faults import Faults
 from consensus.message import Message
@@ -29,36 +29,13 @@ __all__ = ["MIB", "Message", "Network", "Topology"]
 MIB = 2**20
 
 
-class _Delivery:
-    """The arrival of a message at a server: of SimPy's events, what its loop looks at.
-
-    A run makes tens of millions of these, each with one callback that never fails.
-    """
-
-    __slots__ = ("callbacks", "message", "onward", "origin", "server")
-
-    _ok: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        callbacks: Sequence[Callable[[_Delivery], None]],
-        server: int,
-        message: Message,
-        origin: int,
-        onward: bool,
-    ) -> None:
-        self.callbacks = callbacks
-        self.server = server
-        self.message = message
-        self.origin = origin
-        self.onward = onward
-
-
-Callbacks = list[Callable[[_Delivery], None]]
+_Delivery = tuple[int, int, Message, int, bool]
+"""A message about to arrive: (how often the network had begun anew when it was sent, the server,
+the message, its origin, whether it is to be passed on)."""
 
 
 class Network:
-    """Messages among servers on a SimPy clock."""
+    """Messages among servers on a simulated clock."""
 
     #: How many jitter draws are made at a time: as many for each server, but no more than all.
     _DRAWS_EACH: ClassVar[int] = 32
@@ -66,7 +43,7 @@ class Network:
 
     def __init__(
         self,
-        env: simpy.Environment,
+        env: Clock,
         topology: Topology,
         bandwidth_mib_per_s: float,
         jitter: float,
@@ -95,22 +72,18 @@ class Network:
         self._change_at = -inf if faults else inf
         self._calm_until = inf
         self._generator: np.random.Generator | None = None
-        self._draws: list[float] = []
-        self._on_arrival: Callbacks = [self._arrive]
-        self._on_reception: Callbacks = [self._hand_over]
-        self._on_counted: dict[str, Callbacks] = {}
-        """By fault: what is called on an arrival by which it has fired."""
+        self._stretches: list[float] = []
+        """Factors of latencies to come, the next one last."""
+        self._begun = 0
+        """How often it has begun anew: what was sent before that is void."""
 
     def begin(self, generator: np.random.Generator) -> None:
         """Begin anew: what is still in flight is void, queues are empty, and jitter and what
         faults strike are drawn from ``generator`` from here on. Comes before any message; a height
         or a whole run may follow."""
-        for callbacks in (self._on_arrival, self._on_reception, *self._on_counted.values()):
-            callbacks.clear()  # those of what is in flight, which share them
-        self._on_arrival, self._on_reception = [self._arrive], [self._hand_over]
-        self._on_counted = {}
+        self._begun += 1
         self._generator = generator
-        self._draws = []
+        self._stretches = []
         self._faults.begin(generator)
         now = self.env.now
         self._egress_free = [now] * len(self._egress_free)
@@ -181,11 +154,11 @@ class Network:
             overlay = self.overlay
         tree = overlay.tree(origin)
         seconds, hops = tree.seconds, tree.hops
-        draws = self._draws
-        if len(draws) < len(recipients):
-            draws = self._refill(len(recipients))
-        jitter, size, calm_until = self._jitter, message.size, self._calm_until
-        queue, number, callbacks = self._queue, env._eid, self._on_arrival
+        stretches = self._stretches
+        if len(stretches) < len(recipients):
+            stretches = self._refill(len(recipients))
+        size, calm_until = message.size, self._calm_until
+        queue, number, arrives, begun = self._queue, env._eid, self._arrive, self._begun
         leave = max(self._egress_free[origin], at, env._now)
         transmission = size * self._seconds_per_byte
         if self._throttles and leave >= calm_until:
@@ -199,12 +172,12 @@ class Network:
                 continue
             links += away
             leave += transmission
-            arrive = leave + seconds[to] * (1.0 + jitter * draws.pop())
+            arrive = leave + seconds[to] * stretches.pop()
             if away > 1:
                 arrive += (away - 1) * transmission
             if arrive < calm_until:
-                event = _Delivery(callbacks, to, message, origin, False)
-                heappush(queue, (arrive, 1, next(number), event))
+                delivery = (begun, to, message, origin, False)
+                heappush(queue, (arrive, 1, next(number), arrives, delivery))
             else:
                 self._disturb(origin, to, message, origin, False, leave, arrive)
         self._egress_free[origin] = leave
@@ -219,11 +192,11 @@ class Network:
         children = overlay.tree(origin).children[server]
         if not children:
             return
-        draws = self._draws
-        if len(draws) < len(children):
-            draws = self._refill(len(children))
-        jitter, size, calm_until = self._jitter, message.size, self._calm_until
-        queue, number, callbacks = self._queue, env._eid, self._on_arrival
+        stretches = self._stretches
+        if len(stretches) < len(children):
+            stretches = self._refill(len(children))
+        size, calm_until = message.size, self._calm_until
+        queue, number, arrives, begun = self._queue, env._eid, self._arrive, self._begun
         latency = overlay.links[server]
         leave = max(self._egress_free[server], at, env._now)
         transmission = size * self._seconds_per_byte
@@ -231,10 +204,10 @@ class Network:
             transmission *= self._faults.slowdown(server, leave)
         for child in children:
             leave += transmission
-            arrive = leave + latency[child] * (1.0 + jitter * draws.pop())
+            arrive = leave + latency[child] * stretches.pop()
             if arrive < calm_until:
-                event = _Delivery(callbacks, child, message, origin, True)
-                heappush(queue, (arrive, 1, next(number), event))
+                delivery = (begun, child, message, origin, True)
+                heappush(queue, (arrive, 1, next(number), arrives, delivery))
             else:
                 self._disturb(server, child, message, origin, True, leave, arrive)
         self._egress_free[server] = leave
@@ -253,48 +226,49 @@ class Network:
         """Deliver what faults leave of a message, when they do."""
         found = self._faults.copies(sender, receiver, origin, message, leave, arrive)
         for at, arriving, counts in found:
-            callbacks = self._on_arrival
-            if counts is not None:
-                count = partial(self._count, counts)
-                callbacks = self._on_counted.setdefault(counts, [count, self._arrive])
-            event = _Delivery(callbacks, receiver, arriving, origin, onward)
-            heappush(self._queue, (at, 1, next(self.env._eid), event))
-
-    def _count(self, fault: str, delivery: _Delivery) -> None:
-        """A fault has fired."""
-        self._faults.fired[fault] += 1
+            arrives = self._arrive if counts is None else partial(self._arrive_late, counts)
+            self.env.call_at(at, arrives, (self._begun, receiver, arriving, origin, onward))
 
     # -- receiving --------------------------------------------------------------------------------
 
+    def _arrive_late(self, fault: str, delivery: _Delivery) -> None:
+        """A message has come by which a fault has fired."""
+        if delivery[0] == self._begun:
+            self._faults.fired[fault] += 1
+            self._arrive(delivery)
+
     def _arrive(self, delivery: _Delivery) -> None:
         """A message has come; it is received at once, or after those that came before it."""
+        begun, server, message, origin, onward = delivery
+        if begun != self._begun:
+            return
         now = self.env._now
-        server, message = delivery.server, delivery.message
         transmission = message.size * self._seconds_per_byte
         if self._throttles and now >= self._calm_until:
             transmission *= self._faults.slowdown(server, now)
         ready = self._ingress_free[server] + transmission
         if ready > now:
             self._ingress_free[server] = ready
-            delivery.callbacks = self._on_reception
-            heappush(self._queue, (ready, 1, next(self.env._eid), delivery))
+            self.env.call_at(ready, self._hand_over, delivery)
             return
         self._ingress_free[server] = now
-        at = self._receive(server, message, delivery.origin)
-        if at is not None and delivery.onward:
-            self._forward(server, delivery.origin, message, at)
+        at = self._receive(server, message, origin)
+        if onward and at is not None:
+            self._forward(server, origin, message, at)
 
     def _hand_over(self, delivery: _Delivery) -> None:
         """It is received after its wait."""
-        server, message, origin = delivery.server, delivery.message, delivery.origin
+        begun, server, message, origin, onward = delivery
+        if begun != self._begun:
+            return
         at = self._receive(server, message, origin)
-        if at is not None and delivery.onward:
+        if onward and at is not None:
             self._forward(server, origin, message, at)
 
     def _refill(self, needed: int) -> list[float]:
         """Draw jitter for the next messages, in one go: a draw at a time costs ten times more."""
         assert self._generator is not None, "begin() comes before any message"
         usual = min(self._DRAWS_EACH * self.topology.servers, self._DRAWS)
-        fresh = self._generator.standard_exponential(max(needed, usual))
-        self._draws[:0] = fresh.tolist()
-        return self._draws
+        fresh = 1.0 + self._jitter * self._generator.standard_exponential(max(needed, usual))
+        self._stretches[:0] = fresh.tolist()
+        return self._stretches

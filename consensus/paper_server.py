@@ -202,7 +202,7 @@ class PaperServer(EdgeServer):
 
     # -- candidates -------------------------------------------------------------------------------
 
-    def on_candidate(self, candidate: Candidate, sender: int) -> bool:
+    def on_candidate(self, candidate: Candidate) -> bool:
         if self.passive:
             return False
         if candidate.turn is not None or candidate.justification is not None:

@@ -11,7 +11,6 @@ simulated time; nothing here is a float.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
@@ -33,12 +32,13 @@ from consensus.fields import (
     optional_link,
     signing_digest_of,
 )
+from consensus.frozen import frozen
 
 View = tuple[int, int]
 """(attempt, step): one aggregator's turn before one committee."""
 
 
-@dataclass(frozen=True)
+@frozen
 class ModelUpdate(Record):
     """A client's signed claim: from N_u samples, at this height, this payload (its A_u)."""
 
@@ -89,7 +89,7 @@ class ModelUpdate(Record):
         return digest(self.encoded)
 
 
-@dataclass(frozen=True)
+@frozen
 class Ticket(Record):
     """A server's draw for the committees of a height, proven by its VRF.
 
@@ -121,7 +121,7 @@ class Ticket(Record):
         return encode(["bfedrec/ticket", chain_id, seed, height])
 
 
-@dataclass(frozen=True)
+@frozen
 class Header(Record):
     """What a block says; its link is the block's identity and the next block's parent."""
 
@@ -193,7 +193,7 @@ PHASES = ("soft", "cert", "approve", "reject")
 """What a vote says: the two phases of ``bft``, and the verdicts of ``paper``."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Vote(Record):
     """A committee member's signed vote on one proposed block, in one view (attempt, step)."""
 

@@ -22,7 +22,7 @@ from consensus.blocks import Block
 from consensus.byzantine import Behaviour
 from consensus.chain import Chain, Head, seated
 from consensus.checks import SharedChecks
-from consensus.clock import Clock, call_at
+from consensus.clock import Clock
 from consensus.committee import Committee
 from consensus.crypto import Prover, Signer
 from consensus.edge_server import EdgeServer, Kind
@@ -278,7 +278,7 @@ class World:
 
     def _at(self, time: float, call: Callable[[], None]) -> None:
         """Call at ``time``, or now if that has passed."""
-        call_at(self.env, max(time, self.env.now), call)
+        self.env.call_at(max(time, self.env.now), _call, call)
 
     def _set_up(self, index: int, up: bool) -> None:
         host = self._hosts[index]
@@ -469,6 +469,10 @@ class World:
             stage[0] + 1,
             () if paper else self._weighed(self.head, stage[0] + 1),
         )
+
+
+def _call(call: Callable[[], None]) -> None:
+    call()
 
 
 def _end(over: simpy.Event) -> None:

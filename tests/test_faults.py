@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pytest
-import simpy
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from consensus.clock import Clock
 from consensus.fault_kinds import MessageFault
 from consensus.faults import FAULTS, Fault, Faults, fault_from_node
 from consensus.fields import MalformedRecord, Record, fields_of, fixed_bytes, integer, names_of
@@ -78,7 +78,7 @@ class Scene:
         body: Callable[[float, int], Any] = lambda now, number: (now, number),
         gossip: bool = False,
     ) -> None:
-        self.env = simpy.Environment()
+        self.env = Clock()
         self.faults = faults_of(*nodes, servers=servers, seed=seed)
         self.heard: list[tuple[float, int, int, Any]] = []
         """(when, by whom, from whom, body)"""
@@ -204,7 +204,7 @@ def test_replay() -> None:
 
 def test_a_replay_that_a_new_height_voids_has_not_fired() -> None:
     heard: list[str] = []
-    env = simpy.Environment()
+    env = Clock()
     faults = faults_of({"replay": 1.0, "after": 10}, servers=2)
     network = Network(env, mesh(2), 1.0, 0.0, lambda s, m, o: heard.append(m.body), faults)
     network.begin(np.random.default_rng(0))
@@ -308,7 +308,7 @@ def test_bandwidth() -> None:
     (server 1 speaks to 0 and 2 at once; 0 to 1 and 2, at 10 s)."""
     size = MIB // 100
     arrivals: list[tuple[float, int]] = []
-    env = simpy.Environment()
+    env = Clock()
     faults = faults_of({"bandwidth": 0.25, "servers": 1, "from": 1, "until": 20}, servers=3)
     network = Network(env, mesh(3), 1.0, 0.0, lambda s, m, o: arrivals.append((env.now, s)), faults)
     network.begin(np.random.default_rng(0))
@@ -372,7 +372,7 @@ def test_a_share_is_split_off() -> None:
 
 def test_what_is_on_its_way_when_a_partition_begins_is_lost() -> None:
     """Sent at 1.995, it would arrive at 2.005."""
-    env = simpy.Environment()
+    env = Clock()
     heard: list[float] = []
     faults = faults_of({"partition": [[0], [1]], "from": 2, "until": 3}, servers=2)
     network = Network(env, mesh(2), 1.0, 0.0, lambda s, m, o: heard.append(env.now), faults)
@@ -414,7 +414,7 @@ def test_gossip_in_a_partition_reaches_just_the_group(data: st.DataObject) -> No
         np.random.default_rng(data.draw(st.integers(0, 99))), servers, 2, 1, 5.0, 50.0
     )
     heard: Counter[int] = Counter()
-    env = simpy.Environment()
+    env = Clock()
     faults = faults_of({"partition": groups, "one_way": one_way}, servers=servers)
 
     def receive(server: int, message: Message, origin: int) -> float | None:
@@ -639,7 +639,7 @@ def test_what_strikes_is_drawn_from_the_stream_of_the_height() -> None:
     """So that a run that is resumed at a height is struck as it would have been."""
 
     def play(seed: int) -> list[float]:
-        env = simpy.Environment()
+        env = Clock()
         heard: list[float] = []
         faults = faults_of({"loss": 0.5}, {"delay": 0.1}, servers=2, seed=seed)
         network = Network(env, mesh(2), 1.0, 0.1, lambda s, m, o: heard.append(env.now), faults)
@@ -804,7 +804,7 @@ def test_a_new_kind_of_fault_is_a_few_lines() -> None:
 
     faults: Sequence[Fault] = [Stutter(servers=(0,))]
     scene = Scene()
-    env = simpy.Environment()
+    env = Clock()
     heard: list[int] = []
     network = Network(
         env, mesh(2), 1.0, 0.0, lambda s, m, o: heard.append(m.body),

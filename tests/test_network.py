@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus import topology as topology_module
+from consensus.clock import Clock
 from consensus.faults import Faults, Loss, Partition
 from consensus.network import MIB, Message, Network, Topology
 from consensus.topology import Overlay
@@ -36,7 +36,7 @@ class Log:
         refusing: frozenset[int] = frozenset(),
         faults: Faults | None = None,
     ) -> None:
-        self.env = simpy.Environment()
+        self.env = Clock()
         self.arrivals: list[tuple[float, int, Any]] = []
         self.origins: set[tuple[Any, int]] = set()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from consensus.edge_server import draw_distinct
 from consensus.faults import FAULTS
 from consensus.torture.attackers import known_behaviours
 from consensus.torture.scenario import Scenario
@@ -87,7 +88,7 @@ def draw(
     most = ((size if protocol == "bft" else whole) - 1) // 3
     bad = most if some() < 0.7 or bias.behaviours else int(generator.integers(0, most + 1))
     stakes = tuple(generator.integers(1, 6, whole).tolist()) if some() < 0.3 else ()
-    chosen = sorted(generator.choice(whole, bad, replace=False).tolist())
+    chosen = sorted(draw_distinct(generator, whole, bad))
     while stakes and 3 * sum(stakes[server] for server in chosen) >= sum(stakes):
         chosen.pop()
     malicious = _behaviours(generator, chosen, bias)
@@ -142,15 +143,14 @@ def _pick(generator: np.random.Generator, values: Sequence[Any]) -> Any:
 
 def _behaviours(generator: np.random.Generator, servers: Sequence[int], bias: Bias) -> Malicious:
     """What each malicious server does: all the same, or each its own."""
-    known = known_behaviours()
 
     def mixture() -> tuple[str, ...]:
         if bias.behaviours:
             return bias.behaviours
         if generator.random() < 0.3:
             return POTENT[int(generator.integers(len(POTENT)))]
-        count = int(_pick(generator, (1, 1, 2, 3)))
-        return tuple(map(str, sorted(generator.choice(known, count, replace=False))))
+        known, count = known_behaviours(), int(_pick(generator, (1, 1, 2, 3)))
+        return tuple(sorted(known[which] for which in draw_distinct(generator, len(known), count)))
 
     together = mixture() if generator.random() < 0.5 else None
     return tuple((server, together or mixture()) for server in servers)
@@ -170,9 +170,7 @@ def _fault(generator: np.random.Generator, servers: int, kind: str, bias: Bias) 
     begins = round(bias.begin * generator.random() ** 2, 2)
     until = round(begins + 0.1 + bias.last * generator.random() ** 2, 2)
     rate = round(0.02 + 0.6 * generator.random() ** 2, 2)
-    some = sorted(
-        generator.choice(servers, int(generator.integers(1, servers + 1)), replace=False).tolist()
-    )
+    some = sorted(draw_distinct(generator, servers, int(generator.integers(1, servers + 1))))
     fault: dict[str, Any] = {kind: rate}
     if kind in _STRENGTHS:
         fault[kind] = float(_pick(generator, _STRENGTHS[kind]))

@@ -68,7 +68,7 @@ def weighted_mean(payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
         first += a * count
         second += b * count
     total = float(sum(samples))
-    return np.array([first / total, second / total]).astype("<f4").tobytes()
+    return PAYLOAD.pack(first / total, second / total)
 
 
 def stream(seed: int, which: int, *server: int) -> np.random.Generator:

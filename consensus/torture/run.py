@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from consensus.blocks import Timeout
 from consensus.byzantine import Behaviour, Circle, acts
+from consensus.committee import next_beacon
+from consensus.crypto import modelled_signature
 from consensus.faults import Faults, fault_from_node
+from consensus.records import ModelUpdate, Ticket, Vote, proposal_digest
+from consensus.sortition import race_key, role_hash
+from consensus.torture import verify
 from consensus.torture.attackers import Adversary
 from consensus.torture.ending import check_ending
 from consensus.torture.monitor import Monitor
@@ -20,6 +26,20 @@ from consensus.torture.violation import Violation
 from consensus.torture.weaknesses import name_of
 from consensus.torture.world import TortureWorld
 
+#: What is remembered of one scenario is of no use to another: forgotten with it, the memos stay so
+#: small that a processor's cache holds them.
+MEMOS = (
+    next_beacon,
+    role_hash,
+    race_key,
+    modelled_signature,
+    ModelUpdate.signing_digest,
+    Ticket.alpha,
+    Vote.signing_digest,
+    Timeout.signing_digest,
+    proposal_digest,
+    verify.signed,
+)
 #: Attempts, beyond the furthest before healing, that the bound of liveness allows for: with fewer
 #: than a third of the leaders malicious, the chance that none of so many attempts has an honest
 #: one is below 1e-9.
@@ -132,6 +152,8 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     outcome.branches["settle timer"] += world.settled
     outcome.trace = monitor.trace
     world.end()
+    for memo in MEMOS:
+        memo.cache_clear()
     return outcome
 
 

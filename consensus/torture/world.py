@@ -143,7 +143,8 @@ class TortureWorld(World):
     def end(self) -> None:
         """Let go of everything: its parts refer to each other in circles, and are freed at once
         where there are none, with no collection of garbage."""
-        for part in (*self._hosts, *self.servers, self.network, self.clients, self.witness):
+        parts = (self.env, self.checks, self.network, self.clients, self.witness)
+        for part in (*self._hosts, *self.servers, *parts):
             vars(part).clear()
         vars(self).clear()
 

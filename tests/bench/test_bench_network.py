@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import simpy
 
+from consensus.clock import Clock
 from consensus.faults import Faults, fault_from_node
 from consensus.network import Message, Network, Topology
 
@@ -31,7 +31,7 @@ def topology(servers: int) -> Topology:
 
 
 def network(graph: Topology, faults: Faults | None = None) -> Network:
-    env = simpy.Environment()
+    env = Clock()
     made = Network(env, graph, 12.5, 0.1, lambda server, message, origin: 0.0, faults)
     made.begin(np.random.default_rng(0))
     return made
