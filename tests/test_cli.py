@@ -306,7 +306,10 @@ def test_an_interrupted_sweep_stops_its_runs(
     while not (run / "metrics.jsonl").exists() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM if background else signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.terminate()  # should it go on for all that: its runs would for hours
     assert process.returncode == 130
     assert "continues the sweep" in errors
     # The run has let its folder go: it is not writing any more.
