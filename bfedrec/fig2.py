@@ -137,10 +137,10 @@ def _draw_published(axes: Axes, data: Rows) -> None:
 
 
 def _label_ends(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
-    """As `label_ends`, on a logarithmic scale: each at least 15 % above the one below."""
+    """As `label_ends`, on a logarithmic scale: each at least 25 % above the one below."""
     below = 0.0
     for x, y, text, colour in sorted(labels, key=lambda label: label[1]):
-        below = max(y, 1.15 * below)
+        below = max(y, 1.25 * below)
         label_ends(axes, [(x, below, text, colour)], 0.0)
 
 
