@@ -76,6 +76,8 @@ class CompressionSettings(Section):
         if (self.size or rank) > dimension:
             key = "compression.size" if self.size else "model.rank"
             raise setting_error(key, f"at most model.dimension = {dimension}")
+        if self.kind == "quantised" and rank > dimension:
+            raise setting_error("model.rank", f"at most model.dimension = {dimension}")
         size = self.size or rank
         if self.kind == "quantised" and quantised_bits(rank, size) < MIN_BITS:
             raise setting_error(

@@ -152,7 +152,10 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
     below = path.parent / base
     if below.resolve() in (path.resolve(), *above):
         raise ConfigError(f"{source}: base: {_show(base)}: the files are each other's base")
-    inherited, name = _read(below, (path.resolve(), *above))
+    try:
+        inherited, name = _read(below, (path.resolve(), *above))
+    except ConfigError as error:
+        raise ConfigError(f"{source}: base: {error}") from None
     return _merged(inherited, tree), f"{source} (base {name})"
 
 

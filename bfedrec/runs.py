@@ -27,6 +27,10 @@ RUNS = Path("results/runs")
 LOCK = "lock"
 
 
+BEFORE_START = {"config.yaml", ".config.yaml.part", "log.txt"}
+"""What a folder holds of a run that has not begun: nothing that could be lost."""
+
+
 class RunError(RuntimeError):
     """A run folder that cannot be used as asked; its text is one line, fit for a person."""
 
@@ -233,6 +237,9 @@ def _admit(path: Path, config: Config, resume: bool) -> None:
         write_text(saved_path, dump(config))
         return
     if not resume:
+        if set(others) <= BEFORE_START:  # it ended before it began, over its data say
+            write_text(saved_path, dump(config))
+            return
         raise RunError(f"{path}: holds a run: continue it with --resume, or use another --out")
     saved = parse(saved_path.read_text(encoding="utf-8"), str(saved_path))
     changed = [key for key in differences(config, saved) if key not in CONNECTION]

@@ -59,8 +59,8 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_is_continued_only_with_resume_and_the_same_config(tmp_path: Path) -> None:
-    with RunFolder.open(CONFIG, tmp_path):
-        pass
+    with RunFolder.open(CONFIG, tmp_path) as folder:
+        folder.start("data")
     with pytest.raises(RunError, match="--resume"):
         RunFolder.open(CONFIG, tmp_path)
     changed = load(None, ["model.rank=2", "seed=1"])
@@ -80,6 +80,16 @@ def test_a_kill_before_the_config_is_there_leaves_a_folder_to_start_in(tmp_path:
     (tmp_path / ".config.yaml.part").write_text("na")
     with RunFolder.open(CONFIG, tmp_path) as folder:
         assert load(folder.path / "config.yaml") == CONFIG
+
+
+def test_a_run_that_failed_before_it_began_leaves_a_folder_to_start_in(tmp_path: Path) -> None:
+    with RunFolder.open(load(None, ["model.rank=2"]), tmp_path) as folder:
+        folder.log("failed: a bad line in the data")
+    with RunFolder.open(CONFIG, tmp_path) as folder:
+        assert load(folder.path / "config.yaml") == CONFIG
+    (tmp_path / "chain.sqlite").touch()
+    with pytest.raises(RunError, match="holds a run"):
+        RunFolder.open(CONFIG, tmp_path)
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
