@@ -32,6 +32,7 @@ from consensus.byzantine import Behaviour, Outgoing
 from consensus.chain import Chain, InvalidBlock
 from consensus.checks import SharedChecks
 from consensus.crypto import Prover, Signer
+from consensus.distinct import draw_distinct
 from consensus.evidence import Evidence
 from consensus.records import Header, Ticket, Vote
 from consensus.updates import SignedUpdate, UpdatePool, updates_root
@@ -523,17 +524,3 @@ class EdgeServer(ABC):
         self._progress = progress
         self._asked.clear()
         self.set_timer("resend", self.parameters.resend_us)
-
-
-def draw_distinct(generator: np.random.Generator, count: int, size: int) -> list[int]:
-    """``size`` distinct numbers below ``count`` in random order, every choice as likely: what
-    ``generator.choice(count, size, replace=False)`` gives, by its algorithm (Floyd's, then a
-    shuffle), without the arrays that it makes, which for a few numbers take most of its time."""
-    chosen: list[int] = []
-    for last in range(count - size, count):
-        drawn = int(generator.integers(last + 1))
-        chosen.append(last if drawn in chosen else drawn)
-    for place in range(size - 1, 0, -1):
-        other = int(generator.integers(place + 1))
-        chosen[place], chosen[other] = chosen[other], chosen[place]
-    return chosen

@@ -11,12 +11,12 @@ import pytest
 
 from consensus.blocks import Block, Status
 from consensus.chain import Chain
+from consensus.distinct import draw_distinct
 from consensus.edge_server import (
     ASKED_AT_ONCE,
     BLOCKS_AT_ONCE,
     EARLY_MESSAGES,
     QUESTIONS,
-    draw_distinct,
 )
 from consensus.encoding import file_cid
 from tests.bft_bench import (

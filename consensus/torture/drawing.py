@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from consensus.edge_server import draw_distinct
+from consensus.distinct import draw_distinct
 from consensus.faults import FAULTS
 from consensus.torture.attackers import known_behaviours
 from consensus.torture.scenario import Scenario
