@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run test test-slow artefacts results tables behaviours rq3 torture bench lint format setup setup-run clean
+.PHONY: run test test-slow artefacts results tables behaviours rq3 torture guard bench lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -64,6 +64,10 @@ torture: setup-run
 	$(BIN)/bfedrec torture --break all --jobs $(JOBS) --record results/torture
 	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 --jobs $(JOBS) --record results/torture; \
 	  test $$? -eq 1
+
+# Whether this tree gives, byte by byte, what it gave before its files moved (tests/guard.py).
+guard: setup-run
+	$(BIN)/python tests/guard.py --jobs $(JOBS)
 
 test-slow: setup
 	$(BIN)/pytest -m slow
