@@ -50,7 +50,7 @@ CHUNK = 50
 """Seeds of torture that one process plays."""
 DRAWING = ("consensus.torture.arena.drawing", "consensus.torture.drawing")
 """Where scenarios are drawn: in the rooms, and in the flat layout."""
-SHOWN = 40
+SHOWN = 20
 """Lines of a difference that are shown."""
 
 Result = dict[str, list[str]]
@@ -73,7 +73,7 @@ def bfedrec(*words: str | Path) -> str:
     main = "bfedrec.cli" if (ROOT / "bfedrec" / "cli.py").exists() else "bfedrec.cli.main"
     code = (
         "import sys, bfedrec\n"
-        f"if not bfedrec.__file__.startswith({str(ROOT)!r}): sys.exit(bfedrec.__file__)\n"
+        f"if not bfedrec.__file__.startswith({f'{ROOT}{os.sep}'!r}): sys.exit(bfedrec.__file__)\n"
         f"from {main} import main\n"
         "sys.exit(main())"
     )
@@ -314,10 +314,11 @@ def check(names: Sequence[str], jobs: int) -> int:
         print("\n    ".join([f"{name:<18} {word} ({seconds:.0f} s)", *told]), flush=True)
         differ += [name] if told else []
     if differ:
-        print(*unified("versions", saved["versions"], bfedrec("version").splitlines()), sep="\n")
-    print(f"{len(names) - len(differ) - len(skipped)} parts are the same as at {BASE}", end="")
-    print(f"; {len(skipped)} skipped: {', '.join(skipped)}" if skipped else "", end="")
-    print(f"; {len(differ)} differ: {', '.join(differ)}" if differ else "")
+        for line in unified("versions", saved["versions"], bfedrec("version").splitlines()):
+            print(line)
+    print(f"the same as at {BASE}: {len(names) - len(differ) - len(skipped)} parts", end="")
+    print(f"; skipped: {', '.join(skipped)}" if skipped else "", end="")
+    print(f"; different: {', '.join(differ)}" if differ else "")
     return 1 if differ else 0
 
 
