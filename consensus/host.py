@@ -50,7 +50,7 @@ class WorldHost:
         """Counts its restarts, so that no timer outlives a crash."""
 
     def now_us(self) -> int:
-        now = self._env._now
+        now = self._env.now
         clock = round(now * 1e6)
         if self._skews:
             assert self._faults is not None
@@ -61,7 +61,7 @@ class WorldHost:
         seconds = times * self._seconds[operation]
         if size:
             seconds += times * size * self._seconds_per_byte[operation]
-        now = self._env._now  # as often as messages are received
+        now = self._env.now
         if self._slows:
             assert self._faults is not None
             seconds *= self._faults.slowness(self._index, now)
@@ -94,7 +94,7 @@ class WorldHost:
 
     def timer(self, microseconds: int, timer: Timer) -> None:
         env = self._env
-        env.call_at(env._now + microseconds / 1e6, self._wake, (self.lives, timer))
+        env.call_at(env.now + microseconds / 1e6, self._wake, (self.lives, timer))
 
     def _wake(self, armed: tuple[int, Timer]) -> None:
         lives, timer = armed

@@ -14,11 +14,11 @@ from collections.abc import Callable, Collection
 from functools import partial
 from heapq import heappush
 from math import inf
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from consensus.clock import Clock
+from consensus.clock import NORMAL, Clock
 from consensus.fault_kinds import Cut
 from consensus.faults import Faults
 from consensus.message import Message
@@ -58,7 +58,6 @@ class Network:
         self.topology = topology
         self.bytes: Counter[str] = Counter()
         """Bytes sent between servers, by kind of message, every hop counted."""
-        self._queue: list[Any] = env._queue
         self._seconds_per_byte = 1.0 / (bandwidth_mib_per_s * MIB)
         self._jitter = jitter
         self._receive = receive
@@ -150,7 +149,7 @@ class Network:
         """
         env = self.env
         overlay = self._overlay
-        if overlay is None or env._now >= self._change_at:
+        if overlay is None or env.now >= self._change_at:
             overlay = self.overlay
         tree = overlay.tree(origin)
         seconds, hops = tree.seconds, tree.hops
@@ -158,8 +157,8 @@ class Network:
         if len(stretches) < len(recipients):
             stretches = self._refill(len(recipients))
         size, calm_until = message.size, self._calm_until
-        queue, number, arrives, begun = self._queue, env._eid, self._arrive, self._begun
-        leave = max(self._egress_free[origin], at, env._now)
+        queue, number, arrives, begun = env.queue, env.numbers, self._arrive, self._begun
+        leave = max(self._egress_free[origin], at, env.now)
         transmission = size * self._seconds_per_byte
         if self._throttles and leave >= calm_until:
             transmission *= self._faults.slowdown(origin, leave)
@@ -177,7 +176,7 @@ class Network:
                 arrive += (away - 1) * transmission
             if arrive < calm_until:
                 delivery = (begun, to, message, origin, False)
-                heappush(queue, (arrive, 1, next(number), arrives, delivery))
+                heappush(queue, (arrive, NORMAL, next(number), arrives, delivery))
             else:
                 self._disturb(origin, to, message, origin, False, leave, arrive)
         self._egress_free[origin] = leave
@@ -187,7 +186,7 @@ class Network:
         """Pass ``message`` on to the children of ``server``."""
         env = self.env
         overlay = self._overlay
-        if overlay is None or env._now >= self._change_at:
+        if overlay is None or env.now >= self._change_at:
             overlay = self.overlay
         children = overlay.tree(origin).children[server]
         if not children:
@@ -196,9 +195,9 @@ class Network:
         if len(stretches) < len(children):
             stretches = self._refill(len(children))
         size, calm_until = message.size, self._calm_until
-        queue, number, arrives, begun = self._queue, env._eid, self._arrive, self._begun
+        queue, number, arrives, begun = env.queue, env.numbers, self._arrive, self._begun
         latency = overlay.links[server]
-        leave = max(self._egress_free[server], at, env._now)
+        leave = max(self._egress_free[server], at, env.now)
         transmission = size * self._seconds_per_byte
         if self._throttles and leave >= calm_until:
             transmission *= self._faults.slowdown(server, leave)
@@ -207,7 +206,7 @@ class Network:
             arrive = leave + latency[child] * stretches.pop()
             if arrive < calm_until:
                 delivery = (begun, child, message, origin, True)
-                heappush(queue, (arrive, 1, next(number), arrives, delivery))
+                heappush(queue, (arrive, NORMAL, next(number), arrives, delivery))
             else:
                 self._disturb(server, child, message, origin, True, leave, arrive)
         self._egress_free[server] = leave
@@ -242,7 +241,7 @@ class Network:
         begun, server, message, origin, onward = delivery
         if begun != self._begun:
             return
-        now = self.env._now
+        now = self.env.now
         transmission = message.size * self._seconds_per_byte
         if self._throttles and now >= self._calm_until:
             transmission *= self._faults.slowdown(server, now)

@@ -353,7 +353,7 @@ class World:
         host.relay_from = None
         if not self.servers[server].receive(message.kind, message.body, origin):
             return None
-        ready, now = host.relay_from, self.env._now
+        ready, now = host.relay_from, self.env.now
         if ready is None:
             ready = host.busy_until
         return ready if ready > now else now

@@ -231,7 +231,7 @@ def test_a_run_can_be_resumed_between_any_two_heights(name: str) -> None:
     first = play(begin(name, servers=7, malicious=(1, 4)), 2)
     rest = begin(name, servers=7, malicious=(1, 4))
     world = rest.toy.world
-    world.env._now = first.toy.world.env.now
+    world.env.now = first.toy.world.env.now
     world.head = first.toy.world.head
     for server, other in zip(world.servers, first.toy.world.servers, strict=True):
         server.chain = Chain(server.genesis, other.chain.blocks, other.chain.heads)

@@ -142,7 +142,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
         outcome.invariant = outcome.what = ""
     outcome.heights = len(ledger.decided)
     outcome.attempt = monitor.attempt
-    outcome.events = next(world.env._eid)
+    outcome.events = next(world.env.numbers)
     outcome.simulated = world.env.now
     outcome.faults = faults.fired
     outcome.behaviours = acts(behaviours.values())
