@@ -270,7 +270,8 @@ def _add_sweep(commands: Any) -> None:
         "--record",
         type=Path,
         metavar="DIR",
-        help="copy the table and every run's config, manifest, metrics and summary here",
+        help="keep the table and every run's config, manifest, metrics and summary in a folder "
+        "below this one, named after the sweep; runs of other seeds join those recorded there",
     )
     sweep.add_argument(
         "--compact",

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bfedrec import pool, sweeps
+from bfedrec import pool
 from bfedrec.artefacts import Experiment
 from bfedrec.pool import Ended, Job
 from bfedrec.progress import duration
-from bfedrec.records import Recorded, read, record
+from bfedrec.records import Recorded, place_of, read, record
 from bfedrec.sweeps import Sweep, ended, jobs_of, parse_seeds, plan
 
 Key = tuple[str, int]
@@ -48,10 +48,13 @@ def make_missing(
     and record them there as `bfedrec sweep --record` would; `tell` gets a line per run.
 
     Returns 0, or the exit status of the first run that failed; the others are made all the same.
-    Raises `ConfigError`, `RunError`; KeyboardInterrupt is passed on to the runs.
+    Raises `ConfigError`, `RunError` (before any run also for a place that another sweep has taken);
+    KeyboardInterrupt is passed on to the runs.
     """
     known = _known(folder)
     needed, parts = _parts(experiments, known)
+    for part in parts:
+        place_of(part.sweep, folder)  # is it free? Better asked before the runs than after
     by_job = {job.path: part for part in parts for job in part.jobs}
     done = needed - len(by_job)
     if by_job:
@@ -87,8 +90,7 @@ def _parts(experiments: Sequence[Experiment], known: Known) -> tuple[int, list[_
             for seed, path in setting.runs.items():
                 key = (setting.config_hash, seed)
                 lacks |= key not in known and key not in claimed
-                # A compact record is written as a whole, from all its runs' folders.
-                if key not in claimed and (experiment.compact or key not in known):
+                if key not in claimed and key not in known:
                     missing.append(path)
                 claimed.setdefault(key, path)
         if not lacks:
@@ -126,8 +128,6 @@ def _record_ended(parts: Sequence[_Part], folder: Path) -> None:
         if not part.compact:
             kept = {key: run.source for key, run in _known(folder).items() if run.source.is_dir()}
             sweep = _at(sweep, kept)
-        rows = sweeps.collect(sweep)
-        sweeps.write(sweep, rows)
         record(sweep, folder, part.compact)
 
 

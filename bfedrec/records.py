@@ -3,7 +3,10 @@
 A sweep is recorded as a folder: its table, and of every run that ended (finished, or stopped where
 its servers could not go on) a folder with its config, manifest, metrics, summary and ranks. A sweep
 of many small runs is rather recorded as ``runs.jsonl``, a line per run, beside one config and one
-manifest for all.
+manifest for all, that of the runs recorded last.
+
+A sweep's folder has its name, which does not depend on the seeds: runs of other seeds join those
+that are there.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +26,7 @@ from bfedrec.ranks import read as read_ranks
 from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped, write_text
 from bfedrec.section import flatten
 from bfedrec.settings import Config
-from bfedrec.sweeps import Sweep
+from bfedrec.sweeps import Sweep, collect, write
 
 WHOLE = (
     "config.yaml",
@@ -66,23 +69,37 @@ class Recorded:
         return "stopped" in self.summary
 
 
+def place_of(sweep: Sweep, folder: Path) -> Path:
+    """FOLDER/NAME, where a sweep is recorded. Raises `RunError` where it holds a run of another."""
+    place = folder / sweep.name
+    settings = {setting.config_hash for setting in sweep.settings}
+    for run in read(place):
+        if run.config_hash not in settings:
+            raise RunError(
+                f"{run.source}: holds a run of another sweep (config hash {run.config_hash[:8]}): "
+                "delete it, or record in another folder"
+            )
+    return place
+
+
 def record(sweep: Sweep, folder: Path, compact: bool = False) -> Path:
-    """Record a sweep, whose table is written, in `folder`/NAME; returns that folder. What of it is
-    recorded below `folder` already stays where it is."""
-    place = folder / sweep.folder.name
+    """Record a sweep in `folder`/NAME, and return that folder.
+
+    Runs of other seeds that are recorded there stay, and the table covers them as well. What of the
+    sweep is recorded elsewhere below `folder` stays where it is. Raises `RunError` as `place_of`.
+    """
+    place = place_of(sweep, folder)
     place.mkdir(parents=True, exist_ok=True)
     ended = [
-        (setting.overrides, seed, path)
+        path
         for setting in sweep.settings
-        for seed, path in setting.runs.items()
+        for path in setting.runs.values()
         if finished(path) or stopped(path)
     ]
     if compact:
-        _record_lines(sweep, [path for _, _, path in ended], place)
+        _record_lines(sweep, ended, place)
         return place
-    for name in ("sweep.csv", "sweep.json"):
-        shutil.copyfile(sweep.folder / name, place / name)
-    for _, _, path in ended:
+    for path in ended:
         if path.is_relative_to(folder):
             continue
         (place / path.name).mkdir(exist_ok=True)
@@ -91,24 +108,51 @@ def record(sweep: Sweep, folder: Path, compact: bool = False) -> Path:
                 shutil.copyfile(path / name, place / path.name / name)
             else:
                 (place / path.name / name).unlink(missing_ok=True)
+    recorded = _recorded(sweep, folder, place)
+    write(recorded, collect(recorded))
     return place
 
 
+def _recorded(sweep: Sweep, folder: Path, place: Path) -> Sweep:
+    """The sweep in its recorded folder: with the seeds that are recorded there beside its own, and
+    their runs wherever below `folder` they are recorded."""
+    known: dict[tuple[str, int], Path] = {}
+    here: set[int] = set()
+    for run in read(folder):
+        inside = run.source.is_relative_to(place)
+        key = run.config_hash, run.config.seed
+        if run.source.is_dir() and (inside or key not in known):
+            known[key] = run.source
+            here |= {run.config.seed} if inside else set()
+    settings = []
+    for setting in sweep.settings:
+        seeds = sorted({*setting.runs, *here})
+        keys = {seed: (setting.config_hash, seed) for seed in seeds}
+        runs = {seed: known[key] for seed, key in keys.items() if key in known}
+        settings.append(replace(setting, runs=runs))
+    return replace(sweep, settings=settings, folder=place)
+
+
 def _record_lines(sweep: Sweep, runs: Sequence[Path], place: Path) -> None:
-    """What a run's config says otherwise than the first one's, and its summary, a line for each."""
+    """What a run's config says otherwise than the one beside, and its summary, a line for each: for
+    these runs, and for those of other seeds that have a line already."""
     if not runs:
         return
     shutil.copyfile(runs[0] / "manifest.json", place / "manifest.json")
-    base = load(runs[0] / "config.yaml")
+    there = [run for run in read(place) if run.source == place / COMPACT]
+    base = load((place if there else runs[0]) / "config.yaml")
     write_text(place / "config.yaml", dump(base))
+    there += [Recorded(path, load(path / "config.yaml"), _summary(path)) for path in runs]
+    by_key = {(run.config_hash, run.config.seed): run for run in there}
+    order = [setting.config_hash for setting in sweep.settings]
     common = flatten(base)
     lines = []
-    for path in runs:
-        config = flatten(load(path / "config.yaml"))
-        changed = [
-            f"{key}={json.dumps(value)}" for key, value in config.items() if value != common[key]
+    for key in sorted(by_key, key=lambda key: (order.index(key[0]), key[1])):
+        config, summary = flatten(by_key[key].config), by_key[key].summary
+        says = [
+            f"{name}={json.dumps(value)}" for name, value in config.items() if value != common[name]
         ]
-        lines.append(json.dumps({"overrides": changed, **_summary(path)}, allow_nan=False) + "\n")
+        lines.append(json.dumps({"overrides": says, **summary}, allow_nan=False) + "\n")
     write_text(place / COMPACT, "".join(lines))
 
 

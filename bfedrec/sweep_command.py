@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bfedrec import sweeps
-from bfedrec.records import record
+from bfedrec.records import place_of, record
 from bfedrec.sweeps import Row
 
 INTERRUPTED = 130
@@ -23,6 +23,8 @@ def sweep_command(parsed: argparse.Namespace) -> int:
         raise sweeps.ConfigError(f"command line: --jobs {parsed.jobs}: expected int >= 1")
     seeds = sweeps.parse_seeds(parsed.seeds)
     sweep = sweeps.plan(parsed.config, parsed.overrides, seeds, parsed.out)
+    if parsed.record is not None:
+        place_of(sweep, parsed.record)  # is it free? Better asked before the runs than after
     try:
         status = sweeps.run(sweep, parsed.jobs, lambda line: print(line, flush=True))
     except KeyboardInterrupt:

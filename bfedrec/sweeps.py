@@ -8,7 +8,9 @@ block has ended, too: that it stopped, where and why is its result.
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,11 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from bfedrec import pool
-from bfedrec.config import COMMAND_LINE, ConfigError, config_hash, load, split_override
+from bfedrec.config import (
+    COMMAND_LINE,
+    NOT_HASHED,
+    ConfigError,
+    config_hash,
+    load,
+    split_override,
+)
 from bfedrec.intervals import Interval, t_interval
 from bfedrec.pool import Ended, Job, setting_label
 from bfedrec.runs import default_path, finished, read_json, stopped, write_json
+from bfedrec.section import flatten
 from bfedrec.settings import Config
+
+READABLE_LETTERS = 80
+"""Length at which the readable part of a sweep's name is cut; its hash follows."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,8 @@ class Sweep:
 
     config: Path
     settings: list[Setting]
+    name: str
+    """Of its recorded folder: readable, with a hash of what the sweep varies, but for the seeds."""
     folder: Path
     """Where its table goes."""
 
@@ -82,12 +97,55 @@ def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | No
         identity = config_hash(one)
         settings.setdefault(identity, Setting(overrides, one, identity, paths))
     first = load(config, [*(axis[0] for axis in axes)])
-    return Sweep(config, list(settings.values()), out or _folder(first, config, grid))
+    name = _name(config, grid, list(settings.values()))
+    folder = out or default_path(first).parent / f"{first.name}-sweep" / name
+    return Sweep(config, list(settings.values()), name, folder)
 
 
-def _folder(first: Config, config: Path, grid: Sequence[str]) -> Path:
-    words = re.sub(r"[^\w.=,+-]", "", "_".join([config.stem, *grid]).replace("/", "-"))
-    return default_path(first).parent / f"{first.name}-sweep" / words[:120]
+def _name(config: Path, grid: Sequence[str], settings: Sequence[Setting]) -> str:
+    """A sweep's name: its config's, the options that it changes, and a hash (8 hex digits).
+
+    The hash is of its settings' config hashes, so a sweep has one name however it is written.
+    A folder of option files counts by its path instead: the sweep keeps its name with a file more.
+    """
+    if any(word.startswith("@") and Path(word[1:]).is_dir() for word in grid):
+        content = [
+            f"@{Path(word[1:]).as_posix()}" if word.startswith("@") else word for word in grid
+        ]
+        words = [_short(word) for word in content]
+    else:
+        content = sorted(setting.config_hash for setting in settings)
+        words = _changes(config, settings)
+    text = json.dumps([config.stem, *content])
+    readable = re.sub(r"[^\w.=,+-]", "", "_".join([config.stem, *words]).replace("/", "-"))
+    return f"{readable[:READABLE_LETTERS]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _short(word: str) -> str:
+    """An axis as it is read in a name: a file's name, `key=value`, or `key` for several values."""
+    if word.startswith("@"):
+        return Path(word[1:]).stem
+    key, values = split_override(word)
+    return key if len(split_values(values)) > 1 else word
+
+
+def _changes(config: Path, settings: Sequence[Setting]) -> list[str]:
+    """The options that differ between settings, as `key`, and those that all settings have
+    otherwise than the config itself, as `key=value`."""
+    every = [flatten(setting.config) for setting in settings]
+    try:
+        own = flatten(load(config))
+    except ConfigError:  # it needs some of the sweep's options
+        own = every[0]
+    words = []
+    for key, value in sorted(every[0].items()):
+        if key in NOT_HASHED:
+            continue
+        if any(one[key] != value for one in every):
+            words.append(key)
+        elif own[key] != value:
+            words.append(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
+    return words
 
 
 def _axis(text: str) -> list[str]:

@@ -267,7 +267,8 @@ def test_a_sweep_runs_what_is_missing_and_tells_the_means(
     # Nothing left to do, and the same table; recorded with what is small of every run.
     assert main([*words, "--record", str(tmp_path / "reference")]) == 0
     assert json.loads((out / "sweep.json").read_text()) == table
-    recorded = tmp_path / "reference" / "sweep"
+    (recorded,) = (tmp_path / "reference").iterdir()
+    assert recorded.name.startswith(f"{config.stem}_model.rank-")
     assert (recorded / "sweep.csv").read_bytes() == (out / "sweep.csv").read_bytes()
     names = [name for setting in table["settings"] for name in setting["runs"].values()]
     assert sorted(path.name for path in recorded.iterdir() if path.is_dir()) == sorted(names)

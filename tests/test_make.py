@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,12 +92,12 @@ def test_it_makes_all_that_is_missing_once_and_writes_everything(
         assert [row["seeds"] for row in csv.DictReader(file)] == ["2", "2", "1", "1"]
     assert "model.rank=2" in Path("results/tables/ablations.md").read_text()
     assert len(written[0]) == 2
-    folders = {path.name for path in Path("results/reference").iterdir()}
+    folders = {path.name.rpartition("-")[0] for path in Path("results/reference").iterdir()}
     assert folders == {
         "tiny_rounds=4",
-        "tiny_rounds=4_model.basis=fixed",
+        "tiny_model.basis=fixed_rounds=4",
         "tiny_rounds=4_more",
-        "tiny_rounds=4_committee.size=3,4",
+        "tiny_committee.size_rounds=4",
     }
     assert main(["make"]) == 0
     assert not [line for line in capsys.readouterr().out.splitlines() if "runs" in line]
@@ -107,6 +108,12 @@ def test_it_makes_all_that_is_missing_once_and_writes_everything(
     assert told[0].startswith("1 of 2 runs are to be made, 1 at a time; about ")
 
 
+def the_table(folder: Path) -> dict[str, Any]:
+    """The table of the only sweep recorded below a folder."""
+    (path,) = folder.glob("*/sweep.json")
+    return dict(json.loads(path.read_text()))
+
+
 def test_more_seeds_join_those_that_are_recorded(here: Path) -> None:
     experiment = Experiment(CONFIG, ("rounds=4",), "0")
     lines: list[str] = []
@@ -115,16 +122,26 @@ def test_more_seeds_join_those_that_are_recorded(here: Path) -> None:
     assert make_missing([replace(experiment, seeds="0-1")], Path("kept"), 1, lines.append) == 0
     assert [line.startswith("1 of ") for line in lines] == [True, False, True, False]
     assert lines[-1].startswith("[2/2] tiny.yaml rounds=4 seed=1: ")
-    table = json.loads(Path("kept/tiny_rounds=4/sweep.json").read_text())
+    table = the_table(Path("kept"))
     assert list(table["settings"][0]["runs"]) == ["0", "1"]
     assert table["settings"][0]["figures"]["hr@10"]["n"] == 2
     assert len(list(records.read(Path("kept")))) == 2
 
 
+def test_lines_that_are_recorded_need_no_run_folder(here: Path) -> None:
+    experiment = Experiment(CONFIG, ("rounds=4",), "0", compact=True)
+    lines: list[str] = []
+    assert make_missing([experiment], Path("kept"), 2, lines.append) == 0
+    Path("results/runs").rename("gone")
+    assert make_missing([replace(experiment, seeds="0-1")], Path("kept"), 2, lines.append) == 0
+    assert [line[:9] for line in lines if " are " in line] == ["1 of 1 ru", "1 of 2 ru"]
+    assert [run.config.seed for run in records.read(Path("kept"))] == [0, 1]
+
+
 def test_seeds_asked_for_apart_are_recorded_together(here: Path) -> None:
     asked = [Experiment(CONFIG, ("rounds=4",), seeds) for seeds in ("1", "0", "1")]
     assert make_missing(asked, Path("kept"), 2, lambda line: None) == 0
-    table = json.loads(Path("kept/tiny_rounds=4/sweep.json").read_text())
+    table = the_table(Path("kept"))
     assert list(table["settings"][0]["runs"]) == ["0", "1"]
 
 
@@ -138,7 +155,7 @@ def test_a_run_that_fails_is_told_and_the_rest_is_made(here: Path) -> None:
 
 
 def test_time_left_is_that_of_like_runs() -> None:
-    sweep = making.Sweep(CONFIG, [], Path())
+    sweep = making.Sweep(CONFIG, [], "", Path())
     job = making.Job(CONFIG, (), 0, Path())
     parts = [
         making._Part(sweep, False, [job, job], [10.0, 20.0]),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bfedrec import records, sweeps
+from bfedrec.artefacts import Experiment
 from bfedrec.cli import main
 from bfedrec.config import config_hash, dump, load
+from bfedrec.making import make_missing
 from bfedrec.runs import RunError, finished, read_json, read_metrics, stopped
 
 TINY = """\
@@ -39,11 +43,17 @@ def sweep(config: Path, tmp_path_factory: pytest.TempPathFactory) -> sweeps.Swee
     """Both protocols with and without malicious servers; the paper's comes to a deadlock."""
     out = tmp_path_factory.mktemp("runs")
     planned = sweeps.plan(config, GRID, [0], out)
-    for setting in planned.settings:
-        words = ["run", str(config), *setting.overrides, "--out", str(setting.runs[0])]
-        assert main(words) == int(stopped(setting.runs[0]))
+    make_runs(planned)
     sweeps.write(planned, sweeps.collect(planned))
     return planned
+
+
+def make_runs(sweep: sweeps.Sweep) -> None:
+    """What of a sweep's runs is missing, in this process."""
+    for job in sweeps.jobs_of(sweep):
+        if not sweeps.ended(job.path):
+            words = [str(job.config), *job.overrides, f"seed={job.seed}", "--out", str(job.path)]
+            assert main(["run", *words]) == int(stopped(job.path))
 
 
 def the_stopped(sweep: sweeps.Sweep) -> Path:
@@ -178,3 +188,135 @@ def test_a_folder_is_an_axis_of_its_files(config: Path, tmp_path: Path) -> None:
     plan = sweeps.plan(config, [f"@{tmp_path}"], [0], None)
     assert [load(config, s.overrides).model.rank for s in plan.settings] == [1, 2]
     assert plan.settings[0].config_hash == config_hash(load(config, ["model.rank=1"]))
+    # A file more, and it is the same sweep, however the folder is written; another folder is not.
+    (tmp_path / "d.yaml").write_text("rounds: 4\n")
+    grown = sweeps.plan(config, [f"@{tmp_path}/"], [1], None)
+    assert len(grown.settings) == 3
+    assert plan.name == grown.name
+    assert plan.name.startswith(f"tiny_{tmp_path.name}-")
+    assert plan.name != sweeps.plan(config, [f"@{tmp_path / '..' / tmp_path.name}"], [0], None).name
+
+
+# --- places of their own --------------------------------------------------------------------------
+
+
+def name(config: Path, *grid: str, seeds: tuple[int, ...] = (0,), out: Path | None = None) -> str:
+    return sweeps.plan(config, grid, seeds, out).name
+
+
+def test_a_sweep_has_one_name_however_it_is_written(config: Path, tmp_path: Path) -> None:
+    usual = name(config, "protocol=bft,paper", "model.rank=1,2")
+    assert usual.startswith("tiny_model.rank_protocol-")
+    others = (
+        name(config, "model.rank=2,1,2", "protocol=paper,bft"),
+        name(config, "protocol=bft,paper", "model.rank=1,2", "rounds=12"),  # as the config has it
+        name(config, "protocol=bft,paper", "model.rank=1,2", "store.kind=ipfs"),  # no result's
+        name(config, "protocol=bft,paper", "model.rank=1,2", seeds=(3, 4)),
+        name(config, "protocol=bft,paper", "model.rank=1,2", out=tmp_path / "out"),
+    )
+    assert {name.rpartition("-")[2] for name in others} == {usual.rpartition("-")[2]}
+    assert set(others) == {usual}
+    (tmp_path / "rank.yaml").write_text("model: {rank: 2}\n")
+    assert name(config, "model.rank=2") == name(config, f"@{tmp_path / 'rank.yaml'}")
+    assert name(config, "model.rank=2").startswith("tiny_model.rank=2-")
+
+
+def test_sweeps_that_differ_have_names_that_differ(config: Path, tmp_path: Path) -> None:
+    shares = ",".join(f"0.{share:03}" for share in range(30))  # far above 120 letters
+    assert name(config, f"servers.malicious={shares},1/3") != name(
+        config, f"servers.malicious={shares},0.4"
+    )
+    grids = ([], ["model.rank=1,2"], ["model.rank=2"], ["model.rank=2", "rounds=4"])
+    assert len({name(config, *grid) for grid in grids}) == len(grids)
+    # The same words, and another experiment.
+    other = tmp_path / "tiny.yaml"
+    other.write_text(TINY.replace("rounds: 12", "rounds: 13"))
+    assert name(other, "model.rank=1,2") != name(config, "model.rank=1,2")
+    assert name(other, "model.rank=1,2")[:16] == name(config, "model.rank=1,2")[:16]
+    # A file that stands before an option says nothing against it; after it, it does.
+    folder = tmp_path / "ranks"
+    folder.mkdir()
+    (folder / "two.yaml").write_text("model: {rank: 2}\n")
+    assert name(config, f"@{folder}", "model.rank=1") != name(config, "model.rank=1", f"@{folder}")
+
+
+def test_names_are_short(config: Path) -> None:
+    words = ["rounds=3,4", "committee.size=2,3,4", "servers.malicious=0,1/3", "model.basis=fixed"]
+    words += ["clients.per_round=4,5", "training.local_epochs=2,3", "evaluation.every=2,3"]
+    assert len(name(config, *words)) == 89
+
+
+def test_a_config_that_needs_its_sweep_has_a_name(tmp_path: Path) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY.replace("rank: 1", "rank: 3"))  # above the dimension
+    assert name(config, "model.rank=1,2").startswith("tiny_model.rank-")
+
+
+def test_runs_of_other_seeds_join_those_recorded(config: Path, tmp_path: Path) -> None:
+    """As folders and as lines; the table covers them all, in the order of their seeds."""
+    kept, lines = tmp_path / "kept", tmp_path / "lines"
+    grid = ["model.rank=1,2", "rounds=4"]
+    for seeds in ((2,), (0, 1), (1,)):
+        planned = sweeps.plan(config, grid, seeds, tmp_path / "runs")
+        make_runs(planned)
+        records.record(planned, kept)
+        records.record(planned, lines, compact=True)
+        shutil.rmtree(tmp_path / "runs")
+    whole = sweeps.plan(config, grid, (0, 1, 2), tmp_path / "runs")
+    keys = [(setting.config_hash, seed) for setting in whole.settings for seed in (0, 1, 2)]
+    found = [(run.config_hash, run.config.seed) for run in records.read(lines)]
+    assert found == keys
+    assert sorted((run.config_hash, run.config.seed) for run in records.read(kept)) == sorted(keys)
+    (place,) = kept.iterdir()
+    assert place.name == whole.name == next(lines.iterdir()).name
+    table = json.loads((place / "sweep.json").read_text())["settings"]
+    assert [list(setting["runs"]) for setting in table] == [["0", "1", "2"]] * 2
+    assert [setting["figures"]["hr@10"]["n"] for setting in table] == [3, 3]
+    heads = {(run.config_hash, run.config.seed): run.summary["head"] for run in records.read(kept)}
+    assert [run.summary["head"] for run in records.read(lines)] == [heads[key] for key in keys]
+
+
+def test_the_table_covers_runs_that_are_recorded_elsewhere(config: Path, tmp_path: Path) -> None:
+    one = sweeps.plan(config, ["rounds=4"], (0, 1), tmp_path / "runs")
+    make_runs(one)
+    there = records.record(one, tmp_path / "kept")
+    for seed in (0, 1):
+        sweep = sweeps.plan(config, ["rounds=4", "model.rank=1,2"], (seed,), tmp_path / "runs")
+        make_runs(sweep)
+        # As `bfedrec make` hands it over: what is recorded already in its place.
+        setting = sweep.settings[0]
+        recorded = replace(setting, runs={seed: there / setting.runs[seed].name})
+        place = records.record(replace(sweep, settings=[recorded, sweep.settings[1]]), there.parent)
+    table = json.loads((place / "sweep.json").read_text())["settings"]
+    assert [list(setting["runs"]) for setting in table] == [["0", "1"]] * 2
+    assert sum(path.is_dir() for path in place.iterdir()) == 2
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_place_that_another_sweep_has_taken_is_refused(
+    compact: bool,
+    sweep: sweeps.Sweep,
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before any run is made: `bfedrec sweep` and `bfedrec make` alike."""
+    theirs = records.record(sweep, tmp_path / "kept", compact)
+    planned = sweeps.plan(config, ["model.rank=2"], [0], None)
+    theirs.rename(theirs.parent / planned.name)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    words = ["model.rank=2", "--seeds", "0", "--record", str(tmp_path / "kept")]
+    assert main(["sweep", str(config), *words, "--out", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert f"kept/{planned.name}/" in told.err
+    assert "holds a run of another sweep (config hash " in told.err
+    asked = [Experiment(config, ("model.rank=2",), "0", compact)]
+    lines: list[str] = []
+    with pytest.raises(RunError, match="holds a run of another sweep"):
+        make_missing(asked, tmp_path / "kept", 1, lines.append)
+    with pytest.raises(RunError, match="holds a run of another sweep"):
+        records.record(planned, tmp_path / "kept")
+    assert lines == []
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
