@@ -15,6 +15,7 @@ from bfedrec.catalogue import CATALOGUE, FileEntry, load_catalogue
 from bfedrec.data_settings import DataSettings
 from bfedrec.dataset import ARRAYS, Dataset, DatasetStatistics
 from bfedrec.interactions import DataError, Interactions, first_of_pairs, keep_active
+from bfedrec.section import flatten
 from bfedrec.split import NEGATIVES
 
 __all__ = [
@@ -32,6 +33,10 @@ FORMAT = 1
 """Version of what preparation does: raise it whenever the same files give other arrays."""
 DOWNLOADS = "downloads"
 """Folder of the cache that holds official files as they came."""
+ONLY_OF = {"synthetic": "synthetic", "csv": "csv", "variant": "lfm-2k"}
+"""Options, or sections of them, that make a difference to one data set alone."""
+BY_CONTENT = {"csv.path"}
+"""Options that name a file: the name of a prepared file has the digest of what is in it."""
 
 
 def default_cache() -> Path:
@@ -171,12 +176,7 @@ def _read(settings: DataSettings, found: sources.Sources) -> Interactions:
 
 def _split(settings: DataSettings, every: Interactions) -> Dataset:
     """Drop inactive users, choose the variant, hold items out, count."""
-    if settings.dataset == "csv":
-        minimum = settings.csv.min_interactions
-    elif settings.dataset == "synthetic":
-        minimum = 1
-    else:
-        minimum = load_catalogue()[settings.dataset].min_interactions
+    minimum = _minimum(settings)
     active = keep_active(every, minimum)
     if len(active.users) == 0:
         raise DataError(
@@ -207,16 +207,25 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
     )
 
 
-def _options_key(settings: DataSettings) -> str:
-    """A digest (hex) of everything but the files that decides what preparation gives."""
-    options = settings.model_dump(mode="json", exclude={"synthetic", "csv", "variant"})
-    if settings.dataset == "synthetic":
-        options["synthetic"] = settings.synthetic.model_dump(mode="json")
+def _minimum(settings: DataSettings) -> int:
+    """Number of interactions below which a user is dropped."""
     if settings.dataset == "csv":
-        options["csv"] = settings.csv.model_dump(mode="json", exclude={"path"})
-    if settings.dataset == "lfm-2k":
-        options["variant"] = settings.variant
-    if settings.dataset in ("ml-1m", "pinterest", "lfm-2k", "ml-100k"):
-        options["min_interactions"] = load_catalogue()[settings.dataset].min_interactions
-    options["format"] = FORMAT
+        return settings.csv.min_interactions
+    if settings.dataset == "synthetic":
+        return 1
+    return load_catalogue()[settings.dataset].min_interactions
+
+
+def _options_key(settings: DataSettings) -> str:
+    """A digest (hex) of everything but the files that decides what preparation gives.
+
+    Every option counts unless `ONLY_OF` or `BY_CONTENT` says otherwise.
+    """
+    options = {
+        key: value
+        for key, value in flatten(settings).items()
+        if key not in BY_CONTENT
+        and ONLY_OF.get(key.partition(".")[0], settings.dataset) == settings.dataset
+    }
+    options |= {"min_interactions": _minimum(settings), "format": FORMAT}
     return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()

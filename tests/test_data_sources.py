@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from bfedrec import data
 from bfedrec.catalogue import CATALOGUE, CatalogueEntry, load_catalogue
 from bfedrec.data import DataError, DataSettings, prepare
+from bfedrec.section import flatten
 
 USERS, ITEMS = 30, 150
 
@@ -295,6 +297,60 @@ def test_options_and_sources_have_their_own_prepared_files(tiny: Path) -> None:
     assert len(list(cache.glob("*.npz"))) == 5
     with pytest.raises(DataError, match="2 different sources"):
         prepare("ml-1m", None, cache, download=False)
+
+
+def another(value: Any) -> Any:
+    """A value other than this one, valid or not."""
+    if isinstance(value, bool):
+        return not value
+    return f"{value}?" if isinstance(value, str) else 1 if value is None else value + 1
+
+
+@pytest.mark.parametrize("dataset", get_args(DataSettings.model_fields["dataset"].annotation))
+def test_every_option_has_its_own_prepared_file(dataset: str) -> None:
+    """But for those that make no difference, which are listed with their reason here again."""
+    settings = DataSettings.model_validate({"dataset": dataset})
+    # A name that another data set has for its own options, and a file that counts by its digest.
+    idle = {"synthetic": "synthetic.", "csv": "csv.", "lfm-2k": "variant"}
+    without = tuple(prefix for owner, prefix in idle.items() if owner != dataset)
+    keys = {data._options_key(settings)}
+    without_difference = []
+    for option, value in flatten(settings).items():
+        *section, name = option.split(".")
+        changed: dict[str, Any] = {name: Path("my.csv") if name == "path" else another(value)}
+        for outer in section:
+            changed = {outer: getattr(settings, outer).model_copy(update=changed)}
+        if option == "dataset":
+            changed = {"dataset": "csv" if dataset == "synthetic" else "synthetic"}
+        key = data._options_key(settings.model_copy(update=changed))
+        if key in keys:
+            without_difference.append(option)
+        keys.add(key)
+    expected = [key for key in flatten(settings) if key.startswith(without) or key == "csv.path"]
+    assert without_difference == expected
+
+
+@pytest.mark.parametrize("dataset", [*load_catalogue(), "new"])
+def test_a_changed_minimum_has_its_own_prepared_file(
+    dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every data set of the catalogue, and of one that it gets tomorrow."""
+    entry = load_catalogue().get(dataset, load_catalogue()["ml-1m"])
+    settings = DataSettings().model_copy(update={"dataset": dataset})
+    keys = set()
+    for minimum in (5, 6):
+        catalogue = {dataset: entry.model_copy(update={"min_interactions": minimum})}
+        monkeypatch.setattr(data, "load_catalogue", lambda catalogue=catalogue: catalogue)
+        keys.add(data._options_key(settings))
+    assert len(keys) == 2
+
+
+def test_a_changed_minimum_is_prepared_anew(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prepare("ml-1m", tiny / "official", tiny / "cache").users == USERS
+    entry = data.load_catalogue()["ml-1m"].model_copy(update={"min_interactions": 26})
+    monkeypatch.setattr(data, "load_catalogue", lambda: {"ml-1m": entry})
+    with pytest.raises(DataError, match="no user has the 26 interactions"):
+        prepare("ml-1m", tiny / "official", tiny / "cache")
 
 
 def test_users_below_the_minimum_are_dropped_before_the_split(tmp_path: Path) -> None:
