@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from bfedrec import ablations, figure_command, making, records, table2, table_command
-from bfedrec.artefacts import Experiment, Runs
+from bfedrec import ablations, figure_command, making, records, sweeps, table2, table_command
+from bfedrec.artefacts import RECORDED, Experiment, Runs
 from bfedrec.cli import main
 from bfedrec.figure_style import Rows
 from bfedrec.making import make_missing
@@ -199,6 +200,52 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "command line: make 'table9': not one of table1, table2, " in capsys.readouterr().err
     assert main(["make", "table2", "--jobs", "0"]) == 2
     assert "--jobs 0" in capsys.readouterr().err
+
+
+def recorded_sweeps() -> dict[str, tuple[sweeps.Sweep, bool]]:
+    """Every sweep that the Makefile records, by name, and whether as lines: those of all artefacts,
+    and those that it names itself."""
+    kinds = [*table_command.KINDS.values(), *figure_command.KINDS.values()]
+    experiments = [one for kind in kinds for one in kind.experiments()]
+    told = subprocess.run(
+        ["make", "--dry-run", "results", "behaviours"], capture_output=True, text=True, check=True
+    )
+    for line in told.stdout.replace("\\\n", " ").splitlines():
+        if "bfedrec sweep" in line:
+            words = shlex.split(line)
+            (config,) = (Path(word) for word in words if word.endswith(".yaml"))
+            grid = tuple(word for word in words if "=" in word)
+            seeds = words[words.index("--seeds") + 1]
+            experiments.append(Experiment(config, grid, seeds, "--compact" in words))
+    found: dict[str, tuple[sweeps.Sweep, bool]] = {}
+    for one, seeds in making._merged(experiments).items():
+        sweep = plan(one.config, one.grid, seeds, None)
+        found[sweep.name] = sweep, one.compact
+    return found
+
+
+def test_recorded_sweeps_are_where_they_would_be_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each in the folder of its name with all its seeds, and none besides; and a table says what
+    the recorded runs came to."""
+    monkeypatch.chdir(ROOT)
+    found = recorded_sweeps()
+    assert len(found) > 40
+    assert {path.name for path in RECORDED.iterdir()} == set(found)
+    known = {(run.config_hash, run.config.seed): run.source for run in records.read(RECORDED)}
+    for sweep, compact in found.values():
+        place = records.place_of(sweep, RECORDED)  # raises where a run is another sweep's
+        assert (place / "runs.jsonl").exists() == compact
+        settings = []
+        for setting in sweep.settings:
+            runs = {seed: known[setting.config_hash, seed] for seed in setting.runs}
+            settings.append(replace(setting, runs=runs))
+        if not compact:
+            whole = replace(sweep, settings=settings, folder=tmp_path)
+            sweeps.write(whole, sweeps.collect(whole))
+            for name in ("sweep.csv", "sweep.json"):
+                assert (place / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_runs_that_several_artefacts_need_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
