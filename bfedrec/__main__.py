@@ -2,6 +2,6 @@
 
 import sys
 
-from bfedrec.cli import main
+from bfedrec.cli.main import main
 
 sys.exit(main())

@@ -1,10 +1,11 @@
 """Audit: re-verify a chain from its bytes alone, trusting nothing that the writer computed.
 
 Height by height: the block's encoding, its link to the one before, the aggregator's proof and
-signature, every committee ticket, every vote and the threshold (`consensus.chain.check_block`);
-then what the block points to: that the model's bytes hash to its address and, where the updates'
-bytes were kept, that each update is genuine and that the model is exactly their aggregate. Last,
-that every block of content in the store, needed or not, hashes to its CID.
+signature, every committee ticket, every vote and the threshold
+(`consensus.ledger.chain.check_block`); then what the block points to: that the model's bytes hash
+to its address and, where the updates' bytes were kept, that each update is genuine and that the
+model is exactly their aggregate. Last, that every block of content in the store, needed or not,
+hashes to its CID.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consensus.application import Application
-from consensus.blocks import Block
-from consensus.chain import Head, InvalidBlock, check_block
-from consensus.cid import cid_text
-from consensus.content import NotFound, StoreError
-from consensus.fields import MalformedRecord
-from consensus.genesis import Genesis
-from consensus.records import Header, ModelUpdate
-from consensus.store import SqliteStore
-from consensus.updates import SignedUpdate, check_update, updates_root
+from consensus.encoding.cid import cid_text
+from consensus.encoding.fields import MalformedRecord
+from consensus.ledger.chain import Head, InvalidBlock, check_block
+from consensus.ledger.updates import SignedUpdate, check_update, updates_root
+from consensus.records.block import Block, Header
+from consensus.records.genesis import Genesis
+from consensus.records.update import ModelUpdate
+from consensus.storage.content import NotFound, StoreError
+from consensus.storage.sqlite import SqliteStore
 
 
 class AuditFailure(Exception):
@@ -50,8 +51,8 @@ class AuditReport:
     head: str = ""
     """The link to the last block, as text."""
     modelled: bool = False
-    """Whether signatures and proofs are keyed hashes, which anybody can make (`consensus.crypto`):
-    that they hold then shows nothing."""
+    """Whether signatures and proofs are keyed hashes, which anybody can make
+    (`consensus.crypto.suites`): that they hold then shows nothing."""
 
 
 ApplicationFactory = Callable[[Genesis, bytes], Application]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ipfs_node import IpfsNode, Unavailable
+from tests.helpers.ipfs_node import IpfsNode, Unavailable
 
 ROOT = Path(__file__).resolve().parent.parent
 

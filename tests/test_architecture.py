@@ -1,4 +1,4 @@
-"""The layers: experiments -> bfedrec -> consensus, and what may be loaded when."""
+"""The layers and the rooms: which may import which, and what may be loaded when."""
 
 from __future__ import annotations
 
@@ -54,12 +54,166 @@ def loaded_by(statement: str) -> set[str]:
 @pytest.mark.parametrize(
     ("statement", "unwanted"),
     [
-        ("import bfedrec.cli", {"torch", "numba", "numpy", "pandas", "pydantic", "matplotlib"}),
-        ("import bfedrec.config, bfedrec.runs", {"torch", "numba", "pandas", "matplotlib"}),
-        ("import bfedrec.simulation", {"torch", "pandas", "matplotlib"}),
-        ("import bfedrec.cohort", {"torch", "pandas"}),
-        ("import consensus.world", {"torch", "pandas", "bfedrec", "numba"}),
+        (
+            "import bfedrec.cli.main",
+            {"torch", "numba", "numpy", "pandas", "pydantic", "matplotlib"},
+        ),
+        (
+            "import bfedrec.config.load, bfedrec.runs.folder",
+            {"torch", "numba", "pandas", "matplotlib"},
+        ),
+        ("import bfedrec.runs.simulation", {"torch", "pandas", "matplotlib"}),
+        ("import bfedrec.learning.cohort", {"torch", "pandas"}),
+        ("import consensus.simulation.world", {"torch", "pandas", "bfedrec", "numba"}),
     ],
 )
 def test_loading_a_module_loads_no_more_than_it_needs(statement: str, unwanted: set[str]) -> None:
     assert loaded_by(statement) & unwanted == set()
+
+
+# -- rooms ----------------------------------------------------------------------------------------
+
+#: Every arrow between rooms, imports for type checking included. A new one needs a reason: an arrow
+#: against the order of the list in README.md ("How it is built") is wrong.
+ARROWS = {
+    "bfedrec.__main__": "bfedrec.cli",
+    "bfedrec.aggregation": "bfedrec.section",
+    "bfedrec.attacks": (
+        "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger"
+    ),
+    "bfedrec.baselines": (
+        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.learning bfedrec.runs "
+        "bfedrec.streams bfedrec.threads"
+    ),
+    "bfedrec.cli": (
+        "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
+        "bfedrec.learning bfedrec.report bfedrec.runs bfedrec.sweeps consensus.audit "
+        "consensus.encoding consensus.ledger consensus.records consensus.simulation "
+        "consensus.storage consensus.torture"
+    ),
+    "bfedrec.compression": "bfedrec.aggregation bfedrec.learning bfedrec.section",
+    "bfedrec.config": (
+        "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.learning "
+        "bfedrec.section consensus.adversary consensus.faults"
+    ),
+    "bfedrec.data": "bfedrec.section",
+    "bfedrec.evaluation": "bfedrec.data bfedrec.threads",
+    "bfedrec.federation": (
+        "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
+        "bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary consensus.crypto "
+        "consensus.encoding consensus.faults consensus.ledger consensus.network "
+        "consensus.records consensus.simulation"
+    ),
+    "bfedrec.learning": "bfedrec.section bfedrec.threads consensus.ledger",
+    "bfedrec.report": (
+        "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
+        "bfedrec.runs bfedrec.section bfedrec.streams bfedrec.sweeps consensus.encoding "
+        "consensus.faults consensus.ledger consensus.records consensus.torture"
+    ),
+    "bfedrec.runs": (
+        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation consensus.encoding "
+        "consensus.faults consensus.ledger consensus.records consensus.simulation "
+        "consensus.storage"
+    ),
+    "bfedrec.sweeps": (
+        "bfedrec.aggregation bfedrec.attacks bfedrec.baselines bfedrec.compression "
+        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.learning "
+        "bfedrec.runs bfedrec.section bfedrec.streams"
+    ),
+    "consensus.adversary": (
+        "consensus.application consensus.crypto consensus.encoding consensus.faults "
+        "consensus.ledger consensus.records consensus.server"
+    ),
+    "consensus.audit": (
+        "consensus.application consensus.encoding consensus.ledger consensus.records "
+        "consensus.storage"
+    ),
+    "consensus.faults": "consensus.server",
+    "consensus.ledger": "consensus.crypto consensus.encoding consensus.records",
+    "consensus.network": "consensus.faults consensus.server",
+    "consensus.protocols.bft": "consensus.ledger consensus.records consensus.server",
+    "consensus.protocols.paper": "consensus.ledger consensus.records consensus.server",
+    "consensus.records": "consensus.crypto consensus.encoding",
+    "consensus.server": (
+        "consensus.application consensus.crypto consensus.encoding consensus.ledger "
+        "consensus.records"
+    ),
+    "consensus.simulation": (
+        "consensus.adversary consensus.application consensus.crypto consensus.encoding "
+        "consensus.faults consensus.ledger consensus.network consensus.protocols.bft "
+        "consensus.protocols.paper consensus.records consensus.server"
+    ),
+    "consensus.storage": "consensus.encoding consensus.records",
+    "consensus.torture": (
+        "consensus.adversary consensus.crypto consensus.encoding consensus.faults "
+        "consensus.ledger consensus.network consensus.protocols.bft consensus.protocols.paper "
+        "consensus.records consensus.server consensus.simulation"
+    ),
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the two packages but the packages themselves, by its dotted name."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for package in ("bfedrec", "consensus")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.name != "__init__.py"
+    }
+
+
+def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The modules of ours that a file imports, wherever the statement stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        yield from (name for name in names if name in known)
+
+
+def room(module: str) -> str:
+    """The room of a module; each protocol is a room, and a module outside rooms its own."""
+    parts = module.split(".")
+    return ".".join(parts[: 3 if parts[1] == "protocols" and len(parts) > 3 else 2])
+
+
+def circles(arrows: dict[str, set[str]]) -> list[str]:
+    """The nodes that lie on a circle: what is left when leaves are taken away at either end."""
+    left = {node: set(targets) - {node} for node, targets in arrows.items()}
+    while True:
+        reached = set().union(*left.values()) if left else set()
+        gone = {node for node, targets in left.items() if not targets or node not in reached}
+        if not gone:
+            return sorted(left)
+        left = {node: targets - gone for node, targets in left.items() if node not in gone}
+
+
+def test_arrows_between_rooms_are_those_of_the_table() -> None:
+    known = modules()
+    found: dict[str, set[str]] = {}
+    for module, path in known.items():
+        targets = {room(name) for name in imported(path, known)} - {room(module)}
+        if targets:
+            found.setdefault(room(module), set()).update(targets)
+    assert found == {name: set(targets.split()) for name, targets in ARROWS.items()}
+    assert circles(found) == []
+
+
+def test_no_module_lies_on_a_circle_of_imports() -> None:
+    known = modules()
+    assert circles({module: set(imported(path, known)) for module, path in known.items()}) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == ["b", "c"]
+
+
+def test_a_room_is_a_docstring() -> None:
+    for package in ("bfedrec", "consensus"):
+        for path in (ROOT / package).rglob("__init__.py"):
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            assert len(body) == 1, path
+            assert isinstance(body[0], ast.Expr), path
+            assert isinstance(body[0].value, ast.Constant), path

@@ -17,23 +17,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consensus.bft_server import BftServer
-from consensus.blocks import (
-    Certificate,
-    Status,
-    TimeoutCertificate,
-    Turn,
-    Want,
-)
-from consensus.edge_server import BODIES
-from consensus.encoding import EncodingError, encode, file_cid
-from consensus.fields import MalformedRecord, Record
-from consensus.message import Malformed, Message, with_flipped_bit
-from consensus.records import PHASES, ModelUpdate
-from consensus.updates import SignedUpdate
-from tests.bft_bench import Bench, snapshot
-from tests.forge import Forge
-from tests.toy import Toy
+from consensus.encoding.cid import EncodingError
+from consensus.encoding.dag_cbor import encode
+from consensus.encoding.fields import MalformedRecord, Record
+from consensus.encoding.unixfs import file_cid
+from consensus.ledger.updates import SignedUpdate
+from consensus.protocols.bft.server import BftServer
+from consensus.records.block import Turn
+from consensus.records.sync import Status, Want
+from consensus.records.update import ModelUpdate
+from consensus.records.votes import PHASES, Certificate, TimeoutCertificate
+from consensus.server.message import BODIES, Malformed, Message, with_flipped_bit
+from tests.helpers.bft_rig import Bench, snapshot
+from tests.helpers.forge import Forge
+from tests.helpers.toy import Toy
 
 MAX = 2**63 - 1
 

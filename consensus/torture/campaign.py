@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
-from consensus.torture.breaks import BREAKS
-from consensus.torture.drawing import draw
+from consensus.torture.arena.drawing import draw
+from consensus.torture.arena.scenario import Scenario
+from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import Outcome, run
-from consensus.torture.scenario import Scenario
 from consensus.torture.shrinking import shrink
 
 #: So many seeds are handed to a process at a time.

@@ -9,22 +9,25 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from consensus.blocks import Timeout
-from consensus.byzantine import Behaviour, Circle, acts
-from consensus.committee import next_beacon
-from consensus.crypto import modelled_signature
-from consensus.faults import Faults, fault_from_node
-from consensus.records import ModelUpdate, Ticket, Vote, proposal_digest
-from consensus.sortition import race_key, role_hash
-from consensus.torture import verify
-from consensus.torture.attackers import Adversary
-from consensus.torture.ending import check_ending
-from consensus.torture.monitor import Monitor
-from consensus.torture.rig import genesis_of, graph_of, stream
-from consensus.torture.scenario import Scenario
-from consensus.torture.violation import Violation
-from consensus.torture.weaknesses import name_of
-from consensus.torture.world import TortureWorld
+from consensus.adversary.behaviour import Behaviour, Circle
+from consensus.adversary.groups import acts
+from consensus.crypto.suites import modelled_signature
+from consensus.faults.faults import Faults, fault_from_node
+from consensus.ledger.committee import next_beacon
+from consensus.ledger.sortition import race_key, role_hash
+from consensus.records.ticket import Ticket
+from consensus.records.update import ModelUpdate
+from consensus.records.view import proposal_digest
+from consensus.records.votes import Timeout, Vote
+from consensus.torture.arena.attackers import Adversary
+from consensus.torture.arena.rig import genesis_of, graph_of, stream
+from consensus.torture.arena.scenario import Scenario
+from consensus.torture.arena.world import TortureWorld
+from consensus.torture.oracle import verify
+from consensus.torture.oracle.ending import check_ending
+from consensus.torture.oracle.monitor import Monitor
+from consensus.torture.oracle.violation import Violation
+from consensus.torture.oracle.weaknesses import name_of
 
 #: What is remembered of one scenario is of no use to another: forgotten with it, the memos stay so
 #: small that a processor's cache holds them.

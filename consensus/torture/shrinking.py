@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
-from consensus.torture.scenario import Scenario
+from consensus.torture.arena.scenario import Scenario
 
 #: What is set back to its default where that changes nothing.
 PLAIN = (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bfedrec.codecs import CODECS, codec_named
+from bfedrec.compression.registry import CODECS, codec_named
 
 D, N, SIZE, TOUCHED = 64, 3706, 4, 900
 ROWS = {"low_rank": 4, "quantised": 28}

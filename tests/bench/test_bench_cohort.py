@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bfedrec.aggregation import RULES
-from bfedrec.cohort import CohortUpdate, train_cohort
-from bfedrec.factorization import initial_factors
-from bfedrec.lowrank import basis, merge
-from bfedrec.robust import Robust
-from bfedrec.training import TrainingSettings
+from bfedrec.aggregation.registry import RULES
+from bfedrec.aggregation.robust import Robust
+from bfedrec.learning.cohort import train_cohort
+from bfedrec.learning.factorization import initial_factors
+from bfedrec.learning.lowrank import basis, merge
+from bfedrec.learning.settings import TrainingSettings
+from bfedrec.learning.upload import CohortUpdate
 
 from ..learning_data import csr
 from ..payloads import aggregate, check_payload, encode_update

@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from consensus import keys, vrf
-from consensus.encoding import decode, digest, encode, file_cid, raw_cid
-from consensus.sortition import race_key, weight
-from consensus.store import ContentStore, MemoryStore, SqliteStore
+from consensus.crypto import keys, vrf
+from consensus.encoding.cid import digest, raw_cid
+from consensus.encoding.dag_cbor import decode, encode
+from consensus.encoding.unixfs import file_cid
+from consensus.ledger.sortition import race_key, weight
+from consensus.storage.content import ContentStore, MemoryStore
+from consensus.storage.sqlite import SqliteStore
 
 Benchmark = Any
 """pytest-benchmark's fixture."""

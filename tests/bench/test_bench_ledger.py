@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from consensus import keys, vrf
+from consensus.adversary.composed import Composed
 from consensus.audit import audit
-from consensus.blocks import Block
-from consensus.byzantine import Composed
-from consensus.chain import Chain, check_block, sortition_of
-from consensus.store import SqliteStore
-from tests.forge import Forge
-from tests.test_audit import Keeper, build
-from tests.toy import Toy
+from consensus.crypto import keys, vrf
+from consensus.ledger.chain import Chain, check_block, sortition_of
+from consensus.records.block import Block
+from consensus.storage.sqlite import SqliteStore
+from tests.consensus.test_audit import Keeper, build
+from tests.helpers.forge import Forge
+from tests.helpers.toy import Toy
 
 Benchmark = Any
 """pytest-benchmark's fixture."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.dataset import Dataset
-from bfedrec.factorization import initial_factors
-from bfedrec.metrics import evaluate
+from bfedrec.data.dataset import Dataset
+from bfedrec.evaluation.ranking import evaluate
+from bfedrec.learning.factorization import initial_factors
 
 from ..learning_data import held_out
 

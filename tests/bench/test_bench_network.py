@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consensus.clock import Clock
-from consensus.faults import Faults, fault_from_node
-from consensus.network import Message, Network, Topology
+from consensus.faults.faults import Faults, fault_from_node
+from consensus.network.clock import Clock
+from consensus.network.network import Network
+from consensus.network.topology import Topology
+from consensus.server.message import Message
 
 Benchmark = Any
 """pytest-benchmark's fixture."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from consensus import vrf
-from consensus.crypto import MODELLED, REAL, Suite
-from consensus.encoding import digest
+from consensus.crypto import vrf
+from consensus.crypto.suites import MODELLED, REAL, Suite
+from consensus.encoding.cid import digest
 
 Benchmark = Any
 """pytest-benchmark's fixture."""

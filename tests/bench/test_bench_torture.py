@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from consensus.torture.arena.scenario import Scenario
 from consensus.torture.campaign import Plan, play
 from consensus.torture.run import run
-from consensus.torture.scenario import Scenario
 
 pytestmark = pytest.mark.benchmark(group="torture")
 

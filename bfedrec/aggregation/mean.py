@@ -1,0 +1,53 @@
+"""Rules of aggregation: how the updates of a round become one.
+
+What a rule can be told are integers, which the genesis records, so that an audit computes the same
+aggregate. Here are the two that average; `bfedrec.aggregation.robust` has those that withstand
+malicious clients. How updates travel is `bfedrec.compression.exchange`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bfedrec.aggregation.rule import Rule, Update
+
+
+@dataclass(frozen=True)
+class Samples(Rule):
+    """Equation 5 and Algorithm 2, line 5: A = sum over u of (N_u / N) A_u."""
+
+    name = "samples"
+    meaning = "the mean weighted by sample counts, as in the paper"
+    goes_by_item = False
+
+    def mean(
+        self, updates: Iterable[Update], sample_counts: Sequence[int], r: int, N: int
+    ) -> np.ndarray:
+        total = np.zeros((r, N), np.float64)
+        term = np.empty((r, N), np.float64)
+        for update, count in zip(updates, sample_counts, strict=True):
+            # Without dtype the product would be rounded to float32 before it reaches `term`.
+            np.multiply(update.A, count, out=term, dtype=np.float64)
+            total += term
+        return total / sum(sample_counts)
+
+
+@dataclass(frozen=True)
+class PerItem(Rule):
+    """Each item's row is the mean over the clients that touched the item; 0 where none did."""
+
+    name = "per_item"
+    meaning = "each item's mean over the clients that trained on it"
+
+    def mean(
+        self, updates: Iterable[Update], sample_counts: Sequence[int], r: int, N: int
+    ) -> np.ndarray:
+        total = np.zeros((r, N), np.float64)
+        clients = np.zeros(N, np.int64)
+        for update in updates:
+            total += update.A
+            clients += update.touched
+        return total / np.maximum(clients, 1)

@@ -1,0 +1,2 @@
+"""Malicious clients: attacks that poison what is learnt, and violations of the protocol's
+rules."""

@@ -1,0 +1,127 @@
+"""The malicious clients of a run: who they are, when they attack, and what a round then sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bfedrec.attacks.attack import Scene
+from bfedrec.attacks.settings import MaliciousClients
+from bfedrec.compression.exchange import Exchange
+from bfedrec.learning.upload import CohortUpdate, Upload
+from bfedrec.section import share_of
+from bfedrec.streams import Streams
+from consensus.ledger.updates import SignedUpdate
+
+
+class Adversary:
+    """All malicious clients, in one group for each entry of `clients.malicious`.
+
+    A client belongs to one group at most, for the whole run, whether it is the group's time or
+    not. Outside of it, its members are honest.
+    """
+
+    def __init__(
+        self, groups: Sequence[MaliciousClients], users: int, streams: Streams, genesis: bytes
+    ) -> None:
+        """``genesis``: the CID of the genesis."""
+        self._groups = groups
+        self._streams = streams
+        self._genesis = genesis
+        self._earlier: dict[int, list[tuple[int, SignedUpdate]]] = {}
+        self.group = np.full(users, -1, np.int64)
+        """int64[M]: each client's group, -1 for an honest client."""
+        order = streams.generator("malicious_clients").permutation(users)
+        first = 0
+        for number, group in enumerate(groups):
+            count = share_of(group.share, users)
+            self.group[order[first : first + count]] = number
+            first += count
+
+    @property
+    def honest(self) -> np.ndarray:
+        """bool[M]: the clients that are in no group."""
+        return self.group < 0
+
+    @property
+    def targets(self) -> set[int]:
+        """The items that the groups want recommended."""
+        return {item for group in self._groups for item in group.plan.targets()}
+
+    @property
+    def keeps_messages(self) -> bool:
+        """Whether a group needs what it signed at the height before (`remember`)."""
+        return any(group.plan.keeps_messages() for group in self._groups)
+
+    def attack(self, height: int, client: int) -> str | None:
+        """The attack that ``client`` follows at ``height``; None while it is honest."""
+        number = int(self.group[client])
+        return self._groups[number].attack if number in self._active(height) else None
+
+    def acts(self, height: int, clients: np.ndarray) -> bool:
+        """Whether a round with these clients sends anything but honest updates."""
+        active = self._active(height)
+        return bool(np.isin(self.group[clients], active).any()) or any(
+            self._earlier.get(number) for number in active
+        )
+
+    def _active(self, height: int) -> list[int]:
+        return [
+            number
+            for number, group in enumerate(self._groups)
+            if group.since <= height and (group.until is None or height <= group.until)
+        ]
+
+    def forge(
+        self,
+        height: int,
+        uploads: Sequence[Upload],
+        P: np.ndarray,
+        Q: np.ndarray,
+        B: np.ndarray,
+        exchange: Exchange,
+        train_flipped: Callable[[list[int]], CohortUpdate],
+    ) -> list[Upload]:
+        """What a round sends, from what all of its clients would honestly upload.
+
+        ``P``: float32[m, d], the factors of these clients after training. ``train_flipped`` trains
+        those at the given places of ``uploads`` on turned labels. The honest clients' uploads come
+        first, as they are.
+        """
+        groups = np.array([self.group[upload.client] for upload in uploads], np.int64)
+        active = self._active(height)
+        honest = [u for u, group in zip(uploads, groups, strict=True) if group not in active]
+        sent = list(honest)
+        for number in active:
+            places = np.flatnonzero(groups == number).tolist()
+            earlier = self._earlier.get(number, [])
+            if len(places) or earlier:
+                scene = Scene(
+                    height=height,
+                    honest=honest,
+                    clients=len(uploads),
+                    P=P[places],
+                    Q=Q,
+                    B=B,
+                    exchange=exchange,
+                    generator=self._streams.generator("attacks", height, number),
+                    train_flipped=lambda places=places: train_flipped(places),  # type: ignore[misc]
+                    earlier=earlier,
+                    genesis=self._genesis,
+                )
+                own = [uploads[place] for place in places]
+                sent += self._groups[number].plan.forge(own, scene)
+        return sent
+
+    def remember(self, sent: Sequence[tuple[Upload, SignedUpdate]]) -> None:
+        """Keep what was signed in the round just played, for the groups that want it."""
+        self._earlier = {}
+        for upload, message in sent:
+            number = int(self.group[upload.client])
+            if (
+                number >= 0
+                and upload.message is None
+                and self._groups[number].plan.keeps_messages()
+            ):
+                self._earlier.setdefault(number, []).append((upload.client, message))

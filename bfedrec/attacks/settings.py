@@ -1,0 +1,71 @@
+"""The entries of `clients.malicious`: an attack, its share of the clients and its rounds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import Field, ValidationError, model_serializer, model_validator
+from pydantic_core import PydanticCustomError
+
+import bfedrec.attacks.poisoning
+import bfedrec.attacks.protocol_violations  # noqa: F401 - the attacks register themselves
+from bfedrec.attacks.attack import ATTACKS, Attack
+from bfedrec.section import Section, share_of
+
+
+class MaliciousClients(Section):
+    """A share of the clients that follow one attack for a time.
+
+    In a config: the four below and, beside them, the attack's own options.
+    """
+
+    attack: str
+    share: float | str
+    """Of all clients, as 0.2 or 1/5; a draw of its own says which."""
+    since: int = Field(default=1, ge=1, alias="from")
+    """The first round of the attack."""
+    until: int | None = Field(default=None, ge=1)
+    """The last one; None for the run's."""
+    plan: Attack
+    """The attack with its options."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, value: Any, handler: Any) -> Any:
+        """Tell the attack's own options from the rest, and say in words what is wrong."""
+        if isinstance(value, cls):
+            return value
+        name = value.get("attack") if isinstance(value, dict) else None
+        if not isinstance(name, str) or name not in ATTACKS:
+            raise ValueError(f"attack: {name!r} is not one of {', '.join(ATTACKS)}")
+        common = ("attack", "share", "from", "until")
+        own = {key: option for key, option in value.items() if key not in common}
+        unknown = own.keys() - ATTACKS[name].model_fields
+        if unknown:
+            known = ", ".join([*common, *ATTACKS[name].model_fields])
+            raise ValueError(f"{name}: unknown key {min(unknown)!r}; known there: {known}")
+        try:
+            share_of(value.get("share", "none"), 0)
+            plan = ATTACKS[name].model_validate_json(json.dumps(own), strict=True)
+            found = handler({key: value[key] for key in common if key in value} | {"plan": plan})
+        except ValidationError as error:
+            details = error.errors(include_url=False)[0]
+            key = ".".join(map(str, details["loc"]))
+            raise ValueError(f"{name}: {key}: {details['msg'].lower()}") from None
+        except PydanticCustomError:
+            raise ValueError(f"{name}: share: expected a share as 0.2 or 1/5") from None
+        if found.until is not None and found.until < found.since:
+            raise ValueError(f"{name}: until: expected {found.since} (its `from`) or more")
+        return found
+
+    @model_serializer(mode="plain")
+    def _write(self) -> dict[str, Any]:
+        """As it stands in a config, every option written out."""
+        common = {
+            "attack": self.attack,
+            "share": self.share,
+            "from": self.since,
+            "until": self.until,
+        }
+        return common | self.plan.model_dump(mode="json")

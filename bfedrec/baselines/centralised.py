@@ -1,0 +1,169 @@
+"""The centralised methods: yardsticks that see all training data at once, with neither clients nor
+a ledger, on the same splits and scored the same way as a federated run.
+
+gmf and bpr are trained by epochs (`sgd.py`), item_knn (`item_knn.py`) and popularity, an item's
+number of training interactions, in one pass. Their run folder has everything but a chain.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from bfedrec.baselines import item_knn
+from bfedrec.baselines import mf_sgd as sgd
+from bfedrec.baselines.item_knn import ItemNeighbours
+from bfedrec.config.schema import Config
+from bfedrec.data.dataset import Dataset
+from bfedrec.data.prepare import prepare
+from bfedrec.evaluation.metrics import Evaluation, Split
+from bfedrec.evaluation.ranking import evaluate, evaluate_blocks
+from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.progress import EpochDone, Evaluated, Note, Progress
+from bfedrec.runs.ranks import Ranks
+from bfedrec.streams import Streams
+
+
+class Model(Protocol):
+    """What a method has learnt."""
+
+    def evaluate(
+        self, data: Dataset, split: Split, k: int, full: bool, threads: int | None = None
+    ) -> Evaluation:
+        """Rank the held-out items of a split (`metrics.evaluate`)."""
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        """What goes into the model's file."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """Scores that are products of factors: P float32[M, d] for users, Q float32[N, d]."""
+
+    P: np.ndarray
+    Q: np.ndarray
+
+    def evaluate(
+        self, data: Dataset, split: Split, k: int, full: bool, threads: int | None = None
+    ) -> Evaluation:
+        """As `Model.evaluate`."""
+        return evaluate(self.P, self.Q, data, split, k, full, threads)
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        """Both factors; nobody's are private here."""
+        return {"P": self.P, "Q": self.Q}
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """Scores that are sums of similarities to what the user has."""
+
+    items: ItemNeighbours
+
+    def evaluate(
+        self, data: Dataset, split: Split, k: int, full: bool, threads: int | None = None
+    ) -> Evaluation:
+        """As `Model.evaluate`."""
+        return evaluate_blocks(item_knn.Scorer(self.items, data), data, split, k, full, threads)
+
+    def tensors(self) -> Mapping[str, np.ndarray]:
+        """The neighbours of every item and their similarities."""
+        return vars(self.items)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Where training stands after an epoch (the only one, where a method takes one pass)."""
+
+    epoch: int
+    samples: int
+    """Steps of this epoch, or interactions of a single pass."""
+    loss: float | None
+    """Mean over the epoch's samples; None where nothing is minimised."""
+    model: Callable[[], Model]
+    """What has been learnt so far; to be asked for before the next epoch."""
+
+
+def epochs(config: Config) -> int:
+    """How many epochs a centralised method takes."""
+    return config.centralised.epochs if config.method in ("gmf", "bpr") else 1
+
+
+def popularity(data: Dataset) -> Product:
+    """Every item scores its number of training interactions, for whomever."""
+    counts = np.bincount(data.indices, minlength=data.items).astype(np.float32)
+    return Product(np.ones((data.users, 1), np.float32), counts[:, None])
+
+
+def train(config: Config, data: Dataset, threads: int | None = None) -> Iterator[Epoch]:
+    """Every epoch of a centralised method as it is done.
+
+    Raises `bfedrec.learning.upload.Diverged` when the steps are too large.
+    """
+    if config.method in ("gmf", "bpr"):
+        model_settings = (config.model.dimension, config.model.init_scale)
+        pairwise, streams = config.method == "bpr", Streams(config.seed)
+        trainer = sgd.Trainer(pairwise, data, config.centralised, *model_settings, streams)
+        for epoch in range(1, config.centralised.epochs + 1):
+            loss = trainer.play_epoch()
+            yield Epoch(epoch, trainer.samples, loss, lambda: Product(*trainer.factors.product()))
+        return
+    model: Model = popularity(data)
+    if config.method == "item_knn":
+        model = Neighbourhood(item_knn.fit(data, config.centralised, threads))
+    yield Epoch(1, len(data.indices), None, lambda: model)
+
+
+def learn(config: Config, data: Dataset, threads: int | None = None) -> Model:
+    """What `train` comes to."""
+    *_, last = train(config, data, threads)
+    return last.model()
+
+
+def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> dict[str, Any]:
+    """Run a centralised method in `folder`; returns the summary.
+
+    It takes minutes, so that a resumed run begins anew. Raises
+    `bfedrec.data.interactions.DataError`, `bfedrec.learning.upload.Diverged` and
+    `bfedrec.evaluation.metrics.NotFinite`, each one line.
+    """
+    began = time.perf_counter()
+    data = prepare(config.data)
+    folder.start(data.digest)
+    folder.cut_metrics(0)
+    if resume:
+        progress.update(Note(f"method {config.method} keeps no state between epochs: begins anew"))
+    k, samples = config.evaluation.k, 0
+    for found in train(config, data):
+        samples += found.samples
+        progress.update(EpochDone(found.epoch, found.samples))
+        if found.epoch % config.evaluation.every and found.epoch < epochs(config):
+            continue
+        line: dict[str, Any] = {"height": found.epoch}
+        if found.loss is not None:
+            line["loss"] = found.loss
+        if (data.validation >= 0).any():
+            scores = found.model().evaluate(data, "validation", k, full=False).means()
+            line |= {"split": "validation", **scores}
+            progress.update(
+                Evaluated(found.epoch, "validation", k, scores[f"hr@{k}"], scores[f"ndcg@{k}"])
+            )
+        folder.append_metrics(line | {"wall_seconds": time.perf_counter() - began})
+    model = found.model()
+    trained = time.perf_counter() - began
+    evaluation = model.evaluate(data, "test", k, config.evaluation.full_ranking)
+    means = evaluation.means()
+    progress.update(Evaluated(found.epoch, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"]))
+    folder.write_tensors(model.tensors())
+    folder.write_ranks(Ranks.of(evaluation, data.users).encode())
+    return {
+        **means,
+        "users_scored": len(evaluation.users),
+        "epochs": found.epoch,
+        "samples_per_second": samples / trained,
+        "wall_seconds": time.perf_counter() - began,
+    }

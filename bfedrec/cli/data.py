@@ -1,0 +1,177 @@
+"""What `bfedrec data list | prepare | check` do; each prints and returns the exit status.
+
+Unusable data or options raise DataError or ConfigError, one line each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bfedrec.config import load as config
+from bfedrec.data import prepare as data
+from bfedrec.data.catalogue import CatalogueEntry, Counts, load_catalogue
+from bfedrec.data.settings import DataSettings
+
+COLUMNS = ("users", "items", "interactions", "sparsity %")
+
+
+def add_parsers(parser: argparse.ArgumentParser) -> None:
+    """Give `parser` the subcommands; each sets `handler`, a function of the parsed arguments."""
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    listing = commands.add_parser("list", help="the data sets, their terms, and what is at hand")
+    listing.set_defaults(handler=list_command)
+    for name, handler, text in (
+        ("prepare", prepare_command, "read a data set, split it, and keep the result"),
+        ("check", check_command, "compare a data set's counts with the published ones"),
+    ):
+        command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        command.add_argument("name", metavar="NAME", help="a name that `bfedrec data list` shows")
+        command.add_argument(
+            "overrides", nargs="*", metavar="data.KEY=VALUE", help="options of the data section"
+        )
+        command.add_argument(
+            "--from",
+            dest="source",
+            type=Path,
+            metavar="PATH",
+            help="the official archive, its extracted files, or a folder of data sets "
+            "(default: $BFEDREC_DATA, else a download)",
+        )
+        command.set_defaults(handler=handler)
+
+
+def list_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:
+    """Print every data set with its published counts, its terms and whether it is at hand."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("name")
+    for column in COLUMNS:
+        table.add_column(column, justify="right")
+    table.add_column("at hand", overflow="fold")
+    catalogue = load_catalogue()
+    for name, entry in catalogue.items():
+        try:
+            place = data.at_hand(DataSettings.model_validate({"dataset": name}), cache)
+        except data.DataError as error:
+            place = str(error)
+        table.add_row(name, *_cells(entry.published), place or "no: would be downloaded")
+    table.add_row("synthetic", "", "", "", "", "generated; sizes are data.synthetic.*")
+    table.add_row("csv", "", "", "", "", "your own file; columns are data.csv.*")
+    console = _console()
+    console.print(table)
+    for name, entry in catalogue.items():
+        console.print(f"\n{name}: {entry.title}, {entry.homepage}")
+        console.print(f"  licence: {entry.licence}\n  cite: {entry.citation}")
+    return 0
+
+
+def prepare_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:
+    """Prepare one data set and print what came out of it."""
+    settings = _settings(arguments)
+    start = time.perf_counter()
+    dataset = data.prepare(settings, arguments.source, cache)
+    seconds = time.perf_counter() - start
+    console = _console()
+    _print_counts(console, settings, dataset.statistics)
+    _print_split(console, dataset)
+    console.print(f"ready in {seconds:.1f} s")
+    return 0
+
+
+def check_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:
+    """Print the published counts beside ours; 1 where ours are not what the source must give."""
+    settings = _settings(arguments)
+    dataset = data.prepare(settings, arguments.source, cache)
+    console = _console()
+    wrong = _print_counts(console, settings, dataset.statistics)
+    _print_split(console, dataset)
+    for column in wrong:
+        console.print(f"MISMATCH: {settings.dataset}: {column} differ from the expected count")
+    return 1 if wrong else 0
+
+
+def _settings(arguments: argparse.Namespace) -> DataSettings:
+    overrides = [f"data.dataset={arguments.name}", *arguments.overrides]
+    if arguments.name == "csv" and arguments.source is not None:
+        overrides.append(f"data.csv.path={str(arguments.source)!r}")
+    return config.load(None, overrides).data
+
+
+def _print_counts(
+    console: Console, settings: DataSettings, statistics: data.DatasetStatistics
+) -> list[str]:
+    """Print the rows and return the columns in which ours are not as expected."""
+    ours = Counts(
+        users=statistics.users,
+        items=statistics.items,
+        interactions=statistics.interactions,
+        sparsity=round(statistics.sparsity, 2),
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column(settings.dataset)
+    for column in COLUMNS:
+        table.add_column(column, justify="right")
+    entry: CatalogueEntry | None = load_catalogue().get(settings.dataset)
+    wrong: list[str] = []
+    if entry is None:
+        table.add_row("ours (nothing is published)", *_cells(ours))
+    else:
+        variant = settings.variant if settings.dataset == "lfm-2k" else ""
+        expected, note = entry.expected(statistics.layout, variant)
+        table.add_row(f"{entry.published_in} (published)", *_cells(entry.published))
+        if expected != entry.published:
+            table.add_row(f"expected here: {note}", *_cells(expected))
+        table.add_row(f"ours ({statistics.layout} files)", *_cells(ours))
+        table.add_row("ours - published", *_differences(ours, entry.published))
+        wrong = [
+            column
+            for column, a, b in zip(COLUMNS, _values(ours), _values(expected), strict=True)
+            if a != b
+        ]
+    console.print(table)
+    return wrong
+
+
+def _print_split(console: Console, dataset: data.Dataset) -> None:
+    statistics = dataset.statistics
+    facts = {
+        "training interactions": len(dataset.indices),
+        "distinct pairs": statistics.pairs,
+        "users dropped for too few interactions": statistics.dropped_users,
+        "published test items": statistics.published_tests,
+        "validation items drawn, order unknown": statistics.drawn_validations,
+        "users without a test item": statistics.without_test,
+        "users without a validation item": statistics.without_validation,
+        "test lists with fewer than 99 negatives": statistics.short_negatives,
+        "users whose test item is also in training": statistics.test_in_training,
+    }
+    for name, value in facts.items():
+        if value:
+            console.print(f"{name}: {value:,}")
+    console.print(f"digest: {dataset.digest}")
+
+
+def _values(counts: Counts) -> tuple[float, ...]:
+    return counts.users, counts.items, counts.interactions, counts.sparsity
+
+
+def _cells(counts: Counts) -> list[str]:
+    users, items, interactions, sparsity = _values(counts)
+    return [f"{users:,}", f"{items:,}", f"{interactions:,}", f"{sparsity:.2f}"]
+
+
+def _differences(ours: Counts, published: Counts) -> list[str]:
+    pairs = list(zip(_values(ours), _values(published), strict=True))
+    return [f"{a - b:+,}" if a != b else "0" for a, b in pairs[:3]] + [
+        f"{pairs[3][0] - pairs[3][1]:+.2f}"
+    ]
+
+
+def _console() -> Console:
+    """Standard output; in a pipe there is no width to fit, so that rows stay whole."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=200)

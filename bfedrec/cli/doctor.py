@@ -1,0 +1,270 @@
+"""`bfedrec doctor`: what is installed, reachable and usable, and how fast the IPFS node is.
+
+The measured times can be saved as the costs that a simulation charges, so that its IPFS time is
+that of the user's node.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from bfedrec.runs.folder import RUNS, write_text
+from bfedrec.runs.manifest import machine, now
+
+if TYPE_CHECKING:
+    from consensus.storage.ipfs import IpfsStore
+
+DEFAULT_API = "/ip4/127.0.0.1/tcp/5001"
+NODE_SECONDS = 30.0
+MIB = 2**20
+
+Verdict = Literal["ok", "none", "FAIL"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `none`: not there, and nothing but what needs it is hindered."""
+
+    verdict: Verdict
+    subject: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Files of one size added to a node and fetched again: median seconds."""
+
+    size: int
+    """Bytes."""
+    repeats: int
+    add: float
+    cat: float
+
+
+SIZES = ((15_000, 15), (1_000_000, 9), (16_000_000, 5))
+"""Bytes of the files that are measured, and how often: 15 KB, 1 MB, 16 MB."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds = fixed + per_mib * MiB, as `bfedrec.config.servers.CostSettings` charges them."""
+
+    fixed: float
+    per_mib: float
+
+    @classmethod
+    def fit(cls, points: list[tuple[int, float]]) -> Costs:
+        """The line through (bytes, seconds) with the least squared *relative* error, so that
+        small files count as much as large ones; neither cost is below zero."""
+        sizes = [size / MIB for size, _ in points]
+        weights = [seconds**-2 for _, seconds in points]
+        total = sum(weights)
+        mean_x = sum(w * x for w, x in zip(weights, sizes, strict=True)) / total
+        mean_y = sum(w * y for w, (_, y) in zip(weights, points, strict=True)) / total
+        spread = sum(w * (x - mean_x) ** 2 for w, x in zip(weights, sizes, strict=True))
+        joint = sum(
+            w * (x - mean_x) * (y - mean_y)
+            for w, x, (_, y) in zip(weights, sizes, points, strict=True)
+        )
+        slope = max(0.0, joint / spread)
+        fixed = mean_y - slope * mean_x
+        if fixed < 0.0:
+            through = sum(w * x * y for w, x, (_, y) in zip(weights, sizes, points, strict=True))
+            return cls(0.0, through / sum(w * x * x for w, x in zip(weights, sizes, strict=True)))
+        return cls(fixed, slope)
+
+
+def doctor_command(save: Path | None) -> int:
+    """Look at everything and print a line for each; 0, or 1 where something does not work.
+
+    An IPFS node is looked for at IPFS_API, else at the default address; that there is none counts
+    only where IPFS_API or ``save`` asks for one.
+    """
+    failed = False
+    for look in (_python, _libraries, _machine, _gpu, _data, _folders):
+        for finding in look():
+            failed |= _tell(finding)
+    wanted = save is not None or "IPFS_API" in os.environ
+    api = os.environ.get("IPFS_API", DEFAULT_API)
+    finding, samples = examine_node(api, wanted)
+    failed |= _tell(finding)
+    for sample in samples:
+        print(
+            f"{'':6}{'':10}{sample.size:>12,} bytes: add {sample.add * 1e3:8.1f} ms, "
+            f"cat {sample.cat * 1e3:8.1f} ms (median of {sample.repeats})"
+        )
+    if save is not None and samples:
+        write_text(save, profile(finding.text, samples))
+        print(f"{save}: saved; charge these costs with: bfedrec run CONFIG @{save}")
+    return 1 if failed else 0
+
+
+def _tell(finding: Finding) -> bool:
+    """Print a finding; whether it is a failure."""
+    print(f"{finding.verdict:<6}{finding.subject:<10}{finding.text}", flush=True)
+    return finding.verdict == "FAIL"
+
+
+# --- the program and the machine ------------------------------------------------------------------
+
+
+def _python() -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("ok", "python", f"{version}, {sys.executable}")
+
+
+def _libraries() -> Iterator[Finding]:
+    """The libraries that the program asks for, and those that it can do without."""
+    try:
+        wanted = metadata.requires("bfedrec") or []
+    except metadata.PackageNotFoundError:
+        yield Finding("FAIL", "libraries", "bfedrec is not installed: pip install --editable .")
+        return
+    from packaging.requirements import Requirement
+
+    found, lacking = [], []
+    for text in wanted:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        version = _version(requirement.name)
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
+            lacking.append(f"{requirement} ({version or 'not installed'})")
+        else:
+            found.append(f"{requirement.name} {version}")
+    if lacking:
+        yield Finding("FAIL", "libraries", f"to be installed: {', '.join(lacking)}")
+    yield Finding("ok", "libraries", ", ".join(found))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _machine() -> Iterator[Finding]:
+    found = machine()
+    yield Finding(
+        "ok",
+        "machine",
+        f"{found['cpu']}, {found['usable_cores']} of {found['cores']} cores usable (as many "
+        f"threads train), {found['memory_gib']} GiB of memory",
+    )
+
+
+def _gpu() -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError as error:
+        yield Finding("FAIL", "gpu", f"torch cannot be loaded: {error}")
+        return
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+        yield Finding("ok", "gpu", f"{', '.join(names)}: device=cuda")
+    elif torch.backends.mps.is_available():
+        yield Finding("ok", "gpu", "Apple's: device=mps")
+    else:
+        yield Finding("none", "gpu", "none that torch can use; cohorts train on the CPU")
+
+
+# --- data and folders -----------------------------------------------------------------------------
+
+
+def _data() -> Iterator[Finding]:
+    """The official data sets: where each would be taken from."""
+    try:
+        from bfedrec.data.catalogue import load_catalogue
+        from bfedrec.data.interactions import DataError
+        from bfedrec.data.prepare import at_hand
+        from bfedrec.data.settings import DataSettings
+    except ImportError as error:
+        yield Finding("FAIL", "data", f"cannot be prepared: {error}")
+        return
+    given = os.environ.get("BFEDREC_DATA")
+    if given and not Path(given).is_dir():
+        yield Finding("FAIL", "data", f"BFEDREC_DATA={given}: no such folder")
+    try:
+        for name in load_catalogue():
+            place = at_hand(DataSettings.model_validate({"dataset": name}))
+            verdict: Verdict = "ok" if place else "none"
+            hint = f"not at hand; see: bfedrec data prepare {name}"
+            yield Finding(verdict, "data", f"{name}: {place or hint}")
+    except (DataError, OSError) as error:
+        yield Finding("FAIL", "data", str(error))
+
+
+def _folders() -> Iterator[Finding]:
+    from bfedrec.data.prepare import default_cache
+
+    for subject, folder in (("cache", default_cache()), ("runs", RUNS)):
+        above = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        free = shutil.disk_usage(above).free / 2**30
+        if os.access(above, os.W_OK):
+            yield Finding("ok", subject, f"{folder}: {free:,.1f} GiB free")
+        else:
+            yield Finding("FAIL", subject, f"{folder}: may not be written")
+
+
+# --- the IPFS node --------------------------------------------------------------------------------
+
+
+def examine_node(api: str, wanted: bool) -> tuple[Finding, list[Sample]]:
+    """What is found at a multiaddr, and the times measured there: nothing where it fails."""
+    from consensus.storage.content import StoreError
+    from consensus.storage.ipfs import IpfsStore
+
+    try:
+        with IpfsStore(api, NODE_SECONDS, 0) as node:
+            samples = [measure(node, size, repeats) for size, repeats in SIZES]
+            return Finding("ok", "ipfs", f"{api}: version {node.version}"), samples
+    except StoreError as error:
+        return Finding("FAIL" if wanted else "none", "ipfs", str(error)), []
+
+
+def measure(node: IpfsStore, size: int, repeats: int) -> Sample:
+    """Add random files of ``size`` bytes and fetch them, as a run does; they are deleted again."""
+    add, cat = [], []
+    for _ in range(repeats):
+        data = os.urandom(size)
+        began = time.perf_counter()
+        (cid,) = node.put_files([data])
+        add.append(time.perf_counter() - began)
+        try:
+            began = time.perf_counter()
+            node.get(cid)
+            cat.append(time.perf_counter() - began)
+        finally:
+            node.erase(data)
+    return Sample(size, repeats, statistics.median(add), statistics.median(cat))
+
+
+def profile(node: str, samples: list[Sample]) -> str:
+    """The measured costs as the YAML text of an experiment's `costs` section."""
+    add = Costs.fit([(sample.size, sample.add) for sample in samples])
+    cat = Costs.fit([(sample.size, sample.cat) for sample in samples])
+    lines = [
+        f"# The content store's costs (seconds), measured by `bfedrec doctor` on {now()}",
+        f"# at {node}",
+        *(
+            f"#   {sample.size:>10,} bytes: add {sample.add:.6f} s, cat {sample.cat:.6f} s"
+            for sample in samples
+        ),
+        "# Charge them with: bfedrec run CONFIG @THIS_FILE",
+        "costs:",
+        f"  store_put: {add.fixed:.6f}",
+        f"  store_put_per_mib: {add.per_mib:.6f}",
+        f"  store_get: {cat.fixed:.6f}",
+        f"  store_get_per_mib: {cat.per_mib:.6f}",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,67 @@
+"""`bfedrec sweep`: the runs, and what they came to as a table."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bfedrec.sweeps import sweep as sweeps
+from bfedrec.sweeps.recorded import place_of, record
+from bfedrec.sweeps.sweep import Row
+
+INTERRUPTED = 130
+
+
+def sweep_command(parsed: argparse.Namespace) -> int:
+    """Make a sweep's runs, print its table and record it; returns the exit status."""
+    if parsed.jobs < 1:
+        raise sweeps.ConfigError(f"command line: --jobs {parsed.jobs}: expected int >= 1")
+    seeds = sweeps.parse_seeds(parsed.seeds)
+    sweep = sweeps.plan(parsed.config, parsed.overrides, seeds, parsed.out)
+    if parsed.record is not None:
+        place_of(sweep, parsed.record)  # is it free? Better asked before the runs than after
+    try:
+        status = sweeps.run(sweep, parsed.jobs, lambda line: print(line, flush=True))
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues the sweep", file=sys.stderr)
+        return INTERRUPTED
+    rows = sweeps.collect(sweep)
+    sweeps.write(sweep, rows)
+    _print_table(rows)
+    for row in rows:
+        for seed, stop in row.stops.items():
+            print(f"{row.setting.label} seed={seed}: {sweeps.stop_text(stop)}")
+    print(f"{sweep.folder / 'sweep.csv'}")
+    if parsed.record is not None:
+        print(f"recorded in {record(sweep, parsed.record, parsed.compact)}")
+    return status
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    shown = ("hr@", "ndcg@", "full_hr@", "full_ndcg@", "simulated_seconds")
+    names = [
+        name
+        for name in dict.fromkeys(name for row in rows for name in row.figures)
+        if name.startswith(shown)
+    ]
+    table = Table(title="mean over seeds ± 95 % t-interval", box=SIMPLE_HEAD)
+    for heading in ("setting", "seeds", *names):
+        table.add_column(heading, justify="left" if heading == "setting" else "right")
+    for row in rows:
+        cells = []
+        for name in names:
+            found = row.figures.get(name)
+            digits = 4 if "@" in name else 1
+            text = "-" if found is None else f"{found.mean:,.{digits}f}"
+            if found is not None and found.half_width is not None:
+                text += f" ± {found.half_width:,.{digits}f}"
+            cells.append(text)
+        table.add_row(row.setting.label, str(len(row.seeds)), *cells)
+    console = Console()
+    # A file or a pipe has no width to fit: keep the rows whole.
+    (console if console.is_terminal else Console(width=200)).print(table)

@@ -1,0 +1,238 @@
+"""`bfedrec torture`: seeded scenarios of faults and attacks, every invariant checked.
+
+Exit status: 0 nothing was violated; 1 something was (with ``--break all``: a rule that is switched
+off was not found out); 2 bad usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
+from bfedrec.report.torture import COUNTS, figures_of, record_breaks, record_campaign
+from bfedrec.runs.progress import duration
+from consensus.torture.arena.attackers import known_behaviours
+from consensus.torture.arena.scenario import BadScenario, Scenario
+from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
+from consensus.torture.mutants.breaks import BREAKS
+from consensus.torture.run import run
+
+CHECK_FAILED = 1
+#: Seconds between two lines where output is no terminal.
+EVERY = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "--seeds", metavar="A-B", default="0-999", help="seeds of the scenarios (default: 0-999)"
+    )
+    parser.add_argument("--protocol", choices=("bft", "paper"), default="bft", help="default: bft")
+    parser.add_argument(
+        "--servers", metavar="N", type=int, help="servers of every scenario (default: 4 to 16)"
+    )
+    parser.add_argument(
+        "--jobs",
+        metavar="J",
+        type=int,
+        default=cores(),
+        help="processes (default: one per core)",
+    )
+    parser.add_argument(
+        "--break",
+        dest="rule",
+        metavar="RULE",
+        help="switch a rule off and look for the first violation: list, all, or one of "
+        + ", ".join(BREAKS),
+    )
+    parser.add_argument(
+        "--replay", metavar="SCENARIO", help="play one scenario, as a violation tells"
+    )
+    parser.add_argument("--record", metavar="DIR", type=Path, help="write what it came to there")
+
+
+def torture_command(parsed: argparse.Namespace) -> int:
+    """Play what is asked for; returns the exit status."""
+    if parsed.rule == "list":
+        for each in BREAKS.values():
+            print(f"{each.name:<26} {each.what}")
+        return 0
+    if parsed.rule not in (None, "all", *BREAKS):
+        known = ", ".join(BREAKS)
+        raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
+    if parsed.servers is not None and not 4 <= parsed.servers <= 64:
+        raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
+    if parsed.jobs < 1:
+        raise ConfigError(f"{COMMAND_LINE}: --jobs {parsed.jobs}: expected int >= 1")
+    if parsed.replay is not None:
+        return _replay(parsed)
+    if parsed.rule == "all":
+        return _break_all(parsed)
+    return _campaign(parsed)
+
+
+def parse_seeds(text: str) -> range:
+    """Seeds A to B, both included, from ``A-B``, or one from ``A``; raises `ConfigError`."""
+    low, dash, high = text.partition("-")
+    if not low.isdecimal() or (dash and not high.isdecimal()) or int(high or low) < int(low):
+        raise ConfigError(f"{COMMAND_LINE}: --seeds {text}: expected A-B, as 0-999")
+    return range(int(low), int(high or low) + 1)
+
+
+# -- one scenario ---------------------------------------------------------------------------------
+
+
+def _replay(parsed: argparse.Namespace) -> int:
+    """Play the one scenario that a violation told."""
+    try:
+        scenario = Scenario.from_text(parsed.replay)
+        for name in (name for _, names in scenario.malicious for name in names):
+            if name not in known_behaviours():
+                raise BadScenario(f"no behaviour {name!r}, only {', '.join(known_behaviours())}")
+        rule = None if parsed.rule == "all" else parsed.rule
+        with Plan(rule=rule).applied():
+            outcome = run(scenario, traced=True)
+    except ValueError as error:  # also for a fault or a setting that fits no scenario
+        raise ConfigError(f"{COMMAND_LINE}: --replay: {error}") from error
+    for what in COUNTS:
+        counts = sorted((+getattr(outcome, what)).items())
+        if counts:
+            print(f"{what}: " + ", ".join(f"{name} {count:,}" for name, count in counts))
+    print(
+        f"{outcome.heights} heights, attempts up to {outcome.attempt}, {outcome.events:,} events, "
+        f"simulated {duration(outcome.simulated)}, trace {outcome.trace[:16]}"
+    )
+    if outcome.violated:
+        print(f"violated: {outcome.invariant}: {outcome.what}")
+        return CHECK_FAILED
+    print("outside the premise" if outcome.outside else "every invariant holds")
+    return 0
+
+
+def command_for(found: Found, rule: str | None) -> str:
+    """What plays a violation again."""
+    words = ["bfedrec", "torture", *(() if rule is None else ("--break", rule))]
+    return shlex.join([*words, "--replay", found.scenario.text()])
+
+
+# -- a campaign -----------------------------------------------------------------------------------
+
+
+class Display:
+    """How far a campaign is: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, what: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
+        console = Console(stderr=True)
+        columns = (
+            TextColumn(what),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeRemainingColumn(),
+        )
+        self._bar = Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        )
+        self._task = self._bar.add_task(what, total=total, told="")
+        self._total = total
+        self._clock = clock
+        self._began = self._told = clock()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return self._clock() - self._began
+
+    def update(self, tally: Tally) -> None:
+        """Take notice of how far it is."""
+        pace = tally.scenarios / max(self.seconds, 1e-9)
+        told = f"{pace:,.0f}/s  violations {tally.violations.total():,}"
+        self._bar.update(self._task, completed=tally.scenarios, told=told)
+        if self._bar.disable and self._clock() - self._told >= EVERY:
+            self._told = self._clock()
+            line = f"{tally.scenarios:,}/{self._total:,} scenarios  {told}"
+            print(line, file=sys.stderr, flush=True)
+
+
+def _campaign(parsed: argparse.Namespace) -> int:
+    seeds = parse_seeds(parsed.seeds)
+    plan = Plan(parsed.protocol, parsed.servers, parsed.rule)
+    with Display(parsed.rule or parsed.protocol, len(seeds)) as display:
+        stop = parsed.rule is not None
+        tally = conduct(plan, seeds, parsed.jobs, display.update, stop_at_first=stop)
+        seconds = display.seconds
+    _print(tally, seconds)
+    told: set[str] = set()
+    for found in tally.found:
+        print(f"seed {found.seed}: {found.invariant}: {found.what}")
+        if found.invariant not in told:
+            told.add(found.invariant)
+            print(f"  {command_for(shrunk(plan, found), parsed.rule)}")
+    if parsed.rule is not None and not tally.found:
+        print(f"--break {parsed.rule}: not found in {tally.scenarios:,} scenarios")
+    if parsed.record is not None:
+        print(f"recorded in {record_campaign(parsed, tally, seconds)}")
+    return CHECK_FAILED if tally.violations else 0
+
+
+def _print(tally: Tally, seconds: float) -> None:
+    console = Console()
+    # A file or a pipe has no width to fit: keep the rows whole.
+    console = console if console.is_terminal else Console(width=160)
+    figures = figures_of(tally, seconds)
+    table = Table(box=SIMPLE_HEAD, title="how often each really happened")
+    columns = []
+    for what in COUNTS:
+        table.add_column(what)
+        columns.append([f"{count:>9,} {name}" for name, count in figures[what].items()])
+    for row in range(max(map(len, columns))):
+        table.add_row(*(column[row] if row < len(column) else "" for column in columns))
+    console.print(table)
+    for name, value in figures.items():
+        if isinstance(value, int | float):
+            print(f"  {name:<36} {value:>14,}")
+    for invariant, count in tally.violations.most_common():
+        print(f"  violated: {invariant}: {count:,}")
+
+
+def _break_all(parsed: argparse.Namespace) -> int:
+    """Switch every rule off in turn."""
+    seeds = parse_seeds(parsed.seeds)
+    found: dict[str, tuple[Tally, str]] = {}
+    for rule in BREAKS:
+        plan = Plan(parsed.protocol, parsed.servers, rule)
+        with Display(rule, len(seeds)) as display:
+            tally = conduct(plan, seeds, parsed.jobs, display.update, stop_at_first=True)
+        first = tally.found[0] if tally.found else None
+        found[rule] = (tally, "" if first is None else command_for(first, rule))
+        told = "NOT FOUND" if first is None else f"seed {first.seed}: {first.invariant}"
+        print(f"{rule:<26} {told}", flush=True)
+    missed = [rule for rule, (tally, _) in found.items() if not tally.found]
+    print(f"{len(BREAKS) - len(missed)} of {len(BREAKS)} rules, switched off, were found out")
+    if parsed.record is not None:
+        print(f"recorded in {record_breaks(parsed, found)}")
+    return CHECK_FAILED if missed else 0

@@ -1,0 +1,172 @@
+"""What travels in a round: an update as a client's payload, the aggregate as a block's model.
+
+An exchange is a codec and a rule of aggregation. A rule that goes by item wants to know which items
+a client touched. Most codecs' updates tell (an untouched item has no number but 0); with the others
+a mask travels: the codec's bytes, then ceil(N/8) bytes, the lowest bit first, whose last, unused
+bits are 0, and rows of untouched items are +0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bfedrec.aggregation.rule import Rule, Update
+from bfedrec.compression.codec import FLOAT, Codec
+from bfedrec.compression.dense import Dense
+from bfedrec.compression.registry import codec_named
+
+if TYPE_CHECKING:
+    pass
+
+
+NOT_ASKED = np.empty(0, np.uint8)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """How the updates of one run are encoded, checked, aggregated and sent back."""
+
+    rule: Rule
+    up: Codec
+    """Of updates."""
+    down: Codec
+    """Of aggregates."""
+
+    @classmethod
+    def named(
+        cls, rule: Rule, kind: str, rows: int, items: int, size: int, downlink: str = "same"
+    ) -> Exchange:
+        """With the codec ``kind`` for updates float32[rows, items] at transmitted size ``size``;
+        ``downlink`` is "same", or "dense". Raises ValueError for what there is not."""
+        up = codec_named(kind, rows, items, size)
+        if downlink not in ("same", "dense"):
+            raise ValueError(f"downlink {downlink!r} is not one of same, dense")
+        return cls(rule, up, up if downlink == "same" else Dense(rows, items, rows))
+
+    @classmethod
+    def low_rank(cls, rule: Rule, r: int, N: int) -> Exchange:
+        """The paper's: A (r x N), whole, in both directions."""
+        return cls.named(rule, "low_rank", r, N, r)
+
+    @property
+    def sends_mask(self) -> bool:
+        """Whether a mask travels with an update."""
+        return self.rule.goes_by_item and not self.up.tells_touched
+
+    @property
+    def payload_size(self) -> int:
+        """Bytes of one client's payload."""
+        return self.up.byte_size + (self.up.items + 7) // 8 * self.sends_mask
+
+    # -- updates ----------------------------------------------------------------------------------
+
+    def encode(self, A: np.ndarray, touched: np.ndarray, beacon: bytes) -> bytes:
+        """The payload of one client: its update (float32[r, N]) and its mask (bool[N]), in the
+        height whose beacon this is."""
+        if not self.rule.goes_by_item:
+            return self.up.encode(A, beacon)
+        payload = self.up.encode(np.where(touched, A, FLOAT.type(0)), beacon)
+        if not self.sends_mask:
+            return payload
+        return payload + np.packbits(touched, bitorder="little").tobytes()
+
+    def check(self, payload: bytes) -> str | None:
+        """Why an edge server must not accept ``payload``, or None."""
+        if len(payload) != self.payload_size:
+            return f"{len(payload)} bytes instead of {self.payload_size}"
+        body = memoryview(payload)[: self.up.byte_size]
+        reason = self.up.check(body)
+        if reason is not None or not self.sends_mask:
+            return reason
+        if self.up.items % 8 and payload[-1] >> (self.up.items % 8):
+            return "the mask has bits beyond the last item"
+        # Compared as bits, so that -0 does not pass for +0: one update, one encoding.
+        bits = self.up.decode(body, b"").view("<u4")
+        if np.any(bits, axis=0)[self._mask(payload) == 0].any():
+            return "an item outside the mask has an update"
+        return None
+
+    def decode(self, payload: bytes, beacon: bytes) -> Update:
+        """The update and the mask in a well-formed payload."""
+        A = self.up.decode(memoryview(payload)[: self.up.byte_size], beacon)
+        if not self.rule.goes_by_item:
+            return Update(A, NOT_ASKED)
+        return Update(
+            A, self._mask(payload) if self.sends_mask else np.asarray(A.any(axis=0), np.uint8)
+        )
+
+    def _mask(self, payload: bytes) -> np.ndarray:
+        packed = np.frombuffer(payload, np.uint8, offset=self.up.byte_size)
+        return np.unpackbits(packed, count=self.up.items, bitorder="little")
+
+    # -- models -----------------------------------------------------------------------------------
+
+    def aggregate(
+        self, payloads: Sequence[bytes], sample_counts: Sequence[int], beacon: bytes
+    ) -> bytes:
+        """The model of a round, from payloads in an agreed order and their N_u.
+
+        Sums run in float64 in the given order and are rounded once, element by element, with no
+        operation whose order a library or processor could choose: whoever computes it gets the same
+        bytes.
+
+        Raises ValueError for no payloads, a malformed one, or sample counts that are negative or
+        all 0.
+        """
+        if not payloads:
+            raise ValueError("there is nothing to aggregate: no payload was given")
+        if len(payloads) != len(sample_counts):
+            raise ValueError(f"{len(payloads)} payloads but {len(sample_counts)} sample counts")
+        if min(sample_counts) < 0 or sum(sample_counts) == 0:
+            raise ValueError("sample counts must be 0 or more, and not all 0")
+        for place, payload in enumerate(payloads):
+            if len(payload) != self.payload_size:
+                raise ValueError(f"payload {place}: {self.check(payload)}")
+        updates: Iterator[Update] = (self.decode(payload, beacon) for payload in payloads)
+        mean = self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
+        return self.down.encode(mean.astype(FLOAT), beacon)
+
+    def decode_model(self, model: bytes, beacon: bytes) -> np.ndarray:
+        """What everybody merges: the update (float32[r, N], perhaps read-only) in a model's bytes.
+
+        Bytes of the right length that are no encoding, which a captured committee may decide, move
+        nothing. Raises ValueError on a wrong length.
+        """
+        down = self.down
+        if len(model) != down.byte_size:
+            raise ValueError(
+                f"a model of {down.rows} x {down.items} has {down.byte_size} bytes, "
+                f"not {len(model)}"
+            )
+        if down.check(model) is not None and not isinstance(down, Dense):
+            return np.zeros((down.rows, down.items), np.float32)
+        return down.decode(model, beacon)
+
+
+# -- what a config asks for, and what a genesis says ----------------------------------------------
+
+
+def describe(exchange: Exchange) -> dict[str, Any]:
+    """What the genesis records of an exchange beside its rule and shape; nothing for low rank."""
+    if exchange.up.name == "low_rank":
+        return {}
+    downlink = "same" if exchange.down == exchange.up else "dense"
+    return {
+        "compression": {"kind": exchange.up.name, "size": exchange.up.size, "downlink": downlink}
+    }
+
+
+def described(application: Mapping[str, Any], rule: Rule, rows: int, items: int) -> Exchange:
+    """The exchange that a genesis describes. Raises ValueError where it describes none."""
+    if "compression" not in application:
+        return Exchange.low_rank(rule, rows, items)
+    told = application["compression"]
+    try:
+        kind, size, downlink = (told[key] for key in ("kind", "size", "downlink"))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"the genesis describes no compression: {error}") from None
+    return Exchange.named(rule, kind, rows, items, size, downlink)

@@ -1,0 +1,257 @@
+"""Experiment configs: YAML files and `key=value` overrides into one validated `Config`, and back.
+
+Whatever is wrong with an input ends as a `ConfigError` whose text is one line: it names the file
+(or the command line), the dotted key, the value, what is allowed and the nearest known name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from bfedrec.config.help import choices, nearest, nearest_key, options
+from bfedrec.config.schema import Config
+from bfedrec.config.yaml_core import (
+    COMMAND_LINE,
+    ConfigError,
+    _integer,
+    _Loader,
+    _number,
+    _one_line,
+    _parse,
+)
+from bfedrec.section import flatten
+
+# How a node is spoken to: a resumed run may find it elsewhere.
+CONNECTION = ("store.api", "store.timeout", "store.retries", "store.collect")
+# What no result depends on. The seed stands beside the hash, so that runs of one setting share it.
+NOT_HASHED = ("name", "seed", "store.kind", *CONNECTION)
+
+
+# --- reading YAML ---------------------------------------------------------------------------------
+
+
+for _tag, _pattern, _first in (
+    ("merge", r"<<", "<"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})\\Z"), list(_first)
+    )
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+# --- loading --------------------------------------------------------------------------------------
+
+
+def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
+    """The config of a YAML file (None: the defaults), changed by overrides in their order.
+
+    A file may name another as its `base` (a path, from its own folder) and then says only what
+    differs. An override is `section.key=value`, the value in YAML, or `@FILE`: what another such
+    file says instead. Raises `ConfigError`.
+    """
+    tree: dict[str, Any] = {}
+    source = "defaults"
+    if path is not None:
+        tree, source = _read(Path(path), ())
+    return _changed(tree, source, overrides)
+
+
+def changed(config: Config, overrides: Sequence[str], source: str) -> Config:
+    """The config with some options changed, as `load` of what `dump` writes would have it; `source`
+    names it in errors. Raises `ConfigError`."""
+    return _changed(config.model_dump(mode="json"), source, overrides)
+
+
+def _changed(tree: dict[str, Any], source: str, overrides: Sequence[str]) -> Config:
+    overridden = []
+    for text in overrides:
+        if text.startswith("@"):
+            other, name = _read(Path(text[1:]), ())
+            tree, source = _merged(tree, other), f"{source} with {name}"
+        else:
+            overridden.append(_override(tree, text, source))
+    return _validate(tree, source, overridden)
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
+    """The options in a file and its bases, and the files' names for errors."""
+    source = str(path)
+    try:
+        tree = _parse(path.read_text(encoding="utf-8"), source)
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{source}: not a text file in UTF-8") from None
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source}: expected `key: value` lines, got {_kind(tree)}")
+    if "base" not in tree:
+        return tree, source
+    base = tree.pop("base")
+    if not isinstance(base, str):
+        raise ConfigError(f"{source}: base: {_show(base)}: expected the path of another config")
+    below = path.parent / base
+    if below.resolve() in (path.resolve(), *above):
+        raise ConfigError(f"{source}: base: {_show(base)}: the files are each other's base")
+    try:
+        inherited, name = _read(below, (path.resolve(), *above))
+    except ConfigError as error:
+        raise ConfigError(f"{source}: base: {error}") from None
+    return _merged(inherited, tree), f"{source} (base {name})"
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """`below` with what `above` says instead; sections are merged, everything else replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        both = isinstance(under, dict) and isinstance(value, dict)
+        merged[key] = _merged(under, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def parse(text: str, source: str) -> Config:
+    """The config of YAML text; `source` names it in errors. Raises `ConfigError`."""
+    tree = _parse(text, source)
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{source}: expected `key: value` lines, got {_kind(tree)}")
+    return _validate(tree, source, [])
+
+
+def split_override(text: str) -> tuple[str, str]:
+    """The dotted key and the value's text of `key=value`. Raises `ConfigError`."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"{COMMAND_LINE}: {_one_line(text)!r}: expected key=value")
+    return key, value
+
+
+def _override(tree: dict[str, Any], text: str, source: str) -> str:
+    """Put `key=value` into the tree and return the key."""
+    key, value = split_override(text)
+    *sections, leaf = key.split(".")
+    place = tree
+    for depth, section in enumerate(sections, start=1):
+        inner = place.get(section)
+        if inner is None:
+            inner = {}
+        if not isinstance(inner, dict):
+            name = ".".join(sections[:depth])
+            raise ConfigError(f"{source}: {name}: {_show(inner)}: expected a section of options")
+        place[section] = inner = dict(inner)  # an anchor may share it
+        place = inner
+    place[leaf] = _parse(value, f"{COMMAND_LINE}: {key}")
+    return key
+
+
+def _validate(tree: dict[str, Any], source: str, overridden: Sequence[str]) -> Config:
+    try:
+        # Strict, and by way of JSON: in it a list is a tuple and text a path, but 1 is not true.
+        return Config.model_validate_json(json.dumps(tree), strict=True)
+    except ValidationError as error:
+        details: Any = error.errors(include_url=False)[0]
+    except (TypeError, ValueError, RecursionError):
+        raise ConfigError(f"{source}: expected plain numbers, texts, lists and sections") from None
+    key = _key_of(details)
+    if any(_within(key, name) or _within(name, key) for name in overridden):
+        source = COMMAND_LINE
+    if not key:
+        raise ConfigError(f"{source}: {_one_line(details['msg'])}")
+    if details["type"] == "extra_forbidden":
+        raise ConfigError(f"{source}: {_one_line(key)}: unknown key{nearest_key(key)}")
+    if details["type"] == "value_error":
+        raise ConfigError(f"{source}: {key}: {_one_line(details['ctx']['error'], 400)}")
+    value = _lookup(tree, key)
+    hint = nearest(value, choices(key)) if isinstance(value, str) and key in options() else ""
+    raise ConfigError(f"{source}: {key}: {_show(value)}: expected {_allowed(details, key)}{hint}")
+
+
+def _within(key: str, section: str) -> bool:
+    return key == section or key.startswith(f"{section}.")
+
+
+def _key_of(details: Any) -> str:
+    """The dotted key that an error is about, without the steps pydantic takes inside a value."""
+    steps = [str(step) for step in details["loc"]]
+    if details["type"] == "setting" and details["ctx"]["key"]:  # raised by a section
+        steps += details["ctx"]["key"].split(".")
+    known = options()
+    prefixes = (".".join(steps[:length]) for length in range(1, len(steps) + 1))
+    return next((prefix for prefix in prefixes if prefix in known), ".".join(steps))
+
+
+def _lookup(tree: Any, key: str) -> Any:
+    for step in key.split("."):
+        tree = tree.get(step) if isinstance(tree, dict) else None
+    return tree
+
+
+def _allowed(details: Any, key: str) -> str:
+    """What would have been allowed for the value at `key`, from one pydantic error."""
+    option = options().get(key)
+    if details["type"] == "setting":
+        return str(details["ctx"]["allowed"])
+    if details["type"] == "string_pattern_mismatch":
+        return f"text of the form {details['ctx']['pattern']}"
+    if option is None:
+        return "a section of options"
+    if details["type"] in ("finite_number", "string_too_short", "string_too_long"):
+        return f"{option.type}, {_one_line(details['msg'])}"
+    return option.type
+
+
+def _show(value: Any) -> str:
+    return _one_line(repr(value), 60)
+
+
+def _kind(value: Any) -> str:
+    return "a list" if isinstance(value, list) else f"the value {_show(value)}"
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def dump(config: Config) -> str:
+    """The config as YAML, every option written out; `parse` of it gives the same config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def config_hash(config: Config) -> str:
+    """SHA-256 (hex) over every option that can affect results, except the seed, and that is not at
+    its default: an option that is added later leaves the hashes of earlier runs as they are.
+
+    Runs that differ in their seed alone, or in their name or places, share it.
+    """
+    usual = flatten(Config())
+    flat = {
+        key: value
+        for key, value in flatten(config).items()
+        if key not in NOT_HASHED and usual.get(key) != value
+    }
+    text = json.dumps(flat, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(ours: Config, theirs: Config) -> list[str]:
+    """Dotted keys on which two configs differ."""
+    other = flatten(theirs)
+    return [key for key, value in flatten(ours).items() if other[key] != value]

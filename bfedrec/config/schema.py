@@ -1,0 +1,133 @@
+"""Every option of an experiment: one frozen pydantic model per part of the simulated world.
+
+The text beside a field is its help (`bfedrec run --help`); the bounds beside it are what is
+allowed. `bfedrec.config.load` reads these models from YAML and from `key=value` overrides. Symbols
+are the paper's: M clients a round, d the dimension, r the rank, N items.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from bfedrec.aggregation.settings import AggregationSettings
+from bfedrec.compression.settings import CompressionSettings
+from bfedrec.config.centralised import CentralisedSettings, Method, check_read
+from bfedrec.config.clients import ClientSettings
+from bfedrec.config.servers import CommitteeSettings, CostSettings, ServerSettings, _finite
+from bfedrec.config.storage import LedgerSettings, StoreSettings
+from bfedrec.data.settings import DataSettings
+from bfedrec.learning.settings import ModelSettings, TrainingSettings
+from bfedrec.section import (
+    Section,
+    flatten,
+    setting_error,
+)
+from consensus.faults.faults import fault_from_node
+
+
+class EvaluationSettings(Section):
+    """When and how the model is scored. The test item is scored once, at the end."""
+
+    every: int = Field(
+        default=10,
+        ge=1,
+        description="rounds (or epochs) between two scorings of the validation items",
+    )
+    k: int = Field(default=10, ge=1, le=99, description="K of HR@K and NDCG@K")
+    full_ranking: bool = Field(
+        default=True, description="also rank the test item among all items its user never touched"
+    )
+    targets: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(),
+        description="items whose exposure is reported (ER@K: the share of users without the item "
+        "in whose list it is), by their number from 0; those of a push attack are reported anyway",
+    )
+
+
+class Config(Section):
+    """Everything that defines a run."""
+
+    name: str = Field(
+        default="run",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        max_length=80,
+        description="names the run folder; no effect on results",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="fixes every draw of the run")
+    method: Method = Field(
+        default="federated",
+        description="what learns: the federation and its ledger, or a yardstick that sees all data "
+        "at once and leaves no chain: matrix factorisation by cross-entropy (gmf) or by pairs "
+        "(bpr), the items' popularity, or similar items (item_knn). Each refuses options that it "
+        "does not read",
+    )
+    rounds: int = Field(
+        default=1000, ge=1, lt=2**31, description="federated rounds, one height each"
+    )
+    device: str = Field(
+        default="cpu",
+        pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$",
+        description="what trains the cohort: cpu (compiled), or a torch device as cuda or cuda:0",
+    )
+    protocol: Literal["bft", "paper"] = Field(
+        default="bft",
+        description="how servers agree: bft (two phases, locks), or Algorithm 2 as it is written",
+    )
+    crypto: Literal["real", "modelled"] = Field(
+        default="real",
+        description="real curves, or modelled by keyed hashes: the same messages and charges, for "
+        "large sweeps; proves nothing to an audit",
+    )
+    faults: tuple[dict[str, Any], ...] = Field(
+        default=(),
+        description="what goes wrong with the network and the servers, each {NAME: value, from, "
+        "until, ...} in simulated seconds (consensus/faults/faults.py lists them)",
+    )
+    data: DataSettings = Field(default_factory=DataSettings)
+    model: ModelSettings = Field(default_factory=ModelSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    aggregation: AggregationSettings = Field(default_factory=AggregationSettings)
+    centralised: CentralisedSettings = Field(default_factory=CentralisedSettings)
+    compression: CompressionSettings = Field(default_factory=CompressionSettings)
+    clients: ClientSettings = Field(default_factory=ClientSettings)
+    servers: ServerSettings = Field(default_factory=ServerSettings)
+    committee: CommitteeSettings = Field(default_factory=CommitteeSettings)
+    ledger: LedgerSettings = Field(default_factory=LedgerSettings)
+    costs: CostSettings = Field(default_factory=CostSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+
+    @field_validator("faults")
+    @classmethod
+    def _known_faults(cls, nodes: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        for node in _finite(nodes):
+            fault_from_node(node)
+        return nodes
+
+    @model_validator(mode="after")
+    def _agree(self) -> Config:
+        """Refuse settings that are each allowed and together are not."""
+        servers, committee = self.servers, self.committee
+        if self.method != "federated" or self.centralised != CentralisedSettings():
+            check_read(self.method, flatten(self), flatten(Config()))
+        if self.method == "federated":
+            self.compression.size_for(self.model.dimension, self.model.rank)
+        if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
+            raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
+        if servers.regions > servers.count:
+            raise setting_error("servers.regions", f"at most servers.count = {servers.count}")
+        if self.protocol == "paper" and committee.kind != "fixed":
+            raise setting_error("committee.kind", "fixed, as protocol is paper")
+        if committee.kind == "fixed" and committee.size > servers.count:
+            raise setting_error("committee.size", f"at most servers.count = {servers.count}")
+        if self.data.dataset == "csv" and self.data.csv.path is None:
+            raise setting_error("data.csv.path", "the path of a file, as data.dataset is csv")
+        for node in self.faults:
+            try:
+                fault_from_node(node).placed(servers.count, np.random.default_rng(0))
+            except ValueError as error:
+                raise setting_error("faults", f"servers that there are: {error}") from None
+        return self

@@ -1,0 +1,168 @@
+"""The `servers`, `committee` and `costs` sections of an experiment."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationInfo, field_validator
+
+from bfedrec.section import MebibytesPerSecond, Milliseconds, Seconds, Section, setting_error
+from consensus.adversary.groups import assign
+
+MODELLED_CRYPTO = "crypto is modelled: signatures and proofs show nothing"
+"""What is said of a run with ``crypto: modelled``, by itself and by an audit."""
+
+
+Stake = Annotated[int, Field(ge=1)]
+
+
+class ServerSettings(Section):
+    """The edge servers: stake, topology, links, and which of them are malicious."""
+
+    count: int = Field(default=30, ge=1, description="edge servers")
+    stake: Literal["equal", "pareto"] | tuple[Stake, ...] = Field(
+        default="equal", description="how stake is spread: equal, pareto, or a list, one per server"
+    )
+    stake_mean: int = Field(
+        default=100, ge=1, description="equal and pareto: mean stake of a server"
+    )
+    pareto_shape: float = Field(
+        default=1.5, gt=1.0, description="pareto: the shape; smaller is more unequal"
+    )
+    regions: int = Field(default=4, ge=1, description="regions the servers are spread over")
+    links_per_server: int = Field(default=4, ge=1, description="links each server opens to others")
+    latency_ms_within: Milliseconds = Field(
+        default=5.0, description="mean link latency within a region"
+    )
+    latency_ms_between: Milliseconds = Field(
+        default=60.0, description="mean latency between two regions"
+    )
+    jitter: float = Field(
+        default=0.1, ge=0.0, le=1.0, description="share of a link's latency that varies per message"
+    )
+    bandwidth_mib_per_s: MebibytesPerSecond = Field(
+        default=119.2, description="bandwidth of a server link (1 Gbit/s)"
+    )
+    malicious: tuple[dict[str, Any], ...] = Field(
+        default=(),
+        description="groups of malicious servers, each {behaviour: [NAME, ...], share, servers, "
+        "placement, from, until} (consensus/adversary/groups.py says what they mean); in short "
+        "NAME+NAME:SHARE, as silent:1/3; or a number or share of the servers, as 10 or 1/3, that "
+        "follow gaussian+invert_votes as in the paper",
+    )
+
+    @field_validator("malicious", mode="before")
+    @classmethod
+    def _number_or_share(cls, value: Any, info: ValidationInfo) -> Any:
+        """Replace what is said in short by the group it means."""
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            return tuple(value) if isinstance(value, list) else value
+        if value == 0:
+            return ()
+        names, share = list(PAPERS_ATTACK), value
+        if isinstance(value, int):
+            count = info.data.get("count", value)
+            if not 0 <= value <= count:
+                raise setting_error("", f"a number or share of servers, {count} of them at most")
+            share = f"{value}/{count}"
+        elif isinstance(value, str) and ":" in value:
+            told, share = value.split(":", 1)
+            names = told.split("+")
+        return ({"behaviour": names, "share": share},)
+
+    @field_validator("malicious")
+    @classmethod
+    def _known_behaviours(
+        cls, nodes: tuple[dict[str, Any], ...], info: ValidationInfo
+    ) -> tuple[dict[str, Any], ...]:
+        count = info.data.get("count")
+        if count is not None:  # a bad count is told on its own
+            try:
+                assign(_finite(nodes), count, [1] * count, [0] * count, np.random.default_rng(0))
+            except ValueError as error:
+                raise ValueError(str(error).removeprefix("malicious").lstrip(".: ")) from None
+        return nodes
+
+
+PAPERS_ATTACK = ("gaussian", "invert_votes")
+"""What the malicious servers of the paper's section IV.D do."""
+
+
+def _finite(nodes: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    """The maps as they are; raises ValueError for a number in them that is not finite, as it would
+    not be read back from the saved config."""
+    for node in nodes:
+        for key, value in node.items():
+            if isinstance(value, float) and not isfinite(value):
+                hint = " (leave it out for what never ends)" if key == "until" else ""
+                raise ValueError(f"{key}: expected a finite number, got {value}{hint}")
+    return nodes
+
+
+class CommitteeSettings(Section):
+    """The committee that votes, and Algorithm 2's limits."""
+
+    kind: Literal["fixed", "weighted"] = Field(
+        default="fixed",
+        description="fixed: the first `size` tickets, drawn by stake without replacement; "
+        "weighted: every ticket counts with its weight (Algorand), `size` expected",
+    )
+    size: int = Field(default=20, ge=1, description="seats (fixed), or expected weight (weighted)")
+    max_step: int = Field(
+        default=3, ge=1, description="MaxStep: candidates tried before the committee is formed anew"
+    )
+    vote_seconds: float = Field(
+        default=5.0,
+        gt=0.0,
+        description="MaxVoteDuration: simulated seconds a candidate may be voted on (bft: half as "
+        "long again with every attempt)",
+    )
+    ticket_seconds: float = Field(
+        default=0.5, gt=0.0, description="simulated seconds during which tickets are collected"
+    )
+    update_seconds: float = Field(
+        default=30.0,
+        gt=0.0,
+        description="simulated seconds after which a height proceeds without more",
+    )
+    update_quota: float = Field(
+        default=1.0, gt=0.0, le=1.0, description="share of the cohort's updates that is sufficient"
+    )
+    settle_seconds: Seconds = Field(
+        default=0.5,
+        description="bft: how long a member that saw two thirds but no more than five sixths of "
+        "the soft votes looks out for another proposal, and one in a later view for others' locks; "
+        "at least twice the time a message takes",
+    )
+    recovery_seconds: Seconds = Field(
+        default=10.0,
+        description="bft: so long after MaxVoteDuration all servers together give up a committee "
+        "that cannot give up itself; 0: never",
+    )
+    resend_seconds: float = Field(
+        default=5.0,
+        gt=0.0,
+        description="bft: after so long without progress a server says again what it said, and "
+        "asks others",
+    )
+
+
+class CostSettings(Section):
+    """Simulated seconds charged for each operation: unit costs measured on one core."""
+
+    sign: Seconds = Field(default=4.5e-5, description="one Ed25519 signature")
+    verify: Seconds = Field(default=1.05e-4, description="one signature check")
+    vrf_prove: Seconds = Field(default=5.5e-4, description="one VRF proof")
+    vrf_verify: Seconds = Field(default=8.0e-4, description="one VRF proof check")
+    hash_per_mib: Seconds = Field(default=2.0e-3, description="hashing, per MiB")
+    aggregate_per_mib: Seconds = Field(
+        default=1.0e-3, description="aggregating, per MiB of payloads"
+    )
+    store_put: Seconds = Field(default=5.0e-3, description="adding one file to the content store")
+    store_get: Seconds = Field(
+        default=5.0e-3, description="fetching one file from the content store"
+    )
+    store_put_per_mib: Seconds = Field(default=1.0e-2, description="adding, more per MiB")
+    store_get_per_mib: Seconds = Field(default=1.0e-2, description="fetching, more per MiB")

@@ -1,0 +1,49 @@
+"""The `ledger` and `store` sections of an experiment: what the chain keeps, and where."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bfedrec.section import Section
+
+
+class LedgerSettings(Section):
+    """What the chain keeps."""
+
+    retain_updates: Literal["none", "window", "all"] = Field(
+        default="window",
+        description="updates whose bytes stay after their block: none (the paper's), those of "
+        "the last heights, or all (an audit can then recompute every aggregate)",
+    )
+    window: int = Field(default=10, ge=1, description="window: heights whose updates stay")
+
+
+class StoreSettings(Section):
+    """Where blocks and content are kept while a run goes on."""
+
+    kind: Literal["sqlite", "memory", "ipfs"] = Field(
+        default="sqlite",
+        description="sqlite: RUN/chain.sqlite; ipfs: there, and on a running IPFS node under the "
+        "same addresses; memory: nothing to resume or audit",
+    )
+    api: str = Field(
+        default="/ip4/127.0.0.1/tcp/5001",
+        pattern=r"^/(ip4|ip6|dns|dns4|dns6)/[^/]+/tcp/[0-9]+(/https?)?$",
+        description="ipfs: the node's RPC API, a multiaddr",
+    )
+    timeout: float = Field(
+        default=30.0, gt=0.0, le=3600.0, description="ipfs: seconds that one answer may take"
+    )
+    retries: int = Field(
+        default=6,
+        ge=0,
+        le=100,
+        description="ipfs: tries after one that failed, as when the node restarts, up to 8 s apart",
+    )
+    collect: bool = Field(
+        default=False,
+        description="ipfs: have the node delete what is pinned no longer, every ledger.window "
+        "heights and at the end; other users' unpinned content goes too",
+    )

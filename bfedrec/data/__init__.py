@@ -1,0 +1,1 @@
+"""Data sets: from source files to a leave-one-out `Dataset`. Imports no other room."""

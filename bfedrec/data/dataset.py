@@ -1,0 +1,163 @@
+"""A prepared data set: per-client training interactions and held-out items, with its file form."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfedrec.data.interactions import DataError, Ids
+
+
+@dataclass(frozen=True)
+class DatasetStatistics:
+    """The counts of a prepared data set: Table I's row and how the split came about."""
+
+    users: int
+    items: int
+    interactions: int
+    """Interactions as the source counts them, repeats included (Table I's column)."""
+    pairs: int
+    """Distinct user-item pairs."""
+    dropped_users: int
+    """Users left out because they had too few interactions."""
+    dropped_interactions: int
+    layout: str
+    """The kind of source: official, shared, generated or csv."""
+    published_tests: int
+    """Users whose test item is NCF's published one."""
+    drawn_validations: int
+    """Users whose validation item is a seeded draw because the order is unknown."""
+    without_test: int
+    without_validation: int
+    short_negatives: int
+    """Test lists with fewer than 99 negatives (padded with -1)."""
+    test_in_training: int
+    """Users whose test item is also among their training interactions."""
+
+    @property
+    def sparsity(self) -> float:
+        """Percentage of the users x items matrix without an interaction."""
+        return 100.0 * (1.0 - self.interactions / (self.users * self.items))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Users' interactions with items as implicit 1s, split by leave-one-out.
+
+    Users and items are numbered from 0; `user_ids` and `item_ids` hold the source's own ids.
+    """
+
+    name: str
+    users: int
+    """M."""
+    items: int
+    """N."""
+    indptr: NDArray[np.int64]
+    """[M + 1]: client u trains on indices[indptr[u]:indptr[u + 1]]."""
+    indices: NDArray[np.int32]
+    """[nnz]: training items, ascending within a client; repeats only in lfm-2k `rows`."""
+    validation: NDArray[np.int32]
+    """[M]: held-out item that chooses hyper-parameters, -1 where there is none."""
+    test: NDArray[np.int32]
+    """[M]: held-out item that is scored once, -1 where there is none."""
+    validation_negatives: NDArray[np.int32]
+    """[M, 99]: items the user never touched; -1 pads a short list (at its end)."""
+    test_negatives: NDArray[np.int32]
+    """[M, 99]: likewise for the test item, which is never among them."""
+    touched_indptr: NDArray[np.int64]
+    """[M + 1]: user u ever touched touched_indices[touched_indptr[u]:touched_indptr[u + 1]]."""
+    touched_indices: NDArray[np.int32]
+    """Items ascending and unique within a user, held-out items included."""
+    user_ids: Ids
+    item_ids: Ids
+    statistics: DatasetStatistics
+    digest: str = field(default="")
+    """sha256 (hex) over every array above; computed when left empty."""
+
+    def __post_init__(self) -> None:
+        if not self.digest:
+            object.__setattr__(self, "digest", array_digest(self.arrays()))
+
+    @property
+    def sample_counts(self) -> NDArray[np.int64]:
+        """[M]: N_u, each client's number of training interactions (equation 6)."""
+        return np.diff(self.indptr)
+
+    def arrays(self) -> dict[str, NDArray]:
+        """The arrays by name, in the order in which the digest covers them."""
+        return {name: getattr(self, name) for name in ARRAYS}
+
+
+ARRAYS = (
+    "indptr",
+    "indices",
+    "validation",
+    "test",
+    "validation_negatives",
+    "test_negatives",
+    "touched_indptr",
+    "touched_indices",
+    "user_ids",
+    "item_ids",
+)
+
+
+def array_digest(arrays: dict[str, NDArray]) -> str:
+    """The sha256 over names, types, shapes and bytes of `arrays`, in their order."""
+    digest = hashlib.sha256()
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def save(dataset: Dataset, path: Path, key: str) -> None:
+    """Write the prepared arrays so that a reader sees the whole file or none."""
+    meta = {
+        "key": key,
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "statistics": dataclasses.asdict(dataset.statistics),
+    }
+    arrays: dict[str, Any] = dict(dataset.arrays())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            try:
+                np.savez(file, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        raise DataError(f"{path}: cannot write prepared data ({error.strerror})") from error
+
+
+def load(path: Path, key: str) -> Dataset | None:
+    """The prepared data at `path`; None when it is absent, damaged or made by other options."""
+    try:
+        with np.load(path) as content:
+            meta = json.loads(str(content["meta"]))
+            arrays = {name: content[name] for name in ARRAYS}
+        if meta["key"] != key or array_digest(arrays) != meta["digest"]:
+            return None
+        statistics = DatasetStatistics(**meta["statistics"])
+    except Exception:  # however the file is damaged, it is as good as absent
+        return None
+    return Dataset(
+        meta["name"],
+        statistics.users,
+        statistics.items,
+        statistics=statistics,
+        digest=meta["digest"],
+        **arrays,
+    )

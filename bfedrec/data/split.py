@@ -1,0 +1,259 @@
+"""Leave-one-out: a test item and a validation item per user, and what they are ranked against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfedrec.data.interactions import DataError, Ids, Interactions, lateness
+
+NEGATIVES = 99
+"""Length of a held-out item's list of negatives (NCF's protocol)."""
+
+# One named stream per draw: adding one moves no other.
+ORDER_STREAM, VALIDATION_STREAM, TEST_STREAM = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Split:
+    """The arrays of a Dataset (see there), and how the held-out items were chosen."""
+
+    user_ids: Ids
+    item_ids: Ids
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    validation: NDArray[np.int32]
+    test: NDArray[np.int32]
+    validation_negatives: NDArray[np.int32]
+    test_negatives: NDArray[np.int32]
+    touched_indptr: NDArray[np.int64]
+    touched_indices: NDArray[np.int32]
+    published_tests: int
+    drawn_validations: int
+    test_in_training: int
+
+
+def leave_one_out(
+    interactions: Interactions,
+    seed: int,
+    test: Literal["published", "latest"] = "published",
+    validation: Literal["hold_out", "train"] = "hold_out",
+) -> Split:
+    """Hold out each user's test item and the item before it; number users and items from 0.
+
+    The test item is the published one where there is one and `test` asks for it, else the item of
+    the user's latest row. The validation item is that of the latest remaining row with another
+    item. Rows of equal time keep the source's order, the first being the latest; among rows whose
+    time is unknown the order is a draw from `seed`. A user keeps at least one training row: with
+    two rows there is no validation item, with one no test item either.
+
+    Raises DataError when a published item is not among its user's, a published negative is one
+    that the user touched, or a tested user leaves no item to rank against.
+    """
+    user_ids, u = np.unique(interactions.users, return_inverse=True)
+    item_ids, i = np.unique(interactions.items, return_inverse=True)
+    users, items = len(user_ids), len(item_ids)
+    pair = u.astype(np.int64) * items + i
+    order = _latest_first(interactions, u, pair, seed)
+    rows = np.bincount(u, minlength=users)
+
+    test_row = _first_row(order, u, users)
+    published = np.zeros(users, dtype=bool)
+    if test == "published" and interactions.published is not None:
+        test_row, published = _published_rows(interactions, user_ids, item_ids, pair, test_row)
+    test_row[rows < 2] = -1
+    published &= test_row >= 0
+
+    test_item = np.where(test_row >= 0, i[test_row], -1)
+    validation_row = np.full(users, -1)
+    if validation == "hold_out":
+        validation_row = _first_row(order[i[order] != test_item[u[order]]], u, users)
+        validation_row[rows < 3] = -1
+    validation_item = np.where(validation_row >= 0, i[validation_row], -1)
+
+    training = np.ones(len(u), dtype=bool)
+    training[test_row[test_row >= 0]] = False
+    training[validation_row[validation_row >= 0]] = False
+    trained, touched = np.sort(pair[training]), np.unique(pair)
+
+    free = _Untouched(touched, user_ids, items)
+    test_negatives = free.draw(test_item, np.random.SeedSequence(seed, spawn_key=(TEST_STREAM,)))
+    if published.any():
+        _use_published_negatives(interactions, user_ids, item_ids, test_item, free, test_negatives)
+    return Split(
+        user_ids=user_ids,
+        item_ids=item_ids,
+        indptr=_indptr(trained, users, items),
+        indices=(trained % items).astype(np.int32),
+        validation=validation_item.astype(np.int32),
+        test=test_item.astype(np.int32),
+        validation_negatives=free.draw(
+            validation_item, np.random.SeedSequence(seed, spawn_key=(VALIDATION_STREAM,))
+        ),
+        test_negatives=test_negatives,
+        touched_indptr=free.indptr,
+        touched_indices=free.indices,
+        published_tests=int(published.sum()),
+        drawn_validations=int(
+            np.isnan(interactions.times[validation_row[validation_row >= 0]]).sum()
+        ),
+        test_in_training=int(np.isin(pair[test_row[test_row >= 0]], trained).sum()),
+    )
+
+
+def _latest_first(
+    interactions: Interactions, u: NDArray, pair: NDArray, seed: int
+) -> NDArray[np.int64]:
+    """Row positions by user, then from the latest to the earliest."""
+    tie = np.arange(len(u))
+    unknown = np.isnan(interactions.times)
+    if unknown.any():
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(ORDER_STREAM,)))
+        draw = np.empty(len(u), dtype=np.int64)
+        # Drawn along the sorted pairs, so that the file's order does not matter.
+        draw[np.argsort(pair, kind="stable")] = rng.permutation(len(u))
+        tie = np.where(unknown, draw, tie)
+    return np.lexsort((tie, lateness(interactions.times), u))
+
+
+def _first_row(order: NDArray, u: NDArray, users: int) -> NDArray[np.int64]:
+    """[users]: each user's first position in `order` (sorted by user), -1 for a user without."""
+    row = np.full(users, -1, dtype=np.int64)
+    start = np.flatnonzero(np.r_[True, np.diff(u[order]) != 0]) if len(order) else order
+    row[u[order[start]]] = order[start]
+    return row
+
+
+def _published_rows(
+    interactions: Interactions,
+    user_ids: Ids,
+    item_ids: Ids,
+    pair: NDArray,
+    test_row: NDArray,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """`test_row` with the rows of the published test items, and which users have one."""
+    split = interactions.published
+    assert split is not None
+    known = np.isin(split.users, user_ids)
+    user = np.searchsorted(user_ids, split.users[known])
+    item = split.items[known]
+    position = np.minimum(np.searchsorted(item_ids, item), len(item_ids) - 1)
+    wanted = user.astype(np.int64) * len(item_ids) + position
+    by_pair = np.argsort(pair, kind="stable")
+    place = np.minimum(np.searchsorted(pair, wanted, sorter=by_pair), len(pair) - 1)
+    row = by_pair[place]
+    missing = np.flatnonzero((item_ids[position] != item) | (pair[row] != wanted))
+    if len(missing):
+        first = missing[0]
+        raise DataError(
+            f"the published test item {item[first]} of user {user_ids[user[first]]} is not among "
+            f"the user's interactions ({len(missing)} such users): the files do not belong together"
+        )
+    test_row, published = test_row.copy(), np.zeros(len(user_ids), dtype=bool)
+    test_row[user] = row
+    published[user] = True
+    return test_row, published
+
+
+def _use_published_negatives(
+    interactions: Interactions,
+    user_ids: Ids,
+    item_ids: Ids,
+    test_item: NDArray,
+    free: _Untouched,
+    negatives: NDArray[np.int32],
+) -> None:
+    """Put the published lists into `negatives`, without the test item where a list contains it."""
+    split = interactions.published
+    if split is None or split.negatives is None:
+        return
+    known = np.isin(split.users, user_ids)
+    user = np.searchsorted(user_ids, split.users[known])
+    listed = split.negatives[known]
+    item = np.minimum(np.searchsorted(item_ids, listed), len(item_ids) - 1)
+    strange = item_ids[item] != listed
+    is_test = item == test_item[user, None]
+    bad = strange | (free.is_touched(user[:, None], item) & ~is_test)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        reason = "is not an item of the data" if strange[row, column] else "was touched by the user"
+        raise DataError(
+            f"the published negative {listed[row, column]} of user {user_ids[user[row]]} {reason}: "
+            "the files do not belong together"
+        )
+    # A stable sort moves what is left to the front, in its order, and pads the end.
+    kept = np.take_along_axis(
+        np.where(is_test, -1, item), np.argsort(is_test, axis=1, kind="stable"), axis=1
+    )
+    tested = test_item[user] >= 0
+    negatives[user[tested]] = -1
+    negatives[user[tested], : kept.shape[1]] = kept[tested]
+
+
+def _indptr(pairs: NDArray, users: int, items: int) -> NDArray[np.int64]:
+    counts = np.bincount(pairs // items, minlength=users)
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+class _Untouched:
+    """The items that each user never touched, to draw negatives from."""
+
+    CHUNK = 2048
+    """Users drawn for at once: bounds the working memory to CHUNK x items bytes. Another value
+    gives other draws."""
+
+    def __init__(self, touched_pairs: NDArray[np.int64], user_ids: Ids, items: int) -> None:
+        self.user_ids, self.items, self.pairs = user_ids, items, touched_pairs
+        self.users = len(user_ids)
+        self.indptr = _indptr(touched_pairs, self.users, items)
+        self.indices = (touched_pairs % items).astype(np.int32)
+
+    def is_touched(self, user: NDArray, item: NDArray) -> NDArray[np.bool_]:
+        """Whether each user ever touched the item (broadcast)."""
+        wanted = user.astype(np.int64) * self.items + item
+        place = np.minimum(np.searchsorted(self.pairs, wanted), len(self.pairs) - 1)
+        return self.pairs[place] == wanted
+
+    def draw(self, held_out: NDArray, seed: np.random.SeedSequence) -> NDArray[np.int32]:
+        """[users, 99] distinct untouched items, uniformly, for users with a held-out item.
+
+        Where fewer than 99 items are untouched all of them are listed, and -1 pads the end.
+        """
+        rng = np.random.default_rng(seed)
+        negatives = np.full((self.users, NEGATIVES), -1, dtype=np.int32)
+        for start in range(0, self.users, self.CHUNK):
+            stop = min(start + self.CHUNK, self.users)
+            free = np.ones((stop - start, self.items), dtype=bool)
+            span = slice(self.indptr[start], self.indptr[stop])
+            row = np.repeat(np.arange(stop - start), np.diff(self.indptr[start : stop + 1]))
+            free[row, self.indices[span]] = False
+            free[held_out[start:stop] < 0] = False
+            self._fill(negatives[start:stop], free, rng)
+        left = (negatives[:, 0] < 0) & (held_out >= 0)
+        if left.any():
+            raise DataError(
+                f"user {self.user_ids[left][0]} touched every item: nothing is left to rank the "
+                "held-out item against; leave the user out"
+            )
+        return negatives
+
+    def _fill(self, negatives: NDArray, free: NDArray[np.bool_], rng: np.random.Generator) -> None:
+        """Draw by rejection, one item for every user at a time; crowded users by permutation."""
+        available = free.sum(axis=1)
+        crowded = available < max(2 * NEGATIVES, self.items // 4)
+        for row in np.flatnonzero(crowded):
+            drawn = rng.permutation(np.flatnonzero(free[row]))[:NEGATIVES]
+            negatives[row, : len(drawn)] = drawn
+        count = np.zeros(len(free), dtype=np.int64)
+        active = np.flatnonzero(~crowded)
+        while len(active):
+            item = rng.integers(self.items, size=len(active))
+            fresh = free[active, item]
+            user, chosen = active[fresh], item[fresh]
+            free[user, chosen] = False
+            negatives[user, count[user]] = chosen
+            count[user] += 1
+            active = active[count[active] < NEGATIVES]

@@ -1,0 +1,1 @@
+"""How a model is scored: ranking, metrics and statistics over seeds."""

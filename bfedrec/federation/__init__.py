@@ -1,0 +1,1 @@
+"""Algorithm 3: the clients and the ledger on one simulated clock."""

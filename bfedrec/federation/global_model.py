@@ -1,0 +1,125 @@
+"""The global model as the ledger's application: which payloads are fit, what their aggregate is,
+and how every committed A moves Q (equations 5 and 6).
+
+Both a run and an audit of its chain drive this class, so both compute the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from bfedrec.aggregation.registry import rule_named
+from bfedrec.compression.codec import FLOAT
+from bfedrec.compression.exchange import Exchange, describe, described
+from bfedrec.learning.lowrank import Basis, basis, merge
+
+
+class GlobalModel:
+    """Item factors Q under encoded updates; a `consensus.application.Application`."""
+
+    def __init__(
+        self,
+        Q: np.ndarray,
+        kind: Basis,
+        exchange: Exchange,
+        snapshot_every: int | None,
+        first_beacon: bytes,
+    ) -> None:
+        """``Q``: float32[N, d], the initial model. ``snapshot_every``: heights between blocks that
+        also hold the address of the whole Q; None for none. ``first_beacon``: what the ``fixed``
+        basis is drawn from."""
+        self.Q = Q
+        self.kind = kind
+        self.exchange = exchange
+        self.snapshot_every = snapshot_every
+        self._first_beacon = first_beacon
+        self._basis: tuple[bytes, np.ndarray] | None = None
+
+    @property
+    def items(self) -> int:
+        """N."""
+        return int(self.Q.shape[0])
+
+    @property
+    def dimension(self) -> int:
+        """d."""
+        return int(self.Q.shape[1])
+
+    @property
+    def rank(self) -> int:
+        """r, rows of an update: d where the whole Delta Q is trained."""
+        return self.exchange.up.rows
+
+    def describe(self) -> dict[str, Any]:
+        """What the genesis records, so that `from_genesis` can rebuild this model."""
+        description: dict[str, Any] = {
+            "items": self.items,
+            "dimension": self.dimension,
+            "rank": self.rank,
+            "basis": self.kind,
+            "aggregation": self.exchange.rule.name,
+            "snapshot_every": self.snapshot_every,
+        }
+        if self.exchange.rule.parameters:
+            description["aggregation_parameters"] = self.exchange.rule.parameters
+        return description | describe(self.exchange)
+
+    @classmethod
+    def from_genesis(
+        cls, application: Mapping[str, Any], initial: bytes, first_beacon: bytes
+    ) -> GlobalModel:
+        """The model that a chain's genesis describes, from its initial Q's bytes.
+
+        Raises ValueError for a description or bytes that do not fit each other.
+        """
+        try:
+            N, d, r = (int(application[key]) for key in ("items", "dimension", "rank"))
+            every = application["snapshot_every"]
+            kind, name = application["basis"], application["aggregation"]
+            rule = rule_named(name, dict(application.get("aggregation_parameters", {})))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the genesis describes no global model: {error}") from None
+        if kind not in get_args(Basis) or (kind == "identity" and r != d):
+            raise ValueError(f"the genesis names an unknown basis {kind!r}")
+        if min(N, d, r) < 1 or len(initial) != 4 * N * d:
+            raise ValueError(f"an initial model of {N} x {d} has {4 * N * d} bytes")
+        exchange = described(application, rule, r, N)
+        Q = np.frombuffer(initial, FLOAT).reshape(N, d).astype(np.float32)
+        return cls(Q, kind, exchange, every, first_beacon)
+
+    def encode(self) -> bytes:
+        """Q's bytes: float32 little-endian, N x d."""
+        return np.ascontiguousarray(self.Q, FLOAT).tobytes()
+
+    def basis(self, beacon: bytes) -> np.ndarray:
+        """B(t), float32[d, r], of the height whose beacon this is (line 8 of Algorithm 1)."""
+        if self._basis is None or self._basis[0] != beacon:
+            seed = self._first_beacon if self.kind == "fixed" else beacon
+            self._basis = (beacon, basis(self.kind, self.dimension, self.rank, seed, self.Q))
+        return self._basis[1]
+
+    # -- the ledger's questions -------------------------------------------------------------------
+
+    def check_payload(self, payload: bytes) -> str | None:
+        """Why a client's payload is unfit, or None."""
+        return self.exchange.check(payload)
+
+    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
+        """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
+        return self.exchange.aggregate(payloads, samples, beacon)
+
+    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+        """The bytes of Q after ``model`` at every ``snapshot_every``-th height, else None."""
+        if self.snapshot_every is None or height % self.snapshot_every:
+            return None
+        return np.ascontiguousarray(self._merged(beacon, model), FLOAT).tobytes()
+
+    def commit(self, height: int, beacon: bytes, model: bytes) -> None:
+        """Algorithm 1, line 7: Q += B A."""
+        self.Q = self._merged(beacon, model)
+
+    def _merged(self, beacon: bytes, model: bytes) -> np.ndarray:
+        return merge(self.Q, self.basis(beacon), self.exchange.decode_model(model, beacon))

@@ -1,0 +1,156 @@
+"""Who takes part in a run, as its seed draws them: clients' and servers' keys, stakes, the servers'
+graph, which servers are malicious, and the genesis that registers them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bfedrec.config.schema import Config
+from bfedrec.config.servers import CostSettings
+from bfedrec.federation.global_model import GlobalModel
+from bfedrec.streams import Streams
+from consensus.adversary.behaviour import Behaviour
+from consensus.adversary.groups import assign
+from consensus.crypto.suites import Signer, suite_named
+from consensus.encoding.unixfs import file_cid
+from consensus.faults.faults import Faults, fault_from_node
+from consensus.network.topology import Topology
+from consensus.records.genesis import Genesis, Member, Parameters
+from consensus.simulation.host import Costs
+
+
+class Participants:
+    """All clients and edge servers of one run."""
+
+    def __init__(self, config: Config, streams: Streams) -> None:
+        self._config = config
+        self._streams = streams
+        self.suite = suite_named(config.crypto)
+        self._client_keys: dict[int, Signer] = {}
+        self.server_keys = [
+            (
+                self.suite.signing_key(streams.bytes("keys", 0, index)),
+                self.suite.vrf_key(streams.bytes("keys", 1, index)),
+            )
+            for index in range(config.servers.count)
+        ]
+        """Each server's signing key and VRF key, by index."""
+
+    def client_key(self, client: int) -> Signer:
+        """A client's signing key, made when it is first needed."""
+        key = self._client_keys.get(client)
+        if key is None:
+            key = self.suite.signing_key(self._streams.bytes("keys", 2, client))
+            self._client_keys[client] = key
+        return key
+
+    def genesis(self, model: GlobalModel, sample_counts: np.ndarray) -> Genesis:
+        """Height 0: the protocol's constants, every server with its stake, every client with its
+        N_u (``sample_counts``, int64[M]), and the initial model."""
+        committee = self._config.committee
+        parameters = Parameters(
+            protocol=self._config.protocol,
+            crypto=self._config.crypto,
+            committee=committee.kind,
+            committee_size=committee.size,
+            max_step=committee.max_step,
+            vote_us=_microseconds(committee.vote_seconds),
+            ticket_us=_microseconds(committee.ticket_seconds),
+            update_us=_microseconds(committee.update_seconds),
+            quota=max(1, round(committee.update_quota * self._config.clients.per_round)),
+            settle_us=round(committee.settle_seconds * 1e6),
+            recovery_us=round(committee.recovery_seconds * 1e6),
+            resend_us=_microseconds(committee.resend_seconds),
+        )
+        return Genesis(
+            parameters,
+            tuple(
+                Member(signing.public, vrf.public, stake)
+                for (signing, vrf), stake in zip(self.server_keys, self.stakes(), strict=True)
+            ),
+            tuple(
+                (self.client_key(client).public, int(samples))
+                for client, samples in enumerate(sample_counts)
+            ),
+            file_cid(model.encode()),
+            model.describe(),
+        )
+
+    def stakes(self) -> list[int]:
+        """Every server's stake."""
+        servers = self._config.servers
+        if isinstance(servers.stake, tuple):
+            return list(servers.stake)
+        if servers.stake == "equal":
+            return [servers.stake_mean] * servers.count
+        shape = servers.pareto_shape
+        draws = self._streams.generator("stake").pareto(shape, servers.count) * (shape - 1)
+        return [max(1, round(servers.stake_mean * float(draw))) for draw in draws]
+
+    def malicious(self) -> dict[int, Behaviour]:
+        """The malicious servers and what they do."""
+        servers = self._config.servers
+        return assign(
+            servers.malicious,
+            servers.count,
+            self.stakes(),
+            self.topology().regions.tolist(),
+            self._streams.generator("malicious"),
+        )
+
+    def malicious_stake_share(self) -> float:
+        """Share of the stake that malicious servers hold: what sortition goes by."""
+        stakes = self.stakes()
+        return sum(stakes[index] for index in self.malicious()) / sum(stakes)
+
+    def faults(self) -> Faults | None:
+        """What goes wrong, the shares of servers drawn; None if nothing does."""
+        if not self._config.faults:
+            return None
+        return Faults(
+            [fault_from_node(node) for node in self._config.faults],
+            self._config.servers.count,
+            self._streams.generator("faults"),
+        )
+
+    def topology(self) -> Topology:
+        """The servers' graph."""
+        servers = self._config.servers
+        return Topology.generate(
+            self._streams.generator("topology"),
+            servers.count,
+            servers.regions,
+            servers.links_per_server,
+            servers.latency_ms_within,
+            servers.latency_ms_between,
+        )
+
+
+def unit_costs(costs: CostSettings) -> Costs:
+    """The config's unit costs as the world charges them. Checking an update is verifying its
+    signature and hashing its payload."""
+    return Costs(
+        {
+            "sign": costs.sign,
+            "verify": costs.verify,
+            "vrf_prove": costs.vrf_prove,
+            "vrf_verify": costs.vrf_verify,
+            "check_update": costs.verify,
+            "hash": 0.0,
+            "aggregate": 0.0,
+            "store_put": costs.store_put,
+            "store_get": costs.store_get,
+        },
+        {
+            "check_update": costs.hash_per_mib,
+            "hash": costs.hash_per_mib,
+            "aggregate": costs.aggregate_per_mib,
+            "store_put": costs.store_put_per_mib,
+            "store_get": costs.store_get_per_mib,
+        },
+    )
+
+
+def _microseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1e6))

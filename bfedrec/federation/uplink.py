@@ -1,0 +1,123 @@
+"""What the clients of a round send: which messages, to which edge servers, and when they arrive."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+
+from bfedrec.config.schema import Config
+from bfedrec.federation.client_links import ClientLinks
+from bfedrec.federation.global_model import GlobalModel
+from bfedrec.federation.participants import Participants
+from bfedrec.learning.upload import Upload
+from consensus.encoding.unixfs import file_cid
+from consensus.ledger.chain import Head
+from consensus.ledger.updates import SignedUpdate
+from consensus.records.genesis import Genesis
+from consensus.records.update import ModelUpdate
+from consensus.simulation.results import Arrival
+
+Sent = tuple[Upload, SignedUpdate]
+"""What a client sends, before and after it is encoded and signed."""
+
+
+class Uplink:
+    """From what clients learnt to messages on their way."""
+
+    def __init__(
+        self,
+        config: Config,
+        sample_counts: np.ndarray,
+        participants: Participants,
+        links: ClientLinks,
+        genesis: Genesis,
+        model: GlobalModel,
+    ) -> None:
+        """``sample_counts``: int64[M], the N_u."""
+        self._config = config
+        self._sample_counts = sample_counts
+        self._participants = participants
+        self._links = links
+        self._genesis = genesis
+        self._exchange = model.exchange
+        shape = (model.rank, model.items)
+        # An update's bytes are known before training ends: two differ by the few bytes that their
+        # integers' digits take.
+        typical = Upload(0, np.zeros(shape, np.float32), np.zeros(model.items, np.bool_), 1)
+        self._bytes = self.sign(Head.of_genesis(genesis), typical).wire_bytes
+
+    def sign(self, head: Head, upload: Upload) -> SignedUpdate:
+        """The message of ``upload`` in the round after ``head``."""
+        if upload.message is not None:
+            return upload.message
+        key = self._participants.client_key(upload.client)
+        chain_id, height = self._genesis.chain_id, head.height + 1 - upload.age
+        payload, parent = upload.payload, upload.parent or head.cid
+        if payload is None:
+            payload = self._exchange.encode(upload.A, upload.touched, head.beacon)
+        link = file_cid(payload)
+        signature = key.sign(
+            ModelUpdate.signing_digest(chain_id, height, parent, key.public, upload.samples, link)
+        )
+        record = ModelUpdate(chain_id, height, parent, key.public, upload.samples, link, signature)
+        update = SignedUpdate(record, payload)
+        # Hashed as the servers will do, once for all of them, while the other core is busy with
+        # the committee: hashing lets go of the interpreter.
+        _ = update.payload_cid
+        return update
+
+    def times(self, now: float, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:
+        """When each client's update reaches its server: fetch, train, sign, send (simulated
+        seconds, float64[m]); ``fetched`` are the bytes that each fetches, ``now`` is the clock."""
+        config, training, costs = self._config, self._config.training, self._config.costs
+        passes = training.local_epochs + training.user_epochs
+        interactions = self._sample_counts[clients]
+        samples = interactions * (1 + training.negatives)
+        virtual = interactions * training.virtual_share * training.local_epochs
+        serve = costs.store_get + costs.store_get_per_mib * fetched / 2**20
+        return np.asarray(
+            now
+            + serve
+            + self._links.download_seconds(clients, fetched)
+            + config.clients.seconds_per_sample * samples * passes
+            + config.clients.seconds_per_sample * virtual
+            + costs.sign
+            + self._links.upload_seconds(clients, self._bytes)
+        )
+
+    def arrivals(
+        self, clients: np.ndarray, times: np.ndarray, sent: Callable[[int], Sent]
+    ) -> list[Arrival]:
+        """One update of each client: what it sent, by its place, is asked for when it arrives."""
+        return [
+            Arrival(
+                float(times[place]),
+                int(self._links.server[client]),
+                lambda place=place: sent(place)[1],  # type: ignore[misc]
+            )
+            for place, client in enumerate(clients)
+        ]
+
+    def arrivals_of(
+        self, sent: list[Sent], clients: np.ndarray, times: np.ndarray
+    ) -> list[Arrival]:
+        """Those of a round under attack, in which a client may send nothing, or several messages:
+        each to another server, from the nearest on. Who did not train comes with the first."""
+        trained = dict(zip(clients.tolist(), times.tolist(), strict=True))
+        begun = min(trained.values())
+        count: Counter[int] = Counter()
+        arrivals = []
+        for upload, message in sent:
+            client = upload.client
+            server = int(self._links.server[client]) + count[client]
+            arrivals.append(
+                Arrival(
+                    trained.get(client, begun),
+                    server % self._config.servers.count,
+                    lambda message=message: message,  # type: ignore[misc]
+                )
+            )
+            count[client] += 1
+        return arrivals

@@ -1,0 +1,147 @@
+"""The settings of a client's local training (Algorithm 1), shared by every implementation of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bfedrec.section import Section, setting_error
+
+
+class TrainingSettings(BaseModel):
+    """What a client does with its data in one round; symbols are those of the paper's III.C.
+
+    `client.py`, `cohort.py` and `cohort_torch.py` read it and nothing else, so that the three
+    compute the same update. Raises pydantic's `ValidationError` on an unknown key or a bad value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: Literal["bce", "softmax"] = Field(
+        default="bce",
+        description="bce: binary cross-entropy of every sample, the paper's (eq. 2); softmax: the "
+        "cross-entropy of every positive against its own negatives (sampled softmax)",
+    )
+    local_epochs: int = Field(
+        default=2,
+        ge=1,
+        description="Passes over the client's data in which A_u and p_u are trained (sets tau_u).",
+    )
+    user_epochs: int = Field(
+        default=0,
+        ge=0,
+        description="Passes in which p_u alone is trained, before the first on A_u. They cost no "
+        "bytes and refresh a p_u that is many rounds old; 0 is the paper's Algorithm 1.",
+    )
+    batch_size: int = Field(
+        default=64,
+        ge=1,
+        description="Samples (positives and negatives together) in one gradient step. softmax: "
+        "rounded down to whole positives with their negatives, one at least.",
+    )
+    negatives: int = Field(
+        default=6,
+        ge=1,
+        description="Items drawn for each positive, in every pass anew, from those that the "
+        "client has not interacted with in training.",
+    )
+    item_step: float = Field(
+        default=0.5,
+        gt=0,
+        allow_inf_nan=False,
+        description="Step (eta) on A_u, times sqrt(r/d), along the gradient summed over a batch: "
+        "an item is rarely twice in one, so the step means the same at any batch size.",
+    )
+    user_step: float = Field(
+        default=0.5,
+        gt=0,
+        allow_inf_nan=False,
+        description="Step (eta) on p_u, along the gradient averaged over a batch's samples "
+        "(softmax: its positives).",
+    )
+    l2: float = Field(
+        default=0.01,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of the L2 term (lambda) on p_u and on the factors of a batch's items.",
+    )
+    final_step: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of both steps that is left in the last round; they fall linearly.",
+    )
+    virtual_share: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="FedRec's rho: virtual items for each training interaction, drawn once a round "
+        "from those that the client has not interacted with in training; 0: none. The passes that "
+        "train A_u hold them as well, so that an update does not tell what a client's sample was.",
+    )
+    virtual_mean_share: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the rounds, from the first, in which the label of virtual items is "
+        "the mean label of the client's sample, 1 / (1 + negatives); later it is what the client "
+        "predicts. 0.1 as FedRec has it (10 of 100); 1: the mean throughout (user averaging).",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> TrainingSettings:
+        """Refuse an option that would have no effect."""
+        if self.virtual_share and self.loss != "bce":
+            raise setting_error("virtual_share", f"0, as training.loss is {self.loss}")
+        usual = type(self).model_fields["virtual_mean_share"].default
+        if self.virtual_share == 0 and self.virtual_mean_share != usual:
+            raise setting_error(
+                "virtual_mean_share", f"{usual}, as training.virtual_share is 0: no item is virtual"
+            )
+        return self
+
+    @property
+    def step_samples(self) -> int:
+        """Samples in one gradient step: `batch_size`, or under softmax what is whole of it."""
+        if self.loss == "bce":
+            return self.batch_size
+        group = 1 + self.negatives
+        return max(1, self.batch_size // group) * group
+
+    @property
+    def mean_label(self) -> float:
+        """The mean label of a client's sample: of each positive and its negatives."""
+        return 1.0 / (1 + self.negatives)
+
+    def step_scale(self, height: int, rounds: int) -> float:
+        """Factor on both steps in round `height` (1 ... `rounds`): from 1 down to `final_step`."""
+        if not 1 <= height <= rounds:
+            raise ValueError(f"round {height} is not one of the run's rounds, 1 to {rounds}")
+        if rounds == 1:
+            return 1.0
+        return 1.0 - (1.0 - self.final_step) * (height - 1) / (rounds - 1)
+
+    def predicts(self, height: int, rounds: int) -> bool:
+        """Whether virtual items are labelled by predictions in round `height` of `rounds`."""
+        return height > round(self.virtual_mean_share * rounds)
+
+
+class ModelSettings(Section):
+    """Matrix factorisation with low-rank updates: Q (N x d) moves by B A (eq. 5)."""
+
+    dimension: int = Field(default=64, ge=1, description="d, length of a factor")
+    rank: int = Field(
+        default=4, ge=1, description="r, transmitted size: rows of A (r x N); at most d"
+    )
+    basis: Literal["seeded", "svd", "fixed"] = Field(
+        default="seeded",
+        description="low_rank: B (d x r): drawn from each height's beacon, the top right singular "
+        "vectors of Q, or drawn once",
+    )
+    init_scale: float = Field(
+        default=0.5,
+        gt=0.0,
+        description="initial factors are normal with this deviation over sqrt(d)",
+    )

@@ -1,0 +1,53 @@
+"""What training gives: a cohort's update, one client's upload, and the error of divergence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from consensus.ledger.updates import SignedUpdate
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What one client sends in a round, before it is encoded and signed."""
+
+    client: int
+    A: np.ndarray
+    """float32[r, N]: the update A_u."""
+    touched: np.ndarray
+    """bool[N]: its mask."""
+    samples: int
+    """The N_u that it claims."""
+    payload: bytes | None = None
+    """Sent as it is; None: A_u is encoded when it is signed."""
+    age: int = 0
+    """How many heights ago the update was due; it is signed for that height."""
+    parent: bytes | None = None
+    """Signed as the block it stands on, instead of the chain's head."""
+    message: SignedUpdate | None = None
+    """Sent as it is, with nothing signed anew."""
+
+
+class Diverged(ArithmeticError):
+    """Training left the finite numbers: the steps are too large for the data."""
+
+
+@dataclass(frozen=True)
+class CohortUpdate:
+    """What a cohort of M clients hands back after one round, in the order it was given.
+
+    A: float32[M, r, N], the updates A_u; rows of untouched items are exactly 0.
+    touched: bool[M, N], the items that a client trained on (its mask under `per_item`).
+    P: float32[M, d], the new user factors; they never leave the clients.
+    samples: int64[M], the sample counts N_u (training interactions).
+    loss: float64[M], mean cross-entropy over the last pass, of its samples (softmax: its
+        positives); 0 without data.
+    """
+
+    A: np.ndarray
+    touched: np.ndarray
+    P: np.ndarray
+    samples: np.ndarray
+    loss: np.ndarray

@@ -1,0 +1,116 @@
+"""Figures of recorded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from bfedrec.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH, save, styled
+from bfedrec.runs.folder import RunError, read_metrics
+
+BYTE_SERIES = (
+    ("uplink_bytes", "uplink", BLUE, "-"),
+    ("downlink_bytes_broadcast", "downlink (broadcast)", ORANGE, "--"),
+    ("downlink_bytes_catch_up", "downlink (catch up)", PURPLE, "-."),
+    ("gossip_bytes", "between servers", GREEN, ":"),
+)
+MIB = 2**20
+
+
+def curves(run: Path, out: Path | None = None) -> Path:
+    """Draw a run's curves from its metrics.jsonl: what was learnt, and what it cost per round.
+
+    Above, HR and NDCG on the validation items over the rounds; below, simulated time and bytes of
+    a round, each averaged since the evaluation before. A run without a chain has the first alone,
+    over its epochs. Written to RUN/curves.png, or to `out` (.png, .pdf, .svg). Raises `RunError`
+    for a run that was never evaluated.
+    """
+    lines = read_metrics(run)
+    if not lines:
+        raise RunError(f"{run}: no evaluated rounds to draw")
+    path = run / "curves.png" if out is None else out
+    with styled():
+        if "simulated_seconds" in lines[-1]:
+            figure = Figure(figsize=(7.2, 7.0), layout="constrained")
+            quality, clock, traffic = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
+            _draw_time(clock, lines)
+            _draw_bytes(traffic, lines)
+            traffic.set_xlabel("round")
+        else:
+            figure = Figure(figsize=(7.2, 3.5), layout="constrained")
+            quality = figure.subplots()
+            quality.set_xlabel("epoch")
+        _draw_quality(quality, lines)
+        quality.set_title(run.resolve().name)
+        save(figure, path)
+    return path
+
+
+def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    for prefix, color, marker in (("hr@", BLUE, "o"), ("ndcg@", ORANGE, "s"), ("er@", PURPLE, "^")):
+        key = next((name for name in lines[-1] if name.startswith(prefix)), None)
+        if key is None and prefix == "er@":
+            continue  # no item is anybody's target
+        if key is None:  # the run trained on the validation items as well
+            axes.text(0.5, 0.5, "no validation items", transform=axes.transAxes, ha="center")
+            return
+        values = [line[key] for line in lines]
+        axes.plot(
+            [line["height"] for line in lines],
+            values,
+            color=color,
+            marker=marker,
+            markersize=3.5,
+            markevery=max(1, len(values) // 20),
+            label=f"{key.upper()}  {values[-1]:.3f}",
+        )
+    axes.set_ylabel("validation items")
+    axes.set_ylim(bottom=0.0)
+    axes.legend(loc="lower right")
+
+
+def _draw_time(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    edges, seconds = per_round(lines, "simulated_seconds")
+    axes.stairs(seconds, edges, baseline=None, color=GREY, linewidth=WIDTH)
+    axes.set_ylabel("simulated s a round")
+    axes.set_ylim(bottom=0.0, top=1.1 * max(seconds))
+
+
+def _draw_bytes(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+    for key, label, color, dashes in BYTE_SERIES:
+        edges, values = per_round(lines, key)
+        if any(values):
+            axes.stairs(
+                [value / MIB for value in values],
+                edges,
+                baseline=None,
+                color=color,
+                linestyle=dashes,
+                linewidth=WIDTH,
+                label=label,
+            )
+    axes.set_ylabel("MiB a round")
+    if axes.patches:
+        axes.set_yscale("log")
+        low, high = axes.get_ylim()
+        axes.set_ylim(low / 1.5, high * 1.5)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.legend(loc="center right", ncols=2)
+
+
+def per_round(lines: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
+    """The mean increase per round of a running total, between one line's height and the next's.
+
+    Heights that bound the stretches, from 0 on, and one value for each stretch.
+    """
+    edges, values, total = [0], [], 0.0
+    for line in lines:
+        values.append((line[key] - total) / (line["height"] - edges[-1]))
+        edges.append(int(line["height"]))
+        total = line[key]
+    return edges, values

@@ -1,0 +1,113 @@
+"""What a torture campaign came to, as files: JSON for programs, Markdown for people."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bfedrec.runs.folder import write_json, write_text
+from bfedrec.runs.manifest import ROOT, git_state, machine, now, versions
+from consensus.faults.faults import FAULTS
+from consensus.torture.arena.attackers import known_behaviours
+from consensus.torture.campaign import Tally
+from consensus.torture.mutants.breaks import BREAKS
+
+#: What is counted by name.
+COUNTS = ("faults", "behaviours", "clients", "branches")
+
+
+def figures_of(tally: Tally, seconds: float) -> dict[str, Any]:
+    """A tally as JSON-ready values; ``seconds``: of wall time."""
+    return {
+        "scenarios": tally.scenarios,
+        "outside the premise": tally.outside,
+        "played twice alike": tally.repeated,
+        "violations": tally.violations.total(),
+        "heights": tally.heights,
+        "events": tally.events,
+        "simulated seconds": round(tally.simulated),
+        "wall seconds": round(seconds, 1),
+        "scenarios per second and core": round(tally.scenarios / max(tally.cpu, 1e-9), 1),
+        "most attempts at a height": tally.attempts,
+        "largest share of the liveness bound": round(tally.waited, 4),
+        "violated": dict(tally.violations.most_common()),
+        "first": [
+            {
+                "seed": found.seed,
+                "invariant": found.invariant,
+                "what": found.what,
+                "scenario": found.scenario.text(),
+            }
+            for found in tally.found
+        ],
+        "faults": _complete(tally.faults, list(FAULTS)),
+        "behaviours": _complete(tally.behaviours, known_behaviours()),
+        "clients": _complete(tally.clients, ()),
+        "branches": _complete(tally.branches, ()),
+    }
+
+
+def _complete(counts: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
+    """The counts by name, with what never happened."""
+    return {name: counts.get(name, 0) for name in sorted({*names, *counts})}
+
+
+def record_campaign(parsed: argparse.Namespace, tally: Tally, seconds: float) -> Path:
+    """Write a campaign's figures into a folder; returns the JSON file."""
+    figures = figures_of(tally, seconds)
+    plain = {name: value for name, value in figures.items() if isinstance(value, int | float)}
+    tables = [_table(("what", "figure"), plain.items())]
+    for what in COUNTS:
+        tables.append(_table((what, "times"), figures[what].items()))
+    name = f"torture-{parsed.protocol}" + (f"-{parsed.servers}" if parsed.servers else "")
+    name += f"-{parsed.rule}" if parsed.rule else ""
+    return _write(parsed.record, f"{name}-{parsed.seeds}", figures, tables)
+
+
+def record_breaks(parsed: argparse.Namespace, found: Mapping[str, tuple[Tally, str]]) -> Path:
+    """Write where each rule, switched off, was found out, and the command that shows it."""
+    rows, lines = [], []
+    for rule, (tally, command) in found.items():
+        first = tally.found[0] if tally.found else None
+        line = {
+            "rule": rule,
+            "what": BREAKS[rule].what,
+            "seed": None if first is None else first.seed,
+            "invariant": None if first is None else first.invariant,
+            "replay": command,
+        }
+        lines.append(line)
+        rows.append([line["rule"], line["what"], line["seed"], line["invariant"]])
+    heads = ("rule off", "what goes wrong", "found at seed", "invariant violated")
+    return _write(parsed.record, "torture-breaks", {"rules": lines}, [_table(heads, rows)])
+
+
+def _write(folder: Path, name: str, figures: Mapping[str, Any], tables: Sequence[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    command = shlex.join(["bfedrec", *sys.argv[1:]])
+    git = git_state(ROOT)
+    head = {
+        "command": command,
+        "finished": now(),
+        "git": git,
+        "versions": versions(),
+        "machine": machine(),
+    }
+    path = folder / f"{name}.json"
+    write_json(path, head | dict(figures))
+    commit = "an unknown commit" if git is None else f"commit {git['commit'][:12]}"
+    text = "\n".join([f"# {name}\n", f"`{command}`, at {commit}\n", *tables])
+    write_text(path.with_suffix(".md"), text)
+    return path
+
+
+def _table(heads: Sequence[str], rows: Any) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
+    for row in rows:
+        cells = [f"{cell:,}" if isinstance(cell, int | float) else str(cell) for cell in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""One run: its folder, its state between rounds, its simulation and its progress."""

@@ -1,0 +1,150 @@
+"""Where a run's blocks and content go while it is played: RUN/chain.sqlite, and an IPFS node."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from bfedrec.config.schema import Config
+from bfedrec.config.storage import StoreSettings
+from bfedrec.federation.federation import Federation, Round
+from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.publication import Publication
+from consensus.records.block import Block
+from consensus.records.update import ModelUpdate
+from consensus.storage.content import MemoryStore
+from consensus.storage.ipfs import IpfsStore
+from consensus.storage.ipfs_rpc import Tell
+from consensus.storage.sqlite import SqliteStore
+
+
+class ChainWriter:
+    """Keeps a run's chain: blocks, models and, by policy, the updates they came from."""
+
+    def __init__(self, config: Config, folder: RunFolder, tell: Tell) -> None:
+        """``tell``: given a line for a person when the node has to be asked again.
+
+        Raises `consensus.storage.content.StoreError` where the file or the node cannot be used.
+        """
+        self._retain = config.ledger.retain_updates
+        self._window = config.ledger.window
+        self._collect = config.store.collect
+        self._payloads: deque[tuple[int, list[bytes]]] = deque()
+        """Links of the retained payloads, by height, while there is a window to leave."""
+        self._models: set[bytes] = set()
+        """Links of all models: with one client a round, an update's payload is the model."""
+        self._chain: SqliteStore | None = None
+        self._publication: Publication | None = None
+        self.content: SqliteStore | MemoryStore
+        if config.store.kind == "memory":
+            self.content = MemoryStore()
+            return
+        node = _node(config.store, tell) if config.store.kind == "ipfs" else None
+        try:
+            self._chain = self.content = SqliteStore(folder.chain_path)
+        except BaseException:
+            if node is not None:
+                node.close()
+            raise
+        if node is not None:
+            self._publication = Publication(self._chain, node)
+
+    @property
+    def height(self) -> int:
+        """The height of the last block written; -1 before the genesis."""
+        if self._chain is None:
+            return -1
+        heights = self._chain.heights()
+        return heights[-1] if heights else -1
+
+    def block(self, height: int) -> Block:
+        """A block written before."""
+        assert self._chain is not None
+        return Block.decode(self._chain.block(height))
+
+    def begin(self, federation: Federation) -> None:
+        """Write the genesis as height 0, with the initial model."""
+        if self._chain is None:
+            return
+        with self._chain.transaction():
+            self._chain.put(federation.initial_model)
+            self._chain.put_block(0, federation.genesis.encoded)
+            self._chain.set_meta("head", federation.genesis.cid)
+        if self._publication is not None:
+            self._publication.publish(0)
+
+    def write(self, played: Round) -> None:
+        """Write a height, all of it or nothing; then publish it, if there is a node.
+
+        What leaves the window is unpinned before the file forgets it, so that a node that fails
+        in between keeps nothing pinned that nobody knows of.
+        """
+        if self._chain is None:
+            return
+        result, height = played.result, played.height
+        links = [entry.record.payload for entry in result.updates]
+        self._models.add(result.block.header.model)
+        if self._retain == "window":
+            self._payloads.append((height, links))
+        forgotten, leaving = self._leave_window(height - self._window)
+        if self._publication is not None:
+            self._publication.withdraw(leaving)
+        with self._chain.transaction():
+            self._chain.put(result.contents.model)
+            if result.contents.snapshot is not None:
+                self._chain.put(result.contents.snapshot)
+            self._chain.put_block(height, result.block.encoded)
+            self._chain.set_meta("head", result.block.cid)
+            if self._retain != "none":
+                self._chain.put_updates(height, [entry.record.encoded for entry in result.updates])
+                for entry in result.updates:
+                    self._chain.put(entry.payload)
+            for old in forgotten:
+                self._chain.drop_updates(old)
+            for link in leaving:
+                self._chain.remove(link)
+        if self._publication is not None:
+            self._publication.publish(height)
+            if self._collect and height % self._window == 0:
+                self._publication.collect()
+
+    def _leave_window(self, height: int) -> tuple[list[int], list[bytes]]:
+        """The heights up to ``height``, whose updates are to be dropped, and the links of the
+        payloads that nothing else needs."""
+        forgotten: list[int] = []
+        links: dict[bytes, None] = {}
+        while self._payloads and self._payloads[0][0] <= height:
+            old, payloads = self._payloads.popleft()
+            forgotten.append(old)
+            links.update(dict.fromkeys(payloads))
+        needed = self._models.union(*(later for _, later in self._payloads)) if links else set()
+        return forgotten, [link for link in links if link not in needed]
+
+    def resume(self, height: int) -> None:
+        """Take up the chain after ``height``: the retained updates that a window still has, and
+        what a node lacks of all that was written."""
+        if self._chain is None:
+            return
+        if self._retain == "window":
+            self._models.update(self.block(at).header.model for at in range(1, height + 1))
+            for retained in range(max(1, height - self._window + 1), height + 1):
+                records = [ModelUpdate.decode(data) for data in self._chain.updates(retained)]
+                self._payloads.append((retained, [record.payload for record in records]))
+        if self._publication is not None:
+            self._publication.complete()
+
+    def finish(self) -> None:
+        """The last block is written: make sure that the node, if there is one, has everything."""
+        if self._publication is not None:
+            self._publication.complete()
+            if self._collect:
+                self._publication.collect()
+
+    def close(self) -> None:
+        if self._publication is not None:
+            self._publication.close()
+        if self._chain is not None:
+            self._chain.close()
+
+
+def _node(settings: StoreSettings, tell: Tell) -> IpfsStore:
+    return IpfsStore(settings.api, settings.timeout, settings.retries, tell)

@@ -1,0 +1,256 @@
+"""The run folder: everything a run leaves behind, written so that a kill at any moment is harmless.
+
+Whole files appear by rename, rows and lines are appended, and one process at a time holds the
+folder. A resume finds a prefix of the run: it cuts what reaches beyond the last common height.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfedrec.config.load import CONNECTION, config_hash, differences, dump, parse
+from bfedrec.config.schema import Config
+from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.manifest import manifest, now
+from bfedrec.runs.state import RunState
+from consensus.storage.closing import Closing
+
+RUNS = Path("results/runs")
+LOCK = "lock"
+
+
+BEFORE_START = {"config.yaml", ".config.yaml.part", "log.txt"}
+"""What a folder holds of a run that has not begun: nothing that could be lost."""
+
+
+class RunError(RuntimeError):
+    """A run folder that cannot be used as asked; its text is one line, fit for a person."""
+
+
+def default_path(config: Config, runs: Path = RUNS) -> Path:
+    """Where a run goes unless told: results/runs/NAME-HASH-sSEED, alike but for the seed."""
+    return runs / f"{config.name}-{config_hash(config)[:8]}-s{config.seed}"
+
+
+class RunFolder(Closing):
+    """A run folder held by this process, from `open` until it is left as a context manager."""
+
+    def __init__(self, path: Path, config: Config, lock: IO[str]) -> None:
+        self.path = path
+        self.config = config
+        self._lock = lock
+        self._log: IO[str] = (path / "log.txt").open("a", encoding="utf-8")
+
+    @classmethod
+    def open(cls, config: Config, path: Path | None = None, resume: bool = False) -> RunFolder:
+        """Create the folder of a run, or with `resume` take up the one that is there.
+
+        Raises `RunError` for a folder that another process holds or, without `resume`, one that is
+        not empty; `ConfigError`, naming the keys, where the saved config is another one.
+        """
+        path = default_path(config) if path is None else path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = (path / LOCK).open("w", encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"{path}: cannot be used as a run folder: {error.strerror}") from None
+        try:
+            _hold(path, lock)
+            _admit(path, config, resume)
+            return cls(path, config, lock)
+        except BaseException:
+            lock.close()
+            raise
+
+    def close(self) -> None:
+        """Let the folder go; another process may then take it up."""
+        self._log.close()
+        self._lock.close()
+
+    # --- places ---------------------------------------------------------------------------------
+
+    @property
+    def chain_path(self) -> Path:
+        """Blocks and content: RUN/chain.sqlite, from which alone an audit works."""
+        return self.path / "chain.sqlite"
+
+    def state(self) -> RunState:
+        """RUN/state.sqlite, which is private to the run."""
+        return RunState(self.path / "state.sqlite", self.config.compression.error_feedback)
+
+    # --- the manifest ---------------------------------------------------------------------------
+
+    def start(self, data_digest: str) -> None:
+        """Write the manifest, or note in it that the run is taken up again.
+
+        Raises `RunError` where the run was begun on other data.
+        """
+        path = self.path / "manifest.json"
+        entry = manifest(self.config.seed, config_hash(self.config), data_digest, _command())
+        if path.exists():
+            saved = read_json(path)
+            if saved.get("data_digest") != data_digest:
+                raise RunError(
+                    f"{path}: the run was begun on data {str(saved.get('data_digest'))[:12]}... "
+                    f"and not {data_digest[:12]}...: give it the same, or use another --out"
+                )
+            resumed = {"resumed": now(), **{key: entry[key] for key in ("git", "versions")}}
+            entry = {**saved, "resumes": [*saved.get("resumes", []), resumed]}
+        write_json(path, entry)
+
+    # --- metrics --------------------------------------------------------------------------------
+
+    def append_metrics(self, values: Mapping[str, Any]) -> None:
+        """Add a line to RUN/metrics.jsonl; it has a "height".
+
+        A number that is not finite raises ValueError: it is an error of the model, never a score.
+        """
+        line = json.dumps({"height": int(values["height"]), **values}, allow_nan=False)
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The whole lines of RUN/metrics.jsonl."""
+        return read_metrics(self.path)
+
+    def cut_metrics(self, height: int) -> None:
+        """Drop the lines above a height, and a last line that a kill has torn."""
+        kept = [json.dumps(line) for line in self.metrics() if line["height"] <= height]
+        write_text(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in kept))
+
+    # --- what is left at the end ----------------------------------------------------------------
+
+    def write_model(self, item_factors: NDArray[np.float32]) -> None:
+        """Write RUN/model.safetensors: the global Q [N, d]. Private factors stay out of it."""
+        self.write_tensors({"Q": np.asarray(item_factors, np.float32)})
+
+    def write_tensors(self, tensors: Mapping[str, NDArray]) -> None:
+        """Write RUN/model.safetensors with these arrays by name."""
+        from safetensors.numpy import save  # only a run's end needs it
+
+        whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        write_bytes(self.path / "model.safetensors", save(whole))
+
+    def write_ranks(self, encoded: bytes) -> None:
+        """Write RUN/ranks.npz: how high each user's test item ranks (`bfedrec.runs.ranks`)."""
+        write_bytes(self.path / "ranks.npz", encoded)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write RUN/summary.json, by which a run counts as finished."""
+        write_json(self.path / "summary.json", dict(summary))
+
+    def write_stop(self, summary: Mapping[str, Any]) -> None:
+        """Write RUN/stopped.json: the summary of a run whose servers could not go on, and why."""
+        write_json(self.path / "stopped.json", dict(summary))
+
+    def clear_stop(self) -> None:
+        """Forget an earlier stop: the run is tried again from there."""
+        (self.path / "stopped.json").unlink(missing_ok=True)
+
+    def log(self, text: str) -> None:
+        """Add a line to RUN/log.txt, with the time."""
+        self._log.write(f"{now()} {text}\n")
+        self._log.flush()
+
+
+def finished(path: Path) -> bool:
+    """Whether a folder holds a run that came to its end."""
+    return (path / "summary.json").exists()
+
+
+def stopped(path: Path) -> bool:
+    """Whether a folder holds a run whose servers could not go on: it ends the same way again."""
+    return (path / "stopped.json").exists()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of a run folder's metrics.jsonl, without a torn last one; raises `RunError`."""
+    try:
+        text = (path / "metrics.jsonl").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    lines = text.split("\n")[:-1]  # what follows the last newline is torn, or nothing
+    try:
+        return [json.loads(line) for line in lines]
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path / 'metrics.jsonl'}: not JSON lines: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; raises `RunError` naming the file."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise RunError(f"{path}: expected a JSON object")
+    return value
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: beside it, to the disk, then renamed over it."""
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def _hold(path: Path, lock: IO[str]) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise RunError(f"{path}: another process is writing this run") from None
+
+
+def _admit(path: Path, config: Config, resume: bool) -> None:
+    """Check that the folder may be used, and save the config in a new one."""
+    saved_path = path / "config.yaml"
+    others = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK)
+    if not saved_path.exists():
+        # A kill may come before the config is there; nothing else of a run comes earlier.
+        if [name for name in others if name != ".config.yaml.part"]:
+            raise RunError(f"{path}: not empty, and not a run: use another --out")
+        write_text(saved_path, dump(config))
+        return
+    if not resume:
+        if set(others) <= BEFORE_START:  # it ended before it began, over its data say
+            write_text(saved_path, dump(config))
+            return
+        raise RunError(f"{path}: holds a run: continue it with --resume, or use another --out")
+    saved = parse(saved_path.read_text(encoding="utf-8"), str(saved_path))
+    changed = [key for key in differences(config, saved) if key not in CONNECTION]
+    if changed:
+        raise ConfigError(
+            f"{saved_path}: the run was begun with another {', '.join(changed)}: "
+            "resume it with the same config, or use another --out"
+        )
+
+
+def _command() -> list[str]:
+    """The command line, without the place where the program is installed."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -1,0 +1,111 @@
+"""What a run was made with: versions, the repository's state, the machine, the data.
+
+A manifest is for people and for reports. Nothing in it ever reaches a result.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "bfedrec",
+    "libipld",
+    "matplotlib",
+    "numba",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "pynacl",
+    "safetensors",
+    "simpy",
+    "torch",
+)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def manifest(seed: int, config_hash: str, data_digest: str, command: list[str]) -> dict[str, Any]:
+    """The manifest of a run that starts now, as JSON-ready values."""
+    return {
+        "started": now(),
+        "command": command,
+        "seed": seed,
+        "config_hash": config_hash,
+        "data_digest": data_digest,
+        "git": git_state(ROOT),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def now() -> str:
+    """The present time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that a result may depend on; None: not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def git_state(root: Path) -> dict[str, Any] | None:
+    """Commit of the repository whose top is `root`, and whether tracked files differ from it.
+
+    None where `root` is not the top of a repository (an installed package) or git is missing.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel")
+    commit = _git(root, "rev-parse", "HEAD")
+    if not top or not commit or Path(top).resolve() != root.resolve():
+        return None
+    return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "-uno"))}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def machine() -> dict[str, Any]:
+    """The machine: processor, cores it has and cores this process may use, memory, system."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "usable_cores": usable,
+        "memory_gib": _memory_gib(),
+        "system": platform.platform(),
+        "byte_order": sys.byteorder,
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 2)
+    except (AttributeError, OSError, ValueError):
+        return None

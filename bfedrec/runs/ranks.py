@@ -1,0 +1,82 @@
+"""The ranks of all users' test items, as a run leaves them in RUN/ranks.npz: for tests over users.
+
+Means over users do not say whether two methods differ by more than the choice of users explains.
+The file has what is needed for that, in a byte and two bytes a user.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bfedrec.runs.folder import RunError
+
+if TYPE_CHECKING:  # its kernels take long to load, and who reads ranks needs none
+    from bfedrec.evaluation.metrics import Evaluation
+
+FILE = "ranks.npz"
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """By user, from 0 on: the place of the test item, 0 is best; -1 for a user without one.
+
+    rank: int64[M], among the sampled negatives, 99 at most.
+    full_rank: int64[M], among all items never touched; None if it was not asked for.
+    """
+
+    rank: NDArray[np.int64]
+    full_rank: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, users: int) -> Ranks:
+        """Those that `evaluation` found, of a data set with M users."""
+        full = evaluation.full_rank
+        return cls(
+            _spread(evaluation.users, evaluation.rank, users),
+            None if full is None else _spread(evaluation.users, full, users),
+        )
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """bool[M]: the users with a test item."""
+        return np.asarray(self.rank >= 0)
+
+    def encode(self) -> bytes:
+        """The file's bytes, the same for the same ranks: NumPy's npz format, `rank` as int8,
+        `full_rank` as int16 or, where that is too small, int32."""
+        arrays = {"rank": self.rank.astype(np.int8)}
+        if self.full_rank is not None:
+            wide = np.int16 if self.full_rank.max() <= np.iinfo(np.int16).max else np.int32
+            arrays["full_rank"] = self.full_rank.astype(wide)
+        file = io.BytesIO()
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+        return file.getvalue()
+
+
+def read(folder: Path) -> Ranks | None:
+    """The ranks in a run's folder or record; None where there are none, as in older ones. Raises
+    `RunError` for a file that is something else."""
+    path = folder / FILE
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            full = content.get("full_rank")
+            return Ranks(
+                content["rank"].astype(np.int64), None if full is None else full.astype(np.int64)
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except Exception as error:  # NumPy raises what it comes upon
+        raise RunError(f"{path}: no ranks: {error}") from None
+
+
+def _spread(users: NDArray[np.int64], ranks: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """[count]: each of `users` with its rank, -1 for the others."""
+    spread = np.full(count, -1, np.int64)
+    spread[users] = ranks
+    return spread

@@ -1,0 +1,281 @@
+"""A run from its config to its summary: play the rounds, keep what a kill must not lose, score.
+
+The order of writing makes SIGKILL harmless: first what is private to the run (RUN/state.sqlite,
+one row per height), then, in one transaction, the chain (RUN/chain.sqlite), then the metrics. The
+chain's height is the truth; a resume forgets what others wrote beyond it and plays on from there,
+to the same bytes, because every draw depends on its height alone.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from bfedrec.config.schema import Config
+from bfedrec.config.servers import MODELLED_CRYPTO
+from bfedrec.data.prepare import prepare
+from bfedrec.evaluation.metrics import Evaluation
+from bfedrec.evaluation.ranking import evaluate, expose
+from bfedrec.federation.federation import Federation, Round
+from bfedrec.runs import totals
+from bfedrec.runs.chain_writer import ChainWriter
+from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.progress import Evaluated, Note, Progress, RoundDone
+from bfedrec.runs.ranks import Ranks
+from bfedrec.runs.state import RoundState, RunState, StateError
+from consensus.encoding.cid import cid_text
+from consensus.ledger.chain import Head, heads_of
+from consensus.simulation.checkpoint import Standing
+from consensus.simulation.results import Forked, Stalled
+from consensus.storage.closing import Closing
+
+
+class Simulation(Closing):
+    """One run in progress."""
+
+    def __init__(self, config: Config, folder: RunFolder, progress: Progress) -> None:
+        self.config = config
+        self.folder = folder
+        self.progress = progress
+        self.began = time.perf_counter()
+        self.data = prepare(config.data)
+        folder.start(self.data.digest)
+        self.state: RunState = folder.state()
+        self.federation = Federation(config, self.data, self.state.residuals)
+        self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
+        self.totals: Mapping[str, Any] = totals.NOTHING
+        self.loss: float | None = None
+        self.now = 0.0
+        """The simulated second at which the last height was done."""
+        self.wall_before = 0.0
+        self.rounds_here = 0
+        """Rounds played by this process; a resumed run's speed is that of its last part."""
+
+    def close(self) -> None:
+        """Let go of the files; whatever was written stays."""
+        self.federation.close()
+        self.chain.close()
+        self.state.close()
+
+    def run(self, resume: bool) -> dict[str, Any]:
+        """Play what is left of the rounds; the summary. A run that cannot go on leaves one, too:
+        RUN/stopped.json, with what it came to until then, where it stopped and why."""
+        self.folder.clear_stop()
+        if self.config.crypto == "modelled":
+            self.progress.update(Note(MODELLED_CRYPTO))
+        head = self._resume() if resume else None
+        if head is None:
+            self.state.discard_after(0)
+            self.folder.cut_metrics(0)
+            self.chain.begin(self.federation)
+        with _collecting_seldom():
+            try:
+                self._play(0 if head is None else head.height)
+            except (Stalled, Forked) as end:
+                self.folder.write_stop(self._stopped(end))
+                raise
+        self.chain.finish()
+        return self._finish()
+
+    def _play(self, height: int) -> None:
+        """The rounds after ``height``."""
+        while height < self.config.rounds:
+            played = self.federation.play_round()
+            height = played.height
+            self.rounds_here += 1
+            self._record(played)
+            self.progress.update(
+                RoundDone(
+                    height,
+                    len(played.clients),
+                    played.result.block.certificate.attempt + 1,
+                    self.federation.world.env.now,
+                )
+            )
+            if self._is_due(height):
+                self._validate(height)
+                gc.collect()
+
+    # -- a round's traces -------------------------------------------------------------------------
+
+    def _record(self, played: Round) -> None:
+        self.totals = totals.add(self.totals, played, self.federation.world.faults)
+        self.loss = played.loss
+        wall = self.wall_before + time.perf_counter() - self.began
+        self.now = now = self.federation.world.env.now
+        standing = self.federation.world.standing().to_node()
+        saved = {**self.totals, "wall_seconds": wall, "loss": played.loss, "standing": standing}
+        row = RoundState(played.height, played.clients, played.factors, now, saved)
+        self.state.append(row, played.residuals)
+        self.chain.write(played)
+        if played.result.captured:
+            certificate = played.result.block.certificate
+            self.progress.update(
+                Note(
+                    f"height {played.height}: malicious servers captured the committee of attempt "
+                    f"{certificate.attempt + 1}; the model is not the aggregate of the updates"
+                )
+            )
+
+    def _is_due(self, height: int) -> bool:
+        return height % self.config.evaluation.every == 0 or height == self.config.rounds
+
+    def _validate(self, height: int) -> None:
+        """Score the validation items and write the line of this height."""
+        k = self.config.evaluation.k
+        line: dict[str, Any] = {"height": height}
+        if self.loss is not None:
+            line["loss"] = self.loss
+        if (self.data.validation >= 0).any():
+            scores = self._evaluate("validation", full=False).means()
+            line |= {"split": "validation", **scores}
+            event = Evaluated(height, "validation", k, scores[f"hr@{k}"], scores[f"ndcg@{k}"])
+            self.progress.update(event)
+        line |= self._exposure()
+        line |= self._flat_totals() | {
+            "simulated_seconds": self.now,
+            "wall_seconds": self.wall_before + time.perf_counter() - self.began,
+        }
+        self.folder.append_metrics(line)
+
+    def _evaluate(self, split: Any, full: bool) -> Evaluation:
+        federation = self.federation
+        return evaluate(
+            federation.P, federation.model.Q, self.data, split, self.config.evaluation.k, full
+        )
+
+    def _exposure(self) -> dict[str, float]:
+        """ER@K of the target items over the honest clients' users; empty without targets."""
+        federation = self.federation
+        targets = federation.targets
+        if not targets:
+            return {}
+        asked, k = federation.adversary.honest, self.config.evaluation.k
+        return expose(federation.P, federation.model.Q, self.data, targets, k, asked).means()
+
+    # -- resume -----------------------------------------------------------------------------------
+
+    def _resume(self) -> Head | None:
+        """Bring everything to where the chain's last block left it; None if there is no block."""
+        height = self.chain.height
+        if height < 0:
+            return None
+        federation = self.federation
+        if self.state.last_height < height:
+            raise StateError(
+                f"{self.folder.path}: the chain has height {height}, but state.sqlite only "
+                f"{self.state.last_height}; restore it, or start anew in another folder"
+            )
+        self.state.discard_after(height)
+        self.folder.cut_metrics(height)
+        blocks = [self.chain.block(at) for at in range(1, height + 1)]
+        heads = heads_of(federation.genesis, blocks)
+        for at, (block, head) in enumerate(zip(blocks, heads, strict=False), 1):
+            model = self.chain.content.get(block.header.model)
+            if at == height:
+                federation.recall(head)
+            federation.model.commit(at, head.beacon, model)
+            row = self.state.row(at)
+            federation.P[row.clients] = row.factors
+            federation.downlink.committed(at, row.clients, len(block.header.encoded), len(model))
+        self.chain.resume(height)
+        if height:
+            row = self.state.row(height)
+            self.totals = {
+                key: value
+                for key, value in row.counters.items()
+                if key not in ("wall_seconds", "loss", "standing")
+            }
+            self.wall_before = float(row.counters["wall_seconds"])
+            standing = Standing.from_node(row.counters["standing"])
+            federation.continue_from(
+                row.simulated_seconds, blocks, heads, standing, self.chain.content.get
+            )
+            lines = self.folder.metrics()
+            self.loss = float(row.counters["loss"])
+            self.now = row.simulated_seconds
+            if self._is_due(height) and (not lines or lines[-1]["height"] < height):
+                self._validate(height)
+        self.progress.update(Note(f"resumed after height {height}"))
+        return heads[-1]
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def _finish(self) -> dict[str, Any]:
+        """Score the test items, once; write the model and the ranks; the summary."""
+        federation = self.federation
+        rounds = federation.world.head.height
+        evaluation = self._evaluate("test", full=self.config.evaluation.full_ranking)
+        means = evaluation.means()
+        k = self.config.evaluation.k
+        self.progress.update(Evaluated(rounds, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"]))
+        self.folder.write_model(federation.model.Q)
+        self.folder.write_ranks(Ranks.of(evaluation, self.data.users).encode())
+        here = time.perf_counter() - self.began
+        trained = self.rounds_here * self.config.clients.present
+        return {
+            **means,
+            **self._exposure(),
+            "users_scored": len(evaluation.users),
+            "rounds": rounds,
+            "head": cid_text(federation.world.head.cid),
+            "simulated_seconds": federation.world.env.now,
+            "wall_seconds": self.wall_before + here,
+            "clients_per_second": trained / here,
+            "training_clients_per_second": (
+                trained / federation.training_seconds if federation.training_seconds else 0.0
+            ),
+            "malicious_stake_share": federation.participants.malicious_stake_share(),
+            **self._flat_totals(),
+            **{
+                f"gossip_bytes_{kind}": size
+                for kind, size in self.totals["gossip_bytes_by_kind"].items()
+            },
+        }
+
+    def _stopped(self, end: Stalled | Forked) -> dict[str, Any]:
+        """Score what there is when the servers cannot agree on another block, and say why."""
+        height = self.federation.world.head.height
+        lines = self.folder.metrics()
+        if not lines or lines[-1]["height"] < height:
+            self._validate(height)
+        how: dict[str, Any] = {"stopped": "forked"}
+        if isinstance(end, Stalled):
+            how = {"stopped": "stalled", "stopped_attempts": end.attempts}
+            self.totals = totals.add_stalled(self.totals, end)
+        how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
+        return self._finish() | how
+
+    def _flat_totals(self) -> dict[str, Any]:
+        return totals.flat(self.totals, self.config.clients.downlink)
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Leave cyclic garbage to the collections that are asked for.
+
+    A height makes some hundred thousand short-lived objects and next to no cycles; the collector's
+    passes, which their number sets off, take a sixth of a run and free nothing.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> dict[str, Any]:
+    """Run ``config`` in ``folder`` to its end, or on from where it stopped; returns the summary.
+
+    Raises what the command line tells in one line: `bfedrec.data.interactions.DataError`,
+    `bfedrec.runs.state.StateError`, `consensus.storage.content.StoreError`,
+    `bfedrec.learning.upload.Diverged`, `bfedrec.evaluation.metrics.NotFinite`,
+    `consensus.simulation.results.Stalled`, `consensus.simulation.results.Forked`.
+    """
+    with Simulation(config, folder, progress) as simulation:
+        return simulation.run(resume)

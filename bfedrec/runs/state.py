@@ -1,0 +1,196 @@
+"""What a resume needs and the chain must not hold: clients' private factors, counters, the clock.
+
+RUN/state.sqlite has one row per height, appended when the height is done. A process killed at any
+moment leaves all rows up to some height, each of them whole. Under error feedback
+(`bfedrec.compression.error_feedback`) what the codec left of clients' updates is appended with it,
+in one transaction. A client's residual is large and each replaces the one before, which is deleted
+as soon as no resume can ask for it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consensus.storage.closing import Closing
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS rounds (
+    height INTEGER PRIMARY KEY,
+    clients BLOB NOT NULL,
+    factors BLOB NOT NULL,
+    simulated_seconds REAL NOT NULL,
+    counters TEXT NOT NULL
+) STRICT
+"""
+RESIDUALS = """
+CREATE TABLE IF NOT EXISTS residuals (
+    client INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    PRIMARY KEY (client, height)
+) STRICT
+"""
+
+
+class StateError(ValueError):
+    """A state that cannot be read, or a row that does not follow the last one."""
+
+
+@dataclass(frozen=True)
+class RoundState:
+    """One finished height: who trained and what they keep, and the run's running totals."""
+
+    height: int
+    clients: NDArray[np.int64]
+    """[m]: ids of the clients that trained."""
+    factors: NDArray[np.float32]
+    """[m, d]: their new p_u."""
+    simulated_seconds: float
+    """The simulated clock when the height was done."""
+    counters: Mapping[str, Any]
+    """Totals since the start (bytes by kind, attempts, ...), JSON-ready."""
+
+
+class RunState(Closing):
+    """The rows of RUN/state.sqlite, one per height from 1 on, without gaps. A context manager.
+
+    Raises `StateError` for a file that is not such a state.
+    """
+
+    def __init__(self, path: Path, keeps_residuals: bool = False) -> None:
+        self._path = path
+        self._keeps_residuals = keeps_residuals
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None)
+            # In WAL mode a commit survives the death of the process at once; a power cut may take
+            # the last rows, never the order or wholeness of those before.
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = NORMAL")
+            self._database.execute(SCHEMA)
+            if keeps_residuals:
+                self._database.execute(RESIDUALS)
+        except sqlite3.DatabaseError as error:
+            raise StateError(f"{path}: not a run's state: {error}") from None
+
+    def close(self) -> None:
+        """Close the file; rows appended are kept."""
+        self._database.close()
+
+    @property
+    def last_height(self) -> int:
+        """The greatest height with a row; 0 where there is none."""
+        return int(self._one("SELECT coalesce(max(height), 0) FROM rounds")[0])
+
+    def append(self, state: RoundState, residuals: Mapping[int, bytes] | None = None) -> None:
+        """Add the row of the height after the last; raises `StateError` for any other.
+
+        ``residuals``: the new ones of clients that sent an update, in a state that keeps them.
+        """
+        expected = self.last_height + 1
+        if state.height != expected:
+            raise StateError(f"{self._path}: height {expected} is next, got {state.height}")
+        if state.factors.ndim != 2 or len(state.factors) != len(state.clients):
+            raise StateError(
+                f"{self._path}: {len(state.clients)} clients, factors {state.factors.shape}"
+            )
+        row = (
+            state.height,
+            np.ascontiguousarray(state.clients, "<i8").tobytes(),
+            np.ascontiguousarray(state.factors, "<f4").tobytes(),
+            float(state.simulated_seconds),
+            json.dumps(state.counters, sort_keys=True, allow_nan=False),
+        )
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?)", row)
+            if self._keeps_residuals:
+                self._append_residuals(state.height, residuals or {})
+
+    def _append_residuals(self, height: int, residuals: Mapping[int, bytes]) -> None:
+        rows = ((client, height, data) for client, data in residuals.items())
+        self._database.executemany("INSERT INTO residuals VALUES (?, ?, ?)", rows)
+        # The chain has the height before this one, and may be left without this one. Whoever
+        # resumes there may have to train that height again (`Federation.recall`), with what clients
+        # kept before it: the last of the heights up to two before this one.
+        self._database.execute(
+            "DELETE FROM residuals WHERE height < ?1 "
+            "AND client IN (SELECT client FROM residuals WHERE height = ?1)",
+            (height - 2,),
+        )
+
+    def residuals(self, height: int, clients: Iterable[int]) -> dict[int, bytes]:
+        """What was left of these clients' updates before a height, by client; those that had sent
+        none are not in it."""
+        query = (
+            "SELECT data FROM residuals WHERE client = ? AND height < ? "
+            "ORDER BY height DESC LIMIT 1"
+        )
+        found = (
+            (client, self._database.execute(query, (client, height)).fetchone())
+            for client in clients
+        )
+        return {client: row[0] for client, row in found if row is not None}
+
+    def row(self, height: int) -> RoundState:
+        """The row of a height; raises `StateError` where there is none."""
+        found = self._database.execute("SELECT * FROM rounds WHERE height = ?", (height,))
+        values = found.fetchone()
+        if values is None:
+            raise StateError(f"{self._path}: no height {height}")
+        return _decode(values)
+
+    def discard_after(self, height: int) -> None:
+        """Forget every row above a height, which the chain did not reach.
+
+        Raises `StateError` where the residuals of that height are no longer there: a kill leaves
+        the chain one height behind at most.
+        """
+        if self._keeps_residuals and 0 < height < self.last_height - 1:
+            raise StateError(
+                f"{self._path}: the chain has height {height}, this {self.last_height}, and error "
+                "feedback can go back by one only; restore the chain, or start anew in another "
+                "folder"
+            )
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.execute("DELETE FROM rounds WHERE height > ?", (height,))
+            if self._keeps_residuals:
+                self._database.execute("DELETE FROM residuals WHERE height > ?", (height,))
+
+    def load_factors(self, initial: NDArray[np.float32]) -> NDArray[np.float32]:
+        """P [M, d] after the last row: a copy of the initial P with all rows replayed on it.
+
+        Raises `StateError` where a row does not fit P's shape.
+        """
+        factors = np.array(initial, np.float32)
+        for values in self._database.execute("SELECT * FROM rounds ORDER BY height"):
+            state = _decode(values)
+            if len(state.clients) == 0:
+                continue
+            try:
+                factors[state.clients] = state.factors
+            except (IndexError, ValueError):
+                raise StateError(
+                    f"{self._path}: height {state.height} does not fit P {initial.shape}"
+                ) from None
+        return factors
+
+    def _one(self, query: str) -> tuple[Any, ...]:
+        row: tuple[Any, ...] = self._database.execute(query).fetchone()
+        return row
+
+
+def _decode(values: tuple[int, bytes, bytes, float, str]) -> RoundState:
+    height, clients, factors, simulated_seconds, counters = values
+    ids = np.frombuffer(clients, "<i8").astype(np.int64)
+    flat = np.frombuffer(factors, "<f4").astype(np.float32)
+    rows = flat.reshape(len(ids), len(flat) // max(1, len(ids)))
+    return RoundState(height, ids, rows, simulated_seconds, json.loads(counters))

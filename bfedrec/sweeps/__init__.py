@@ -1,0 +1,1 @@
+"""Many runs: grids of options and seeds, the processes that make them, records and tuning."""

@@ -1,0 +1,201 @@
+"""Recorded runs: what is small of them, kept under version control, and read again for figures.
+
+A sweep is recorded as a folder: its table, and of every run that ended (finished, or stopped where
+its servers could not go on) a folder with its config, manifest, metrics, summary and ranks. A sweep
+of many small runs is rather recorded as ``runs.jsonl``, a line per run, beside one config and one
+manifest for all, that of the runs recorded last.
+
+A sweep's folder has its name, which does not depend on the seeds: runs of other seeds join those
+that are there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bfedrec.config.load import changed, config_hash, dump, load, parse
+from bfedrec.config.schema import Config
+from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.folder import RunError, finished, read_json, read_metrics, stopped, write_text
+from bfedrec.runs.ranks import Ranks
+from bfedrec.runs.ranks import read as read_ranks
+from bfedrec.section import flatten
+from bfedrec.sweeps.sweep import Sweep, collect, write
+
+WHOLE = (
+    "config.yaml",
+    "manifest.json",
+    "summary.json",
+    "stopped.json",
+    "metrics.jsonl",
+    "ranks.npz",
+)
+COMPACT = "runs.jsonl"
+SEED = re.compile(r"^seed: [0-9]+$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run that was recorded, or a run folder read as if it were."""
+
+    source: Path
+    """The run's folder, or the file with its line."""
+    config: Config
+    summary: dict[str, Any]
+    """What it came to, at its end or where it stopped."""
+    metrics: tuple[dict[str, Any], ...] = ()
+    """A line per evaluated round; none in a compact record."""
+
+    @cached_property
+    def config_hash(self) -> str:
+        """Of its config as it is read today: an option that is new has its default."""
+        return config_hash(self.config)
+
+    @cached_property
+    def ranks(self) -> Ranks | None:
+        """How high each user's test item ranks; None in a compact record, or one of an earlier
+        version. Raises `RunError` for a file that cannot be read."""
+        return read_ranks(self.source)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it ended because its servers could not agree on another block."""
+        return "stopped" in self.summary
+
+
+def place_of(sweep: Sweep, folder: Path) -> Path:
+    """FOLDER/NAME, where a sweep is recorded. Raises `RunError` where it holds a run of another."""
+    place = folder / sweep.name
+    settings = {setting.config_hash for setting in sweep.settings}
+    for run in read(place):
+        if run.config_hash not in settings:
+            raise RunError(
+                f"{run.source}: holds a run of another sweep (config hash {run.config_hash[:8]}): "
+                "delete it, or record in another folder"
+            )
+    return place
+
+
+def record(sweep: Sweep, folder: Path, compact: bool = False) -> Path:
+    """Record a sweep in `folder`/NAME, and return that folder.
+
+    Runs of other seeds that are recorded there stay, and the table covers them as well. What of the
+    sweep is recorded elsewhere below `folder` stays where it is. Raises `RunError` as `place_of`.
+    """
+    place = place_of(sweep, folder)
+    place.mkdir(parents=True, exist_ok=True)
+    ended = [
+        path
+        for setting in sweep.settings
+        for path in setting.runs.values()
+        if finished(path) or stopped(path)
+    ]
+    if compact:
+        _record_lines(sweep, ended, place)
+        return place
+    for path in ended:
+        if path.is_relative_to(folder):
+            continue
+        (place / path.name).mkdir(exist_ok=True)
+        for name in WHOLE:
+            if (path / name).exists():
+                shutil.copyfile(path / name, place / path.name / name)
+            else:
+                (place / path.name / name).unlink(missing_ok=True)
+    recorded = _recorded(sweep, folder, place)
+    write(recorded, collect(recorded))
+    return place
+
+
+def _recorded(sweep: Sweep, folder: Path, place: Path) -> Sweep:
+    """The sweep in its recorded folder: with the seeds that are recorded there beside its own, and
+    their runs wherever below `folder` they are recorded."""
+    known: dict[tuple[str, int], Path] = {}
+    here: set[int] = set()
+    for run in read(folder):
+        inside = run.source.is_relative_to(place)
+        key = run.config_hash, run.config.seed
+        if run.source.is_dir() and (inside or key not in known):
+            known[key] = run.source
+            here |= {run.config.seed} if inside else set()
+    settings = []
+    for setting in sweep.settings:
+        seeds = sorted({*setting.runs, *here})
+        keys = {seed: (setting.config_hash, seed) for seed in seeds}
+        runs = {seed: known[key] for seed, key in keys.items() if key in known}
+        settings.append(replace(setting, runs=runs))
+    return replace(sweep, settings=settings, folder=place)
+
+
+def _record_lines(sweep: Sweep, runs: Sequence[Path], place: Path) -> None:
+    """What a run's config says otherwise than the one beside, and its summary, a line for each: for
+    these runs, and for those of other seeds that have a line already."""
+    if not runs:
+        return
+    shutil.copyfile(runs[0] / "manifest.json", place / "manifest.json")
+    there = [run for run in read(place) if run.source == place / COMPACT]
+    base = load((place if there else runs[0]) / "config.yaml")
+    write_text(place / "config.yaml", dump(base))
+    there += [Recorded(path, load(path / "config.yaml"), _summary(path)) for path in runs]
+    by_key = {(run.config_hash, run.config.seed): run for run in there}
+    order = [setting.config_hash for setting in sweep.settings]
+    common = flatten(base)
+    lines = []
+    for key in sorted(by_key, key=lambda key: (order.index(key[0]), key[1])):
+        config, summary = flatten(by_key[key].config), by_key[key].summary
+        says = [
+            f"{name}={json.dumps(value)}" for name, value in config.items() if value != common[name]
+        ]
+        lines.append(json.dumps({"overrides": says, **summary}, allow_nan=False) + "\n")
+    write_text(place / COMPACT, "".join(lines))
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    return read_json(path / ("summary.json" if finished(path) else "stopped.json"))
+
+
+def read(folder: Path) -> Iterator[Recorded]:
+    """Every run recorded anywhere below a folder, but for those of an earlier version whose options
+    are no more. Raises `RunError` for what cannot be read."""
+    known: dict[str, Config] = {}
+    for path in sorted(folder.rglob("config.yaml")):
+        place = path.parent
+        try:
+            config = _config(path, known)
+        except ConfigError:
+            continue
+        if finished(place) or stopped(place):
+            yield Recorded(place, config, _summary(place), tuple(read_metrics(place)))
+        elif (place / COMPACT).exists():
+            yield from _read_lines(place, config)
+
+
+def _config(path: Path, known: dict[str, Config]) -> Config:
+    """The config in a file, where the runs of one setting differ in a line, their seed: YAML takes
+    most of the time, and is read once for all of them. Raises `ConfigError`."""
+    text = path.read_text(encoding="utf-8")
+    seed = SEED.search(text)
+    if seed is None:
+        return parse(text, str(path))
+    rest = text[: seed.start()] + text[seed.end() :]
+    if rest not in known:
+        known[rest] = parse(text, str(path))
+    return changed(known[rest], [seed[0].replace(": ", "=")], str(path))
+
+
+def _read_lines(place: Path, base: Config) -> Iterator[Recorded]:
+    source = place / COMPACT
+    for number, text in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            line = json.loads(text)
+            overrides = line.pop("overrides")
+        except (ValueError, KeyError, AttributeError):
+            raise RunError(f"{source}, line {number}: not a recorded run") from None
+        yield Recorded(source, changed(base, overrides, f"{source}, line {number}"), line)

@@ -1,0 +1,293 @@
+"""Sweeps: one experiment at many settings and seeds, each in a process and a run folder of its own.
+
+A run that has ended is taken as it is and an unfinished one is resumed, so a sweep that was
+interrupted, or widened, does only what is missing. A run whose servers cannot agree on another
+block has ended, too: that it stopped, where and why is its result.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bfedrec.config.load import NOT_HASHED, config_hash, load, split_override
+from bfedrec.config.schema import Config
+from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
+from bfedrec.evaluation.intervals import Interval, t_interval
+from bfedrec.runs.folder import default_path, finished, read_json, stopped, write_json
+from bfedrec.section import flatten
+from bfedrec.sweeps import pool
+from bfedrec.sweeps.pool import Ended, Job, setting_label
+
+READABLE_LETTERS = 80
+"""Length at which the readable part of a sweep's name is cut; its hash follows."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of a sweep's grid: its overrides, and the run of each seed."""
+
+    overrides: tuple[str, ...]
+    config: Config
+    """Of any of its runs: they differ in the seed."""
+    config_hash: str
+    runs: dict[int, Path]
+    """Run folder by seed."""
+
+    @property
+    def label(self) -> str:
+        """The overrides as text."""
+        return setting_label(self.overrides)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A validated sweep: nothing has been run yet."""
+
+    config: Path
+    settings: list[Setting]
+    name: str
+    """Of its recorded folder: readable, with a hash of what the sweep varies, but for the seeds."""
+    folder: Path
+    """Where its table goes."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a setting's runs came to."""
+
+    setting: Setting
+    seeds: list[int]
+    """Of the runs that finished."""
+    figures: dict[str, Interval]
+    """Interval over these seeds, for every numeric figure that all these runs have."""
+    stops: dict[int, dict[str, Any]]
+    """By seed: the summaries of the runs that stopped."""
+
+
+def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | None) -> Sweep:
+    """Every setting of `key=a,b,c ...` with every seed; all are validated. Raises `ConfigError`.
+    `@FOLDER` takes the options of each file in it in turn.
+
+    Runs go where `bfedrec run` puts them, or into `out`; the table into a folder beside them, or
+    into `out`.
+    """
+    axes = [_axis(text) for text in grid]
+    settings: dict[str, Setting] = {}
+    for overrides in itertools.product(*axes):
+        configs = {seed: load(config, [*overrides, f"seed={seed}"]) for seed in seeds}
+        paths = {
+            seed: default_path(found) if out is None else default_path(found, out)
+            for seed, found in configs.items()
+        }
+        one = next(iter(configs.values()))
+        identity = config_hash(one)
+        settings.setdefault(identity, Setting(overrides, one, identity, paths))
+    first = load(config, [*(axis[0] for axis in axes)])
+    name = _name(config, grid, list(settings.values()))
+    folder = out or default_path(first).parent / f"{first.name}-sweep" / name
+    return Sweep(config, list(settings.values()), name, folder)
+
+
+def _name(config: Path, grid: Sequence[str], settings: Sequence[Setting]) -> str:
+    """A sweep's name: its config's, the options that it changes, and a hash (8 hex digits).
+
+    The hash is of its settings' config hashes, so a sweep has one name however it is written.
+    A folder of option files counts by its path instead: the sweep keeps its name with a file more.
+    """
+    if any(word.startswith("@") and Path(word[1:]).is_dir() for word in grid):
+        content = [
+            f"@{Path(word[1:]).as_posix()}" if word.startswith("@") else word for word in grid
+        ]
+        words = [_short(word) for word in content]
+    else:
+        content = sorted(setting.config_hash for setting in settings)
+        words = _changes(config, settings)
+    text = json.dumps([config.stem, *content])
+    readable = re.sub(r"[^\w.=,+-]", "", "_".join([config.stem, *words]).replace("/", "-"))
+    return f"{readable[:READABLE_LETTERS]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _short(word: str) -> str:
+    """An axis as it is read in a name: a file's name, `key=value`, or `key` for several values."""
+    if word.startswith("@"):
+        return Path(word[1:]).stem
+    key, values = split_override(word)
+    return key if len(split_values(values)) > 1 else word
+
+
+def _changes(config: Path, settings: Sequence[Setting]) -> list[str]:
+    """The options that differ between settings, as `key`, and those that all settings have
+    otherwise than the config itself, as `key=value`."""
+    every = [flatten(setting.config) for setting in settings]
+    try:
+        own = flatten(load(config))
+    except ConfigError:  # it needs some of the sweep's options
+        own = every[0]
+    words = []
+    for key, value in sorted(every[0].items()):
+        if key in NOT_HASHED:
+            continue
+        if any(one[key] != value for one in every):
+            words.append(key)
+        elif own[key] != value:
+            words.append(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
+    return words
+
+
+def _axis(text: str) -> list[str]:
+    if text.startswith("@"):  # a file of options, for every setting, or a folder of them
+        folder = Path(text[1:])
+        return [f"@{path}" for path in sorted(folder.glob("*.yaml"))] or [text]
+    key, values = split_override(text)
+    if key in ("seed", "name"):
+        raise ConfigError(f"{COMMAND_LINE}: {key}: not an axis of a sweep; use --seeds")
+    return [f"{key}={value}" for value in split_values(values)]
+
+
+def split_values(text: str) -> list[str]:
+    """Split `a,b,c` at the commas outside of brackets and quotes: `[1,2],[3]` is two values."""
+    values, depth, quote = [""], 0, ""
+    for letter in text:
+        if letter == "," and depth == 0 and not quote:
+            values.append("")
+            continue
+        values[-1] += letter
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        else:
+            depth += (letter in "[{") - (letter in "]}")
+    return values
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds from `0-4`, `0,3,7` or a mixture; raises `ConfigError`."""
+    seeds: dict[int, None] = {}
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        if not low.isdecimal() or (dash and not high.isdecimal()):
+            raise ConfigError(f"{COMMAND_LINE}: --seeds {text!r}: expected e.g. 0-4 or 0,3,7")
+        numbers = range(int(low), int(high or low) + 1)
+        if not numbers or len(numbers) > 10_000:
+            raise ConfigError(f"{COMMAND_LINE}: --seeds {text!r}: 1 to 10000 seeds, rising")
+        seeds.update(dict.fromkeys(numbers))
+    return list(seeds)
+
+
+def jobs_of(sweep: Sweep) -> list[Job]:
+    """Every run of a sweep, in the order of its settings and seeds."""
+    return [
+        Job(sweep.config, setting.overrides, seed, path)
+        for setting in sweep.settings
+        for seed, path in setting.runs.items()
+    ]
+
+
+def run(sweep: Sweep, at_once: int, tell: Callable[[str], None]) -> int:
+    """Make the runs that are missing, `at_once` at a time; `tell` gets a line per run.
+
+    As `bfedrec.sweeps.pool.run`. A run that stopped has not failed.
+    """
+    every = jobs_of(sweep)
+    missing = [job for job in every if not ended(job.path)]
+    done = len(every) - len(missing)
+    if done:
+        tell(f"{done} of {len(every)} runs are finished already")
+
+    def told(job: Job, how: Ended) -> None:
+        nonlocal done
+        done += 1
+        tell(f"[{done}/{len(every)}] {job.label}: {how.outcome}")
+
+    return pool.run(missing, at_once, told)
+
+
+def ended(path: Path) -> bool:
+    """Whether a folder holds a run that came to an end, its own or one where it stopped."""
+    return finished(path) or stopped(path)
+
+
+def stop_text(summary: dict[str, Any]) -> str:
+    """How a run stopped, from its RUN/stopped.json, in a line."""
+    return f"{summary['stopped']} after {summary['rounds']} rounds: {summary['stopped_because']}"
+
+
+def collect(sweep: Sweep) -> list[Row]:
+    """Means over the seeds of every setting's finished runs, and those that stopped. Raises
+    `RunError`."""
+    rows = []
+    for setting in sweep.settings:
+        summaries, stops = (
+            {
+                seed: read_json(path / name)
+                for seed, path in setting.runs.items()
+                if (path / name).exists()
+            }
+            for name in ("summary.json", "stopped.json")
+        )
+        if summaries or stops:
+            figures = _intervals(list(summaries.values())) if summaries else {}
+            rows.append(Row(setting, list(summaries), figures, stops))
+    return rows
+
+
+def _intervals(summaries: Sequence[dict[str, Any]]) -> dict[str, Interval]:
+    def numeric(value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    names = [
+        name for name in summaries[0] if all(numeric(summary.get(name)) for summary in summaries)
+    ]
+    return {name: t_interval([float(summary[name]) for summary in summaries]) for name in names}
+
+
+def write(sweep: Sweep, rows: Sequence[Row]) -> None:
+    """Write the sweep's table to sweep.csv (a line per setting and figure) and sweep.json."""
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    with (sweep.folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["setting", "config_hash", "figure", "n", "mean", "low", "high"])
+        writer.writerows(_csv_lines(rows))
+    document = [
+        {
+            "overrides": list(row.setting.overrides),
+            "config_hash": row.setting.config_hash,
+            "runs": {str(seed): row.setting.runs[seed].name for seed in row.seeds},
+            "stopped": {
+                str(seed): {
+                    "run": row.setting.runs[seed].name,
+                    "how": summary["stopped"],
+                    "rounds": summary["rounds"],
+                    "height": summary["stopped_at_height"],
+                    "because": summary["stopped_because"],
+                }
+                for seed, summary in row.stops.items()
+            },
+            "figures": {
+                name: {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
+                for name, found in row.figures.items()
+            },
+        }
+        for row in rows
+    ]
+    write_json(sweep.folder / "sweep.json", {"confidence": 0.95, "settings": document})
+
+
+def _csv_lines(rows: Sequence[Row]) -> Iterator[list[Any]]:
+    for row in rows:
+        for name, found in row.figures.items():
+            identity = [row.setting.label, row.setting.config_hash, name]
+            yield [*identity, found.n, found.mean, found.low, found.high]
+        if row.stops:
+            heights = t_interval([float(stop["stopped_at_height"]) for stop in row.stops.values()])
+            identity = [row.setting.label, row.setting.config_hash, "stopped_at_height"]
+            yield [*identity, heights.n, heights.mean, heights.low, heights.high]

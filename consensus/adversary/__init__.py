@@ -1,0 +1,1 @@
+"""Behaviours of malicious servers, and how groups of servers combine them."""

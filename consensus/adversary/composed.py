@@ -1,0 +1,145 @@
+"""Several behaviours of one malicious server at once, each for some heights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consensus.adversary import draws, locks, messages, proposals, votes  # noqa: F401  (they register themselves)
+from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle
+from consensus.application import Contents
+from consensus.records.block import Candidate
+from consensus.server.hooks import Outgoing
+
+if TYPE_CHECKING:
+    from consensus.server.edge_server import EdgeServer
+
+
+class Composed(Behaviour):
+    """Several behaviours at once, applied in order, each for some heights; it counts what they
+    make of what an honest server would do."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        from_: float = 1,
+        until: float = inf,
+        circle: Circle | None = None,
+    ) -> None:
+        """Behaviours by name, from height ``from_`` up to but not including ``until``. Raises
+        ValueError for an unknown one, naming those known."""
+        super().__init__()
+        self._parts: list[tuple[Behaviour, float, float]] = []
+        self.circle = circle or Circle()
+        self.add(names, from_, until)
+        self._activate([part for part, _, _ in self._parts])
+
+    def add(self, names: Sequence[str], from_: float = 1, until: float = inf) -> None:
+        """Add behaviours by name, for these heights; they begin with the next height. Raises
+        ValueError for an unknown one."""
+        for name in names:
+            if name not in BEHAVIOURS:
+                known = ", ".join(sorted(BEHAVIOURS))
+                raise ValueError(f"unknown behaviour {name!r} (known: {known})")
+        for name in names:
+            part = BEHAVIOURS[name]()
+            part.circle = self.circle
+            part.acted = self.acted
+            self._parts.append((part, from_, until))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The behaviours in their order, whether or not it is their time."""
+        return tuple(part.name for part, _, _ in self._parts)
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The behaviours of the height in progress."""
+        return tuple(part.name for part in self._active)
+
+    def _activate(self, parts: list[Behaviour]) -> None:
+        self._active = parts
+        self._listeners = [part for part in parts if _overrides(part, "hears")]
+        """Those that may not take in a message: most have nothing against any, and hundreds come
+        in a height."""
+        self._speakers = [part for part in parts if _overrides(part, "outgoing")]
+        """Those that may send something else."""
+        self.relays = all(part.relays for part in parts)
+        self.provides = all(part.provides for part in parts)
+
+    def begins(self, server: EdgeServer) -> None:
+        super().begins(server)
+        height = server.chain.height + 1
+        self._activate([part for part, from_, until in self._parts if from_ <= height < until])
+        for part in self._active:
+            if not (part.relays and part.provides):
+                part.act()
+            part.begins(server)
+
+    def entered(self, server: EdgeServer) -> None:
+        for part in self._active:
+            part.entered(server)
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        for part in self._listeners:
+            if not part.hears(server, kind, body, sender):
+                part.act()
+                return False
+        return True
+
+    def waits(self, server: EdgeServer, what: str, honest: float) -> float:
+        for part in self._active:
+            before, honest = honest, part.waits(server, what, honest)
+            if honest != before:
+                part.act()
+        return honest
+
+    def takes(self, server: EdgeServer, client: bytes) -> bool:
+        for part in self._active:
+            if not part.takes(server, client):
+                part.act()
+                return False
+        return True
+
+    def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
+        for part in self._active:
+            before, honest = honest, part.contents(honest, generator)
+            if honest is not before:
+                part.act()
+        return honest
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        for part in self._active:
+            proposed = part.proposes(server, candidate)
+            if proposed is not candidate:
+                part.act()
+            if proposed is None:
+                return None
+            candidate = proposed
+        return candidate
+
+    def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
+        for part in self._active:
+            before, honest = honest, part.verdict(honest, generator)
+            if honest is not before:
+                part.act()
+        return honest
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        saying = [message]
+        for part in self._speakers:
+            said = [out for each in saying for out in part.outgoing(server, each)]
+            if len(said) != len(saying) or any(
+                one is not other for one, other in zip(said, saying, strict=True)
+            ):
+                part.act()
+            saying = said
+        return saying
+
+
+def _overrides(part: Behaviour, hook: str) -> bool:
+    """Whether a behaviour has a hook of its own."""
+    return getattr(type(part), hook) is not getattr(Behaviour, hook)

@@ -1,0 +1,201 @@
+"""Attacks on the draws: false tickets, old ones, the next draws steered, seats taken by haste."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from consensus.adversary.behaviour import Behaviour, behaviour
+from consensus.adversary.toolbox import halves, others
+from consensus.crypto.suites import Prover
+from consensus.crypto.vrf import VrfKey
+from consensus.encoding.fields import GAMMA_BYTES, PROOF_BYTES
+from consensus.ledger.chain import CANDIDATES_PER_SEAT
+from consensus.ledger.committee import Draw, enough_draws, may_sit, next_beacon
+from consensus.ledger.sortition import role_hash
+from consensus.records.block import Candidate
+from consensus.records.ticket import Ticket, tickets_digest
+from consensus.server.hooks import AT_ONCE, Outgoing
+
+if TYPE_CHECKING:
+    from consensus.server.edge_server import EdgeServer
+
+#: So many variants of a block a grinder tries under ``paper``.
+VARIANTS = 32
+
+
+@behaviour("forge_tickets")
+class ForgeTickets(Behaviour):
+    """With its ticket sends others that prove nothing: a random proof, its own proof in the name of
+    another and of one that does not exist, and a proof whose Gamma is copied from another's."""
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        if kind == "ticket" and self.once(body.height, "copy"):
+            rest = self.draws(server).bytes(PROOF_BYTES - GAMMA_BYTES)
+            copy = Ticket(body.height, server.index, body.proof[:GAMMA_BYTES] + rest)
+            self.send(server, "ticket", copy, others(server))
+        return True
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        ticket = message.body
+        if message.kind != "ticket" or ticket.server != server.index:
+            return (message,)
+        draws = self.draws(server)
+        name = int(draws.choice(others(server) or [server.index]))
+        forged = (
+            replace(ticket, proof=draws.bytes(PROOF_BYTES)),
+            replace(ticket, server=name),
+            replace(ticket, server=len(server.genesis.servers) + name),
+        )
+        return (*(replace(message, body=body) for body in forged), message)
+
+
+@behaviour("replay_tickets")
+class ReplayTickets(Behaviour):
+    """Sends tickets of earlier heights, its own and others', as they were and as if they were of
+    the next height."""
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        ticket, blocks = message.body, server.chain.blocks
+        if message.kind != "ticket" or ticket.server != server.index or not blocks:
+            return (message,)
+        draws = self.draws(server)
+        block = blocks[int(draws.integers(max(0, len(blocks) - 5), len(blocks)))]
+        old = [block.tickets[int(place)] for place in draws.integers(len(block.tickets), size=2)]
+        old += [one for one in block.tickets if one.server == server.index]
+        new = [replace(one, height=ticket.height) for one in old]
+        # One that an earlier block recorded for this very height is no replay, but the draw itself.
+        new = [one for one in new if one not in block.tickets]
+        return (*(replace(message, body=body) for body in (*old, *new)), message)
+
+
+def another_proof(prover: Prover, alpha: bytes, salt: bytes) -> bytes:
+    """Another valid proof of a prover's one draw on ``alpha``: the same Gamma, and so the same
+    output, with another nonce (32 bytes of ``salt``)."""
+    if isinstance(prover, VrfKey):
+        return replace(prover, _nonce_prefix=salt).prove(alpha)[0]
+    gamma = prover.prove(alpha)[0][:GAMMA_BYTES]
+    return gamma + blake2b(b"c" + gamma + salt).digest()[:16] + salt
+
+
+@behaviour("grind")
+class Grind(Behaviour):
+    """Tries whatever may steer the next draws in its circle's favour.
+
+    It shows each half of the others another proof of its draw. Under ``bft``, in its turn, it lets
+    the turn pass when the beacon that its block would bring seats fewer of its circle than their
+    stake's share; else, every other time, it leaves out of its candidate the tickets of those
+    outside the circle that would do best, as many as a block may lack. Under ``paper`` it tries
+    variants of its block, whose link seeds the next draws, and proposes the one that lets most of
+    its circle sit.
+    """
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        ticket = message.body
+        if message.kind != "ticket" or ticket.server != server.index:
+            return (message,)
+        head, bft = server.chain.head, server.genesis.parameters.protocol == "bft"
+        alpha = Ticket.alpha(
+            server.genesis.chain_id, head.beacon if bft else head.cid, ticket.height
+        )
+        proof = another_proof(server.prover, alpha, self.draws(server).bytes(32))
+        first, second = halves(self, server, server.stage()[0], message.to)
+        self.act("another proof")
+        return (
+            replace(message, to=[*first, *sorted(self.colluders - {server.index})]),
+            replace(message, body=replace(ticket, proof=proof), to=second),
+        )
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        if candidate.turn is not None:
+            return candidate
+        if server.genesis.parameters.protocol == "paper":
+            return self._best_variant(server, candidate)
+        if self._is_bad(server):
+            self.act("withheld its beacon")
+            return None
+        if self.draws(server).integers(2):
+            return self._without_rivals(server, candidate)
+        return candidate
+
+    def _allies(self, server: EdgeServer) -> list[EdgeServer]:
+        return list({server.index: server, **self.circle.servers}.values())
+
+    def _is_bad(self, server: EdgeServer) -> bool:
+        """Whether its circle draws badly from the beacon that its own output would make."""
+        genesis, head = server.genesis, server.chain.head
+        mine = [draw.beta for draw in head.draws if draw.server == server.index]
+        if not mine:
+            return False
+        beacon = next_beacon(head.beacon, mine[0])
+        alpha = Ticket.alpha(genesis.chain_id, beacon, server.height + 2)
+        seats, expected = 0, 0.0
+        for ally in self._allies(server):
+            server.host.charge("vrf_prove")
+            hashed = role_hash(ally.prover.prove(alpha)[1], "committee/0")
+            stake = genesis.servers[ally.index].stake
+            share = genesis.parameters.committee_size * stake / genesis.total_stake
+            seats += int.from_bytes(hashed, "big") < min(1.0, share) * 2.0**256
+            expected += min(1.0, share)
+        return seats < expected - 0.5
+
+    def _without_rivals(self, server: EdgeServer, candidate: Candidate) -> Candidate:
+        genesis, beacon = server.genesis, server.chain.head.beacon
+        allies = {ally.index for ally in self._allies(server)}
+        kept = list(candidate.tickets)
+        rivals = [ticket for ticket in kept if ticket.server not in allies]
+        rivals.sort(
+            key=lambda ticket: role_hash(
+                server.checks.ticket(genesis, beacon, ticket).beta, "committee/0"
+            )
+        )
+        for rival in rivals:
+            fewer = [ticket for ticket in kept if ticket is not rival]
+            if not enough_draws(genesis, fewer):
+                break
+            kept = fewer
+        if len(kept) == len(candidate.tickets):
+            return candidate
+        self.act("left out tickets")
+        tickets = tuple(kept)
+        header = replace(candidate.header, tickets=tickets_digest(tickets))
+        signature = server.signer.sign(header.signed)
+        return replace(candidate, header=header, signature=signature, tickets=tickets)
+
+    def _best_variant(self, server: EdgeServer, candidate: Candidate) -> Candidate:
+        genesis = server.genesis
+        best, most = candidate.header, -1
+        for later in range(VARIANTS):
+            header = replace(candidate.header, timestamp=candidate.header.timestamp + later)
+            alpha = Ticket.alpha(genesis.chain_id, header.cid, header.height + 1)
+            server.host.charge("vrf_prove")  # its allies compute theirs themselves
+            seats = sum(
+                may_sit(genesis, Draw(ally.index, ally.prover.prove(alpha)[1]), CANDIDATES_PER_SEAT)
+                for ally in self._allies(server)
+            )
+            if seats > most:
+                best, most = header, seats
+        self.act("tried variants")
+        if best is candidate.header:
+            return candidate
+        return replace(candidate, header=best, signature=server.signer.sign(best.signed))
+
+
+@behaviour("rush")
+class Rush(Behaviour):
+    """Announces, proposes and votes at once, whatever else it has to do, to each server directly,
+    its own circle first: where the first to announce are members, that takes the seats."""
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        if message.kind not in ("ticket", "candidate", "vote"):
+            return (message,)
+        to = others(server) if message.to is None else message.to
+        first = sorted(to, key=lambda index: index not in self.colluders)
+        return (replace(message, to=first, delay=AT_ONCE),)
+
+    def waits(self, server: EdgeServer, what: str, honest: float) -> float:
+        if what == "propose" and server.index != min(self.colluders, default=server.index):
+            return honest  # one of the circle will do: several would divide its votes
+        return 0.0

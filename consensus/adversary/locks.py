@@ -1,0 +1,100 @@
+"""Attacks on how a view ends: on what decides a block, closes a view and carries a lock along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from consensus.adversary.behaviour import Behaviour, behaviour
+from consensus.adversary.toolbox import halves, others, sign_vote
+from consensus.encoding.unixfs import file_cid
+from consensus.records.view import View
+from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
+from consensus.server.hooks import Outgoing
+
+if TYPE_CHECKING:
+    from consensus.server.edge_server import EdgeServer
+
+
+@behaviour("late_block")
+class LateBlock(Behaviour):
+    """Keeps what is decided to itself: it passes on neither blocks nor what closes a view, and
+    sends its last vote, which may be the one that decides, to a single server outside its
+    circle."""
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        if message.kind in ("block", "closure"):
+            return ()
+        body = message.body
+        if (
+            message.kind != "vote"
+            or body.server != server.index
+            or body.phase not in ("cert", "approve")
+        ):
+            return (message,)
+        to = others(server) if message.to is None else message.to
+        honest = [index for index in to if index not in self.colluders]
+        if not honest:
+            return ()
+        # The same one for all of the circle, so that only it can decide.
+        return (replace(message, to=[honest[sum(body.block) % len(honest)]]),)
+
+
+@behaviour("false_locks")
+class FalseLocks(Behaviour):
+    """Lies about locks (``bft``): its timeouts hide the lock that it knows from one half of the
+    others and show a forged one to the other half; certificates that close a view it passes on
+    without their lock, or with a forged one; and it shows forged and old locks to everyone."""
+
+    def entered(self, server: EdgeServer) -> None:
+        if server.genesis.parameters.protocol != "bft" or server.stage()[1]:
+            return
+        view = server.stage()
+        self.send(server, "lock", self._forged(server, view), others(server))
+        if server.chain.blocks:
+            old = server.chain.blocks[-1].certificate
+            now = replace(
+                old,
+                height=server.height,
+                attempt=view[0],
+                step=0,
+                phase="soft",
+                signatures=old.signatures[:3],
+            )
+            self.send(server, "lock", now, others(server))
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        body = message.body
+        if message.kind == "closure":
+            return (replace(message, body=self._falsified(server, body)),)
+        if message.kind != "timeout" or body.server != server.index:
+            return (message,)
+        first, second = halves(self, server, body.attempt, message.to)
+        hides = self._timeout(server, body, None)
+        claims = self._timeout(server, body, self._forged(server, body.view))
+        return replace(message, body=hides, to=first), replace(message, body=claims, to=second)
+
+    def _forged(self, server: EdgeServer, view: View) -> Certificate:
+        """A lock on a block that nobody has seen, signed by nobody else."""
+        block = file_cid(self.draws(server).bytes(8))
+        signature = sign_vote(server, "soft", view, block).signature
+        signers = range(len(server.genesis.servers))
+        return Certificate(
+            server.height, *view, "soft", block, tuple((index, signature) for index in signers)
+        )
+
+    def _timeout(self, server: EdgeServer, honest: Timeout, lock: Certificate | None) -> Timeout:
+        signed = Timeout.signing_digest(
+            honest.chain_id,
+            honest.height,
+            honest.view,
+            honest.everyone,
+            None if lock is None else lock.name,
+        )
+        return replace(honest, signature=server.signer.sign(signed), lock=lock)
+
+    def _falsified(self, server: EdgeServer, closed: TimeoutCertificate) -> TimeoutCertificate:
+        if closed.lock is not None:
+            return replace(closed, lock=None)
+        return replace(closed, lock=self._forged(server, closed.view))

@@ -1,0 +1,138 @@
+"""Attacks on the vote: votes upside down, late, two-faced, and in others' names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consensus.adversary.behaviour import Behaviour, behaviour
+from consensus.adversary.toolbox import half_of, halves, members, others, sign_vote, twin_of
+from consensus.encoding.unixfs import file_cid
+from consensus.records.block import Candidate
+from consensus.records.votes import Timeout
+from consensus.server.hooks import Outgoing
+
+if TYPE_CHECKING:
+    from consensus.server.edge_server import EdgeServer
+
+
+@behaviour("invert_votes")
+class InvertVotes(Behaviour):
+    """Approves incorrect candidates and rejects correct ones (paper, IV.D): with `gaussian`, the
+    malicious servers collude, each approving every other's random model."""
+
+    def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
+        return not honest
+
+
+@behaviour("late_votes")
+class LateVotes(Behaviour):
+    """Sends its votes late: after a quarter to twice MaxVoteDuration, so that some arrive just
+    before a view ends, some just after, and some when it is long over."""
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        if message.kind != "vote":
+            return (message,)
+        late = float(self.draws(server).uniform(0.25, 2.0)) * server.parameters.vote_us / 1e6
+        return (replace(message, delay=message.delay + late),)
+
+
+@behaviour("equivocate_votes")
+class EquivocateVotes(Behaviour):
+    """Votes for different blocks before two halves of the members.
+
+    In the turn of one of its circle, who may propose two blocks (`equivocate_candidates`), each
+    half gets the votes of both phases for the block that it is proposed, at once, and no timeout
+    before it is said again. In other turns the second half gets votes for a block that nobody has
+    seen. Under ``paper`` one half is told that the candidate is approved, the other that it is
+    rejected.
+    """
+
+    def begins(self, server: EdgeServer) -> None:
+        super().begins(server)
+        self._twins: dict[bytes, tuple[int, bytes]] = {}
+        """By an ally's block: the half that is shown it, and what the other half is shown."""
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        if (
+            kind == "candidate"
+            and body.header.height == server.height
+            and body.proposer in self.colluders
+        ):
+            self._vote_twice(server, body)
+        return True
+
+    def _vote_twice(self, server: EdgeServer, candidate: Candidate) -> None:
+        view, header = candidate.view, candidate.header
+        seated = server.index in members(server, view[0])
+        if not seated or candidate.turn is not None or not self.once("twins", view):
+            return
+        half, twin = half_of(header), twin_of(candidate).cid
+        self._twins[header.cid] = half, twin
+        parts = halves(self, server, view[0])
+        for phase in ("soft", "cert"):
+            self.send(server, "vote", sign_vote(server, phase, view, header.cid), parts[half])
+            self.send(server, "vote", sign_vote(server, phase, view, twin), parts[1 - half])
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        body = message.body
+        if message.kind == "candidate" and body.proposer == server.index:
+            self._vote_twice(server, body)
+        elif message.kind == "timeout" and ("twins", body.view) in self._done:
+            # Its own server hears of two proposals and gives up at once, which would warn all.
+            return () if self.once("timeout", body.view) else (message,)
+        if message.kind != "vote" or body.server != server.index or message.to is None:
+            return (message,)
+        phase, (half, block) = body.phase, self._twins.get(body.block, (0, file_cid(body.block)))
+        if phase in ("approve", "reject"):
+            phase, block = "reject" if phase == "approve" else "approve", body.block
+        other = sign_vote(server, phase, (body.attempt, body.step), block)
+        parts = halves(self, server, body.attempt, message.to)
+        allies = [index for index in message.to if index in self.colluders]
+        return (
+            replace(message, to=[*parts[half], *allies]),
+            replace(message, body=other, to=parts[1 - half]),
+        )
+
+
+@behaviour("phantom_votes")
+class PhantomVotes(Behaviour):
+    """Votes and times out in other servers' names, in those of servers that do not exist, and in
+    its own where it has no seat."""
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        if kind == "candidate" and body.header.height == server.height and self.once(body.view):
+            phases = ("soft", "cert")
+            if server.genesis.parameters.protocol == "paper":
+                phases = ("approve", "reject")
+            for name in self._names(server):
+                for phase in phases:
+                    vote = sign_vote(server, phase, body.view, body.header.cid, name)
+                    self.send(server, "vote", vote, others(server))
+        return True
+
+    def entered(self, server: EdgeServer) -> None:
+        if server.genesis.parameters.protocol != "bft":
+            return
+        view, chain = server.stage(), server.genesis.chain_id
+        for everyone in (False, True):
+            at = (view[0], 0) if everyone else view
+            signed = Timeout.signing_digest(chain, server.height, at, everyone, None)
+            signature = server.signer.sign(signed)
+            for name in self._names(server):
+                timeout = Timeout(chain, server.height, *at, everyone, name, signature, None)
+                self.send(server, "timeout", timeout, others(server))
+
+    def _names(self, server: EdgeServer) -> list[int]:
+        """Two others, one that does not exist, and itself if it has no seat."""
+        count = len(server.genesis.servers)
+        draws = self.draws(server)
+        names = [int(name) for name in draws.choice(others(server), min(2, count - 1), False)]
+        names.append(count + int(draws.integers(2**40)))
+        seated = members(server, server.stage()[0])
+        if seated and server.index not in seated:
+            names.append(server.index)
+        return names

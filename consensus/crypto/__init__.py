@@ -1,0 +1,1 @@
+"""Keys, verifiable random functions and the suites of cryptography, real and modelled."""

@@ -1,0 +1,1 @@
+"""Canonical encodings: CIDs, UnixFS, DAG-CBOR and the fields of records."""

@@ -1,0 +1,339 @@
+"""What goes wrong between servers and on them, without anybody meaning it.
+
+Each fault is a frozen record of what it does, to whom and when; any number may be active at once.
+A `Faults` plays a list of them: the network asks it about every message sent while a fault of the
+network is active (and not otherwise), the world asks it when servers crash, how slow they are,
+what their clocks say and which content is lost. It counts what really happened.
+
+In a config a fault is a map whose first key names it (`fault_from_node`):
+
+    ================= =================================== ========================================
+    name: value       options (default)                   what happens
+    ================= =================================== ========================================
+    loss: rate        servers (all)                       a message is lost
+    delay: seconds    servers (all)                       arrives later, exponential with this mean
+    reorder: rate     seconds (1), servers (all)          arrives up to ``seconds`` later
+    duplicate: rate   servers (all)                       arrives again, up to a flight time later
+    replay: rate      after (30), servers (all)           arrives again about ``after`` s later
+    bit_flip: rate    servers (all)                       one bit of its bytes is flipped
+    bandwidth: factor servers (all)                       this share of a server's bandwidth is left
+    partition: groups one_way (false)                     what one group sends to another is lost;
+                                                          one way: only what the first one sends
+    eclipse: servers  sees (nobody)                       each hears only what these say, and only
+                                                          these hear it
+    crash: servers    lost_tail (0)                       down from ``from`` until ``until``; the
+                                                          last blocks written are gone
+    churn: rate       down (5), lost_tail (0),            crashes per server and second; down for
+                      servers (all)                       ``down`` s on average; has an ``until``
+    slow: factor      servers (all)                       work takes this many times as long
+    skew: seconds     servers (all)                       the clock is this far ahead (or behind)
+    missing_content:  servers (all)                       a share of the content they hold is gone
+    rate
+    ================= =================================== ========================================
+
+Every fault has ``from`` (0) and ``until`` (for ever), in simulated seconds. ``servers`` are an
+index, a list of indices, or a share of all servers (0.4, or "1/3") that is drawn; ``groups`` are
+lists of servers (those in none are one more group) or the share that is split off. A rate is the
+share of the messages, or of the contents, that is hit. Faults of messages strike on each hop of
+gossip, to or from ``servers``, and once on the whole way of a message to a single server.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from hashlib import blake2b
+from heapq import heapify, heapreplace
+from math import inf
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from consensus.faults.kinds import (
+    Bandwidth,
+    BitFlip,
+    Churn,
+    Copy,
+    Crash,
+    Cut,
+    Delay,
+    Duplicate,
+    Eclipse,
+    Fault,
+    Loss,
+    MessageFault,
+    MissingContent,
+    Partition,
+    Reorder,
+    Replay,
+    Skew,
+    Slow,
+)
+from consensus.server.message import Message
+
+FAULTS: dict[str, type[Fault]] = {
+    fault.NAME: fault
+    for fault in (
+        Loss,
+        Delay,
+        Reorder,
+        Duplicate,
+        Replay,
+        BitFlip,
+        Bandwidth,
+        Partition,
+        Eclipse,
+        Crash,
+        Churn,
+        Slow,
+        Skew,
+        MissingContent,
+    )
+}
+"""Every fault by its name in a config."""
+
+
+def fault_from_node(node: Any) -> Fault:
+    """The fault that a config's map describes, such as ``{"loss": 0.1, "from": 40, "until": 70}``
+    (the table at the top). Raises ValueError that says what is allowed."""
+    if not isinstance(node, Mapping):
+        raise ValueError(f"a fault is a map such as {{loss: 0.1}}, got {node!r}")
+    names = [key for key in node if key in FAULTS]
+    if len(names) != 1:
+        known = f"a fault names exactly one of {', '.join(FAULTS)}"
+        near = [get_close_matches(str(key), FAULTS, 1) for key in node if not names]
+        hint = next((f" (did you mean {found[0]}?)" for found in near if found), "")
+        raise ValueError(f"{known}; got {', '.join(map(str, node)) or 'nothing'}{hint}")
+    kind = FAULTS[names[0]]
+    allowed = {kind._key(entry.name): entry.name for entry in fields(kind)}
+    odd = [key for key in node if key not in allowed]
+    if odd:
+        options = ", ".join(key for key in allowed if key != kind.NAME)
+        raise ValueError(f"{kind.NAME}: there is no option {odd[0]!r}, allowed are {options}")
+    return kind(**{allowed[key]: value for key, value in node.items()})
+
+
+class Lifecycle(NamedTuple):
+    """A server going down or coming back."""
+
+    time: float
+    """Simulated seconds."""
+    server: int
+    what: Literal["crash", "restart"]
+    lost_tail: int
+    """How many of the last blocks it wrote are lost."""
+    fault: str
+    """The fault that this is, for ``Faults.fired``."""
+
+
+class Faults:
+    """Faults as they strike a number of servers, each share of them drawn."""
+
+    _DRAWS: ClassVar[int] = 128
+
+    def __init__(
+        self, faults: Sequence[Fault], servers: int, generator: np.random.Generator
+    ) -> None:
+        """Raises ValueError for a fault of a server that does not exist."""
+        self.faults = tuple(fault.placed(servers, generator) for fault in faults)
+        """The faults with the servers that were drawn for them: no shares are left."""
+        self.fired: Counter[str] = Counter()
+        """How often each fault really struck, by name; the world counts crashes, when it carries
+        them out."""
+        self.healed_at: float = max((fault.until for fault in faults), default=0.0)
+        """From this time on no fault is active."""
+        self.lost_tail = max(
+            (fault.lost_tail for fault in self.faults if isinstance(fault, Crash | Churn)),
+            default=0,
+        )
+        """How many blocks one crash takes from a server at most."""
+        self._messages = [fault for fault in self.faults if isinstance(fault, MessageFault)]
+        self._cuts = [fault for fault in self.faults if isinstance(fault, Cut)]
+        self._bandwidth = [fault for fault in self.faults if isinstance(fault, Bandwidth)]
+        self._slow = [fault for fault in self.faults if isinstance(fault, Slow)]
+        self._skew = [fault for fault in self.faults if isinstance(fault, Skew)]
+        self._missing = [fault for fault in self.faults if isinstance(fault, MissingContent)]
+        self._changes = sorted(
+            time
+            for fault in (*self._messages, *self._cuts, *self._bandwidth)
+            for time in (fault.from_, fault.until)
+        )
+        self._seed = int(generator.integers(2**63))
+        self.begin(generator)
+
+    # -- for the network --------------------------------------------------------------------------
+
+    def begin(self, generator: np.random.Generator) -> None:
+        """What strikes messages is drawn from ``generator`` from here on."""
+        self._generator = generator
+        self._draws: list[float] = []
+
+    def next_change(self, now: float) -> float:
+        """The next time after ``now`` at which a fault of the network begins or ends."""
+        place = bisect_right(self._changes, now)
+        return self._changes[place] if place < len(self._changes) else inf
+
+    def disturb(self, now: float) -> bool:
+        """Whether a fault of the network is active."""
+        return any(fault.active(now) for fault in (*self._messages, *self._cuts, *self._bandwidth))
+
+    def cuts(self, now: float) -> tuple[Cut, ...]:
+        """The faults that keep servers from each other now."""
+        return tuple(cut for cut in self._cuts if cut.active(now))
+
+    def out_of_reach(self, origin: int, servers: Sequence[int], now: float) -> None:
+        """Count what no path from ``origin`` to ``servers`` was open for."""
+        for cut in self.cuts(now):
+            for server in servers:
+                if cut.severs(origin, server, origin):
+                    self.fired[cut.NAME] += 1
+
+    def slowdown(self, server: int, now: float) -> float:
+        """How many times as long a server takes to send or receive a byte."""
+        factor = 1.0
+        for cap in self._bandwidth:
+            if cap.from_ <= now < cap.until and server in cap.members:
+                factor /= cap.factor
+                self.fired[cap.NAME] += 1
+        return factor
+
+    def copies(
+        self, sender: int, receiver: int, origin: int, message: Message, leave: float, arrive: float
+    ) -> list[Copy]:
+        """What arrives of a message that leaves ``sender`` at ``leave`` and would be at
+        ``receiver`` at ``arrive`` (simulated seconds)."""
+        fired = self.fired
+        if self._cuts and self._severed(sender, receiver, origin, leave):
+            return []
+        copies = [Copy(arrive, message)]
+        for fault in self._messages:
+            if not fault.from_ <= leave < fault.until:
+                continue
+            if sender not in fault.members and receiver not in fault.members:
+                continue
+            left = fault.befall(copies, leave, self._draw)
+            if left is not copies:
+                copies = left
+                if not fault.ON_ARRIVAL:
+                    fired[fault.NAME] += 1
+                if not copies:
+                    return copies
+        if self._cuts:
+            return [c for c in copies if not self._severed(sender, receiver, origin, c.at)]
+        return copies
+
+    def _severed(self, sender: int, receiver: int, origin: int, at: float) -> bool:
+        for cut in self._cuts:
+            if cut.from_ <= at < cut.until and cut.severs(sender, receiver, origin):
+                self.fired[cut.NAME] += 1
+                return True
+        return False
+
+    def _draw(self) -> float:
+        if not self._draws:
+            self._draws = self._generator.random(self._DRAWS).tolist()
+        return self._draws.pop()
+
+    # -- for the world ----------------------------------------------------------------------------
+
+    def lifecycle(self, horizon: float) -> list[Lifecycle]:
+        """Who goes down and comes back before ``horizon`` (simulated seconds), in order of time.
+
+        A server that is down does not crash: outages of one server that overlap are one, which
+        loses the longer tail. The same at every call.
+        """
+        outages: dict[int, list[tuple[float, float, int, str]]] = {}
+        for index, fault in enumerate(self.faults):
+            if isinstance(fault, Crash):
+                for server in sorted(fault.members):
+                    outage = (fault.from_, fault.until, fault.lost_tail, fault.NAME)
+                    outages.setdefault(server, []).append(outage)
+            elif isinstance(fault, Churn):
+                generator = np.random.default_rng((self._seed, index))
+                for server, outage in _churned(fault, generator, horizon):
+                    outages.setdefault(server, []).append(outage)
+        events = []
+        for server, found in outages.items():
+            for begins, ends, lost, name in _merged(found):
+                events.append(Lifecycle(begins, server, "crash", lost, name))
+                events.append(Lifecycle(ends, server, "restart", lost, name))
+        return sorted(event for event in events if event.time < horizon)
+
+    @property
+    def slows(self) -> bool:
+        """Whether any server is ever slowed down."""
+        return bool(self._slow)
+
+    @property
+    def skews(self) -> bool:
+        """Whether any server's clock is ever wrong."""
+        return bool(self._skew)
+
+    @property
+    def throttles(self) -> bool:
+        """Whether any server ever sends and receives slowly."""
+        return bool(self._bandwidth)
+
+    def slowness(self, server: int, now: float) -> float:
+        """How many times as long everything takes this server."""
+        factor = 1.0
+        for slow in self._slow:
+            if slow.from_ <= now < slow.until and server in slow.members:
+                factor *= slow.factor
+                self.fired[slow.NAME] += 1
+        return factor
+
+    def skew_us(self, server: int, now: float) -> int:
+        """By how many microseconds this server's clock is ahead."""
+        ahead = 0
+        for skew in self._skew:
+            if skew.from_ <= now < skew.until and server in skew.members:
+                ahead += round(skew.seconds * 1e6)
+                self.fired[skew.NAME] += 1
+        return ahead
+
+    def content_lost(self, server: int, link: bytes, now: float) -> bool:
+        """Whether ``server`` lacks the content at ``link`` that it held. What one has lost it
+        lacks for as long as the fault lasts, and others may have it."""
+        for missing in self._missing:
+            if missing.active(now) and server in missing.members:
+                lot = blake2b(link, digest_size=8, key=b"%d %d" % (self._seed, server)).digest()
+                if int.from_bytes(lot, "big") < missing.rate * 2**64:
+                    self.fired[missing.NAME] += 1
+                    return True
+        return False
+
+
+def _churned(
+    fault: Churn, generator: np.random.Generator, horizon: float
+) -> Iterator[tuple[int, tuple[float, float, int, str]]]:
+    """Servers and their outages (begins, ends, lost tail, name), drawn in order of time: those
+    before an earlier horizon are the same."""
+
+    def lasts(seconds: float) -> float:
+        return float(generator.exponential(seconds))
+
+    up = [(fault.from_ + lasts(1.0 / fault.rate), server) for server in sorted(fault.members)]
+    heapify(up)
+    while up[0][0] < min(fault.until, horizon):
+        begins, server = up[0]
+        ends = min(begins + lasts(fault.down), fault.until)
+        heapreplace(up, (ends + lasts(1.0 / fault.rate), server))
+        yield server, (begins, ends, fault.lost_tail, fault.NAME)
+
+
+def _merged(
+    outages: list[tuple[float, float, int, str]],
+) -> list[tuple[float, float, int, str]]:
+    """One server's outages in order of time, those that overlap or touch as one."""
+    merged: list[tuple[float, float, int, str]] = []
+    for begins, ends, lost, name in sorted(outages):
+        if merged and begins <= merged[-1][1]:
+            first, until, tail, named = merged[-1]
+            merged[-1] = (first, max(until, ends), max(tail, lost), named)
+        else:
+            merged.append((begins, ends, lost, name))
+    return merged

@@ -1,0 +1,1 @@
+"""The rules of the ledger: sortition, committees, updates and the validity of blocks."""

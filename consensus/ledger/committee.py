@@ -1,0 +1,246 @@
+"""Committees: who votes in an attempt, with which weight, and in which order servers propose.
+
+Under ``bft`` every server makes one VRF ticket per height, a height ahead, and the block before
+records them: from then on everybody knows the same draws. Independent hashes of a draw's output
+beta decide, attempt by attempt, its holder's seat and its place among the aggregators, and (if its
+block is accepted) the next beacon. One proof for all of them costs what one does; in the
+random-oracle model they are as independent as with an input each.
+
+Under ``paper`` a ticket is drawn on the latest block when it is needed, its output alone says
+whether its holder may sit, and the first to *announce* do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from consensus.crypto.vrf import InvalidProof
+from consensus.encoding.cid import digest
+from consensus.ledger.sortition import race_key, role_hash, weight
+from consensus.records.genesis import Genesis
+from consensus.records.ticket import Ticket
+
+#: Draws that could win a seat in none of this many attempts need not be announced.
+ATTEMPTS_FORESEEN = 4
+
+
+class InvalidTicket(ValueError):
+    """A ticket that does not prove what it claims."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A server's VRF output beta (64 bytes) for the committees of a height."""
+
+    server: int
+    beta: bytes
+
+
+def check_ticket(genesis: Genesis, seed: bytes, ticket: Ticket) -> Draw:
+    """The draw that ``ticket`` proves from ``seed``; raises `InvalidTicket`."""
+    if ticket.server >= len(genesis.servers):
+        raise InvalidTicket(f"server {ticket.server} is not registered")
+    alpha = Ticket.alpha(genesis.chain_id, seed, ticket.height)
+    try:
+        beta = genesis.suite.vrf_verify(genesis.servers[ticket.server].vrf_key, alpha, ticket.proof)
+    except InvalidProof as error:
+        raise InvalidTicket(f"server {ticket.server}: {error}") from error
+    return Draw(ticket.server, beta)
+
+
+def public_draws(genesis: Genesis) -> tuple[Draw, ...]:
+    """The draws of height 1, which no earlier block could record: hashes of the chain's identity
+    and each server's VRF key."""
+    return tuple(
+        Draw(
+            index,
+            hashlib.sha512(b"bfedrec/first draw" + genesis.chain_id + server.vrf_key).digest(),
+        )
+        for index, server in enumerate(genesis.servers)
+    )
+
+
+def spare_draws(genesis: Genesis, beacon: bytes, draws: Sequence[Draw]) -> tuple[Draw, ...]:
+    """Draws of the servers that are not among ``draws``, in public from the beacon of the height
+    that they are for.
+
+    A fault may keep the tickets of honest servers from the block that records them. Their seats
+    must not stay empty, or the others, of whom some are silent, may never be two thirds again; so
+    the servers without a ticket come last in every order, by these draws, and fill what is left.
+    """
+    drawn = {draw.server for draw in draws}
+    return tuple(
+        Draw(index, hashlib.sha512(b"bfedrec/spare draw" + beacon + server.vrf_key).digest())
+        for index, server in enumerate(genesis.servers)
+        if index not in drawn
+    )
+
+
+def needs_spares(genesis: Genesis, draws: Sequence[Draw], attempt: int) -> bool:
+    """Whether a height's draws may leave seats or turns of an attempt empty."""
+    parameters = genesis.parameters
+    if len(draws) == len(genesis.servers):
+        return False
+    few = len(draws) < max(parameters.committee_size, parameters.max_step)
+    return few or (parameters.committee == "weighted" and attempt >= ATTEMPTS_FORESEEN)
+
+
+def first_beacon(genesis: Genesis) -> bytes:
+    """The beacon of height 1 (32 bytes)."""
+    return digest(b"bfedrec/beacon" + genesis.chain_id)
+
+
+@lru_cache(maxsize=64)  # every server goes on from the same block
+def next_beacon(beacon: bytes, beta: bytes) -> bytes:
+    """The beacon of the next height, from this one's and the accepted aggregator's VRF output:
+    beacon(h+1) = H(beacon(h), H(beta, role)).
+
+    Unlike the block's hash, which the paper uses, it leaves the aggregator nothing to try
+    variants of: its output is fixed by its key and an earlier beacon.
+    """
+    return digest(b"bfedrec/beacon" + beacon + role_hash(beta, "beacon"))
+
+
+@dataclass(frozen=True)
+class Committee:
+    """The members of one attempt."""
+
+    weights: dict[int, int]
+    """Voting weight by server index, heaviest or best draw first."""
+    total: int
+    """The weight that two thirds are taken of: at least the genesis' committee size, so that a
+    handful of draws is no committee."""
+
+    def weight_of(self, servers: Iterable[int]) -> int:
+        """The summed weight of distinct ``servers``; others than members weigh nothing."""
+        return sum(self.weights.get(server, 0) for server in servers)
+
+    def approves(self, weight: int) -> bool:
+        """Whether ``weight`` is *more than* two thirds of the total."""
+        return 3 * weight > 2 * self.total
+
+    def cannot_approve(self, rejecting: int) -> bool:
+        """Whether, with this much weight rejecting, two thirds are out of reach. The seats that
+        nobody drew count in the total, but will never approve."""
+        return not self.approves(sum(self.weights.values()) - rejecting)
+
+    def holds_back(self, weight: int) -> bool:
+        """Whether ``weight`` is *more than* a third: some of it is honest."""
+        return 3 * weight > self.total
+
+    def overwhelms(self, weight: int) -> bool:
+        """Whether ``weight`` is *more than* five sixths: no other two thirds can follow, though
+        half the committee be malicious (PROTOCOL.md, safety 2)."""
+        return 6 * weight > 5 * self.total
+
+
+def form_committee(
+    genesis: Genesis, draws: Sequence[Draw], attempt: int, spares: Sequence[Draw] = ()
+) -> Committee:
+    """The committee of an attempt from a height's draws (one per server).
+
+    ``fixed``: weighted sampling without replacement by exponential races on the stake, the first
+    ``committee_size`` finishers with one seat each. ``weighted``: Algorand's sortition; a draw
+    counts with its binomial weight. ``spares`` (`spare_draws`) fill the seats that are left, of a
+    weighted committee only from the attempt on that no ticket was announced for: before, a server
+    could else choose between two draws.
+    """
+    size = genesis.parameters.committee_size
+    role = f"committee/{attempt}"
+    if genesis.parameters.committee == "fixed":
+        ordered = _raced(genesis, draws, role)[:size]
+        if len(ordered) < size:
+            ordered += _raced(genesis, spares, role)[: size - len(ordered)]
+        weights = {draw.server: 1 for draw in ordered}
+    else:
+        seats = {draw.server: _seats(genesis, draw, role) for draw in draws}
+        if attempt >= ATTEMPTS_FORESEEN:
+            total = sum(seats.values())
+            for draw in _raced(genesis, spares, role):
+                if total >= size:
+                    break
+                seats[draw.server] = _seats(genesis, draw, role)
+                total += seats[draw.server]
+        weights = dict(
+            sorted(
+                ((server, seats[server]) for server in seats if seats[server]),
+                key=lambda entry: (-entry[1], entry[0]),
+            )
+        )
+    return Committee(weights, max(size, sum(weights.values())))
+
+
+def aggregator_order(
+    genesis: Genesis, draws: Sequence[Draw], attempt: int, spares: Sequence[Draw] = ()
+) -> tuple[int, ...]:
+    """The servers in the order in which they may propose in an attempt, one step each, those with
+    ``spares`` last.
+
+    The paper's servers race; then a spammer's bad candidates use up every step.
+    """
+    role = f"aggregator/{attempt}"
+    ordered = _raced(genesis, draws, role)
+    if spares:
+        ordered = ordered + _raced(genesis, spares, role)
+    return tuple(draw.server for draw in ordered)
+
+
+def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
+    """Whether a draw may win a seat in one of the next height's first attempts.
+
+    Where there are many more servers than seats most cannot, and a thousand tickets would travel
+    for twenty seats. ``fixed``: its hash is below the share of stake at which twice the seats and
+    twenty more are expected to be announced. All are where that would be no fewer.
+    """
+    parameters = genesis.parameters
+    plausible = 2 * parameters.committee_size + 20
+    if ATTEMPTS_FORESEEN * plausible >= len(genesis.servers):
+        return True
+    stake = genesis.servers[draw.server].stake
+    bar = plausible * stake * 2**256
+    for attempt in range(ATTEMPTS_FORESEEN):
+        role = f"committee/{attempt}"
+        if parameters.committee == "weighted":
+            if _seats(genesis, draw, role):
+                return True
+        elif int.from_bytes(role_hash(draw.beta, role), "big") * genesis.total_stake < bar:
+            return True
+    return False
+
+
+def may_sit(genesis: Genesis, draw: Draw, candidates_per_seat: int) -> bool:
+    """``paper``: whether a draw by stake and output may sit, so that ``candidates_per_seat`` times
+    the seats are expected to find somebody who may (III.D leaves the number open)."""
+    parameters = genesis.parameters
+    bar = candidates_per_seat * parameters.committee_size * genesis.servers[draw.server].stake
+    hashed = int.from_bytes(role_hash(draw.beta, "committee"), "big")
+    return hashed * genesis.total_stake < bar * 2**256
+
+
+def enough_draws(genesis: Genesis, draws: Sequence[Draw | Ticket]) -> bool:
+    """Whether the draws that a block records can fill more than two thirds of the next seats."""
+    parameters = genesis.parameters
+    if parameters.committee == "weighted":
+        return len(draws) > 0
+    return 3 * len(draws) > 2 * min(parameters.committee_size, len(genesis.servers))
+
+
+def _seats(genesis: Genesis, draw: Draw, role: str) -> int:
+    return weight(
+        role_hash(draw.beta, role),
+        genesis.servers[draw.server].stake,
+        genesis.total_stake,
+        genesis.parameters.committee_size,
+    )
+
+
+def _raced(genesis: Genesis, draws: Sequence[Draw], role: str) -> list[Draw]:
+    """The draws in the order in which they finish their race for ``role``."""
+    stakes = genesis.stakes
+    if len({stakes[draw.server] for draw in draws}) == 1:
+        # Among equal stakes the lowest hashes win: no need of their logarithms.
+        return sorted(draws, key=lambda draw: role_hash(draw.beta, role))
+    return sorted(draws, key=lambda draw: race_key(role_hash(draw.beta, role), stakes[draw.server]))

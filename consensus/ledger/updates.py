@@ -1,0 +1,146 @@
+"""The pool of checked updates that one server holds for the height it is at.
+
+An update enters only if it is for this very block, by a registered client, with a sample count
+no larger than registered, an intact and finite payload and a valid signature. Whatever fails is
+counted by reason and changes nothing else.
+
+One update per client counts. Two different ones of one client, both signed, are evidence against
+it: this server no longer aggregates either, but keeps both and passes both on. Else a client that
+sends different updates to different servers would leave them with pools in which no candidate's
+updates are all to be found, and could stop the chain.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from consensus.encoding.dag_cbor import merkle_root
+from consensus.encoding.fields import computed_once
+from consensus.encoding.unixfs import file_cid
+from consensus.ledger.chain import Head
+from consensus.records.genesis import Genesis
+from consensus.records.update import ModelUpdate
+
+PayloadCheck = Callable[[bytes], str | None]
+"""`consensus.application.Application.check_payload`."""
+
+
+@dataclass(frozen=True)
+class SignedUpdate:
+    """An update as it travels: the signed record with its payload next to it."""
+
+    record: ModelUpdate
+    payload: bytes
+
+    @property
+    def wire_bytes(self) -> int:
+        """Bytes of the encoded message."""
+        return len(self.record.encoded) + len(self.payload)
+
+    @computed_once
+    def payload_cid(self) -> bytes:
+        """The address of the payload that came, which need not be the one that was signed."""
+        return file_cid(self.payload)
+
+
+def check_update(
+    genesis: Genesis, head: Head, update: SignedUpdate, check_payload: PayloadCheck
+) -> str | None:
+    """The reason to turn ``update`` away on top of ``head``, or None if it is fit."""
+    record = update.record
+    if record.chain_id != genesis.chain_id:
+        return "other chain"
+    if record.height != head.height + 1:
+        return "stale" if record.height <= head.height else "early"
+    if record.parent != head.cid:
+        return "other parent"
+    registered = genesis.registered.get(record.client)
+    if registered is None:
+        return "unknown client"
+    if not 0 < record.samples <= registered:
+        return "sample count"
+    if update.payload_cid != record.payload:
+        return "payload digest"
+    reason = check_payload(update.payload)
+    if reason is not None:
+        return reason
+    if not genesis.suite.verify(record.client, record.signed, record.signature):
+        return "signature"
+    return None
+
+
+class UpdatePool:
+    """The fit updates of one height, at one server."""
+
+    def __init__(self, check: Callable[[Head, SignedUpdate], str | None]) -> None:
+        """``check(head, update)`` gives the reason to turn an update away, or None."""
+        self._check = check
+        self._by_client: dict[bytes, SignedUpdate] = {}
+        self._by_digest: dict[bytes, SignedUpdate] = {}
+        self._twice: set[bytes] = set()
+        """Clients of whom there are two different updates."""
+        self._wanted: set[bytes] = set()
+        self.rejected: Counter[str] = Counter()
+        """How many updates were turned away, by reason (kept over all heights)."""
+
+    def __len__(self) -> int:
+        """How many updates are to be aggregated."""
+        return len(self._by_client) - len(self._twice)
+
+    def add(self, update: SignedUpdate, head: Head) -> bool:
+        """Keep ``update`` if it is fit and its client's first, or its second and so evidence, or
+        one that is wanted; whether it was kept (and is worth passing on)."""
+        record = update.record
+        if record.digest in self._by_digest:
+            return False  # the same update by another path: nothing to count
+        reason = self._check(head, update)
+        if reason is not None:
+            self.rejected[reason] += 1
+            return False
+        if record.client in self._by_client:
+            self.rejected["second update"] += 1
+            if record.client in self._twice and record.digest not in self._wanted:
+                return False
+            self._twice.add(record.client)
+        else:
+            self._by_client[record.client] = update
+        self._by_digest[record.digest] = update
+        return True
+
+    def want(self, digests: Iterable[bytes]) -> None:
+        """Keep these updates when they come, of whatever client: a candidate lists them.
+
+        Of a client that sent many different ones, every server keeps the first two that reach it.
+        Were that all, one server could list a third that another refuses for good.
+        """
+        self._wanted.update(digests)
+
+    def ordered(self) -> list[SignedUpdate]:
+        """The updates to be aggregated, by ascending digest: the order in which they are."""
+        found = (self._by_digest[key] for key in sorted(self._by_digest))
+        return [update for update in found if update.record.client not in self._twice]
+
+    def pick(self, digests: Sequence[bytes]) -> list[SignedUpdate] | None:
+        """The updates with these digests, in the given order, or None while one is missing."""
+        try:
+            return [self._by_digest[key] for key in digests]
+        except KeyError:
+            return None
+
+    def digests(self) -> tuple[bytes, ...]:
+        """The digests of all updates that are kept, those of clients that sent two included."""
+        return tuple(sorted(self._by_digest))
+
+    def clear(self) -> None:
+        """Forget the updates: the height is decided."""
+        self._by_client.clear()
+        self._by_digest.clear()
+        self._twice.clear()
+        self._wanted.clear()
+
+
+def updates_root(digests: Sequence[bytes]) -> bytes:
+    """What `Header.updates` holds: the Merkle root over the updates' digests, in their order."""
+    return merkle_root(digests)

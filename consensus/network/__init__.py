@@ -1,0 +1,1 @@
+"""The simulated network: clock, topology and the transport of messages."""

@@ -1,0 +1,271 @@
+"""The network between edge servers: gossip along shortest paths, and messages to single servers.
+
+A message that is gossiped reaches every server along the tree of shortest paths from its origin:
+each server passes it on to its children once it has checked it. One event per delivery (two where
+it has to wait for others), no process per message. Every server has one egress and one ingress
+queue of finite bandwidth, so load shows as delay. All timing lives here: senders and receivers
+know none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from functools import partial
+from heapq import heappush
+from math import inf
+from typing import ClassVar
+
+import numpy as np
+
+from consensus.faults.faults import Faults
+from consensus.faults.kinds import Cut
+from consensus.network.clock import NORMAL, Clock
+from consensus.network.topology import Overlay, Topology
+from consensus.server.message import Message
+
+MIB = 2**20
+
+
+_Delivery = tuple[int, int, Message, int, bool]
+"""A message about to arrive: (how often the network had begun anew when it was sent, the server,
+the message, its origin, whether it is to be passed on)."""
+
+
+class Network:
+    """Messages among servers on a simulated clock."""
+
+    #: How many jitter draws are made at a time: as many for each server, but no more than all.
+    _DRAWS_EACH: ClassVar[int] = 32
+    _DRAWS: ClassVar[int] = 4096
+
+    def __init__(
+        self,
+        env: Clock,
+        topology: Topology,
+        bandwidth_mib_per_s: float,
+        jitter: float,
+        receive: Callable[[int, Message, int], float | None],
+        faults: Faults | None = None,
+    ) -> None:
+        """``receive(server, message, origin)`` handles a delivery and returns the time from which
+        the message may be passed on, or None if it is not worth passing on (what came to one
+        server alone is not passed on in any case). ``jitter`` is the mean of the exponential
+        factor by which the latency of a hop, or of a whole route, is stretched."""
+        self.env = env
+        self.topology = topology
+        self.bytes: Counter[str] = Counter()
+        """Bytes sent between servers, by kind of message, every hop counted."""
+        self._seconds_per_byte = 1.0 / (bandwidth_mib_per_s * MIB)
+        self._jitter = jitter
+        self._receive = receive
+        self._faults = faults or Faults((), topology.servers, np.random.default_rng(0))
+        self._throttles = self._faults.throttles
+        self._egress_free = [env.now] * topology.servers
+        self._ingress_free = [env.now] * topology.servers
+        self._relays = [True] * topology.servers
+        self._cuts: tuple[Cut, ...] = ()
+        self._overlay: Overlay | None = topology.overlay
+        self._change_at = -inf if faults else inf
+        self._calm_until = inf
+        self._generator: np.random.Generator | None = None
+        self._stretches: list[float] = []
+        """Factors of latencies to come, the next one last."""
+        self._begun = 0
+        """How often it has begun anew: what was sent before that is void."""
+
+    def begin(self, generator: np.random.Generator) -> None:
+        """Begin anew: what is still in flight is void, queues are empty, and jitter and what
+        faults strike are drawn from ``generator`` from here on. Comes before any message; a height
+        or a whole run may follow."""
+        self._begun += 1
+        self._generator = generator
+        self._stretches = []
+        self._faults.begin(generator)
+        now = self.env.now
+        self._egress_free = [now] * len(self._egress_free)
+        self._ingress_free = [now] * len(self._ingress_free)
+
+    def set_relaying(self, server: int, relays: bool) -> None:
+        """Whether ``server`` passes on what others say: one that is down or silent does not, and
+        its neighbours route around it from here on. What is on its way when paths change may miss
+        servers or reach them twice."""
+        if self._relays[server] != relays:
+            self._relays[server] = relays
+            self._overlay = None
+
+    @property
+    def overlay(self) -> Overlay:
+        """The links in use now: as laid out, but around servers that relay nothing and cut links
+        (a gossip overlay would take a while to notice; this one does so at once)."""
+        now = self.env.now
+        if now >= self._change_at:  # a fault of the network has begun or ended
+            faults = self._faults
+            self._change_at = faults.next_change(now)
+            self._calm_until = now if faults.disturb(now) else self._change_at
+            cuts = faults.cuts(now)
+            if cuts != self._cuts:
+                self._cuts, self._overlay = cuts, None
+        if self._overlay is None:
+            servers = self.topology.servers
+            relays, cut = list(self._relays), None
+            for fault in self._cuts:
+                pairs = fault.pairs(servers)
+                cut = pairs if cut is None else cut | pairs
+                for server in fault.hidden:
+                    relays[server] = False
+            plain = cut is None and all(relays)
+            self._overlay = self.topology.overlay if plain else Overlay(self.topology, relays, cut)
+        return self._overlay
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    def gossip(self, origin: int, message: Message, at: float) -> None:
+        """Send ``message`` from ``origin`` to every other server, leaving at time ``at`` (or now,
+        if that has passed)."""
+        overlay = self.overlay
+        if self._cuts:
+            tree = overlay.tree(origin)
+            away = [
+                server for server, hops in enumerate(tree.hops) if not hops and server != origin
+            ]
+            self._faults.out_of_reach(origin, away, self.env.now)
+        self._forward(origin, origin, message, at)
+
+    def send(self, origin: int, to: int, message: Message, at: float) -> None:
+        """Send ``message`` to one server along the shortest path, leaving at time ``at``."""
+        self.send_many(origin, (to,), message, at)
+
+    def send_many(
+        self, origin: int, recipients: Collection[int], message: Message, at: float
+    ) -> None:
+        """Send ``message`` to each of ``recipients`` along the shortest path to it, one after the
+        other, leaving at time ``at``; the origin itself is left out.
+
+        The servers on the way only route: they spend a transmission time each but stand in no
+        queue, and the message is neither shown to them nor stopped by them.
+        """
+        env = self.env
+        overlay = self._overlay
+        if overlay is None or env.now >= self._change_at:
+            overlay = self.overlay
+        tree = overlay.tree(origin)
+        seconds, hops = tree.seconds, tree.hops
+        stretches = self._stretches
+        if len(stretches) < len(recipients):
+            stretches = self._refill(len(recipients))
+        size, calm_until = message.size, self._calm_until
+        queue, number, arrives, begun = env.queue, env.numbers, self._arrive, self._begun
+        leave = max(self._egress_free[origin], at, env.now)
+        transmission = size * self._seconds_per_byte
+        if self._throttles and leave >= calm_until:
+            transmission *= self._faults.slowdown(origin, leave)
+        links = 0
+        for to in recipients:
+            away = hops[to]
+            if not away:
+                if to != origin:
+                    self._faults.out_of_reach(origin, (to,), leave)
+                continue
+            links += away
+            leave += transmission
+            arrive = leave + seconds[to] * stretches.pop()
+            if away > 1:
+                arrive += (away - 1) * transmission
+            if arrive < calm_until:
+                delivery = (begun, to, message, origin, False)
+                heappush(queue, (arrive, NORMAL, next(number), arrives, delivery))
+            else:
+                self._disturb(origin, to, message, origin, False, leave, arrive)
+        self._egress_free[origin] = leave
+        self.bytes[message.kind] += size * links
+
+    def _forward(self, server: int, origin: int, message: Message, at: float) -> None:
+        """Pass ``message`` on to the children of ``server``."""
+        env = self.env
+        overlay = self._overlay
+        if overlay is None or env.now >= self._change_at:
+            overlay = self.overlay
+        children = overlay.tree(origin).children[server]
+        if not children:
+            return
+        stretches = self._stretches
+        if len(stretches) < len(children):
+            stretches = self._refill(len(children))
+        size, calm_until = message.size, self._calm_until
+        queue, number, arrives, begun = env.queue, env.numbers, self._arrive, self._begun
+        latency = overlay.links[server]
+        leave = max(self._egress_free[server], at, env.now)
+        transmission = size * self._seconds_per_byte
+        if self._throttles and leave >= calm_until:
+            transmission *= self._faults.slowdown(server, leave)
+        for child in children:
+            leave += transmission
+            arrive = leave + latency[child] * stretches.pop()
+            if arrive < calm_until:
+                delivery = (begun, child, message, origin, True)
+                heappush(queue, (arrive, NORMAL, next(number), arrives, delivery))
+            else:
+                self._disturb(server, child, message, origin, True, leave, arrive)
+        self._egress_free[server] = leave
+        self.bytes[message.kind] += size * len(children)
+
+    def _disturb(
+        self,
+        sender: int,
+        receiver: int,
+        message: Message,
+        origin: int,
+        onward: bool,
+        leave: float,
+        arrive: float,
+    ) -> None:
+        """Deliver what faults leave of a message, when they do."""
+        found = self._faults.copies(sender, receiver, origin, message, leave, arrive)
+        for at, arriving, counts in found:
+            arrives = self._arrive if counts is None else partial(self._arrive_late, counts)
+            self.env.call_at(at, arrives, (self._begun, receiver, arriving, origin, onward))
+
+    # -- receiving --------------------------------------------------------------------------------
+
+    def _arrive_late(self, fault: str, delivery: _Delivery) -> None:
+        """A message has come by which a fault has fired."""
+        if delivery[0] == self._begun:
+            self._faults.fired[fault] += 1
+            self._arrive(delivery)
+
+    def _arrive(self, delivery: _Delivery) -> None:
+        """A message has come; it is received at once, or after those that came before it."""
+        begun, server, message, origin, onward = delivery
+        if begun != self._begun:
+            return
+        now = self.env.now
+        transmission = message.size * self._seconds_per_byte
+        if self._throttles and now >= self._calm_until:
+            transmission *= self._faults.slowdown(server, now)
+        ready = self._ingress_free[server] + transmission
+        if ready > now:
+            self._ingress_free[server] = ready
+            self.env.call_at(ready, self._hand_over, delivery)
+            return
+        self._ingress_free[server] = now
+        at = self._receive(server, message, origin)
+        if onward and at is not None:
+            self._forward(server, origin, message, at)
+
+    def _hand_over(self, delivery: _Delivery) -> None:
+        """It is received after its wait."""
+        begun, server, message, origin, onward = delivery
+        if begun != self._begun:
+            return
+        at = self._receive(server, message, origin)
+        if onward and at is not None:
+            self._forward(server, origin, message, at)
+
+    def _refill(self, needed: int) -> list[float]:
+        """Draw jitter for the next messages, in one go: a draw at a time costs ten times more."""
+        assert self._generator is not None, "begin() comes before any message"
+        usual = min(self._DRAWS_EACH * self.topology.servers, self._DRAWS)
+        fresh = 1.0 + self._jitter * self._generator.standard_exponential(max(needed, usual))
+        self._stretches[:0] = fresh.tolist()
+        return self._stretches

@@ -1,0 +1,1 @@
+"""The protocols by which servers agree on a block."""

@@ -1,0 +1,221 @@
+"""The frozen state of one height under `bft`, and the effects that its functions return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from consensus.ledger.chain import Sortition
+from consensus.records.block import Candidate
+from consensus.records.view import View
+from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
+
+#: Votes are kept for this many attempts ahead of one's own, no further: a server cannot be made
+#: to remember what a malicious one invents about a distant future.
+ATTEMPTS_AHEAD = 2
+
+
+#: Later than any view.
+NEVER: View = (2**63, 0)
+
+
+@dataclass(frozen=True)
+class Seat:
+    """What one server knows of a height before it begins."""
+
+    index: int
+    height: int
+    stakes: tuple[int, ...]
+    sortition: Callable[[int], Sortition]
+    """Committee and turns of an attempt."""
+    settles: bool
+    """Whether a lock waits for the settle timer before it is certified, unless hardly anybody
+    could have voted for another block, and, in every view but the first, a soft vote until others
+    have shown their locks (`Listen`)."""
+
+    def leader(self, view: View) -> int | None:
+        """Whose turn the view is."""
+        attempt, step = view
+        order = self.sortition(attempt).order
+        return order[step] if step < len(order) else None
+
+    def weight(self, attempt: int, server: int) -> int:
+        """A server's weight in an attempt's committee; 0 for others than members."""
+        return self.sortition(attempt).committee.weights.get(server, 0)
+
+    def next_view(self, closed: TimeoutCertificate | Timeout) -> View:
+        """The view after a closed one."""
+        attempt, step = closed.view
+        if closed.everyone or step + 1 >= len(self.sortition(attempt).order):
+            return attempt + 1, 0
+        return attempt, step + 1
+
+
+@dataclass(frozen=True)
+class Promises:
+    """What a server may never go back on, a crash included: written down before it is sent."""
+
+    height: int = 0
+    soft: View = (-1, 0)
+    """The last view it cast a soft vote in."""
+    cert: View = (-1, 0)
+    """The last view it cast a cert vote in."""
+    proposed: View = (-1, 0)
+    """The last view it proposed a block in."""
+    left: View = (-1, 0)
+    """It votes in no view up to this one."""
+    locks: tuple[Certificate, ...] = ()
+    """The soft certificates that it knows, of different views or blocks."""
+
+    @property
+    def lock(self) -> Certificate | None:
+        """The highest lock it knows."""
+        return max(self.locks, key=lambda lock: lock.name, default=None)
+
+    def told(self, view: View, everyone: bool) -> Certificate | None:
+        """The lock that a timeout of ``view`` (of all its attempt) names: the highest of those
+        that are no later, for what closes a view cannot know what came after it."""
+        end = (view[0] + 1, -1) if everyone else view
+        known = (lock for lock in self.locks if lock.view <= end)
+        return max(known, key=lambda lock: lock.name, default=None)
+
+
+class Tally(NamedTuple):
+    """Who said one thing, and the weight of all who did."""
+
+    servers: int = 0
+    """Bit i is set if server i did."""
+    weight: int = 0
+    said: Any = None
+    """The messages, newest first: (message, the earlier ones)."""
+
+    def add(self, server: int, weight: int, message: Vote | Timeout) -> Tally:
+        return Tally(self.servers | 1 << server, self.weight + weight, (message, self.said))
+
+    def messages(self) -> list[Any]:
+        """The messages by ascending server."""
+        found, rest = [], self.said
+        while rest is not None:
+            message, rest = rest
+            found.append(message)
+        return sorted(found, key=lambda message: message.server)
+
+
+NOBODY = Tally()
+
+
+@dataclass(frozen=True)
+class State:
+    """How far one server has come with a height."""
+
+    promises: Promises
+    view: View = (0, 0)
+    why: TimeoutCertificate | None = None
+    """What closed the view before this one."""
+    candidates: Mapping[View, Candidate] = field(default_factory=dict)
+    """The first proposal of every view, by its leader."""
+    fit: Mapping[bytes, bool] = field(default_factory=dict)
+    """By block: whether its contents were found right."""
+    votes: Mapping[tuple[str, View, bytes], Tally] = field(default_factory=dict)
+    """By phase, view and block."""
+    timeouts: Mapping[tuple[View, bool], Tally] = field(default_factory=dict)
+    """By view, and whether everyone or the committee closes it."""
+    two_faced: frozenset[View] = frozenset()
+    """Views whose leader signed two proposals."""
+    settling: View | None = None
+    """The view whose narrow lock waits for the settle timer, or has waited for it."""
+    settled: bool = False
+    listened: bool = False
+    """Whether it has been in the view for the settle time: whoever certified a block before has
+    shown its lock meanwhile."""
+    told: View = (-1, 0)
+    """The last view that it has said a timeout of since it is up: one said before a crash may have
+    reached nobody, and is said again."""
+    decided: Certificate | None = None
+
+
+R = TypeVar("R", State, Promises)
+
+
+def _with(record: R, **changes: Any) -> R:
+    """``dataclasses.replace`` without the call of ``__init__``: a height makes thousands."""
+    new = object.__new__(type(record))
+    object.__setattr__(new, "__dict__", record.__dict__ | changes)
+    return new
+
+
+BLANK = State(Promises())
+"""Where every height begins, but for its promises."""
+
+
+@dataclass(frozen=True)
+class Enter:
+    """A view has begun: start its timer; its leader proposes."""
+
+    view: View
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Find out whether the candidate's contents are right, and say so (`on_judged`)."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Say:
+    """Sign and send a vote to the committee."""
+
+    phase: str
+    view: View
+    block: bytes
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Sign and send a timeout to everyone."""
+
+    view: View
+    everyone: bool
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Start the settle timer of a view."""
+
+    view: View
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Start the timer of a view until which others show the locks that they know."""
+
+    view: View
+
+
+@dataclass(frozen=True)
+class Object:
+    """Show everyone a lock that the closing of a view left out."""
+
+    lock: Certificate
+
+
+@dataclass(frozen=True)
+class Closed:
+    """This server has itself put together what closes a view."""
+
+    certificate: TimeoutCertificate
+
+
+@dataclass(frozen=True)
+class Decide:
+    """The block is decided."""
+
+    certificate: Certificate
+
+
+Effect = Enter | Judge | Say | Leave | Settle | Listen | Object | Closed | Decide
+
+
+Step = tuple[State, tuple[Effect, ...]]

@@ -1,0 +1,365 @@
+"""`bft`, the vote of one height: pure functions from a state and what happened to the next state
+and what is to be done.
+
+Nothing here knows a clock, a key or a network. The edge server (`consensus.protocols.bft.server`)
+checks signatures, tells these functions what arrived, and does what the returned effects say.
+States and effects are frozen: what a function is not content with leaves the very same state
+behind.
+
+A *view* is (attempt, step): the turn of one aggregator, its leader, before the committee of the
+attempt. PROTOCOL.md has the rules in words, and why they are safe and live.
+"""
+
+from __future__ import annotations
+
+from consensus.protocols.bft.state import (
+    ATTEMPTS_AHEAD,
+    BLANK,
+    NEVER,
+    NOBODY,
+    Closed,
+    Decide,
+    Effect,
+    Enter,
+    Judge,
+    Leave,
+    Listen,
+    Object,
+    Promises,
+    Say,
+    Seat,
+    Settle,
+    State,
+    Step,
+    Tally,
+    _with,
+)
+from consensus.records.block import Candidate
+from consensus.records.view import View
+from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
+
+# -- what is to be done ---------------------------------------------------------------------------
+
+
+# -- rules ----------------------------------------------------------------------------------------
+
+
+def follows(seat: Seat, candidate: Candidate) -> str | None:
+    """Why a candidate is not what its view allows, or None: it needs the certificate that closed
+    the view before; if that carries a lock, the locked block is proposed again, and nothing else;
+    if not, a new one."""
+    why, view = candidate.justification, candidate.view
+    if candidate.proposer != seat.leader(view):
+        return "not its turn"
+    if why is None:
+        return None if view == (0, 0) and candidate.turn is None else "no justification"
+    if seat.next_view(why) != view:
+        return "justification of another view"
+    if why.lock is None:
+        return None if candidate.turn is None else "proposed again without a lock"
+    header = candidate.header
+    if candidate.turn is not None and (
+        header.view >= view or header.aggregator != seat.leader(header.view)
+    ):
+        return "first proposed out of turn"
+    return None if header.cid == why.lock.block else "not the locked block"
+
+
+def contradicted(state: State, candidate: Candidate) -> bool:
+    """Whether this server knows a lock on another block, higher than the one that justifies the
+    candidate: somebody may have decided that block."""
+    if not state.promises.locks:
+        return False
+    why, block = candidate.justification, candidate.header.cid
+    base = why.lock.view if why is not None and why.lock is not None else (-1, 0)
+    return any(
+        lock.block != block and base < lock.view <= candidate.view for lock in state.promises.locks
+    )
+
+
+# -- what happens ---------------------------------------------------------------------------------
+
+
+def begin(seat: Seat, promises: Promises, looks_on: bool = False) -> Step:
+    """A height begins, or is entered again after a restart with the promises made in it. A server
+    that only looks on says nothing at all."""
+    if looks_on:
+        promises = _with(BLANK.promises, height=seat.height, proposed=NEVER, left=NEVER)
+        state = _with(BLANK, promises=promises, told=NEVER)
+    else:
+        if promises.height != seat.height:
+            promises = _with(BLANK.promises, height=seat.height)
+        state = _with(BLANK, promises=promises)
+    return state, (Enter(state.view),)
+
+
+def on_proposing(state: State) -> State:
+    """It is about to propose a block in the view in progress: once, whatever befalls it."""
+    return _with(state, promises=_with(state.promises, proposed=state.view))
+
+
+def on_candidate(seat: Seat, state: State, candidate: Candidate) -> Step:
+    """A checked candidate, of which `follows` says nothing bad."""
+    effects: tuple[Effect, ...] = ()
+    if candidate.justification is not None:
+        state, effects = on_closed(seat, state, candidate.justification)
+    view = candidate.view
+    known = state.candidates.get(view)
+    if known is not None:
+        if known.header.cid == candidate.header.cid:
+            return state, effects
+        state, more = on_two_faced(seat, state, view)
+        return state, effects + more
+    if view < state.view:
+        return state, effects
+    state = _with(state, candidates={**state.candidates, view: candidate})
+    if view != state.view:
+        return state, effects
+    state, more = _consider(seat, state)
+    return state, effects + more
+
+
+def on_judged(seat: Seat, state: State, block: bytes, fit: bool) -> Step:
+    """The contents of a block were found right, or wrong."""
+    if state.fit.get(block) is fit:
+        return state, ()
+    return _act(seat, _with(state, fit={**state.fit, block: fit}))
+
+
+def on_declined(seat: Seat, state: State, view: View) -> Step:
+    """The block of a view came at the wrong time (as this server's clock and tickets have it), or
+    without a ticket: no reason to refuse it when others have locked it."""
+    return _leave(seat, state) if view == state.view else (state, ())
+
+
+def on_two_faced(seat: Seat, state: State, view: View) -> Step:
+    """The leader of a view has signed two proposals."""
+    if view in state.two_faced:
+        return state, ()
+    return _act(seat, _with(state, two_faced=state.two_faced | {view}))
+
+
+def on_vote(seat: Seat, state: State, vote: Vote) -> Step:
+    """A checked vote of a member, its first in this phase and view."""
+    view = (vote.attempt, vote.step)
+    if vote.attempt > state.view[0] + ATTEMPTS_AHEAD or (
+        vote.phase == "soft" and (view < state.view or view <= state.promises.cert)
+    ):
+        return state, ()
+    key = (vote.phase, view, vote.block)
+    tally = state.votes.get(key, NOBODY)
+    if tally.servers >> vote.server & 1:
+        return state, ()
+    tally = tally.add(vote.server, seat.weight(vote.attempt, vote.server), vote)
+    state = _with(state, votes={**state.votes, key: tally})
+    if vote.phase == "cert":
+        committee = seat.sortition(vote.attempt).committee
+        if state.decided is None and committee.approves(tally.weight):
+            certificate = _certificate(seat, key, tally)
+            return _with(state, decided=certificate), (Decide(certificate),)
+        return state, ()
+    return _act(seat, state) if view == state.view else (state, ())
+
+
+def on_timeout(seat: Seat, state: State, timeout: Timeout) -> Step:
+    """A checked timeout, its lock included."""
+    if timeout.lock is not None:
+        state = _learn(state, timeout.lock)
+    view = timeout.view
+    over = timeout.attempt < state.view[0] if timeout.everyone else view < state.view
+    if over or timeout.attempt > state.view[0] + ATTEMPTS_AHEAD:
+        return state, ()
+    key = (view, timeout.everyone)
+    tally = state.timeouts.get(key, NOBODY)
+    if tally.servers >> timeout.server & 1:
+        return state, ()
+    weight = (
+        seat.stakes[timeout.server]
+        if timeout.everyone
+        else seat.weight(timeout.attempt, timeout.server)
+    )
+    tally = tally.add(timeout.server, weight, timeout)
+    state = _with(state, timeouts={**state.timeouts, key: tally})
+    committee = seat.sortition(timeout.attempt).committee
+    if timeout.everyone:
+        enough = 3 * tally.weight >= 2 * sum(seat.stakes)
+    else:
+        enough = committee.approves(tally.weight)
+    if enough:
+        certificate = _closing(timeout, tally)
+        state, effects = on_closed(seat, state, certificate)
+        return state, (Closed(certificate), *effects)
+    if not timeout.everyone and view == state.view and committee.holds_back(tally.weight):
+        return _leave(seat, state)  # an honest member gave up: two thirds are out of reach
+    return _act(seat, state)
+
+
+def on_closed(seat: Seat, state: State, certificate: TimeoutCertificate) -> Step:
+    """A checked timeout certificate: on to the next view, with the lock that it carries."""
+    if certificate.lock is not None:
+        state = _learn(state, certificate.lock)
+    view = seat.next_view(certificate)
+    if view <= state.view:
+        return state, ()
+    effects: list[Effect] = [Enter(view)]
+    lock = state.promises.lock
+    if lock is not None and (certificate.lock is None or lock.view > certificate.lock.view):
+        effects.append(Object(lock))
+    if seat.settles and seat.weight(view[0], seat.index):
+        effects.append(Listen(view))
+    state = _with(
+        state,
+        view=view,
+        why=certificate,
+        settling=None,
+        settled=False,
+        listened=False,
+        votes={
+            key: tally for key, tally in state.votes.items() if key[0] == "cert" or key[1] >= view
+        },
+        timeouts={
+            key: tally
+            for key, tally in state.timeouts.items()
+            if key[0] >= view or (key[1] and key[0][0] == view[0])
+        },
+    )
+    state, more = _consider(seat, state)
+    return state, (*effects, *more)
+
+
+def on_lock(seat: Seat, state: State, lock: Certificate) -> Step:
+    """A checked soft certificate that somebody showed."""
+    return _act(seat, _learn(state, lock))
+
+
+def on_view_timer(seat: Seat, state: State, view: View) -> Step:
+    """The time of a view is over."""
+    return _leave(seat, state) if view == state.view else (state, ())
+
+
+def on_settle_timer(seat: Seat, state: State, view: View) -> Step:
+    """Nothing has contradicted the lock of a view for the settle time, if `_act` finds so."""
+    if view != state.settling or state.settled:
+        return state, ()
+    return _act(seat, _with(state, settled=True))
+
+
+def on_listen_timer(seat: Seat, state: State, view: View) -> Step:
+    """Whoever had a lock to show in a view has shown it."""
+    if view != state.view or state.listened:
+        return state, ()
+    return _act(seat, _with(state, listened=True))
+
+
+def on_recovery_timer(seat: Seat, state: State, view: View) -> Step:
+    """The view's time has long been over, and its committee has not closed it: this server gives
+    up all of the attempt (which its first step stands for)."""
+    end = (view[0] + 1, -1)
+    if view != state.view or state.told >= end:
+        return state, ()
+    return _left(state, end), (Leave((view[0], 0), True),)
+
+
+# -- steps shared by them -------------------------------------------------------------------------
+
+
+def _consider(seat: Seat, state: State) -> Step:
+    """Look at the candidate of the view in progress, if it is here."""
+    candidate = state.candidates.get(state.view)
+    if candidate is None:
+        return state, ()
+    if candidate.header.cid in state.fit:
+        return _act(seat, state)
+    return state, (Judge(candidate),)
+
+
+def _act(seat: Seat, state: State) -> Step:
+    """Cast whatever vote is due in the view in progress."""
+    view, promises = state.view, state.promises
+    candidate = state.candidates.get(view)
+    if candidate is None or state.decided is not None or not seat.weight(view[0], seat.index):
+        return state, ()
+    if promises.left >= view:
+        return _leave(seat, state)
+    block = candidate.header.cid
+    fit = state.fit.get(block)
+    if view in state.two_faced or fit is False or contradicted(state, candidate):
+        return _leave(seat, state)
+    if not fit:
+        return state, ()
+    effects: list[Effect] = []
+    if promises.soft < view:
+        if seat.settles and view != (0, 0) and not state.listened:
+            return state, ()
+        promises = _with(promises, soft=view)
+        state = _with(state, promises=promises)
+        effects.append(Say("soft", view, block))
+    key = ("soft", view, block)
+    tally = state.votes.get(key)
+    if tally is None or promises.cert >= view:
+        return state, tuple(effects)
+    if not seat.sortition(view[0]).committee.approves(tally.weight):
+        return state, tuple(effects)
+    if not any(lock.name == (*view, block) for lock in promises.locks):
+        state = _learn(state, _certificate(seat, key, tally))
+    # Above five sixths nobody can come to another lock, though half the committee be malicious.
+    certain = seat.sortition(view[0]).committee.overwhelms(tally.weight)
+    if seat.settles and not state.settled and not certain:
+        if state.settling != view:
+            state = _with(state, settling=view)
+            effects.append(Settle(view))
+        return state, tuple(effects)
+    state = _with(state, promises=_with(state.promises, cert=view))
+    return state, (*effects, Say("cert", view, block))
+
+
+def _leave(seat: Seat, state: State) -> Step:
+    """Give up the view in progress, as a member."""
+    view = state.view
+    if state.told >= view or not seat.weight(view[0], seat.index):
+        return state, ()
+    return _left(state, view), (Leave(view, False),)
+
+
+def _left(state: State, view: View) -> State:
+    """It votes in no view up to this one any more."""
+    promises = state.promises
+    if promises.left < view:
+        promises = _with(promises, left=view)
+    return _with(state, promises=promises, told=view)
+
+
+def _learn(state: State, lock: Certificate) -> State:
+    """Remember a lock."""
+    promises = state.promises
+    if any(known.name == lock.name for known in promises.locks):
+        return state
+    return _with(state, promises=_with(promises, locks=(*promises.locks, lock)))
+
+
+def _certificate(seat: Seat, key: tuple[str, View, bytes], tally: Tally) -> Certificate:
+    phase, (attempt, step), block = key
+    return Certificate(
+        seat.height,
+        attempt,
+        step,
+        phase,
+        block,
+        tuple((vote.server, vote.signature) for vote in tally.messages()),
+    )
+
+
+def _closing(timeout: Timeout, tally: Tally) -> TimeoutCertificate:
+    messages = tally.messages()
+    locks = [message.lock for message in messages if message.lock is not None]
+    return TimeoutCertificate(
+        timeout.height,
+        timeout.attempt,
+        timeout.step,
+        timeout.everyone,
+        tuple(
+            (message.server, None if message.lock is None else message.lock.name, message.signature)
+            for message in messages
+        ),
+        max(locks, key=lambda lock: lock.name, default=None),
+    )

@@ -1,0 +1,1 @@
+"""`protocol: paper`: Algorithm 2 as it is written, weaknesses included."""

@@ -1,0 +1,368 @@
+"""An edge server that follows `paper`, Algorithm 2 as it is written.
+
+A height, seen from here: draw on the latest block and, if the draw wins, announce it some time
+later; once updates are sufficient and a committee has announced itself, compete to propose; vote
+on the first candidate of a slot if it names this server a member; whoever holds more than two
+thirds of the approvals has the block, and its aggregator shares it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from consensus.ledger.chain import CANDIDATES_PER_SEAT, InvalidBlock
+from consensus.ledger.committee import Draw, InvalidTicket, may_sit
+from consensus.ledger.updates import SignedUpdate
+from consensus.protocols.paper import vote as paper
+from consensus.protocols.paper.vote import Rules, State
+from consensus.records.block import Block, Candidate
+from consensus.records.sync import Status
+from consensus.records.ticket import Ticket, tickets_digest
+from consensus.records.view import View
+from consensus.records.votes import Certificate, Vote
+from consensus.server.edge_server import EdgeServer
+from consensus.server.host import Timer
+from consensus.server.message import Kind
+
+#: The first of all servers to propose is expected after this share of MaxVoteDuration: the race
+#: has to take long compared with a message, or everybody votes for a candidate of their own.
+RACE: Final = 0.1
+#: Candidates and votes of attempts so far ahead of one's own are turned away: a malicious one
+#: cannot make a server count, or remember, without end.
+ATTEMPTS_AHEAD: Final = 1024
+
+
+class PaperServer(EdgeServer):
+    """One server under `paper`."""
+
+    state: State
+    rules: Rules
+
+    # -- a height begins --------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        parameters = self.parameters
+        self.rules = Rules(self.index, self.height, parameters.committee_size, parameters.max_step)
+        self._mine: Ticket | None = None
+        """This server's ticket, if it wins."""
+        self._collected = False
+        """Whether the time to announce is over: fewer than all seats must then do."""
+        self._entered: View | None = None
+        self._racing: View | None = None
+        """The slot that this server competes to propose in."""
+        self._judging: Candidate | None = None
+        """A candidate some of whose updates are not here."""
+        self._said: list[tuple[Kind, object, Collection[int] | None]] = []
+        """What it sent in this slot, to be said again."""
+        self._effects: deque[paper.Effect] = deque()
+        self._draining = False
+        state, effects = paper.begin()
+        self.state = state
+        self.set_timer("tickets", parameters.ticket_us)
+        if not self.passive:
+            self._draw()
+            self._apply((state, effects))
+
+    def stage(self) -> View:
+        return self.state.slot if self.active and hasattr(self, "state") else (0, 0)
+
+    # -- the vote's effects -----------------------------------------------------------------------
+
+    def _apply(self, step: paper.Step) -> None:
+        """Take over a state and do what follows from it."""
+        self.state, effects = step
+        self._effects.extend(effects)
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._effects and self.active:
+                self._do(self._effects.popleft())
+        finally:
+            self._draining = False
+
+    def _do(self, effect: paper.Effect) -> None:
+        match effect:
+            case paper.Wait(slot):
+                self._enter(slot)
+                self._race_if_ready()
+            case paper.Try(candidate):
+                self._enter(candidate.view)
+                self.set_timer("vote", self.parameters.vote_us)
+                if self.index in candidate.seated:
+                    self._judge(candidate)
+            case paper.Say(phase, candidate):
+                self._vote(phase, candidate)
+            case paper.Decide(candidate, certificate):
+                self._decide_by(candidate, certificate)
+
+    def _enter(self, slot: View) -> None:
+        if slot != self._entered:
+            self._entered = slot
+            self._said.clear()
+            if self.behaviour is not None:
+                self.behaviour.entered(self)
+
+    def _tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
+        """Send something of this slot, and remember to say it again if need be."""
+        self._said.append((kind, body, to))
+        self.say(kind, body, to)
+
+    def _later(self, what: str, seconds: float) -> None:
+        """Set a timer for what speed decides; a malicious server waits as long as it likes."""
+        if self.behaviour is not None:
+            seconds = self.behaviour.waits(self, what, seconds)
+        self.set_timer(what, max(0, round(seconds * 1e6)))
+
+    # -- the committee ----------------------------------------------------------------------------
+
+    def _draw(self) -> None:
+        """Draw on the latest block, and announce a draw that wins (III.D).
+
+        Servers here begin a height at the same instant. Elsewhere they come to it one by one, and
+        who is first depends on that, not on the distance alone: so each takes its time, up to half
+        of that in which announcements are awaited.
+        """
+        head = self.chain.head
+        proof, beta = self.prover.prove(Ticket.alpha(self.genesis.chain_id, head.cid, self.height))
+        self.host.charge("vrf_prove")
+        draw = Draw(self.index, beta)
+        if may_sit(self.genesis, draw, CANDIDATES_PER_SEAT):
+            self._mine = Ticket(self.height, self.index, proof)
+            self.checks.vouch(head.cid, self._mine, draw)
+            share = float(self.host.generator(self.height, 0, 0, 3).random())
+            self._later("announce", share * self.parameters.ticket_us / 2e6)
+
+    def on_ticket(self, ticket: Ticket) -> bool:
+        if self.passive or any(known.server == ticket.server for known in self.state.announced):
+            return False
+        self.host.charge("vrf_verify")
+        try:
+            draw = self.checks.ticket(self.genesis, self.chain.head.cid, ticket)
+        except InvalidTicket:
+            return self.refuse("ticket proof")
+        if not may_sit(self.genesis, draw, CANDIDATES_PER_SEAT):
+            return self.refuse("ticket wins no seat")
+        self._apply(paper.on_ticket(self.state, ticket))
+        self._race_if_ready()
+        return True
+
+    def seats_taken(self) -> bool:
+        """Whether there is a committee: every seat is taken or, once the time to announce is over,
+        enough of them to approve anything."""
+        taken = len(self.state.committee(self.rules))
+        return taken == self.rules.size or (self._collected and self.rules.agree(taken))
+
+    # -- proposing --------------------------------------------------------------------------------
+
+    def updates_changed(self) -> None:
+        if self._judging is not None and self._judging is self.state.trying:
+            self._judge(self._judging)
+        if self.active:
+            self._race_if_ready()
+
+    def _race_if_ready(self) -> None:
+        """Line 4, and "it competes" (III.D): once updates are sufficient it takes a while to
+        propose; whoever hears a candidate before that comes too late."""
+        slot = self.state.slot
+        if (
+            self.state.trying is None
+            and self._racing != slot
+            and self.seats_taken()
+            and self.sufficient(len(self.pool))
+        ):
+            self._racing = slot
+            # The first of n servers comes after an n-th of each one's mean.
+            mean = RACE * self.parameters.vote_us / 1e6 * len(self.genesis.servers)
+            draws = self.host.generator(self.height, *slot, 2)
+            self._later("propose", mean * float(draws.standard_exponential()))
+
+    def _propose(self) -> None:
+        """Lines 5-6: aggregate, publish, send."""
+        if not self.sufficient(len(self.pool)):
+            self._racing = None  # a client's second update took its first away
+            return
+        candidate: Candidate | None = self.candidate_of(self.pool.ordered())
+        if self.behaviour is not None and candidate is not None:
+            candidate = self.behaviour.proposes(self, candidate)
+        if candidate is None:
+            return
+        self.host.charge("sign")
+        self._tell("candidate", candidate)
+        self._apply(paper.on_candidate(self.rules, self.state, candidate))
+
+    def candidate_of(self, updates: Sequence[SignedUpdate]) -> Candidate:
+        """What this server would propose in the slot in progress from these updates (at least
+        one): it names the committee as it has heard it announce itself."""
+        tickets = self.state.committee(self.rules)
+        header = self.propose_header(updates, *self.state.slot, tickets_digest(tickets))
+        return Candidate(
+            header,
+            self.signer.sign(header.signed),
+            tickets,
+            tuple(update.record.digest for update in updates),
+        )
+
+    # -- candidates -------------------------------------------------------------------------------
+
+    def on_candidate(self, candidate: Candidate) -> bool:
+        if self.passive:
+            return False
+        if candidate.turn is not None or candidate.justification is not None:
+            return self.refuse("candidate of another protocol")
+        slot = candidate.view
+        if slot[0] > self.state.slot[0] + ATTEMPTS_AHEAD:
+            return self.refuse("candidate for another attempt")
+        known = self.state.candidates.get(slot)
+        if known is not None:
+            same = known.header.cid == candidate.header.cid
+            return False if same else self.refuse("another candidate was first")
+        self.host.charge("verify")
+        self.host.may_relay()
+        self.host.charge("vrf_verify", times=self._unknown(candidate.tickets))
+        try:
+            self.checks.candidate(self.chain.head, candidate)
+        except InvalidBlock:
+            return self.refuse("candidate header")
+        self._apply(paper.on_candidate(self.rules, self.state, candidate))
+        return True
+
+    def _unknown(self, tickets: Sequence[Ticket]) -> int:
+        """How many of these tickets this server has not checked."""
+        known = {ticket.server for ticket in self.state.announced}
+        return sum(ticket.server not in known for ticket in tickets)
+
+    def _judge(self, candidate: Candidate) -> None:
+        """Line 11: recompute the candidate. Pools may differ, and nobody asks for what is missing:
+        a member votes when the gossip has brought it, or not at all. What is sufficient, each
+        decides by what it has heard and when it began."""
+        updates = self.pool.pick(candidate.updates)
+        if updates is None:
+            self._judging = candidate
+            return
+        self._judging = None
+        fit = self.sufficient(len(updates)) and self.is_correct(candidate, updates)
+        if self.behaviour is not None:
+            fit = self.behaviour.verdict(fit, self.host.generator(self.height, *candidate.view, 1))
+        self._apply(paper.on_judged(self.rules, self.state, candidate, fit))
+
+    # -- votes ------------------------------------------------------------------------------------
+
+    def _vote(self, phase: str, candidate: Candidate) -> None:
+        """Send a vote to the committee and the aggregator, who shares the block. (Others need no
+        votes: they move on when MaxVoteDuration is over, and hear of the block.)"""
+        header = candidate.header
+        slot, block, chain_id = candidate.view, header.cid, self.genesis.chain_id
+        signed = Vote.signing_digest(chain_id, self.height, *slot, phase, block)
+        self.host.charge("sign")
+        vote = Vote(
+            chain_id, self.height, *slot, phase, block, self.index, self.signer.sign(signed)
+        )
+        to = candidate.seated | {header.aggregator}
+        self._tell("vote", vote, sorted(to - {self.index}))
+        self._apply(paper.on_vote(self.rules, self.state, vote))
+
+    def on_vote(self, vote: Vote) -> bool:
+        if self.passive:
+            return False
+        slot = (vote.attempt, vote.step)
+        if vote.server >= len(self.genesis.servers) or vote.chain_id != self.genesis.chain_id:
+            return self.refuse("vote by a stranger")
+        if vote.phase not in ("approve", "reject"):
+            return self.refuse("vote of another protocol")
+        if vote.attempt > self.state.slot[0] + ATTEMPTS_AHEAD:
+            return self.refuse("vote for another attempt")
+        if vote.step >= self.rules.max_step:
+            return self.refuse("vote beyond MaxStep")
+        candidate = self.state.candidates.get(slot)
+        if (
+            candidate is not None
+            and candidate.header.cid == vote.block
+            and vote.server not in candidate.seated
+        ):
+            return self.refuse("vote without a seat")
+        first = self.state.votes.get(slot, {}).get(vote.server)
+        if first is not None:
+            same = (first.phase, first.block) == (vote.phase, vote.block)
+            return False if same else self.refuse("second vote")
+        self.host.charge("verify")
+        if not self.checks.vote(self.chain.head, vote):
+            return self.refuse("vote signature")
+        self._apply(paper.on_vote(self.rules, self.state, vote))
+        return True
+
+    # -- deciding ---------------------------------------------------------------------------------
+
+    def _decide_by(self, candidate: Candidate, certificate: Certificate) -> None:
+        block = Block(candidate.header, candidate.signature, candidate.tickets, certificate)
+        if candidate.header.aggregator == self.index:
+            self.say("block", block)
+        self.decide(block)
+
+    def draws_to_check(self, block: Block) -> int:
+        return self._unknown(block.tickets)
+
+    # -- timers -----------------------------------------------------------------------------------
+
+    def on_timer(self, timer: Timer) -> None:
+        what, height, *at = timer
+        if not self.active or height != self.height:
+            return
+        slot = (at[0], at[1])
+        if what == "announce":
+            if self._mine is not None:
+                self.say("ticket", self._mine)
+                self._apply(paper.on_ticket(self.state, self._mine))
+                self._race_if_ready()
+        elif what == "tickets":
+            self._collected = True
+            self._race_if_ready()
+        elif what == "updates":
+            self.late = True
+            self.updates_changed()
+        elif what == "resend":
+            self.on_resend()
+        elif what == "propose":
+            if slot == self.state.slot and self.state.trying is None:
+                self._propose()
+        elif what == "vote":
+            self._apply(paper.on_vote_timer(self.rules, self.state, slot))
+
+    # -- staying in step --------------------------------------------------------------------------
+
+    def progress(self) -> object:
+        """Slots pass whether or not anything is heard: that is no progress."""
+        return self.height, len(self.pool), len(self.state.announced)
+
+    def say_again(self) -> None:
+        if self._mine is not None and self._mine in self.state.announced:
+            self.say("ticket", self._mine)
+        for kind, body, to in self._said:
+            self.say(kind, body, to)
+
+    def tickets_held(self) -> tuple[int, ...]:
+        return tuple(sorted(ticket.server for ticket in self.state.announced))
+
+    def help(self, status: Status, sender: int) -> None:
+        state, held = self.state, set(status.tickets)
+        for ticket in state.announced:  # in the order heard: who asks may get its committee here
+            if ticket.server not in held:
+                self.say("ticket", ticket, [sender])
+        if state.trying is not None and (status.attempt, status.step) <= state.slot:
+            self.say("candidate", state.trying, [sender])
+
+    def predicament(self) -> str:
+        taken, size = len(self.state.committee(self.rules)), self.rules.size
+        if not self.rules.agree(taken):
+            return (
+                f"only {taken} servers announced themselves for {size} seats, and draws on the "
+                "same block give no others, a deadlock of Algorithm 2"
+            )
+        if self.state.slot[0]:
+            return (
+                f"the committee was formed anew {self.state.slot[0]} times from the same draws; "
+                "where it is blocked it stays so, a deadlock of Algorithm 2"
+            )
+        return ""

@@ -1,0 +1,245 @@
+"""What a view of the vote leaves behind: certificates, candidates, blocks; and how servers ask.
+
+A *certificate* is what more than two thirds of a committee signed: in the soft phase it locks a
+block, in the cert phase it decides it. A *timeout certificate* closes a view and carries the
+highest lock that its signers knew into the next one, so that no later committee can decide
+against a block that an earlier one may have decided.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from consensus.encoding.cid import node_cid
+from consensus.encoding.fields import (
+    DIGEST_BYTES,
+    PROOF_BYTES,
+    SIGNATURE_BYTES,
+    MalformedRecord,
+    Record,
+    computed_once,
+    fields_of,
+    fixed_bytes,
+    integer,
+    items_of,
+    link,
+    names_of,
+    optional_link,
+)
+from consensus.encoding.frozen import frozen
+from consensus.records.ticket import Ticket
+from consensus.records.view import View, proposal_digest
+from consensus.records.votes import Certificate, TimeoutCertificate
+
+
+def _tickets_to_node(tickets: tuple[Ticket, ...]) -> list[list[Any]]:
+    return [[ticket.height, ticket.server, ticket.proof] for ticket in tickets]
+
+
+def _tickets_from_node(node: Any) -> tuple[Ticket, ...]:
+    tickets = []
+    for entry in items_of(node, "tickets"):
+        if not isinstance(entry, list) or len(entry) != 3:
+            raise MalformedRecord("tickets: expected [height, server, proof]")
+        tickets.append(
+            Ticket(
+                integer(entry[0], "tickets.height", 1),
+                integer(entry[1], "tickets.server"),
+                fixed_bytes(entry[2], "tickets.proof", PROOF_BYTES),
+            )
+        )
+    return tuple(tickets)
+
+
+@frozen
+class Turn:
+    """Who proposes a block again, in which view, with the signature on it."""
+
+    attempt: int
+    step: int
+    server: int
+    signature: bytes
+
+
+@frozen
+class Candidate(Record):
+    """A proposed block: its header, signed by the aggregator, with the draws it carries and the
+    digests of the updates it aggregates."""
+
+    KIND: ClassVar[str] = "candidate"
+
+    header: Header
+    signature: bytes
+    tickets: tuple[Ticket, ...]
+    updates: tuple[bytes, ...]
+    justification: TimeoutCertificate | None = None
+    """What closed the view before; None in the first view of a height."""
+    turn: Turn | None = None
+    """Set where a locked block is proposed again, in a later view than its header's."""
+
+    def to_node(self) -> dict[str, Any]:
+        turn, why = self.turn, self.justification
+        return {
+            "header": self.header.to_node(),
+            "signature": self.signature,
+            "tickets": _tickets_to_node(self.tickets),
+            "updates": list(self.updates),
+            "justification": None if why is None else why.to_node(),
+            "turn": (
+                None if turn is None else [turn.attempt, turn.step, turn.server, turn.signature]
+            ),
+        }
+
+    @classmethod
+    def from_node(cls, node: Any) -> Self:
+        found = fields_of(node, "candidate", names_of(cls))
+        turn, why = found["turn"], found["justification"]
+        if turn is not None:
+            if not isinstance(turn, list) or len(turn) != 4:
+                raise MalformedRecord("candidate.turn: expected [attempt, step, server, signature]")
+            turn = Turn(
+                integer(turn[0], "candidate.turn.attempt"),
+                integer(turn[1], "candidate.turn.step"),
+                integer(turn[2], "candidate.turn.server"),
+                fixed_bytes(turn[3], "candidate.turn.signature", SIGNATURE_BYTES),
+            )
+        return cls(
+            Header.from_node(found["header"]),
+            fixed_bytes(found["signature"], "candidate.signature", SIGNATURE_BYTES),
+            _tickets_from_node(found["tickets"]),
+            tuple(
+                fixed_bytes(entry, "candidate.updates", DIGEST_BYTES)
+                for entry in items_of(found["updates"], "candidate.updates")
+            ),
+            None if why is None else TimeoutCertificate.from_node(why),
+            turn,
+        )
+
+    @property
+    def view(self) -> View:
+        """The view it is proposed in."""
+        return self.header.view if self.turn is None else (self.turn.attempt, self.turn.step)
+
+    @property
+    def proposer(self) -> int:
+        """The server that proposes it in this view."""
+        return self.header.aggregator if self.turn is None else self.turn.server
+
+    @property
+    def proposal(self) -> bytes:
+        """The proposer's signature in this view."""
+        return self.signature if self.turn is None else self.turn.signature
+
+    @computed_once
+    def seated(self) -> frozenset[int]:
+        """``paper``: the committee, which is whom the aggregator names. All of them proved that
+        they may sit; that they were the *first* to announce nobody can prove."""
+        return frozenset(ticket.server for ticket in self.tickets)
+
+    @computed_once
+    def proposal_signed(self) -> bytes:
+        """The digest that ``proposal`` signs."""
+        header = self.header
+        return proposal_digest(header.chain_id, header.height, self.view, header.cid)
+
+
+@frozen
+class Block(Record):
+    """A validated block: the updates are gone, the address of the model and the signatures of
+    more than two thirds of the committee stay (paper, III.D)."""
+
+    KIND: ClassVar[str] = "block"
+
+    header: Header
+    signature: bytes
+    tickets: tuple[Ticket, ...]
+    certificate: Certificate
+
+    def to_node(self) -> dict[str, Any]:
+        return {
+            "header": self.header.to_node(),
+            "signature": self.signature,
+            "tickets": _tickets_to_node(self.tickets),
+            "certificate": self.certificate.to_node(),
+        }
+
+    @classmethod
+    def from_node(cls, node: Any) -> Self:
+        found = fields_of(node, "block", names_of(cls))
+        return cls(
+            Header.from_node(found["header"]),
+            fixed_bytes(found["signature"], "block.signature", SIGNATURE_BYTES),
+            _tickets_from_node(found["tickets"]),
+            Certificate.from_node(found["certificate"]),
+        )
+
+    @property
+    def height(self) -> int:
+        return self.header.height
+
+    @property
+    def cid(self) -> bytes:
+        """The link to the block's header: its identity, and the next block's parent."""
+        return self.header.cid
+
+
+@frozen
+class Header(Record):
+    """What a block says; its link is the block's identity and the next block's parent."""
+
+    KIND: ClassVar[str] = "header"
+
+    chain_id: bytes
+    height: int
+    attempt: int
+    step: int
+    timestamp: int
+    parent: bytes
+    aggregator: int
+    """Index of the server that proposed the block."""
+    tickets: bytes
+    """Digest of the draws that the block carries (`tickets_digest`): under ``bft`` those of the
+    next height, under ``paper`` those of the committee that approved it."""
+    updates: bytes
+    """Merkle root of the digests of the aggregated updates, in their order."""
+    count: int
+    """How many updates were aggregated."""
+    samples: int
+    """N, the sum of their sample counts."""
+    model: bytes
+    """Link (IPFS address) to the aggregated model A."""
+    snapshot: bytes | None
+    """Link to the whole item matrix Q after this block, at the heights that have one."""
+
+    @classmethod
+    def from_node(cls, node: Any) -> Self:
+        found = fields_of(node, "header", names_of(cls))
+        return cls(
+            fixed_bytes(found["chain_id"], "header.chain_id", DIGEST_BYTES),
+            integer(found["height"], "header.height", 1),
+            integer(found["attempt"], "header.attempt"),
+            integer(found["step"], "header.step"),
+            integer(found["timestamp"], "header.timestamp"),
+            link(found["parent"], "header.parent"),
+            integer(found["aggregator"], "header.aggregator"),
+            fixed_bytes(found["tickets"], "header.tickets", DIGEST_BYTES),
+            fixed_bytes(found["updates"], "header.updates", DIGEST_BYTES),
+            integer(found["count"], "header.count", 1),
+            integer(found["samples"], "header.samples", 1),
+            link(found["model"], "header.model"),
+            optional_link(found["snapshot"], "header.snapshot"),
+        )
+
+    @computed_once
+    def cid(self) -> bytes:
+        return node_cid(self.encoded)
+
+    @property
+    def view(self) -> View:
+        """The view in which the block was first proposed."""
+        return self.attempt, self.step
+
+    @computed_once
+    def signed(self) -> bytes:
+        """The digest that the aggregator signs."""
+        return proposal_digest(self.chain_id, self.height, self.view, self.cid)

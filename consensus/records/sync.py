@@ -1,0 +1,77 @@
+"""The records by which servers catch up: a status, and a request for what is missing."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from consensus.encoding.fields import (
+    DIGEST_BYTES,
+    Record,
+    fields_of,
+    fixed_bytes,
+    integer,
+    items_of,
+    names_of,
+)
+from consensus.encoding.frozen import frozen
+
+
+@frozen
+class Status(Record):
+    """Where a server stands, said when it makes no progress: whoever is further answers with what
+    it lacks. Unsigned; a lie costs the liar an answer."""
+
+    KIND: ClassVar[str] = "status"
+
+    height: int
+    """Of its chain's head."""
+    attempt: int
+    step: int
+    updates: tuple[bytes, ...] = ()
+    """Digests of the updates that it holds for the height in progress."""
+    tickets: tuple[int, ...] = ()
+    """Servers whose tickets it holds."""
+
+    def to_node(self) -> dict[str, Any]:
+        node = {name: getattr(self, name) for name in names_of(type(self))}
+        return node | {"updates": list(self.updates), "tickets": list(self.tickets)}
+
+    @classmethod
+    def from_node(cls, node: Any) -> Self:
+        found = fields_of(node, "status", names_of(cls))
+        return cls(
+            integer(found["height"], "status.height"),
+            integer(found["attempt"], "status.attempt"),
+            integer(found["step"], "status.step"),
+            tuple(
+                fixed_bytes(entry, "status.updates", DIGEST_BYTES)
+                for entry in items_of(found["updates"], "status.updates")
+            ),
+            tuple(
+                integer(entry, "status.tickets") for entry in items_of(found["tickets"], "status")
+            ),
+        )
+
+
+@frozen
+class Want(Record):
+    """A request for updates of the height in progress, by digest."""
+
+    KIND: ClassVar[str] = "want"
+
+    height: int
+    updates: tuple[bytes, ...]
+
+    def to_node(self) -> dict[str, Any]:
+        return {"height": self.height, "updates": list(self.updates)}
+
+    @classmethod
+    def from_node(cls, node: Any) -> Self:
+        found = fields_of(node, "want", names_of(cls))
+        return cls(
+            integer(found["height"], "want.height", 1),
+            tuple(
+                fixed_bytes(entry, "want.updates", DIGEST_BYTES)
+                for entry in items_of(found["updates"], "want.updates")
+            ),
+        )

@@ -1,0 +1,238 @@
+"""Checks that many servers make of the same bytes, computed once per process.
+
+Thirty servers that verify one signature are charged thirty verifications of simulated time; in
+real time one of them computes it and the others look it up. Messages in a simulation are shared
+objects, so the memo goes by identity, which costs less than hashing them; it keeps every object
+alive until it is cleared, so that no identity is used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+from consensus.application import Application, Contents
+from consensus.encoding.unixfs import file_cid
+from consensus.ledger.chain import (
+    Head,
+    InvalidBlock,
+    Sortition,
+    check_block,
+    check_draws,
+    check_header,
+    check_lock,
+    check_no_later,
+    check_signature,
+    check_timeout_certificate,
+    sortition_of,
+)
+from consensus.ledger.committee import Draw, check_ticket
+from consensus.ledger.updates import SignedUpdate, check_update, updates_root
+from consensus.records.block import Block, Candidate, Header
+from consensus.records.genesis import Genesis
+from consensus.records.ticket import Ticket
+from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
+
+T = TypeVar("T")
+
+
+class SharedChecks:
+    """The checks of one chain, shared by all servers of a process."""
+
+    def __init__(self, genesis: Genesis, application: Application) -> None:
+        self.genesis = genesis
+        self.application = application
+        self._memo: dict[tuple[Any, ...], tuple[object, Any]] = {}
+        self._sortitions: dict[bytes, Callable[[int], Sortition]] = {}
+        self._aggregates: dict[tuple[bytes, ...], Contents] = {}
+        self._draws: dict[tuple[bytes, int, int, bytes], Draw] = {}
+
+    def begin_height(self) -> None:
+        """Forget the height before."""
+        self._memo.clear()
+        self._sortitions.clear()
+        self._aggregates.clear()
+        self._draws.clear()
+
+    def _once(self, head: Head, subject: object, compute: Callable[[], T]) -> T:
+        """``compute()`` about ``subject`` on top of ``head``, or what it gave before; an exception
+        is remembered like a result."""
+        key = (id(subject), head.cid)
+        known = self._memo.get(key)
+        if known is None:
+            result: Any
+            try:
+                result = compute()
+            except ValueError as error:  # InvalidTicket, InvalidBlock
+                result = error.with_traceback(None)  # which would keep all frames alive
+            known = self._memo[key] = (subject, result)
+        if isinstance(known[1], ValueError):
+            raise type(known[1])(*known[1].args)
+        return known[1]
+
+    def update(self, head: Head, update: SignedUpdate) -> str | None:
+        """`check_update`."""
+        known = self._memo.get((id(update), head.cid))
+        if known is None:  # looked up here first: this is by far the most frequent check
+            return self._once(
+                head,
+                update,
+                lambda: check_update(self.genesis, head, update, self.application.check_payload),
+            )
+        return known[1]
+
+    def vouch(self, seed: bytes, ticket: Ticket, draw: Draw) -> None:
+        """A server of this process has just made ``ticket`` with its own key.
+
+        Its maker computed both sides of the equation that verifying computes (U = kB, V = kH),
+        so the proof holds, and is not verified again in real time; that would take longer than
+        making it did. Whatever comes from elsewhere is verified, and everything in an audit.
+        """
+        self._draws[_what_is_proven(seed, ticket)] = draw
+
+    def ticket(self, genesis: Genesis, seed: bytes, ticket: Ticket) -> Draw:
+        """`check_ticket`; raises `InvalidTicket`."""
+        key = _what_is_proven(seed, ticket)
+        known = self._draws.get(key)
+        if known is None:
+            known = self._draws[key] = check_ticket(genesis, seed, ticket)
+        return known
+
+    def draws(
+        self, genesis: Genesis, head: Head, header: Header, tickets: tuple[Ticket, ...]
+    ) -> tuple[Draw, ...]:
+        """`check_draws`; raises `InvalidBlock`. A candidate and the blocks that its members build
+        of it share their header and tickets."""
+        key = (id(header), id(tickets), head.cid)
+        known = self._memo.get(key)
+        if known is None:
+            draws = check_draws(genesis, head, header, tickets, self.ticket)
+            known = self._memo[key] = ((header, tickets), draws)
+        return known[1]
+
+    def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
+        """`sortition_of`."""
+        return self.sortitions(head)(attempt)
+
+    def sortitions(self, head: Head) -> Callable[[int], Sortition]:
+        """`sortition_of` after ``head``, by attempt."""
+        known = self._sortitions.get(head.cid)
+        if known is None:
+            known = cache(lambda attempt: sortition_of(self.genesis, head, attempt))
+            self._sortitions[head.cid] = known
+        return known
+
+    def candidate(self, head: Head, candidate: Candidate) -> tuple[Draw, ...]:
+        """That a candidate extends ``head``, its draws hold, its updates are those that its header
+        names, and its aggregator and who proposes it signed it; returns the draws. Raises
+        `InvalidBlock`. (Whose turn it is, and what justifies it, is the protocol's to say.)"""
+
+        def compute() -> tuple[Draw, ...]:
+            header = candidate.header
+            check_header(self.genesis, head, header)
+            check_signature(self.genesis, header, candidate.signature)
+            draws = self.draws(self.genesis, head, header, candidate.tickets)
+            if header.count != len(candidate.updates) or (
+                header.updates != self.updates_root(candidate)
+            ):
+                # Its aggregator's or not: whoever passes a candidate on could alter the list.
+                raise InvalidBlock("its updates are not those that its header names")
+            turn, servers = candidate.turn, self.genesis.servers
+            if turn is not None and not (
+                turn.server < len(servers)
+                and self.genesis.suite.verify(
+                    servers[turn.server].signing_key, candidate.proposal_signed, turn.signature
+                )
+            ):
+                raise InvalidBlock("the proposer's signature is not valid")
+            return draws
+
+        return self._once(head, candidate, compute)
+
+    def vote(self, head: Head, vote: Vote) -> bool:
+        """Whether the vote is its server's own; the server must be registered."""
+        known = self._memo.get((id(vote), head.cid))
+        if known is None:  # as for updates
+            key = self.genesis.servers[vote.server].signing_key
+            return self._once(
+                head, vote, lambda: self.genesis.suite.verify(key, vote.signed, vote.signature)
+            )
+        return known[1]
+
+    def timeout(self, head: Head, timeout: Timeout) -> bool:
+        """Whether the timeout is its server's own (which must be registered), and its lock
+        holds."""
+
+        def compute() -> bool:
+            key = self.genesis.servers[timeout.server].signing_key
+            if timeout.lock is not None:
+                check_no_later(timeout.lock, timeout)
+                check_lock(self.genesis, head, timeout.lock, self.sortition)
+            return self.genesis.suite.verify(key, timeout.signed, timeout.signature)
+
+        try:
+            return self._once(head, timeout, compute)
+        except InvalidBlock:
+            return False
+
+    def lock(self, head: Head, lock: Certificate) -> None:
+        """`check_lock`; raises `InvalidBlock`."""
+        self._once(head, lock, lambda: check_lock(self.genesis, head, lock, self.sortition))
+
+    def closed(self, head: Head, certificate: TimeoutCertificate) -> None:
+        """`check_timeout_certificate`; raises `InvalidBlock`."""
+        self._once(
+            head,
+            certificate,
+            lambda: check_timeout_certificate(self.genesis, head, certificate, self.sortition),
+        )
+
+    def block(self, genesis: Genesis, head: Head, block: Block) -> Head:
+        """`check_block`; raises `InvalidBlock`. Servers that certify a block themselves build it
+        anew from shared parts, and from the same votes often enough: this memo goes by those."""
+        parts = id(block.header), id(block.tickets), block.certificate
+        key = (head.cid, *parts, block.signature)
+        known = self._memo.get(key)
+        if known is None:
+            known = self._memo[key] = (
+                block,
+                check_block(genesis, head, block, self.draws, self.sortition),
+            )
+        return known[1]
+
+    def aggregate(self, head: Head, updates: Sequence[SignedUpdate]) -> Contents:
+        """The application's aggregate of ``updates``, in the given order, on top of ``head``."""
+        key = tuple(update.record.digest for update in updates)
+        known = self._aggregates.get(key)
+        if known is None:
+            model = self.application.aggregate(
+                [update.payload for update in updates],
+                [update.record.samples for update in updates],
+                head.beacon,
+            )
+            snapshot = self.application.snapshot(head.height + 1, head.beacon, model)
+            known = self._aggregates[key] = Contents(model, snapshot)
+        return known
+
+    def address(self, data: bytes) -> bytes:
+        """The address (CID) of ``data``."""
+        known = self._memo.get((id(data), b"address"))
+        if known is None:
+            known = self._memo[id(data), b"address"] = (data, file_cid(data))
+        return known[1]
+
+    def updates_root(self, candidate: Candidate) -> bytes:
+        """The Merkle root over the updates that ``candidate`` lists."""
+        known = self._memo.get((id(candidate), b"root"))
+        if known is None:
+            known = self._memo[id(candidate), b"root"] = (
+                candidate,
+                updates_root(candidate.updates),
+            )
+        return known[1]
+
+
+def _what_is_proven(seed: bytes, ticket: Ticket) -> tuple[bytes, int, int, bytes]:
+    """All that `check_ticket` looks at; of bytes, unlike records, the hash is computed once."""
+    return seed, ticket.height, ticket.server, ticket.proof

@@ -1,0 +1,485 @@
+"""The simulated world of the edge servers: one clock, the network, and what each server spends.
+
+`World.run_height` plays one height: every server enters it, updates arrive where clients send
+them, and it is over when every server that can has appended the block. What is then still in
+flight is void. So between heights the world is a clock reading, a chain head and the servers that
+are behind it, and a run can be resumed from there, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import simpy
+
+from consensus.adversary.behaviour import Behaviour
+from consensus.application import Application, Contents
+from consensus.crypto.suites import Prover, Signer
+from consensus.faults.faults import Faults
+from consensus.ledger.chain import Chain, Head, seated
+from consensus.ledger.committee import Committee
+from consensus.ledger.evidence import Evidence
+from consensus.ledger.updates import SignedUpdate
+from consensus.network.clock import Clock
+from consensus.network.network import Network
+from consensus.network.topology import Topology
+from consensus.protocols.bft.server import BftServer
+from consensus.protocols.paper.server import PaperServer
+from consensus.records.block import Block
+from consensus.records.genesis import Genesis
+from consensus.server.checks import SharedChecks
+from consensus.server.edge_server import EdgeServer
+from consensus.server.message import Kind, Message
+from consensus.simulation.checkpoint import ServerStanding, Standing
+from consensus.simulation.content_providers import Providers
+from consensus.simulation.host import Costs, WorldHost
+from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
+
+#: A client whose update its edge server does not take tries this many servers in turn.
+TRIES = 4
+#: With faults about, a height ends this many resend times after two thirds of the servers have
+#: the block; who does not have it by then catches up during the next heights.
+GRACE = 3
+
+
+class World:
+    """All edge servers on one SimPy clock."""
+
+    host_class: ClassVar[type[WorldHost]] = WorldHost
+    """What its servers act through."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        application: Application,
+        topology: Topology,
+        keys: Sequence[tuple[Signer, Prover]],
+        behaviours: dict[int, Behaviour],
+        costs: Costs,
+        bandwidth_mib_per_s: float,
+        jitter: float,
+        network_stream: Callable[[int], np.random.Generator],
+        randomness: Callable[..., np.random.Generator],
+        faults: Faults | None = None,
+        retry_seconds: float = 2.0,
+        now: float = 0.0,
+        blocks: Sequence[Block] = (),
+        heads: Sequence[Head] = (),
+    ) -> None:
+        """``network_stream(height)`` gives the jitter draws of a height, ``randomness(server,
+        *label)`` what a server draws. A client whose update a server does not take tries another
+        one after ``retry_seconds``. ``now``, ``blocks`` and ``heads`` continue an earlier run
+        (`Chain`), with what `restore` is then told."""
+        self.genesis = genesis
+        self.application = application
+        self.costs = costs
+        self.env = Clock(now)
+        self.checks = SharedChecks(genesis, application)
+        self.faults = faults
+        self.network = Network(
+            self.env, topology, bandwidth_mib_per_s, jitter, self._receive, faults
+        )
+        self.randomness = randomness
+        self.behaviours = behaviours
+        self.messages = 0
+        self._topology = topology
+        self._retry_seconds = retry_seconds
+        self._network_stream = network_stream
+        self._hosts = [self.host_class(self, index) for index in range(len(keys))]
+        make = server_class(genesis.parameters.protocol)
+        heads = heads or [Head.of_genesis(genesis)]
+        self.servers: list[EdgeServer] = [
+            make(
+                index,
+                signer,
+                prover,
+                Chain(genesis, blocks, heads),
+                self.checks,
+                self._hosts[index],
+                behaviours.get(index),
+            )
+            for index, (signer, prover) in enumerate(keys)
+        ]
+        self.head = self.servers[0].chain.head
+        """The head after the last height."""
+        self._agreed = list(blocks)
+        """The block of height h at h - 1, with the one certificate that is kept of it."""
+        self.providers = Providers()
+        self._listed: dict[bytes, tuple[bytes, ...]] = {}
+        self._appended: dict[int, float] = {}
+        self._given_up: set[int] = set()
+        """Attempts of this height that certificates of all servers close."""
+        self._caught_up = 0
+        self._waited_for: set[int] = set()
+        """Honest servers without whose block the height is not over."""
+        self._first: Block | None = None
+        self._over = self.env.event()
+        self._closing = False
+        if faults is not None:
+            for event in faults.lifecycle(faults.healed_at + 1.0):
+                if event.time <= now:
+                    self._set_up(event.server, event.what == "restart")
+                else:
+                    self.at(event.time, partial(self._live_or_die, event))
+
+    # -- a height ---------------------------------------------------------------------------------
+
+    def run_height(
+        self, arrivals: Sequence[Arrival], patience: float, attempts: int | None = None
+    ) -> HeightResult:
+        """Play one height to its end and commit it to the application.
+
+        Raises `Stalled` if not every server has the block after ``patience`` simulated seconds,
+        or none after so many ``attempts`` (which may take a blink each, where a third of the
+        weight leaves every view at once). Raises `Forked` as soon as two servers have different
+        blocks: under ``bft`` the end of all trust in it, under ``paper`` one of the things that
+        happen.
+        """
+        before = self.head
+        height = before.height + 1
+        began = self.env.now
+        self._forget(height)
+        self.network.begin(self._network_stream(height))
+        bytes_before, messages_before = self.network.bytes.copy(), self.messages
+        refused_before = self._refused()
+        for index, behaviour in self.behaviours.items():
+            self._bring_along(self.servers[index])
+            behaviour.begins(self.servers[index])
+            self.network.set_relaying(index, self._hosts[index].up and behaviour.relays)
+        for server, host in zip(self.servers, self._hosts, strict=True):
+            host.busy_until = began
+            if host.up:
+                host.lives += 1  # timers of a height it was left behind in
+                server.enter_height(passive=server.chain.height < before.height)
+        self._waited_for = {
+            index
+            for index, server in enumerate(self.servers)
+            if server.behaviour is None and self._hosts[index].up and not server.passive
+        }
+        for arrival in arrivals:
+            self._schedule(arrival, arrival.server, arrival.time, 0, height)
+        self._wait(began + patience, attempts)
+        if not self._over.triggered:
+            raise self._stalled(height, began)
+        ended = max(self._appended.values())
+        if ended > self.env.now:
+            self.env.run(until=ended)
+        block = self._first
+        assert block is not None
+        contents = self.providers.models[block.header.model]
+        updates = self._updates_of(block)
+        honest = self.checks.aggregate(before, updates)
+        self.application.commit(height, before.beacon, contents.model)
+        evidence: dict[tuple[str, int, int], Evidence] = {}
+        for server in self.servers:
+            if server.behaviour is None:
+                evidence |= {
+                    key: found for key, found in server.evidence.items() if key[1] == height
+                }
+        result = HeightResult(
+            block=block,
+            contents=contents,
+            updates=updates,
+            captured=contents.model != honest.model,
+            began=began,
+            ended=self.env.now,
+            appended=dict(sorted(self._appended.items())),
+            gossip_bytes=self.network.bytes - bytes_before,
+            gossip_messages=self.messages - messages_before,
+            refused=self._refused() - refused_before,
+            evidence=tuple(evidence[key] for key in sorted(evidence)),
+            malicious_weight=self._malicious_weight(before, block),
+            closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
+            caught_up=self._caught_up,
+        )
+        self.head = next(
+            server.chain.head for server in self.servers if server.chain.height == height
+        )
+        self._agreed.append(block)
+        return result
+
+    def _wait(self, deadline: float, attempts: int | None) -> None:
+        """Let time pass until the height is over, or there is no more hope for it."""
+        pause = self.genesis.parameters.vote_us / 1e6
+        while not self._over.triggered and self.env.now < deadline:
+            hopeless = attempts is not None and self._furthest().stage()[0] >= attempts
+            if hopeless and self._first is None:
+                return
+            until = min(pause, deadline - self.env.now)
+            self.env.run(until=self._over | self.env.timeout(until))
+
+    def _forget(self, height: int) -> None:
+        """Begin a height with nothing of the one before, but for contents that a server which is
+        behind may still ask for."""
+        self.checks.begin_height()
+        self._listed.clear()
+        self._appended = {}
+        self._given_up.clear()
+        self._caught_up = 0
+        self._first = None
+        self._closing = False
+        self._over = self.env.event()
+        for server in self.servers:
+            server.forget_early()
+        lacking = set().union(*(server.lacking for server in self.servers))
+        self.providers.forget(self._needed_after(), lacking)
+
+    def _needed_after(self) -> int:
+        """The height after which some server may yet need the models of blocks."""
+        honest = (server.chain.height for server in self.servers if server.behaviour is None)
+        tail = 0 if self.faults is None else self.faults.lost_tail
+        return max(0, min(honest, default=self.head.height) - tail)
+
+    def _bring_along(self, server: EdgeServer) -> None:
+        """A malicious server follows the chain in its own way, which is of no concern here."""
+        ahead = max(self.servers, key=lambda other: other.chain.height).chain
+        for block in ahead.blocks[server.chain.height : self.head.height]:
+            server.chain.append(block, self.checks.block)
+
+    def behind(self) -> dict[int, int]:
+        """The heights of the servers whose chains are shorter than the others'."""
+        return {
+            index: server.chain.height
+            for index, server in enumerate(self.servers)
+            if server.behaviour is None and server.chain.height < self.head.height
+        }
+
+    def standing(self) -> Standing:
+        """How the world stands between two heights."""
+        height = self.head.height
+        servers, wanted = [], set(range(self._needed_after() + 1, height + 1))
+        for index, server in enumerate(self.servers):
+            own, links = server.chain.height, server.lacking
+            lacking = [b.height for b in self._agreed if b.header.model in links] if links else []
+            if own < height or lacking or self.faults is not None:
+                servers.append(ServerStanding(index, own, server.written_height(), tuple(lacking)))
+                wanted.update(lacking)
+        holders = (
+            (at, tuple(sorted(self.providers.holders(self._agreed[at - 1].header.model))))
+            for at in sorted(wanted)
+        )
+        return Standing(tuple(servers), tuple(holders))
+
+    def restore(self, standing: Standing, content: Callable[[bytes], bytes]) -> None:
+        """Stand as a world did in an earlier process; ``content`` gives the bytes at the link of a
+        block's model."""
+        models = [block.header.model for block in self._agreed]
+        for server in standing.servers:
+            self.servers[server.index].resume(
+                server.height, server.written, [models[at - 1] for at in server.lacking]
+            )
+        for at, holders in standing.holders:
+            self.providers.restore(models[at - 1], content(models[at - 1]), at, holders)
+
+    # -- up and down ------------------------------------------------------------------------------
+
+    def at(self, time: float, call: Callable[[], None]) -> None:
+        """Call at ``time``, or now if that has passed."""
+        self.env.call_at(max(time, self.env.now), _call, call)
+
+    def _set_up(self, index: int, up: bool) -> None:
+        host = self._hosts[index]
+        host.up = up
+        host.lives += 1
+        behaviour = self.behaviours.get(index)
+        self.network.set_relaying(index, up and (behaviour is None or behaviour.relays))
+
+    def _live_or_die(self, event: Any) -> None:
+        assert self.faults is not None
+        self._set_up(event.server, event.what == "restart")
+        server = self.servers[event.server]
+        if event.what == "crash":
+            self.faults.fired[event.fault] += 1
+            server.active = False
+            self._waited_for.discard(event.server)
+            self._see_whether_over()
+            return
+        self._hosts[event.server].busy_until = self.env.now
+        server.restart(event.lost_tail, self.head.height)
+
+    # -- deliveries -------------------------------------------------------------------------------
+
+    def message(self, kind: Kind, body: Any) -> Message:
+        """A message to be sent."""
+        self.messages += 1
+        if kind == "candidate":
+            # A malicious server may send it with another list of updates than its header names.
+            if body.header.updates == self.checks.updates_root(body):
+                self._listed[body.header.cid] = body.updates
+            self._listed.setdefault(body.header.cid, body.updates)
+        elif kind == "closure" and body.everyone and body.height == self.head.height + 1:
+            self._given_up.add(body.attempt)
+        size = body.wire_bytes if kind == "update" else len(body.encoded)
+        return Message(kind, body, size)
+
+    def _schedule(
+        self, arrival: Arrival, server: int, time: float, tries: int, height: int
+    ) -> None:
+        self.at(time, lambda: self._submit(arrival, server, tries, height))
+
+    def _submit(self, arrival: Arrival, index: int, tries: int, height: int) -> None:
+        """A client's update reaches an edge server, which passes it on if it is fit; a client
+        whose server is down, behind, or turns it away goes to the next nearest. So does one whose
+        server keeps it to itself, or alters it, as it sees when it asks another: one that has the
+        update takes it for what it is, a copy."""
+        server = self.servers[index]
+        if self.head.height >= height or server.chain.height >= height:
+            return  # too late: the height is decided
+        update = arrival.update()
+        takes = self._hosts[index].up and not server.passive
+        if takes and server.behaviour is not None:
+            takes = server.behaviour.takes(server, update.record.client)
+        if takes and update.record.height < height:
+            # Among servers it may just have been long on its way; its client sent it only now.
+            server.refuse("stale")
+            return
+        if takes and server.receive("update", update, index):
+            server.say("update", update)
+        if (not takes or server.behaviour is not None) and tries + 1 < TRIES:
+            nearest = np.argsort(self._topology.latency[arrival.server], kind="stable")
+            others = [int(other) for other in nearest if other != arrival.server]
+            if tries < len(others):
+                time = self.env.now + self._retry_seconds
+                self._schedule(arrival, others[tries], time, tries + 1, height)
+
+    def _receive(self, server: int, message: Message, origin: int) -> float | None:
+        """Hand a message to a server; when it may be passed on, or None."""
+        host = self._hosts[server]
+        if not host.up:
+            return None
+        host.relay_from = None
+        if not self.servers[server].receive(message.kind, message.body, origin):
+            return None
+        ready, now = host.relay_from, self.env.now
+        if ready is None:
+            ready = host.busy_until
+        return ready if ready > now else now
+
+    def on_appended(self, index: int, block: Block, at: float) -> None:
+        """A server's chain has grown."""
+        server = self.servers[index]
+        if block.height <= self.head.height:  # it catches up
+            agreed = self._agreed[block.height - 1]
+            if block.cid != agreed.cid:
+                raise Forked(block.height, agreed.cid, block.cid)
+            server.chain.keep(agreed)
+            self._caught_up += 1
+            server.enter_height(passive=server.chain.height < self.head.height)
+            if not server.passive and server.behaviour is None and index not in self._appended:
+                self._waited_for.add(index)  # else it would be behind again when this one is over
+            return
+        if self._first is None:
+            self._first = block
+        elif block.cid != self._first.cid:
+            raise Forked(block.height, self._first.cid, block.cid)
+        server.chain.keep(self._first)
+        self._appended[index] = at
+        self._waited_for.discard(index)
+        self._see_whether_over()
+
+    def _see_whether_over(self) -> None:
+        """The height is over once every honest server that is up, and was not behind, has its
+        block; with faults about, at the latest some time after two thirds of them have."""
+        if self._over.triggered or self._first is None:
+            return
+        if not self._waited_for:
+            self._over.succeed()
+        elif self.faults is not None and not self._closing:
+            have = sum(self.servers[index].behaviour is None for index in self._appended)
+            if have > 2 * len(self._waited_for):
+                self._closing = True
+                over = self._over
+                grace = GRACE * self.genesis.parameters.resend_us / 1e6
+                self.at(self.env.now + grace, lambda: None if over.triggered else _end(over))
+
+    # -- contents ---------------------------------------------------------------------------------
+
+    def hold(self, index: int, contents: Contents) -> None:
+        """A server has these contents."""
+        self.providers.hold(index, contents, self.head.height + 1, self.checks.address)
+
+    def content_for(self, index: int, link: bytes) -> bytes | None:
+        """The content at ``link`` as one server gets it: from another that is up, within reach,
+        willing, and has not lost it."""
+        now, faults = self.env.now, self.faults
+
+        def serves(holder: int) -> bool:
+            behaviour = self.behaviours.get(holder)
+            if not self._hosts[holder].up or not (behaviour is None or behaviour.provides):
+                return False
+            return faults is None or not (
+                any(cut.severs(holder, index, holder) for cut in faults.cuts(now))
+                or faults.content_lost(holder, link, now)
+            )
+
+        return self.providers.fetch(index, link, serves)
+
+    # -- what a height came to --------------------------------------------------------------------
+
+    def _malicious_weight(self, before: Head, block: Block) -> tuple[tuple[int, int], ...]:
+        if self.genesis.parameters.protocol == "paper":
+            committee = seated(self.genesis, [ticket.server for ticket in block.tickets])
+            return (self._weigh(committee),)
+        return self._weighed(before, block.certificate.attempt + 1)
+
+    def _weighed(self, before: Head, attempts: int) -> tuple[tuple[int, int], ...]:
+        """The malicious members' and the total weight of the first committees of a height."""
+        return tuple(
+            self._weigh(self.checks.sortition(self.genesis, before, attempt).committee)
+            for attempt in range(attempts)
+        )
+
+    def _weigh(self, committee: Committee) -> tuple[int, int]:
+        return committee.weight_of(sorted(self.behaviours)), committee.total
+
+    def _updates_of(self, block: Block) -> tuple[SignedUpdate, ...]:
+        digests = self._listed[block.cid]
+        for server in self.servers:
+            found = server.pool.pick(digests)
+            if found is not None:
+                return tuple(found)
+        raise AssertionError(f"height {block.height}: no server holds the block's updates")
+
+    def _refused(self) -> Counter[str]:
+        total: Counter[str] = Counter()
+        for server in self.servers:
+            if server.behaviour is None:
+                total.update(server.refused)
+                total.update(server.pool.rejected)
+        return total
+
+    def _furthest(self) -> EdgeServer:
+        honest = [server for server in self.servers if server.behaviour is None] or self.servers
+        return max(honest, key=lambda server: server.stage())
+
+    def _stalled(self, height: int, began: float) -> Stalled:
+        done, furthest = len(self._appended), self._furthest()
+        stage, predicament = furthest.stage(), furthest.predicament()
+        pools = [len(server.pool) for server in self.servers]
+        paper = self.genesis.parameters.protocol == "paper"
+        return Stalled(
+            f"height {height}: after {self.env.now - began:g} simulated seconds {done} of "
+            f"{len(self.servers)} servers have a block (attempt {stage[0]}, step {stage[1]}, "
+            f"{min(pools)}-{max(pools)} updates in the pools, quota "
+            f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}"),
+            height,
+            stage[0] + 1,
+            () if paper else self._weighed(self.head, stage[0] + 1),
+        )
+
+
+def _call(call: Callable[[], None]) -> None:
+    call()
+
+
+def _end(over: simpy.Event) -> None:
+    over.succeed()
+
+
+def server_class(protocol: str) -> Callable[..., EdgeServer]:
+    """What a server is made of under a protocol."""
+    return PaperServer if protocol == "paper" else BftServer

@@ -1,0 +1,1 @@
+"""Stores of blocks and content: in memory, SQLite, an IPFS node, CAR archives."""

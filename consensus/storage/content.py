@@ -1,0 +1,143 @@
+"""Content stores: what a chain's addresses lead to.
+
+A store is asked for content by its CID and answers with bytes that hash to it, or not at all.
+Content is kept as the IPLD blocks that an IPFS node would hold for it, so the addresses are the
+same and any block can be handed to such a node.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from consensus.encoding.cid import CBOR, EncodingError, cid_text, codec, make_cid, node_cid
+from consensus.encoding.unixfs import file_blocks, read_file
+
+__all__ = ["ContentStore", "MemoryStore", "NotFound", "StoreError"]
+
+
+class StoreError(Exception):
+    """A store that cannot be used, or content that is not what its address says."""
+
+
+class NotFound(StoreError):
+    """Content, a block or an entry that the store does not hold."""
+
+
+class ContentStore(ABC):
+    """Bytes by CID.
+
+    What was put stays until it is removed. Two files may share chunks, and a chunk goes only
+    with the last file that holds it.
+    """
+
+    def put(self, data: bytes) -> bytes:
+        """Keep `data` as a file; its CID (`unixfs.file_cid`). Putting it again changes nothing."""
+        root, blocks = file_blocks(data)
+        self._keep(root, dict(blocks))
+        return root
+
+    def put_node(self, data: bytes) -> bytes:
+        """Keep `data`, a record's canonical DAG-CBOR bytes; its CID (`cid.node_cid`)."""
+        cid = node_cid(data)
+        self._keep(cid, {cid: data})
+        return cid
+
+    def get(self, cid: bytes) -> bytes:
+        """The file or record with this CID, every block of it checked against its hash.
+
+        Raises NotFound where it, or a part of it, is not held; StoreError where the bytes held
+        do not hash to their address or `cid` is none.
+        """
+        try:
+            if codec(cid) != CBOR:
+                return read_file(cid, self._block)
+        except EncodingError as error:
+            raise StoreError(str(error)) from None
+        return self.block_bytes(cid)
+
+    def block_bytes(self, cid: bytes) -> bytes:
+        """The one IPLD block with this CID, checked against its hash.
+
+        A record, a whole small file, a chunk or an inner node of a large one. Raises NotFound and
+        StoreError like `get`.
+        """
+        data = self._block(cid)
+        try:
+            if make_cid(codec(cid), data) == cid:
+                return data
+        except EncodingError as error:
+            raise StoreError(str(error)) from None
+        raise StoreError(f"the bytes stored as {cid_text(cid)} have another hash")
+
+    @abstractmethod
+    def has(self, cid: bytes) -> bool:
+        """Whether the block that `cid` names is held."""
+
+    def remove(self, cid: bytes) -> None:
+        """Let go of what was put as `cid`. Raises NotFound if nothing was."""
+        if not self._kept(cid):
+            raise NotFound(f"{readable(cid)} was never put here, or was removed")
+        data = self.get(cid)
+        cids = {cid} if codec(cid) == CBOR else dict(file_blocks(data)[1]).keys()
+        self._release(cid, sorted(cids))
+
+    @abstractmethod
+    def _block(self, cid: bytes) -> bytes:
+        """The block held as `cid`, unchecked; raises NotFound."""
+
+    @abstractmethod
+    def _kept(self, root: bytes) -> bool:
+        """Whether `root` was put, and not removed since."""
+
+    @abstractmethod
+    def _keep(self, root: bytes, blocks: Mapping[bytes, bytes]) -> None:
+        """Mark `root` as put and count one more use of each of its blocks, unless it is."""
+
+    @abstractmethod
+    def _release(self, root: bytes, cids: Sequence[bytes]) -> None:
+        """Unmark `root` and count one use less of each of its blocks; unused ones go."""
+
+
+class MemoryStore(ContentStore):
+    """A content store that lives as long as the process."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[bytes, bytes] = {}
+        self._uses: dict[bytes, int] = {}
+        self._roots: set[bytes] = set()
+
+    def has(self, cid: bytes) -> bool:
+        return cid in self._blocks
+
+    def _block(self, cid: bytes) -> bytes:
+        try:
+            return self._blocks[cid]
+        except KeyError:
+            raise NotFound(f"{readable(cid)} is not in this store") from None
+
+    def _kept(self, root: bytes) -> bool:
+        return root in self._roots
+
+    def _keep(self, root: bytes, blocks: Mapping[bytes, bytes]) -> None:
+        if root in self._roots:
+            return
+        self._roots.add(root)
+        for cid, data in blocks.items():
+            self._blocks.setdefault(cid, data)
+            self._uses[cid] = self._uses.get(cid, 0) + 1
+
+    def _release(self, root: bytes, cids: Sequence[bytes]) -> None:
+        self._roots.remove(root)
+        for cid in cids:
+            self._uses[cid] -= 1
+            if self._uses[cid] == 0:
+                del self._uses[cid], self._blocks[cid]
+
+
+def readable(cid: bytes) -> str:
+    """A CID for an error message, whatever it turns out to be."""
+    try:
+        return cid_text(cid)
+    except EncodingError:
+        return repr(cid)

@@ -1,0 +1,253 @@
+"""A content store on a running IPFS node (Kubo or js-ipfs), spoken to over its HTTP RPC API.
+
+Every file is added as CIDv1 with raw leaves and pinned recursively, every record put as a DAG-CBOR
+node and pinned by itself, so the node gives them the addresses that `consensus.encoding.cid` and
+`consensus.encoding.unixfs` give, and an answer with any other address is an error. A pinned header
+links to its parent and its model: from a chain's head a path such as HEAD/parent/parent/model leads
+to any model, with any tool that speaks IPLD.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, TypeVar
+
+from consensus.encoding.cid import CBOR, cid_text, codec, node_cid
+from consensus.encoding.unixfs import file_blocks, file_cid, read_file
+from consensus.storage.closing import Closing
+from consensus.storage.content import ContentStore, NotFound, StoreError, readable
+from consensus.storage.ipfs_rpc import AlreadyPinned, NodeRpc, Tell, nothing
+
+__all__ = ["IpfsStore"]
+
+BATCH_BYTES: Final = 16 * 2**20
+PINS_PER_REQUEST: Final = 100  # an address is 59 characters, and a request's line holds some 8,000
+MISSING_SECONDS: Final = 5.0
+"""How long the node may look for a block that is not there: it cannot know that nobody has it."""
+
+COLLECT_SECONDS: Final = 600.0
+"""How long the node may go through all that it holds without a word."""
+
+_BASE: Final = {"cid-base": "base32"}
+
+T = TypeVar("T")
+
+
+class IpfsStore(ContentStore, Closing):
+    """Bytes by CID on an IPFS node: what is put is pinned there, what is removed is unpinned.
+
+    The bytes of what was removed stay on the node until it collects them (`collect`). Every method
+    raises StoreError, in one line that names the node, where the node is absent, refuses, is full
+    or stays silent; NotFound where it does not come by the content within MISSING_SECONDS.
+    """
+
+    def __init__(
+        self, api: str, timeout: float = 30.0, retries: int = 5, tell: Tell = nothing
+    ) -> None:
+        """Connect to the node at the multiaddr `api`; ``timeout``, ``retries`` and ``tell`` as in
+        `consensus.storage.ipfs_rpc.NodeRpc`."""
+        self._rpc = NodeRpc(api, timeout, retries, tell)
+        self._client = self._rpc.client
+        self._ask = self._rpc.ask
+        self.api = api
+
+    @property
+    def version(self) -> str:
+        """The version that the node tells."""
+        return self._rpc.version
+
+    @property
+    def interruptions(self) -> int:
+        """Requests so far to which no whole answer came: the node was away, or may have been."""
+        return self._rpc.interruptions
+
+    def close(self) -> None:
+        """Close the connection; whatever was put stays."""
+        self._rpc.close()
+
+    # --- many at once ---------------------------------------------------------------------------
+
+    def put_files(self, files: Sequence[bytes]) -> list[bytes]:
+        """Keep every one of `files`, in few requests; their CIDs."""
+        cids = [file_cid(data) for data in files]
+        pending = dict(zip(cids, files, strict=True))
+        for batch in _batches(pending):
+            self._add(batch)
+        return cids
+
+    def put_nodes(self, records: Sequence[bytes]) -> list[bytes]:
+        """Keep every one of `records`, canonical DAG-CBOR bytes, as a node; their CIDs.
+
+        Each is pinned by itself: a header reaches the whole chain, which is pinned already.
+        """
+        options = {"format": "dag-cbor", "mhtype": "sha2-256", "pin": "false"}
+
+        def put(data: bytes) -> str:
+            answer = self._client.block.put(io.BytesIO(data), opts={**options, **_BASE})
+            text: str = answer["Key"]
+            return text
+
+        cids = [node_cid(data) for data in records]
+        for cid, data in zip(cids, records, strict=True):
+            self._same([cid], [self._ask(partial(put, data))])
+        texts = [cid_text(cid) for cid in dict.fromkeys(cids)]
+        for start in range(0, len(texts), PINS_PER_REQUEST):
+            some = texts[start : start + PINS_PER_REQUEST]
+            try:
+                self._ask(partial(self._client.pin.add, *some, recursive=False))
+            except AlreadyPinned:  # one of them; the node stopped there
+                for text in some:
+                    with suppress(AlreadyPinned):
+                        self._ask(partial(self._client.pin.add, text, recursive=False))
+        return cids
+
+    def pins(self) -> set[str]:
+        """The text of every CID pinned on the node recursively or by itself, others' included."""
+        found: set[str] = set()
+        for kind in ("recursive", "direct"):
+            request = partial(self._client.pin.ls, type=kind, opts=dict(_BASE))
+            found.update(self._ask(request).get("Keys") or ())
+        return found
+
+    def remove_all(self, cids: Sequence[bytes]) -> None:
+        """Unpin whatever of `cids` is pinned. What is not, is left as it is: a try that was cut
+        off may have got through."""
+        texts = [cid_text(cid) for cid in dict.fromkeys(cids)]
+        for start in range(0, len(texts), PINS_PER_REQUEST):
+            some = texts[start : start + PINS_PER_REQUEST]
+            try:
+                self._ask(partial(self._client.pin.rm, *some))
+            except NotFound:  # one of them; the node stopped there
+                for text in some:
+                    if self._is_pinned(text):
+                        self._ask(partial(self._client.pin.rm, text))
+
+    def erase(self, data: bytes) -> None:
+        """Unpin the file of `data` and delete its blocks at once. Only for bytes that nobody else
+        can have put there, as random ones: js-ipfs deletes even what another pin needs."""
+        root, blocks = file_blocks(data)
+        self.remove_all([root])
+        cids = [cid_text(cid) for cid in dict(blocks)]
+        for start in range(0, len(cids), PINS_PER_REQUEST):
+            some = cids[start : start + PINS_PER_REQUEST]
+            # The client has no method for it.
+            self._ask(partial(self._client._client.request, "/block/rm", some, decoder="json"))
+
+    def collect(self) -> int:
+        """Have the node delete every block that nothing pinned needs, whoever put it there; how
+        many they were."""
+        patience = max(COLLECT_SECONDS, self._rpc.timeout)
+        return len(self._ask(partial(self._client.repo.gc, timeout=patience)))
+
+    # --- one at a time --------------------------------------------------------------------------
+
+    def get(self, cid: bytes) -> bytes:
+        """As `ContentStore.get`; a file arrives in one request."""
+        if _codec(cid) == CBOR:
+            return self.block_bytes(cid)
+        if not self.has(cid):
+            raise NotFound(f"{self.api}: {cid_text(cid)} is not on this node")
+        options = {"timeout": f"{self._rpc.timeout:g}s", "offline": "true"}
+        patience = self._rpc.timeout + 2  # the node tells that it gives up
+        data: bytes = self._ask(
+            lambda: self._client.cat(cid_text(cid), opts=options, timeout=patience), missing=cid
+        )
+        if file_cid(data) != cid:
+            raise StoreError(
+                f"{self.api}: what the node has as {cid_text(cid)} has another hash or lacks a part"
+            )
+        return data
+
+    def has(self, cid: bytes) -> bool:
+        try:
+            self._find(cid, lambda opts: self._client.block.stat(cid_text(cid), opts=opts))
+        except NotFound:
+            return False
+        return True
+
+    def remove(self, cid: bytes) -> None:
+        """Unpin `cid`. Raises NotFound if it is not pinned."""
+        if not self._kept(cid):
+            raise NotFound(f"{self.api}: {readable(cid)} is not pinned on this node")
+        self._release(cid, ())
+
+    def _block(self, cid: bytes) -> bytes:
+        data: bytes = self._find(cid, lambda opts: self._client.block.get(cid_text(cid), opts=opts))
+        return data
+
+    def _kept(self, root: bytes) -> bool:
+        _codec(root)
+        return self._is_pinned(cid_text(root))
+
+    def _keep(self, root: bytes, blocks: Mapping[bytes, bytes]) -> None:
+        if codec(root) != CBOR:
+            self._add({root: read_file(root, blocks.__getitem__)})
+            return
+        self.put_nodes([blocks[root]])
+
+    def _release(self, root: bytes, cids: Sequence[bytes]) -> None:
+        self.remove_all([root])
+
+    # --- requests -------------------------------------------------------------------------------
+
+    def _add(self, files: Mapping[bytes, bytes]) -> None:
+        def request() -> list[str]:
+            answer = self._client.add(
+                *map(io.BytesIO, files.values()),
+                pin=True,
+                raw_leaves=True,
+                cid_version=1,
+                opts=dict(_BASE),
+            )
+            return [entry["Hash"] for entry in (answer if len(files) > 1 else [answer])]
+
+        self._same(list(files), self._ask(request))
+
+    def _same(self, ours: list[bytes], theirs: list[str]) -> None:
+        for cid, text in zip(ours, theirs, strict=False):
+            if cid_text(cid) != text:
+                raise StoreError(
+                    f"{self.api}: the node gives the address {text} to what is {cid_text(cid)}"
+                )
+        if len(ours) != len(theirs):
+            raise StoreError(f"{self.api}: {len(ours)} files put, {len(theirs)} addresses given")
+
+    def _is_pinned(self, text: str) -> bool:
+        """Whether it was pinned, and not only something that contains it."""
+        try:
+            keys = self._ask(lambda: self._client.pin.ls(text)["Keys"])
+        except NotFound:
+            return False
+        return not any(str(pin["Type"]).startswith("indirect") for pin in keys.values())
+
+    def _find(self, cid: bytes, request: Callable[[dict[str, str]], T]) -> T:
+        """The answer to a request for content, which the node gives up after a while."""
+        _codec(cid)
+        seconds = min(MISSING_SECONDS, self._rpc.timeout / 2)
+        options = {"timeout": f"{seconds:g}s", "offline": "true", **_BASE}
+        return self._ask(lambda: request(options), missing=cid)
+
+
+def _codec(cid: bytes) -> int:
+    """`cid.codec`, for a store: raises StoreError for what is no CID."""
+    try:
+        return codec(cid)
+    except ValueError as error:
+        raise StoreError(str(error)) from None
+
+
+def _batches(files: Mapping[bytes, bytes]) -> Iterator[dict[bytes, bytes]]:
+    """`files` in parts of at most BATCH_BYTES, or of one file."""
+    batch: dict[bytes, bytes] = {}
+    size = 0
+    for cid, data in files.items():
+        if batch and size + len(data) > BATCH_BYTES:
+            yield batch
+            batch, size = {}, 0
+        batch[cid] = data
+        size += len(data)
+    if batch:
+        yield batch

@@ -1,0 +1,1 @@
+"""Scenarios of the torture harness: how they are drawn and played."""

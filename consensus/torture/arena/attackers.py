@@ -1,0 +1,190 @@
+"""Attackers that exist only here: each forges just what one rule is there to refuse.
+
+They are drawn like the behaviours that configs know (`consensus.adversary.groups`), and come to
+nothing unless the rule is broken (`consensus.torture.mutants.breaks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
+from typing import Any, Final
+
+from consensus.adversary.behaviour import BEHAVIOURS, Behaviour
+from consensus.adversary.composed import Composed
+from consensus.adversary.toolbox import members, others, sign_vote
+from consensus.encoding.cid import digest
+from consensus.encoding.fields import SIGNATURE_BYTES
+from consensus.encoding.unixfs import file_cid
+from consensus.protocols.bft.server import BftServer
+from consensus.records.block import Block, Candidate
+from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
+from consensus.server.edge_server import EdgeServer
+
+#: So many proposals a flooder makes in its turn.
+FLOOD: Final = 30
+
+
+def resigned(server: EdgeServer, candidate: Candidate, **changes: Any) -> Candidate:
+    """A server's own new candidate with other values in its header."""
+    header = replace(candidate.header, **changes)
+    return replace(candidate, header=header, signature=server.signer.sign(header.signed))
+
+
+class Impersonate(Behaviour):
+    """Makes a second proposal in the name of every leader that it hears of."""
+
+    name = "impersonate"
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        if kind == "candidate" and body.header.height == server.height and self.once(body.view):
+            header = replace(body.header, timestamp=body.header.timestamp + 1)
+            signature = server.signer.sign(header.signed)
+            twin = replace(body, header=header, signature=signature)
+            self.send(server, "candidate", twin, others(server))
+        return True
+
+
+class Usurp(Behaviour):
+    """Proposes as soon as it can, whosever turn it is."""
+
+    name = "usurp"
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        if kind in ("update", "ticket") and isinstance(server, BftServer) and server.active:
+            view = server.stage()
+            if server.seat.leader(view) != server.index:
+                candidate = server._anew(view)
+                if candidate is not None and self.once(view):
+                    self.send(server, "candidate", candidate, others(server))
+        return True
+
+
+class PadCertificates(Behaviour):
+    """Sends blocks that nobody decided: their certificates repeat its own signature, or give it
+    in all members' names."""
+
+    name = "pad_certificates"
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        if kind == "candidate" and body.header.height == server.height and self.once(body.view):
+            seated = members(server, body.view[0])
+            signature = sign_vote(server, "cert", body.view, body.header.cid).signature
+            whole = server.parameters.committee_size * max(server.genesis.stakes)
+            if server.index in seated:
+                self._block(server, body, [(server.index, signature)] * whole)
+            self._block(server, body, [(name, signature) for name in sorted(seated)])
+            everyone = range(len(server.genesis.servers))
+            self._block(server, body, [(name, signature) for name in everyone])
+        return True
+
+    def _block(
+        self, server: EdgeServer, candidate: Candidate, signatures: Sequence[tuple[int, bytes]]
+    ) -> None:
+        header = candidate.header
+        certificate = Certificate(
+            header.height, *candidate.view, "cert", header.cid, tuple(signatures)
+        )
+        block = Block(header, candidate.signature, candidate.tickets, certificate)
+        self.send(server, "block", block, others(server))
+
+
+class BadHeaders(Behaviour):
+    """Proposes blocks of another parent, another chain or another time, all else being right."""
+
+    name = "bad_headers"
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        if candidate.turn is not None:
+            return candidate
+        what = ("parent", "chain", "time")[int(self.draws(server).integers(3))]
+        self.act(what)
+        if what == "parent":
+            return resigned(server, candidate, parent=file_cid(b"another block"))
+        if what == "chain":
+            return resigned(server, candidate, chain_id=digest(b"another chain"))
+        return resigned(server, candidate, timestamp=max(0, server.chain.head.timestamp))
+
+
+class Slander(Behaviour):
+    """Votes for blocks that nobody proposed, with a made-up signature of the leader's."""
+
+    name = "slander"
+
+    def entered(self, server: EdgeServer) -> None:
+        view = server.stage()
+        if server.index in members(server, view[0]):
+            draws = self.draws(server)
+            vote = sign_vote(server, "soft", view, file_cid(draws.bytes(8)))
+            vote = replace(vote, proposal=draws.bytes(SIGNATURE_BYTES))
+            self.send(server, "vote", vote, others(server))
+
+
+class ForgeClosures(Behaviour):
+    """Closes the view in progress, or a far one, with its own signature in all names."""
+
+    name = "forge_closures"
+
+    def entered(self, server: EdgeServer) -> None:
+        attempt, step = server.stage()
+        far = int(self.draws(server).integers(2, 9))
+        for at in ((attempt, step), (attempt + far, 0)):
+            for everyone in (False, True):
+                view = (at[0], 0) if everyone else at
+                signed = Timeout.signing_digest(
+                    server.genesis.chain_id, server.height, view, everyone, None
+                )
+                signature = server.signer.sign(signed)
+                names = range(len(server.genesis.servers))
+                if not everyone:
+                    names = sorted(members(server, at[0]))  # type: ignore[assignment]
+                entries = tuple((name, None, signature) for name in names)
+                closed = TimeoutCertificate(server.height, *view, everyone, entries, None)
+                self.send(server, "closure", closed, others(server))
+
+
+class Flood(Behaviour):
+    """Makes many proposals in its turn, all of them right."""
+
+    name = "flood"
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        if candidate.turn is None:
+            for later in range(1, FLOOD):
+                twin = resigned(server, candidate, timestamp=candidate.header.timestamp + later)
+                self.send(server, "candidate", twin, others(server))
+        return candidate
+
+
+ATTACKERS: Final[dict[str, type[Behaviour]]] = {
+    attacker.name: attacker
+    for attacker in (
+        Impersonate,
+        Usurp,
+        PadCertificates,
+        BadHeaders,
+        Slander,
+        ForgeClosures,
+        Flood,
+    )
+}
+"""By name, as in a scenario."""
+
+
+def known_behaviours() -> list[str]:
+    """The names of all that a malicious server of a scenario may do."""
+    return sorted({**BEHAVIOURS, **ATTACKERS})
+
+
+class Adversary(Composed):
+    """Behaviours and attackers by name, composed."""
+
+    def add(self, names: Sequence[str], from_: float = 1, until: float = inf) -> None:
+        for name in names:
+            if name in ATTACKERS:
+                part = ATTACKERS[name]()
+                part.circle, part.acted = self.circle, self.acted
+                self._parts.append((part, from_, until))
+            else:
+                super().add([name], from_, until)

@@ -1,0 +1,203 @@
+"""What scenario a seed stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from consensus.faults.faults import FAULTS
+from consensus.server.distinct import draw_distinct
+from consensus.torture.arena.attackers import known_behaviours
+from consensus.torture.arena.scenario import Scenario
+
+#: Faults begin within this many seconds ...
+BEGIN = 4.0
+#: ... and last at most so long.
+LAST = 5.0
+
+#: Seconds that what is queued at the slowest links takes to leave after they are fast again.
+QUEUED = 60.0
+
+#: Servers of a scenario, the smaller ones more often: most of what can go wrong does so among few,
+#: in a fraction of the time.
+SIZES = (*[4] * 30, *[5] * 5, 6, 6, 7, 7, 8, 10, 13, 16)
+
+Malicious = tuple[tuple[int, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What scenarios are made to contain, so that a broken rule is put to the test."""
+
+    behaviours: tuple[str, ...] = ()
+    """All malicious servers, as many as there may be, do at least this."""
+    faults: tuple[str, ...] = ()
+    """A fault of each of these kinds strikes, besides others."""
+    begin: float = BEGIN
+    last: float = LAST
+    hostile: bool = False
+    """One client is hostile."""
+    sizes: tuple[int, ...] = ()
+    """The number of servers."""
+    changes: tuple[tuple[str, Any], ...] = ()
+    """Fields of the scenario that are set."""
+
+
+#: Behaviours that go together.
+POTENT = (
+    ("equivocate_candidates", "equivocate_votes"),
+    ("equivocate_candidates", "equivocate_votes", "late_block", "late_votes"),
+    ("equivocate_candidates", "false_locks", "late_block"),
+    ("equivocate_candidates", "equivocate_votes", "withhold"),
+    ("gaussian", "invert_votes"),
+    ("gaussian", "invert_votes", "rush"),
+    ("false_locks", "forge_closures", "late_block"),
+    ("late_block", "late_votes"),
+    ("abstain", "grind"),
+)
+#: What the known weaknesses of `paper` invite: every other of its scenarios is one of these.
+INVITED = (
+    Bias(("gaussian", "invert_votes", "rush"), sizes=(10, 13, 16), changes=(("size", 4),)),
+    Bias(("gaussian", "grind", "invert_votes", "rush"), sizes=(10, 13, 16), changes=(("size", 4),)),
+    Bias(("spam",)),
+    Bias(("invert_votes",)),
+)
+
+
+def draw(
+    seed: int, protocol: str = "bft", servers: int | None = None, bias: Bias | None = None
+) -> Scenario:
+    """The scenario of a seed: 4 to 16 servers, or as many as given.
+
+    Of the servers fewer than a third of the seats of a committee are malicious, so that for
+    committees of fixed size the premise of safety always holds.
+    """
+    if bias is None:
+        bias = _invited(seed) if protocol == "paper" else Bias()
+    generator = np.random.default_rng((seed, 0))
+    some = generator.random
+    sizes = bias.sizes or SIZES
+    whole = servers or int(_pick(generator, sizes))
+    size = whole
+    if whole > 4 and some() < 0.5:
+        least = 4 if protocol == "paper" else max(4, whole // 2)
+        size = int(generator.integers(least, whole + 1))
+    most = ((size if protocol == "bft" else whole) - 1) // 3
+    bad = most if some() < 0.7 or bias.behaviours else int(generator.integers(0, most + 1))
+    stakes = tuple(generator.integers(1, 6, whole).tolist()) if some() < 0.3 else ()
+    chosen = sorted(draw_distinct(generator, whole, bad))
+    while stakes and 3 * sum(stakes[server] for server in chosen) >= sum(stakes):
+        chosen.pop()
+    malicious = _behaviours(generator, chosen, bias)
+    faults = _faults(generator, whole, bias)
+    resend = int(_pick(generator, (500, 1000, 2000)))
+    kind = "weighted" if some() < 0.15 else "fixed"
+    recovery = 0
+    if some() < 0.5 or kind == "weighted":
+        until = max((fault["until"] for fault in faults), default=0.0)
+        straggle = max((10 * fault.get("delay", 0.0) for fault in faults), default=0.0)
+        if any(fault.get("bandwidth", 1.0) < 0.01 for fault in faults):
+            straggle = max(straggle, QUEUED)
+        recovery = int(1000 * (until + straggle)) + 6 * resend
+    clients = int(generator.integers(1, 5))
+    hostile = 1 if clients > 1 and some() < 0.25 else 0
+    if bias.hostile:
+        clients, hostile = max(2, clients), 1
+    found: dict[str, Any] = {
+        "seed": seed,
+        "protocol": protocol,
+        "servers": whole,
+        "topology": str(_pick(generator, ("complete", "ring", "random"))),
+        "latency": float(_pick(generator, (5.0, 20.0, 60.0))),
+        "stakes": stakes,
+        "committee": kind,
+        "size": 0 if size == whole else size,
+        "max_step": int(generator.integers(1, 5)),
+        "clients": clients,
+        "hostile": hostile,
+        "quota": 0 if some() < 0.5 else int(generator.integers(1, clients + 1)),
+        "vote": int(_pick(generator, (500, 1000, 2000, 4000))),
+        "ticket": int(_pick(generator, (150, 300, 600))),
+        "update": int(_pick(generator, (1000, 2000, 4000))),
+        "settle": int(_pick(generator, (0, 200, 500))),
+        "recovery": recovery,
+        "resend": resend,
+        "malicious": malicious,
+        "onset": 1 if some() < 0.75 else int(generator.integers(2, 4)),
+        "faults": faults,
+    }
+    return Scenario(**(found | dict(bias.changes)))
+
+
+def _invited(seed: int) -> Bias:
+    which = int(np.random.default_rng((seed, 5)).integers(2 * len(INVITED)))
+    return INVITED[which] if which < len(INVITED) else Bias()
+
+
+def _pick(generator: np.random.Generator, values: Sequence[Any]) -> Any:
+    return values[int(generator.integers(len(values)))]
+
+
+def _behaviours(generator: np.random.Generator, servers: Sequence[int], bias: Bias) -> Malicious:
+    """What each malicious server does: all the same, or each its own."""
+
+    def mixture() -> tuple[str, ...]:
+        if bias.behaviours:
+            return bias.behaviours
+        if generator.random() < 0.3:
+            return POTENT[int(generator.integers(len(POTENT)))]
+        known, count = known_behaviours(), int(_pick(generator, (1, 1, 2, 3)))
+        return tuple(sorted(known[which] for which in draw_distinct(generator, len(known), count)))
+
+    together = mixture() if generator.random() < 0.5 else None
+    return tuple((server, together or mixture()) for server in servers)
+
+
+# -- faults ---------------------------------------------------------------------------------------
+
+
+def _faults(generator: np.random.Generator, servers: int, bias: Bias) -> tuple[dict[str, Any], ...]:
+    """Up to six faults of any kinds at once."""
+    count = int(_pick(generator, (0, 1, 1, 2, 2, 3, 4, 6)))
+    kinds = [str(_pick(generator, sorted(FAULTS))) for _ in range(count)]
+    return tuple(_fault(generator, servers, kind, bias) for kind in (*kinds, *bias.faults))
+
+
+def _fault(generator: np.random.Generator, servers: int, kind: str, bias: Bias) -> dict[str, Any]:
+    begins = round(bias.begin * generator.random() ** 2, 2)
+    until = round(begins + 0.1 + bias.last * generator.random() ** 2, 2)
+    rate = round(0.02 + 0.6 * generator.random() ** 2, 2)
+    some = sorted(draw_distinct(generator, servers, int(generator.integers(1, servers + 1))))
+    fault: dict[str, Any] = {kind: rate}
+    if kind in _STRENGTHS:
+        fault[kind] = float(_pick(generator, _STRENGTHS[kind]))
+    elif kind == "partition":
+        fault = {kind: [some[: max(1, min(len(some), servers - 1))]]}
+        if generator.random() < 0.3:
+            fault["one_way"] = True
+    elif kind == "eclipse":
+        others = [server for server in range(servers) if server not in some]
+        fault = {kind: some, "sees": others[: int(generator.integers(0, 3))]}
+    elif kind == "crash":
+        fault = {kind: some, "lost_tail": int(_pick(generator, (0, 0, 1, 2, 5)))}
+    elif kind == "churn":
+        fault = {kind: 0.3, "down": 0.7, "lost_tail": int(_pick(generator, (0, 1, 3)))}
+    elif kind == "replay":
+        fault["after"] = 1.0
+    if kind not in ("partition", "eclipse", "crash") and len(some) < servers:
+        fault["servers"] = some
+    fault["from"] = begins
+    fault["until"] = until
+    return fault
+
+
+_STRENGTHS = {
+    "delay": (0.05, 0.2, 0.5, 1.0),
+    "skew": (-30.0, -3.0, -0.5, 0.5, 3.0, 30.0),
+    "slow": (3.0, 20.0, 100.0),
+    "bandwidth": (0.1, 0.01, 0.001),
+    "missing_content": (0.3, 0.7, 1.0),
+}

@@ -1,0 +1,144 @@
+"""What scenarios share: keys, costs, link latencies and the tiny application that they run."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from math import isfinite
+
+import numpy as np
+
+from consensus.crypto.keys import derive_seed
+from consensus.crypto.suites import MODELLED, Prover, Signer
+from consensus.encoding.unixfs import file_cid
+from consensus.network.topology import Topology
+from consensus.records.genesis import Genesis, Member, Parameters
+from consensus.simulation.host import Costs
+from consensus.torture.arena.scenario import Scenario
+
+PAYLOAD = struct.Struct("<2f")
+_MASTER = b"torture"
+
+COSTS = Costs(
+    {
+        "sign": 5e-5,
+        "verify": 1e-4,
+        "vrf_prove": 5e-4,
+        "vrf_verify": 5e-4,
+        "aggregate": 1e-3,
+        "hash": 1e-4,
+        "check_update": 2e-4,
+        "store_put": 5e-3,
+        "store_get": 5e-3,
+    },
+    dict.fromkeys(("aggregate", "hash", "check_update", "store_put", "store_get"), 0.0),
+)
+#: MiB/s of every server.
+BANDWIDTH = 12.5
+#: Mean of the exponential factor that stretches a link's latency.
+JITTER = 0.1
+#: So many graphs of a kind and size are drawn; scenarios take turns with them.
+GRAPHS = 16
+
+
+class TinyApplication:
+    """Payloads are two float32; the model is their sample-weighted mean, summed in order."""
+
+    def check_payload(self, payload: bytes) -> str | None:
+        if len(payload) != PAYLOAD.size:
+            return "shape"
+        return None if all(map(isfinite, PAYLOAD.unpack(payload))) else "not finite"
+
+    def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
+        return weighted_mean(payloads, samples)
+
+    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+        return None
+
+    def commit(self, height: int, beacon: bytes, model: bytes) -> None:
+        raise AssertionError("a continuous world commits nothing")
+
+
+def weighted_mean(payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
+    """sum_u N_u A_u / sum_u N_u in float64, rounded once to float32."""
+    first = second = 0.0
+    for payload, count in zip(payloads, samples, strict=True):
+        a, b = PAYLOAD.unpack(payload)
+        first += a * count
+        second += b * count
+    total = float(sum(samples))
+    return PAYLOAD.pack(first / total, second / total)
+
+
+def stream(seed: int, which: int, *server: int) -> np.random.Generator:
+    """A stream of a scenario's randomness, or of one of its servers'."""
+    seeds = np.random.SeedSequence((seed, which), spawn_key=server)
+    return np.random.Generator(np.random.PCG64(seeds))
+
+
+@lru_cache(maxsize=256)
+def server_keys(index: int) -> tuple[Signer, Prover]:
+    """The keys of a server: those of its index are the same in every scenario."""
+    return (
+        MODELLED.signing_key(derive_seed(_MASTER, "server", index)),
+        MODELLED.vrf_key(derive_seed(_MASTER, "vrf", index)),
+    )
+
+
+@lru_cache(maxsize=256)
+def client_key(index: int) -> Signer:
+    return MODELLED.signing_key(derive_seed(_MASTER, "client", index))
+
+
+def registered_samples(client: int) -> int:
+    """N_u as the genesis has it."""
+    return 10 + client
+
+
+@lru_cache(maxsize=1024)
+def graph(kind: str, servers: int, latency: float, which: int) -> Topology:
+    """One of the graphs of a kind."""
+    generator = np.random.default_rng((servers, which))
+    if kind == "complete":
+        return Topology.complete(generator, servers, latency)
+    if kind == "ring":
+        return Topology.ring(generator, servers, latency)
+    return Topology.generate(generator, servers, 2, 2, latency, 2 * latency)
+
+
+def graph_of(scenario: Scenario) -> Topology:
+    """The graph of a scenario."""
+    return graph(scenario.topology, scenario.servers, scenario.latency, scenario.seed % GRAPHS)
+
+
+def genesis_of(scenario: Scenario) -> Genesis:
+    """The genesis of a scenario's chain; the seed is in it, so no two seeds share beacons."""
+    keys = [server_keys(index) for index in range(scenario.servers)]
+    stake = scenario.stake
+    return Genesis(
+        Parameters(
+            protocol=scenario.protocol,
+            crypto="modelled",
+            committee=scenario.committee,
+            committee_size=scenario.committee_size,
+            max_step=scenario.max_step,
+            vote_us=1000 * scenario.vote,
+            ticket_us=1000 * scenario.ticket,
+            update_us=1000 * scenario.update,
+            quota=scenario.quota or scenario.clients,
+            settle_us=1000 * scenario.settle,
+            recovery_us=1000 * scenario.recovery,
+            resend_us=1000 * scenario.resend,
+        ),
+        tuple(
+            Member(signing.public, vrf.public, stake[index])
+            for index, (signing, vrf) in enumerate(keys)
+        ),
+        tuple(
+            (client_key(index).public, registered_samples(index))
+            for index in range(scenario.clients)
+        ),
+        file_cid(b"initial"),
+        {"seed": scenario.seed},
+    )

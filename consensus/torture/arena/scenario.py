@@ -1,0 +1,121 @@
+"""A scenario: all that one torture run depends on, as a record with a one-line text to replay it.
+
+The text is a JSON map of the fields that differ from their defaults. Everything that is not in it
+(keys, link latencies, jitter, what faults strike) follows from ``seed``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Self
+
+TOPOLOGIES = ("complete", "ring", "random")
+
+
+class BadScenario(ValueError):
+    """A text that is no scenario; the message says what is wrong."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One torture run. Times are milliseconds of simulated time."""
+
+    seed: int
+    servers: int
+    protocol: str = "bft"
+    topology: str = "complete"
+    latency: float = 20.0
+    """Of a link, before each pair's factor in [0.5, 1.5)."""
+    stakes: tuple[int, ...] = ()
+    """By server; none: equal."""
+    committee: str = "fixed"
+    size: int = 0
+    """Committee size; 0: all servers."""
+    max_step: int = 3
+    clients: int = 3
+    hostile: int = 0
+    """So many of the clients bring what nobody should aggregate."""
+    quota: int = 0
+    """Updates that are sufficient; 0: those of all clients."""
+    heights: int = 3
+    """The last height is decided after all faults have healed."""
+    vote: int = 2000
+    ticket: int = 300
+    update: int = 4000
+    settle: int = 200
+    recovery: int = 0
+    resend: int = 1000
+    malicious: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """(server, its behaviours)."""
+    onset: int = 1
+    """The first height at which they are malicious."""
+    faults: tuple[Mapping[str, Any], ...] = ()
+    """As a config names them (`consensus.faults.faults`)."""
+
+    @property
+    def bad(self) -> frozenset[int]:
+        """The malicious servers."""
+        return frozenset(server for server, _ in self.malicious)
+
+    @property
+    def committee_size(self) -> int:
+        return self.size or self.servers
+
+    @property
+    def stake(self) -> tuple[int, ...]:
+        return self.stakes or (1,) * self.servers
+
+    def text(self) -> str:
+        """One line from which `from_text` makes an equal scenario."""
+        shown = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.default is MISSING or value != field.default:
+                shown[field.name] = value
+        return json.dumps(shown, separators=(",", ":"))
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The scenario that ``text`` describes; raises `BadScenario`."""
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise BadScenario(f"a scenario is a JSON map: {error}") from error
+        if not isinstance(found, dict):
+            raise BadScenario("a scenario is a JSON map")
+        kinds = {field.name: field.type for field in fields(cls)}
+        odd = [key for key in found if key not in kinds]
+        if odd:
+            raise BadScenario(f"{odd[0]!r}: a scenario has {', '.join(kinds)}")
+        try:
+            for name in ("stakes", "faults"):
+                if name in found:
+                    found[name] = tuple(found[name])
+            if "malicious" in found:
+                found["malicious"] = tuple(
+                    (server, tuple(names)) for server, names in found["malicious"]
+                )
+            scenario = cls(**found)
+            scenario.check()
+        except (TypeError, ValueError) as error:
+            raise BadScenario(str(error)) from error
+        return scenario
+
+    def check(self) -> None:
+        """Raises ValueError for values that fit no scenario."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and (type(value) is not int or value < 0):
+                raise ValueError(f"{field.name}: expected an integer from 0, got {value!r}")
+        if self.topology not in TOPOLOGIES:
+            raise ValueError(f"topology: expected one of {', '.join(TOPOLOGIES)}")
+        if self.servers < 1 or self.clients < 1 or self.heights < 1 or self.max_step < 1:
+            raise ValueError("servers, clients, heights and max_step are at least 1")
+        if self.hostile >= self.clients:
+            raise ValueError("hostile: one client at least is honest")
+        if self.stakes and (len(self.stakes) != self.servers or min(self.stakes) < 1):
+            raise ValueError("stakes: one for every server, each at least 1")
+        if any(not 0 <= server < self.servers for server in self.bad):
+            raise ValueError("malicious: there is no such server")

@@ -1,0 +1,201 @@
+"""The world without a barrier between heights: a server that has appended a block goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from math import inf
+from typing import Any
+
+import numpy as np
+import simpy
+
+from consensus.adversary.behaviour import Behaviour
+from consensus.crypto.suites import Signer
+from consensus.faults.faults import Faults
+from consensus.records.block import Block
+from consensus.records.genesis import Genesis
+from consensus.server.host import Timer
+from consensus.server.message import Kind, Message
+from consensus.simulation.host import WorldHost
+from consensus.simulation.world import World
+from consensus.torture.arena import rig
+from consensus.torture.arena.clients import Clients
+from consensus.torture.arena.scenario import Scenario
+from consensus.torture.arena.witness import Witness
+
+#: Bytes of a message, by its kind: about right, and there is no need to encode most of them.
+SIZES = {
+    "update": 300,
+    "ticket": 150,
+    "candidate": 1500,
+    "vote": 350,
+    "timeout": 400,
+    "closure": 900,
+    "lock": 600,
+    "block": 1800,
+    "status": 200,
+    "want": 150,
+}
+
+
+class NotedSigner:
+    """A signer that notes in which order it signed what: a vote may be told long after."""
+
+    def __init__(self, signer: Signer) -> None:
+        self.public = signer.public
+        self.order: dict[bytes, int] = {}
+        """When each digest was first signed."""
+        self._sign = signer.sign
+
+    def sign(self, digest: bytes, /) -> bytes:
+        self.order.setdefault(digest, len(self.order))
+        return self._sign(digest)
+
+
+class TortureHost(WorldHost):
+    """A server's hands, which the witness watches."""
+
+    _world: TortureWorld
+
+    def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
+        self._world.witness.said(self._index, kind, body, None)
+        super().gossip(kind, body, delay)
+
+    def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
+        self._world.witness.said(self._index, kind, body, to)
+        super().send(to, kind, body, delay)
+
+    def timer(self, microseconds: int, timer: Timer) -> None:
+        if timer[0] == "settle":
+            self._world.settled += 1
+        super().timer(microseconds, timer)
+
+
+class TortureWorld(World):
+    """All servers of a scenario, their clients, and a clock that nobody stops."""
+
+    host_class = TortureHost
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        genesis: Genesis,
+        behaviours: dict[int, Behaviour],
+        faults: Faults,
+        witness: Witness,
+    ) -> None:
+        self.scenario = scenario
+        self.witness = witness
+        self.settled = 0
+        """How often a lock had to wait for the settle timer."""
+        self.clients = Clients(self, scenario.clients, scenario.hostile, scenario.seed)
+        keys = [rig.server_keys(index) for index in range(scenario.servers)]
+        self.signers = [NotedSigner(signer) for signer, _ in keys]
+        self._waiting: set[int] = set()
+        self._target: float = inf
+        seed = scenario.seed
+        self._streams: dict[int, np.random.Generator] = {}
+        super().__init__(
+            genesis,
+            rig.TinyApplication(),
+            rig.graph_of(scenario),
+            [(self.signers[index], prover) for index, (_, prover) in enumerate(keys)],
+            behaviours,
+            rig.COSTS,
+            rig.BANDWIDTH,
+            rig.JITTER,
+            lambda height: rig.stream(seed, 1),
+            self._stream_of,
+            faults,
+        )
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Everybody enters the first height."""
+        self.network.begin(self._network_stream(1))
+        for index in range(len(self.servers)):
+            if self._hosts[index].up:
+                self._enter(index)
+
+    def open_height(self, height: int) -> None:
+        """Let clients make updates up to ``height``."""
+        self.clients.open = height
+        for server in self.servers:
+            self.clients.begin(server.chain.head)
+
+    def end(self) -> None:
+        """Let go of everything: its parts refer to each other in circles, and are freed at once
+        where there are none, with no collection of garbage."""
+        parts = (self.env, self.checks, self.network, self.clients, self.witness)
+        for part in (*self._hosts, *self.servers, *parts):
+            vars(part).clear()
+        vars(self).clear()
+
+    def is_up(self, index: int) -> bool:
+        return self._hosts[index].up
+
+    def backlog(self) -> float:
+        """Seconds until every server has done and sent all that it has in hand."""
+        latest = max(host.busy_until for host in self._hosts)
+        return max(latest, *self.network._egress_free, *self.network._ingress_free) - self.env.now
+
+    def holders(self, link: bytes) -> set[int]:
+        """The servers that have this content."""
+        return self.providers.holders(link)
+
+    def when_all_at(self, height: int, servers: Collection[int]) -> simpy.Event:
+        """An event for when all of ``servers`` have the block of ``height``."""
+        self._waiting = {i for i in servers if self.servers[i].chain.height < height}
+        self._target = height
+        if not self._waiting:
+            self._over.succeed()
+        return self._over
+
+    # -- a server goes on -------------------------------------------------------------------------
+
+    def _enter(self, index: int) -> None:
+        server, behaviour = self.servers[index], self.behaviours.get(index)
+        if behaviour is not None:
+            behaviour.begins(server)
+            self.network.set_relaying(index, behaviour.relays)
+        server.enter_height()
+        self.clients.begin(server.chain.head)
+
+    def on_appended(self, index: int, block: Block, at: float) -> None:
+        self.witness.appended(self.servers[index], block)
+        if block.header.height >= self._target:
+            self._waiting.discard(index)
+            if not self._waiting and not self._over.triggered:
+                self._over.succeed()
+        lives = self._hosts[index].lives
+
+        def enter() -> None:
+            if self._hosts[index].lives == lives and self._hosts[index].up:
+                self._enter(index)
+
+        self.at(at, enter)
+
+    def _live_or_die(self, event: Any) -> None:
+        assert self.faults is not None
+        index, server = event.server, self.servers[event.server]
+        self._set_up(index, event.what == "restart")
+        if event.what == "crash":
+            self.faults.fired[event.fault] += 1
+            server.active = False
+            return
+        self._hosts[index].busy_until = self.env.now
+        if server.behaviour is not None:
+            server.behaviour.begins(server)
+        server.restart(event.lost_tail, 0)
+        self.witness.cut(server)
+
+    def _stream_of(self, server: int, *label: int) -> np.random.Generator:
+        """A server's one stream, made when it first draws: many never do."""
+        stream = self._streams.get(server)
+        if stream is None:
+            stream = self._streams[server] = rig.stream(self.scenario.seed, 2, server)
+        return stream
+
+    def message(self, kind: Kind, body: Any) -> Message:
+        return Message(kind, body, SIZES[kind])

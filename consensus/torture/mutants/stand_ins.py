@@ -1,0 +1,254 @@
+"""What stands in for functions of the protocol while a rule is switched off
+(`consensus.torture.mutants.breaks`): each function here takes the original and returns its
+stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha512
+from typing import Any
+
+from consensus.ledger.chain import InvalidBlock
+from consensus.ledger.committee import Draw
+from consensus.protocols.bft import vote as bft
+
+StandIn = Callable[[Any], Any]
+
+
+def always(value: Any) -> StandIn:
+    """A function that returns ``value`` whatever it is given."""
+    return lambda original: lambda *arguments, **keywords: value
+
+
+def unless(*messages: str) -> StandIn:
+    """A check that no longer raises `InvalidBlock` with one of these messages (they come last)."""
+
+    def make(original: Any) -> Any:
+        def check(*arguments: Any, **keywords: Any) -> Any:
+            try:
+                return original(*arguments, **keywords)
+            except InvalidBlock as error:
+                if not any(message in str(error) for message in messages):
+                    raise
+                return None
+
+        return check
+
+    return make
+
+
+def but_for(*reasons: str) -> StandIn:
+    """A function that tells a reason to refuse something, or None: these are none."""
+
+    def make(original: Any) -> Any:
+        def check(*arguments: Any) -> Any:
+            reason = original(*arguments)
+            return None if reason in reasons else reason
+
+        return check
+
+    return make
+
+
+# -- certificates ---------------------------------------------------------------------------------
+
+
+def two_thirds(original: Any) -> Any:
+    return lambda self, weight: 3 * weight >= 2 * self.total
+
+
+def one_less(original: Any) -> Any:
+    return lambda self, weight: 3 * (weight + 1) > 2 * self.total
+
+
+def certificate_without(what: str) -> StandIn:
+    """`check_certificate` without its check of signatures, seats or distinct signers."""
+
+    def make(original: Any) -> Any:
+        def check(genesis: Any, height: int, committee: Any, found: Any, phase: str) -> None:
+            if found.height != height or found.phase != phase:
+                raise InvalidBlock("of another height or phase")
+            names = [server for server, _ in found.signatures]
+            if what != "distinct":
+                names = sorted(set(names))
+            signed = found.signed(genesis.chain_id)
+            weight = 0
+            for server, signature in found.signatures:
+                key = genesis.servers[server].signing_key
+                if what != "signatures" and not genesis.suite.verify(key, signed, signature):
+                    raise InvalidBlock("a signature")
+                if what != "seats" and server not in committee.weights:
+                    raise InvalidBlock("without a seat")
+            for server in names:
+                weight += committee.weights.get(server, 1)
+            if not committee.approves(weight):
+                raise InvalidBlock("too few")
+
+        return check
+
+    return make
+
+
+def a_seat_for_all(original: Any) -> Any:
+    return lambda self, attempt, server: max(1, original(self, attempt, server))
+
+
+# -- draws ----------------------------------------------------------------------------------------
+
+
+def unproven(original: Any) -> Any:
+    """`check_ticket` that believes every proof of a server that there is."""
+
+    def check(genesis: Any, seed: bytes, ticket: Any) -> Draw:
+        if ticket.server >= len(genesis.servers):
+            return original(genesis, seed, ticket)
+        return Draw(ticket.server, sha512(ticket.proof).digest())
+
+    return check
+
+
+def by_proof(original: Any) -> Any:
+    """`check_ticket` whose output is a hash of the proof, of which its holder may make many."""
+
+    def check(genesis: Any, seed: bytes, ticket: Any) -> Draw:
+        return Draw(original(genesis, seed, ticket).server, sha512(ticket.proof).digest())
+
+    return check
+
+
+def first_attempt(original: Any) -> Any:
+    """`form_committee` or `aggregator_order`: whatever the attempt, that of the first."""
+    return lambda genesis, draws, attempt, spares=(): original(genesis, draws, 0, spares)
+
+
+# -- the vote -------------------------------------------------------------------------------------
+
+
+def goes_on_voting(original: Any) -> Any:
+    """`bft._left`: a timeout promises nothing."""
+    return lambda state, view: replace(state, told=view)
+
+
+def mute_again(original: Any) -> Any:
+    """`bft.begin`: what was said before a crash is not said again."""
+
+    def begin(seat: Any, promises: Any, looks_on: bool = False) -> Any:
+        state, effects = original(seat, promises, looks_on)
+        return replace(state, told=max(state.told, state.promises.left)), effects
+
+    return begin
+
+
+def blind_lock(original: Any) -> Any:
+    """`bft._act` that certifies whatever it has cast a soft vote for."""
+
+    def act(seat: Any, state: Any) -> Any:
+        state, effects = original(seat, state)
+        view, cast = state.view, state.promises.soft == state.view
+        candidate = state.candidates.get(view)
+        may = max(state.promises.cert, state.promises.left) < view
+        if cast and may and candidate is not None:
+            state = replace(state, promises=replace(state.promises, cert=view))
+            effects = (*effects, bft.Say("cert", view, candidate.header.cid))
+        return state, effects
+
+    return act
+
+
+def hearsay(original: Any) -> Any:
+    """`_hear_proposal` that does not look at the leader's signature."""
+
+    def hear(self: Any, view: Any, vote: Any) -> None:
+        known = self._proposals.get(view)
+        if self.seat.leader(view) is not None and (known is None or known[0] != vote.block):
+            self._note_proposal(view, vote.block, vote.proposal)
+
+    return hear
+
+
+# -- a crash --------------------------------------------------------------------------------------
+
+
+def forgetful(*lost: str) -> StandIn:
+    """A restart that loses these promises."""
+
+    def make(original: Any) -> Any:
+        def restart(self: Any, *arguments: Any, **keywords: Any) -> None:
+            fresh = bft.Promises()
+            fields = {name: getattr(fresh, name) for name in lost}
+            self.promises = replace(self.promises, **fields)
+            original(self, *arguments, **keywords)
+
+        return restart
+
+    return make
+
+
+def without_bodies(original: Any) -> Any:
+    """A restart that loses the locked candidates."""
+
+    def restart(self: Any, *arguments: Any, **keywords: Any) -> None:
+        self.locked.clear()
+        original(self, *arguments, **keywords)
+
+    return restart
+
+
+# -- contents -------------------------------------------------------------------------------------
+
+
+def two_of_a_client(original: Any) -> Any:
+    """`UpdatePool.ordered` with the updates of clients that sent two."""
+    return lambda self: [self._by_digest[key] for key in sorted(self._by_digest)]
+
+
+def unpublished(original: Any) -> Any:
+    """`recomputes` that keeps nothing of what it computed."""
+
+    def recomputes(self: Any, candidate: Any, updates: Any) -> bool:
+        host = self.host
+        host.publish = lambda contents: None
+        try:
+            return original(self, candidate, updates)
+        finally:
+            del host.publish
+
+    return recomputes
+
+
+def judged_late(original: Any) -> Any:
+    """`_judge` that holds a locked block, too, to this server's clock and tickets."""
+
+    def judge(self: Any, candidate: Any) -> None:
+        here = self.pool.pick(candidate.updates) is not None
+        timely = self.is_timely(candidate.header) and self._records_all(candidate)
+        if candidate.turn is not None and here and not timely:
+            self._apply(bft.on_declined(self.seat, self.state, candidate.view))
+        else:
+            original(self, candidate)
+
+    return judge
+
+
+# -- staying in step ------------------------------------------------------------------------------
+
+
+def no_catching_up(original: Any) -> Any:
+    """`on_status` that sends nobody the blocks it lacks."""
+
+    def on_status(self: Any, status: Any, sender: int) -> bool:
+        if status.height < self.chain.height:
+            return False
+        return bool(original(self, status, sender))
+
+    return on_status
+
+
+def no_say_again(original: Any) -> Any:
+    """`on_resend` that neither says again what it said nor asks others."""
+
+    def on_resend(self: Any) -> None:
+        self.set_timer("resend", self.parameters.resend_us)
+
+    return on_resend

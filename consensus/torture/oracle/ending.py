@@ -1,0 +1,99 @@
+"""What must hold once everything has healed and the last height is decided."""
+
+from __future__ import annotations
+
+from consensus.protocols.bft.server import BftServer
+from consensus.server.edge_server import EARLY_MESSAGES, EdgeServer
+from consensus.torture.arena.scenario import Scenario
+from consensus.torture.arena.world import TortureWorld
+from consensus.torture.oracle.monitor import Monitor
+from consensus.torture.oracle.violation import Violation
+
+#: Seconds of work and of sending that a server may have before it, faults being over.
+BACKLOG = 10.0
+
+
+def check_ending(scenario: Scenario, world: TortureWorld, monitor: Monitor, healed: float) -> None:
+    """Raises `Violation`."""
+    honest = [server for server in world.servers if server.behaviour is None]
+    heights = [server.chain.height for server in honest]
+    if max(heights) - min(heights) > 1:
+        raise Violation("heights within one", f"honest servers are at {sorted(heights)}")
+    monitor.ledger.check_rebuilding()
+    monitor.ledger.check_stake()
+    for server in honest:
+        monitor.check_evidence(server)
+        _check_queues(scenario, server)
+    burdened = any("slow" in fault or "bandwidth" in fault for fault in scenario.faults)
+    if not burdened and world.backlog() > BACKLOG:
+        raise Violation("queues stay bounded", f"{world.backlog():.1f} s of work are waiting")
+    _check_availability(world, monitor)
+    _check_censorship(scenario, world, monitor, healed)
+
+
+def _check_availability(world: TortureWorld, monitor: Monitor) -> None:
+    """Somebody honest has every committed model."""
+    for decided in monitor.ledger.decided:
+        header = decided.block.header
+        if not world.holders(header.model) - monitor.bad:
+            raise Violation(
+                "content can be fetched", f"nobody honest has the model of height {header.height}"
+            )
+
+
+def _check_queues(scenario: Scenario, server: EdgeServer) -> None:
+    """What a server remembers is bounded by who there is and how far the height has come."""
+    count = scenario.servers
+    if len(server._early) > EARLY_MESSAGES * count:
+        raise Violation("queues stay bounded", f"{len(server._early)} early messages")
+    if len(server.pool.digests()) > 3 * scenario.clients:
+        raise Violation("queues stay bounded", f"{len(server.pool.digests())} updates in a pool")
+    if not isinstance(server, BftServer):
+        return
+    views = scenario.max_step * (server.state.view[0] + 4)
+    sizes = {
+        "votes": len(server._first_votes),
+        "tallies": len(server.state.votes) + len(server.state.timeouts),
+        "candidates": len(server._bodies),
+        "locks": len(server.promises.locks),
+        "tickets": len(server._tickets),
+        "messages to be said again": len(server._said),
+    }
+    bounds = {
+        "votes": 2 * views * count,
+        "tallies": 4 * views * count,
+        "candidates": 3 * views,
+        "locks": 2 * views,
+        "tickets": count,
+        "messages to be said again": 6,
+    }
+    for what, size in sizes.items():
+        if size > bounds[what]:
+            raise Violation(
+                "queues stay bounded", f"server {server.index} keeps {size} {what} ({bounds[what]})"
+            )
+
+
+def _check_censorship(
+    scenario: Scenario, world: TortureWorld, monitor: Monitor, healed: float
+) -> None:
+    """An honest aggregator leaves out no update that an honest server had long before."""
+    enough = 1.0 + 3 * scenario.resend / 1e3
+    for decided in monitor.ledger.decided:
+        header = decided.block.header
+        if header.aggregator in monitor.bad:
+            continue
+        included = {update.record.digest for update in decided.updates}
+        proposed = monitor.proposed.get(header.cid, 0.0)
+        for digest, since in world.clients.accepted.items():
+            update = world.clients.by_digest[digest]
+            if (
+                update.record.parent == header.parent
+                and digest not in included
+                and since >= healed
+                and since + enough < proposed
+            ):
+                raise Violation(
+                    "updates are not censored",
+                    f"height {header.height}: one that was there {proposed - since:.1f} s before",
+                )

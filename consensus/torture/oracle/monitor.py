@@ -1,0 +1,283 @@
+"""The monitor: it sees every message and every block, and knows what must never happen.
+
+It is told by the world (`Witness`), raises `Violation` at once, and counts what happens besides:
+which branches of the protocol a scenario reached.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from hashlib import sha256
+from math import inf
+from typing import TYPE_CHECKING, Any, Final
+
+from consensus.ledger.evidence import holds
+from consensus.ledger.updates import SignedUpdate
+from consensus.records.block import Block, Candidate
+from consensus.records.genesis import Genesis
+from consensus.records.view import View
+from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
+from consensus.server.edge_server import EdgeServer
+from consensus.torture.oracle import verify
+from consensus.torture.oracle.reference import Ledger
+from consensus.torture.oracle.violation import Violation
+from consensus.torture.oracle.weaknesses import PaperLedger
+
+if TYPE_CHECKING:
+    from consensus.torture.arena.world import TortureWorld
+
+
+#: Messages by which a server commits itself to nothing.
+UNJUDGED: Final = frozenset({"update", "ticket", "status"})
+
+
+class Monitor:
+    """The invariants of one scenario, checked as it runs. Raises `Violation`."""
+
+    world: TortureWorld
+    """Set once it is made."""
+
+    def __init__(self, genesis: Genesis, bad: frozenset[int], traced: bool = False) -> None:
+        """``traced``: whether to make a digest of all that happens."""
+        self.genesis = genesis
+        self.bad = bad
+        paper = genesis.parameters.protocol == "paper"
+        self.ledger = PaperLedger(genesis, bad) if paper else Ledger(genesis, bad)
+        self.branches: Counter[str] = Counter()
+        self.attempt = 0
+        """The furthest attempt that an honest server spoke of."""
+        self.limit: float = inf
+        """No height may take more attempts than this."""
+        self.proposed: dict[bytes, float] = {}
+        """By block: when an honest aggregator proposed it, in seconds."""
+        self._accused: dict[int, int] = {}
+        """By server: how much evidence it has that was looked at."""
+        self._slots: dict[tuple[Any, ...], bytes] = {}
+        """By server, height and slot: the block that an honest server signed."""
+        self._left: dict[tuple[int, int], tuple[View, int]] = {}
+        """By honest server and height: the last view it signed a timeout of, and when."""
+        self._certified: dict[tuple[int, int], tuple[View, int]] = {}
+        """By honest server and height: the last view it certified a block in, and when."""
+        self._written: dict[int, list[bytes]] = {}
+        """By honest server: the blocks that it ever appended, by height."""
+        self._checked: dict[int, object] = {}
+        """Certificates that were checked, by identity."""
+        self._trace = sha256() if traced else None
+
+    @property
+    def trace(self) -> str:
+        """The digest of all that happened, if it was to be made."""
+        return "" if self._trace is None else self._trace.hexdigest()
+
+    # -- messages ---------------------------------------------------------------------------------
+
+    def handed_in(self, update: SignedUpdate) -> None:
+        """A client brings an update to a server."""
+        self.ledger.note_update(update)
+
+    def said(self, index: int, kind: str, body: Any, to: Collection[int] | None) -> None:
+        if self._trace is not None:
+            line = f"{self.world.env.now!r} {index} {kind} {to and sorted(to)} "
+            self._trace.update(line.encode() + (body.record if kind == "update" else body).encoded)
+        if kind == "update":
+            self.ledger.note_update(body)
+        elif kind == "candidate":
+            self.ledger.note_list(body)
+        if index in self.bad:
+            return
+        server = self.world.servers[index]
+        if len(server.evidence) != self._accused.get(index, 0):
+            self.check_evidence(server)
+        if kind in UNJUDGED:
+            return
+        match kind:
+            case "vote":
+                if body.server == index:
+                    self._vote(index, body)
+            case "candidate":
+                if body.proposer == index:
+                    self._proposal(index, body)
+                if body.justification is not None:
+                    self._closed(index, body.justification)
+            case "timeout":
+                if body.server == index:
+                    self._timeout(index, body)
+            case "closure":
+                self._closed(index, body)
+            case "lock":
+                self.branches["a higher lock shown"] += 1
+                self._lock(index, body)
+            case "want":
+                self.branches["updates asked for"] += 1
+            case "block":
+                if to is not None:
+                    self.branches["a block sent to one behind"] += 1
+
+    def _vote(self, index: int, vote: Vote) -> None:
+        view = (vote.attempt, vote.step)
+        phase, said = vote.phase, vote.block
+        if phase in ("approve", "reject"):  # one or the other, once
+            phase, said = "paper", phase.encode() + said
+        slot = (index, vote.height, phase, view)
+        first = self._slots.get(slot)
+        if first is None:
+            self._slots[slot] = said
+            left, when = self._left.get((index, vote.height), ((-1, 0), 0))
+            if view <= left and self.world.signers[index].order[vote.signed] > when:
+                raise Violation(
+                    "no vote after a timeout",
+                    f"server {index} left view {left} of height {vote.height}, then cast a "
+                    f"{vote.phase} vote in {view}",
+                )
+            if phase == "cert":
+                order = self.world.signers[index].order[vote.signed]
+                self._certified[index, vote.height] = (view, order)
+            self._at(vote.height, view)
+        elif first != said:
+            raise Violation(
+                "one signature per slot",
+                f"honest server {index} cast two {vote.phase} votes in view {view} of height "
+                f"{vote.height}",
+            )
+
+    def _proposal(self, index: int, candidate: Candidate) -> None:
+        height, view = candidate.header.height, candidate.view
+        block = candidate.header.cid
+        if self._slots.setdefault((index, height, "proposal", view), block) != block:
+            raise Violation(
+                "one signature per slot",
+                f"honest server {index} proposed two blocks in view {view} of height {height}",
+            )
+        self.proposed.setdefault(block, self.world.env.now)
+        if candidate.turn is not None:
+            self.branches["a locked block proposed again"] += 1
+        self._at(height, view)
+
+    def _timeout(self, index: int, timeout: Timeout) -> None:
+        key = (index, timeout.height)
+        view = (timeout.attempt + 1, -1) if timeout.everyone else timeout.view
+        order = self.world.signers[index].order[timeout.signed]
+        if key not in self._left or self._left[key][0] < view:
+            self._left[key] = (view, order)
+            self._at(timeout.height, timeout.view)
+        lock = (-1, 0) if timeout.lock is None else timeout.lock.view
+        certified, when = self._certified.get(key, ((-1, 0), 0))
+        if lock < certified <= view and when < order:
+            raise Violation(
+                "a certified block stays locked",
+                f"server {index} certified a block in view {certified} of height "
+                f"{timeout.height}, then left {timeout.view} with the lock of {lock}",
+            )
+        if timeout.lock is not None:
+            self._lock(index, timeout.lock)
+
+    def _at(self, height: int, view: View) -> None:
+        """An honest server is in this view: is its committee within the premise?"""
+        if view[0] > self.attempt:
+            self.attempt = view[0]
+            if self.attempt > self.limit:
+                what = f"height {height} is in attempt {self.attempt}, long after healing"
+                raise Violation("a block within the bound", what)
+        if view != (0, 0):
+            self.branches["attempt > 0" if view[0] else "step > 0"] += 1
+        self.ledger.form(height, view[0])
+
+    # -- certificates that honest servers hold ----------------------------------------------------
+
+    def _first_time(self, certificate: object) -> bool:
+        if id(certificate) in self._checked:
+            return False
+        self._checked[id(certificate)] = certificate  # kept, so that no other gets its identity
+        return True
+
+    def _closed(self, index: int, closed: TimeoutCertificate) -> None:
+        if not self._first_time(closed) or not self.ledger.knows(closed.height):
+            return
+        seats = self.ledger.form(closed.height, closed.attempt)
+        fault = verify.closing_fault(self.genesis, closed, seats)
+        if fault is not None:
+            raise Violation(
+                "timeout certificates",
+                f"server {index} believes that view {closed.view} of height {closed.height} is "
+                f"closed: {fault}",
+            )
+        if closed.everyone:
+            self.branches["an attempt closed by everyone"] += 1
+        if closed.lock is not None:
+            self.branches["a view closed with a lock"] += 1
+            self._lock(index, closed.lock)
+
+    def _lock(self, index: int, lock: Certificate) -> None:
+        if not self._first_time(lock) or not self.ledger.knows(lock.height):
+            return
+        seats = self.ledger.form(lock.height, lock.attempt)
+        fault = verify.certificate_fault(self.genesis, lock, "soft", seats)
+        if fault is not None:
+            raise Violation("certificates", f"server {index} believes a lock: {fault}")
+
+    # -- chains -----------------------------------------------------------------------------------
+
+    def appended(self, server: EdgeServer, block: Block) -> None:
+        if self._trace is not None:
+            self._trace.update(f"{self.world.env.now!r} {server.index} has ".encode() + block.cid)
+        if server.index in self.bad:
+            return
+        height, blocks = block.header.height, server.chain.blocks
+        written = self._written.setdefault(server.index, [])
+        if height <= len(written):
+            self.branches["a lost block back"] += 1
+            if written[height - 1] != block.cid:
+                raise Violation(
+                    "committed prefix",
+                    f"server {server.index} has another block at height {height} than before",
+                )
+        else:
+            written.append(block.cid)
+        self._prefix(server)
+        if blocks[-1] is not block or len(blocks) != height:
+            raise Violation("height + 1", f"server {server.index}'s chain of {len(blocks)}")
+        self.ledger.append(block)
+        certificate = block.certificate
+        if self._first_time(certificate):
+            seats = self.ledger.voters(block)
+            phase = self.ledger.phase
+            fault = verify.certificate_fault(self.genesis, certificate, phase, seats)
+            if certificate.block != block.cid or certificate.height != height:
+                fault = "it names another block"
+            if fault is not None:
+                raise Violation("certificates", f"height {height}: {fault}")
+            self._tell_decision(block)
+
+    def cut(self, server: EdgeServer) -> None:
+        if self._trace is not None:
+            self._trace.update(f"{self.world.env.now!r} {server.index} is back".encode())
+        self.branches["a server back from a crash"] += 1
+        if server.index not in self.bad:
+            if server.chain.height < len(self._written.get(server.index, ())):
+                self.branches["blocks lost in a crash"] += 1
+            self._prefix(server)
+
+    def _prefix(self, server: EdgeServer) -> None:
+        """Its chain is what it wrote, from the first block on."""
+        found = [block.cid for block in server.chain.blocks]
+        if found != self._written.get(server.index, [])[: len(found)]:
+            raise Violation("committed prefix", f"server {server.index}'s chain has changed")
+
+    def _tell_decision(self, block: Block) -> None:
+        certificate = block.certificate
+        if certificate.attempt:
+            self.branches["decided in a later attempt"] += 1
+        if certificate.view != block.header.view:
+            self.branches["decided in a later view than proposed"] += 1
+
+    def check_evidence(self, server: EdgeServer) -> None:
+        """Evidence holds, and never names an honest server."""
+        self._accused[server.index] = len(server.evidence)
+        for evidence in server.evidence.values():
+            if evidence.server in self.bad:
+                self.branches["evidence found"] += 1
+            else:
+                raise Violation("evidence", f"it names honest server {evidence.server}")
+            if not holds(self.genesis, evidence):
+                raise Violation("evidence", f"that against server {evidence.server} does not hold")

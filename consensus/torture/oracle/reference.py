@@ -1,0 +1,185 @@
+"""The one chain that all honest servers must have, as the monitor checks it block by block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from consensus.encoding.dag_cbor import encode
+from consensus.ledger.updates import SignedUpdate
+from consensus.records.block import Block, Candidate
+from consensus.records.genesis import Genesis
+from consensus.torture.oracle import verify
+from consensus.torture.oracle.verify import Betas, Seats
+from consensus.torture.oracle.violation import Violation
+
+#: So many attempts' committees must not all be the same.
+REBUILT = 16
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The block that honest servers appended at a height, and what follows from it."""
+
+    block: Block
+    updates: tuple[SignedUpdate, ...]
+    beacon: bytes
+    """Of the height after it."""
+    betas: Betas
+    """The draws of the height after it, as it records them."""
+
+
+class Ledger:
+    """What was decided, and by whom the next heights may be. Raises `Violation`."""
+
+    phase: ClassVar[str] = "cert"
+    """Of the votes that decide."""
+
+    def __init__(self, genesis: Genesis, bad: frozenset[int]) -> None:
+        self.genesis = genesis
+        self.bad = bad
+        self.decided: list[Decided] = []
+        self.outside = False
+        """Whether a committee formed of whose weight a third was malicious: the premise is gone,
+        and nothing is promised any more."""
+        self.spares = False
+        """Whether a server sat by a public draw."""
+        self._seats: dict[tuple[int, int], Seats] = {}
+        self._lists: dict[bytes, set[tuple[bytes, ...]]] = {}
+        """By block: the updates that candidates listed with it."""
+        self._updates: dict[bytes, SignedUpdate] = {}
+
+    # -- who votes --------------------------------------------------------------------------------
+
+    def knows(self, height: int) -> bool:
+        """Whether the block before this height is decided."""
+        return height <= len(self.decided) + 1
+
+    def form(self, height: int, attempt: int) -> Seats:
+        """Who votes and proposes in an attempt at a height that it `knows`."""
+        known = self._seats.get((height, attempt))
+        if known is None:
+            beacon, betas = self._draws(height)
+            known = verify.seats(self.genesis, beacon, betas, attempt)
+            self._seats[height, attempt] = known
+            bad = known.of(set(self.bad))
+            if bad and 3 * bad >= known.total:
+                self.outside = True
+            if any(server not in betas for server in known.weights):
+                self.spares = True
+        return known
+
+    def voters(self, block: Block) -> Seats:
+        """Those whose votes may decide a block."""
+        return self.form(block.height, block.certificate.attempt)
+
+    def _draws(self, height: int) -> tuple[bytes, Betas]:
+        """A height's beacon, and the draws that the block before it recorded."""
+        if height > 1:
+            return self.decided[height - 2].beacon, self.decided[height - 2].betas
+        return verify.first_beacon(self.genesis), verify.first_betas(self.genesis)
+
+    # -- blocks -----------------------------------------------------------------------------------
+
+    def note_update(self, update: SignedUpdate) -> None:
+        """Somebody sends an update (which may have been tampered with)."""
+        if update.payload_cid == update.record.payload:
+            self._updates.setdefault(update.record.digest, update)
+
+    def note_list(self, candidate: Candidate) -> None:
+        """Somebody lists updates."""
+        self._lists.setdefault(candidate.header.cid, set()).add(candidate.updates)
+
+    def append(self, block: Block) -> None:
+        """An honest server has appended ``block``."""
+        height = block.header.height
+        if height <= len(self.decided):
+            if self.decided[height - 1].block.cid != block.cid:
+                raise Violation("one block per height", f"two blocks at height {height} (a fork)")
+        elif height == len(self.decided) + 1:
+            self._first(block)
+        else:
+            raise Violation("height + 1", f"height {height} after {len(self.decided)}")
+
+    def _first(self, block: Block) -> None:
+        """Check a block that nobody had before."""
+        header, genesis, height = block.header, self.genesis, block.header.height
+        parent, time = genesis.cid, genesis.timestamp
+        if self.decided:
+            before = self.decided[-1].block.header
+            parent, time = before.cid, before.timestamp
+        if header.chain_id != genesis.chain_id or header.parent != parent:
+            raise Violation("hash links", f"height {height} does not build on the block before")
+        if header.timestamp <= time:
+            what = f"height {height}: {header.timestamp} after {time}"
+            raise Violation("rising timestamps", what)
+        key = genesis.servers[header.aggregator].signing_key
+        digest = verify.signed(
+            "proposal", genesis.chain_id, height, header.attempt, header.step, header.cid
+        )
+        if not genesis.suite.verify(key, digest, block.signature):
+            raise Violation("proposals", f"height {height}: its aggregator did not sign it")
+        beacon, betas = self.check_draws(block)
+        updates = self._aggregated(block)
+        self.decided.append(Decided(block, updates, beacon, betas))
+
+    def check_draws(self, block: Block) -> tuple[bytes, Betas]:
+        """That it was its aggregator's turn, and the draws are what they claim; the beacon and
+        the draws of the next height."""
+        header, genesis, height = block.header, self.genesis, block.header.height
+        turns = self.form(height, header.attempt).order
+        if header.step >= len(turns) or turns[header.step] != header.aggregator:
+            raise Violation("turns", f"height {height}: not the turn of server {header.aggregator}")
+        beacon, drawn = self._draws(height)
+        betas = verify.betas_of(genesis, beacon, height + 1, block)
+        if isinstance(betas, str):
+            raise Violation("tickets", f"height {height}: {betas}")
+        who = header.aggregator
+        beta = drawn[who] if who in drawn else verify.spare_beta(genesis, beacon, who)
+        return verify.next_beacon(beacon, beta), betas
+
+    def _aggregated(self, block: Block) -> tuple[SignedUpdate, ...]:
+        """The updates of a block, whose model must be their exact aggregate."""
+        header = block.header
+        lists = sorted(self._lists.get(header.cid, ()))
+        listed = next((one for one in lists if verify.merkle(one) == header.updates), None)
+        if listed is None:
+            raise Violation("updates", f"height {header.height}: nobody listed the block's updates")
+        updates = []
+        for digest in listed:
+            update = self._updates.get(digest)
+            if update is None:
+                raise Violation("updates", f"height {header.height}: one that nobody sent")
+            fault = verify.update_fault(self.genesis, header, update)
+            if fault is not None:
+                raise Violation("updates", f"height {header.height}: one {fault}")
+            updates.append(update)
+        fault = verify.model_fault(header, updates)
+        if fault is not None:
+            raise Violation("exact aggregate", f"height {header.height}: {fault}")
+        return tuple(updates)
+
+    # -- at the end -------------------------------------------------------------------------------
+
+    def check_rebuilding(self) -> None:
+        """Where a committee failed, those formed anew were others (or had other turns)."""
+        for height in sorted({height for height, attempt in self._seats if attempt > 0}):
+            whole = min(self.genesis.parameters.committee_size, len(self.genesis.servers))
+            if whole == 1:
+                continue
+            first = self.form(height, 0)
+            if all(self._same(self._peek(height, attempt), first) for attempt in range(1, REBUILT)):
+                raise Violation("a rebuilt committee differs", f"height {height}: it never did")
+
+    def _peek(self, height: int, attempt: int) -> Seats:
+        beacon, betas = self._draws(height)
+        return verify.seats(self.genesis, beacon, betas, attempt)
+
+    @staticmethod
+    def _same(one: Seats, other: Seats) -> bool:
+        return set(one.weights) == set(other.weights) and one.order == other.order
+
+    def check_stake(self) -> None:
+        """Nobody's stake has changed."""
+        if verify.sha256(encode(self.genesis.to_node())).digest() != self.genesis.chain_id:
+            raise Violation("stake is conserved", "the genesis has changed")

@@ -1,0 +1,258 @@
+"""The monitor's own reading of what makes a block right, apart from the code that is tested.
+
+It shares the primitives (hashes, signatures, the race for one seat), which have tests and vectors
+of their own; how draws become committees, what a certificate needs and what a model has to be is
+written down here a second time. What is wrong is returned as a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256, sha512
+from itertools import pairwise
+from typing import Any
+
+from consensus.encoding.dag_cbor import encode
+from consensus.ledger.sortition import race_key, role_hash, weight
+from consensus.ledger.updates import SignedUpdate
+from consensus.records.block import Block, Header
+from consensus.records.genesis import Genesis
+from consensus.records.votes import Certificate, TimeoutCertificate
+from consensus.torture.arena.rig import weighted_mean
+
+Betas = dict[int, bytes]
+"""VRF outputs by server: the draws that a height's parent recorded."""
+
+#: Attempts for which every draw that may win was announced.
+FORESEEN = 4
+
+
+@dataclass(frozen=True)
+class Seats:
+    """Who votes in an attempt, with which weight, out of how much."""
+
+    weights: dict[int, int]
+    total: int
+    order: tuple[int, ...]
+    """Whose turn each step is."""
+
+    def of(self, servers: set[int]) -> int:
+        return sum(self.weights.get(server, 0) for server in servers)
+
+
+@lru_cache(maxsize=256)  # many sign the same
+def signed(kind: str, *fields: Any) -> bytes:
+    """The digest that a signature of this kind signs. Fields are encoded as they are, tuples as
+    lists."""
+    listed = [list(field) if type(field) is tuple else field for field in fields]
+    return sha256(encode([f"bfedrec/{kind}", *listed])).digest()
+
+
+# -- draws ----------------------------------------------------------------------------------------
+
+
+def first_betas(genesis: Genesis) -> Betas:
+    """The public draws of height 1."""
+    return {
+        index: sha512(b"bfedrec/first draw" + genesis.chain_id + member.vrf_key).digest()
+        for index, member in enumerate(genesis.servers)
+    }
+
+
+def first_beacon(genesis: Genesis) -> bytes:
+    return sha256(b"bfedrec/beacon" + genesis.chain_id).digest()
+
+
+def next_beacon(beacon: bytes, beta: bytes) -> bytes:
+    return sha256(b"bfedrec/beacon" + beacon + role_hash(beta, "beacon")).digest()
+
+
+def spare_beta(genesis: Genesis, beacon: bytes, server: int) -> bytes:
+    """The draw of a server of which the block before has no ticket."""
+    return sha512(b"bfedrec/spare draw" + beacon + genesis.servers[server].vrf_key).digest()
+
+
+def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
+    """The committee and the turns of an attempt, from a height's beacon and recorded draws."""
+    parameters, members = genesis.parameters, genesis.servers
+    every = {server: betas.get(server) or b"" for server in range(len(members))}
+    for server, beta in every.items():
+        if not beta:
+            every[server] = spare_beta(genesis, beacon, server)
+
+    alike = len({member.stake for member in members}) == 1
+
+    def finish(server: int, role: str) -> Any:
+        hashed = role_hash(every[server], role)
+        return hashed if alike else race_key(hashed, members[server].stake)
+
+    def raced(role: str) -> list[int]:
+        keys = {server: (server not in betas, finish(server, role)) for server in every}
+        return sorted(keys, key=keys.__getitem__)
+
+    size, role = parameters.committee_size, f"committee/{attempt}"
+    if parameters.committee == "fixed":
+        weights = dict.fromkeys(raced(role)[:size], 1)
+    else:
+        total = sum(member.stake for member in members)
+        weights = {}
+        for server in raced(role):
+            if server in betas or (attempt >= FORESEEN and sum(weights.values()) < size):
+                drawn = role_hash(every[server], role)
+                weights[server] = weight(drawn, members[server].stake, total, size)
+        weights = {server: count for server, count in weights.items() if count}
+    order = tuple(raced(f"aggregator/{attempt}")[: parameters.max_step])
+    return Seats(weights, max(size, sum(weights.values())), order)
+
+
+def betas_of(genesis: Genesis, seed: bytes, height: int, block: Block) -> Betas | str:
+    """The outputs of the draws that a block carries, made from ``seed`` for a ``height``; or what
+    is wrong with them."""
+    betas: Betas = {}
+    alpha = encode(["bfedrec/ticket", genesis.chain_id, seed, height])
+    for ticket in block.tickets:
+        if ticket.height != height or ticket.server in betas:
+            return f"the ticket of server {ticket.server}"
+        try:
+            key = genesis.servers[ticket.server].vrf_key
+            betas[ticket.server] = genesis.suite.vrf_verify(key, alpha, ticket.proof)
+        except (IndexError, ValueError):
+            return f"the ticket of server {ticket.server} proves nothing"
+    named = [[ticket.server, ticket.proof[:32]] for ticket in block.tickets]
+    if sha256(encode(named)).digest() != block.header.tickets:
+        return "its tickets are not those of its header"
+    return betas
+
+
+# -- certificates ---------------------------------------------------------------------------------
+
+
+def certificate_fault(
+    genesis: Genesis, certificate: Certificate, phase: str, seats: Seats
+) -> str | None:
+    """What is wrong with what a quorum is to have signed."""
+    if certificate.phase != phase:
+        return f"it is of the {certificate.phase} phase"
+    if certificate.step >= len(seats.order):
+        return "it is of a step that there is not"
+    digest = signed(
+        "vote",
+        genesis.chain_id,
+        certificate.height,
+        certificate.attempt,
+        certificate.step,
+        phase,
+        certificate.block,
+    )
+    signers = set()
+    for server, signature in certificate.signatures:
+        if server in signers:
+            return f"server {server} signed twice"
+        signers.add(server)
+        if server not in seats.weights:
+            return f"server {server} has no seat"
+        if not genesis.suite.verify(genesis.servers[server].signing_key, digest, signature):
+            return f"server {server}'s signature"
+    if not seats.of(signers) * 3 > seats.total * 2:
+        return f"{seats.of(signers)} of {seats.total} is not more than two thirds"
+    return None
+
+
+def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) -> str | None:
+    """What is wrong with what closes a view, its lock's own signatures aside."""
+    signers, locks = set(), []
+    for server, lock, signature in closed.entries:
+        if server in signers:
+            return f"server {server} signed twice"
+        signers.add(server)
+        if not closed.everyone and server not in seats.weights:
+            return f"server {server} has no seat"
+        digest = signed(
+            "timeout",
+            genesis.chain_id,
+            closed.height,
+            closed.attempt,
+            closed.step,
+            closed.everyone,
+            lock,
+        )
+        if not genesis.suite.verify(genesis.servers[server].signing_key, digest, signature):
+            return f"server {server}'s signature"
+        if lock is not None:
+            locks.append(lock)
+    if closed.everyone:
+        whole = sum(member.stake for member in genesis.servers)
+        stake = sum(genesis.servers[server].stake for server in signers)
+        if not stake * 3 >= whole * 2:
+            return f"{stake} of {whole} is less than two thirds of all stake"
+    elif not seats.of(signers) * 3 > seats.total * 2:
+        return f"{seats.of(signers)} of {seats.total} is not more than two thirds"
+    if closed.lock is None:
+        return "it hides a lock" if locks else None
+    if closed.lock.view != max((lock[:2] for lock in locks), default=None):
+        return "its lock is not the highest"
+    return None
+
+
+# -- contents -------------------------------------------------------------------------------------
+
+
+def update_fault(genesis: Genesis, header: Header, update: SignedUpdate) -> str | None:
+    """What is wrong with an update that a block aggregates."""
+    record = update.record
+    if record.chain_id != genesis.chain_id:
+        return "of another chain"
+    if record.height != header.height or record.parent != header.parent:
+        return "for another block"
+    known = dict(genesis.clients).get(record.client)
+    if known is None:
+        return "of an unknown client"
+    if not 0 < record.samples <= known:
+        return f"with N_u = {record.samples} of {known}"
+    if record.payload[4:] != sha256(update.payload).digest():
+        return "with another payload"
+    digest = signed(
+        "update",
+        record.chain_id,
+        record.height,
+        record.parent,
+        record.client,
+        record.samples,
+        record.payload,
+    )
+    if not genesis.suite.verify(record.client, digest, record.signature):
+        return "with a bad signature"
+    return None
+
+
+def model_fault(header: Header, updates: Sequence[SignedUpdate]) -> str | None:
+    """What is wrong with a block's claims about its updates, each of which is right."""
+    digests = [sha256(update.record.encoded).digest() for update in updates]
+    if any(a >= b for a, b in pairwise(digests)):
+        return "its updates are not in ascending order"
+    if len({update.record.client for update in updates}) < len(updates):
+        return "it has two updates of one client"
+    if header.count != len(updates):
+        return "it states another count"
+    if header.samples != sum(update.record.samples for update in updates):
+        return "it states another N"
+    model = weighted_mean(
+        [update.payload for update in updates], [update.record.samples for update in updates]
+    )
+    if header.model != b"\x01\x55\x12\x20" + sha256(model).digest():
+        return "its model is not the aggregate of its updates"
+    return None
+
+
+def merkle(leaves: Sequence[bytes]) -> bytes:
+    """RFC 6962's tree hash, as it is defined there."""
+    if len(leaves) == 1:
+        return sha256(b"\x00" + leaves[0]).digest()
+    if not leaves:
+        return sha256(b"").digest()
+    split = 1
+    while 2 * split < len(leaves):
+        split *= 2
+    return sha256(b"\x01" + merkle(leaves[:split]) + merkle(leaves[split:])).digest()

@@ -1,0 +1,145 @@
+"""Payloads and the mean of them that every edge server must arrive at."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bfedrec.aggregation.registry import RULES
+from tests.helpers.payloads import aggregate, check_payload, decode_model, encode_update
+
+EVERY_RULE = pytest.mark.parametrize("rule", list(RULES))
+AVERAGES = pytest.mark.parametrize("rule", ["samples", "per_item"])
+
+EXPECTED = {
+    "samples": "4992a4be6edbb63db86d5bbeb76ddb3d6edbb63eb86d5bbd",
+    "per_item": "b76ddbbe2549123e254912bf000000002549123f254912be",
+}
+
+
+def cohort(seed: int, M: int, r: int, N: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Updates A, masks and sample counts of M clients; no client touches item 0."""
+    rng = np.random.default_rng(seed)
+    touched = rng.random((M, N)) < 0.5
+    touched[:, 0] = False
+    A = np.where(touched[:, None, :], rng.standard_normal((M, r, N)), 0).astype(np.float32)
+    return A, touched, rng.integers(1, 500, M).tolist()
+
+
+def encoded(A: np.ndarray, touched: np.ndarray, rule: str) -> list[bytes]:
+    return [encode_update(a, t, rule) for a, t in zip(A, touched, strict=True)]
+
+
+@given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 4), st.integers(1, 20))
+def test_samples_is_the_weighted_mean_rounded_once(seed: int, M: int, r: int, N: int) -> None:
+    A, touched, counts = cohort(seed, M, r, N)
+    model = decode_model(aggregate(encoded(A, touched, "samples"), counts, r, N, "samples"), r, N)
+    for k in range(r):
+        for i in range(N):
+            exact = sum(Fraction(float(a[k, i])) * n for a, n in zip(A, counts, strict=True))
+            assert model[k, i] == pytest.approx(float(exact / sum(counts)), rel=2e-7, abs=1e-12)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 4), st.integers(1, 20))
+def test_per_item_is_the_mean_over_those_who_touched(seed: int, M: int, r: int, N: int) -> None:
+    A, touched, counts = cohort(seed, M, r, N)
+    model = decode_model(aggregate(encoded(A, touched, "per_item"), counts, r, N, "per_item"), r, N)
+    for i in range(N):
+        rows = A[touched[:, i], :, i]
+        expected = rows.mean(axis=0, dtype=np.float64) if len(rows) else np.zeros(r)
+        assert model[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@AVERAGES
+def test_the_model_is_these_very_bytes(rule: str) -> None:
+    # Servers vote on the digest of these bytes: another sum is another protocol.
+    touched = np.array([[True, False, True], [True, True, False]])
+    A = np.where(touched[:, None, :], np.arange(-6, 6).reshape(2, 2, 3) / 7, 0).astype(np.float32)
+    model = aggregate(encoded(A, touched, rule), [3, 5], 2, 3, rule)
+    assert model.hex() == EXPECTED[rule]
+
+
+@AVERAGES
+def test_sums_run_in_float64_in_the_given_order(rule: str) -> None:
+    # In float32, 1 would be lost beside 2**30, and the order would show.
+    A = np.array([2.0**30, 1.0, -(2.0**30)], np.float32).reshape(3, 1, 1)
+    payloads = encoded(A, np.ones((3, 1), bool), rule)
+    model = decode_model(aggregate(payloads, [1, 1, 1], 1, 1, rule), 1, 1)
+    assert model[0, 0] == np.float32(1 / 3)
+
+
+@EVERY_RULE
+def test_payload_has_the_promised_size_and_passes_the_check(rule: str) -> None:
+    A, touched, _ = cohort(1, 3, 4, 37)
+    for payload in encoded(A, touched, rule):
+        assert len(payload) == 4 * 4 * 37 + (0 if rule == "samples" else 5)
+        assert check_payload(payload, 4, 37, rule) is None
+    assert np.frombuffer(payload, "<f4", 4 * 37).reshape(4, 37).tobytes() == A[-1].tobytes()
+
+
+@EVERY_RULE
+@pytest.mark.parametrize("change", [-1, 1])
+def test_wrong_length_is_refused_with_both_lengths(rule: str, change: int) -> None:
+    A, touched, _ = cohort(1, 1, 2, 9)
+    payload = encoded(A, touched, rule)[0]
+    changed = payload[:change] if change < 0 else payload + b"\0"
+    reason = check_payload(changed, 2, 9, rule)
+    assert reason == f"{len(changed)} bytes instead of {len(payload)}"
+    with pytest.raises(ValueError, match=r"payload 1: .* instead of"):
+        aggregate([payload, changed], [1, 1], 2, 9, rule)
+
+
+@EVERY_RULE
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_refused(rule: str, number: float) -> None:
+    A, touched, _ = cohort(1, 1, 2, 9)
+    touched[0, 4] = True
+    A[0, 1, 4] = number
+    assert check_payload(encoded(A, touched, rule)[0], 2, 9, rule) == "not all numbers are finite"
+
+
+def test_mask_must_cover_every_update_and_nothing_else() -> None:
+    A, touched, _ = cohort(1, 1, 2, 9)
+    payload = bytearray(encoded(A, touched, "per_item")[0])
+    beyond = payload.copy()
+    beyond[-1] |= 0b10
+    assert "beyond the last item" in str(check_payload(bytes(beyond), 2, 9, "per_item"))
+    uncovered = payload.copy()
+    uncovered[-2:] = b"\0\0"
+    assert "outside the mask" in str(check_payload(bytes(uncovered), 2, 9, "per_item"))
+    negative_zero = payload.copy()
+    negative_zero[3] = 0x80  # item 0 is untouched
+    assert "outside the mask" in str(check_payload(bytes(negative_zero), 2, 9, "per_item"))
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_judged_without_an_error(payload: bytes) -> None:
+    for rule in RULES:
+        reason = check_payload(payload, 2, 7, rule)
+        assert reason is None or isinstance(reason, str)
+
+
+@pytest.mark.parametrize(
+    ("payloads", "counts", "rule", "words"),
+    [
+        ([], [], "samples", "nothing to aggregate"),
+        ([b"\0" * 8], [1, 2], "samples", "1 payloads but 2"),
+        ([b"\0" * 8], [0], "samples", "not all 0"),
+        ([b"\0" * 8] * 2, [3, -1], "samples", "0 or more"),
+        ([b"\0" * 8], [1], "mean", "not one of samples, per_item"),
+    ],
+)
+def test_what_cannot_be_aggregated_is_refused(
+    payloads: list[bytes], counts: list[int], rule: str, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        aggregate(payloads, counts, 1, 2, rule)
+
+
+def test_a_model_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="8 bytes, not 4"):
+        decode_model(b"\0" * 4, 1, 2)

@@ -1,0 +1,120 @@
+"""`bfedrec data list | prepare | check`: what they print and when they fail."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bfedrec.cli import data as data_commands
+from bfedrec.config.yaml_core import ConfigError
+from bfedrec.data import prepare as data
+from bfedrec.data.catalogue import CatalogueEntry, load_catalogue
+
+CATALOGUE = load_catalogue()
+
+
+def arguments(name: str, source: Path | None = None, *overrides: str) -> argparse.Namespace:
+    return argparse.Namespace(name=name, source=source, overrides=list(overrides))
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with u.data of 40 users and a catalogue whose ml-100k has its counts."""
+    rows = [(u, (u + 3 * k) % 120, 3, 1000 + k) for u in range(40) for k in range(20)]
+    lines = ["\t".join(map(str, row)) + "\n" for row in rows]
+    (tmp_path / "u.data").write_text("".join(lines))
+    items = len({row[1] for row in rows})
+    counts = {"users": 40, "items": items, "interactions": 800}
+    entry = CATALOGUE["ml-100k"].model_dump()
+    entry["published"] = counts | {"sparsity": round(100 * (1 - 800 / (40 * items)), 2)}
+    catalogue = {"ml-100k": CatalogueEntry.model_validate(entry)}
+    for module in (data, data_commands):
+        monkeypatch.setattr(module, "load_catalogue", lambda: catalogue)
+    monkeypatch.delenv("BFEDREC_DATA", raising=False)
+    return tmp_path
+
+
+def test_check_passes_on_the_published_counts(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = small / "cache"
+    assert data_commands.check_command(arguments("ml-100k", small), cache) == 0
+    printed = capsys.readouterr().out
+    assert "GroupLens (published)" in printed
+    assert "digest: " in printed
+
+
+def test_check_fails_on_other_counts(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = small / "u.data"
+    # The last user falls under 20 interactions and is dropped.
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    assert data_commands.check_command(arguments("ml-100k", small), small / "cache") == 1
+    printed = capsys.readouterr().out
+    assert "MISMATCH: ml-100k: users differ" in printed
+    assert "users dropped for too few interactions: 1" in printed
+    assert "MISMATCH: ml-100k: interactions differ" in printed
+
+
+def test_prepare_prints_what_came_out(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data_commands.prepare_command(arguments("ml-100k", small), small / "cache") == 0
+    assert "training interactions: 720" in capsys.readouterr().out
+    assert len(list((small / "cache").glob("ml-100k-*.npz"))) == 1
+
+
+def test_list_tells_what_is_at_hand(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = argparse.Namespace()
+    assert data_commands.list_command(nothing, small / "cache") == 0
+    assert "no: would be downloaded" in capsys.readouterr().out
+    monkeypatch.setenv("BFEDREC_DATA", str(small))
+    data_commands.list_command(nothing, small / "cache")
+    printed = capsys.readouterr().out
+    assert f"official files: {small / 'u.data'}" in printed
+    assert "licence: GroupLens" in printed
+
+
+def test_a_file_of_ones_own_is_checked_with_its_columns_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.tsv"
+    rows = [f"u{u}|i{(u + k) % 50}\n" for u in range(5) for k in range(20)]
+    file.write_text("who|what\n" + "".join(rows))
+    columns = ("user=who", "item=what", "ids=text", "delimiter='|'")
+    overrides = [f"data.csv.{column}" for column in columns]
+    assert data_commands.check_command(arguments("csv", file, *overrides), tmp_path / "cache") == 0
+    assert "ours (nothing is published)" in capsys.readouterr().out
+
+
+def test_unknown_names_and_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'ml-1m'"):
+        data_commands.check_command(arguments("ml1m"), tmp_path)
+    with pytest.raises(ConfigError, match=r"data\.sed"):
+        data_commands.check_command(arguments("ml-1m", None, "data.sed=1"), tmp_path)
+
+
+def test_synthetic_data_show_learning(tmp_path: Path) -> None:
+    """A low-rank model must beat popularity by far, and popularity must beat chance (0.10)."""
+    dataset = data.prepare("synthetic", None, tmp_path)
+    again = data.prepare("synthetic", None, tmp_path / "other")
+    assert dataset.digest == again.digest
+    other = data.DataSettings(dataset="synthetic", seed=1)
+    assert data.prepare(other, None, tmp_path).digest != dataset.digest
+    assert (dataset.users, dataset.statistics.without_test) == (600, 0)
+    assert (dataset.test_negatives >= 0).all()
+    rating = np.zeros((dataset.users, dataset.items))
+    rating[np.repeat(np.arange(dataset.users), dataset.sample_counts), dataset.indices] = 1
+    u, s, v = np.linalg.svd(rating, full_matrices=False)
+
+    def hr(scores: np.ndarray) -> float:
+        positive = scores[np.arange(dataset.users), dataset.test]
+        negatives = np.take_along_axis(scores, dataset.test_negatives, axis=1)
+        return float(((negatives >= positive[:, None]).sum(axis=1) < 10).mean())
+
+    popularity = hr(np.tile(rating.sum(axis=0), (dataset.users, 1)))
+    low_rank = hr((u[:, :12] * s[:12]) @ v[:12])
+    assert 0.15 < popularity < 0.45
+    assert low_rank > 0.65

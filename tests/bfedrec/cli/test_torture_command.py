@@ -1,0 +1,171 @@
+"""`bfedrec torture`: what it finds when a rule is off, what it tells, and what it records."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bfedrec.cli.main import main
+from consensus.torture.arena.attackers import known_behaviours
+from consensus.torture.arena.scenario import Scenario
+from consensus.torture.campaign import Plan, conduct, cores, play
+from consensus.torture.mutants.breaks import BREAKS
+from consensus.torture.run import run
+
+SMALL = '{"seed":1,"servers":4,"clients":1,"heights":1}'
+
+
+# -- what it must find -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", BREAKS)
+def test_a_rule_that_is_switched_off_is_found_out_within_a_thousand_seeds(rule: str) -> None:
+    plan = Plan(rule=rule)
+    tally = conduct(plan, range(1000), cores(), lambda tally: None, stop_at_first=True)
+    assert tally.found, f"{rule}: not found in {tally.scenarios} scenarios"
+    scenario = tally.found[0].scenario
+    assert not run(scenario).violated, "nothing is wrong with the rule on"
+
+
+def test_there_are_rules_of_every_kind() -> None:
+    assert len(BREAKS) >= 12
+    for biased in BREAKS.values():
+        assert set(biased.bias.behaviours) <= set(known_behaviours()), biased.name
+        assert biased.what
+        assert biased.patches
+
+
+def test_a_break_leaves_nothing_behind() -> None:
+    before = [play(Plan(), range(3)).events]
+    for rule in BREAKS:
+        with BREAKS[rule].applied():
+            pass
+    assert [play(Plan(), range(3)).events] == before
+    with pytest.raises(ZeroDivisionError), BREAKS["quorum"].applied():
+        raise ZeroDivisionError
+    assert [play(Plan(), range(3)).events] == before
+
+
+def test_the_known_failures_of_paper_are_found_and_named() -> None:
+    tally = conduct(Plan("paper"), range(100), cores(), lambda tally: None)
+    named = {
+        "deadlock: the committee formed anew is the same",
+        "spam takes the steps",
+        "capture by rushing",
+        "a crash forgets the vote",
+    }
+    assert tally.violations.keys() >= named
+    assert all(tally.violations[name] for name in named)
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def torture(*words: str) -> int:
+    return main(["torture", *words])
+
+
+def test_a_clean_campaign_tells_what_it_covered(capsys: pytest.CaptureFixture[str]) -> None:
+    assert torture("--seeds", "0-39", "--servers", "4", "--jobs", "1") == 0
+    out = capsys.readouterr().out
+    assert "scenarios per second and core" in out
+    figures = {
+        line.rsplit(None, 1)[0].strip(): line.rsplit(None, 1)[1]
+        for line in out.splitlines()
+        if line.startswith("  ") and line.split()
+    }
+    assert figures["scenarios"] == "40"
+    assert figures["violations"] == "0"
+    for name in ("partition", "gaussian", "evidence found"):
+        assert name in out
+
+
+def test_one_seed_is_a_campaign(capsys: pytest.CaptureFixture[str]) -> None:
+    assert torture("--seeds", "7") == 0
+    assert "scenarios" in capsys.readouterr().out
+
+
+def test_a_violation_is_a_line_and_the_command_that_replays_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert torture("--seeds", "0-99", "--break", "contents", "--jobs", "1") == 1
+    out = capsys.readouterr().out.splitlines()
+    [told] = [line for line in out if line.startswith("seed ")]
+    [replay] = [line for line in out if line.startswith("  bfedrec torture")]
+    words = shlex.split(replay)
+    assert words[:4] == ["bfedrec", "torture", "--break", "contents"]
+    small = Scenario.from_text(words[-1])
+    assert (small.heights, small.faults) == (1, ())
+    assert main(words[1:]) == 1
+    assert told.split(": ", 1)[1].split(":")[0] in capsys.readouterr().out
+    assert torture("--replay", words[-1]) == 0, "with the rule on it holds"
+    assert "every invariant holds" in capsys.readouterr().out
+
+
+def test_a_replay_is_the_same_every_time(capsys: pytest.CaptureFixture[str]) -> None:
+    assert torture("--replay", SMALL) == 0
+    first = capsys.readouterr().out
+    assert "trace " in first
+    assert torture("--replay", SMALL) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_the_rules_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert torture("--break", "list") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(BREAKS)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seeds", "9-1"], "--seeds 9-1: expected A-B"),
+        (["--seeds", "x"], "--seeds x: expected A-B"),
+        (["--break", "nothing"], "expected list, all, quorum"),
+        (["--servers", "3"], "--servers 3: expected int from 4 to 64"),
+        (["--jobs", "0"], "--jobs 0: expected int >= 1"),
+        (["--replay", "{"], "--replay: a scenario is a JSON map"),
+        (["--replay", '{"seed":1,"servers":4,"malicious":[[0,["kind"]]]}'], "no behaviour 'kind'"),
+        (["--replay", '{"seed":1,"servers":4,"faults":[{"flood":1}]}'], "--replay: "),
+    ],
+)
+def test_bad_usage_is_told(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert torture(*words) == 2
+    assert said in capsys.readouterr().err
+
+
+# -- what is recorded ------------------------------------------------------------------------------
+
+
+def test_a_campaign_is_recorded(tmp_path: Path) -> None:
+    record = ["--record", str(tmp_path), "--servers", "4", "--jobs", "1"]
+    assert torture("--seeds", "0-9", *record) == 0
+    figures = json.loads((tmp_path / "torture-bft-4-0-9.json").read_text())
+    assert figures["scenarios"] == 10
+    assert figures["violations"] == 0
+    assert figures["branches"]["attempt > 0"] > 0
+    assert figures["behaviours"].keys() >= set(known_behaviours())
+    assert {"command", "git", "versions", "machine"} <= figures.keys()
+    assert "| scenarios | 10 |" in (tmp_path / "torture-bft-4-0-9.md").read_text()
+
+
+def test_the_breaks_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bfedrec.cli import torture as torture_command
+    from bfedrec.report import torture as torture_record
+
+    few = {name: BREAKS[name] for name in ("contents", "locked-judged-anew")}
+    for module in (torture_command, torture_record):
+        monkeypatch.setattr(module, "BREAKS", few)
+    words = ["--break", "all", "--record", str(tmp_path), "--jobs", "1"]
+    assert torture("--seeds", "0-4", *words) == 1, "one of them takes more seeds"
+    rules = json.loads((tmp_path / "torture-breaks.json").read_text())["rules"]
+    assert [(rule["rule"], rule["seed"]) for rule in rules] == [
+        ("contents", 0),
+        ("locked-judged-anew", None),
+    ]
+    assert rules[0]["invariant"] == "exact aggregate"
+    assert main(shlex.split(rules[0]["replay"])[1:]) == 1
+    assert "| contents |" in (tmp_path / "torture-breaks.md").read_text()

@@ -1,0 +1,394 @@
+"""Where files come from: archives, folders, downloads; digests; the cache of prepared data."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from bfedrec.data import prepare as data
+from bfedrec.data.catalogue import CATALOGUE, CatalogueEntry, load_catalogue
+from bfedrec.data.interactions import DataError
+from bfedrec.data.prepare import prepare
+from bfedrec.data.settings import DataSettings
+from bfedrec.section import flatten
+
+USERS, ITEMS = 30, 150
+
+
+def official_rows() -> list[tuple[int, int, int, int]]:
+    """ratings.dat of a tiny MovieLens 1M: user u rates 25 items; times grow along the row."""
+    return [
+        (u + 1, 10 * ((7 * u + 3 * k) % ITEMS) + 5, 1 + k % 5, 978300000 + k)
+        for u in range(USERS)
+        for k in range(25)
+    ]
+
+
+def write_official(folder: Path) -> dict[str, Path]:
+    """ml-1m.zip and NCF's two files, as their publishers lay them out."""
+    rows = official_rows()
+    ncf = {item: k for k, item in enumerate(dict.fromkeys(row[1] for row in rows))}
+    folder.mkdir(parents=True, exist_ok=True)
+    tests, negatives = [], []
+    for u in range(USERS):
+        mine = [row for row in rows if row[0] == u + 1]
+        touched = {ncf[row[1]] for row in mine}
+        item = ncf[mine[-2][1]]  # not the latest, so that the published choice shows
+        tests.append(f"{u}\t{item}\t{mine[-2][2]}\t{mine[-2][3]}\n")
+        listed = [k for k in range(len(ncf)) if k not in touched][:99]
+        if u == 0:
+            listed[5] = item  # the quirk of 156 of NCF's lists
+        negatives.append("\t".join([f"({u},{item})", *map(str, listed)]) + "\n")
+    files = {
+        "zip": folder / "ml-1m.zip",
+        "test": folder / "ml-1m.test.rating",
+        "negative": folder / "ml-1m.test.negative",
+    }
+    with zipfile.ZipFile(files["zip"], "w") as archive:
+        archive.writestr("ml-1m/README", "terms")
+        archive.writestr("ml-1m/ratings.dat", "".join("::".join(map(str, r)) + "\n" for r in rows))
+    files["test"].write_text("".join(tests))
+    files["negative"].write_text("".join(negatives))
+    return files
+
+
+def write_shared(folder: Path) -> None:
+    official = write_official(folder / "official")
+    (folder / "ml-1m").mkdir()
+    lines = ["user,item,rating,timestamp,tail_rank\n"]
+    for user, item, rating, time in official_rows():
+        # User 1 has times, user 2 neither times nor ranks, the others the ranks of their tail.
+        k = time - 978300000
+        rank = str(25 - k) if user > 2 and k >= 15 else ""
+        known = user == 1 or k == 23
+        lines.append(f"{user},{item},{rating if known else ''},{time if known else ''},{rank}\n")
+    for name, content in (
+        ("interactions.csv", "".join(lines).encode()),
+        ("ml-1m.test.rating", official["test"].read_bytes()),
+        ("ml-1m.test.negative", official["negative"].read_bytes()),
+    ):
+        (folder / "ml-1m" / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
+    for path in official.values():
+        path.unlink()
+
+
+def digest(path: Path, algorithm: str = "sha256") -> str:
+    return f"{algorithm}:{hashlib.new(algorithm, path.read_bytes()).hexdigest()}"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with both layouts of a tiny ml-1m that the catalogue knows; its files' server."""
+    official = write_official(tmp_path / "official")
+    write_shared(tmp_path / "shared")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args, directory=str(tmp_path / "official"))  # type: ignore[arg-type]
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    entry = load_catalogue()["ml-1m"].model_dump()
+    for role, name, algorithm in (
+        ("interactions", "zip", "md5"),
+        ("test", "test", "sha256"),
+        ("negatives", "negative", "sha256"),
+    ):
+        file = entry["layouts"]["official"]["files"][role]
+        file["url"] = f"http://127.0.0.1:{server.server_port}/{official[name].name}"
+        file["digest"] = digest(official[name], algorithm)
+        shared = entry["layouts"]["shared"]["files"][role]
+        shared["digest"] = digest(tmp_path / "shared" / shared["path"])
+    catalogue = {"ml-1m": CatalogueEntry.model_validate(entry)}
+    monkeypatch.setattr(data, "load_catalogue", lambda: catalogue)
+    monkeypatch.delenv("BFEDREC_DATA", raising=False)
+    yield tmp_path
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def extract(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "ml-1m.zip") as archive:
+        archive.extractall(folder)
+    (folder / "ml-1m.zip").unlink()
+
+
+def test_every_form_of_the_official_files_gives_the_same_data(tiny: Path) -> None:
+    folder = tiny / "official"
+    from_folder = prepare("ml-1m", folder, tiny / "a", download=False)
+    from_archive = prepare("ml-1m", folder / "ml-1m.zip", tiny / "b", download=False)
+    extract(folder)
+    from_extracted = prepare("ml-1m", folder, tiny / "c", download=False)
+    from_file = prepare("ml-1m", folder / "ml-1m", tiny / "d", download=True)
+    digests = {d.digest for d in (from_folder, from_archive, from_extracted, from_file)}
+    assert len(digests) == 1
+    assert from_folder.statistics.layout == "official"
+    assert from_folder.statistics.published_tests == USERS
+    assert from_folder.statistics.short_negatives == 1
+
+
+def test_the_held_out_items_are_the_published_and_the_latest_other(tiny: Path) -> None:
+    dataset = prepare("ml-1m", tiny / "official", tiny / "cache", download=False)
+    rows = official_rows()
+    for u in range(USERS):
+        mine = [row[1] for row in rows if row[0] == u + 1]
+        assert dataset.item_ids[dataset.test[u]] == mine[23]
+        assert dataset.item_ids[dataset.validation[u]] == mine[24]
+    assert (dataset.sample_counts == 23).all()
+    assert dataset.test[0] not in dataset.test_negatives[0]
+
+
+def test_the_shared_layout_orders_by_times_then_ranks_then_a_draw(tiny: Path) -> None:
+    dataset = prepare("ml-1m", tiny / "shared", tiny / "cache", download=False)
+    official = prepare("ml-1m", tiny / "official", tiny / "cache", download=False)
+    np.testing.assert_array_equal(dataset.test, official.test)
+    np.testing.assert_array_equal(dataset.test_negatives, official.test_negatives)
+    np.testing.assert_array_equal(
+        np.delete(dataset.validation, 1), np.delete(official.validation, 1)
+    )
+    assert dataset.statistics.drawn_validations == 1
+    assert dataset.statistics.layout == "shared"
+
+
+def test_latest_needs_no_published_files(tiny: Path) -> None:
+    for name in ("ml-1m.test.rating", "ml-1m.test.negative"):
+        (tiny / "official" / name).unlink()
+    settings = DataSettings(dataset="ml-1m", test="latest")
+    dataset = prepare(settings, tiny / "official", tiny / "cache", download=False)
+    mine = [row[1] for row in official_rows() if row[0] == 1]
+    assert dataset.item_ids[dataset.test[0]] == mine[24]
+    with pytest.raises(DataError, match=r"ml-1m\.test\.rating, .*not found.*data\.test=latest"):
+        prepare("ml-1m", tiny / "official", tiny / "cache", download=False)
+
+
+def test_what_lacks_beside_an_archive_is_found_elsewhere(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tiny / "alone").mkdir()
+    (tiny / "official" / "ml-1m.zip").rename(tiny / "alone" / "ml-1m.zip")
+    monkeypatch.setenv("BFEDREC_DATA", str(tiny / "shared"))
+    dataset = prepare("ml-1m", tiny / "alone" / "ml-1m.zip", tiny / "cache", download=False)
+    assert dataset.statistics.layout == "official"
+    assert dataset.statistics.published_tests == USERS
+
+
+def test_an_explicit_source_wins_over_the_environment(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BFEDREC_DATA", str(tiny / "official"))
+    explicit = prepare("ml-1m", tiny / "shared", tiny / "cache")
+    assert explicit.statistics.layout == "shared"
+    assert prepare("ml-1m", None, tiny / "cache").statistics.layout == "official"
+    (tiny / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: does not hold ml-1m; expected ml-1m\.zip or"):
+        prepare("ml-1m", tiny / "empty", tiny / "cache")
+    with pytest.raises(DataError, match="no such file or folder"):
+        prepare("ml-1m", tiny / "nowhere", tiny / "cache")
+
+
+@pytest.mark.parametrize(
+    "path", ["shared/ml-1m/interactions.csv.gz", "official/ml-1m.zip", "official/ml-1m.test.rating"]
+)
+def test_a_damaged_file_is_refused_by_its_digest(tiny: Path, path: str) -> None:
+    content = bytearray((tiny / path).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tiny / path).write_bytes(content)
+    with pytest.raises(DataError, match=r"the catalogue says .* fetch it again") as error:
+        prepare("ml-1m", tiny / path.split("/")[0], tiny / "cache", download=False)
+    assert str(tiny / path) in str(error.value)
+    assert not (tiny / "cache").exists()
+
+
+def test_official_files_are_downloaded_and_checked(tiny: Path) -> None:
+    cache = tiny / "cache"
+    dataset = prepare("ml-1m", None, cache)
+    assert dataset.digest == prepare("ml-1m", tiny / "official", tiny / "b").digest
+    assert sorted(path.name for path in (cache / "downloads").iterdir()) == [
+        "ml-1m.test.negative",
+        "ml-1m.test.rating",
+        "ml-1m.zip",
+    ]
+    # Without the network: from the download, and without that from what was prepared.
+    for path in (tiny / "official").iterdir():
+        path.unlink()
+    assert prepare("ml-1m", None, cache, download=False).digest == dataset.digest
+    for path in (cache / "downloads").iterdir():
+        path.unlink()
+    assert prepare("ml-1m", None, cache, download=False).digest == dataset.digest
+    assert data.at_hand(DataSettings(dataset="ml-1m"), cache).startswith("prepared: ")
+
+
+def test_a_download_that_is_not_the_file_is_refused(tiny: Path) -> None:
+    (tiny / "official" / "ml-1m.test.negative").write_text("<html>moved</html>")
+    with pytest.raises(DataError, match=r"does not have the digest sha256.*--from PATH"):
+        prepare("ml-1m", None, tiny / "cache")
+    assert not (tiny / "cache" / "downloads" / "ml-1m.test.negative").exists()
+
+
+def test_without_network_the_error_says_what_to_do(tiny: Path) -> None:
+    (tiny / "official" / "ml-1m.zip").unlink()
+    with pytest.raises(DataError, match=r"ml-1m\.zip: cannot be downloaded .*BFEDREC_DATA"):
+        prepare("ml-1m", None, tiny / "cache")
+    assert data.at_hand(DataSettings(dataset="ml-1m"), tiny / "cache") == ""
+
+
+def test_prepared_data_are_reused_verified_and_rebuilt(tiny: Path) -> None:
+    cache = tiny / "cache"
+    first = prepare("ml-1m", tiny / "official", cache)
+    (path,) = cache.glob("*.npz")
+    written = path.read_bytes()
+    stamp = path.stat().st_mtime_ns
+    again = prepare("ml-1m", tiny / "official", cache)
+    assert path.stat().st_mtime_ns == stamp
+    assert again.digest == first.digest
+    assert again.statistics == first.statistics
+    for name, array in first.arrays().items():
+        np.testing.assert_array_equal(array, getattr(again, name))
+        assert array.dtype == getattr(again, name).dtype
+    rng = np.random.default_rng(0)
+    for place in rng.integers(len(written), size=60):
+        damaged = bytearray(written)
+        damaged[place] ^= 0x55
+        path.write_bytes(damaged)
+        assert prepare("ml-1m", tiny / "official", cache).digest == first.digest
+    # A sound file whose arrays are not those that its digest is of.
+    path.write_bytes(written)
+    with np.load(path) as content:
+        arrays = dict(content)
+    arrays["test"] = np.roll(arrays["test"], 1)
+    np.savez(path, **arrays)
+    np.testing.assert_array_equal(prepare("ml-1m", tiny / "official", cache).test, first.test)
+    # A sound file of other options under this one's name.
+    other = prepare(DataSettings(dataset="ml-1m", seed=1), tiny / "official", tiny / "other")
+    (theirs,) = (tiny / "other").glob("*.npz")
+    path.write_bytes(theirs.read_bytes())
+    assert prepare("ml-1m", tiny / "official", cache).digest == first.digest != other.digest
+    path.write_bytes(written[: len(written) // 2])
+    assert prepare("ml-1m", tiny / "official", cache).digest == first.digest
+    assert not list(cache.glob("*.tmp"))
+
+
+def test_options_and_sources_have_their_own_prepared_files(tiny: Path) -> None:
+    cache = tiny / "cache"
+    digests = set()
+    for settings in (
+        DataSettings(dataset="ml-1m"),
+        DataSettings(dataset="ml-1m", seed=1),
+        DataSettings(dataset="ml-1m", validation="train"),
+        DataSettings(dataset="ml-1m", test="latest"),
+    ):
+        digests.add(prepare(settings, tiny / "official", cache).digest)
+    digests.add(prepare("ml-1m", tiny / "shared", cache).digest)
+    assert len(digests) == len(list(cache.glob("*.npz"))) == 5
+    # An option of another data set makes no difference.
+    prepare(DataSettings(dataset="ml-1m", variant="distinct"), tiny / "official", cache)
+    assert len(list(cache.glob("*.npz"))) == 5
+    with pytest.raises(DataError, match="2 different sources"):
+        prepare("ml-1m", None, cache, download=False)
+
+
+def another(value: Any) -> Any:
+    """A value other than this one, valid or not."""
+    if isinstance(value, bool):
+        return not value
+    return f"{value}?" if isinstance(value, str) else 1 if value is None else value + 1
+
+
+@pytest.mark.parametrize("dataset", get_args(DataSettings.model_fields["dataset"].annotation))
+def test_every_option_has_its_own_prepared_file(dataset: str) -> None:
+    """But for those that make no difference, which are listed with their reason here again."""
+    settings = DataSettings.model_validate({"dataset": dataset})
+    # A name that another data set has for its own options, and a file that counts by its digest.
+    idle = {"synthetic": "synthetic.", "csv": "csv.", "lfm-2k": "variant"}
+    without = tuple(prefix for owner, prefix in idle.items() if owner != dataset)
+    keys = {data._options_key(settings)}
+    without_difference = []
+    for option, value in flatten(settings).items():
+        *section, name = option.split(".")
+        changed: dict[str, Any] = {name: Path("my.csv") if name == "path" else another(value)}
+        for outer in section:
+            changed = {outer: getattr(settings, outer).model_copy(update=changed)}
+        if option == "dataset":
+            changed = {"dataset": "csv" if dataset == "synthetic" else "synthetic"}
+        key = data._options_key(settings.model_copy(update=changed))
+        if key in keys:
+            without_difference.append(option)
+        keys.add(key)
+    expected = [key for key in flatten(settings) if key.startswith(without) or key == "csv.path"]
+    assert without_difference == expected
+
+
+@pytest.mark.parametrize("dataset", [*load_catalogue(), "new"])
+def test_a_changed_minimum_has_its_own_prepared_file(
+    dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every data set of the catalogue, and of one that it gets tomorrow."""
+    entry = load_catalogue().get(dataset, load_catalogue()["ml-1m"])
+    settings = DataSettings().model_copy(update={"dataset": dataset})
+    keys = set()
+    for minimum in (5, 6):
+        catalogue = {dataset: entry.model_copy(update={"min_interactions": minimum})}
+        monkeypatch.setattr(data, "load_catalogue", lambda catalogue=catalogue: catalogue)
+        keys.add(data._options_key(settings))
+    assert len(keys) == 2
+
+
+def test_a_changed_minimum_is_prepared_anew(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prepare("ml-1m", tiny / "official", tiny / "cache").users == USERS
+    entry = data.load_catalogue()["ml-1m"].model_copy(update={"min_interactions": 26})
+    monkeypatch.setattr(data, "load_catalogue", lambda: {"ml-1m": entry})
+    with pytest.raises(DataError, match="no user has the 26 interactions"):
+        prepare("ml-1m", tiny / "official", tiny / "cache")
+
+
+def test_users_below_the_minimum_are_dropped_before_the_split(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    rows = [f"{u},{i}\n" for u, n in ((1, 5), (2, 4), (3, 1)) for i in range(n)]
+    file.write_text("user,item\n" + "".join(rows) + "9,77\n" * 1)
+    settings = DataSettings.model_validate(
+        {"dataset": "csv", "csv": {"path": str(file), "min_interactions": 1}}
+    )
+    dataset = prepare(settings, None, tmp_path / "cache")
+    assert dataset.users == 4
+    assert dataset.sample_counts.tolist() == [3, 2, 1, 1]
+    assert dataset.statistics.without_test == 2
+    strict = settings.model_copy(
+        update={"csv": settings.csv.model_copy(update={"min_interactions": 6})}
+    )
+    with pytest.raises(DataError, match="no user has the 6 interactions"):
+        prepare(strict, None, tmp_path / "cache")
+    with pytest.raises(DataError, match="no such file"):
+        prepare(settings, tmp_path / "other.csv", tmp_path / "cache")
+
+
+def test_the_catalogue_names_every_source() -> None:
+    catalogue = load_catalogue()
+    assert list(catalogue) == ["ml-1m", "pinterest", "lfm-2k", "ml-100k"]
+    for entry in catalogue.values():
+        assert {"official", "shared"} == set(entry.layouts)
+        assert entry.licence
+        assert entry.citation
+        for file in entry.layouts["official"].files.values():
+            assert file.url is not None
+            assert file.url.startswith("https://")
+        for file in entry.layouts["shared"].files.values():
+            assert file.digest is not None
+        counts = entry.published
+        sparsity = 100 * (1 - counts.interactions / (counts.users * counts.items))
+        assert counts.sparsity == round(sparsity, 2)
+    with pytest.raises(DataError, match="cannot read the data catalogue"):
+        load_catalogue(CATALOGUE.parent / "no.toml")

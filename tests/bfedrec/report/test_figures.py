@@ -1,0 +1,66 @@
+"""Curves of a recorded run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bfedrec.report.curves import curves, per_round
+from bfedrec.runs.folder import RunError
+
+
+def recorded(folder: Path, scored: bool = True) -> Path:
+    """A run folder with three evaluated rounds."""
+    folder.mkdir()
+    with (folder / "metrics.jsonl").open("w") as file:
+        for height in (10, 20, 25):
+            line = {"height": height, "simulated_seconds": 2.0 * height, "uplink_bytes": 7 * height}
+            line |= {"downlink_bytes_broadcast": 9 * height, "downlink_bytes_catch_up": 0}
+            line |= {"gossip_bytes": 100 * height}
+            if scored:
+                line |= {"split": "validation", "hr@10": height / 50, "ndcg@10": height / 90}
+            file.write(json.dumps(line) + "\n")
+    return folder
+
+
+def test_curves_are_drawn_beside_the_metrics(tmp_path: Path) -> None:
+    run = recorded(tmp_path / "run")
+    assert curves(run) == run / "curves.png"
+    image = (run / "curves.png").read_bytes()
+    assert image[:8] == b"\x89PNG\r\n\x1a\n"
+    curves(run)
+    assert (run / "curves.png").read_bytes() == image  # the same run, the same bytes
+
+
+@pytest.mark.parametrize(("name", "opening"), [("c.pdf", b"%PDF"), ("c.svg", b"<?xml")])
+def test_curves_for_print(tmp_path: Path, name: str, opening: bytes) -> None:
+    out = curves(recorded(tmp_path / "run"), tmp_path / name)
+    drawn = out.read_bytes()
+    assert drawn.startswith(opening)
+    assert curves(tmp_path / "run", out).read_bytes() == drawn
+
+
+def test_exposure_is_drawn_where_there_are_targets(tmp_path: Path) -> None:
+    run = recorded(tmp_path / "run")
+    plain = curves(run, tmp_path / "plain.svg").read_bytes()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    text = "".join(json.dumps(line | {"er@10": 0.25}) + "\n" for line in lines)
+    (run / "metrics.jsonl").write_text(text)
+    assert b"ER@10  0.250" in curves(run, tmp_path / "exposed.svg").read_bytes()
+    assert b"ER@10" not in plain
+
+
+def test_a_run_without_validation_items_still_shows_its_cost(tmp_path: Path) -> None:
+    assert curves(recorded(tmp_path / "run", scored=False)).exists()
+
+
+def test_a_run_that_was_never_evaluated_has_no_curves(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no evaluated rounds"):
+        curves(tmp_path)
+
+
+def test_costs_are_averaged_over_the_rounds_between_two_lines() -> None:
+    lines = [{"height": 10, "bytes": 50}, {"height": 20, "bytes": 60}, {"height": 22, "bytes": 70}]
+    assert per_round(lines, "bytes") == ([0, 10, 20, 22], [5.0, 1.0, 5.0])

@@ -1,0 +1,225 @@
+"""A run that is stopped while things go wrong ends with the very same bytes as one that is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bfedrec.cli.audit import audit_command
+from bfedrec.config.load import load
+from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.progress import Progress
+from bfedrec.runs.simulation import Simulation
+from consensus.faults.faults import Faults
+from consensus.faults.kinds import Crash, Loss
+from consensus.records.block import Block
+from consensus.simulation.checkpoint import Standing
+from consensus.simulation.world import World
+from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
+from tests.helpers.toy import COSTS, Toy
+
+SCENARIOS = {
+    "servers that crash, and come back without their last blocks": (
+        "faults=[{crash: 1, from: 2.5, until: 5.5, lost_tail: 2}, "
+        "{crash: [2, 3], from: 3.9, until: 6.2, lost_tail: 3}, {crash: 5, from: 7, until: 7.4}]",
+        "committee.update_quota=0.5",
+        "committee.resend_seconds=0.3",
+    ),
+    "servers cut off, and content that is lost": (
+        "faults=[{partition: [[0], [3]], from: 2, until: 6}, {missing_content: 0.8, from: 1.5, "
+        "until: 12}, {eclipse: 6, sees: 1, from: 7, until: 11}]",
+        "committee.size=7",
+        "committee.resend_seconds=0.3",
+        "committee.update_quota=0.5",
+    ),
+    "churn, and messages that are lost, come twice, late or altered": (
+        "faults=[{churn: 0.1, down: 1.5, lost_tail: 2, until: 40}, {loss: 0.05, until: 40}, "
+        "{duplicate: 0.1, until: 40}, {bit_flip: 0.02, until: 40}, {replay: 0.05, after: 3}]",
+        "committee.resend_seconds=1",
+    ),
+    "malicious servers": (
+        "servers.malicious=[{behaviour: [gaussian, invert_votes], share: 0.15}, "
+        "{behaviour: [equivocate_votes, withhold], share: 0.15, from: 3, until: 9}]",
+    ),
+    "clients that are away": ("clients.dropout=0.5", "committee.update_quota=0.5"),
+    "modelled crypto": (
+        "crypto=modelled",
+        "faults=[{crash: 3, from: 2, until: 5}, {skew: 2, servers: 1}]",
+        "servers.malicious=tamper+stale:1/7",
+        "committee.resend_seconds=1",
+    ),
+    "malicious clients": (
+        "clients.malicious=[{attack: replay, share: 0.3}, {attack: alie, share: 0.2, from: 3}]",
+        "faults=[{crash: 1, from: 3, until: 8}]",
+    ),
+    "the paper's protocol": (
+        "protocol=paper",
+        "faults=[{delay: 0.05, until: 9}, {crash: 5, from: 3, until: 7}]",
+    ),
+}
+CRASHED, CUT_OFF, CHURN = list(SCENARIOS)[:3]
+
+
+def stopped_at(whole: Path, copy: Path, kept: int) -> None:
+    """The run as a kill after ``kept`` heights leaves it: the chain is shorter than the rest."""
+    shutil.copytree(whole, copy)
+    (copy / "summary.json").unlink()
+    with closing(sqlite3.connect(copy / "chain.sqlite")) as database, database:
+        (data,) = database.execute("SELECT data FROM blocks WHERE height = ?", (kept,)).fetchone()
+        database.execute("DELETE FROM blocks WHERE height > ?", (kept,))
+        database.execute("DELETE FROM updates WHERE height > ?", (kept,))
+        head = Block.decode(data).cid
+        database.execute("UPDATE meta SET value = ? WHERE key = 'head'", (head,))
+
+
+def standings(run: Path) -> list[dict[str, Any]]:
+    """How a run's servers stood after every height."""
+    place = f"file:{run / 'state.sqlite'}?mode=ro"
+    with closing(sqlite3.connect(place, uri=True, timeout=30.0)) as database:
+        rows = database.execute("SELECT counters FROM rounds ORDER BY height").fetchall()
+    return [json.loads(counters)["standing"] for (counters,) in rows]
+
+
+def behind(standing: dict[str, Any]) -> list[int]:
+    """The servers that have not got all blocks."""
+    furthest = max((height for _, height, _, _ in standing["servers"]), default=0)
+    return [index for index, height, _, _ in standing["servers"] if height < furthest]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_run_stopped_while_things_go_wrong_goes_on_alike(tmp_path: Path, scenario: str) -> None:
+    words, whole = SCENARIOS[scenario], tmp_path / "whole"
+    summary = play(whole, *words)
+    assert audit_command(whole) == 0
+    stood = standings(whole)
+    if scenario in (CRASHED, CUT_OFF, CHURN):
+        assert any(map(behind, stood)), "nobody was ever behind"
+    if scenario == CUT_OFF:
+        assert any(lacking for standing in stood for *_, lacking in standing["servers"])
+    kept = [at for at, standing in enumerate(stood, 1) if behind(standing) and at < 12]
+    for height in sorted({*kept[::3], 7}):
+        cut = tmp_path / f"cut-{height}"
+        stopped_at(whole, cut, height)
+        assert lasting(play(cut, *words, resume=True)) == lasting(summary), height
+        assert metrics(cut) == metrics(whole), height
+        assert standings(cut) == stood
+
+
+@pytest.mark.parametrize("scenario", [CRASHED, CUT_OFF, CHURN])
+def test_a_resumed_world_stands_as_it_stood(tmp_path: Path, scenario: str) -> None:
+    words = SCENARIOS[scenario]
+    play(tmp_path / "whole", *words)
+    stood = standings(tmp_path / "whole")
+    config = load(None, [*SMALL, *words])
+    for height in range(1, 12):
+        cut = tmp_path / f"cut-{height}"
+        stopped_at(tmp_path / "whole", cut, height)
+        quiet = Progress(12, lambda line: None, Console(file=open(os.devnull, "w")))  # noqa: SIM115
+        with RunFolder.open(config, cut, resume=True) as folder:
+            simulation = Simulation(config, folder, quiet)
+            simulation._resume()
+            standing = simulation.federation.world.standing()
+            simulation.close()
+        assert standing.to_node() == stood[height - 1]
+        assert Standing.from_node(json.loads(json.dumps(standing.to_node()))) == standing
+
+
+def test_sigkill_while_servers_are_down_cut_off_and_malicious(tmp_path: Path) -> None:
+    """Killed each time when somebody is behind, resumed each time: same head, figures, curves."""
+    words = [
+        "rounds=40",
+        "crypto=modelled",
+        "servers.malicious=[{behaviour: [equivocate_candidates, spam], share: 1/7, from: 4}]",
+        "clients.malicious=[{attack: replay, share: 0.2}, {attack: two_updates, share: 0.1}]",
+        "faults=[{crash: [1, 4], from: 4, until: 25, lost_tail: 2}, {slow: 2, servers: 3}, "
+        "{partition: [[0], [3]], from: 22, until: 30}, {loss: 0.05, until: 60}]",
+        "committee.resend_seconds=1",
+        "committee.update_quota=0.5",
+        "committee.update_seconds=4",
+    ]
+    summary = play(tmp_path / "whole", *words)
+    (tmp_path / "small.yaml").write_text("name: small\n")
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "bfedrec", "run", str(tmp_path / "small.yaml"), *SMALL]
+    command += [*words, "--out", str(run), "--resume"]
+    reached = 0
+    for _ in range(2):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            stood = standings(run) if (run / "metrics.jsonl").exists() else []
+            if len(stood) > reached + 3 and behind(stood[-1]):
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
+        reached = len(standings(run))
+        assert reached < 40
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    finished = json.loads((run / "summary.json").read_text())
+    assert lasting(finished) == lasting(summary)
+    assert metrics(run) == metrics(tmp_path / "whole")
+    assert audit_command(run) == 0
+
+
+# -- what a world leaves behind between two heights ------------------------------------------------
+
+
+def test_of_a_blocks_certificates_all_servers_keep_one() -> None:
+    """Else a resume, which has but the recorded one, would send other bytes to who is behind."""
+    faults = Faults([Loss(rate=0.2)], 10, np.random.default_rng(1))
+    toy = Toy(servers=10, crypto="modelled", faults=faults)
+    for _ in range(5):
+        block = toy.play().block
+        kept = [server.chain.blocks[-1] for server in toy.world.servers if server.chain.height]
+        assert sum(other is block for other in kept) >= 7
+        assert all(other is block for other in kept if other.height == block.height)
+
+
+def test_what_came_before_its_height_is_void() -> None:
+    early = Toy().update(0)  # of height 1
+    toy = Toy(crypto="modelled")
+    server = toy.world.servers[3]
+    assert server.receive("update", early, 0), "it is kept"
+    assert "other chain" not in toy.play().refused
+
+
+def test_a_fault_strikes_at_its_very_time_after_a_resume() -> None:
+    """0.2 + (0.9 - 0.2) is not 0.9, and everything that follows would be off by a bit."""
+    toy = Toy(crypto="modelled")
+    faults = Faults([Crash(servers=1, from_=0.9, until=1.1)], 7, np.random.default_rng(0))
+    times: list[float] = []
+
+    class Watched(World):
+        def _live_or_die(self, event: Any) -> None:
+            times.append(self.env.now)
+
+    world = Watched(
+        toy.genesis,
+        toy.application,
+        toy.world.network.topology,
+        toy.keys,
+        {},
+        COSTS,
+        bandwidth_mib_per_s=12.5,
+        jitter=0.1,
+        network_stream=np.random.default_rng,
+        randomness=lambda *label: np.random.default_rng([1]),
+        faults=faults,
+        now=0.2,
+    )
+    assert 0.2 + (0.9 - 0.2) != 0.9
+    world.env.run(until=2.0)
+    assert times == [0.9, 1.1]

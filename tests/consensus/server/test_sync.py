@@ -1,0 +1,439 @@
+"""Staying in step: what comes too early or too late, who asks whom, and how the late catch up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from consensus.encoding.unixfs import file_cid
+from consensus.ledger.chain import Chain
+from consensus.records.block import Block
+from consensus.records.sync import Status
+from consensus.server.distinct import draw_distinct
+from consensus.server.edge_server import ASKED_AT_ONCE, BLOCKS_AT_ONCE, EARLY_MESSAGES, QUESTIONS
+from tests.helpers.bft_rig import (
+    BYSTANDER,
+    CLIENTS,
+    FORGE,
+    LEADER,
+    MEMBER,
+    MEMBERS,
+    SERVERS,
+    TOY,
+    Bench,
+    snapshot,
+)
+from tests.helpers.forge import Forge
+from tests.helpers.toy import Toy
+
+CANDIDATE = FORGE.candidate()
+FIRST = FORGE.block()
+NEXT = FORGE.after(FIRST)
+"""The forge of height 2, ..."""
+AFTER = NEXT.after(NEXT.block())
+"""... and of height 3."""
+DIGESTS = tuple(sorted(update.record.digest for update in FORGE.updates()))
+
+
+def chain_of(heights: int) -> list[Block]:
+    """The first so many blocks of a chain."""
+    forge, blocks = FORGE, []
+    for _ in range(heights):
+        blocks.append(forge.block())
+        forge = forge.after(blocks[-1])
+    return blocks
+
+
+BLOCKS = chain_of(5)
+
+
+def at(height: int, server: int = MEMBER, start: bool = True) -> Bench:
+    """A server that has so many blocks, and begins the next height."""
+    bench = Bench(server, start=False)
+    for block in BLOCKS[:height]:
+        bench.server.chain.append(block)
+    if start:
+        bench.server.enter_height()
+    return bench
+
+
+def between(server: int = MEMBER) -> Bench:
+    """A server that has block 1 and has not begun height 2."""
+    bench = at(0, server).hear("block", FIRST)
+    assert not bench.server.active
+    return bench
+
+
+def messages(forge: Forge) -> list[tuple[str, Any]]:
+    """A message of every kind that belongs to a height."""
+    candidate = forge.candidate()
+    lock = forge.lock(candidate)
+    return [
+        ("ticket", forge.ticket(LEADER)),
+        ("update", forge.update(0)),
+        ("candidate", candidate),
+        ("vote", forge.vote(candidate, forge.members()[0])),
+        ("timeout", forge.timeout(forge.members()[0])),
+        ("closure", forge.closing()),
+        ("lock", lock),
+        ("block", forge.block(candidate)),
+    ]
+
+
+# -- what comes too early --------------------------------------------------------------------------
+
+
+def test_messages_of_the_height_to_come_are_kept_until_it_begins() -> None:
+    leader = NEXT.order()[0]
+    bench = between(next(s for s in NEXT.members() if s not in NEXT.order()))
+    candidate = NEXT.candidate()
+    for update in NEXT.updates():
+        assert bench.server.receive("update", update, 0), "and passed on"
+    bench.hear("candidate", candidate, sender=leader)
+    bench.hear("ticket", *(NEXT.ticket(s) for s in range(SERVERS) if s != bench.server.index))
+    bench.votes(candidate, NEXT.members()[:2])
+    sent = len(bench.host.sent)
+    assert bench.said("vote") == []
+    bench.server.enter_height()
+    assert len(bench.server.pool) == CLIENTS
+    assert len(bench.server.tickets_held()) == SERVERS
+    assert [vote.phase for vote in bench.said("vote")] == ["soft"]
+    assert len(bench.host.sent) > sent
+    assert bench.server.refused == {}
+
+
+def test_messages_of_the_next_height_are_kept_while_this_one_is_undecided() -> None:
+    """Others decide a moment earlier, and say once what they say next."""
+    bench = at(0)
+    for update in NEXT.updates():
+        assert bench.server.receive("update", update, LEADER), "and passed on"
+    bench.hear("ticket", *(NEXT.ticket(s) for s in range(SERVERS) if s != bench.server.index))
+    assert (LEADER,) in bench.host.whom("status"), "it is asked for the block that it must have"
+    assert len(bench.said("status")) == len(set(bench.host.whom("status"))), "and asked once"
+    assert len(bench.server.pool) == 0
+    bench.hear("block", FIRST)
+    bench.server.enter_height()
+    assert len(bench.server.pool) == CLIENTS
+    assert len(bench.server.tickets_held()) == SERVERS
+
+
+def test_a_block_that_comes_early_is_appended_when_its_height_begins() -> None:
+    bench = between().hear("block", NEXT.block())
+    assert bench.server.chain.height == 1
+    bench.server.enter_height()
+    assert bench.server.chain.height == 2
+
+
+def test_nobody_fills_anothers_memory_with_what_is_to_come() -> None:
+    bench = between()
+    candidate = NEXT.candidate()
+    votes = [NEXT.vote(candidate, LEADER, step=step) for step in range(EARLY_MESSAGES + 5)]
+    for count, vote in enumerate(votes):
+        assert bench.server.receive("vote", vote, LEADER) == (count < EARLY_MESSAGES)
+    assert bench.server.refused == {"too early": 5}
+    assert bench.server.receive("vote", votes[0], BYSTANDER), "others still may"
+    bench.server.enter_height()
+    assert bench.server.refused["vote beyond MaxStep"] > 0, "and then they are checked"
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in messages(AFTER)])
+def test_a_later_height_says_that_one_is_behind(kind: str) -> None:
+    bench = at(0).tickets([LEADER]).hear("update", FORGE.update(0))
+    state, before = bench.server.state, snapshot(bench.server)
+    body = dict(messages(AFTER))[kind]
+    assert not bench.server.receive(kind, body, 5)
+    [status] = bench.said("status")
+    assert status == Status(
+        0, 0, 0, (FORGE.update(0).record.digest,), tuple(sorted([LEADER, MEMBER]))
+    )
+    assert bench.host.whom("status") == [(5,)], "whoever said it is asked"
+    assert bench.server.state is state
+    after = snapshot(bench.server)
+    assert after.pop("_asked") == {(5, 0): 1}
+    before.pop("_asked")
+    assert after == before
+
+
+def test_whoever_boasts_is_asked_so_often_and_no_more() -> None:
+    bench = at(0)
+    body = AFTER.vote(AFTER.candidate(), LEADER)
+    for _ in range(50):
+        bench.hear("vote", body, sender=5)
+        bench.hear("status", Status(9, 0, 0), sender=5)
+    assert len(bench.said("status")) == QUESTIONS
+    bench.hear("vote", body, sender=6)
+    assert bench.host.whom("status")[-1] == (6,)
+    bench.wake("resend")
+    bench.hear("vote", body, sender=5)
+    assert bench.host.whom("status")[-1] == (5,), "a while later, once more"
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in messages(FORGE)])
+def test_what_is_over_is_ignored(kind: str) -> None:
+    bench = at(2)
+    before, sent = snapshot(bench.server), list(bench.host.sent)
+    assert not bench.server.receive(kind, dict(messages(FORGE))[kind], 5)
+    assert snapshot(bench.server) == before
+    assert bench.host.sent == sent
+    assert bench.server.refused == {}
+
+
+def test_a_block_that_is_here_already_is_passed_on_and_nothing_more() -> None:
+    bench = between()
+    before = snapshot(bench.server)
+    assert bench.server.receive("block", FORGE.block(signers=MEMBERS[:5]), 5)
+    assert not bench.server.receive("block", FORGE.block(FORGE.candidate(view=(0, 1))), 5)
+    after = snapshot(bench.server)
+    assert after.pop("_seen_block") == before.pop("_seen_block") == FIRST.cid
+    assert after == before
+    assert len(bench.host.blocks) == 1
+
+
+# -- asking and answering --------------------------------------------------------------------------
+
+
+def test_a_server_that_makes_progress_asks_nobody() -> None:
+    bench = at(0).wake("resend").tickets()
+    assert bench.said("status") == []
+    bench.hear("update", FORGE.update(0)).wake("resend")
+    assert bench.said("status") == []
+    assert [after for after, _ in bench.fired("resend")] == [2_000_000] * 3
+
+
+def test_a_server_that_makes_no_progress_repeats_itself_and_asks_a_few() -> None:
+    bench = at(0).ready().hear("candidate", CANDIDATE).wake("view")
+    bench.wake("resend")
+    bench.host.sent.clear()
+    bench.wake("resend")
+    said = {kind: (body, to) for kind, body, to in bench.host.sent}
+    assert said["vote"][0].phase == "soft"
+    assert said["timeout"] == (FORGE.timeout(MEMBER), None)
+    assert said["ticket"][0] == FORGE.ticket(MEMBER)
+    status, to = said["status"]
+    assert status == Status(0, 0, 0, DIGESTS, tuple(range(SERVERS)))
+    assert to is not None
+    assert len(set(to)) == len(to) == ASKED_AT_ONCE
+    assert MEMBER not in to
+    bench.host.now += 1
+    bench.wake("resend")
+    bench.host.now += 1
+    bench.wake("resend")
+    assert len(set(bench.host.whom("status"))) > 1, "others, another time"
+
+
+def test_what_was_said_in_views_before_is_not_repeated() -> None:
+    bench = at(0).ready().hear("candidate", CANDIDATE).wake("view")
+    bench.hear("closure", FORGE.closing())
+    bench.wake("resend")
+    bench.host.sent.clear()
+    bench.wake("resend")
+    assert {kind for kind, _, _ in bench.host.sent} == {"ticket", "status"}
+    [status] = bench.said("status")
+    assert (status.attempt, status.step) == (0, 1)
+
+
+def test_a_world_of_one_asks_nobody() -> None:
+    bench = Bench(0, Toy(servers=1, clients=1, crypto="modelled"))
+    for _ in range(3):
+        bench.wake("resend")
+    assert bench.said("status") == []
+
+
+def test_whoever_is_behind_gets_blocks_and_is_asked_how_far_it_came() -> None:
+    bench = at(4)
+    assert not bench.server.receive("status", Status(1, 0, 0), 5)
+    assert bench.said("block") == BLOCKS[1:4]
+    assert bench.host.sent[-1][0] == "status"
+    assert bench.host.sent[-1][1].height == 4
+    assert {to for kind, _, to in bench.host.sent if kind != "ticket"} == {(5,)}
+
+
+def test_so_many_blocks_are_sent_at_a_time() -> None:
+    bench = at(0)
+    bench.server.chain.blocks.extend([FIRST] * (BLOCKS_AT_ONCE + 5))
+    bench.server.chain.head = replace(bench.server.chain.head, height=BLOCKS_AT_ONCE + 5)
+    bench.hear("status", Status(0, 0, 0), sender=5)
+    assert len(bench.said("block")) == BLOCKS_AT_ONCE
+
+
+def test_whoever_is_further_is_asked() -> None:
+    bench = at(1)
+    assert not bench.server.receive("status", Status(3, 0, 0), 5)
+    assert bench.said("block") == []
+    assert bench.host.sent[-1] == ("status", Status(1, 0, 0, (), (MEMBER,)), (5,))
+
+
+def test_whoever_is_as_far_gets_what_it_lacks() -> None:
+    bench = at(0).ready().hear("candidate", CANDIDATE).votes(CANDIDATE, MEMBERS[:3])
+    bench.timeouts(MEMBERS[1:3]).wake("view")
+    bench.host.sent.clear()
+    lacking = Status(0, 0, 0, DIGESTS[:1], (0, 1, 2))
+    assert not bench.server.receive("status", lacking, 5)
+    assert {to for _, _, to in bench.host.sent} == {(5,)}
+    assert [update.record.digest for update in bench.said("update")] == list(DIGESTS[1:])
+    assert {ticket.server for ticket in bench.said("ticket")} == set(range(3, SERVERS))
+    assert bench.said("candidate") == [CANDIDATE]
+    assert [vote.server for vote in bench.said("vote")] == sorted({*MEMBERS[:3], MEMBER})
+    assert {timeout.server for timeout in bench.said("timeout")} == {*MEMBERS[1:3], MEMBER}
+    assert bench.said("closure") == bench.said("status") == []
+
+
+def test_whoever_is_views_behind_gets_what_closed_them_and_what_was_locked() -> None:
+    lock = FORGE.lock(CANDIDATE)
+    why = FORGE.closing(locks={MEMBERS[0]: lock})
+    bench = at(0).ready().hear("candidate", CANDIDATE).hear("closure", why)
+    bench.host.sent.clear()
+    bench.hear("status", Status(0, 0, 0), sender=5)
+    assert bench.said("closure") == [why]
+    assert bench.said("candidate") == [CANDIDATE]
+    bench.host.sent.clear()
+    bench.hear("status", Status(0, 0, 1), sender=5)
+    assert bench.said("closure") == [], "it is there already"
+
+
+def test_a_decided_block_that_is_not_here_can_be_asked_of_whoever_voted_for_it() -> None:
+    bench = at(0).ready().hear("candidate", CANDIDATE).votes(CANDIDATE)
+    bench.host.sent.clear()
+    bench.hear("status", Status(0, 0, 0), sender=5)
+    assert bench.said("candidate") == [CANDIDATE]
+    other = at(0, BYSTANDER).votes(CANDIDATE, MEMBERS[:5], "cert")
+    for _, body, to in [sent for sent in other.host.sent if sent[0] == "status"]:
+        assert to == tuple(MEMBERS[:5])
+        assert isinstance(body, Status)
+    other.hear("candidate", *bench.said("candidate"))
+    assert other.server.chain.height == 1
+
+
+@pytest.mark.parametrize("passive", [False, True])
+def test_who_is_between_heights_or_looks_on_helps_nobody(passive: bool) -> None:
+    if passive:
+        bench = at(0, start=False)
+        bench.server.enter_height(passive=True)
+        status = Status(0, 0, 0)
+    else:
+        bench, status = between(), Status(1, 0, 0)
+    bench.host.sent.clear()
+    assert not bench.server.receive("status", status, 5)
+    assert bench.host.sent == []
+
+
+# -- catching up -----------------------------------------------------------------------------------
+
+
+class Late(Bench):
+    """A server that has missed some heights, in a world that tells it to go on."""
+
+    def __init__(self, known: int) -> None:
+        super().__init__(start=False)
+        self.known = known
+        appended = self.host.appended
+
+        def go_on(block: Block) -> None:
+            appended(block)
+            self.server.enter_height(passive=self.server.chain.height < known)
+
+        self.host.appended = go_on  # type: ignore[method-assign]
+        self.server.enter_height(passive=True)
+
+
+def test_a_late_server_asks_takes_every_block_and_votes_again() -> None:
+    late, peer = Late(4), at(4)
+    late.wake("resend")
+    assert [status.height for status in late.said("status")] == [0]
+    assert late.said("ticket") == [], "nobody waits for it"
+    peer.hear("status", late.said("status")[0], sender=MEMBER)
+    late.hear("block", *peer.said("block"), sender=5)
+    assert late.server.chain.head == peer.server.chain.head
+    assert late.server.passive is False
+    assert late.server.height == 5
+    assert [ticket.height for ticket in late.said("ticket")] == [6]
+
+
+def test_blocks_in_any_order_are_asked_for_again() -> None:
+    late, peer = Late(4), at(4)
+    late.hear("block", BLOCKS[3], BLOCKS[2], BLOCKS[0], sender=5)
+    assert late.server.chain.height == 1, "one is missing"
+    assert late.host.whom("status")[-1] == (5,)
+    peer.hear("status", Status(1, 0, 0), sender=MEMBER)
+    late.hear("block", *peer.said("block"), sender=5)
+    assert late.server.chain.height == 4
+
+
+BAD: dict[str, Block] = {
+    "its certificate of too few": replace(
+        BLOCKS[1],
+        certificate=replace(BLOCKS[1].certificate, signatures=BLOCKS[1].certificate.signatures[:4]),
+    ),
+    "a vote damaged": replace(
+        BLOCKS[1],
+        certificate=replace(
+            BLOCKS[1].certificate,
+            signatures=(
+                *BLOCKS[1].certificate.signatures[:-1],
+                (BLOCKS[1].certificate.signatures[-1][0], bytes(64)),
+            ),
+        ),
+    ),
+    "another model": replace(
+        BLOCKS[1], header=replace(BLOCKS[1].header, model=file_cid(b"another"))
+    ),
+    "another parent": NEXT.block(NEXT.candidate(parent=file_cid(b"another"))),
+    "a ticket dropped": replace(BLOCKS[1], tickets=BLOCKS[1].tickets[1:]),
+    "out of turn": NEXT.block(NEXT.candidate(aggregator=NEXT.order()[1])),
+    "of another chain": replace(BLOCKS[1], header=replace(BLOCKS[1].header, chain_id=bytes(32))),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_block_of_a_peer_is_refused_and_the_right_one_taken(name: str) -> None:
+    late = Late(4).hear("block", BLOCKS[0], sender=5)
+    state, before = late.server.state, snapshot(late.server)
+    sent = list(late.host.sent)
+    assert not late.server.receive("block", BAD[name], 5)
+    assert late.server.refused == {"block": 1}
+    assert late.server.state is state
+    assert snapshot(late.server) == before
+    assert late.host.sent == sent
+    late.hear("block", *BLOCKS[1:4], sender=6)
+    assert late.server.chain.height == 4
+    again = Chain(TOY.genesis)
+    for block in late.server.chain.blocks:
+        again.append(block)
+    for one, other in pairwise(late.server.chain.blocks):
+        assert other.header.parent == one.cid
+
+
+def test_two_servers_that_differ_by_many_heights_meet() -> None:
+    """Told as messages between two benches: nothing is lost, and it ends."""
+    late, peer = Late(5), at(5)
+    late.wake("resend")
+    rounds = 0
+    heard = [0, 0]
+    for _ in range(20):
+        busy = False
+        for which, (source, target) in enumerate([(late, peer), (peer, late)]):
+            fresh = source.host.sent[heard[which] :]
+            heard[which] = len(source.host.sent)
+            for kind, body, to in fresh:
+                if to is None or target.server.index in to or kind == "status":
+                    busy = True
+                    target.server.receive(kind, body, source.server.index)
+        rounds += busy
+        if not busy:
+            break
+    assert late.server.chain.head == peer.server.chain.head
+    assert rounds < 10
+    assert late.server.refused == {}
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 2), (3, 2), (15, 2), (40, 7)])
+def test_distinct_numbers_are_those_that_numpy_chooses(count: int, size: int) -> None:
+    for seed in range(50):
+        mine, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
+        chosen = draw_distinct(mine, count, size)
+        assert chosen == numpys.choice(count, size, replace=False).tolist()
+        assert mine.random() == numpys.random(), "the stream goes on alike"

@@ -1,0 +1,273 @@
+"""The torture harness: scenarios, what they cover, and that it is the harness that judges."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consensus.adversary.behaviour import BEHAVIOURS
+from consensus.faults.faults import FAULTS, fault_from_node
+from consensus.torture.arena.attackers import ATTACKERS, known_behaviours
+from consensus.torture.arena.drawing import draw
+from consensus.torture.arena.scenario import BadScenario, Scenario
+from consensus.torture.campaign import Found, Plan, Tally, conduct, play, shrunk
+from consensus.torture.oracle.ending import check_ending
+from consensus.torture.run import Outcome, healing_time, patience, run
+from consensus.torture.shrinking import shrink
+
+HONEST = Scenario(seed=1, servers=4)
+
+
+# -- scenarios -------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.sampled_from(["bft", "paper"]))
+def test_a_seed_is_one_scenario_within_the_premise(seed: int, protocol: str) -> None:
+    scenario = draw(seed, protocol)
+    assert scenario == draw(seed, protocol)
+    scenario.check()
+    assert 4 <= scenario.servers <= 16
+    assert scenario.hostile < scenario.clients
+    for fault in scenario.faults:
+        fault_from_node(fault)
+    stake = scenario.stake
+    assert 3 * sum(stake[server] for server in scenario.bad) < sum(stake) or not scenario.bad
+    if protocol == "bft":
+        assert 3 * len(scenario.bad) < scenario.committee_size
+        # An attempt is closed by everyone only when all faults have long healed.
+        recovery = scenario.recovery / 1e3
+        assert recovery == 0 or recovery > healing_time(scenario) + 3 * scenario.resend / 1e3
+
+
+@given(st.integers(0, 10**6))
+def test_a_scenario_is_its_text(seed: int) -> None:
+    scenario = draw(seed)
+    text = scenario.text()
+    assert "\n" not in text
+    assert Scenario.from_text(text) == scenario
+
+
+def test_scenarios_contain_everything_there_is() -> None:
+    scenarios = [draw(seed) for seed in range(1500)]
+    faults = {key for s in scenarios for fault in s.faults for key in fault} & FAULTS.keys()
+    assert faults == FAULTS.keys()
+    behaviours = {name for s in scenarios for _, names in s.malicious for name in names}
+    assert behaviours == set(known_behaviours()) == BEHAVIOURS.keys() | ATTACKERS.keys()
+    assert {s.topology for s in scenarios} == {"complete", "ring", "random"}
+    assert {s.committee for s in scenarios} == {"fixed", "weighted"}
+    assert {bool(s.stakes) for s in scenarios} == {bool(s.size) for s in scenarios} == {True, False}
+    assert {s.servers for s in scenarios} >= {4, 16}
+    assert {draw(seed, servers=5).servers for seed in range(50)} == {5}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "a scenario is a JSON map"),
+        ("[]", "a scenario is a JSON map"),
+        ('{"seed":1,"servers":4,"colour":3}', "'colour'"),
+        ('{"servers":4}', "seed"),
+        ('{"seed":1,"servers":"four"}', "servers: expected an integer"),
+        ('{"seed":1,"servers":0}', "at least 1"),
+        ('{"seed":1,"servers":4,"topology":"star"}', "topology"),
+        ('{"seed":1,"servers":4,"stakes":[1,2]}', "stakes"),
+        ('{"seed":1,"servers":4,"malicious":[[7,["silent"]]]}', "no such server"),
+        ('{"seed":1,"servers":4,"clients":2,"hostile":2}', "honest"),
+    ],
+)
+def test_what_is_no_scenario_is_told_why(text: str, said: str) -> None:
+    with pytest.raises(BadScenario, match=said):
+        Scenario.from_text(text)
+
+
+# -- a run -----------------------------------------------------------------------------------------
+
+
+def test_honest_servers_without_faults_need_one_attempt() -> None:
+    outcome = run(HONEST)
+    assert not outcome.violated, outcome.what
+    assert (outcome.heights, outcome.attempt, outcome.outside) == (3, 0, False)
+    assert outcome.faults == outcome.behaviours == Counter()
+    assert outcome.simulated < 5.0
+
+
+def test_a_seed_gives_the_same_trace_in_any_process() -> None:
+    scenario = draw(3)
+    mine = run(scenario, traced=True).trace
+    assert mine == run(scenario, traced=True).trace
+    assert mine != run(replace(scenario, seed=4), traced=True).trace
+    code = (
+        "from consensus.torture.arena.drawing import draw; from consensus.torture.run import run; "
+        "print(run(draw(3), traced=True).trace)"
+    )
+    for salt in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": salt, "PATH": "/usr/bin"},
+        )
+        assert done.stdout.strip() == mine
+
+
+def test_a_campaign_of_ordinary_scenarios_is_clean_and_covers() -> None:
+    tally = play(Plan(), range(300))
+    assert tally.violations == Counter(), tally.found
+    assert tally.scenarios == 300
+    assert tally.outside < 15
+    assert tally.repeated == 6
+    assert {name for name in FAULTS if tally.faults[name]} == FAULTS.keys()
+    acted = {name for name in known_behaviours() if tally.behaviours[name]}
+    assert len(acted) > 0.9 * len(known_behaviours())
+    for branch in (
+        "attempt > 0",
+        "step > 0",
+        "a locked block proposed again",
+        "a view closed with a lock",
+        "an attempt closed by everyone",
+        "decided in a later attempt",
+        "decided in a later view than proposed",
+        "a server back from a crash",
+        "a block sent to one behind",
+        "blocks lost in a crash",
+        "updates asked for",
+        "evidence found",
+        "settle timer",
+    ):
+        assert tally.branches[branch], branch
+
+
+def test_the_bound_of_liveness_grows_with_the_timers() -> None:
+    plain = patience(HONEST, 0, 1)
+    assert patience(HONEST, 0, 2) > plain
+    assert patience(HONEST, 5, 1) > plain
+    for slower in (
+        replace(HONEST, vote=4000),
+        replace(HONEST, recovery=20_000),
+        replace(HONEST, max_step=4),
+        replace(HONEST, resend=2000),
+    ):
+        assert patience(slower, 0, 1) > plain
+
+
+def test_a_committee_beyond_the_premise_is_not_judged() -> None:
+    names = ("gaussian", "invert_votes")
+    captured = replace(HONEST, malicious=((0, names), (1, names), (2, names)))
+    outcome = run(captured)
+    assert outcome.outside
+    assert not outcome.violated
+
+
+def test_what_the_monitor_reads_itself_is_what_the_ledger_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Committees, turns and beacons come out alike, also where tickets were lost."""
+    from consensus.torture import run as module
+
+    compared: Counter[bool] = Counter()
+
+    def compare(scenario: Any, world: Any, monitor: Any, healed: float) -> None:
+        check_ending(scenario, world, monitor, healed)
+        server = next(server for server in world.servers if server.behaviour is None)
+        for height in range(1, scenario.heights + 1):
+            head = server.chain.heads[height - 1]
+            for attempt in range(7):
+                ours = monitor.ledger.form(height, attempt)
+                theirs = world.checks.sortition(world.genesis, head, attempt)
+                assert ours.weights == theirs.committee.weights
+                assert ours.total == theirs.committee.total
+                assert ours.order == theirs.order
+                compared[len(head.draws) < scenario.servers] += 1
+
+    monkeypatch.setattr(module, "check_ending", compare)
+    for seed in range(120):
+        outcome = run(draw(seed))
+        assert not outcome.violated, outcome.what
+    assert compared[True] > 10
+    assert compared[False] > 500
+
+
+# -- campaigns -------------------------------------------------------------------------------------
+
+
+def test_two_processes_find_what_one_does() -> None:
+    told: list[int] = []
+    one = conduct(Plan(servers=4), range(60), 1, lambda tally: told.append(tally.scenarios))
+    two = conduct(Plan(servers=4), range(60), 2, lambda tally: None)
+    assert told == [20, 40, 60]
+    for name in ("scenarios", "heights", "events", "faults", "behaviours", "branches"):
+        assert getattr(one, name) == getattr(two, name), name
+
+
+def test_of_violations_the_first_of_a_kind_are_kept() -> None:
+    tally, other = Tally(), Tally()
+    for seed in (9, 3, 7, 1, 5):
+        tally.add(seed, Outcome(HONEST, "a"))
+    for seed in (2, 8, 4):
+        other.add(seed, Outcome(HONEST, "a"))
+    other.add(11, Outcome(HONEST, "b"))
+    tally.merge(other)
+    assert tally.violations == {"a": 8, "b": 1}
+    assert [found.seed for found in tally.found] == [1, 2, 3, 4, 5, 11]
+
+
+# -- shrinking -------------------------------------------------------------------------------------
+
+
+def test_shrinking_keeps_only_what_it_takes() -> None:
+    big = draw(10)
+    faults = (
+        {"loss": 0.1, "from": 0.0, "until": 1.0},
+        {"crash": [2, 9], "from": 1.0, "until": 2.0},
+    )
+    big = replace(
+        big,
+        servers=10,
+        stakes=(2,) * 10,
+        malicious=((1, ("silent", "grind")), (5, ("spam",)), (9, ("rush",))),
+        faults=faults,
+        clients=4,
+        heights=3,
+    )
+
+    def violates(scenario: Scenario) -> bool:
+        crash = any(2 in fault.get("crash", ()) for fault in scenario.faults)
+        return crash and any("grind" in names for _, names in scenario.malicious)
+
+    small = shrink(big, violates)
+    assert small.servers == 4
+    assert small.malicious == ((1, ("grind",)),)
+    assert small.faults == ({"crash": [2], "from": 1.0, "until": 2.0},)
+    assert (small.heights, small.clients, small.stakes, small.topology) == (1, 1, (), "complete")
+
+
+def test_shrinking_ends_after_so_many_runs() -> None:
+    runs: list[Scenario] = []
+
+    def never(scenario: Scenario) -> bool:
+        runs.append(scenario)
+        return False
+
+    scenario = draw(10)
+    assert shrink(scenario, never, runs=5) == scenario
+    assert len(runs) == 5
+
+
+def test_a_shrunk_violation_replays() -> None:
+    plan = Plan(rule="contents")
+    tally = play(plan, range(20), stop_at_first=True)
+    small = shrunk(plan, tally.found[0])
+    assert isinstance(small, Found)
+    assert len(small.scenario.text()) <= len(tally.found[0].scenario.text())
+    with plan.applied():
+        outcome = run(Scenario.from_text(small.scenario.text()))
+    assert (outcome.invariant, outcome.what) == (small.invariant, small.what)
+    assert not run(small.scenario).violated, "with the rule on it holds"

@@ -1,0 +1,130 @@
+"""A real IPFS node (js-ipfs) on loopback, offline: installed once, started and stopped by tests."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "tests" / "helpers" / "ipfs_node" / "package.json"
+INSTALLED = ROOT / ".cache" / "ipfs-node"
+INSTALL_SECONDS = 900
+READY_SECONDS = 120
+
+
+class Unavailable(Exception):
+    """The node cannot be had on this machine; the message says why."""
+
+
+def install() -> Path:
+    """The node's program, installed by npm on the first call; raises Unavailable."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        raise Unavailable("no IPFS node to test with: node and npm are not installed")
+    program = INSTALLED / "node_modules" / ".bin" / "jsipfs"
+    wanted = hashlib.sha256(PACKAGE.read_bytes()).hexdigest()
+    ready = INSTALLED / ".ready"
+    INSTALLED.mkdir(parents=True, exist_ok=True)
+    with (INSTALLED / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another test run may be installing it
+        if ready.is_file() and ready.read_text() == wanted and program.exists():
+            return program
+        shutil.copy(PACKAGE, INSTALLED)
+        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]
+        command += ["--fetch-retries=1", "--fetch-timeout=30000"]
+        try:
+            done = subprocess.run(
+                command, cwd=INSTALLED, capture_output=True, text=True, timeout=INSTALL_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"no IPFS node: npm took over {INSTALL_SECONDS} s") from None
+        if done.returncode or not program.exists():
+            errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+            raise Unavailable(f"no IPFS node: npm install failed: {' '.join(errors)[:200]}")
+        ready.write_text(wanted)
+    return program
+
+
+class IpfsNode:
+    """One node with a repository of its own; `start`, `kill`, `stop` as often as one likes."""
+
+    def __init__(self, folder: Path) -> None:
+        """Create the repository in ``folder``; raises Unavailable."""
+        self._program = install()
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.create()
+
+    @property
+    def api(self) -> str:
+        """The multiaddr of its RPC API, the same after every start."""
+        return f"/ip4/127.0.0.1/tcp/{self.port}"
+
+    def create(self) -> None:
+        """Make the repository anew, empty."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        command = ["node", str(self._program), "init", "--profile", "test", "--empty-repo"]
+        subprocess.run(command, env=self._environment(), check=True, capture_output=True)
+        path = self.folder / "config"
+        config = json.loads(path.read_text())
+        config["Addresses"] = {"Swarm": [], "API": self.api, "Gateway": "", "Delegates": []}
+        config |= {"Bootstrap": [], "Routing": {"Type": "none"}, "Pubsub": {"Enabled": False}}
+        path.write_text(json.dumps(config))
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        log = self.folder.with_name(f"{self.folder.name}.log")
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                ["node", str(self._program), "daemon", "--enable-preload=false"],
+                env=self._environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        until = time.monotonic() + READY_SECONDS
+        while b"Daemon is ready" not in log.read_bytes():
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                raise Unavailable(f"the IPFS node does not start: {log.read_text()[-300:]}")
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Have it end by itself."""
+        self._end(signal.SIGTERM)
+
+    def pause(self, seconds: float) -> None:
+        """Let it hang for a while; returns at once."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        threading.Timer(seconds, self._process.send_signal, [signal.SIGCONT]).start()
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+        # A killed node leaves its lock, which the next would wait for to go stale.
+        shutil.rmtree(self.folder / "repo.lock", ignore_errors=True)
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "IPFS_PATH": str(self.folder)}
