@@ -39,6 +39,7 @@ from consensus.ledger.committee import first_beacon
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
 from consensus.simulation.results import HeightResult
+from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
 
 #: Attempts after which a height that no committee decides is given up: with a third of the seats
@@ -150,7 +151,7 @@ class Federation:
         blocks: Sequence[Block] = (),
         heads: Sequence[Head] = (),
     ) -> World:
-        return World(
+        spec = WorldSpec(
             self.genesis,
             self.model,
             self.topology,
@@ -163,10 +164,8 @@ class Federation:
             lambda *label: self.streams.generator("gaussian", *label),
             self.participants.faults(),
             self.config.clients.retry_seconds,
-            now,
-            blocks,
-            heads,
         )
+        return World(spec, now=now, blocks=blocks, heads=heads)
 
     def continue_from(
         self,

@@ -16,28 +16,24 @@ from typing import Any, ClassVar
 import numpy as np
 import simpy
 
-from consensus.adversary.behaviour import Behaviour
-from consensus.application import Application, Contents
-from consensus.crypto.suites import Prover, Signer
-from consensus.faults.faults import Faults
+from consensus.application import Contents
 from consensus.ledger.chain import Chain, Head, seated
 from consensus.ledger.committee import Committee
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.clock import Clock
 from consensus.network.network import Network
-from consensus.network.topology import Topology
 from consensus.protocols.bft.server import BftServer
 from consensus.protocols.paper.server import PaperServer
 from consensus.records.block import Block
-from consensus.records.genesis import Genesis
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind, Message
 from consensus.simulation.checkpoint import ServerStanding, Standing
 from consensus.simulation.content_providers import Providers
-from consensus.simulation.host import Costs, WorldHost
+from consensus.simulation.host import WorldHost
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
+from consensus.simulation.spec import WorldSpec
 
 #: A client whose update its edge server does not take tries this many servers in turn.
 TRIES = 4
@@ -54,42 +50,31 @@ class World:
 
     def __init__(
         self,
-        genesis: Genesis,
-        application: Application,
-        topology: Topology,
-        keys: Sequence[tuple[Signer, Prover]],
-        behaviours: dict[int, Behaviour],
-        costs: Costs,
-        bandwidth_mib_per_s: float,
-        jitter: float,
-        network_stream: Callable[[int], np.random.Generator],
-        randomness: Callable[..., np.random.Generator],
-        faults: Faults | None = None,
-        retry_seconds: float = 2.0,
+        spec: WorldSpec,
+        *,
         now: float = 0.0,
         blocks: Sequence[Block] = (),
         heads: Sequence[Head] = (),
     ) -> None:
-        """``network_stream(height)`` gives the jitter draws of a height, ``randomness(server,
-        *label)`` what a server draws. A client whose update a server does not take tries another
-        one after ``retry_seconds``. ``now``, ``blocks`` and ``heads`` continue an earlier run
-        (`Chain`), with what `restore` is then told."""
+        """``now`` (simulated seconds), ``blocks`` and ``heads`` continue an earlier run (`Chain`),
+        with what `restore` is then told."""
+        genesis, behaviours, faults = spec.genesis, spec.behaviours, spec.faults
         self.genesis = genesis
-        self.application = application
-        self.costs = costs
+        self.application = spec.application
+        self.costs = spec.costs
         self.env = Clock(now)
-        self.checks = SharedChecks(genesis, application)
+        self.checks = SharedChecks(genesis, spec.application)
         self.faults = faults
         self.network = Network(
-            self.env, topology, bandwidth_mib_per_s, jitter, self._receive, faults
+            self.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, self._receive, faults
         )
-        self.randomness = randomness
+        self.randomness = spec.randomness
         self.behaviours = behaviours
         self.messages = 0
-        self._topology = topology
-        self._retry_seconds = retry_seconds
-        self._network_stream = network_stream
-        self._hosts = [self.host_class(self, index) for index in range(len(keys))]
+        self._topology = spec.topology
+        self._retry_seconds = spec.retry_seconds
+        self._network_stream = spec.network_stream
+        self._hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
         make = server_class(genesis.parameters.protocol)
         heads = heads or [Head.of_genesis(genesis)]
         self.servers: list[EdgeServer] = [
@@ -102,7 +87,7 @@ class World:
                 self._hosts[index],
                 behaviours.get(index),
             )
-            for index, (signer, prover) in enumerate(keys)
+            for index, (signer, prover) in enumerate(spec.keys)
         ]
         self.head = self.servers[0].chain.head
         """The head after the last height."""

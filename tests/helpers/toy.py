@@ -17,6 +17,7 @@ from consensus.records.genesis import Genesis, Member, Parameters
 from consensus.records.update import ModelUpdate
 from consensus.simulation.host import Costs
 from consensus.simulation.results import Arrival, HeightResult
+from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
 
 PAYLOAD_BYTES = 8
@@ -121,7 +122,7 @@ class Toy:
         ahead = max(
             (server.chain for server in servers_before), key=lambda c: c.height, default=None
         )
-        self.world = World(
+        spec = WorldSpec(
             self.genesis,
             self.application,
             topology,
@@ -133,6 +134,9 @@ class Toy:
             network_stream=lambda height: np.random.default_rng([seed, 1, height]),
             randomness=lambda *label: np.random.default_rng([seed, 2, *map(abs, label)]),
             faults=faults,
+        )
+        self.world = World(
+            spec,
             now=0.0 if continues is None else continues.env.now,
             blocks=() if ahead is None else ahead.blocks,
             heads=() if ahead is None else ahead.heads,

@@ -17,6 +17,7 @@ from consensus.records.genesis import Genesis
 from consensus.server.host import Timer
 from consensus.server.message import Kind, Message
 from consensus.simulation.host import WorldHost
+from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
 from consensus.torture.arena import rig
 from consensus.torture.arena.clients import Clients
@@ -95,7 +96,7 @@ class TortureWorld(World):
         self._target: float = inf
         seed = scenario.seed
         self._streams: dict[int, np.random.Generator] = {}
-        super().__init__(
+        spec = WorldSpec(
             genesis,
             rig.TinyApplication(),
             rig.graph_of(scenario),
@@ -108,6 +109,7 @@ class TortureWorld(World):
             self._stream_of,
             faults,
         )
+        super().__init__(spec)
 
     # -- running ----------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from consensus.faults.faults import Faults
 from consensus.faults.kinds import Crash, Loss
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
+from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
 from tests.helpers.toy import COSTS, Toy
@@ -206,7 +207,7 @@ def test_a_fault_strikes_at_its_very_time_after_a_resume() -> None:
         def _live_or_die(self, event: Any) -> None:
             times.append(self.env.now)
 
-    world = Watched(
+    spec = WorldSpec(
         toy.genesis,
         toy.application,
         toy.world.network.topology,
@@ -218,8 +219,8 @@ def test_a_fault_strikes_at_its_very_time_after_a_resume() -> None:
         network_stream=np.random.default_rng,
         randomness=lambda *label: np.random.default_rng([1]),
         faults=faults,
-        now=0.2,
     )
+    world = Watched(spec, now=0.2)
     assert 0.2 + (0.9 - 0.2) != 0.9
     world.env.run(until=2.0)
     assert times == [0.9, 1.1]
