@@ -14,9 +14,8 @@ from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.lowrank import basis, merge
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.upload import CohortUpdate
-
-from ..learning_data import csr
-from ..payloads import aggregate, check_payload, encode_update
+from tests.helpers.learning_data import csr
+from tests.helpers.payloads import aggregate, check_payload, encode_update
 
 M, N, D, R = 60, 3706, 64, 4
 CLIENTS_PER_SECOND = 5_000

@@ -9,8 +9,7 @@ import numpy as np
 from bfedrec.data.dataset import Dataset
 from bfedrec.evaluation.ranking import evaluate
 from bfedrec.learning.factorization import initial_factors
-
-from ..learning_data import held_out
+from tests.helpers.learning_data import held_out
 
 M, N, D = 6040, 3706, 64
 

@@ -31,9 +31,8 @@ from bfedrec.sweeps.tuning import Learned, learn
 from consensus.audit import AuditFailure, audit
 from consensus.records.genesis import Genesis
 from consensus.storage.sqlite import SqliteStore
-
-from .payloads import exchange
-from .test_simulation import SMALL, lasting, metrics, play
+from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
+from tests.helpers.payloads import exchange
 
 M, R, N, D = 5, 2, 30, 6
 

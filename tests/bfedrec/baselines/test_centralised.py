@@ -20,8 +20,7 @@ from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.metrics import NotFinite
 from bfedrec.evaluation.ranking import evaluate, evaluate_blocks
 from bfedrec.runs.folder import read_metrics
-
-from .learning_data import held_out
+from tests.helpers.learning_data import held_out
 
 SMALL = """
 name: small

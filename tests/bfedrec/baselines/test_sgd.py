@@ -12,8 +12,7 @@ from bfedrec.config.centralised import CentralisedSettings
 from bfedrec.data.dataset import Dataset
 from bfedrec.learning.negative_sampling import client_state, draw_absent
 from bfedrec.streams import Streams
-
-from .learning_data import held_out
+from tests.helpers.learning_data import held_out
 
 L2, STEP = 0.03, 0.2
 

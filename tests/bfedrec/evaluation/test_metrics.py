@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from bfedrec.evaluation.metrics import NotFinite, gain, hit
 from bfedrec.evaluation.ranking import evaluate, expose
-
-from .learning_data import held_out
+from tests.helpers.learning_data import held_out
 
 
 def scores_of(*rows: list[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -12,8 +12,7 @@ from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.lowrank import basis
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.upload import Diverged
-
-from .learning_data import csr, random_clients
+from tests.helpers.learning_data import csr, random_clients
 
 torch = pytest.importorskip("torch")
 from bfedrec.learning.client import train_client  # noqa: E402

@@ -17,8 +17,7 @@ from bfedrec.learning.lowrank import Basis, basis
 from bfedrec.learning.negative_sampling import client_draws
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.upload import CohortUpdate, Diverged
-
-from .learning_data import csr, random_clients
+from tests.helpers.learning_data import csr, random_clients
 
 USERS, ITEMS, D, R = 9, 40, 20, 3
 PLAIN = TrainingSettings(user_epochs=1, batch_size=16, negatives=3, l2=0.02)
