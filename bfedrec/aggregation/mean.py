@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bfedrec.aggregation.rule import Rule, Update
+from bfedrec.aggregation.rule import Rule, Update, rule
 
 
+@rule("samples")
 @dataclass(frozen=True)
 class Samples(Rule):
     """Equation 5 and Algorithm 2, line 5: A = sum over u of (N_u / N) A_u."""
 
-    name = "samples"
     meaning = "the mean weighted by sample counts, as in the paper"
     goes_by_item = False
 
@@ -35,11 +35,11 @@ class Samples(Rule):
         return total / sum(sample_counts)
 
 
+@rule("per_item")
 @dataclass(frozen=True)
 class PerItem(Rule):
     """Each item's row is the mean over the clients that touched the item; 0 where none did."""
 
-    name = "per_item"
     meaning = "each item's mean over the clients that trained on it"
 
     def mean(

@@ -1,43 +1,26 @@
 """The rules by which edge servers turn a round's updates into one, by their names.
 
-Another rule is another class (`bfedrec.aggregation.mean`, `bfedrec.aggregation.robust`) and its
-entry in RULES.
+Another rule is another class under `bfedrec.aggregation.rule.rule`: in `bfedrec.aggregation.mean`,
+in `bfedrec.aggregation.robust`, or in any file that is imported before a config is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from bfedrec.aggregation.mean import PerItem, Samples
-from bfedrec.aggregation.robust import (
-    Clip,
-    ClipItems,
-    GeometricMedian,
-    Krum,
-    Median,
-    MultiKrum,
-    TrimmedMean,
-)
-from bfedrec.aggregation.rule import Rule
+import bfedrec.aggregation.mean
+import bfedrec.aggregation.robust  # noqa: F401 - the rules register themselves
+from bfedrec.aggregation.rule import RULES, Rule
 
-if TYPE_CHECKING:
-    from bfedrec.aggregation.settings import AggregationSettings
+__all__ = ["RULES", "rule_named", "rule_of"]
 
-RULES: dict[str, type[Rule]] = {
-    rule.name: rule
-    for rule in (
-        Samples,
-        PerItem,
-        Clip,
-        ClipItems,
-        Median,
-        TrimmedMean,
-        Krum,
-        MultiKrum,
-        GeometricMedian,
-    )
-}
+
+class Choice(Protocol):
+    """A config's section that names a rule and has the parameters of all rules."""
+
+    @property
+    def rule(self) -> str: ...
 
 
 def rule_named(name: str, parameters: Mapping[str, int] | None = None) -> Rule:
@@ -60,7 +43,7 @@ def rule_named(name: str, parameters: Mapping[str, int] | None = None) -> Rule:
     return kind(**parameters)
 
 
-def rule_of(settings: AggregationSettings) -> Rule:
+def rule_of(settings: Choice) -> Rule:
     """The rule that a config asks for."""
     names = RULES[settings.rule]().parameters
     return rule_named(settings.rule, {name: getattr(settings, name) for name in names})

@@ -15,27 +15,28 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation.kernels import (
-    _clipped_rows,
-    _pair_distances,
-    _square_distances,
-    _trimmed_means,
-    _weighted_means,
-)
-from bfedrec.aggregation.rule import Rule, Update
+from bfedrec.aggregation.rule import Rule, Update, parameter, rule
 
 #: Distance below which Weiszfeld's iteration no longer tells updates apart (nu of Pillutla et al.).
 SMOOTHING = 1e-6
 
 
-def parameter(default: int, least: int, most: int) -> Any:
-    """A field of a rule: an integer from ``least`` to ``most``."""
-    return field(default=default, metadata={"bounds": (least, most)})
+def _malicious_share() -> Any:
+    """The parameter that several rules share."""
+    return parameter(
+        333,
+        0,
+        499,
+        "the share of a round's updates to withstand, in thousandths (rounded up to whole "
+        "updates). Whoever takes part in a round is drawn: a round may have many more malicious "
+        "clients than their share",
+    )
 
 
 @dataclass(frozen=True)
@@ -56,87 +57,72 @@ class Robust(Rule):
         """The aggregate, float64[r, N], of updates (float32[M, r, N]) and masks (uint8[M, N])."""
 
 
-@dataclass(frozen=True)
-class Median(Robust):
-    """Each number is the median over the clients that touched the item (Yin et al., 2018); of an
-    even number of clients, the mean of the two in the middle."""
-
-    name = "median"
-    meaning = "the median of each number over the clients that trained on the item"
-
-    def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        return _trimmed_means(updates, masks, 1000)
-
-
-@dataclass(frozen=True)
-class TrimmedMean(Robust):
-    """Each number is the mean over the clients that touched the item, without the largest and the
-    smallest (Yin et al., 2018): without ceil(share n) of n at either end, or as many as leave the
-    one or two in the middle."""
-
-    name = "trimmed_mean"
-    meaning = "the mean of each number without its largest and smallest, malicious_permille each"
-
-    malicious_permille: int = parameter(333, 0, 499)
-
-    def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        return _trimmed_means(updates, masks, self.malicious_permille)
-
-
-@dataclass(frozen=True)
-class GeometricMedian(Robust):
-    """The A with the least sum of distances to the updates, each distance taken over the items
-    that its client touched; smoothed Weiszfeld iterations (Pillutla, Kakade and Harchaoui, 2022)
-    from the coordinates' medians, so that the distance of an outlier does not matter."""
-
-    name = "geometric_median"
-    meaning = "the point nearest to all updates, each measured on its own items"
-
-    iterations: int = parameter(8, 1, 1000)
-
-    def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        middle = _trimmed_means(updates, masks, 1000)
-        weights = np.empty(len(updates), np.float64)
-        for _ in range(self.iterations):
-            for place, square in enumerate(_square_distances(updates, masks, middle)):
-                weights[place] = 1.0 / max(SMOOTHING, math.sqrt(square))
-            middle = _weighted_means(updates, masks, weights, weights)
-        return middle
-
-
+@rule("clip")
 @dataclass(frozen=True)
 class Clip(Robust):
     """The mean over the clients that touched an item, of updates whose norm is cut to a bound
     (Sun et al., 2019): a fixed one, or the median of the round's norms."""
 
-    name = "clip"
     meaning = "per_item, of updates whose norm is cut to norm_permille, or to the round's median"
 
-    norm_permille: int = parameter(0, 0, 2**31)
-    """The bound in thousandths; 0 for the median of the round's norms."""
+    norm_permille: int = parameter(
+        0,
+        0,
+        2**31,
+        "the bound on an update's norm in thousandths; 0: the median of the round's norms",
+    )
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
         M, r, N = updates.shape
-        norms = [math.sqrt(square) for square in _square_distances(updates, masks, _zero(r, N))]
+        squares = _kernels()._square_distances(updates, masks, _zero(r, N))
+        norms = [math.sqrt(square) for square in squares]
         ordered = sorted(norms)
         bound = self.norm_permille / 1000 or (ordered[(M - 1) // 2] + ordered[M // 2]) / 2
         scales = np.array([1.0 if norm <= bound else bound / norm for norm in norms])
-        return _weighted_means(updates, masks, scales, np.ones(M))
+        return _kernels()._weighted_means(updates, masks, scales, np.ones(M))
 
 
+@rule("clip_items")
 @dataclass(frozen=True)
 class ClipItems(Robust):
     """The mean over the clients that touched an item, of rows whose norm is cut to the median of
     the norms that these clients' rows of this item have. Cutting whole updates leaves a client
     free to put all it may send into one item; this does not."""
 
-    name = "clip_items"
     meaning = "per_item, of rows whose norm is cut to the median norm of the item's rows"
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        return _clipped_rows(updates, masks)
+        return _kernels()._clipped_rows(updates, masks)
 
 
+@rule("median")
+@dataclass(frozen=True)
+class Median(Robust):
+    """Each number is the median over the clients that touched the item (Yin et al., 2018); of an
+    even number of clients, the mean of the two in the middle."""
+
+    meaning = "the median of each number over the clients that trained on the item"
+
+    def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        return _kernels()._trimmed_means(updates, masks, 1000)
+
+
+@rule("trimmed_mean")
+@dataclass(frozen=True)
+class TrimmedMean(Robust):
+    """Each number is the mean over the clients that touched the item, without the largest and the
+    smallest (Yin et al., 2018): without ceil(share n) of n at either end, or as many as leave the
+    one or two in the middle."""
+
+    meaning = "the mean of each number without its largest and smallest, malicious_permille each"
+
+    malicious_permille: int = _malicious_share()
+
+    def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        return _kernels()._trimmed_means(updates, masks, self.malicious_permille)
+
+
+@rule("krum")
 @dataclass(frozen=True)
 class Krum(Robust):
     """The one update with the least sum of distances to its n - f - 2 nearest (Blanchard et al.,
@@ -147,10 +133,9 @@ class Krum(Robust):
     the distance would tell how many items a client has, and Krum choose whoever has fewest.
     """
 
-    name = "krum"
     meaning = "the one update nearest to its neighbours, malicious_permille of them left out"
 
-    malicious_permille: int = parameter(333, 0, 499)
+    malicious_permille: int = _malicious_share()
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
         return self._mean_of(updates, masks, 1)
@@ -160,29 +145,51 @@ class Krum(Robust):
         scores = krum_scores(updates, masks, self.malicious(len(updates)))
         chosen = np.zeros(len(updates), np.float64)
         chosen[np.argsort(scores, kind="stable")[:count]] = 1.0
-        return _weighted_means(updates, masks, chosen, chosen)
+        return _kernels()._weighted_means(updates, masks, chosen, chosen)
 
     def malicious(self, n: int) -> int:
         """f: the share of n updates, rounded up, and at most the (n - 3) / 2 that Krum allows."""
         return max(0, min(-(-n * self.malicious_permille // 1000), (n - 3) // 2))
 
 
+@rule("multi_krum")
 @dataclass(frozen=True)
 class MultiKrum(Krum):
     """Each item's mean over the n - f updates that `krum` scores best."""
 
-    name = "multi_krum"
     meaning = "per_item, over the updates that krum scores best, all but malicious_permille"
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
         return self._mean_of(updates, masks, len(updates) - self.malicious(len(updates)))
 
 
+@rule("geometric_median")
+@dataclass(frozen=True)
+class GeometricMedian(Robust):
+    """The A with the least sum of distances to the updates, each distance taken over the items
+    that its client touched; smoothed Weiszfeld iterations (Pillutla, Kakade and Harchaoui, 2022)
+    from the coordinates' medians, so that the distance of an outlier does not matter."""
+
+    meaning = "the point nearest to all updates, each measured on its own items"
+
+    iterations: int = parameter(8, 1, 1000, "Weiszfeld iterations")
+
+    def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        middle = _kernels()._trimmed_means(updates, masks, 1000)
+        weights = np.empty(len(updates), np.float64)
+        for _ in range(self.iterations):
+            for place, square in enumerate(_kernels()._square_distances(updates, masks, middle)):
+                weights[place] = 1.0 / max(SMOOTHING, math.sqrt(square))
+            middle = _kernels()._weighted_means(updates, masks, weights, weights)
+        return middle
+
+
 def krum_scores(updates: np.ndarray, masks: np.ndarray, f: int) -> np.ndarray:
     """Krum's score of each of n updates, float64[n]: the sum of its distances to the n - f - 2
     nearest others (at least one, where there is one)."""
     n = len(updates)
-    distances = np.sort(_pair_distances(updates, masks), axis=1)  # itself, at 0, comes last: inf
+    # An update's distance to itself counts as infinite and comes last.
+    distances = np.sort(_kernels()._pair_distances(updates, masks), axis=1)
     nearest = min(max(1, n - f - 2), n - 1)
     scores = np.zeros(n, np.float64)
     for place in range(nearest):
@@ -192,3 +199,10 @@ def krum_scores(updates: np.ndarray, masks: np.ndarray, f: int) -> np.ndarray:
 
 def _zero(r: int, N: int) -> np.ndarray:
     return np.zeros((r, N), np.float64)
+
+
+def _kernels() -> ModuleType:
+    """The compiled loops, loaded when they are used: configs read the rules without numba."""
+    from bfedrec.aggregation import kernels
+
+    return kernels

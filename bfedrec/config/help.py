@@ -63,7 +63,7 @@ def choices(key: str) -> list[str]:
     field: Any = None
     model: Any = Config
     for step in key.split("."):
-        field = model.model_fields[step]
+        field = _fields(model)[step]
         model = field.annotation
     return [word for word in _words(field.annotation) if isinstance(word, str)]
 
@@ -89,10 +89,16 @@ def nearest_key(key: str) -> str:
     return f"; known there: {', '.join(sorted(siblings))}" if siblings else ""
 
 
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The options of a section: its fields, or those that a register makes (`options`)."""
+    registered = getattr(model, "options", None)
+    return registered() if registered else model.model_fields
+
+
 def _sections(model: type[BaseModel], prefix: str) -> Iterator[SectionOfOptions]:
     inner: list[tuple[str, type[BaseModel]]] = []
     found = []
-    for name, field in model.model_fields.items():
+    for name, field in _fields(model).items():
         key = f"{prefix}{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             inner.append((f"{key}.", field.annotation))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfedrec.aggregation.registry import RULES
+from bfedrec.aggregation.registry import RULES, rule_of
+from bfedrec.aggregation.rule import Rule, parameter
+from bfedrec.aggregation.rule import rule as registered
+from bfedrec.config.help import help_text
+from bfedrec.config.load import ConfigError, config_hash, dump, load, parse
 from tests.helpers.payloads import aggregate, check_payload, decode_model, encode_update
 
 EVERY_RULE = pytest.mark.parametrize("rule", list(RULES))
@@ -30,7 +38,7 @@ def cohort(seed: int, M: int, r: int, N: int) -> tuple[np.ndarray, np.ndarray, l
     return A, touched, rng.integers(1, 500, M).tolist()
 
 
-def encoded(A: np.ndarray, touched: np.ndarray, rule: str) -> list[bytes]:
+def encoded(A: np.ndarray, touched: np.ndarray, rule: str | Rule) -> list[bytes]:
     return [encode_update(a, t, rule) for a, t in zip(A, touched, strict=True)]
 
 
@@ -143,3 +151,96 @@ def test_what_cannot_be_aggregated_is_refused(
 def test_a_model_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="8 bytes, not 4"):
         decode_model(b"\0" * 4, 1, 2)
+
+
+# --- a rule in a file of its own ------------------------------------------------------------------
+
+LARGEST = '''
+from dataclasses import dataclass
+
+import numpy as np
+
+from bfedrec.aggregation.rule import Rule, parameter, rule
+
+
+@rule("largest")
+@dataclass(frozen=True)
+class Largest(Rule):
+    """Each number is the largest that a client sent, times a factor."""
+
+    meaning = "the largest of each number, times factor_permille"
+
+    factor_permille: int = parameter(1000, 1, 2000, "the factor in thousandths")
+
+    def mean(self, updates, sample_counts, r, N):
+        largest = np.max([update.A for update in updates], axis=0).astype(np.float64)
+        return largest * self.factor_permille / 1000
+'''
+
+
+@pytest.fixture
+def register() -> Iterator[dict[str, type[Rule]]]:
+    """The register, which has its old rules again afterwards."""
+    before = dict(RULES)
+    yield RULES
+    RULES.clear()
+    RULES.update(before)
+
+
+@pytest.mark.usefixtures("register")
+def test_a_rule_is_one_file(tmp_path: Path) -> None:
+    usual = config_hash(load(None))
+    with pytest.raises(ConfigError, match=r"aggregation\.factor_permille: unknown key"):
+        load(None, ["aggregation.factor_permille=500"])
+    (tmp_path / "largest.py").write_text(LARGEST)
+    spec = importlib.util.spec_from_file_location("largest", tmp_path / "largest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+    (tmp_path / "mine.yaml").write_text("aggregation: {rule: largest, factor_permille: 500}\n")
+    config = load(tmp_path / "mine.yaml")
+    assert parse(dump(config), "dumped") == config
+    assert dump(config).count("  factor_permille: 500\n") == 1
+    chosen = rule_of(config.aggregation)
+    assert (chosen.name, chosen.parameters) == ("largest", {"factor_permille": 500})
+    A = np.array([[[1.0, -4.0]], [[3.0, -2.0]]], np.float32)
+    payloads = encoded(A, np.ones((2, 2), bool), chosen)
+    assert decode_model(aggregate(payloads, [1, 1], 1, 2, chosen), 1, 2).tolist() == [[1.5, -1.0]]
+
+    assert config_hash(load(None)) == usual  # what nobody asks for changes no recorded hash
+    assert "largest: the largest of each number" in " ".join(help_text().split())
+    assert "aggregation.factor_permille  (int >= 1 <= 2000; default 1000)" in help_text()
+    with pytest.raises(ConfigError, match=r"'largets': expected .*; did you mean 'largest'\?"):
+        load(None, ["aggregation.rule=largets"])
+    with pytest.raises(ConfigError, match="factor_permille: 2001: expected int >= 1 <= 2000"):
+        load(None, ["aggregation.factor_permille=2001"])
+
+
+def test_the_register_has_the_rules_in_the_order_of_the_help() -> None:
+    averages = ["samples", "per_item"]
+    cut = ["clip", "clip_items", "median", "trimmed_mean"]
+    near = ["krum", "multi_krum", "geometric_median"]
+    assert list(RULES) == averages + cut + near
+    keys = list(load(None).aggregation.model_dump())
+    assert keys == ["rule", "malicious_permille", "norm_permille", "iterations"]
+
+
+@pytest.mark.usefixtures("register")
+def test_a_name_stands_for_one_rule_and_a_key_for_one_parameter() -> None:
+    @dataclass(frozen=True)
+    class Other(Rule):
+        iterations: int = parameter(9, 1, 1000, "Weiszfeld iterations")
+
+    with pytest.raises(ValueError, match="'median' is registered twice"):
+        registered("median")(Other)
+    with pytest.raises(ValueError, match=r"iterations is another .* that of 'geometric_median'"):
+        registered("other")(Other)
+    assert "other" not in RULES
+
+    @dataclass(frozen=True)
+    class Taken(Rule):
+        rule: int = parameter(1, 1, 2, "a key that is taken")
+
+    with pytest.raises(ValueError, match="cannot be named 'rule'"):
+        registered("taken")(Taken)

@@ -452,7 +452,7 @@ def test_the_transmitted_size_is_the_rank_unless_told() -> None:
 
 
 def test_names_in_the_config_are_those_that_the_parts_know() -> None:
-    rule = AggregationSettings.model_fields["rule"].annotation
+    rule = AggregationSettings.options()["rule"].annotation
     assert set(get_args(rule)) == set(RULES)
     kind = CompressionSettings.model_fields["kind"].annotation
     assert set(get_args(kind)) == set(CODECS)
