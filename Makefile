@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run test test-slow artefacts results tables behaviours rq3 torture guard bench lint format setup setup-run clean
+.PHONY: run test test-slow artefacts results tables behaviours rq3 torture guard bench paired lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -74,6 +74,13 @@ test-slow: setup
 
 bench: setup
 	$(BIN)/pytest -o addopts=--strict-markers --benchmark-only tests/bench
+
+# The time of a command beside that of another tree, in pairs (tests/bench/paired.py):
+# make paired AGAINST=../before COMMAND="run experiments/quickstart.yaml"
+PAIRS ?= 9
+COMMAND ?= run experiments/quickstart.yaml
+paired: setup-run
+	$(BIN)/python tests/bench/paired.py --against $(AGAINST) --pairs $(PAIRS) $(COMMAND)
 
 lint: setup
 	$(BIN)/ruff check .

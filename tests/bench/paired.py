@@ -1,0 +1,101 @@
+"""Times one command in this tree and in another of the same project, in pairs.
+
+    git clone . ../before && git -C ../before checkout 951fab8
+    python tests/bench/paired.py --against ../before --pairs 9 run experiments/quickstart.yaml
+    python tests/bench/paired.py --against ../before --pairs 5 run experiments/ml-1m.yaml rounds=100
+
+The words after the options are a `bfedrec` command; `run` writes to a folder that is deleted. Each
+pair plays the command once in either tree, one after the other, in turns which goes first; a first
+play of both, which is not counted, compiles them. Told are, of wall-clock time and of processor
+time (user and system), the median of the pairs' ratios (this tree to the other), the interval that
+holds the true median with at least 95 % by the sign test where there are six pairs or more, and all
+ratios. Other work on the machine shows in the wall clock more than in processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from math import comb
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Times(NamedTuple):
+    """The seconds that one play took."""
+
+    wall: float
+    processor: float
+
+
+def play(tree: Path, words: list[str]) -> Times:
+    """Play a command of a tree. Ends the program with a message where the command fails."""
+    environment = {**os.environ, "PYTHONPATH": str(tree)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "bfedrec", *words]
+        if words[0] == "run":
+            command += ["--out", f"{folder}/run"]
+        log = os.open(f"{folder}/log", os.O_WRONLY | os.O_CREAT)
+        began = time.perf_counter()
+        child = os.posix_spawn(
+            "/bin/sh",
+            ["sh", "-c", 'cd "$0" && exec "$@"', str(tree), *command],
+            environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
+        )
+        _, status, usage = os.wait4(child, 0)
+        wall = time.perf_counter() - began
+        os.close(log)
+        if status:
+            told = Path(folder, "log").read_text(encoding="utf-8", errors="replace")
+            raise SystemExit(f"{' '.join(words)} failed in {tree}:\n{told[-2000:]}")
+    return Times(wall, usage.ru_utime + usage.ru_stime)
+
+
+def interval(ratios: list[float]) -> tuple[float, float] | None:
+    """The narrowest pair of order statistics between which the median lies with 95 % or more."""
+    ordered, n = sorted(ratios), len(ratios)
+    found = None
+    for low in range(n // 2):
+        outside = 2 * sum(comb(n, k) for k in range(low + 1)) / 2**n
+        if outside <= 0.05:
+            found = ordered[low], ordered[n - 1 - low]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--against", type=Path, required=True, help="the other tree's folder")
+    parser.add_argument("--pairs", type=int, default=7, help="default: 7")
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="a command of bfedrec")
+    options = parser.parse_args()
+    words = options.words or ["run", "experiments/quickstart.yaml"]
+    trees = (ROOT, options.against.resolve())
+    for tree in trees:
+        play(tree, words)
+    ratios: list[tuple[float, float]] = []
+    for pair in range(options.pairs):
+        order = trees if pair % 2 == 0 else trees[::-1]
+        times = {tree: play(tree, words) for tree in order}
+        ours, theirs = times[trees[0]], times[trees[1]]
+        ratios.append((ours.wall / theirs.wall, ours.processor / theirs.processor))
+        print(
+            f"pair {pair + 1}: {ours.wall:.2f} s to {theirs.wall:.2f} s, "
+            f"of processors {ours.processor:.2f} s to {theirs.processor:.2f} s",
+            flush=True,
+        )
+    for name, column in zip(("wall clock", "processors"), zip(*ratios, strict=True), strict=True):
+        bounds = interval(list(column))
+        told = f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else ""
+        print(f"{name}: median ratio {statistics.median(column):.3f}{told}")
+
+
+if __name__ == "__main__":
+    main()
