@@ -116,9 +116,8 @@ ARROWS = {
         "consensus.storage"
     ),
     "bfedrec.sweeps": (
-        "bfedrec.aggregation bfedrec.attacks bfedrec.baselines bfedrec.compression "
-        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.learning "
-        "bfedrec.runs bfedrec.section bfedrec.streams"
+        "bfedrec.attacks bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation "
+        "bfedrec.federation bfedrec.learning bfedrec.runs bfedrec.section bfedrec.streams"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "

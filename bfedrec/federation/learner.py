@@ -1,69 +1,208 @@
-"""A round's training beside the servers, which take in first updates while the last are learnt."""
+"""The learning of a round: who takes part, what clients train and send, what of it counts, and how
+its aggregate moves Q (Algorithm 1, equation 5).
+
+In a run edge servers decide what counts and aggregate it (`bfedrec.federation.federation`). Tuning
+plays the same rounds without servers (`Learner.play`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Executor
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from bfedrec.aggregation.rule import Rule
+from bfedrec.aggregation.registry import rule_of
+from bfedrec.attacks.adversary import Adversary
+from bfedrec.compression.error_feedback import ErrorFeedback
 from bfedrec.compression.exchange import Exchange
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
-from bfedrec.federation.uplink import Sent
+from bfedrec.data.dataset import Dataset
+from bfedrec.federation.client_sampling import participants
+from bfedrec.federation.global_model import GlobalModel
 from bfedrec.learning.cohort import train_cohort
+from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.lowrank import Basis
-from bfedrec.learning.upload import CohortUpdate
-from bfedrec.threads import thread_count
+from bfedrec.learning.upload import CohortUpdate, Diverged, Upload
+from bfedrec.streams import Streams
 
-Train = Callable[[np.ndarray], tuple[CohortUpdate, list[Sent]]]
-"""What some clients (int64[m]) learn, and what they send."""
+Trainer = Callable[..., CohortUpdate]
+"""An implementation of Algorithm 1 for a cohort: `bfedrec.learning.cohort.train_cohort`."""
+
+Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
+"""Given a height and clients, what was left of their updates before it (`bfedrec.runs.state`)."""
 
 
-class RoundTraining:
-    """A cohort that trains in parts, one after the other, in the order in which its updates arrive.
+class Learner:
+    """All clients and the global model, round by round.
 
-    What a client learns depends on nobody else (`bfedrec.learning.negative_sampling`), so no result
-    depends on the parts. Where some conspire all train together, as the cohort stands.
+    ``P``: float32[M, d], every client's own p_u, which the caller moves on after a round.
+    ``training_seconds``: wall-clock seconds that training took, for the speed that is reported.
     """
 
     def __init__(
-        self, worker: Executor, train: Train, clients: np.ndarray, times: np.ndarray, parts: int
+        self,
+        config: Config,
+        data: Dataset,
+        model: GlobalModel,
+        adversary: Adversary,
+        residuals: Recall | None = None,
+        threads: int | None = None,
     ) -> None:
-        """Begin. ``times``: float64[m], when each client's update arrives."""
-        order = np.argsort(times, kind="stable") if parts > 1 else np.arange(len(clients))
-        self._parts = np.array_split(order, min(parts, len(clients)))
-        self._futures = [worker.submit(train, clients[part]) for part in self._parts]
-        self._place = {
-            int(place): (number, index)
-            for number, part in enumerate(self._parts)
-            for index, place in enumerate(part)
-        }
+        """``residuals``: where error feedback finds what earlier rounds have left. ``threads``:
+        those of a training on the CPU; None: all processors.
 
-    def sent(self, place: int) -> Sent:
-        """What the client at this place of the cohort sends, once it has trained."""
-        part, index = self._place[place]
-        return self._futures[part].result()[1][index]
+        Raises ConfigError for a device that is not there.
+        """
+        self.config = config
+        self.data = data
+        self.model = model
+        self.adversary = adversary
+        self.streams = Streams(config.seed)
+        generator = self.streams.generator("initial", 0)
+        self.P = initial_factors(
+            data.users, config.model.dimension, config.model.init_scale, generator
+        )
+        self.training_seconds = 0.0
+        self._residuals = residuals
+        self._train = trainer(config.device, threads)
 
-    def finish(self) -> tuple[np.ndarray, np.ndarray, list[Sent]]:
-        """The cohort's new factors (float32[m, d]) and losses (float64[m]), in its order, and all
-        that it sent."""
-        done = [future.result() for future in self._futures]
-        back = np.argsort(np.concatenate(self._parts), kind="stable")
-        P = np.concatenate([update.P for update, _ in done])[back]
-        loss = np.concatenate([update.loss for update, _ in done])[back]
-        if len(done) == 1:
-            return P, loss, done[0][1]
-        return P, loss, [self.sent(place) for place in range(len(back))]
+    @property
+    def Q(self) -> np.ndarray:
+        """The global item factors, float32[N, d]."""
+        return self.model.Q
 
-    def all_sent(self) -> list[Sent]:
-        """All that the cohort sends, in any number of messages, once it has trained."""
-        return self.finish()[2]
+    def clients(self, height: int) -> np.ndarray:
+        """Those that take part in round ``height``, int64[m]."""
+        return participants(self.streams, self.data.users, self.config.clients, height)
+
+    def targets(self) -> tuple[int, ...]:
+        """The items whose exposure is reported: those of the config, and those of its attacks.
+
+        Raises ConfigError for an item that there is not.
+        """
+        found = {*self.config.evaluation.targets, *self.adversary.targets}
+        if found and max(found) >= self.data.items:
+            raise ConfigError(
+                f"target item {max(found)} is none of the {self.data.items} of {self.data.name}, "
+                f"which are numbered from 0"
+            )
+        return tuple(sorted(found))
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def feedback(self, height: int, clients: np.ndarray) -> ErrorFeedback | None:
+        """Error feedback in round ``height``, with what its honest clients have kept; None if there
+        is none."""
+        if not self.config.compression.error_feedback:
+            return None
+        if self._residuals is None:
+            raise ValueError("error feedback needs a place where residuals are kept")
+        honest = [c for c in clients.tolist() if self.adversary.attack(height, c) is None]
+        return ErrorFeedback(self.model.exchange, self._residuals(height, honest))
+
+    def train(
+        self, height: int, beacon: bytes, clients: np.ndarray, feedback: ErrorFeedback | None
+    ) -> tuple[CohortUpdate, list[Upload]]:
+        """Algorithm 1 for ``clients`` (int64[m]) in the round with this beacon, and what each of
+        them sends: its update, unless it is malicious. Raises Diverged, naming round and client."""
+        began = time.perf_counter()
+        model, B = self.model, self.model.basis(beacon)
+        update = self.trained(height, clients, B)
+        uploads = [
+            Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
+            for place, client in enumerate(clients)
+        ]
+        if feedback is not None:
+            uploads = feedback.sent(uploads, beacon, partial(self.adversary.attack, height))
+        if self.adversary.acts(height, clients):
+            uploads = self.adversary.forge(
+                height,
+                uploads,
+                update.P,
+                model.Q,
+                B,
+                model.exchange,
+                lambda places: self.trained(height, clients[places], B, flipped=True),
+            )
+        self.training_seconds += time.perf_counter() - began
+        return update, uploads
+
+    def trained(
+        self, height: int, clients: np.ndarray, B: np.ndarray, flipped: bool = False
+    ) -> CohortUpdate:
+        """What these clients learn in round ``height`` from the factors that they hold now."""
+        config, training = self.config, self.config.training
+        try:
+            return self._train(
+                clients,
+                self.P[clients],
+                self.model.Q,
+                B,
+                self.data.indptr,
+                self.data.indices,
+                training,
+                self.streams.integer("training", height),
+                training.step_scale(height, config.rounds),
+                flipped=flipped,
+                predicts=training.predicts(height, config.rounds),
+            )
+        except Diverged as error:
+            if config.clients.malicious:
+                error = Diverged(f"{error}; or malicious clients have destroyed the model")
+            raise Diverged(f"round {height}: {error}") from None
+
+    # -- without servers --------------------------------------------------------------------------
+
+    def accepted(self, uploads: Sequence[Upload], beacon: bytes) -> tuple[list[bytes], list[int]]:
+        """Payloads and sample counts of the uploads that honest servers would aggregate
+        (`consensus.ledger.updates`), in their order."""
+        exchange, registered = self.model.exchange, self.data.sample_counts
+        fit: list[tuple[int, bytes, int]] = []
+        for upload in uploads:
+            if upload.message is not None or upload.age or upload.parent:
+                continue  # signed for another height, or on another block
+            payload = upload.payload
+            if payload is None:
+                payload = exchange.encode(upload.A, upload.touched, beacon)
+            if 0 < upload.samples <= registered[upload.client] and exchange.check(payload) is None:
+                fit.append((upload.client, payload, upload.samples))
+        count = Counter(client for client, _, _ in fit)
+        once = [(payload, samples) for client, payload, samples in fit if count[client] == 1]
+        return [payload for payload, _ in once], [samples for _, samples in once]
+
+    def play(self, height: int, beacon: bytes) -> Mapping[int, bytes]:
+        """One whole round, as honest servers without delay would decide it; what error feedback has
+        left of the clients' updates. Raises Diverged, naming round and client."""
+        clients = self.clients(height)
+        feedback = self.feedback(height, clients)
+        update, uploads = self.train(height, beacon, clients, feedback)
+        self.P[clients] = update.P
+        payloads, samples = self.accepted(uploads, beacon)
+        if payloads:
+            model = self.model.aggregate(payloads, samples, beacon)
+            self.model.commit(height, beacon, model)
+        return {} if feedback is None else feedback.residuals
 
 
-def shape_of(config: Config) -> tuple[int, Basis]:
+def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalModel:
+    """The global model of a config over ``items`` items, before the first round."""
+    model, compression = config.model, config.compression
+    generator = Streams(config.seed).generator("initial", 1)
+    Q = initial_factors(items, model.dimension, model.init_scale, generator)
+    rows, kind = _shape(config)
+    size = compression.size_for(model.dimension, model.rank)
+    rule = rule_of(config.aggregation)
+    exchange = Exchange.named(rule, compression.kind, rows, items, size, compression.downlink)
+    catch_up = config.clients.downlink == "catch_up"
+    every = config.clients.snapshot_every if catch_up else None
+    return GlobalModel(Q, kind, exchange, every, first_beacon)
+
+
+def _shape(config: Config) -> tuple[int, Basis]:
     """Rows r of an update, and the kind of its basis: but for `low_rank`, the whole Delta Q is
     trained, which is B = I at r = d."""
     if config.compression.kind in ("low_rank", "quantised"):
@@ -71,22 +210,10 @@ def shape_of(config: Config) -> tuple[int, Basis]:
     return config.model.dimension, "identity"
 
 
-def exchange_of(config: Config, rule: Rule, items: int) -> Exchange:
-    """The exchange that a config asks for."""
-    compression, model = config.compression, config.model
-    size = compression.size_for(model.dimension, model.rank)
-    rows = shape_of(config)[0]
-    return Exchange.named(rule, compression.kind, rows, items, size, compression.downlink)
-
-
-Trainer = Callable[..., CohortUpdate]
-
-
-def _trainer(device: str) -> Trainer:
+def trainer(device: str, threads: int | None) -> Trainer:
     """The cohort's implementation for a device: compiled on the CPU, torch elsewhere."""
     if device == "cpu":
-        # One core is left to the servers, which draw the committee in the meantime.
-        return partial(train_cohort, threads=max(1, thread_count() - 1))
+        return partial(train_cohort, threads=threads)
     from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
     if not cohort_torch.is_usable(device):

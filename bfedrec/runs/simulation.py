@@ -142,19 +142,16 @@ class Simulation(Closing):
         self.folder.append_metrics(line)
 
     def _evaluate(self, split: Any, full: bool) -> Evaluation:
-        federation = self.federation
-        return evaluate(
-            federation.P, federation.model.Q, self.data, split, self.config.evaluation.k, full
-        )
+        learner, k = self.federation.learner, self.config.evaluation.k
+        return evaluate(learner.P, learner.Q, self.data, split, k, full)
 
     def _exposure(self) -> dict[str, float]:
         """ER@K of the target items over the honest clients' users; empty without targets."""
-        federation = self.federation
-        targets = federation.targets
+        learner, targets = self.federation.learner, self.federation.targets
         if not targets:
             return {}
-        asked, k = federation.adversary.honest, self.config.evaluation.k
-        return expose(federation.P, federation.model.Q, self.data, targets, k, asked).means()
+        asked, k = learner.adversary.honest, self.config.evaluation.k
+        return expose(learner.P, learner.Q, self.data, targets, k, asked).means()
 
     # -- resume -----------------------------------------------------------------------------------
 
@@ -177,9 +174,9 @@ class Simulation(Closing):
             model = self.chain.content.get(block.header.model)
             if at == height:
                 federation.recall(head)
-            federation.model.commit(at, head.beacon, model)
+            federation.learner.model.commit(at, head.beacon, model)
             row = self.state.row(at)
-            federation.P[row.clients] = row.factors
+            federation.learner.P[row.clients] = row.factors
             federation.downlink.committed(at, row.clients, len(block.header.encoded), len(model))
         self.chain.resume(height)
         if height:
@@ -212,10 +209,11 @@ class Simulation(Closing):
         means = evaluation.means()
         k = self.config.evaluation.k
         self.progress.update(Evaluated(rounds, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"]))
-        self.folder.write_model(federation.model.Q)
+        self.folder.write_model(federation.learner.Q)
         self.folder.write_ranks(Ranks.of(evaluation, self.data.users).encode())
         here = time.perf_counter() - self.began
         trained = self.rounds_here * self.config.clients.present
+        training_seconds = federation.learner.training_seconds
         return {
             **means,
             **self._exposure(),
@@ -226,7 +224,7 @@ class Simulation(Closing):
             "wall_seconds": self.wall_before + here,
             "clients_per_second": trained / here,
             "training_clients_per_second": (
-                trained / federation.training_seconds if federation.training_seconds else 0.0
+                trained / training_seconds if training_seconds else 0.0
             ),
             "malicious_stake_share": federation.participants.malicious_stake_share(),
             **self._flat_totals(),

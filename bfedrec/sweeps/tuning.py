@@ -6,9 +6,9 @@
 tries settings drawn from the choices (all of them, if N is left out), scores each on the
 validation items and lists them, best first. The test items are scored only when --test says so,
 which is for the settings that were chosen. Centralised methods train here as in a run. A federated
-round here computes what a run's round does: the same cohorts, draws, payloads and aggregate. Only
-the beacons do not come from a chain, so that the bases, and with them the figures' last digits,
-differ.
+round here is a run's (`bfedrec.federation.learner`): the same cohorts, draws, payloads and
+aggregate. Only the beacons do not come from a chain, so that the bases, and with them the figures'
+last digits, differ.
 """
 
 from __future__ import annotations
@@ -18,20 +18,14 @@ import csv
 import itertools
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from bfedrec.aggregation.registry import rule_of
 from bfedrec.attacks.adversary import Adversary
 from bfedrec.baselines import centralised
 from bfedrec.baselines.centralised import Model, Product
-from bfedrec.compression.error_feedback import ErrorFeedback
-from bfedrec.compression.exchange import Exchange
 from bfedrec.config.load import load, split_override
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
@@ -40,106 +34,37 @@ from bfedrec.data.interactions import DataError
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.metrics import NotFinite, Split
 from bfedrec.evaluation.ranking import expose
-from bfedrec.federation.client_sampling import participants
-from bfedrec.federation.learner import exchange_of, shape_of
-from bfedrec.learning.cohort import train_cohort
-from bfedrec.learning.factorization import initial_factors
-from bfedrec.learning.lowrank import basis, merge
-from bfedrec.learning.upload import CohortUpdate, Diverged, Upload
+from bfedrec.federation.learner import Learner, initial_model
+from bfedrec.learning.upload import Diverged
 from bfedrec.streams import Streams
 from bfedrec.sweeps.sweep import split_values
 
 
-@dataclass(frozen=True)
-class Learned:
-    """The factors after all rounds: P float32[M, d], Q float32[N, d]; and the speed of training."""
+def learn(
+    config: Config,
+    data: Dataset,
+    threads: int | None = None,
+    beacons: Sequence[bytes] = (),
+) -> Learner:
+    """The learner after `config.rounds` rounds with neither servers nor links.
 
-    P: np.ndarray
-    Q: np.ndarray
-    clients_per_second: float
-
-
-def learn(config: Config, data: Dataset, threads: int | None = None) -> Learned:
-    """Train for `config.rounds` rounds with neither servers nor links (Algorithm 1, equation 5).
-
-    Raises Diverged, naming the round and the client, when the steps are too large.
+    `beacons`: those of heights 0 (the first, of which the `fixed` basis is drawn), 1, 2, ..., by
+    default of the seed. Raises Diverged, naming the round and the client, when the steps are too
+    large.
     """
-    streams, model = Streams(config.seed), config.model
-    exchange = exchange_of(config, rule_of(config.aggregation), data.items)
-    r, kind = shape_of(config)
-    d, N = model.dimension, data.items
-    P = initial_factors(data.users, d, model.init_scale, streams.generator("initial", 0))
-    Q = initial_factors(N, d, model.init_scale, streams.generator("initial", 1))
-    adversary = Adversary(config.clients.malicious, data.users, streams, b"")
-    feedback = ErrorFeedback(exchange) if config.compression.error_feedback else None
-
-    def train(
-        clients: np.ndarray,
-        Q: np.ndarray,
-        B: np.ndarray,
-        height: int,
-        places: Sequence[int],
-        flipped: bool = False,
-    ) -> CohortUpdate:
-        return train_cohort(
-            clients[places],
-            P[clients[places]],
-            Q,
-            B,
-            data.indptr,
-            data.indices,
-            config.training,
-            streams.integer("training", height),
-            config.training.step_scale(height, config.rounds),
-            threads,
-            flipped,
-            config.training.predicts(height, config.rounds),
-        )
-
-    seconds = 0.0
+    beacons = beacons or [f"{config.seed} {height}".encode() for height in range(config.rounds + 1)]
+    left: dict[int, bytes] = {}
+    learner = Learner(
+        config,
+        data,
+        initial_model(config, data.items, beacons[0]),
+        Adversary(config.clients.malicious, data.users, Streams(config.seed), b""),
+        lambda _, clients: {client: left[client] for client in clients if client in left},
+        threads,
+    )
     for height in range(1, config.rounds + 1):
-        clients = participants(streams, data.users, config.clients, height)
-        beacon = f"{config.seed} {height}".encode()
-        B = basis(kind, d, r, f"{config.seed} 0".encode() if kind == "fixed" else beacon, Q)
-        began = time.perf_counter()
-        try:
-            update = train(clients, Q, B, height, range(len(clients)))
-        except Diverged as error:
-            raise Diverged(f"round {height}: {error}") from None
-        seconds += time.perf_counter() - began
-        uploads = [
-            Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
-            for place, client in enumerate(clients)
-        ]
-        if feedback is not None:
-            uploads = feedback.sent(uploads, beacon, partial(adversary.attack, height))
-        if adversary.acts(height, clients):
-            flipped = partial(train, clients, Q, B, height, flipped=True)
-            uploads = adversary.forge(height, uploads, update.P, Q, B, exchange, flipped)
-        P[clients] = update.P
-        payloads, counts = _accepted(uploads, data.sample_counts, exchange, beacon)
-        if payloads:
-            aggregate = exchange.aggregate(payloads, counts, beacon)
-            Q = merge(Q, B, exchange.decode_model(aggregate, beacon))
-    return Learned(P, Q, config.rounds * config.clients.present / seconds)
-
-
-def _accepted(
-    uploads: Sequence[Upload], registered: np.ndarray, exchange: Exchange, beacon: bytes
-) -> tuple[list[bytes], list[int]]:
-    """Payloads and sample counts of the uploads that servers would aggregate."""
-    sent = Counter(upload.client for upload in uploads if upload.message is None)
-    payloads, counts = [], []
-    for upload in uploads:
-        if upload.message is not None or upload.age or upload.parent or sent[upload.client] > 1:
-            continue
-        payload = upload.payload
-        if payload is None:
-            payload = exchange.encode(upload.A, upload.touched, beacon)
-        if 0 < upload.samples <= registered[upload.client] and exchange.check(payload) is None:
-            payloads.append(payload)
-            counts.append(upload.samples)
-    return payloads, counts
+        left |= learner.play(height, beacons[height])
+    return learner
 
 
 def trials(arguments: Sequence[str], count: int | None, seed: int) -> list[list[str]]:
@@ -191,15 +116,14 @@ def _learnt(config: Config, data: Dataset, threads: int | None) -> tuple[Model, 
     """The model after all rounds or epochs, and what there is to say beside its scores."""
     if config.method != "federated":
         return centralised.learn(config, data, threads), {}
-    learned = learn(config, data, threads)
-    found = {"clients_per_second": learned.clients_per_second}
-    adversary = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"")
-    targets = sorted({*config.evaluation.targets, *adversary.targets})
+    learner = learn(config, data, threads)
+    trained = config.rounds * config.clients.present
+    found = {"clients_per_second": trained / learner.training_seconds}
+    targets = learner.targets()
     if targets:
-        k = config.evaluation.k
-        exposed = expose(learned.P, learned.Q, data, targets, k, adversary.honest, threads)
-        found |= exposed.means()
-    return Product(learned.P, learned.Q), found
+        k, asked = config.evaluation.k, learner.adversary.honest
+        found |= expose(learner.P, learner.Q, data, targets, k, asked, threads).means()
+    return Product(learner.P, learner.Q), found
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,10 +24,11 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate, expose
 from bfedrec.federation.federation import Federation
+from bfedrec.federation.learner import Learner
 from bfedrec.learning.lowrank import basis
 from bfedrec.learning.upload import Diverged, Upload
 from bfedrec.streams import Streams
-from bfedrec.sweeps.tuning import Learned, learn
+from bfedrec.sweeps.tuning import learn
 from consensus.audit import AuditFailure, audit
 from consensus.records.genesis import Genesis
 from consensus.storage.sqlite import SqliteStore
@@ -328,7 +329,7 @@ def test_two_updates_of_a_client_go_to_two_servers() -> None:
     config = load(None, [*SMALL, malicious("attack: two_updates, share: 1")])
     federation = Federation(config, prepare(config.data))
     clients = np.arange(10)
-    _, sent = federation._train_round(1, federation.world.head, clients)
+    _, sent = federation._train(federation.world.head, clients)
     arrivals = federation.uplink.arrivals_of(sent, clients, np.arange(10.0))
     federation.close()
     assert len(sent) == len(arrivals) == 20
@@ -429,7 +430,7 @@ def learnt(*overrides: str) -> tuple[float, float]:
     """Validation HR@10 and ER@10 of item 7 after the learning half of a run."""
     config = load(None, [*LEARNING, *overrides])
     data = prepare(config.data)
-    found: Learned = learn(config, data)
+    found: Learner = learn(config, data)
     asked = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"").honest
     hr = evaluate(found.P, found.Q, data, "validation", full=False).hr.mean()
     return float(hr), float(expose(found.P, found.Q, data, [7], 10, asked).er[0])

@@ -191,17 +191,17 @@ def test_a_run_loses_nothing_of_what_its_clients_trained(tmp_path: Path, kind: s
     with simulating(tmp_path, *words) as simulation:
         federation = simulation.federation
         total = np.zeros((10, 8, federation.data.items))
-        train = federation._trained
+        train = federation.learner.trained
 
         def remembered(height: int, clients: np.ndarray, *rest: Any) -> Any:
             update = train(height, clients, *rest)
             total[clients] += update.A
             return update
 
-        federation._trained = remembered  # type: ignore[method-assign, assignment]
+        federation.learner.trained = remembered  # type: ignore[method-assign, assignment]
         simulation.run(False)
         of = {federation.participants.client_key(c).public: c for c in range(10)}
-        exchange = federation.model.exchange
+        exchange = federation.learner.model.exchange
     found = np.zeros_like(total)
     with SqliteStore(tmp_path / "chain.sqlite", read_only=True) as store:
         blocks = [Block.decode(store.block(height)) for height in range(1, 7)]
@@ -310,7 +310,7 @@ def test_a_round_that_is_trained_again_sends_what_it_sent(
     recalled: list[list[bytes]] = []
     for found, resume in ((sent, False), (recalled, True)):
         with simulating(tmp_path, *words, resume=resume) as simulation:
-            adversary, write = simulation.federation.adversary, simulation.chain.write
+            adversary, write = simulation.federation.learner.adversary, simulation.chain.write
             remember = adversary.remember
 
             def remembered(all_sent: Any, found: Any = found, remember: Any = remember) -> None:

@@ -241,12 +241,10 @@ def test_torch_trains_the_same_model_as_the_compiled_path(
     reference: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a GPU runs, run on the CPU: equal to float tolerance, so equal figures."""
-    from bfedrec.federation import federation
+    from bfedrec.federation import learner
     from bfedrec.learning import cohort_torch
 
-    monkeypatch.setattr(
-        federation, "_trainer", lambda _: partial(cohort_torch.train_cohort_on, "cpu")
-    )
+    monkeypatch.setattr(learner, "trainer", lambda *_: partial(cohort_torch.train_cohort_on, "cpu"))
     summary = play(tmp_path)
     assert summary["hr@10"] == pytest.approx(reference[1]["hr@10"], abs=0.03)
     assert summary["uplink_bytes"] == reference[1]["uplink_bytes"]

@@ -1,0 +1,55 @@
+"""A cohort's training beside the servers, which take in first updates while the last are learnt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import numpy as np
+
+from bfedrec.federation.uplink import Sent
+from bfedrec.learning.upload import CohortUpdate
+
+Train = Callable[[np.ndarray], tuple[CohortUpdate, list[Sent]]]
+"""What some clients (int64[m]) learn, and what they send."""
+
+
+class RoundTraining:
+    """A cohort that trains in parts, one after the other, in the order in which its updates arrive.
+
+    What a client learns depends on nobody else (`bfedrec.learning.negative_sampling`), so no result
+    depends on the parts. Where some conspire all train together, as the cohort stands.
+    """
+
+    def __init__(
+        self, worker: Executor, train: Train, clients: np.ndarray, times: np.ndarray, parts: int
+    ) -> None:
+        """Begin. ``times``: float64[m], when each client's update arrives."""
+        order = np.argsort(times, kind="stable") if parts > 1 else np.arange(len(clients))
+        self._parts = np.array_split(order, min(parts, len(clients)))
+        self._futures = [worker.submit(train, clients[part]) for part in self._parts]
+        self._place = {
+            int(place): (number, index)
+            for number, part in enumerate(self._parts)
+            for index, place in enumerate(part)
+        }
+
+    def sent(self, place: int) -> Sent:
+        """What the client at this place of the cohort sends, once it has trained."""
+        part, index = self._place[place]
+        return self._futures[part].result()[1][index]
+
+    def finish(self) -> tuple[np.ndarray, np.ndarray, list[Sent]]:
+        """The cohort's new factors (float32[m, d]) and losses (float64[m]), in its order, and all
+        that it sent."""
+        done = [future.result() for future in self._futures]
+        back = np.argsort(np.concatenate(self._parts), kind="stable")
+        P = np.concatenate([update.P for update, _ in done])[back]
+        loss = np.concatenate([update.loss for update, _ in done])[back]
+        if len(done) == 1:
+            return P, loss, done[0][1]
+        return P, loss, [self.sent(place) for place in range(len(back))]
+
+    def all_sent(self) -> list[Sent]:
+        """All that the cohort sends, in any number of messages, once it has trained."""
+        return self.finish()[2]
