@@ -26,10 +26,11 @@ from bfedrec.federation.global_model import GlobalModel
 from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.lowrank import Basis
+from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import CohortUpdate, Diverged, Upload
 from bfedrec.streams import Streams
 
-Trainer = Callable[..., CohortUpdate]
+Trainer = Callable[[TrainingTask, np.ndarray, np.ndarray], CohortUpdate]
 """An implementation of Algorithm 1 for a cohort: `bfedrec.learning.cohort.train_cohort`."""
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
@@ -136,20 +137,19 @@ class Learner:
     ) -> CohortUpdate:
         """What these clients learn in round ``height`` from the factors that they hold now."""
         config, training = self.config, self.config.training
+        task = TrainingTask(
+            self.model.Q,
+            B,
+            self.data.indptr,
+            self.data.indices,
+            training,
+            self.streams.integer("training", height),
+            training.step_scale(height, config.rounds),
+            flipped,
+            training.predicts(height, config.rounds),
+        )
         try:
-            return self._train(
-                clients,
-                self.P[clients],
-                self.model.Q,
-                B,
-                self.data.indptr,
-                self.data.indices,
-                training,
-                self.streams.integer("training", height),
-                training.step_scale(height, config.rounds),
-                flipped=flipped,
-                predicts=training.predicts(height, config.rounds),
-            )
+            return self._train(task, clients, self.P[clients])
         except Diverged as error:
             if config.clients.malicious:
                 error = Diverged(f"{error}; or malicious clients have destroyed the model")

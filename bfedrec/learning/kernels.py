@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -28,8 +29,32 @@ def _dot(x, y):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _sigmoid(score):  # type: ignore[no-untyped-def]
+    """1 / (1 + exp(-score)), from exp of a number that is never positive."""
     e = np.float32(math.exp(-abs(score)))
     return (np.float32(1) if score >= 0 else e) / (np.float32(1) + e)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _bce_slopes(scores, labels, entropy, counts):  # type: ignore[no-untyped-def]
+    """Turn scores into the slopes of their binary cross-entropies against the labels; return
+    `entropy` and, if it `counts`, their sum.
+
+    A cross-entropy is max(score, 0) - label score + log(1 + e); the logarithm is taken once a few
+    hundred factors of 1 + e <= 2.
+    """
+    product = np.float64(1)
+    for s in range(scores.size):
+        score = scores[s]
+        e = np.float32(math.exp(-abs(score)))
+        probability = (np.float32(1) if score >= 0 else e) / (np.float32(1) + e)
+        scores[s] = probability - labels[s]
+        if counts:
+            entropy += max(score, np.float32(0)) - labels[s] * score
+            product *= np.float64(1) + e
+            if product > 1e300 or s == scores.size - 1:
+                entropy += math.log(product)
+                product = np.float64(1)
+    return entropy
 
 
 @njit(nogil=True, cache=True)
@@ -53,7 +78,7 @@ def _softmax_slopes(scores, labels, width):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _products(X, Y):  # type: ignore[no-untyped-def]
+def products(X, Y):  # type: ignore[no-untyped-def]
     """X Y'; the library's own product may sum in another order with every number of threads."""
     result = np.empty((X.shape[0], Y.shape[0]), np.float32)
     for i in range(X.shape[0]):
@@ -62,160 +87,230 @@ def _products(X, Y):  # type: ignore[no-untyped-def]
     return result
 
 
-def _gram(BT: np.ndarray) -> np.ndarray:
+def gram(BT: np.ndarray) -> np.ndarray:
     """B'B, float32[r, r]; [1, 1] where it is a multiple of I and a product would cost the most.
 
     The columns of every basis are orthogonal and of one length. Up to r = 16 the product, which
     then costs next to nothing, is taken as it is, rounding included.
     """
-    BB: np.ndarray = _products(BT, BT)
+    BB: np.ndarray = products(BT, BT)
     scale = BB[0, 0]
     if len(BT) > 16 and np.abs(BB - scale * np.eye(len(BT), dtype=np.float32)).max() < 1e-4 * scale:
         return BB[:1, :1]
     return BB
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _train_clients(  # type: ignore[no-untyped-def]
-    part,
-    clients,
-    Q,
-    QB,
-    BT,
-    BB,
-    indptr,
-    indices,
-    seed,
-    epochs,
-    softmax,
-    batch_size,
-    negatives,
-    virtual_share,
-    mean_label,
-    predicts,
-    item_step,
-    user_step,
-    l2,
-    flipped,
-    A_out,
-    touched,
-    P,
-    loss,
-):
-    """Train the clients at the places `part` of the cohort, writing only their rows."""
-    N, d = Q.shape
-    r = BT.shape[0]
+class CompiledTask(NamedTuple):
+    """A `TrainingTask` and its cohort as the compiled loops read them."""
+
+    clients: np.ndarray
+    """int64[M]."""
+    Q: np.ndarray
+    QB: np.ndarray
+    """float32[N, r]: QB; empty where no step needs it."""
+    BT: np.ndarray
+    """float32[r, d]: B'."""
+    BB: np.ndarray | None
+    """B'B as `gram` gives it; None under B = I."""
+    indptr: np.ndarray
+    indices: np.ndarray
+    seed: int
+    user_epochs: int
+    local_epochs: int
+    softmax: bool
+    batch_size: int
+    negatives: int
+    virtual_share: float
+    mean_label: np.float32
+    predicts: bool
+    item_step: np.float32
+    user_step: np.float32
+    l2: np.float32
+    flipped: bool
+
+
+class Room(NamedTuple):
+    """What one thread computes in: the passes and the gradients of the client that it is at."""
+
+    items: np.ndarray
+    labels: np.ndarray
+    virtual: np.ndarray
+    virtual_labels: np.ndarray
+    marks: np.ndarray
+    """uint8[N]: 1 at the client's training items."""
+    A: np.ndarray
+    """float32[N, r]: item-major while training, as a sample reads one row."""
+    slopes: np.ndarray
+    """float32[batch]: the scores of a step's samples, then the slopes of their losses."""
+    decay: np.ndarray
+    """float32[batch, r]: B'q_i of a step's samples; stays 0 without L2."""
+    p_gradient: np.ndarray
+    a_gradient: np.ndarray
+    b: np.ndarray
+    """float32[r]: B'p, which every item's gradient shares."""
+
+
+@njit(nogil=True, cache=True)
+def _room(part, task):  # type: ignore[no-untyped-def]
+    """Room for the largest of the clients at the places `part` of the cohort."""
+    N, (r, d) = task.Q.shape[0], task.BT.shape
     largest = 0
     for m in part:
-        largest = max(largest, indptr[clients[m] + 1] - indptr[clients[m]])
-    most_virtual = virtual_count(virtual_share, largest, 0, N)
-    items = np.empty(largest * (1 + negatives) + most_virtual, np.int32)
-    labels = np.empty(items.size, np.float32)
-    virtual = np.empty(most_virtual, np.int32)
-    virtual_labels = np.empty(most_virtual, np.float32)
-    marks = np.zeros(N, np.uint8)
-    A = np.zeros((N, r), np.float32)  # item-major while training: a sample reads one row
-    g = np.empty(batch_size, np.float32)
-    decay = np.zeros((batch_size, r), np.float32)  # B'q_i; stays 0 without L2
-    p_gradient = np.empty(d, np.float32)
-    a_gradient = np.empty(r, np.float32)
-    b = np.empty(r, np.float32)
+        u = task.clients[m]
+        largest = max(largest, task.indptr[u + 1] - task.indptr[u])
+    most_virtual = virtual_count(task.virtual_share, largest, 0, N)
+    size = largest * (1 + task.negatives) + most_virtual
+    return Room(
+        np.empty(size, np.int32),
+        np.empty(size, np.float32),
+        np.empty(most_virtual, np.int32),
+        np.empty(most_virtual, np.float32),
+        np.zeros(N, np.uint8),
+        np.zeros((N, r), np.float32),
+        np.empty(task.batch_size, np.float32),
+        np.zeros((task.batch_size, r), np.float32),
+        np.empty(d, np.float32),
+        np.empty(r, np.float32),
+        np.empty(r, np.float32),
+    )
 
-    for m in part:
-        u = clients[m]
-        positives = indices[indptr[u] : indptr[u + 1]]
-        known = mark(marks, positives, 1)
-        drawn = negatives if known < N else 0
-        # Under softmax, who has every item has nothing to tell its items from.
-        rated = 0 if softmax and not drawn else positives.size * (1 + drawn)
-        count = virtual_count(virtual_share, positives.size, known, N)
-        state = client_state(seed, u)
-        p = P[m]
-        for epoch in range(epochs[0] + epochs[1]):
-            train_items = epoch >= epochs[0]
-            last = epoch == epochs[0] + epochs[1] - 1
-            if epoch == epochs[0] and count:
-                state = draw_virtual(state, marks, virtual[:count])
-                for v in range(count):
-                    score = _dot(Q[virtual[v]], p)
-                    virtual_labels[v] = _sigmoid(score) if predicts else mean_label
-            size = rated + count if train_items else rated
-            if rated:
-                state = draw_epoch(state, positives, marks, drawn, items[:rated], labels[:rated])
-            if size > rated:
-                spread(virtual[:count], virtual_labels[:count], items[:size], labels[:size])
-            if flipped:
-                labels[:size] = np.float32(1) - labels[:size]
-            for first in range(0, size, batch_size):
-                n = min(batch_size, size - first)
-                p_gradient[:] = 0
-                a_gradient[:] = 0
-                for k in range(r):  # B'p, which every item's gradient shares
-                    b[k] = _dot(BT[k], p)
-                if softmax:
-                    for s in range(n):
-                        i = items[first + s]
-                        g[s] = _dot(Q[i], p)
-                        if train_items:
-                            g[s] += _dot(A[i], b)
-                    entropy = _softmax_slopes(g[:n], labels[first : first + n], 1 + drawn)
-                    if last:
-                        loss[m] += entropy
-                product = np.float64(1)
-                for s in range(n):
-                    i = items[first + s]
-                    q, a = Q[i], A[i]
-                    if softmax:
-                        slope = g[s]
-                    else:
-                        score = _dot(q, p)
-                        if train_items:
-                            score += _dot(a, b)
-                        # sigmoid(score) - label, from exp of a number that is never positive
-                        e = np.float32(math.exp(-abs(score)))
-                        probability = (np.float32(1) if score >= 0 else e) / (np.float32(1) + e)
-                        slope = probability - labels[first + s]
-                        g[s] = slope
-                        if last:
-                            # The cross-entropy is max(score, 0) - label score + log(1 + e); the
-                            # logarithm is taken once a few hundred factors of 1 + e <= 2.
-                            loss[m] += max(score, np.float32(0)) - labels[first + s] * score
-                            product *= np.float64(1) + e
-                            if product > 1e300 or s == n - 1:
-                                loss[m] += math.log(product)
-                                product = np.float64(1)
-                    for j in range(d):
-                        p_gradient[j] += slope * q[j]
-                    if train_items:
-                        for k in range(r):
-                            a_gradient[k] += slope * a[k]
-                        if l2 > 0:
-                            if BB is None:  # decided when this is compiled
-                                for k in range(r):
-                                    decay[s, k] = QB[i, k] + a[k]
-                            elif len(BB) < r:
-                                for k in range(r):
-                                    decay[s, k] = QB[i, k] + BB[0, 0] * a[k]
-                            else:
-                                for k in range(r):
-                                    decay[s, k] = QB[i, k] + _dot(BB[k], a)
-                for k in range(r):  # B applied to the sum of g A_i
-                    for j in range(d):
-                        p_gradient[j] += a_gradient[k] * BT[k, j]
-                scale = np.float32(1) / np.float32(n // (1 + drawn) if softmax else n)
-                for j in range(d):
-                    p[j] -= user_step * (p_gradient[j] * scale + l2 * p[j])
-                if train_items:
-                    for s in range(n):
-                        i = items[first + s]
-                        touched[m, i] = True
-                        for k in range(r):
-                            A[i, k] -= item_step * (g[s] * b[k] + l2 * decay[s, k])
+
+@njit(nogil=True, cache=True)
+def _decays(QB, BB, A, items, decay):  # type: ignore[no-untyped-def]
+    """The gradients of the L2 term in the A_i of a step's samples, B'(Q_i + B A_i)."""
+    r = decay.shape[1]
+    for s in range(items.size):
+        i = items[s]
+        if BB is None:  # decided when this is compiled
+            for k in range(r):
+                decay[s, k] = QB[i, k] + A[i, k]
+        elif len(BB) < r:
+            for k in range(r):
+                decay[s, k] = QB[i, k] + BB[0, 0] * A[i, k]
+        else:
+            for k in range(r):
+                decay[s, k] = QB[i, k] + _dot(BB[k], A[i])
+
+
+@njit(nogil=True, cache=True)
+def _gradients(Q, A, items, slopes, p_gradient, a_gradient, trains_items):  # type: ignore[no-untyped-def]
+    """The sums over a step's samples of slope times Q_i and, where A is trained, times A_i."""
+    p_gradient[:] = 0
+    a_gradient[:] = 0
+    for s in range(items.size):
+        i, slope = items[s], slopes[s]
+        for j in range(p_gradient.size):
+            p_gradient[j] += slope * Q[i, j]
+        if trains_items:
+            for k in range(a_gradient.size):
+                a_gradient[k] += slope * A[i, k]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _step(task, room, p, touched, items, labels, width, trains_items, last, loss):  # type: ignore[no-untyped-def]
+    """One gradient step on p and, if it `trains_items`, on A, over samples of which `width` make a
+    positive with its negatives; return the `loss` so far, with this step's in the `last` pass."""
+    BT, A, b, slopes = task.BT, room.A, room.b, room.slopes[: items.size]
+    r, d = BT.shape
+    for k in range(r):
+        b[k] = _dot(BT[k], p)
+    for s in range(items.size):
+        i = items[s]
+        slopes[s] = _dot(task.Q[i], p)
+        if trains_items:
+            slopes[s] += _dot(A[i], b)
+    if task.softmax:
+        entropy = _softmax_slopes(slopes, labels, width)
+        if last:
+            loss += entropy
+    else:
+        loss = _bce_slopes(slopes, labels, loss, last)
+    p_gradient, a_gradient = room.p_gradient, room.a_gradient
+    _gradients(task.Q, A, items, slopes, p_gradient, a_gradient, trains_items)
+    if trains_items and task.l2 > 0:
+        _decays(task.QB, task.BB, A, items, room.decay)
+    for k in range(r):  # B applied to the sum of g A_i
+        for j in range(d):
+            p_gradient[j] += a_gradient[k] * BT[k, j]
+    scale = np.float32(1) / np.float32(items.size // width if task.softmax else items.size)
+    for j in range(d):
+        p[j] -= task.user_step * (p_gradient[j] * scale + task.l2 * p[j])
+    if trains_items:
+        for s in range(items.size):
+            i = items[s]
+            touched[i] = True
+            for k in range(r):
+                A[i, k] -= task.item_step * (slopes[s] * b[k] + task.l2 * room.decay[s, k])
+    return loss
+
+
+@njit(nogil=True, cache=True)
+def _label_virtual(task, virtual, labels, p):  # type: ignore[no-untyped-def]
+    """Label a client's virtual items, once a round."""
+    for v in range(virtual.size):
+        score = _dot(task.Q[virtual[v]], p)
+        labels[v] = _sigmoid(score) if task.predicts else task.mean_label
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _train_client(u, task, room, p, touched):  # type: ignore[no-untyped-def]
+    """All passes of client `u`: its A in `room`, p and `touched` in place; return its mean loss."""
+    positives = task.indices[task.indptr[u] : task.indptr[u + 1]]
+    N = task.Q.shape[0]
+    known = mark(room.marks, positives, 1)
+    drawn = task.negatives if known < N else 0
+    # Under softmax, who has every item has nothing to tell its items from.
+    rated = 0 if task.softmax and not drawn else positives.size * (1 + drawn)
+    count = virtual_count(task.virtual_share, positives.size, known, N)
+    virtual, virtual_labels = room.virtual[:count], room.virtual_labels[:count]
+    state = client_state(task.seed, u)
+    size, loss = rated, np.float64(0)
+    passes = task.user_epochs + task.local_epochs
+    for number in range(passes):
+        trains_items = number >= task.user_epochs
+        if number == task.user_epochs and count:
+            state = draw_virtual(state, room.marks, virtual)
+            _label_virtual(task, virtual, virtual_labels, p)
+        size = rated + count if trains_items else rated
+        items, labels = room.items[:size], room.labels[:size]
         if rated:
-            loss[m] /= positives.size if softmax else size
-        mark(marks, positives, 0)
+            state = draw_epoch(
+                state, positives, room.marks, drawn, room.items[:rated], room.labels[:rated]
+            )
+        if size > rated:
+            spread(virtual, virtual_labels, items, labels)
+        if task.flipped:
+            labels[:] = np.float32(1) - labels
+        for first in range(0, size, task.batch_size):
+            batch = slice(first, min(first + task.batch_size, size))
+            loss = _step(
+                task,
+                room,
+                p,
+                touched,
+                items[batch],
+                labels[batch],
+                1 + drawn,
+                trains_items,
+                number == passes - 1,
+                loss,
+            )
+    mark(room.marks, positives, 0)
+    if rated:
+        loss /= positives.size if task.softmax else size
+    return loss
+
+
+@njit(nogil=True, cache=True)
+def train_clients(part, task, A, touched, P, loss):  # type: ignore[no-untyped-def]
+    """Train the clients at the places `part` of the cohort, writing only their rows of the results
+    (`bfedrec.learning.upload.CohortUpdate`)."""
+    room = _room(part, task)
+    N, r = room.A.shape
+    for m in part:
+        loss[m] = _train_client(task.clients[m], task, room, P[m], touched[m])
         for i in range(N):
             if touched[m, i]:
                 for k in range(r):
-                    A_out[m, k, i] = A[i, k]
-                    A[i, k] = 0
+                    A[m, k, i] = room.A[i, k]
+                    room.A[i, k] = 0

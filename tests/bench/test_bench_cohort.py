@@ -13,6 +13,7 @@ from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.lowrank import basis, merge
 from bfedrec.learning.settings import TrainingSettings
+from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import CohortUpdate
 from tests.helpers.learning_data import csr
 from tests.helpers.payloads import aggregate, check_payload, encode_update
@@ -33,14 +34,14 @@ def world() -> tuple[Any, ...]:
 
 def updates() -> CohortUpdate:
     P, Q, B, indptr, indices = world()
-    return train_cohort(np.arange(M), P, Q, B, indptr, indices, SETTINGS, 1)
+    return train_cohort(TrainingTask(Q, B, indptr, indices, SETTINGS, 1), np.arange(M), P)
 
 
 def test_training_reaches_its_clients_per_second(benchmark: Any) -> None:
     P, Q, B, indptr, indices = world()
     clients = np.arange(M)
     benchmark.pedantic(
-        lambda: train_cohort(clients, P, Q, B, indptr, indices, SETTINGS, 1),
+        lambda: train_cohort(TrainingTask(Q, B, indptr, indices, SETTINGS, 1), clients, P),
         rounds=40,
         warmup_rounds=2,
     )

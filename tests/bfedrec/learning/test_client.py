@@ -11,6 +11,7 @@ from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.lowrank import basis
 from bfedrec.learning.settings import TrainingSettings
+from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged
 from tests.helpers.learning_data import csr, random_clients
 
@@ -58,10 +59,9 @@ def test_all_three_agree_on_the_same_draws(
     P, Q = initial_factors(M, d, 1.0, rng), initial_factors(N, d, 1.0, rng)
     B = basis(kind, d, r, b"beacon", Q) if d <= N else basis("seeded", d, r, b"beacon")
     indptr, indices = random_clients(rng, M, N)
-    arguments = (np.arange(M), P, Q, B, indptr, indices, training, seed, step_scale)
-    options = {"flipped": flipped, "predicts": predicts}
-    fast = train_cohort(*arguments, **options)
-    device = train_cohort_on("cpu", *arguments, **options)
+    task = TrainingTask(Q, B, indptr, indices, training, seed, step_scale, flipped, predicts)
+    fast = train_cohort(task, np.arange(M), P)
+    device = train_cohort_on("cpu", task, np.arange(M), P)
     tolerance = {"rtol": 1e-3, "atol": 2e-5}
     assert np.array_equal(fast.touched, device.touched)
     assert np.array_equal(fast.samples, device.samples)
@@ -69,8 +69,7 @@ def test_all_three_agree_on_the_same_draws(
     np.testing.assert_allclose(fast.P, device.P, **tolerance)
     np.testing.assert_allclose(fast.loss, device.loss, **tolerance)
     for u in range(M):
-        positives = indices[indptr[u] : indptr[u + 1]]
-        one = train_client(u, positives, P[u], Q, B, training, seed, step_scale, **options)
+        one = train_client(task, u, P[u])
         assert np.array_equal(one.touched, fast.touched[u])
         np.testing.assert_allclose(one.A, fast.A[u], **tolerance)
         np.testing.assert_allclose(one.p, fast.P[u], **tolerance)
@@ -84,8 +83,8 @@ def test_an_item_that_counts_several_times_is_trained_each_time() -> None:
     B = B.astype(np.float32)
     indptr, indices = csr([[2, 2, 2, 5]])
     training = TrainingSettings(batch_size=32, l2=0.1)
-    fast = train_cohort([0], P, Q, B, indptr, indices, training, 3)
-    one = train_client(0, indices, P[0], Q, B, training, 3)
+    task = TrainingTask(Q, B, indptr, indices, training, 3)
+    fast, one = train_cohort(task, [0], P), train_client(task, 0, P[0])
     assert fast.samples[0] == 4
     np.testing.assert_allclose(one.A, fast.A[0], atol=1e-6)
     np.testing.assert_allclose(one.p, fast.P[0], atol=1e-6)
@@ -97,16 +96,17 @@ def test_on_a_device_bad_input_and_divergence_are_told_alike() -> None:
     B = basis("seeded", 4, 2, b"")
     indptr, indices = csr([[0, 1], [2, 5]])
     with pytest.raises(ValueError, match="do not fit"):
-        train_cohort_on("cpu", [0], P, Q, B, indptr, indices, TrainingSettings(), 0)
+        train_cohort_on("cpu", TrainingTask(Q, B, indptr, indices, TrainingSettings(), 0), [0], P)
     huge = TrainingSettings(item_step=1e30, user_step=1e30)
     with pytest.raises(Diverged, match="client 0"):
-        train_cohort_on("cpu", [0, 1], P, Q, B, indptr, indices, huge, 0)
+        train_cohort_on("cpu", TrainingTask(Q, B, indptr, indices, huge, 0), [0, 1], P)
 
 
 def test_the_readable_client_leaves_its_arguments() -> None:
     rng = np.random.default_rng(0)
     p, Q, B = initial_factors(1, 4, 1.0, rng)[0], initial_factors(9, 4, 1.0, rng), np.eye(4, 2)
     copies = p.copy(), Q.copy()
-    train_client(0, np.array([1, 2], np.int32), p, Q, B.astype(np.float32), TrainingSettings(), 0)
+    task = TrainingTask(Q, B.astype(np.float32), *csr([[1, 2]]), TrainingSettings(), 0)
+    train_client(task, 0, p)
     assert np.array_equal(p, copies[0])
     assert np.array_equal(Q, copies[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from threading import Thread
 
 import numpy as np
@@ -16,6 +17,7 @@ from bfedrec.learning.factorization import batch_gradients, batch_loss, initial_
 from bfedrec.learning.lowrank import Basis, basis
 from bfedrec.learning.negative_sampling import client_draws
 from bfedrec.learning.settings import TrainingSettings
+from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import CohortUpdate, Diverged
 from tests.helpers.learning_data import csr, random_clients
 
@@ -30,9 +32,15 @@ def world(seed: int = 0) -> tuple[np.ndarray, ...]:
     return P, Q, basis("seeded", D, R, bytes([seed])), *random_clients(rng, USERS, ITEMS)
 
 
-def train(clients: list[int], training: TrainingSettings = PLAIN, **options: int) -> CohortUpdate:
+def train(
+    clients: list[int],
+    training: TrainingSettings = PLAIN,
+    threads: int | None = None,
+    predicts: bool = False,
+) -> CohortUpdate:
     P, Q, B, indptr, indices = world()
-    return train_cohort(clients, P[clients], Q, B, indptr, indices, training, -7, **options)
+    task = TrainingTask(Q, B, indptr, indices, training, -7, predicts=predicts)
+    return train_cohort(task, clients, P[clients], threads)
 
 
 def assert_same(one: CohortUpdate, two: CohortUpdate) -> None:
@@ -49,7 +57,8 @@ def test_it_steps_along_the_gradients_of_the_loss(
     P, Q, _, indptr, indices = world()
     B = basis(kind, D, rank, b"x")
     training = PLAIN.model_copy(update={"l2": l2, "local_epochs": 2, "virtual_share": share})
-    update = train_cohort(range(USERS), P, Q, B, indptr, indices, training, -7, predicts=predicts)
+    task = TrainingTask(Q, B, indptr, indices, training, -7, predicts=predicts)
+    update = train_cohort(task, range(USERS), P)
     for u in range(USERS):
         p, A, loss = P[u].astype(np.float64), np.zeros((rank, ITEMS)), 0.0
         touched, virtual = np.zeros(ITEMS, bool), np.full(ITEMS, 1 / 4)
@@ -78,7 +87,7 @@ def test_softmax_sets_every_positive_against_its_own_negatives() -> None:
     P, Q, B, indptr, indices = world()
     training = PLAIN.model_copy(update={"loss": "softmax", "batch_size": 11, "local_epochs": 2})
     assert training.step_samples == 8  # two positives, each with three negatives
-    update = train_cohort(range(USERS), P, Q, B, indptr, indices, training, -7)
+    update = train_cohort(TrainingTask(Q, B, indptr, indices, training, -7), range(USERS), P)
     for u in range(USERS):
         p, A, loss = P[u].astype(np.float64), np.zeros((R, ITEMS)), 0.0
         positives = indices[indptr[u] : indptr[u + 1]]
@@ -108,7 +117,7 @@ def test_who_has_every_item_learns_nothing_under_softmax() -> None:
     P, Q, B, _, _ = world()
     indptr, indices = csr([list(range(ITEMS)), [0, 1]])
     training = PLAIN.model_copy(update={"loss": "softmax"})
-    update = train_cohort([0, 1], P[:2], Q, B, indptr, indices, training, -7)
+    update = train_cohort(TrainingTask(Q, B, indptr, indices, training, -7), [0, 1], P[:2])
     assert not update.A[0].any()
     assert not update.touched[0].any()
     assert np.array_equal(update.P[0], P[0])
@@ -145,7 +154,7 @@ def test_arguments_stay_as_they_were() -> None:
     arguments = world()
     copies = [array.copy() for array in arguments]
     P, Q, B, indptr, indices = arguments
-    train_cohort(np.arange(USERS), P, Q, B, indptr, indices, PLAIN, 1)
+    train_cohort(TrainingTask(Q, B, indptr, indices, PLAIN, 1), np.arange(USERS), P)
     for array, copy in zip(arguments, copies, strict=True):
         assert np.array_equal(array, copy)
 
@@ -155,7 +164,8 @@ def test_new_factors_are_not_written_over_the_old() -> None:
     P, Q = initial_factors(2, 16, 1.0, rng), initial_factors(6, 16, 1.0, rng)
     copy = P.copy()
     indptr, indices = csr([[0, 1], [2, 5]])
-    update = train_cohort([0, 1], P, Q, basis("seeded", 16, 1, b""), indptr, indices, PLAIN, 1)
+    task = TrainingTask(Q, basis("seeded", 16, 1, b""), indptr, indices, PLAIN, 1)
+    update = train_cohort(task, [0, 1], P)
     assert np.array_equal(P, copy)
     assert not np.array_equal(update.P, copy)
 
@@ -172,7 +182,7 @@ def test_a_client_without_data_changes_nothing() -> None:
 
 def test_an_empty_cohort_is_an_empty_update() -> None:
     P, Q, B, indptr, indices = world()
-    update = train_cohort([], P[:0], Q, B, indptr, indices, PLAIN, 0)
+    update = train_cohort(TrainingTask(Q, B, indptr, indices, PLAIN, 0), [], P[:0])
     assert update.A.shape == (0, R, ITEMS)
 
 
@@ -183,8 +193,10 @@ def test_training_lowers_the_loss() -> None:
 
 def test_turned_labels_teach_the_opposite() -> None:
     P, Q, B, indptr, indices = world()
-    arguments = ([2], P[[2]], Q, B, indptr, indices, TrainingSettings(l2=0.0), -7)
-    learnt, turned = train_cohort(*arguments), train_cohort(*arguments, flipped=True)
+    task = TrainingTask(Q, B, indptr, indices, TrainingSettings(l2=0.0), -7)
+    learnt, turned = (
+        train_cohort(replace(task, flipped=flipped), [2], P[[2]]) for flipped in (False, True)
+    )
     positives = indices[indptr[2] : indptr[3]]
 
     def mean_score(update: CohortUpdate) -> float:
@@ -207,8 +219,8 @@ def test_step_scale_scales_both_steps() -> None:
     half = PLAIN.model_copy(
         update={"item_step": PLAIN.item_step / 2, "user_step": PLAIN.user_step / 2}
     )
-    one = train_cohort([3], P[[3]], Q, B, indptr, indices, PLAIN, 5, step_scale=0.5)
-    two = train_cohort([3], P[[3]], Q, B, indptr, indices, half, 5)
+    one = train_cohort(TrainingTask(Q, B, indptr, indices, PLAIN, 5, step_scale=0.5), [3], P[[3]])
+    two = train_cohort(TrainingTask(Q, B, indptr, indices, half, 5), [3], P[[3]])
     assert_same(one, two)
 
 
@@ -225,7 +237,7 @@ def test_divergence_names_the_client() -> None:
 def test_what_does_not_fit_is_refused(clients: list[int], p_rows: int, words: str) -> None:
     P, Q, B, indptr, indices = world()
     with pytest.raises(ValueError, match=words):
-        train_cohort(clients, P[:p_rows], Q, B, indptr, indices, PLAIN, 0)
+        train_cohort(TrainingTask(Q, B, indptr, indices, PLAIN, 0), clients, P[:p_rows])
 
 
 def test_importing_the_cohort_does_not_import_torch() -> None:

@@ -1,0 +1,76 @@
+"""What every implementation of Algorithm 1 is given of a round, and the checks they share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bfedrec.learning.settings import TrainingSettings
+from bfedrec.learning.upload import CohortUpdate, Diverged
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """One round's training, the same for all of its clients. No implementation changes an array."""
+
+    Q: np.ndarray
+    """float32[N, d]: the merged item factors."""
+    B: np.ndarray
+    """float32[d, r]: this round's basis."""
+    indptr: np.ndarray
+    """int64[clients + 1]: client u's training items are indices[indptr[u]:indptr[u + 1]] (CSR)."""
+    indices: np.ndarray
+    """int32: the training items of all clients, repeats allowed."""
+    settings: TrainingSettings
+    seed: int
+    """Of the round's draws, a signed 64-bit integer."""
+    step_scale: float = 1.0
+    """Factor on both steps (`TrainingSettings.step_scale`)."""
+    flipped: bool = False
+    """Learn the opposite, every label turned around (`bfedrec.attacks.poisoning.LabelFlip`)."""
+    predicts: bool = False
+    """Label virtual items by predictions, not the mean (`TrainingSettings.predicts`)."""
+
+    @property
+    def item_step(self) -> float:
+        """The step on A_u (`TrainingSettings.item_step`)."""
+        d, r = self.B.shape
+        return self.settings.item_step * self.step_scale * math.sqrt(r / d)
+
+    @property
+    def user_step(self) -> float:
+        """The step on p_u."""
+        return self.settings.user_step * self.step_scale
+
+    def positives(self, client: int) -> np.ndarray:
+        """The training items of a client, int32."""
+        return self.indices[self.indptr[client] : self.indptr[client + 1]]
+
+    def samples(self, clients: np.ndarray) -> np.ndarray:
+        """The N_u of ``clients`` (int64[M]), int64[M]."""
+        return np.asarray(self.indptr[clients + 1] - self.indptr[clients], np.int64)
+
+    def cohort(self, clients: Sequence[int] | np.ndarray, P: np.ndarray) -> np.ndarray:
+        """The clients as int64[M]; ValueError where they, P, Q and B do not fit together."""
+        clients, Q, B = np.asarray(clients, np.int64), self.Q, self.B
+        if P.shape != (len(clients), Q.shape[1]) or B.shape[0] != Q.shape[1]:
+            raise ValueError(
+                f"{len(clients)} clients, P {P.shape}, Q {Q.shape} and B {B.shape} do not fit "
+                "together: P must be (M, d), Q (N, d) and B (d, r)"
+            )
+        if len(clients) and not 0 <= clients.min() <= clients.max() < len(self.indptr) - 1:
+            raise ValueError(f"client ids must lie between 0 and {len(self.indptr) - 2}")
+        return clients
+
+
+def check_finite(update: CohortUpdate, clients: np.ndarray) -> None:
+    """Raise Diverged, naming the first client whose new factors are not finite numbers."""
+    finite = np.isfinite(update.P).all(axis=1) & np.isfinite(update.A).all(axis=(1, 2))
+    if not finite.all():
+        raise Diverged(
+            f"client {clients[np.argmin(finite)]}'s factors are no longer finite numbers; "
+            "lower training.item_step or training.user_step"
+        )
