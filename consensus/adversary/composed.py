@@ -29,8 +29,8 @@ class Composed(Behaviour):
         until: float = inf,
         circle: Circle | None = None,
     ) -> None:
-        """Behaviours by name, from height ``from_`` up to but not including ``until``. Raises
-        ValueError for an unknown one, naming those known."""
+        """Behaviours by name, from height ``from_`` to ``until``, both included. Raises ValueError
+        for an unknown one, naming those known."""
         super().__init__()
         self._parts: list[tuple[Behaviour, float, float]] = []
         self.circle = circle or Circle()
@@ -73,7 +73,7 @@ class Composed(Behaviour):
     def begins(self, server: EdgeServer) -> None:
         super().begins(server)
         height = server.chain.height + 1
-        self._activate([part for part, from_, until in self._parts if from_ <= height < until])
+        self._activate([part for part, from_, until in self._parts if from_ <= height <= until])
         for part in self._active:
             if not (part.relays and part.provides):
                 part.act()

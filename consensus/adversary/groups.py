@@ -7,11 +7,12 @@ In a config ``malicious`` is a list of groups of servers, each a map:
     =========== ============== ====================================================================
     behaviour                  a name, or a list of names applied in order (``BEHAVIOURS``)
     share                      how many servers: a share of all, such as 0.1 or "1/3", rounded
+                               down
     servers                    or which ones, by index
     placement   random         where a share goes: ``random``; ``most_stake`` or ``least_stake``
                                first; ``region``: one region by lot, then the next one
     from        1              the first height at which they are malicious
-    until       for ever       the first height at which they no longer are
+    until       for ever       the last one
     =========== ============== ====================================================================
 
 Shares are dealt to servers that no other group has; groups that name the same servers add up.
@@ -24,6 +25,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from fractions import Fraction
 from math import inf
 from typing import Any, NamedTuple
 
@@ -40,7 +42,8 @@ class Group(NamedTuple):
     """Some of the malicious servers, as a config describes them (see above)."""
 
     names: tuple[str, ...]
-    share: float | None
+    share: Fraction | None
+    """Exact: a decimal is taken as written, not as its binary neighbour."""
     servers: tuple[int, ...]
     placement: str
     from_: float
@@ -68,9 +71,9 @@ class Group(NamedTuple):
             raise ValueError("malicious: placement is for a share; servers by index are placed")
         share = node.get("share")
         if share is not None:
-            share = number(
-                share, "malicious.share", "a share, from 0 to 1", lambda x: 0.0 <= x <= 1.0
-            )
+            number(share, "malicious.share", "a share, from 0 to 1", lambda x: 0.0 <= x <= 1.0)
+            above, _, below = str(share).partition("/")
+            share = Fraction(above.strip()) / Fraction(below.strip() or 1)
         servers: tuple[int, ...] = ()
         if "servers" in node:
             if not isinstance(node["servers"], list | tuple):
@@ -84,7 +87,7 @@ class Group(NamedTuple):
                 f"malicious.placement: expected one of {', '.join(PLACEMENTS)}, got {placement!r}"
             )
         from_, until = _height(node, "from", 1), _height(node, "until", inf)
-        if not from_ < until:
+        if not from_ <= until:
             raise ValueError(f"malicious: until ({until}) comes before from ({from_})")
         return cls(_names(node.get("behaviour")), share, servers, placement, from_, until)
 
@@ -134,7 +137,7 @@ def assign(
     for group in groups:
         chosen: Sequence[int] = group.servers
         if group.share is not None:
-            count = round(group.share * servers)
+            count = int(group.share * servers)
             if count > len(free):
                 raise ValueError(
                     f"malicious: {count} servers are asked for where {len(free)} of {servers} "

@@ -268,7 +268,7 @@ def check_mixture(seed: int) -> None:
             ).tolist(),
             "servers": [int(server)],
             "from": int(generator.integers(1, 3)),
-            "until": int(generator.integers(4, 7)),
+            "until": int(generator.integers(3, 6)),
         }
         for server in generator.permutation(servers)[:bad]
     ]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bfedrec.section import share_of
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle, behaviour
 from consensus.adversary.composed import Composed
 from consensus.adversary.groups import PLACEMENTS, Group, acts, assign
@@ -126,7 +127,7 @@ def test_a_behaviour_is_added_by_registering_it(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_outside_its_heights_a_server_does_as_honest_ones_do() -> None:
-    nodes = [{"behaviour": "silent", "servers": [0], "from": 3, "until": 5}]
+    nodes = [{"behaviour": "silent", "servers": [0], "from": 3, "until": 4}]
     found = assign(nodes, 5, [1] * 5, [0] * 5, generator())
     composed = found[0]
     assert isinstance(composed, Composed)
@@ -147,7 +148,7 @@ def test_outside_its_heights_a_server_does_as_honest_ones_do() -> None:
 
 def test_groups_that_name_the_same_server_add_up() -> None:
     nodes = [
-        {"behaviour": "gaussian", "servers": [1, 2], "until": 10},
+        {"behaviour": "gaussian", "servers": [1, 2], "until": 9},
         {"behaviour": ["stale", "rush"], "servers": [2], "from": 10},
     ]
     found = assign(nodes, 4, [1] * 4, [0] * 4, generator())
@@ -183,10 +184,10 @@ def test_a_share_of_the_servers_is_drawn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("share", "count"), [(0, 0), (0.1, 3), ("1/3", 10), (1 / 3, 10), (0.05, 2), (1, 30)]
+    ("share", "count"), [(0, 0), (0.1, 3), ("1/3", 10), (0.3333, 9), (0.29, 8), (0.05, 1), (1, 30)]
 )
-def test_a_share_is_rounded_to_servers(share: Any, count: int) -> None:
-    assert len(deal([{"behaviour": "silent", "share": share}])) == count
+def test_a_share_is_rounded_down_as_that_of_clients(share: Any, count: int) -> None:
+    assert len(deal([{"behaviour": "silent", "share": share}])) == count == share_of(share, 30)
 
 
 def test_groups_are_dealt_to_different_servers() -> None:
@@ -260,7 +261,7 @@ def test_placement_by_region_fills_one_region_then_the_next() -> None:
         ({"behaviour": "rush", "share": 1, "from": 0}, "malicious.from: expected a height, from 1"),
         ({"behaviour": "rush", "share": 1, "until": 2.5}, "malicious.until: expected a height"),
         ({"behaviour": "rush", "share": 1, "from": True}, "malicious.from: expected a height"),
-        ({"behaviour": "rush", "share": 1, "from": 5, "until": 5}, "comes before"),
+        ({"behaviour": "rush", "share": 1, "from": 5, "until": 4}, "comes before"),
         ({"behaviour": "rush", "shares": 1}, r"no option 'shares' \(did you mean share\?\)"),
         ({"behaviour": "rush", "share": 1, 4: 4}, "no option 4, allowed are behaviour, share"),
     ],
@@ -292,5 +293,5 @@ def test_any_node_is_a_group_or_an_error(node: Any) -> None:
     except ValueError:
         return
     assert set(group.names) <= set(BEHAVIOURS)
-    assert 1 <= group.from_ < group.until <= inf
+    assert 1 <= group.from_ <= group.until <= inf
     assert (group.share is None) or not group.servers
