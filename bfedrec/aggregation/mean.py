@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bfedrec.aggregation.rule import Rule, Update, rule
+from bfedrec.aggregation.rule import DecodedUpdate, Rule, rule
 
 
 @rule("samples")
@@ -24,7 +24,7 @@ class Samples(Rule):
     goes_by_item = False
 
     def mean(
-        self, updates: Iterable[Update], sample_counts: Sequence[int], r: int, N: int
+        self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
     ) -> np.ndarray:
         total = np.zeros((r, N), np.float64)
         term = np.empty((r, N), np.float64)
@@ -43,7 +43,7 @@ class PerItem(Rule):
     meaning = "each item's mean over the clients that trained on it"
 
     def mean(
-        self, updates: Iterable[Update], sample_counts: Sequence[int], r: int, N: int
+        self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
     ) -> np.ndarray:
         total = np.zeros((r, N), np.float64)
         clients = np.zeros(N, np.int64)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation.rule import Rule, Update, parameter, rule
+from bfedrec.aggregation.rule import DecodedUpdate, Rule, parameter, rule
 
 #: Distance below which Weiszfeld's iteration no longer tells updates apart (nu of Pillutla et al.).
 SMOOTHING = 1e-6
@@ -44,7 +44,7 @@ class Robust(Rule):
     """A rule that sees all updates of a round at once."""
 
     def mean(
-        self, updates: Iterable[Update], sample_counts: Sequence[int], r: int, N: int
+        self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
     ) -> np.ndarray:
         stacked = np.empty((len(sample_counts), r, N), np.float32)
         masks = np.empty((len(sample_counts), N), np.uint8)

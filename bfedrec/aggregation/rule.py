@@ -31,8 +31,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 
-class Update(NamedTuple):
-    """What a server reads in a payload."""
+class DecodedUpdate(NamedTuple):
+    """One client's update as a server reads it in a payload."""
 
     A: np.ndarray
     """float32[r, N], read-only or not."""
@@ -71,7 +71,7 @@ class Rule(ABC):
 
     @abstractmethod
     def mean(
-        self, updates: Iterable[Update], sample_counts: Sequence[int], r: int, N: int
+        self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
     ) -> np.ndarray:
         """The aggregate, float64[r, N], of as many updates as there are sample counts (N_u), which
         are gone through once, in their order."""

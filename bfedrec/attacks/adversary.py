@@ -9,7 +9,7 @@ import numpy as np
 from bfedrec.attacks.attack import Scene
 from bfedrec.attacks.settings import MaliciousClients
 from bfedrec.compression.exchange import Exchange
-from bfedrec.learning.upload import CohortUpdate, Upload
+from bfedrec.learning.upload import LocalUpdates, Upload
 from bfedrec.section import share_of
 from bfedrec.streams import Streams
 from consensus.ledger.updates import SignedUpdate
@@ -81,7 +81,7 @@ class Adversary:
         Q: np.ndarray,
         B: np.ndarray,
         exchange: Exchange,
-        train_flipped: Callable[[list[int]], CohortUpdate],
+        train_flipped: Callable[[list[int]], LocalUpdates],
     ) -> list[Upload]:
         """What a round sends, from what all of its clients would honestly upload.
 

@@ -31,7 +31,7 @@ from bfedrec.learning.upload import Upload
 
 if TYPE_CHECKING:
     from bfedrec.compression.exchange import Exchange
-    from bfedrec.learning.upload import CohortUpdate
+    from bfedrec.learning.upload import LocalUpdates
     from consensus.ledger.updates import SignedUpdate
 
 
@@ -54,7 +54,7 @@ class Scene:
     """How updates are encoded and aggregated."""
     generator: np.random.Generator
     """The attack's own randomness in this round."""
-    train_flipped: Callable[[], CohortUpdate]
+    train_flipped: Callable[[], LocalUpdates]
     """Trains the colluders' updates anew, each label turned around."""
     earlier: Sequence[tuple[int, SignedUpdate]]
     """Client and message of what the colluders signed at the height before, where they keep it."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bfedrec.aggregation.rule import Rule, Update
+from bfedrec.aggregation.rule import DecodedUpdate, Rule
 from bfedrec.compression.codec import FLOAT, Codec
 from bfedrec.compression.dense import Dense
 from bfedrec.compression.registry import codec_named
@@ -90,12 +90,12 @@ class Exchange:
             return "an item outside the mask has an update"
         return None
 
-    def decode(self, payload: bytes, beacon: bytes) -> Update:
+    def decode(self, payload: bytes, beacon: bytes) -> DecodedUpdate:
         """The update and the mask in a well-formed payload."""
         A = self.up.decode(memoryview(payload)[: self.up.byte_size], beacon)
         if not self.rule.goes_by_item:
-            return Update(A, NOT_ASKED)
-        return Update(
+            return DecodedUpdate(A, NOT_ASKED)
+        return DecodedUpdate(
             A, self._mask(payload) if self.sends_mask else np.asarray(A.any(axis=0), np.uint8)
         )
 
@@ -126,7 +126,7 @@ class Exchange:
         for place, payload in enumerate(payloads):
             if len(payload) != self.payload_size:
                 raise ValueError(f"payload {place}: {self.check(payload)}")
-        updates: Iterator[Update] = (self.decode(payload, beacon) for payload in payloads)
+        updates: Iterator[DecodedUpdate] = (self.decode(payload, beacon) for payload in payloads)
         mean = self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
         return self.down.encode(mean.astype(FLOAT), beacon)
 

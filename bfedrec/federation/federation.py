@@ -29,7 +29,7 @@ from bfedrec.federation.learner import Learner, Recall, initial_model
 from bfedrec.federation.participants import Participants, unit_costs
 from bfedrec.federation.round_training import RoundTraining
 from bfedrec.federation.uplink import Sent, Uplink
-from bfedrec.learning.upload import CohortUpdate
+from bfedrec.learning.upload import LocalUpdates
 from bfedrec.streams import Streams
 from bfedrec.threads import thread_count
 from consensus.ledger.chain import Head
@@ -194,7 +194,7 @@ class Federation:
 
     def _train(
         self, head: Head, clients: np.ndarray, feedback: ErrorFeedback | None = None
-    ) -> tuple[CohortUpdate, list[Sent]]:
+    ) -> tuple[LocalUpdates, list[Sent]]:
         """What these clients learn in the round after ``head``, and what they sign and send."""
         update, uploads = self.learner.train(head.height + 1, head.beacon, clients, feedback)
         return update, [(upload, self.uplink.sign(head, upload)) for upload in uploads]

@@ -27,10 +27,10 @@ from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.lowrank import Basis
 from bfedrec.learning.task import TrainingTask
-from bfedrec.learning.upload import CohortUpdate, Diverged, Upload
+from bfedrec.learning.upload import Diverged, LocalUpdates, Upload
 from bfedrec.streams import Streams
 
-Trainer = Callable[[TrainingTask, np.ndarray, np.ndarray], CohortUpdate]
+Trainer = Callable[[TrainingTask, np.ndarray, np.ndarray], LocalUpdates]
 """An implementation of Algorithm 1 for a cohort: `bfedrec.learning.cohort.train_cohort`."""
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
@@ -107,7 +107,7 @@ class Learner:
 
     def train(
         self, height: int, beacon: bytes, clients: np.ndarray, feedback: ErrorFeedback | None
-    ) -> tuple[CohortUpdate, list[Upload]]:
+    ) -> tuple[LocalUpdates, list[Upload]]:
         """Algorithm 1 for ``clients`` (int64[m]) in the round with this beacon, and what each of
         them sends: its update, unless it is malicious. Raises Diverged, naming round and client."""
         began = time.perf_counter()
@@ -134,7 +134,7 @@ class Learner:
 
     def trained(
         self, height: int, clients: np.ndarray, B: np.ndarray, flipped: bool = False
-    ) -> CohortUpdate:
+    ) -> LocalUpdates:
         """What these clients learn in round ``height`` from the factors that they hold now."""
         config, training = self.config, self.config.training
         task = TrainingTask(

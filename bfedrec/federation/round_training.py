@@ -8,9 +8,9 @@ from concurrent.futures import Executor
 import numpy as np
 
 from bfedrec.federation.uplink import Sent
-from bfedrec.learning.upload import CohortUpdate
+from bfedrec.learning.upload import LocalUpdates
 
-Train = Callable[[np.ndarray], tuple[CohortUpdate, list[Sent]]]
+Train = Callable[[np.ndarray], tuple[LocalUpdates, list[Sent]]]
 """What some clients (int64[m]) learn, and what they send."""
 
 

@@ -18,8 +18,8 @@ from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.task import TrainingTask
 
 
-class ClientUpdate(NamedTuple):
-    """What one client holds after a round: A_u, which it uploads, and what it keeps.
+class LocalUpdate(NamedTuple):
+    """One client's training of a round: A_u, which it uploads, and what it keeps.
 
     A: float32[r, N]; touched: bool[N], the items it trained on; p: float32[d], kept for the
     client's next round; loss: mean cross-entropy over the last pass, 0 without data.
@@ -31,7 +31,7 @@ class ClientUpdate(NamedTuple):
     loss: float
 
 
-def train_client(task: TrainingTask, client: int, p: np.ndarray) -> ClientUpdate:
+def train_client(task: TrainingTask, client: int, p: np.ndarray) -> LocalUpdate:
     """One round of one client with the factors p (float32[d]): lines 9 to 14.
 
     With `task.settings.virtual_share` it is a client of FedRec (Lin, Liang, Pan and Ming, 2020),
@@ -80,7 +80,7 @@ def train_client(task: TrainingTask, client: int, p: np.ndarray) -> ClientUpdate
                     touched[items] = True
             loss += entropy.item() * n / len(epoch.items)
     # Lines 13 and 14: keep p_u, upload A_u.
-    return ClientUpdate(A_u.detach().numpy(), touched, p_u.detach().numpy(), loss)
+    return LocalUpdate(A_u.detach().numpy(), touched, p_u.detach().numpy(), loss)
 
 
 def _entropy(

@@ -18,7 +18,7 @@ import numpy as np
 
 from bfedrec.learning.kernels import CompiledTask, gram, products, train_clients
 from bfedrec.learning.task import TrainingTask, check_finite
-from bfedrec.learning.upload import CohortUpdate
+from bfedrec.learning.upload import LocalUpdates
 from bfedrec.threads import balanced, in_threads, thread_count
 
 
@@ -27,7 +27,7 @@ def train_cohort(
     clients: Sequence[int] | np.ndarray,
     P: np.ndarray,
     threads: int | None = None,
-) -> CohortUpdate:
+) -> LocalUpdates:
     """Train each client of a cohort from A_u = 0 against frozen Q and B; change no argument.
 
     clients: M client ids, each a row of `task.indptr`.
@@ -37,7 +37,7 @@ def train_cohort(
     """
     clients = task.cohort(clients, P)
     M, N, r = len(clients), len(task.Q), task.B.shape[1]
-    update = CohortUpdate(
+    update = LocalUpdates(
         A=np.zeros((M, r, N), np.float32),
         touched=np.zeros((M, N), np.bool_),
         P=np.array(P, np.float32, order="C"),

@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from bfedrec.learning.negative_sampling import client_draws
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.task import TrainingTask, check_finite
-from bfedrec.learning.upload import CohortUpdate
+from bfedrec.learning.upload import LocalUpdates
 
 
 def is_usable(device: str) -> bool:
@@ -30,7 +30,7 @@ def is_usable(device: str) -> bool:
 
 def train_cohort_on(
     device: str, task: TrainingTask, clients: Sequence[int] | np.ndarray, P: np.ndarray
-) -> CohortUpdate:
+) -> LocalUpdates:
     """`train_cohort` on `device` ("cuda", "cuda:1", "cpu"); same arguments, result and errors."""
     clients, settings = task.cohort(clients, P), task.settings
     N, r, M = len(task.Q), task.B.shape[1], len(clients)
@@ -73,7 +73,7 @@ def train_cohort_on(
                 touched.index_put_((rows, i), real > 0, accumulate=True)
             p = p - task.user_step * in_p
             loss += entropy.sum(1)
-    update = CohortUpdate(
+    update = LocalUpdates(
         A=A.transpose(1, 2).contiguous().cpu().numpy(),
         touched=touched.cpu().numpy(),
         P=p.cpu().numpy(),

@@ -304,7 +304,7 @@ def _train_client(u, task, room, p, touched):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def train_clients(part, task, A, touched, P, loss):  # type: ignore[no-untyped-def]
     """Train the clients at the places `part` of the cohort, writing only their rows of the results
-    (`bfedrec.learning.upload.CohortUpdate`)."""
+    (`bfedrec.learning.upload.LocalUpdates`)."""
     room = _room(part, task)
     N, r = room.A.shape
     for m in part:

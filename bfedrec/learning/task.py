@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bfedrec.learning.settings import TrainingSettings
-from bfedrec.learning.upload import CohortUpdate, Diverged
+from bfedrec.learning.upload import Diverged, LocalUpdates
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class TrainingTask:
         return clients
 
 
-def check_finite(update: CohortUpdate, clients: np.ndarray) -> None:
+def check_finite(update: LocalUpdates, clients: np.ndarray) -> None:
     """Raise Diverged, naming the first client whose new factors are not finite numbers."""
     finite = np.isfinite(update.P).all(axis=1) & np.isfinite(update.A).all(axis=(1, 2))
     if not finite.all():

@@ -1,4 +1,4 @@
-"""What training gives: a cohort's update, one client's upload, and the error of divergence."""
+"""What training gives (a cohort's updates, its divergence) and what a client uploads of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from consensus.ledger.updates import SignedUpdate
 
 @dataclass(frozen=True)
 class Upload:
-    """What one client sends in a round, before it is encoded and signed."""
+    """One client's message of a round, before it is encoded and signed."""
 
     client: int
     A: np.ndarray
@@ -35,8 +35,8 @@ class Diverged(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class CohortUpdate:
-    """What a cohort of M clients hands back after one round, in the order it was given.
+class LocalUpdates:
+    """The updates that a cohort of M clients has trained in a round, in the order it was given.
 
     A: float32[M, r, N], the updates A_u; rows of untouched items are exactly 0.
     touched: bool[M, N], the items that a client trained on (its mask under `per_item`).

@@ -14,7 +14,7 @@ from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.lowrank import basis, merge
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.task import TrainingTask
-from bfedrec.learning.upload import CohortUpdate
+from bfedrec.learning.upload import LocalUpdates
 from tests.helpers.learning_data import csr
 from tests.helpers.payloads import aggregate, check_payload, encode_update
 
@@ -32,7 +32,7 @@ def world() -> tuple[Any, ...]:
     return P, Q, basis("seeded", D, R, b"bench"), *csr(lists)
 
 
-def updates() -> CohortUpdate:
+def updates() -> LocalUpdates:
     P, Q, B, indptr, indices = world()
     return train_cohort(TrainingTask(Q, B, indptr, indices, SETTINGS, 1), np.arange(M), P)
 

@@ -18,7 +18,7 @@ from bfedrec.learning.lowrank import Basis, basis
 from bfedrec.learning.negative_sampling import client_draws
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.task import TrainingTask
-from bfedrec.learning.upload import CohortUpdate, Diverged
+from bfedrec.learning.upload import Diverged, LocalUpdates
 from tests.helpers.learning_data import csr, random_clients
 
 USERS, ITEMS, D, R = 9, 40, 20, 3
@@ -37,13 +37,13 @@ def train(
     training: TrainingSettings = PLAIN,
     threads: int | None = None,
     predicts: bool = False,
-) -> CohortUpdate:
+) -> LocalUpdates:
     P, Q, B, indptr, indices = world()
     task = TrainingTask(Q, B, indptr, indices, training, -7, predicts=predicts)
     return train_cohort(task, clients, P[clients], threads)
 
 
-def assert_same(one: CohortUpdate, two: CohortUpdate) -> None:
+def assert_same(one: LocalUpdates, two: LocalUpdates) -> None:
     for name in ("A", "touched", "P", "samples", "loss"):
         assert np.array_equal(getattr(one, name), getattr(two, name)), name
 
@@ -199,7 +199,7 @@ def test_turned_labels_teach_the_opposite() -> None:
     )
     positives = indices[indptr[2] : indptr[3]]
 
-    def mean_score(update: CohortUpdate) -> float:
+    def mean_score(update: LocalUpdates) -> float:
         return float(((Q + (B @ update.A[0]).T) @ update.P[0])[positives].mean())
 
     assert mean_score(learnt) > (Q @ P[2])[positives].mean() > mean_score(turned)
