@@ -1,0 +1,84 @@
+"""A registry: the parts of one kind (behaviours, codecs, ...) by their names, listed nowhere else.
+
+A part registers itself where it is defined, so that importing its file is all it takes:
+
+    BEHAVIOURS: Registry[type[Behaviour]] = Registry("behaviour")
+
+    @BEHAVIOURS.register("silent")
+    class Silent(Behaviour): ...
+
+This module imports nothing of ours, and both packages may import it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import Generic, TypeVar
+
+Part = TypeVar("Part")
+P = TypeVar("P")
+
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
+"""The form of a name: it has to stand in YAML, in a command and in a file's name as it is."""
+
+
+class Registry(Mapping[str, Part], Generic[Part]):
+    """The registered parts of one kind by name, in the order of registration."""
+
+    def __init__(self, kind: str) -> None:
+        """``kind`` names what is registered in errors, as "codec"."""
+        self.kind = kind
+        self._parts: dict[str, Part] = {}
+
+    def register(self, name: str) -> Callable[[P], P]:
+        """A decorator that registers what it is given under ``name`` and returns it unchanged.
+
+        Raises ValueError for a name that is taken or malformed.
+        """
+        if not NAME.fullmatch(name):
+            raise ValueError(
+                f"{self.kind} {name!r}: a name is a small letter, then small letters, digits, _, -"
+            )
+
+        def add(part: P) -> P:
+            if name in self._parts:
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._parts[name] = part  # type: ignore[assignment]  # a class keeps its own type
+            return part
+
+        return add
+
+    def named(self, name: str) -> Part:
+        """The part of that name. Raises ValueError, with the nearest name and all names, for one
+        that is not registered."""
+        if name in self._parts:
+            return self._parts[name]
+        raise ValueError(
+            f"{self.kind} {name!r} is not one of {', '.join(self._parts)}{self.nearest(name)}"
+        )
+
+    def nearest(self, name: object) -> str:
+        """A hint at the registered name nearest to one that is not; empty where none is near."""
+        close = get_close_matches(str(name), self._parts, n=1, cutoff=0.5)
+        return f"; did you mean {close[0]!r}?" if close else ""
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        """A context at whose end the registry is as it was before: for a part of a test's own."""
+        before = dict(self._parts)
+        try:
+            yield
+        finally:
+            self._parts = before
+
+    def __getitem__(self, name: str) -> Part:
+        return self._parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)

@@ -1,0 +1,60 @@
+"""Tests of the registry: names in their order, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from consensus.registry import Registry
+
+
+@pytest.fixture
+def colours() -> Registry[int]:
+    registry: Registry[int] = Registry("colour")
+    registry.register("red")(1)
+    registry.register("amber")(2)
+    return registry
+
+
+def test_parts_are_found_by_name_in_the_order_of_registration(colours: Registry[int]) -> None:
+    assert dict(colours) == {"red": 1, "amber": 2}
+    assert list(colours) == ["red", "amber"]
+    assert colours.named("amber") == 2
+    assert "green" not in colours
+
+
+def test_a_registered_class_stays_what_it_is() -> None:
+    registry: Registry[type] = Registry("shape")
+
+    @registry.register("round-1")
+    class Round:
+        pass
+
+    assert registry["round-1"] is Round
+
+
+def test_a_name_is_given_once(colours: Registry[int]) -> None:
+    with pytest.raises(ValueError, match="colour 'red' is registered twice"):
+        colours.register("red")(3)
+    assert colours["red"] == 1
+
+
+@pytest.mark.parametrize("name", ["", "Red", "1st", "two words", "a/b", "a.b", "red\n", "é"])
+def test_a_malformed_name_is_refused(colours: Registry[int], name: str) -> None:
+    with pytest.raises(ValueError, match="a name is a small letter, then"):
+        colours.register(name)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest(colours: Registry[int]) -> None:
+    with pytest.raises(ValueError, match="colour 'ambre' is not one of red, amber; did you mean"):
+        colours.named("ambre")
+    with pytest.raises(ValueError, match=r"colour 'zzz' is not one of red, amber$"):
+        colours.named("zzz")
+    with pytest.raises(KeyError):
+        colours["ambre"]
+
+
+def test_what_is_registered_for_a_while_is_forgotten(colours: Registry[int]) -> None:
+    with colours.restored():
+        colours.register("green")(3)
+        assert colours["green"] == 3
+    assert list(colours) == ["red", "amber"]
