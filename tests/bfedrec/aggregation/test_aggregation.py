@@ -179,12 +179,10 @@ class Largest(Rule):
 
 
 @pytest.fixture
-def register() -> Iterator[dict[str, type[Rule]]]:
-    """The register, which has its old rules again afterwards."""
-    before = dict(RULES)
-    yield RULES
-    RULES.clear()
-    RULES.update(before)
+def register() -> Iterator[None]:
+    """The registry has its old rules again afterwards."""
+    with RULES.restored():
+        yield
 
 
 @pytest.mark.usefixtures("register")
