@@ -73,9 +73,9 @@ def register(
     add = registry.register(name)
 
     def decorate(kind: Kind) -> Kind:
-        for key, field in parameters_of(kind).items():
-            if name in registry:
-                break  # refused below, whatever its parameters
+        # A name that is taken is refused as such, below.
+        fields = {} if name in registry else parameters_of(kind)
+        for key, field in fields.items():
             if key in taken:
                 raise ValueError(f"{registry.kind} {name!r}: a parameter cannot be named {key!r}")
             for other in registry.values():

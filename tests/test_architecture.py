@@ -91,7 +91,9 @@ ARROWS = {
         "consensus.encoding consensus.ledger consensus.records consensus.simulation "
         "consensus.storage consensus.torture"
     ),
-    "bfedrec.compression": "bfedrec.aggregation bfedrec.learning bfedrec.section",
+    "bfedrec.compression": (
+        "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section consensus.registry"
+    ),
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.learning "
         "bfedrec.section consensus.adversary consensus.faults"

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from bfedrec.aggregation.rule import Rule
+from bfedrec.compression.codec import CODECS
 from bfedrec.compression.exchange import Exchange
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
@@ -64,9 +65,9 @@ class RoundTraining:
 
 
 def shape_of(config: Config) -> tuple[int, Basis]:
-    """Rows r of an update, and the kind of its basis: but for `low_rank`, the whole Delta Q is
-    trained, which is B = I at r = d."""
-    if config.compression.kind in ("low_rank", "quantised"):
+    """Rows r of an update, and the kind of its basis: unless the codec is of updates under
+    a basis, the whole Delta Q is trained, which is B = I at r = d."""
+    if CODECS[config.compression.kind].under_basis:
         return config.model.rank, config.model.basis
     return config.model.dimension, "identity"
 
@@ -76,7 +77,8 @@ def exchange_of(config: Config, rule: Rule, items: int) -> Exchange:
     compression, model = config.compression, config.model
     size = compression.size_for(model.dimension, model.rank)
     rows = shape_of(config)[0]
-    return Exchange.named(rule, compression.kind, rows, items, size, compression.downlink)
+    downlink, parameters = compression.downlink, compression.parameters
+    return Exchange.named(rule, compression.kind, rows, items, size, downlink, parameters)
 
 
 Trainer = Callable[..., CohortUpdate]
