@@ -99,7 +99,7 @@ ARROWS = {
         "bfedrec.section consensus.adversary consensus.faults"
     ),
     "bfedrec.data": "bfedrec.section",
-    "bfedrec.evaluation": "bfedrec.data bfedrec.threads",
+    "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
         "bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary consensus.crypto "

@@ -431,7 +431,7 @@ def learnt(*overrides: str) -> tuple[float, float]:
     data = prepare(config.data)
     found: Learned = learn(config, data)
     asked = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"").honest
-    hr = evaluate(found.P, found.Q, data, "validation", full=False).hr.mean()
+    hr = evaluate(found.P, found.Q, data, "validation", full=False).of("hr").mean()
     return float(hr), float(expose(found.P, found.Q, data, [7], 10, asked).er[0])
 
 
