@@ -106,7 +106,9 @@ ARROWS = {
         "consensus.encoding consensus.faults consensus.ledger consensus.network "
         "consensus.records consensus.simulation"
     ),
-    "bfedrec.learning": "bfedrec.section bfedrec.threads consensus.ledger",
+    "bfedrec.learning": (
+        "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"
+    ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "

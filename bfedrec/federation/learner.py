@@ -15,7 +15,6 @@ from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.federation.uplink import Sent
 from bfedrec.learning.cohort import train_cohort
-from bfedrec.learning.lowrank import Basis
 from bfedrec.learning.upload import CohortUpdate
 from bfedrec.threads import thread_count
 
@@ -64,7 +63,7 @@ class RoundTraining:
         return self.finish()[2]
 
 
-def shape_of(config: Config) -> tuple[int, Basis]:
+def shape_of(config: Config) -> tuple[int, str]:
     """Rows r of an update, and the kind of its basis: unless the codec is of updates under
     a basis, the whole Delta Q is trained, which is B = I at r = d."""
     if CODECS[config.compression.kind].under_basis:

@@ -42,9 +42,10 @@ from bfedrec.evaluation.metrics import NotFinite, Split, compared
 from bfedrec.evaluation.ranking import expose
 from bfedrec.federation.client_sampling import participants
 from bfedrec.federation.learner import exchange_of, shape_of
+from bfedrec.learning.basis import basis
 from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
-from bfedrec.learning.lowrank import basis, merge
+from bfedrec.learning.lowrank import merge
 from bfedrec.learning.upload import CohortUpdate, Diverged, Upload
 from bfedrec.streams import Streams
 from bfedrec.sweeps.sweep import split_values

@@ -24,7 +24,7 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate, expose
 from bfedrec.federation.federation import Federation
-from bfedrec.learning.lowrank import basis
+from bfedrec.learning.basis import basis
 from bfedrec.learning.upload import Diverged, Upload
 from bfedrec.streams import Streams
 from bfedrec.sweeps.tuning import Learned, learn
