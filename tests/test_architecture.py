@@ -95,8 +95,8 @@ ARROWS = {
         "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section consensus.registry"
     ),
     "bfedrec.config": (
-        "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.learning "
-        "bfedrec.section consensus.adversary consensus.faults"
+        "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
+        "bfedrec.learning bfedrec.section consensus.adversary consensus.faults"
     ),
     "bfedrec.data": "bfedrec.section",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",

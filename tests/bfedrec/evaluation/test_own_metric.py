@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bfedrec.config.help import options
 from bfedrec.evaluation.metrics import METRICS, Evaluation, Gain, Metric, compared, metric
 from bfedrec.report.curves import curves
 from bfedrec.report.paired_users import METRICS as PAPERS
@@ -19,6 +20,7 @@ from tests.helpers.plugin import imported
 RECIPROCAL = '''
 from dataclasses import dataclass
 import numpy as np
+from bfedrec.config.help import options
 from bfedrec.evaluation.metrics import Metric, metric
 
 @metric("mrr")
@@ -54,6 +56,8 @@ def test_a_metric_is_one_file() -> None:
     assert means["mrr@10"] == pytest.approx((1 + 1 / 2 + 1 / 4) / 4)
     assert means["full_mrr@10"] == pytest.approx((1 / 5 + 1 / 10) / 4)
     assert evaluation().of("mrr").tolist() == [1.0, 0.5, 0.25, 0.0]
+    assert "K of the metrics" in options()["evaluation.k"].description
+    assert "; MRR: reciprocal rank" in options()["evaluation.k"].description
     assert list(compared()) == list(PAPERS) == ["hr", "ndcg"]  # tables stay the paper's
 
 
