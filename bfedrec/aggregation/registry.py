@@ -12,15 +12,20 @@ from typing import Protocol
 import bfedrec.aggregation.mean
 import bfedrec.aggregation.robust  # noqa: F401 - the rules register themselves
 from bfedrec.aggregation.rule import RULES, Rule
+from bfedrec.parts import check_keys
 
 __all__ = ["RULES", "rule_named", "rule_of"]
 
 
 class Choice(Protocol):
-    """A config's section that names a rule and has the parameters of all rules."""
+    """A config's section that names a rule and has its parameters."""
 
     @property
     def rule(self) -> str: ...
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Those of the rule."""
 
 
 def rule_named(name: str, parameters: Mapping[str, int] | None = None) -> Rule:
@@ -29,21 +34,13 @@ def rule_named(name: str, parameters: Mapping[str, int] | None = None) -> Rule:
     Raises ValueError for an unknown name, which lists the names there are, for parameters that
     are not exactly the rule's, and for values out of range.
     """
-    if name not in RULES:
-        raise ValueError(f"aggregation rule {name!r} is not one of {', '.join(RULES)}")
-    kind = RULES[name]
+    kind = RULES.named(name)
     if parameters is None:
         return kind()
-    known = kind().parameters
-    if set(parameters) != set(known):
-        raise ValueError(
-            f"aggregation rule {name!r} takes {', '.join(known) or 'no parameters'}, "
-            f"not {', '.join(map(str, parameters)) or 'none'}"
-        )
+    check_keys(kind, parameters)
     return kind(**parameters)
 
 
 def rule_of(settings: Choice) -> Rule:
     """The rule that a config asks for."""
-    names = RULES[settings.rule]().parameters
-    return rule_named(settings.rule, {name: getattr(settings, name) for name in names})
+    return rule_named(settings.rule, settings.parameters)

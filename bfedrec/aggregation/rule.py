@@ -22,13 +22,17 @@ withstand malicious clients.
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
+
+from bfedrec.parts import Kind, Part, parameter, register
+from consensus.registry import Registry
+
+__all__ = ["RULES", "DecodedUpdate", "Rule", "parameter", "rule"]
 
 
 class DecodedUpdate(NamedTuple):
@@ -42,32 +46,15 @@ class DecodedUpdate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rule(ABC):
+class Rule(Part, ABC):
     """A way to aggregate the updates A_u (float32[r, N]) of a round.
 
-    A subclass's fields are its parameters: integers, each made by `parameter`.
+    A subclass's fields are its parameters, each made by `parameter`.
     """
 
-    name: ClassVar[str]
-    """The name that configs and the genesis use; `rule` sets it."""
-    meaning: ClassVar[str]
-    """The rule in a few words, for the help."""
+    kind_of_part: ClassVar[str] = "aggregation rule"
     goes_by_item: ClassVar[bool] = True
     """Whether it has to know which items a client trained on."""
-
-    def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value, (least, most) = getattr(self, field.name), field.metadata["bounds"]
-            if type(value) is not int or not least <= value <= most:
-                raise ValueError(
-                    f"aggregation rule {self.name!r}: {field.name} must be an integer from "
-                    f"{least} to {most}, not {value!r}"
-                )
-
-    @property
-    def parameters(self) -> dict[str, int]:
-        """What the genesis records of the rule, beside its name."""
-        return dataclasses.asdict(self)
 
     @abstractmethod
     def mean(
@@ -77,44 +64,12 @@ class Rule(ABC):
         are gone through once, in their order."""
 
 
-def parameter(default: int, least: int, most: int, description: str) -> Any:
-    """A field of a rule: an integer from ``least`` to ``most``, with its help."""
-    return dataclasses.field(
-        default=default, metadata={"bounds": (least, most), "description": description}
-    )
-
-
-RULES: dict[str, type[Rule]] = {}
-
-Kind = TypeVar("Kind", bound=type[Rule])
+RULES: Registry[type[Rule]] = Registry(Rule.kind_of_part)
 
 
 def rule(name: str) -> Callable[[Kind], Kind]:
     """Register a rule under the name that configs and the genesis use.
 
-    Raises ValueError for a name that is taken, and for a parameter that another rule has with
-    another default, other bounds or another description: a config has one key for both.
+    Raises ValueError as `bfedrec.parts.register`.
     """
-
-    def register(kind: Kind) -> Kind:
-        if name in RULES:
-            raise ValueError(f"aggregation rule {name!r} is registered twice")
-        for field in dataclasses.fields(kind):
-            if field.name == "rule":
-                raise ValueError(f"aggregation rule {name!r}: a parameter cannot be named 'rule'")
-            for other in RULES.values():
-                theirs = {known.name: known for known in dataclasses.fields(other)}
-                if field.name in theirs and not _same(field, theirs[field.name]):
-                    raise ValueError(
-                        f"aggregation rule {name!r}: {field.name} is another parameter than "
-                        f"that of {other.name!r}"
-                    )
-        kind.name = name
-        RULES[name] = kind
-        return kind
-
-    return register
-
-
-def _same(one: dataclasses.Field[Any], other: dataclasses.Field[Any]) -> bool:
-    return (one.default, one.metadata) == (other.default, other.metadata)
+    return register(RULES, name, taken=("rule",))

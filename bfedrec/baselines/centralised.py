@@ -20,7 +20,7 @@ from bfedrec.baselines.item_knn import ItemNeighbours
 from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
 from bfedrec.data.prepare import prepare
-from bfedrec.evaluation.metrics import Evaluation, Split
+from bfedrec.evaluation.metrics import Evaluation, Split, labelled
 from bfedrec.evaluation.ranking import evaluate, evaluate_blocks
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.progress import EpochDone, Evaluated, Note, Progress
@@ -149,15 +149,13 @@ def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> 
         if (data.validation >= 0).any():
             scores = found.model().evaluate(data, "validation", k, full=False).means()
             line |= {"split": "validation", **scores}
-            progress.update(
-                Evaluated(found.epoch, "validation", k, scores[f"hr@{k}"], scores[f"ndcg@{k}"])
-            )
+            progress.update(Evaluated(found.epoch, "validation", labelled(scores, k)))
         folder.append_metrics(line | {"wall_seconds": time.perf_counter() - began})
     model = found.model()
     trained = time.perf_counter() - began
     evaluation = model.evaluate(data, "test", k, config.evaluation.full_ranking)
     means = evaluation.means()
-    progress.update(Evaluated(found.epoch, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"]))
+    progress.update(Evaluated(found.epoch, "test", labelled(means, k)))
     folder.write_tensors(model.tensors())
     folder.write_ranks(Ranks.of(evaluation, data.users).encode())
     return {

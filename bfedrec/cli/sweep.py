@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from bfedrec.evaluation.metrics import FULL, METRICS
 from bfedrec.sweeps import sweep as sweeps
 from bfedrec.sweeps.recorded import place_of, record
 from bfedrec.sweeps.sweep import Row
@@ -43,7 +44,8 @@ def sweep_command(parsed: argparse.Namespace) -> int:
 
 
 def _print_table(rows: Sequence[Row]) -> None:
-    shown = ("hr@", "ndcg@", "full_hr@", "full_ndcg@", "simulated_seconds")
+    metrics = [f"{prefix}{name}@" for prefix in ("", FULL) for name in METRICS]
+    shown = (*metrics, "simulated_seconds")
     names = [
         name
         for name in dict.fromkeys(name for row in rows for name in row.figures)

@@ -1,4 +1,4 @@
-"""Codecs that send float32 numbers as they are: the whole Delta Q, or A under a basis."""
+"""The codec ``dense``: the whole Delta Q as float32 numbers (FedMF)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bfedrec.compression.codec import FLOAT, Buffer, Codec
+from bfedrec.compression.codec import FLOAT, Buffer, Codec, codec
+from bfedrec.section import setting_error
 
 
+@codec("dense")
 @dataclass(frozen=True)
 class Dense(Codec):
-    """All of it, row after row: exactly 4 r N bytes."""
+    """All of Delta Q, row after row: exactly 4 r N bytes."""
 
-    name = "dense"
+    meaning = "all of Delta Q (FedMF, with model.dimension at the transmitted size)"
+    lossless = True
     tells_touched = False
+
+    @classmethod
+    def size_for(cls, size: int | None, dimension: int, rank: int) -> int:
+        if size not in (None, dimension):
+            raise setting_error(
+                "compression.size",
+                f"null or model.dimension = {dimension}, as compression.kind is {cls.name}",
+            )
+        return dimension
 
     @property
     def byte_size(self) -> int:
@@ -25,10 +37,3 @@ class Dense(Codec):
 
     def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:
         return np.frombuffer(data, FLOAT).reshape(self.rows, self.items)
-
-
-@dataclass(frozen=True)
-class LowRank(Dense):
-    """A of rank r = s, all of it; what it stands for is B A."""
-
-    name = "low_rank"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,6 @@ from bfedrec.aggregation.rule import DecodedUpdate, Rule
 from bfedrec.compression.codec import FLOAT, Codec
 from bfedrec.compression.dense import Dense
 from bfedrec.compression.registry import codec_named
-
-if TYPE_CHECKING:
-    pass
-
 
 NOT_ASKED = np.empty(0, np.uint8)
 
@@ -38,11 +34,19 @@ class Exchange:
 
     @classmethod
     def named(
-        cls, rule: Rule, kind: str, rows: int, items: int, size: int, downlink: str = "same"
+        cls,
+        rule: Rule,
+        kind: str,
+        rows: int,
+        items: int,
+        size: int,
+        downlink: str = "same",
+        parameters: Mapping[str, int] | None = None,
     ) -> Exchange:
         """With the codec ``kind`` for updates float32[rows, items] at transmitted size ``size``;
-        ``downlink`` is "same", or "dense". Raises ValueError for what there is not."""
-        up = codec_named(kind, rows, items, size)
+        ``downlink`` is "same", or "dense"; ``parameters`` are the codec's (None: its defaults).
+        Raises ValueError for what there is not."""
+        up = codec_named(kind, rows, items, size, parameters)
         if downlink not in ("same", "dense"):
             raise ValueError(f"downlink {downlink!r} is not one of same, dense")
         return cls(rule, up, up if downlink == "same" else Dense(rows, items, rows))
@@ -155,9 +159,14 @@ def describe(exchange: Exchange) -> dict[str, Any]:
     if exchange.up.name == "low_rank":
         return {}
     downlink = "same" if exchange.down == exchange.up else "dense"
-    return {
-        "compression": {"kind": exchange.up.name, "size": exchange.up.size, "downlink": downlink}
+    told: dict[str, Any] = {
+        "kind": exchange.up.name,
+        "size": exchange.up.size,
+        "downlink": downlink,
     }
+    if exchange.up.parameters:
+        told["parameters"] = exchange.up.parameters
+    return {"compression": told}
 
 
 def described(application: Mapping[str, Any], rule: Rule, rows: int, items: int) -> Exchange:
@@ -167,6 +176,7 @@ def described(application: Mapping[str, Any], rule: Rule, rows: int, items: int)
     told = application["compression"]
     try:
         kind, size, downlink = (told[key] for key in ("kind", "size", "downlink"))
-    except (KeyError, TypeError) as error:
+        parameters = dict(told.get("parameters", {}))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the genesis describes no compression: {error}") from None
-    return Exchange.named(rule, kind, rows, items, size, downlink)
+    return Exchange.named(rule, kind, rows, items, size, downlink, parameters)

@@ -1,28 +1,40 @@
-"""The codecs by their names, which are those of `compression.kind`."""
+"""The codecs that come with the package, and how one is found by its name.
+
+Another codec is another class under `bfedrec.compression.codec.codec`, in a file of its own that is
+imported here, or in any file that is imported before a config is read.
+"""
 
 from __future__ import annotations
 
-from bfedrec.compression.codec import Codec
-from bfedrec.compression.dense import Dense, LowRank
-from bfedrec.compression.quantised import Quantised
-from bfedrec.compression.sparse import Random, TopK
-from bfedrec.compression.svd import Svd
+from collections.abc import Mapping
 
-CODECS: dict[str, type[Codec]] = {
-    codec.name: codec for codec in (LowRank, Quantised, Dense, Random, TopK, Svd)
-}
+import bfedrec.compression.dense
+import bfedrec.compression.low_rank
+import bfedrec.compression.quantised
+import bfedrec.compression.random_places
+import bfedrec.compression.svd
+import bfedrec.compression.top_k  # noqa: F401 - the codecs register themselves
+from bfedrec.compression.codec import CODECS, Codec
+from bfedrec.parts import check_keys
+
+__all__ = ["CODECS", "codec_named"]
 
 
-def codec_named(name: str, rows: int, items: int, size: int) -> Codec:
-    """The codec of that name for updates float32[rows, items].
+def codec_named(
+    name: str, rows: int, items: int, size: int, parameters: Mapping[str, int] | None = None
+) -> Codec:
+    """The codec of that name for updates float32[rows, items], with its parameters (all of them,
+    or None for its defaults).
 
-    Raises ValueError for an unknown name, which lists the names there are, and for a size outside
-    1 ... rows.
+    Raises ValueError for an unknown name, which lists the names there are, for a size outside
+    1 ... rows, for parameters that are not exactly the codec's, and for values out of range.
     """
-    if name not in CODECS:
-        raise ValueError(f"codec {name!r} is not one of {', '.join(CODECS)}")
+    kind = CODECS.named(name)
     if type(size) is not int or not 1 <= size <= rows:
         raise ValueError(f"codec {name!r}: a transmitted size of 1 to {rows}, not {size!r}")
     if rows * items > 2**32:
         raise ValueError(f"codec {name!r}: {rows} x {items} numbers have no place of 32 bits")
-    return CODECS[name](rows, items, size)
+    if parameters is None:
+        return kind(rows, items, size)
+    check_keys(kind, parameters)
+    return kind(rows, items, size, **parameters)

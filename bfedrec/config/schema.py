@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from bfedrec.aggregation.settings import AggregationSettings
 from bfedrec.compression.settings import CompressionSettings
@@ -19,6 +20,7 @@ from bfedrec.config.clients import ClientSettings
 from bfedrec.config.servers import CommitteeSettings, CostSettings, ServerSettings, _finite
 from bfedrec.config.storage import LedgerSettings, StoreSettings
 from bfedrec.data.settings import DataSettings
+from bfedrec.evaluation.metrics import METRICS
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
 from bfedrec.section import (
     Section,
@@ -36,7 +38,7 @@ class EvaluationSettings(Section):
         ge=1,
         description="rounds (or epochs) between two scorings of the validation items",
     )
-    k: int = Field(default=10, ge=1, le=99, description="K of HR@K and NDCG@K")
+    k: int = Field(default=10, ge=1, le=99, description="K of the metrics, as in HR@K")
     full_ranking: bool = Field(
         default=True, description="also rank the test item among all items its user never touched"
     )
@@ -45,6 +47,14 @@ class EvaluationSettings(Section):
         description="items whose exposure is reported (ER@K: the share of users without the item "
         "in whose list it is), by their number from 0; those of a push attack are reported anyway",
     )
+
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """The options, with the registered metrics in the help of K."""
+        k = cls.model_fields["k"]
+        listed = "; ".join(f"{kind.label}: {kind.meaning}" for kind in METRICS.values())
+        told = FieldInfo.merge_field_infos(k, description=f"{k.description}. {listed}")
+        return {**cls.model_fields, "k": told}
 
 
 class Config(Section):

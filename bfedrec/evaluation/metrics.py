@@ -1,4 +1,4 @@
-"""HR@K and NDCG@K under leave-one-out: one value per user, the mean is left to the caller.
+"""Metrics of a ranking under leave-one-out, their registry, and what an evaluation holds.
 
 The rank of a user's held-out item (the positive) is the number of negatives that score at least
 as high: ties count against us, so that a model which scores all alike gets nothing. Scores are
@@ -6,16 +6,105 @@ compared exactly, hence computed the same way for every item: one sum, in the or
 Sampled metrics rank the positive among the data set's 99 negatives; full ranking ranks it among
 all items the user never touched (Krichene and Rendle, 2020, say why both are needed). ER@K looks at
 items that somebody wants recommended, in the lists of users who never had to do with them.
+
+A metric is a class with one method. Every evaluation has every registered metric: in the lines and
+the summary of a run, in sweeps and on the terminal. A whole metric:
+
+    @metric("mrr")
+    @dataclass(frozen=True)
+    class ReciprocalRank(Metric):
+        \"""1 over the positive's place in the list, counted from 1; 0 outside of it.\"""
+
+        label = "MRR"
+        meaning = "reciprocal rank"
+
+        def of(self, rank, k):
+            return np.where(rank < k, 1.0 / (rank + 1.0), 0.0)
+
+Tables and figures of the paper compare the metrics that the paper has (`compared`).
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
+from bfedrec.parts import Kind, Part, register
+from consensus.registry import Registry
+
 Split = Literal["validation", "test"]
+
+FULL = "full_"
+"""Stands before a metric's name in records of full ranking."""
+
+
+@dataclass(frozen=True)
+class Metric(Part, ABC):
+    """A score of each user's ranking, whose mean over the users is what is reported."""
+
+    kind_of_part: ClassVar[str] = "metric"
+    label: ClassVar[str]
+    """The name as it is printed, before ``@K``."""
+    higher_is_better: ClassVar[bool] = True
+    compared: ClassVar[bool] = False
+    """Whether the paper reports it: tables and figures compare it, and tuning goes by it."""
+
+    @abstractmethod
+    def of(self, rank: np.ndarray, k: int) -> np.ndarray:
+        """The metric of each rank (int64[n], 0 is best) in lists of ``k`` items, float64[n]."""
+
+
+METRICS: Registry[type[Metric]] = Registry(Metric.kind_of_part)
+
+
+def metric(name: str) -> Callable[[Kind], Kind]:
+    """Register a metric under the name that records use, as ``NAME@K``.
+
+    Raises ValueError as `bfedrec.parts.register`, and for a name that records use otherwise.
+    """
+    if name == "er" or name.startswith((FULL, "validation_", "test_")):
+        raise ValueError(f"metric {name!r}: records use this name otherwise")
+    return register(METRICS, name)
+
+
+def compared() -> dict[str, Metric]:
+    """The metrics that tables and figures compare, by name."""
+    return {name: kind() for name, kind in METRICS.items() if kind.compared}
+
+
+def labelled(means: Mapping[str, float], k: int) -> dict[str, float]:
+    """Of an evaluation's `means` those among the sampled negatives, by printed name: "HR@10"."""
+    return {f"{kind.label}@{k}": means[f"{name}@{k}"] for name, kind in METRICS.items()}
+
+
+@metric("hr")
+@dataclass(frozen=True)
+class HitRate(Metric):
+    """HR@K: 1 where the positive is among the first K, else 0."""
+
+    label = "HR"
+    meaning = "hit rate: whether the held-out item is in the list"
+    compared = True
+
+    def of(self, rank: np.ndarray, k: int) -> np.ndarray:
+        return (rank < k).astype(np.float64)
+
+
+@metric("ndcg")
+@dataclass(frozen=True)
+class Gain(Metric):
+    """NDCG@K with one relevant item: 1 / log2(rank + 2) within the list, else 0."""
+
+    label = "NDCG"
+    meaning = "discounted gain: a hit counts for less at a lower place"
+    compared = True
+
+    def of(self, rank: np.ndarray, k: int) -> np.ndarray:
+        return np.where(rank < k, 1.0 / np.log2(rank + 2.0), 0.0)
 
 
 class NotFinite(ArithmeticError):
@@ -37,24 +126,19 @@ class Evaluation:
     full_rank: np.ndarray | None
     k: int
 
-    @property
-    def hr(self) -> np.ndarray:
-        """HR@K per user, float64[n]: 1 where the positive is among the first K."""
-        return hit(self.rank, self.k)
-
-    @property
-    def ndcg(self) -> np.ndarray:
-        """NDCG@K per user, float64[n]."""
-        return gain(self.rank, self.k)
+    def of(self, name: str) -> np.ndarray:
+        """The registered metric of that name per user, float64[n], among sampled negatives."""
+        return METRICS.named(name)().of(self.rank, self.k)
 
     def means(self) -> dict[str, float]:
-        """The means under the names of the run folder's summary: "hr@10", "full_ndcg@10", ..."""
-        ranks = {"": self.rank} | ({} if self.full_rank is None else {"full_": self.full_rank})
-        figures = {}
-        for prefix, rank in ranks.items():
-            figures[f"{prefix}hr@{self.k}"] = float(hit(rank, self.k).mean())
-            figures[f"{prefix}ndcg@{self.k}"] = float(gain(rank, self.k).mean())
-        return figures
+        """The mean of every registered metric under its name in the run folder's summary: "hr@10",
+        "full_ndcg@10", ..."""
+        ranks = {"": self.rank} | ({} if self.full_rank is None else {FULL: self.full_rank})
+        return {
+            f"{prefix}{name}@{self.k}": float(kind().of(rank, self.k).mean())
+            for prefix, rank in ranks.items()
+            for name, kind in METRICS.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -81,13 +165,3 @@ class Exposure:
     def means(self) -> dict[str, float]:
         """The mean over the targets (Zhang et al., 2022) under its name in the summary: "er@10"."""
         return {f"er@{self.k}": float(self.er.mean())}
-
-
-def hit(rank: np.ndarray, k: int) -> np.ndarray:
-    """HR@k of each rank (0 is best): 1.0 or 0.0."""
-    return (rank < k).astype(np.float64)
-
-
-def gain(rank: np.ndarray, k: int) -> np.ndarray:
-    """NDCG@k of each rank: 1 / log2(rank + 2) within the list, else 0 (one relevant item)."""
-    return np.where(rank < k, 1.0 / np.log2(rank + 2.0), 0.0)

@@ -7,14 +7,15 @@ Both a run and an audit of its chain drive this class, so both compute the same 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from bfedrec.aggregation.registry import rule_named
 from bfedrec.compression.codec import FLOAT
 from bfedrec.compression.exchange import Exchange, describe, described
-from bfedrec.learning.lowrank import Basis, basis, merge
+from bfedrec.learning.basis import BASES
+from bfedrec.learning.lowrank import merge
 
 
 class GlobalModel:
@@ -23,14 +24,14 @@ class GlobalModel:
     def __init__(
         self,
         Q: np.ndarray,
-        kind: Basis,
+        kind: str,
         exchange: Exchange,
         snapshot_every: int | None,
         first_beacon: bytes,
     ) -> None:
         """``Q``: float32[N, d], the initial model. ``snapshot_every``: heights between blocks that
-        also hold the address of the whole Q; None for none. ``first_beacon``: what the ``fixed``
-        basis is drawn from."""
+        also hold the address of the whole Q; None for none. ``first_beacon``: what a
+        basis that is drawn once is drawn from."""
         self.Q = Q
         self.kind = kind
         self.exchange = exchange
@@ -82,7 +83,11 @@ class GlobalModel:
             rule = rule_named(name, dict(application.get("aggregation_parameters", {})))
         except (KeyError, TypeError) as error:
             raise ValueError(f"the genesis describes no global model: {error}") from None
-        if kind not in get_args(Basis) or (kind == "identity" and r != d):
+        if (
+            type(kind) is not str
+            or kind not in BASES
+            or (1 <= r <= d and not BASES[kind].fits(d, r))
+        ):
             raise ValueError(f"the genesis names an unknown basis {kind!r}")
         if min(N, d, r) < 1 or len(initial) != 4 * N * d:
             raise ValueError(f"an initial model of {N} x {d} has {4 * N * d} bytes")
@@ -97,8 +102,9 @@ class GlobalModel:
     def basis(self, beacon: bytes) -> np.ndarray:
         """B(t), float32[d, r], of the height whose beacon this is (line 8 of Algorithm 1)."""
         if self._basis is None or self._basis[0] != beacon:
-            seed = self._first_beacon if self.kind == "fixed" else beacon
-            self._basis = (beacon, basis(self.kind, self.dimension, self.rank, seed, self.Q))
+            kind = BASES[self.kind]
+            seed = self._first_beacon if kind.drawn_once else beacon
+            self._basis = (beacon, kind().matrix(self.dimension, self.rank, seed, self.Q))
         return self._basis[1]
 
     # -- the ledger's questions -------------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 
 from bfedrec.aggregation.registry import rule_of
 from bfedrec.attacks.adversary import Adversary
+from bfedrec.compression.codec import CODECS
 from bfedrec.compression.error_feedback import ErrorFeedback
 from bfedrec.compression.exchange import Exchange
 from bfedrec.config.schema import Config
@@ -25,7 +26,6 @@ from bfedrec.federation.client_sampling import participants
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
-from bfedrec.learning.lowrank import Basis
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged, LocalUpdates, Upload
 from bfedrec.streams import Streams
@@ -196,16 +196,17 @@ def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalMode
     rows, kind = _shape(config)
     size = compression.size_for(model.dimension, model.rank)
     rule = rule_of(config.aggregation)
-    exchange = Exchange.named(rule, compression.kind, rows, items, size, compression.downlink)
+    downlink, parameters = compression.downlink, compression.parameters
+    exchange = Exchange.named(rule, compression.kind, rows, items, size, downlink, parameters)
     catch_up = config.clients.downlink == "catch_up"
     every = config.clients.snapshot_every if catch_up else None
     return GlobalModel(Q, kind, exchange, every, first_beacon)
 
 
-def _shape(config: Config) -> tuple[int, Basis]:
-    """Rows r of an update, and the kind of its basis: but for `low_rank`, the whole Delta Q is
-    trained, which is B = I at r = d."""
-    if config.compression.kind in ("low_rank", "quantised"):
+def _shape(config: Config) -> tuple[int, str]:
+    """Rows r of an update, and the name of its basis: unless the codec is of updates under a basis,
+    the whole Delta Q is trained, which is B = I at r = d."""
+    if CODECS[config.compression.kind].under_basis:
         return config.model.rank, config.model.basis
     return config.model.dimension, "identity"
 

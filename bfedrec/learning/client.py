@@ -2,7 +2,7 @@
 
 The twin of `cohort.py`, which the simulation uses; the tests hold the two equal on the same
 draws. Line numbers are those of the paper's Algorithm 1. The lines before 8 (downloading A(t),
-merging it into Q_u, forming this round's B_u) are the caller's: `lowrank.merge`, `lowrank.basis`.
+merging it into Q_u, forming this round's B_u) are the caller's: `lowrank.merge`, `basis.basis`.
 """
 
 from __future__ import annotations

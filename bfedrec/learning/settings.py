@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bfedrec.section import Section, setting_error
+from bfedrec.learning.basis import BASES, Basis
+from bfedrec.parts import PartSection
+from bfedrec.section import setting_error
 
 
 class TrainingSettings(BaseModel):
@@ -128,20 +130,23 @@ class TrainingSettings(BaseModel):
         return height > round(self.virtual_mean_share * rounds)
 
 
-class ModelSettings(Section):
+class ModelSettings(PartSection):
     """Matrix factorisation with low-rank updates: Q (N x d) moves by B A (eq. 5)."""
+
+    choice: ClassVar[str] = "basis"
+    about: ClassVar[str] = "B (d x r), for codecs under a basis: "
 
     dimension: int = Field(default=64, ge=1, description="d, length of a factor")
     rank: int = Field(
         default=4, ge=1, description="r, transmitted size: rows of A (r x N); at most d"
     )
-    basis: Literal["seeded", "svd", "fixed"] = Field(
-        default="seeded",
-        description="low_rank: B (d x r): drawn from each height's beacon, the top right singular "
-        "vectors of Q, or drawn once",
-    )
+    basis: str = "seeded"
     init_scale: float = Field(
         default=0.5,
         gt=0.0,
         description="initial factors are normal with this deviation over sqrt(d)",
     )
+
+    @classmethod
+    def parts(cls) -> tuple[type[Basis], ...]:
+        return tuple(basis for basis in BASES.values() if basis.offered)

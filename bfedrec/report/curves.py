@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from bfedrec.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH, save, styled
+from bfedrec.evaluation.metrics import METRICS, compared
+from bfedrec.report.style import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    WIDTH,
+    save,
+    styled,
+)
 from bfedrec.runs.folder import RunError, read_metrics
 
 BYTE_SERIES = (
@@ -20,12 +33,14 @@ BYTE_SERIES = (
     ("gossip_bytes", "between servers", GREEN, ":"),
 )
 MIB = 2**20
+MARKS = ((BLUE, "o"), (ORANGE, "s"), (PURPLE, "^"), (GREEN, "v"), (AMBER, "D"), (SKY, "P"))
+"""Colour and marker of each metric's line, over again where there are more."""
 
 
 def curves(run: Path, out: Path | None = None) -> Path:
     """Draw a run's curves from its metrics.jsonl: what was learnt, and what it cost per round.
 
-    Above, HR and NDCG on the validation items over the rounds; below, simulated time and bytes of
+    Above, the metrics on the validation items over the rounds; below, simulated time and bytes of
     a round, each averaged since the evaluation before. A run without a chain has the first alone,
     over its epochs. Written to RUN/curves.png, or to `out` (.png, .pdf, .svg). Raises `RunError`
     for a run that was never evaluated.
@@ -52,13 +67,18 @@ def curves(run: Path, out: Path | None = None) -> Path:
 
 
 def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
-    for prefix, color, marker in (("hr@", BLUE, "o"), ("ndcg@", ORANGE, "s"), ("er@", PURPLE, "^")):
-        key = next((name for name in lines[-1] if name.startswith(prefix)), None)
-        if key is None and prefix == "er@":
-            continue  # no item is anybody's target
-        if key is None:  # the run trained on the validation items as well
-            axes.text(0.5, 0.5, "no validation items", transform=axes.transAxes, ha="center")
-            return
+    papers = compared()
+    others = [name for name in METRICS if name not in papers]
+    keys = [
+        next((key for key in lines[-1] if key.startswith(f"{name}@")), None)
+        for name in (*papers, "er", *others)
+    ]
+    if None in keys[: len(papers)]:  # the run trained on the validation items as well
+        axes.text(0.5, 0.5, "no validation items", transform=axes.transAxes, ha="center")
+        return
+    for key, (color, marker) in zip(keys, cycle(MARKS), strict=False):
+        if key is None:
+            continue  # no item is anybody's target, or the metric is younger than the run
         values = [line[key] for line in lines]
         axes.plot(
             [line["height"] for line in lines],

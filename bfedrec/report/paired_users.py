@@ -10,18 +10,18 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from bfedrec.evaluation.metrics import gain, hit
+from bfedrec.evaluation.metrics import compared
 from bfedrec.evaluation.statistics import Paired, paired_bootstrap
 from bfedrec.report.artefact import Runs
 from bfedrec.streams import Streams
 
 K = 10
-METRICS = {"hr": f"HR@{K}", "ndcg": f"NDCG@{K}"}
-BY_RANK = {"hr": hit, "ndcg": gain}
+METRICS = {name: f"{metric.label}@{K}" for name, metric in compared().items()}
+"""The compared metrics' names and headings."""
 
 
 def compare_users(one: Runs, other: Runs, metric: str, place: tuple[str, ...]) -> Paired | None:
-    """What `one` has over `other` by `metric` ("hr" or "ndcg"), over the users that both have
+    """What `one` has over `other` by `metric` (a key of METRICS), over the users that both have
     tested; None where ranks lack, or the data differ.
 
     Draws depend on `place`, the comparison's name: another comparison in a table leaves them as
@@ -57,6 +57,6 @@ def _per_user(runs: Runs, metric: str) -> NDArray[np.float64] | None:
         if found is None:
             return None
         scores = np.full(len(found.rank), np.nan)
-        scores[found.scored] = BY_RANK[metric](found.rank[found.scored], K)
+        scores[found.scored] = compared()[metric].of(found.rank[found.scored], K)
         total = total + scores
     return total / len(ranks)

@@ -6,7 +6,7 @@ It only watches. The wall clock is read here, for speeds and the time left, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console, Group
@@ -45,9 +45,12 @@ class Evaluated:
     height: int
     split: str
     """"validation" or "test"."""
-    k: int
-    hr: float
-    ndcg: float
+    figures: Mapping[str, float]
+    """The means by their printed names, as "HR@10"."""
+
+    def told(self) -> list[str]:
+        """Each figure as a person reads it: "HR@10 0.5124"."""
+        return [f"{name} {value:.4f}" for name, value in self.figures.items()]
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class Progress:
             where = f"{score.split} ({self._unit} {score.height})"
             if score.height == self._height:
                 where = score.split
-            parts.append(f"{where} HR@{score.k} {score.hr:.4f} NDCG@{score.k} {score.ndcg:.4f}")
+            parts.append(" ".join([where, *score.told()]))
         parts += self._pace()
         return "  ".join(parts)
 
@@ -180,7 +183,7 @@ class Progress:
             found = self._score
             score = Text.assemble(
                 f"{found.split} ",
-                (f"HR@{found.k} {found.hr:.4f}  NDCG@{found.k} {found.ndcg:.4f}", "bold cyan"),
+                ("  ".join(found.told()), "bold cyan"),
                 f"  at {self._unit} {found.height}",
             )
         return Group(bar, score, Text("  ".join(self._pace())))

@@ -17,7 +17,7 @@ from typing import Any
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.data.prepare import prepare
-from bfedrec.evaluation.metrics import Evaluation
+from bfedrec.evaluation.metrics import Evaluation, labelled
 from bfedrec.evaluation.ranking import evaluate, expose
 from bfedrec.federation.federation import Federation, Round
 from bfedrec.runs import totals
@@ -132,8 +132,7 @@ class Simulation(Closing):
         if (self.data.validation >= 0).any():
             scores = self._evaluate("validation", full=False).means()
             line |= {"split": "validation", **scores}
-            event = Evaluated(height, "validation", k, scores[f"hr@{k}"], scores[f"ndcg@{k}"])
-            self.progress.update(event)
+            self.progress.update(Evaluated(height, "validation", labelled(scores, k)))
         line |= self._exposure()
         line |= self._flat_totals() | {
             "simulated_seconds": self.now,
@@ -208,7 +207,7 @@ class Simulation(Closing):
         evaluation = self._evaluate("test", full=self.config.evaluation.full_ranking)
         means = evaluation.means()
         k = self.config.evaluation.k
-        self.progress.update(Evaluated(rounds, "test", k, means[f"hr@{k}"], means[f"ndcg@{k}"]))
+        self.progress.update(Evaluated(rounds, "test", labelled(means, k)))
         self.folder.write_model(federation.learner.Q)
         self.folder.write_ranks(Ranks.of(evaluation, self.data.users).encode())
         here = time.perf_counter() - self.began

@@ -32,7 +32,7 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
 from bfedrec.data.interactions import DataError
 from bfedrec.data.prepare import prepare
-from bfedrec.evaluation.metrics import NotFinite, Split
+from bfedrec.evaluation.metrics import NotFinite, Split, compared
 from bfedrec.evaluation.ranking import expose
 from bfedrec.federation.learner import Learner, initial_model
 from bfedrec.learning.upload import Diverged
@@ -162,11 +162,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _merit(row: dict[str, str | float]) -> float:
-    """What settings are chosen by: HR@K and NDCG@K on the validation items, together."""
+    """What settings are chosen by: the compared metrics on the validation items, together."""
     return sum(
-        float(value)
-        for name, value in row.items()
-        if name.startswith(("validation_hr@", "validation_ndcg@"))
+        float(value) if metric.higher_is_better else -float(value)
+        for key, value in row.items()
+        for name, metric in compared().items()
+        if key.startswith(f"validation_{name}@")
     )
 
 

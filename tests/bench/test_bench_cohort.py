@@ -9,9 +9,10 @@ import pytest
 
 from bfedrec.aggregation.registry import RULES
 from bfedrec.aggregation.robust import Robust
+from bfedrec.learning.basis import basis
 from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
-from bfedrec.learning.lowrank import basis, merge
+from bfedrec.learning.lowrank import merge
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates

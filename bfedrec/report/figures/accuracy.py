@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from bfedrec.config.schema import Config
 from bfedrec.data.catalogue import load_catalogue
 from bfedrec.evaluation.intervals import Interval, t_interval
+from bfedrec.evaluation.metrics import compared
 from bfedrec.report import published
 from bfedrec.report.artefact import Experiment, Runs
 from bfedrec.report.style import (
@@ -107,7 +108,7 @@ def rows(*settings: Sequence[Runs]) -> list[dict[str, Any]]:
             row |= {"k": k, "seeds": len(ends)}
             for account in ("broadcast", "catch_up"):
                 row[f"mb_{account}"] = (up + _mean(ends, f"downlink_bytes_{account}")) / MB
-            for name in ("hr", "ndcg"):
+            for name in compared():
                 row |= _named(name, t_interval([float(end[f"{name}@{k}"]) for end in ends]))
             found.append(row)
     return [*found, *_published(settings[0][0].config, found[0])] if found else []
@@ -141,9 +142,10 @@ def draw(data: Rows) -> Figure:
     """HR and NDCG beside each other, over megabytes on a logarithmic scale."""
     with styled():
         figure = Figure(figsize=(10.2, 4.8), layout="constrained")
-        for axes, name in zip(figure.subplots(1, 2, sharex=True), ("hr", "ndcg"), strict=True):
+        grid = figure.subplots(1, len(compared()), sharex=True, squeeze=False)[0]
+        for axes, (name, metric) in zip(grid, compared().items(), strict=True):
             _draw_metric(axes, data, name)
-            axes.set_title(f"{name.upper()}@{data[0]['k']}, test items")
+            axes.set_title(f"{metric.label}@{data[0]['k']}, test items")
             axes.set_xlabel("GB of all clients, up and down")
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

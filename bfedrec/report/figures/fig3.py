@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bfedrec.evaluation.intervals import Interval, t_interval
+from bfedrec.evaluation.metrics import compared
 from bfedrec.report.artefact import Runs
 from bfedrec.report.style import BLUE, ORANGE, Rows, label_ends, styled
 from bfedrec.sweeps.recorded import Recorded
@@ -23,6 +24,7 @@ def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
     so far, with 95 % intervals where there are several; then what the test items gave, or where the
     run stopped."""
     found = []
+    first = next(iter(compared()))
     for runs in settings:
         k = runs.config.evaluation.k
         heights = sorted({line["height"] for run in runs.by_seed.values() for line in run.metrics})
@@ -31,7 +33,7 @@ def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
                 line
                 for run in runs.by_seed.values()
                 for line in run.metrics
-                if line["height"] == height and f"hr@{k}" in line
+                if line["height"] == height and f"{first}@{k}" in line
             ]
             if lines:
                 found.append(_row(runs, "validation", height, lines))
@@ -47,10 +49,7 @@ def _row(
     runs: Runs, what: str, height: int, values: Sequence[dict[str, Any]], because: str = ""
 ) -> dict[str, Any]:
     k = runs.config.evaluation.k
-    hr, ndcg = (
-        t_interval([float(one[f"{name}@{k}"]) for one in values]) for name in ("hr", "ndcg")
-    )
-    return {
+    row: dict[str, Any] = {
         "protocol": runs.protocol,
         "malicious": runs.malicious,
         "servers": runs.config.servers.count,
@@ -58,10 +57,10 @@ def _row(
         "what": what,
         "round": height,
         "seeds": len(values),
-        **_named("hr", hr),
-        **_named("ndcg", ndcg),
-        "because": because,
     }
+    for name in compared():
+        row |= _named(name, t_interval([float(one[f"{name}@{k}"]) for one in values]))
+    return row | {"because": because}
 
 
 def _named(name: str, found: Interval) -> dict[str, float | None]:
@@ -82,10 +81,12 @@ def draw(data: Rows) -> Figure:
     protocols = list(dict.fromkeys(row["protocol"] for row in data))
     with styled():
         figure = Figure(figsize=(9.4, 0.6 + 2.7 * len(protocols)), layout="constrained")
-        grid = figure.subplots(len(protocols), 2, sharex=True, sharey="col", squeeze=False)
+        grid = figure.subplots(
+            len(protocols), len(compared()), sharex=True, sharey="col", squeeze=False
+        )
         for axes, protocol in zip(grid, protocols, strict=True):
             of_it = [row for row in data if row["protocol"] == protocol]
-            for axis, name in zip(axes, ("hr", "ndcg"), strict=True):
+            for axis, name in zip(axes, compared(), strict=True):
                 _draw_metric(axis, of_it, name)
             axes[0].set_title(f"{NAMES[protocol]}: {finding(of_it)}")
         for axis in grid[-1]:
@@ -93,8 +94,8 @@ def draw(data: Rows) -> Figure:
             axis.set_ylim(bottom=0.0)
             axis.set_xlim(left=0.0)
         for axes in grid:
-            for axis, name in zip(axes, ("HR", "NDCG"), strict=True):
-                axis.set_ylabel(f"{name}@{data[0]['k']}, validation items")
+            for axis, metric in zip(axes, compared().values(), strict=True):
+                axis.set_ylabel(f"{metric.label}@{data[0]['k']}, validation items")
     return figure
 
 
@@ -111,10 +112,11 @@ def finding(data: Rows) -> str:
         text = f"{stops[0]['what']} at height {where} before malicious servers"
         return text if test.get(True) is None else f"{text} in {len(stops)} of the runs"
     if len(test) == 2:
-        change = test[True]["hr"] - test[False]["hr"]
+        name, metric = next(iter(compared().items()))
+        change = test[True][name] - test[False][name]
         return (
-            f"malicious servers change HR@{k} on test items by {change:+.4f} to "
-            f"{test[True]['hr']:.4f}"
+            f"malicious servers change {metric.label}@{k} on test items by {change:+.4f} to "
+            f"{test[True][name]:.4f}"
         )
     return "honest servers" if honest else "malicious servers"
 
@@ -139,7 +141,7 @@ def _draw_metric(axes: Axes, data: Rows, name: str) -> None:
             labels.append((rounds[-1], values[-1], f"{who}\n{values[-1]:.3f}", colour))
         for row in stops:
             axes.plot(row["round"], row[name], "X", color=colour, markersize=9, clip_on=False)
-        if stops and name == "hr":
+        if stops and name == next(iter(compared())):
             because = stops[0]["because"].partition("): ")[2] or stops[0]["because"]
             words = f"{who}: {stops[0]['what']} at height {stops[0]['round'] + 1}: {because}"
             axes.annotate(

@@ -109,7 +109,7 @@ def _text(value: Any) -> str:
 
 def _measured(runs: Runs) -> dict[str, Cell]:
     if not runs.finished:
-        return {"hr": "stopped" if runs.stopped else MISSING}
+        return {next(iter(METRICS)): "stopped" if runs.stopped else MISSING}
     return {
         "seeds": len(runs.finished),
         **{metric: _mean(runs, f"{metric}@{K}") for metric in METRICS},

@@ -136,7 +136,8 @@ def by_others(label: str, data: str, size: int) -> str:
     federated = {method: each[size] for method, each in published.by_size(data).items()}
     told = [
         ", ".join(
-            f"{published.NAMES[name]} {one['hr']} / {one['ndcg']}" for name, one in of.items()
+            f"{published.NAMES[name]} {' / '.join(str(one[metric]) for metric in METRICS)}"
+            for name, one in of.items()
         )
         for of in (federated, published.centralised(data))
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +18,7 @@ from bfedrec.aggregation.rule import rule as registered
 from bfedrec.config.help import help_text
 from bfedrec.config.load import ConfigError, config_hash, dump, load, parse
 from tests.helpers.payloads import aggregate, check_payload, decode_model, encode_update
+from tests.helpers.plugin import imported
 
 EVERY_RULE = pytest.mark.parametrize("rule", list(RULES))
 AVERAGES = pytest.mark.parametrize("rule", ["samples", "per_item"])
@@ -179,12 +179,10 @@ class Largest(Rule):
 
 
 @pytest.fixture
-def register() -> Iterator[dict[str, type[Rule]]]:
-    """The register, which has its old rules again afterwards."""
-    before = dict(RULES)
-    yield RULES
-    RULES.clear()
-    RULES.update(before)
+def register() -> Iterator[None]:
+    """The registry has its old rules again afterwards."""
+    with RULES.restored():
+        yield
 
 
 @pytest.mark.usefixtures("register")
@@ -192,11 +190,7 @@ def test_a_rule_is_one_file(tmp_path: Path) -> None:
     usual = config_hash(load(None))
     with pytest.raises(ConfigError, match=r"aggregation\.factor_permille: unknown key"):
         load(None, ["aggregation.factor_permille=500"])
-    (tmp_path / "largest.py").write_text(LARGEST)
-    spec = importlib.util.spec_from_file_location("largest", tmp_path / "largest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    imported(tmp_path, "largest", LARGEST)
 
     (tmp_path / "mine.yaml").write_text("aggregation: {rule: largest, factor_permille: 500}\n")
     config = load(tmp_path / "mine.yaml")

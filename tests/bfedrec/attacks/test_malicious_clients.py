@@ -25,7 +25,7 @@ from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate, expose
 from bfedrec.federation.federation import Federation
 from bfedrec.federation.learner import Learner
-from bfedrec.learning.lowrank import basis
+from bfedrec.learning.basis import basis
 from bfedrec.learning.upload import Diverged, Upload
 from bfedrec.streams import Streams
 from bfedrec.sweeps.tuning import learn
@@ -432,7 +432,7 @@ def learnt(*overrides: str) -> tuple[float, float]:
     data = prepare(config.data)
     found: Learner = learn(config, data)
     asked = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"").honest
-    hr = evaluate(found.P, found.Q, data, "validation", full=False).hr.mean()
+    hr = evaluate(found.P, found.Q, data, "validation", full=False).of("hr").mean()
     return float(hr), float(expose(found.P, found.Q, data, [7], 10, asked).er[0])
 
 

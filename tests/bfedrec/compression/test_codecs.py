@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from bfedrec.aggregation.registry import RULES, rule_named
 from bfedrec.compression.codec import Codec
+from bfedrec.compression.decomposition import truncated_svd
 from bfedrec.compression.exchange import Exchange
 from bfedrec.compression.quantised import Quantised
+from bfedrec.compression.random_places import Random
 from bfedrec.compression.registry import CODECS, codec_named
-from bfedrec.compression.sparse import Random, TopK
-from bfedrec.compression.svd import Svd, truncated_svd
+from bfedrec.compression.svd import Svd
+from bfedrec.compression.top_k import TopK
 
 EVERY_CODEC = pytest.mark.parametrize("kind", list(CODECS))
 COMPRESSING = pytest.mark.parametrize("kind", ["quantised", "random", "top_k", "svd"])
@@ -371,7 +373,7 @@ def test_any_bytes_are_judged_without_an_error(data: bytes, kind: str, rule: str
 @pytest.mark.parametrize(
     ("kind", "size", "downlink", "words"),
     [
-        ("zip", 1, "same", "'zip' is not one of low_rank, quantised, dense, random, top_k, svd"),
+        ("zip", 1, "same", "'zip' is not one of dense, low_rank, quantised, random, svd, top_k"),
         ("svd", 5, "same", "size of 1 to 4, not 5"),
         ("svd", 0, "same", "size of 1 to 4, not 0"),
         ("svd", True, "same", "size of 1 to 4, not True"),

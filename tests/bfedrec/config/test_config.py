@@ -454,7 +454,7 @@ def test_the_transmitted_size_is_the_rank_unless_told() -> None:
 def test_names_in_the_config_are_those_that_the_parts_know() -> None:
     rule = AggregationSettings.options()["rule"].annotation
     assert set(get_args(rule)) == set(RULES)
-    kind = CompressionSettings.model_fields["kind"].annotation
+    kind = CompressionSettings.options()["kind"].annotation
     assert set(get_args(kind)) == set(CODECS)
     assert set(PAPERS_ATTACK) <= set(BEHAVIOURS)
     for section, key in ((Config, "protocol"), (Config, "crypto"), (CommitteeSettings, "kind")):

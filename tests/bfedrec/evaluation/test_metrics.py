@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.evaluation.metrics import NotFinite, gain, hit
+from bfedrec.evaluation.metrics import Gain, HitRate, NotFinite
 from bfedrec.evaluation.ranking import evaluate, expose
 from tests.helpers.learning_data import held_out
 
@@ -110,8 +110,8 @@ def test_ranks_are_those_of_a_plain_count(seed: int, users: int, items: int, d: 
 
 def test_hit_and_gain_of_a_rank() -> None:
     ranks = np.array([0, 1, 9, 10, 98])
-    assert hit(ranks, 10).tolist() == [1, 1, 1, 0, 0]
-    assert gain(ranks, 10) == pytest.approx([1, 1 / np.log2(3), 1 / np.log2(11), 0, 0])
+    assert HitRate().of(ranks, 10).tolist() == [1, 1, 1, 0, 0]
+    assert Gain().of(ranks, 10) == pytest.approx([1, 1 / np.log2(3), 1 / np.log2(11), 0, 0])
 
 
 def test_means_carry_the_names_of_the_summary() -> None:

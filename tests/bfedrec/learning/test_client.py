@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bfedrec.learning.basis import basis
 from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
-from bfedrec.learning.lowrank import basis
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged

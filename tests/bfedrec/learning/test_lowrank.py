@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfedrec.learning.lowrank import basis, merge
+from bfedrec.learning.basis import basis
+from bfedrec.learning.lowrank import merge
 
 DIMENSIONS = st.integers(1, 24).flatmap(lambda d: st.tuples(st.just(d), st.integers(1, d)))
 
@@ -70,7 +71,7 @@ def test_merge_adds_the_product_and_leaves_its_arguments() -> None:
 )
 def test_what_cannot_be_a_basis_is_refused(kind: str, d: int, r: int, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        basis(kind, d, r, b"")  # type: ignore[arg-type]
+        basis(kind, d, r, b"")
 
 
 def test_merge_refuses_shapes_that_do_not_fit() -> None:

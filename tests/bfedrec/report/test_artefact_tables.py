@@ -16,7 +16,7 @@ from bfedrec.cli.main import main
 from bfedrec.config.load import load
 from bfedrec.data.catalogue import load_catalogue
 from bfedrec.data.settings import DataSettings
-from bfedrec.evaluation.metrics import Evaluation, gain, hit
+from bfedrec.evaluation.metrics import Evaluation, Gain, HitRate
 from bfedrec.report import published
 from bfedrec.report.artefact import Experiment, Request, Runs
 from bfedrec.report.figures import accuracy
@@ -121,7 +121,7 @@ def test_table2_compares_methods_user_by_user(tmp_path: Path) -> None:
     level = runs(recorded(tmp_path, 0, one))
     entries = [entry("BFedRec"), entry("worse"), entry("the same")]
     rows = by_metric(table2.table(entries, [first, other, level]).rows)
-    for metric, of_rank in (("HR@10", hit), ("NDCG@10", gain)):
+    for metric, of_rank in (("HR@10", HitRate().of), ("NDCG@10", Gain().of)):
         row, tested = rows["worse", metric], ranks >= 0
         lead = (of_rank(ranks[tested], 10) - of_rank(worse[tested], 10)).mean()
         assert row["lead"] == pytest.approx(lead)

@@ -28,7 +28,7 @@ def test_plain_lines_come_with_evaluations_and_after_a_while() -> None:
             clock.now = height * 1.0
             progress.update(RoundDone(height, 60, 2, height * 9.0))
             if height == 15:
-                progress.update(Evaluated(15, "validation", 10, 0.51239, 0.2))
+                progress.update(Evaluated(15, "validation", {"HR@10": 0.51239, "NDCG@10": 0.2}))
     lines = output.getvalue().splitlines()
     assert lines == log
     assert len(lines) == 2
@@ -51,7 +51,7 @@ def test_a_resumed_run_is_timed_from_where_it_went_on() -> None:
 
 def test_an_old_score_says_how_old_it_is() -> None:
     progress = Progress(100, lambda line: None, Console(file=io.StringIO()))
-    progress.update(Evaluated(10, "validation", 5, 0.5, 0.25))
+    progress.update(Evaluated(10, "validation", {"HR@5": 0.5, "NDCG@5": 0.25}))
     progress.update(RoundDone(11, 1, 1, 1.0))
     assert "validation (height 10) HR@5 0.5000 NDCG@5 0.2500" in progress.status()
 
@@ -71,7 +71,7 @@ def test_a_terminal_is_left_as_it_was_even_when_interrupted() -> None:
     def interrupted() -> None:
         with Progress(9, log.append, console) as progress:
             progress.update(RoundDone(3, 60, 1, 5.0))
-            progress.update(Evaluated(3, "validation", 10, 0.25, 0.125))
+            progress.update(Evaluated(3, "validation", {"HR@10": 0.25, "NDCG@10": 0.125}))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bfedrec.cli.main import main
-from bfedrec.evaluation.metrics import Evaluation, gain, hit
+from bfedrec.evaluation.metrics import Evaluation, Gain, HitRate
 from bfedrec.runs.folder import RunError, read_json
 from bfedrec.runs.ranks import FILE, Ranks, read
 from bfedrec.sweeps import recorded as records
@@ -50,8 +50,8 @@ def test_a_run_leaves_the_ranks_that_its_summary_is_made_of(tmp_path: Path) -> N
     assert ranks.scored.sum() == summary["users_scored"]
     for prefix, rank in (("", ranks.rank), ("full_", ranks.full_rank)):
         scored = rank[ranks.scored]
-        assert hit(scored, 10).mean() == summary[f"{prefix}hr@10"]
-        assert gain(scored, 10).mean() == summary[f"{prefix}ndcg@10"]
+        assert HitRate().of(scored, 10).mean() == summary[f"{prefix}hr@10"]
+        assert Gain().of(scored, 10).mean() == summary[f"{prefix}ndcg@10"]
 
     sweeps.write(planned, sweeps.collect(planned))
     records.record(planned, tmp_path / "whole")

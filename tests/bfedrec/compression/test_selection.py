@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.compression.sparse import largest
+from bfedrec.compression.selection import largest
 
 
 def sorted_first(values: np.ndarray, K: int) -> list[int]:

@@ -1,0 +1,154 @@
+"""Bases: the B (d x r) under which a round's updates are trained, and their registry.
+
+Every client of a round must hold the same B, or the mean of their A means nothing; B therefore
+follows from what all of them have: the height's beacon, or the merged Q. A basis is a class with
+one method. A whole basis:
+
+    @register_basis("leading")
+    @dataclass(frozen=True)
+    class Leading(Basis):
+        \"""The first r coordinates.\"""
+
+        meaning = "the first r coordinates"
+
+        def columns(self, d, r, beacon, Q):
+            return np.eye(d)[:, :r]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bfedrec.parts import Kind, Part, register
+from consensus.registry import Registry
+
+
+@dataclass(frozen=True)
+class Basis(Part, ABC):
+    """A rule by which all clients of a round arrive at the same B. It has no parameters."""
+
+    kind_of_part: ClassVar[str] = "basis"
+    drawn_once: ClassVar[bool] = False
+    """Whether the beacon of the first height takes the place of every height's own."""
+    offered: ClassVar[bool] = True
+    """Whether a config may choose it; the others belong to codecs of the whole Delta Q."""
+
+    @classmethod
+    def fits(cls, d: int, r: int) -> bool:
+        """Whether there is such a basis of rank r in d dimensions."""
+        return 1 <= r <= d
+
+    @abstractmethod
+    def columns(self, d: int, r: int, beacon: bytes, Q: np.ndarray | None) -> np.ndarray:
+        """Orthonormal columns, float64[d, r], from the beacon or from Q (float32[N, d])."""
+
+    def matrix(self, d: int, r: int, beacon: bytes, Q: np.ndarray | None = None) -> np.ndarray:
+        """This round's B: float32[d, r], orthogonal columns of length sqrt(d/r).
+
+        The length makes E[B B'] = I under `Seeded`: B A then stands for a full-rank update on
+        average. Raises ValueError for a rank that does not fit, and where Q is needed and lacks.
+        """
+        if not 1 <= r <= d:
+            raise ValueError(f"rank {r} is not between 1 and the dimension {d}")
+        if not self.fits(d, r):
+            raise ValueError(f"the {self.name} basis has rank {d}, not {r}")
+        return np.ascontiguousarray(self.columns(d, r, beacon, Q) * math.sqrt(d / r), np.float32)
+
+
+BASES: Registry[type[Basis]] = Registry(Basis.kind_of_part)
+
+
+def register_basis(name: str) -> Callable[[Kind], Kind]:
+    """Register a basis under the name that configs and the genesis use.
+
+    Raises ValueError as `bfedrec.parts.register`.
+    """
+    return register(BASES, name)
+
+
+def basis(name: str, d: int, r: int, beacon: bytes, Q: np.ndarray | None = None) -> np.ndarray:
+    """B, float32[d, r], of the basis of that name (`Basis.matrix`); raises ValueError for an
+    unknown one."""
+    return BASES.named(name)().matrix(d, r, beacon, Q)
+
+
+@register_basis("seeded")
+@dataclass(frozen=True)
+class Seeded(Basis):
+    """A draw from the height's beacon, another at every height."""
+
+    meaning = "drawn from each height's beacon"
+
+    def columns(self, d: int, r: int, beacon: bytes, Q: np.ndarray | None) -> np.ndarray:
+        return _orthonormal(d, r, beacon)
+
+
+@register_basis("svd")
+@dataclass(frozen=True)
+class LeadingVectors(Basis):
+    """The top r right singular vectors of Q, the paper's "update B from Q"; the signs are fixed so
+    that each column's largest entry is positive."""
+
+    meaning = "the top right singular vectors of Q"
+
+    def columns(self, d: int, r: int, beacon: bytes, Q: np.ndarray | None) -> np.ndarray:
+        if Q is None or Q.shape[1] != d:
+            raise ValueError(f"the svd basis needs Q with {d} columns")
+        # Eigenvectors of Q'Q are Q's right singular vectors, at d x d instead of N x d.
+        Q64 = Q.astype(np.float64)
+        columns = np.linalg.eigh(Q64.T @ Q64)[1][:, : -r - 1 : -1]
+        return np.asarray(columns * np.where(_leading(columns) < 0, -1.0, 1.0))
+
+
+@register_basis("fixed")
+@dataclass(frozen=True)
+class Fixed(Seeded):
+    """The draw of `Seeded` from the first height's beacon, at all heights."""
+
+    meaning = "drawn once"
+    drawn_once = True
+
+
+@register_basis("identity")
+@dataclass(frozen=True)
+class Identity(Basis):
+    """I, for updates of the whole Q (r = d): B A is A, and a step on it is a step on Q."""
+
+    meaning = "I, where the whole Delta Q is trained"
+    offered = False
+
+    @classmethod
+    def fits(cls, d: int, r: int) -> bool:
+        return r == d
+
+    def columns(self, d: int, r: int, beacon: bytes, Q: np.ndarray | None) -> np.ndarray:
+        return np.eye(d)
+
+
+def _leading(columns: np.ndarray) -> np.ndarray:
+    """The entry of largest magnitude of each column."""
+    return columns[np.abs(columns).argmax(axis=0), np.arange(columns.shape[1])]
+
+
+def _orthonormal(d: int, r: int, beacon: bytes) -> np.ndarray:
+    """A uniformly distributed orthonormal d x r matrix (float64), drawn from `beacon`.
+
+    Gaussian columns, made orthonormal by Gram-Schmidt, twice for accuracy; written out because a
+    library's QR may sum in an order that depends on the machine.
+    """
+    digest = hashlib.sha256(b"bfedrec basis" + beacon).digest()
+    generator = np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], "<u8")))
+    columns = generator.standard_normal((r, d))
+    for k in range(r):
+        for _ in range(2):
+            for earlier in columns[:k]:
+                columns[k] -= math.fsum(columns[k] * earlier) * earlier
+        columns[k] /= math.sqrt(math.fsum(columns[k] ** 2))
+    return columns.T
