@@ -115,6 +115,19 @@ def test_a_rule_is_used_and_audited(shop: Shop) -> None:
     assert "2000" in wrong.stderr
 
 
+def test_a_codec_a_basis_and_a_metric_are_used(shop: Shop) -> None:
+    out = shop.run("compression.kind=shifted", "compression.shift=12")
+    assert "shift: 12" in (out / "config.yaml").read_text(encoding="utf-8")
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["uplink_bytes"] > 2 * 4 * 4 * 220  # rounds, bytes, d, N: one client in each
+    assert 0.0 < summary["mrr@10"] <= summary["ndcg@10"]
+    assert summary["full_mrr@10"] <= summary["full_ndcg@10"]
+    assert shop.command("audit", str(out)).returncode == 0
+    out = shop.run("model.basis=leading")
+    assert "basis: leading" in (out / "config.yaml").read_text(encoding="utf-8")
+    assert shop.command("audit", str(out)).returncode == 0
+
+
 def test_a_behaviour_is_used_drawn_and_listed(shop: Shop) -> None:
     honest, late = (
         json.loads((shop.run(words) / "summary.json").read_text(encoding="utf-8"))
