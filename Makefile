@@ -37,17 +37,11 @@ tables: setup-run
 	status=0; for name in table1 table2 table3 ablations; do \
 	  $(BIN)/bfedrec table $$name > /dev/null || status=$$?; done; exit $$status
 
-# Every behaviour of malicious servers in turn, before the honest run's model (0).
-empty :=
-space := $(empty) $(empty)
-comma := ,
-BEHAVIOURS = gaussian+invert_votes gaussian invert_votes silent abstain late_votes \
-  equivocate_candidates+equivocate_votes forge_tickets replay_tickets phantom_votes grind spam censor \
-  tamper withhold rush late_block false_locks lie_status stale
+# Every registered behaviour of malicious servers in turn, beside the honest run (0).
 behaviours: setup-run
 	$(BIN)/bfedrec sweep experiments/ml-1m-behaviours.yaml --seeds 0 --jobs $(JOBS) \
 	  --record results/reference --compact \
-	  servers.malicious=0,$(subst $(space),$(comma),$(addsuffix :1/3,$(strip $(BEHAVIOURS))))
+	  "servers.malicious=0,$$($(BIN)/bfedrec behaviours --share 1/3)"
 
 # What RQ3's figures lack of recorded runs, and the figures.
 rq3: setup-run

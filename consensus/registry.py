@@ -45,7 +45,12 @@ class Registry(Mapping[str, Part], Generic[Part]):
 
         def add(part: P) -> P:
             if name in self._parts:
-                raise ValueError(f"{self.kind} {name!r} is registered twice")
+                one, other = (
+                    getattr(each, "__module__", "?") for each in (self._parts[name], part)
+                )
+                raise ValueError(
+                    f"{self.kind} {name!r} is registered twice, by {one} and by {other}"
+                )
             self._parts[name] = part  # type: ignore[assignment]  # a class keeps its own type
             return part
 

@@ -87,7 +87,8 @@ ARROWS = {
     ),
     "bfedrec.cli": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
-        "bfedrec.learning bfedrec.report bfedrec.runs bfedrec.sweeps consensus.audit "
+        "bfedrec.learning bfedrec.plugins bfedrec.report bfedrec.runs bfedrec.sweeps "
+        "consensus.adversary consensus.audit "
         "consensus.encoding consensus.ledger consensus.records consensus.simulation "
         "consensus.storage consensus.torture"
     ),
@@ -96,7 +97,7 @@ ARROWS = {
     ),
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
-        "bfedrec.learning bfedrec.section consensus.adversary consensus.faults"
+        "bfedrec.learning bfedrec.plugins bfedrec.section consensus.adversary consensus.faults"
     ),
     "bfedrec.data": "bfedrec.section",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
@@ -116,9 +117,9 @@ ARROWS = {
         "consensus.faults consensus.ledger consensus.records consensus.torture"
     ),
     "bfedrec.runs": (
-        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation consensus.encoding "
-        "consensus.faults consensus.ledger consensus.records consensus.simulation "
-        "consensus.storage"
+        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.plugins "
+        "consensus.encoding consensus.faults consensus.ledger consensus.records "
+        "consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.attacks bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation "
@@ -126,7 +127,7 @@ ARROWS = {
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "
-        "consensus.ledger consensus.records consensus.server"
+        "consensus.ledger consensus.records consensus.registry consensus.server"
     ),
     "consensus.audit": (
         "consensus.application consensus.encoding consensus.ledger consensus.records "
@@ -151,7 +152,7 @@ ARROWS = {
     "consensus.torture": (
         "consensus.adversary consensus.crypto consensus.encoding consensus.faults "
         "consensus.ledger consensus.network consensus.protocols.bft consensus.protocols.paper "
-        "consensus.records consensus.server consensus.simulation"
+        "consensus.records consensus.registry consensus.server consensus.simulation"
     ),
 }
 

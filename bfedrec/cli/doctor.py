@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bfedrec.plugins import Plugins, load_plugins
 from bfedrec.runs.folder import RUNS, write_text
 from bfedrec.runs.manifest import machine, now
 
@@ -90,7 +91,7 @@ def doctor_command(save: Path | None) -> int:
     only where IPFS_API or ``save`` asks for one.
     """
     failed = False
-    for look in (_python, _libraries, _machine, _gpu, _data, _folders):
+    for look in (_python, _libraries, _plugins, _machine, _gpu, _data, _folders):
         for finding in look():
             failed |= _tell(finding)
     wanted = save is not None or "IPFS_API" in os.environ
@@ -144,6 +145,17 @@ def _libraries() -> Iterator[Finding]:
     if lacking:
         yield Finding("FAIL", "libraries", f"to be installed: {', '.join(lacking)}")
     yield Finding("ok", "libraries", ", ".join(found))
+
+
+def _plugins() -> Iterator[Finding]:
+    """The packages that add parts to this one."""
+    plugins = load_plugins()
+    for plugin in plugins.loaded:
+        yield Finding("ok", "plugins", str(plugin))
+    for failure in plugins.failures:
+        yield Finding("FAIL", "plugins", failure)
+    if plugins == Plugins():
+        yield Finding("none", "plugins", "no package adds parts (docs/extending.md)")
 
 
 def _version(package: str) -> str | None:

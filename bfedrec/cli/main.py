@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from bfedrec.plugins import PluginError, load_plugins
+
 if TYPE_CHECKING:
     from bfedrec.config.schema import Config
     from bfedrec.runs.folder import RunFolder
@@ -44,8 +46,13 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    failures = load_plugins().failures
+    for failure in failures:
+        print(f"bfedrec: {failure}", file=sys.stderr)
     try:
         parsed = _parse(sys.argv[1:] if arguments is None else arguments)
+        if failures and parsed.handler not in (_doctor, _version):
+            return BAD_INPUT  # a part that is missing, or half there, may change what is meant
         signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: undone cleanly, resumable
         status: int = parsed.handler(parsed)
         sys.stdout.flush()
@@ -73,7 +80,7 @@ def _status_of(error: Exception) -> int:
     from bfedrec.runs.folder import RunError
     from bfedrec.runs.state import StateError
 
-    if isinstance(error, (ConfigError, RunError, StateError, OSError)):
+    if isinstance(error, (ConfigError, PluginError, RunError, StateError, OSError)):
         return BAD_INPUT
 
     from bfedrec.data.interactions import DataError
@@ -174,6 +181,12 @@ def _audit(parsed: argparse.Namespace) -> int:
     return audit_command(parsed.run)
 
 
+def _behaviours(parsed: argparse.Namespace) -> int:
+    from bfedrec.cli.behaviours import behaviours_command
+
+    return behaviours_command(parsed)
+
+
 def _doctor(parsed: argparse.Namespace) -> int:
     from bfedrec.cli.doctor import doctor_command
 
@@ -217,6 +230,7 @@ def _parser(command: str) -> _Parser:
     _add_data(commands, command == "data")
     _add_chain(commands, command == "chain")
     _add_torture(commands, command == "torture")
+    _add_behaviours(commands, command == "behaviours")
     doctor = commands.add_parser(
         "doctor",
         help="what is installed, reachable and usable",
@@ -329,6 +343,15 @@ def _add_torture(commands: Any, chosen: bool) -> None:
 
         add_arguments(torture)
         torture.set_defaults(handler=torture_command)
+
+
+def _add_behaviours(commands: Any, chosen: bool) -> None:
+    behaviours = commands.add_parser("behaviours", help="what malicious servers can do")
+    behaviours.set_defaults(handler=_behaviours)
+    if chosen:
+        from bfedrec.cli.behaviours import add_arguments
+
+        add_arguments(behaviours)
 
 
 def _add_chain(commands: Any, chosen: bool) -> None:

@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
+from bfedrec.plugins import load_plugins
 from bfedrec.report.torture import COUNTS, figures_of, record_breaks, record_campaign
 from bfedrec.runs.progress import duration
 from consensus.torture.arena.attackers import known_behaviours
@@ -60,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--replay", metavar="SCENARIO", help="play one scenario, as a violation tells"
     )
+    parser.add_argument(
+        "--behaviours",
+        metavar="NAME,...",
+        default="",
+        help="malicious servers do these besides what a seed draws, each with even chance; seeds "
+        "alone draw none that came after the recorded campaigns, nor a plugin's",
+    )
     parser.add_argument("--record", metavar="DIR", type=Path, help="write what it came to there")
 
 
@@ -76,6 +84,10 @@ def torture_command(parsed: argparse.Namespace) -> int:
         raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
     if parsed.jobs < 1:
         raise ConfigError(f"{COMMAND_LINE}: --jobs {parsed.jobs}: expected int >= 1")
+    for name in parse_names(parsed.behaviours):
+        if name not in known_behaviours():
+            known = ", ".join(known_behaviours())
+            raise ConfigError(f"{COMMAND_LINE}: --behaviours {name}: expected some of {known}")
     if parsed.replay is not None:
         return _replay(parsed)
     if parsed.rule == "all":
@@ -89,6 +101,11 @@ def parse_seeds(text: str) -> range:
     if not low.isdecimal() or (dash and not high.isdecimal()) or int(high or low) < int(low):
         raise ConfigError(f"{COMMAND_LINE}: --seeds {text}: expected A-B, as 0-999")
     return range(int(low), int(high or low) + 1)
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names between commas, each once, sorted."""
+    return tuple(sorted({name.strip() for name in text.split(",") if name.strip()}))
 
 
 # -- one scenario ---------------------------------------------------------------------------------
@@ -180,10 +197,10 @@ class Display:
 
 def _campaign(parsed: argparse.Namespace) -> int:
     seeds = parse_seeds(parsed.seeds)
-    plan = Plan(parsed.protocol, parsed.servers, parsed.rule)
+    plan = Plan(parsed.protocol, parsed.servers, parsed.rule, parse_names(parsed.behaviours))
     with Display(parsed.rule or parsed.protocol, len(seeds)) as display:
         stop = parsed.rule is not None
-        tally = conduct(plan, seeds, parsed.jobs, display.update, stop_at_first=stop)
+        tally = conduct(plan, seeds, parsed.jobs, display.update, stop, load_plugins)
         seconds = display.seconds
     _print(tally, seconds)
     told: set[str] = set()
@@ -224,9 +241,9 @@ def _break_all(parsed: argparse.Namespace) -> int:
     seeds = parse_seeds(parsed.seeds)
     found: dict[str, tuple[Tally, str]] = {}
     for rule in BREAKS:
-        plan = Plan(parsed.protocol, parsed.servers, rule)
+        plan = Plan(parsed.protocol, parsed.servers, rule, parse_names(parsed.behaviours))
         with Display(rule, len(seeds)) as display:
-            tally = conduct(plan, seeds, parsed.jobs, display.update, stop_at_first=True)
+            tally = conduct(plan, seeds, parsed.jobs, display.update, True, load_plugins)
         first = tally.found[0] if tally.found else None
         found[rule] = (tally, "" if first is None else command_for(first, rule))
         told = "NOT FOUND" if first is None else f"seed {first.seed}: {first.invariant}"

@@ -27,6 +27,7 @@ from bfedrec.config.yaml_core import (
     _one_line,
     _parse,
 )
+from bfedrec.plugins import need_plugins
 from bfedrec.section import flatten
 
 # How a node is spoken to: a resumed run may find it elsewhere.
@@ -64,8 +65,9 @@ def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
 
     A file may name another as its `base` (a path, from its own folder) and then says only what
     differs. An override is `section.key=value`, the value in YAML, or `@FILE`: what another such
-    file says instead. Raises `ConfigError`.
+    file says instead. Raises `ConfigError`, and `PluginError` where a plugin cannot be loaded.
     """
+    need_plugins()
     tree: dict[str, Any] = {}
     source = "defaults"
     if path is not None:
@@ -129,7 +131,8 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse(text: str, source: str) -> Config:
-    """The config of YAML text; `source` names it in errors. Raises `ConfigError`."""
+    """The config of YAML text; `source` names it in errors. Raises as `load`."""
+    need_plugins()
     tree = _parse(text, source)
     if not isinstance(tree, dict):
         raise ConfigError(f"{source}: expected `key: value` lines, got {_kind(tree)}")

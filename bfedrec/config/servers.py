@@ -48,9 +48,9 @@ class ServerSettings(Section):
     malicious: tuple[dict[str, Any], ...] = Field(
         default=(),
         description="groups of malicious servers, each {behaviour: [NAME, ...], share, servers, "
-        "placement, from, until} (consensus/adversary/groups.py says what they mean); in short "
-        "NAME+NAME:SHARE, as silent:1/3; or a number or share of the servers, as 10 or 1/3, that "
-        "follow gaussian+invert_votes as in the paper",
+        "placement, from, until} (names: `bfedrec behaviours`; the rest: "
+        "consensus/adversary/groups.py); in short NAME+NAME:SHARE, as silent:1/3; or a number or "
+        "share of the servers, as 10 or 1/3, that follow gaussian+invert_votes as in the paper",
     )
 
     @field_validator("malicious", mode="before")

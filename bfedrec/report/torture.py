@@ -65,6 +65,7 @@ def record_campaign(parsed: argparse.Namespace, tally: Tally, seconds: float) ->
         tables.append(_table((what, "times"), figures[what].items()))
     name = f"torture-{parsed.protocol}" + (f"-{parsed.servers}" if parsed.servers else "")
     name += f"-{parsed.rule}" if parsed.rule else ""
+    name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
     return _write(parsed.record, f"{name}-{parsed.seeds}", figures, tables)
 
 
@@ -83,7 +84,9 @@ def record_breaks(parsed: argparse.Namespace, found: Mapping[str, tuple[Tally, s
         lines.append(line)
         rows.append([line["rule"], line["what"], line["seed"], line["invariant"]])
     heads = ("rule off", "what goes wrong", "found at seed", "invariant violated")
-    return _write(parsed.record, "torture-breaks", {"rules": lines}, [_table(heads, rows)])
+    name = "torture-breaks"
+    name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
+    return _write(parsed.record, name, {"rules": lines}, [_table(heads, rows)])
 
 
 def _write(folder: Path, name: str, figures: Mapping[str, Any], tables: Sequence[str]) -> Path:

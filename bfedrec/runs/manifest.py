@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from bfedrec.plugins import load_plugins
+
 PACKAGES = (
     "bfedrec",
     "libipld",
@@ -50,14 +52,15 @@ def now() -> str:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that a result may depend on; None: not installed."""
+    """Versions of Python and of the packages that a result may depend on, plugins included; None:
+    not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             found[package] = None
-    return found
+    return found | load_plugins().versions
 
 
 def git_state(root: Path) -> dict[str, Any] | None:

@@ -1,6 +1,8 @@
-"""What malicious servers do differently: the places where a server's honesty matters.
+"""The base of malicious servers' behaviours, their registry, and what the members of one adversary
+know of each other.
 
-To add an attack, subclass `Behaviour`, override what it changes and register it:
+A behaviour is a subclass of `Behaviour` that overrides the hooks of an honest server that it
+changes, registered by a decorator:
 
     @behaviour("echo")
     class Echo(Behaviour):
@@ -27,6 +29,7 @@ from zlib import crc32
 
 import numpy as np
 
+from consensus.registry import Registry
 from consensus.server.hooks import Hooks
 
 if TYPE_CHECKING:
@@ -48,7 +51,13 @@ class Behaviour(Hooks["EdgeServer"]):
     """The base of every behaviour: the hooks of an honest server, and tools for attacks."""
 
     name: ClassVar[str] = "honest"
-    """The name that configs use."""
+    """The name that configs use; `behaviour` sets it."""
+    recorded: ClassVar[bool] = False
+    """Whether a seed of torture alone may draw it. True for those that were drawn when the recorded
+    campaigns were made, and for no other: one more would change what every recorded seed means."""
+    partner: ClassVar[str] = ""
+    """The behaviour that it takes to do much: `strategies` has the two together, and neither
+    alone."""
 
     def __init__(self) -> None:
         self.acted: Counter[str] = Counter()
@@ -105,21 +114,35 @@ class Behaviour(Hooks["EdgeServer"]):
         return found
 
 
-BEHAVIOURS: dict[str, type[Behaviour]] = {}
+BEHAVIOURS: Registry[type[Behaviour]] = Registry("behaviour")
 """Every registered behaviour by its name in a config."""
+
+
+def strategies() -> list[str]:
+    """What there is to compare, as configs write it: each behaviour by its name, and ``NAME+NAME``
+    for one with a partner."""
+    paired = {cls.partner for cls in BEHAVIOURS.values() if cls.partner}
+    return [
+        f"{cls.partner}+{name}" if cls.partner else name
+        for name, cls in BEHAVIOURS.items()
+        if name not in paired
+    ]
 
 
 B = TypeVar("B", bound=Behaviour)
 
 
-def behaviour(name: str) -> Callable[[type[B]], type[B]]:
-    """Register a behaviour under the name that configs use."""
+def behaviour(name: str, recorded: bool = False) -> Callable[[type[B]], type[B]]:
+    """A decorator that registers a behaviour under the name that configs use.
+
+    ``recorded`` marks those of torture's recorded campaigns (`Behaviour.recorded`). Raises
+    ValueError for a name that is taken.
+    """
 
     def register(cls: type[B]) -> type[B]:
-        if name in BEHAVIOURS:
-            raise ValueError(f"behaviour {name!r} is registered twice")
+        BEHAVIOURS.register(name)(cls)
         cls.name = name
-        BEHAVIOURS[name] = cls
+        cls.recorded = recorded
         return cls
 
     return register

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VARIANTS = 32
 
 
-@behaviour("forge_tickets")
+@behaviour("forge_tickets", recorded=True)
 class ForgeTickets(Behaviour):
     """With its ticket sends others that prove nothing: a random proof, its own proof in the name of
     another and of one that does not exist, and a proof whose Gamma is copied from another's."""
@@ -52,7 +52,7 @@ class ForgeTickets(Behaviour):
         return (*(replace(message, body=body) for body in forged), message)
 
 
-@behaviour("replay_tickets")
+@behaviour("replay_tickets", recorded=True)
 class ReplayTickets(Behaviour):
     """Sends tickets of earlier heights, its own and others', as they were and as if they were of
     the next height."""
@@ -80,7 +80,7 @@ def another_proof(prover: Prover, alpha: bytes, salt: bytes) -> bytes:
     return gamma + blake2b(b"c" + gamma + salt).digest()[:16] + salt
 
 
-@behaviour("grind")
+@behaviour("grind", recorded=True)
 class Grind(Behaviour):
     """Tries whatever may steer the next draws in its circle's favour.
 
@@ -183,7 +183,7 @@ class Grind(Behaviour):
         return replace(candidate, header=best, signature=server.signer.sign(best.signed))
 
 
-@behaviour("rush")
+@behaviour("rush", recorded=True)
 class Rush(Behaviour):
     """Announces, proposes and votes at once, whatever else it has to do, to each server directly,
     its own circle first: where the first to announce are members, that takes the seats."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
 
 
-@behaviour("late_block")
+@behaviour("late_block", recorded=True)
 class LateBlock(Behaviour):
     """Keeps what is decided to itself: it passes on neither blocks nor what closes a view, and
     sends its last vote, which may be the one that decides, to a single server outside its
@@ -41,7 +41,7 @@ class LateBlock(Behaviour):
         return (replace(message, to=[honest[sum(body.block) % len(honest)]]),)
 
 
-@behaviour("false_locks")
+@behaviour("false_locks", recorded=True)
 class FalseLocks(Behaviour):
     """Lies about locks (``bft``): its timeouts hide the lock that it knows from one half of the
     others and show a forged one to the other half; certificates that close a view it passes on

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
 
 
-@behaviour("silent")
+@behaviour("silent", recorded=True)
 class Silent(Behaviour):
     """Says nothing, relays nothing, provides nothing."""
 
@@ -33,7 +33,7 @@ class Silent(Behaviour):
         return ()
 
 
-@behaviour("abstain")
+@behaviour("abstain", recorded=True)
 class Abstain(Behaviour):
     """Takes its seat, and says no more: it lets its turn pass, does not vote and leaves no view. A
     committee of which a third does so cannot even be given up by its members."""
@@ -47,7 +47,7 @@ class Abstain(Behaviour):
         return () if message.kind in vote else (message,)
 
 
-@behaviour("withhold")
+@behaviour("withhold", recorded=True)
 class Withhold(Behaviour):
     """Proposes and votes, but keeps what its proposals are made of: it hands on no update of its
     clients, provides no content, and answers nobody who asks."""
@@ -61,7 +61,7 @@ class Withhold(Behaviour):
         return () if message.kind == "update" else (message,)
 
 
-@behaviour("tamper")
+@behaviour("tamper", recorded=True)
 class Tamper(Behaviour):
     """Alters the updates that it passes on: a bit of the payload, the sample count, or the
     signature. (What reaches others by other ways reaches them unaltered.)"""
@@ -99,7 +99,7 @@ class Tamper(Behaviour):
         return replace(update, record=replace(record, signature=signature))
 
 
-@behaviour("stale")
+@behaviour("stale", recorded=True)
 class Stale(Behaviour):
     """Says again what is long over: in every view what it said in earlier ones, and blocks,
     tickets and votes of earlier heights, these also as if they were of this one."""
@@ -138,7 +138,7 @@ class Stale(Behaviour):
                 self.send(server, "vote", said, others(server))
 
 
-@behaviour("lie_status")
+@behaviour("lie_status", recorded=True)
 class LieStatus(Behaviour):
     """Tells absurd tales of where it stands, asks for updates that do not exist and for all that
     do, and answers those who ask with blocks that are none."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 HEAD_START: Final = 0.08
 
 
-@behaviour("gaussian")
+@behaviour("gaussian", recorded=True)
 class Gaussian(Behaviour):
     """Proposes random values as the global model (paper, IV.D): float32 standard normals."""
 
@@ -36,7 +36,7 @@ class Gaussian(Behaviour):
         return replace(honest, model=values.astype("<f4").tobytes())
 
 
-@behaviour("equivocate_candidates")
+@behaviour("equivocate_candidates", recorded=True)
 class EquivocateCandidates(Behaviour):
     """Proposes two blocks in its turn, both right, one to either half of the others.
 
@@ -77,7 +77,7 @@ class EquivocateCandidates(Behaviour):
         return 2 * sum(regions[index] == regions[server.index] for index in half) > len(half)
 
 
-@behaviour("spam")
+@behaviour("spam", recorded=True)
 class Spam(Behaviour):
     """At the beginning of every attempt proposes out of turn, in views of this and far attempts,
     and floods the others with votes for blocks that nobody has seen, several in each view. Under
@@ -130,7 +130,7 @@ class Spam(Behaviour):
         return Candidate(header, server.signer.sign(header.signed), tickets, (update,))
 
 
-@behaviour("censor")
+@behaviour("censor", recorded=True)
 class Censor(Behaviour):
     """Takes no updates from clients, relays none, and leaves out of its aggregates as many as it
     may: down to the quota or, once the deadline has passed, down to one."""

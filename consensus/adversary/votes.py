@@ -1,4 +1,4 @@
-"""Attacks on the vote: votes upside down, late, two-faced, and in others' names."""
+"""Attacks on the vote: votes inverted, late, two-faced, and in others' names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
 
 
-@behaviour("invert_votes")
+@behaviour("invert_votes", recorded=True)
 class InvertVotes(Behaviour):
     """Approves incorrect candidates and rejects correct ones (paper, IV.D): with `gaussian`, the
     malicious servers collude, each approving every other's random model."""
@@ -28,7 +28,7 @@ class InvertVotes(Behaviour):
         return not honest
 
 
-@behaviour("late_votes")
+@behaviour("late_votes", recorded=True)
 class LateVotes(Behaviour):
     """Sends its votes late: after a quarter to twice MaxVoteDuration, so that some arrive just
     before a view ends, some just after, and some when it is long over."""
@@ -40,7 +40,7 @@ class LateVotes(Behaviour):
         return (replace(message, delay=message.delay + late),)
 
 
-@behaviour("equivocate_votes")
+@behaviour("equivocate_votes", recorded=True)
 class EquivocateVotes(Behaviour):
     """Votes for different blocks before two halves of the members.
 
@@ -50,6 +50,8 @@ class EquivocateVotes(Behaviour):
     seen. Under ``paper`` one half is told that the candidate is approved, the other that it is
     rejected.
     """
+
+    partner = "equivocate_candidates"
 
     def begins(self, server: EdgeServer) -> None:
         super().begins(server)
@@ -98,7 +100,7 @@ class EquivocateVotes(Behaviour):
         )
 
 
-@behaviour("phantom_votes")
+@behaviour("phantom_votes", recorded=True)
 class PhantomVotes(Behaviour):
     """Votes and times out in other servers' names, in those of servers that do not exist, and in
     its own where it has no seat."""

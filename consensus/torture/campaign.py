@@ -35,10 +35,12 @@ class Plan:
     """As many servers in every scenario; None: as drawn."""
     rule: str | None = None
     """The rule that is switched off."""
+    behaviours: tuple[str, ...] = ()
+    """What malicious servers of every scenario do besides what is drawn."""
 
     def scenario(self, seed: int) -> Scenario:
         bias = BREAKS[self.rule].bias if self.rule else None
-        return draw(seed, self.protocol, self.servers, bias)
+        return draw(seed, self.protocol, self.servers, bias, self.behaviours)
 
     def applied(self) -> AbstractContextManager[None]:
         """With the rule off that is to be."""
@@ -169,8 +171,11 @@ def conduct(
     jobs: int,
     tell: Callable[[Tally], None],
     stop_at_first: bool = False,
+    prepare: Callable[[], object] | None = None,
 ) -> Tally:
     """The scenarios of all ``seeds`` in ``jobs`` processes; ``tell`` gets the tally now and then.
+
+    Each process calls ``prepare`` first, to register what the scenarios' behaviours may be.
 
     What is found does not depend on the number of processes, except for which scenarios after the
     first violation are run where that is where to stop.
@@ -185,7 +190,7 @@ def conduct(
         return tally
     chunks = _chunks(seeds)
     ahead = jobs if stop_at_first else 2 * jobs
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, initializer=prepare) as pool:
         running: set[Future[Tally]] = set()
         while True:
             for chunk in islice(chunks, ahead - len(running)):

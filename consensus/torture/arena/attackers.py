@@ -1,4 +1,4 @@
-"""Attackers that exist only here: each forges just what one rule is there to refuse.
+"""Attackers of torture's scenarios alone: each forges what one rule is there to refuse.
 
 They are drawn like the behaviours that configs know (`consensus.adversary.groups`), and come to
 nothing unless the rule is broken (`consensus.torture.mutants.breaks`).
@@ -6,10 +6,11 @@ nothing unless the rule is broken (`consensus.torture.mutants.breaks`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+from zlib import crc32
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour
 from consensus.adversary.composed import Composed
@@ -20,8 +21,30 @@ from consensus.encoding.unixfs import file_cid
 from consensus.protocols.bft.server import BftServer
 from consensus.records.block import Block, Candidate
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
+from consensus.registry import Registry
 from consensus.server.edge_server import EdgeServer
 
+B = TypeVar("B", bound=Behaviour)
+
+ATTACKERS: Final[Registry[type[Behaviour]]] = Registry("attacker")
+"""By name, as in a scenario."""
+
+
+def attacker(name: str, recorded: bool = False) -> Callable[[type[B]], type[B]]:
+    """A decorator that registers an attacker, as `consensus.adversary.behaviour.behaviour` does a
+    behaviour."""
+
+    def register(cls: type[B]) -> type[B]:
+        ATTACKERS.register(name)(cls)
+        cls.name = name
+        cls.recorded = recorded
+        return cls
+
+    return register
+
+
+#: Of the sorted names of the recorded campaigns, joined by commas.
+RECORDED: Final = 0x10CB9BFC
 #: So many proposals a flooder makes in its turn.
 FLOOD: Final = 30
 
@@ -32,10 +55,9 @@ def resigned(server: EdgeServer, candidate: Candidate, **changes: Any) -> Candid
     return replace(candidate, header=header, signature=server.signer.sign(header.signed))
 
 
+@attacker("impersonate", recorded=True)
 class Impersonate(Behaviour):
     """Makes a second proposal in the name of every leader that it hears of."""
-
-    name = "impersonate"
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "candidate" and body.header.height == server.height and self.once(body.view):
@@ -46,10 +68,9 @@ class Impersonate(Behaviour):
         return True
 
 
+@attacker("usurp", recorded=True)
 class Usurp(Behaviour):
     """Proposes as soon as it can, whosever turn it is."""
-
-    name = "usurp"
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind in ("update", "ticket") and isinstance(server, BftServer) and server.active:
@@ -61,11 +82,10 @@ class Usurp(Behaviour):
         return True
 
 
+@attacker("pad_certificates", recorded=True)
 class PadCertificates(Behaviour):
     """Sends blocks that nobody decided: their certificates repeat its own signature, or give it
     in all members' names."""
-
-    name = "pad_certificates"
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "candidate" and body.header.height == server.height and self.once(body.view):
@@ -90,10 +110,9 @@ class PadCertificates(Behaviour):
         self.send(server, "block", block, others(server))
 
 
+@attacker("bad_headers", recorded=True)
 class BadHeaders(Behaviour):
     """Proposes blocks of another parent, another chain or another time, all else being right."""
-
-    name = "bad_headers"
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         if candidate.turn is not None:
@@ -107,10 +126,9 @@ class BadHeaders(Behaviour):
         return resigned(server, candidate, timestamp=max(0, server.chain.head.timestamp))
 
 
+@attacker("slander", recorded=True)
 class Slander(Behaviour):
     """Votes for blocks that nobody proposed, with a made-up signature of the leader's."""
-
-    name = "slander"
 
     def entered(self, server: EdgeServer) -> None:
         view = server.stage()
@@ -121,10 +139,9 @@ class Slander(Behaviour):
             self.send(server, "vote", vote, others(server))
 
 
+@attacker("forge_closures", recorded=True)
 class ForgeClosures(Behaviour):
     """Closes the view in progress, or a far one, with its own signature in all names."""
-
-    name = "forge_closures"
 
     def entered(self, server: EdgeServer) -> None:
         attempt, step = server.stage()
@@ -144,10 +161,9 @@ class ForgeClosures(Behaviour):
                 self.send(server, "closure", closed, others(server))
 
 
+@attacker("flood", recorded=True)
 class Flood(Behaviour):
     """Makes many proposals in its turn, all of them right."""
-
-    name = "flood"
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         if candidate.turn is None:
@@ -157,24 +173,31 @@ class Flood(Behaviour):
         return candidate
 
 
-ATTACKERS: Final[dict[str, type[Behaviour]]] = {
-    attacker.name: attacker
-    for attacker in (
-        Impersonate,
-        Usurp,
-        PadCertificates,
-        BadHeaders,
-        Slander,
-        ForgeClosures,
-        Flood,
-    )
-}
-"""By name, as in a scenario."""
+def _every() -> dict[str, type[Behaviour]]:
+    """Behaviours and attackers by name; raises ValueError for a name that is both."""
+    both = BEHAVIOURS.keys() & ATTACKERS.keys()
+    if both:
+        raise ValueError(f"behaviour {min(both)!r} has the name of one of torture's attackers")
+    return {**BEHAVIOURS, **ATTACKERS}
 
 
 def known_behaviours() -> list[str]:
-    """The names of all that a malicious server of a scenario may do."""
-    return sorted({**BEHAVIOURS, **ATTACKERS})
+    """The names of all that a malicious server of a scenario may do, sorted."""
+    return sorted(_every())
+
+
+def recorded_behaviours() -> list[str]:
+    """The names that a seed alone draws from, sorted: those of the recorded campaigns.
+
+    The set is closed, as a seed's draws go by places in it. Raises ValueError where it has changed.
+    """
+    names = sorted(name for name, cls in _every().items() if cls.recorded)
+    if crc32(",".join(names).encode()) != RECORDED:
+        raise ValueError(
+            "the behaviours that a seed draws from are not those of the recorded campaigns: one "
+            "more is registered without recorded=True and asked for by its name"
+        )
+    return names
 
 
 class Adversary(Composed):

@@ -1,16 +1,23 @@
-"""What scenario a seed stands for."""
+"""The scenario of a seed.
+
+What a seed means must not change: recorded campaigns and tests cite seeds. All their draws come
+from one stream, the behaviours among them by their place in a closed, sorted list
+(`recorded_behaviours`). A behaviour that is registered later, or by another package, is not in that
+list: it is drawn where it is asked for, from a stream named after it, and changes nothing else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
 from consensus.faults.faults import FAULTS
 from consensus.server.distinct import draw_distinct
-from consensus.torture.arena.attackers import known_behaviours
+from consensus.torture.arena.attackers import recorded_behaviours
 from consensus.torture.arena.scenario import Scenario
 
 #: Faults begin within this many seconds ...
@@ -20,6 +27,9 @@ LAST = 5.0
 
 #: Seconds that what is queued at the slowest links takes to leave after they are fast again.
 QUEUED = 60.0
+
+#: The stream, among those of a seed, of behaviours that are asked for.
+ASKED = 6
 
 #: Servers of a scenario, the smaller ones more often: most of what can go wrong does so among few,
 #: in a fraction of the time.
@@ -68,9 +78,15 @@ INVITED = (
 
 
 def draw(
-    seed: int, protocol: str = "bft", servers: int | None = None, bias: Bias | None = None
+    seed: int,
+    protocol: str = "bft",
+    servers: int | None = None,
+    bias: Bias | None = None,
+    behaviours: Collection[str] = (),
 ) -> Scenario:
     """The scenario of a seed: 4 to 16 servers, or as many as given.
+
+    ``behaviours`` are asked for: malicious servers follow them as well, all else stays as drawn.
 
     Of the servers fewer than a third of the seats of a committee are malicious, so that for
     committees of fixed size the premise of safety always holds.
@@ -91,7 +107,7 @@ def draw(
     chosen = sorted(draw_distinct(generator, whole, bad))
     while stakes and 3 * sum(stakes[server] for server in chosen) >= sum(stakes):
         chosen.pop()
-    malicious = _behaviours(generator, chosen, bias)
+    malicious = _with(behaviours, seed, _behaviours(generator, chosen, bias))
     faults = _faults(generator, whole, bias)
     resend = int(_pick(generator, (500, 1000, 2000)))
     kind = "weighted" if some() < 0.15 else "fixed"
@@ -149,11 +165,27 @@ def _behaviours(generator: np.random.Generator, servers: Sequence[int], bias: Bi
             return bias.behaviours
         if generator.random() < 0.3:
             return POTENT[int(generator.integers(len(POTENT)))]
-        known, count = known_behaviours(), int(_pick(generator, (1, 1, 2, 3)))
+        known, count = recorded_behaviours(), int(_pick(generator, (1, 1, 2, 3)))
         return tuple(sorted(known[which] for which in draw_distinct(generator, len(known), count)))
 
     together = mixture() if generator.random() < 0.5 else None
     return tuple((server, together or mixture()) for server in servers)
+
+
+def _with(names: Collection[str], seed: int, malicious: Malicious) -> Malicious:
+    """The same malicious servers, of which each follows each of ``names`` too with even chance, and
+    one at least does. A name has a stream of its own: it moves no other draw."""
+    found = [set(theirs) for _, theirs in malicious]
+    for name in names if malicious else ():
+        generator = np.random.default_rng((seed, ASKED, crc32(name.encode())))
+        follows = generator.random(len(malicious)) < 0.5
+        follows[int(generator.integers(len(malicious)))] = True
+        for theirs, too in zip(found, follows, strict=True):
+            theirs.update({name} if too else ())
+    return tuple(
+        (server, drawn if theirs == set(drawn) else tuple(sorted(theirs)))
+        for (server, drawn), theirs in zip(malicious, found, strict=True)
+    )
 
 
 # -- faults ---------------------------------------------------------------------------------------

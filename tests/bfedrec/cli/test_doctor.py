@@ -33,7 +33,7 @@ def test_a_machine_without_a_node_is_well(
     lines = capsys.readouterr().out.splitlines()
     subjects = [line.split()[1] for line in lines]
     assert set(subjects) == {
-        "python", "libraries", "machine", "gpu", "data", "cache", "runs", "ipfs"
+        "python", "libraries", "plugins", "machine", "gpu", "data", "cache", "runs", "ipfs"
     }  # fmt: skip
     assert lines[-1].split() == [
         "none", "ipfs", f"{NOWHERE}:", *["the", "IPFS", "node", "is", "not", "running", "there"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from math import inf
 from typing import Any
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bfedrec.section import share_of
-from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle, behaviour
+from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle, behaviour, strategies
 from consensus.adversary.composed import Composed
 from consensus.adversary.groups import PLACEMENTS, Group, acts, assign
 from consensus.application import Contents
@@ -97,30 +97,38 @@ def test_an_unknown_behaviour_is_told_with_those_known() -> None:
         Composed(["gaussian", "lazy"])
 
 
-def test_a_behaviour_is_added_by_registering_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consensus.adversary.behaviour.BEHAVIOURS", dict(BEHAVIOURS))
-    monkeypatch.setattr("consensus.adversary.composed.BEHAVIOURS", {})
-    with pytest.raises(ValueError, match="unknown"):
-        Composed(["echo"])
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """The name of a behaviour that is registered for as long as a test runs."""
+    with BEHAVIOURS.restored():
 
-    @behaviour("echo")
-    class Echo(Behaviour):
-        """Says everything twice, the second time a second later."""
+        @behaviour("echo")
+        class Echo(Behaviour):
+            """Says everything twice, the second time a second later."""
 
-        def outgoing(self, server: Any, message: Outgoing) -> Iterable[Outgoing]:
-            yield message
-            yield replace(message, delay=message.delay + 1.0)
+            def outgoing(self, server: Any, message: Outgoing) -> Iterable[Outgoing]:
+                yield message
+                yield replace(message, delay=message.delay + 1.0)
 
-    from consensus.adversary import behaviour as module
+        yield "echo"
 
-    monkeypatch.setattr("consensus.adversary.composed.BEHAVIOURS", module.BEHAVIOURS)
-    echo = Composed(["echo"])
-    toy = Toy(servers=4, clients=2, crypto="modelled", malicious={1: echo})
-    result = toy.play()
-    assert not result.captured
-    assert echo.acted["echo"] >= 2
-    with pytest.raises(ValueError, match="'echo' is registered twice"):
-        behaviour("echo")(Echo)
+
+def test_a_behaviour_is_added_by_registering_it(echo: str) -> None:
+    composed = Composed([echo])
+    toy = Toy(servers=4, clients=2, crypto="modelled", malicious={1: composed})
+    assert not toy.play().captured
+    assert composed.acted[echo] >= 2
+    assert Group.from_node({"behaviour": echo, "share": 0.5}).names == (echo,)
+    with pytest.raises(ValueError, match=r"'echo' is registered twice, by .*test_groups and by "):
+        behaviour(echo)(BEHAVIOURS[echo])
+
+
+def test_what_there_is_to_compare_follows_the_registry(echo: str) -> None:
+    alone = [names for names in strategies() if "+" not in names]
+    assert echo in alone
+    pairs = {tuple(names.split("+")) for names in strategies() if "+" in names}
+    assert pairs == {("equivocate_candidates", "equivocate_votes")}
+    assert {*alone, *(name for pair in pairs for name in pair)} == set(BEHAVIOURS)
 
 
 # -- for some heights ------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.adversary.behaviour import BEHAVIOURS
+from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, behaviour
 from consensus.faults.faults import FAULTS, fault_from_node
-from consensus.torture.arena.attackers import ATTACKERS, known_behaviours
+from consensus.server.hooks import Outgoing
+from consensus.torture.arena.attackers import ATTACKERS, known_behaviours, recorded_behaviours
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.scenario import BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, play, shrunk
@@ -65,6 +67,63 @@ def test_scenarios_contain_everything_there_is() -> None:
     assert {bool(s.stakes) for s in scenarios} == {bool(s.size) for s in scenarios} == {True, False}
     assert {s.servers for s in scenarios} >= {4, 16}
     assert {draw(seed, servers=5).servers for seed in range(50)} == {5}
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """The name of a behaviour that is registered for as long as a test runs, as a plugin's is."""
+    with BEHAVIOURS.restored():
+
+        @behaviour("echo")
+        class Echo(Behaviour):
+            """Says everything twice."""
+
+            def outgoing(self, server: Any, message: Outgoing) -> Iterable[Outgoing]:
+                return (message, message)
+
+        yield "echo"
+
+
+@pytest.mark.parametrize("protocol", ["bft", "paper"])
+def test_a_new_behaviour_changes_no_seed(protocol: str, request: pytest.FixtureRequest) -> None:
+    before = [draw(seed, protocol) for seed in range(300)]
+    assert request.getfixturevalue("echo") in BEHAVIOURS
+    assert [draw(seed, protocol) for seed in range(300)] == before
+
+
+def test_a_new_behaviour_is_drawn_where_it_is_asked_for(echo: str) -> None:
+    follow = 0
+    for seed in range(300):
+        plain, asked = draw(seed), draw(seed, behaviours=[echo])
+        assert replace(asked, malicious=plain.malicious) == plain
+        for (server, drawn), (same, names) in zip(plain.malicious, asked.malicious, strict=True):
+            assert server == same
+            assert names in (drawn, tuple(sorted({*drawn, echo})))
+        follow += sum(echo in names for _, names in asked.malicious)
+        assert bool(plain.malicious) == any(echo in names for _, names in asked.malicious)
+        both = draw(seed, behaviours=["silent", echo])
+        assert both == draw(seed, behaviours=[echo, "silent"])
+        assert [echo in names for _, names in both.malicious] == [
+            echo in names for _, names in asked.malicious
+        ]
+    malicious = sum(len(draw(seed).malicious) for seed in range(300))
+    assert 0.5 * malicious < follow < malicious
+    tally = play(Plan(behaviours=(echo,)), range(10))
+    assert tally.behaviours[echo] > 0
+    assert not tally.violations
+
+
+def test_the_behaviours_of_recorded_seeds_are_a_closed_set(echo: str) -> None:
+    assert set(known_behaviours()) - set(recorded_behaviours()) == {echo}
+    behaviour("late_echo", recorded=True)(type("LateEcho", (Behaviour,), {}))
+    with pytest.raises(ValueError, match="not those of the recorded campaigns"):
+        draw(1)
+
+
+def test_a_behaviour_may_not_have_an_attackers_name(echo: str) -> None:
+    behaviour("flood")(type("Flood", (Behaviour,), {}))
+    with pytest.raises(ValueError, match="'flood' has the name of one of torture's attackers"):
+        known_behaviours()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,211 @@
+"""Parts of a package of one's own: the files that docs/extending.md shows, installed and used."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GUIDE = ROOT / "docs" / "extending.md"
+BLOCK = re.compile(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""A file in the guide: its name in a line of its own, then its text between fences."""
+TINY = """
+rounds: 2
+data: {dataset: synthetic, synthetic: {users: 40, items: 220, interactions_per_user: 8}}
+model: {dimension: 4, rank: 1}
+training: {local_epochs: 1}
+clients: {per_round: 4}
+servers: {count: 4, regions: 2, links_per_server: 2}
+committee: {size: 4}
+"""
+
+
+def files() -> dict[str, str]:
+    """The files that the guide shows, by name."""
+    return dict(BLOCK.findall(GUIDE.read_text(encoding="utf-8")))
+
+
+def install(folder: Path, parts: dict[str, str], name: str, version: str, points: str) -> None:
+    """Put a package into a folder on the path, as an installer would: files and metadata."""
+    for file, text in parts.items():
+        path = folder / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        (path.parent / "__init__.py").touch()
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (info / "METADATA").write_text(metadata, encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[bfedrec.plugins]\n{points}", encoding="utf-8")
+
+
+class Shop:
+    """A folder with installed plugins, and commands that are run with it on the path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.site = folder / "site"
+        self.folder = folder
+        (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
+
+    def python(self, *words: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(self.site), str(ROOT)])
+        environment = {**os.environ, "PYTHONPATH": path, "IPFS_API": ""}
+        del environment["IPFS_API"]
+        return subprocess.run(
+            [sys.executable, *words],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env=environment,
+            timeout=240,
+        )
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.python("-m", "bfedrec", *words)
+
+    def run(self, *overrides: str) -> Path:
+        """The folder of a tiny run that went well."""
+        out = self.folder / f"run-{len(list(self.folder.iterdir()))}"
+        done = self.command("run", "tiny.yaml", *overrides, "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        return out
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """All that the guide shows, installed."""
+    shop = Shop(tmp_path_factory.mktemp("shop"))
+    parts = files()
+    project = tomllib.loads(parts.pop("pyproject.toml"))["project"]
+    points = "".join(
+        f"{name} = {module}\n"
+        for name, module in project["entry-points"]["bfedrec.plugins"].items()
+    )
+    install(shop.site, parts, project["name"], project["version"], points)
+    return shop
+
+
+def test_the_guide_names_every_file_it_shows() -> None:
+    parts = files()
+    project = tomllib.loads(parts.pop("pyproject.toml"))["project"]
+    modules = set(project["entry-points"]["bfedrec.plugins"].values())
+    assert {file.removesuffix(".py").replace("/", ".") for file in parts} == modules
+    text = GUIDE.read_text(encoding="utf-8")
+    assert text.count("```") == 2 * (len(parts) + 1), "a block without a file's name above it"
+
+
+def test_a_rule_is_used_and_audited(shop: Shop) -> None:
+    out = shop.run("aggregation.rule=largest", "aggregation.factor_permille=900")
+    assert "factor_permille: 900" in (out / "config.yaml").read_text(encoding="utf-8")
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["versions"]["shop-parts"] == "1.0"
+    audit = shop.command("audit", str(out))
+    assert audit.returncode == 0, audit.stderr
+    text = shop.command("run", "--help").stdout
+    assert "the largest of each number, times factor_permille" in text
+    wrong = shop.command("run", "tiny.yaml", "aggregation.factor_permille=2001")
+    assert wrong.returncode == 2
+    assert "2000" in wrong.stderr
+
+
+def test_a_codec_a_basis_and_a_metric_are_used(shop: Shop) -> None:
+    out = shop.run("compression.kind=shifted", "compression.shift=12")
+    assert "shift: 12" in (out / "config.yaml").read_text(encoding="utf-8")
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["uplink_bytes"] > 2 * 4 * 4 * 220  # rounds, bytes, d, N: one client in each
+    assert 0.0 < summary["mrr@10"] <= summary["ndcg@10"]
+    assert summary["full_mrr@10"] <= summary["full_ndcg@10"]
+    assert shop.command("audit", str(out)).returncode == 0
+    out = shop.run("model.basis=leading")
+    assert "basis: leading" in (out / "config.yaml").read_text(encoding="utf-8")
+    assert shop.command("audit", str(out)).returncode == 0
+
+
+def test_a_behaviour_is_used_drawn_and_listed(shop: Shop) -> None:
+    honest, late = (
+        json.loads((shop.run(words) / "summary.json").read_text(encoding="utf-8"))
+        for words in ("servers.malicious=0", "servers.malicious=dawdle:1/4")
+    )
+    assert late["simulated_seconds"] > honest["simulated_seconds"] + 1.0
+    assert "\ndawdle " in f"\n{shop.command('behaviours').stdout}"
+    assert ",dawdle:1/3" in shop.command("behaviours", "--share", "1/3").stdout
+    torture = ("torture", "--seeds", "0-39", "--jobs", "2")
+    record = ("--record", str(shop.folder / "torture"))
+    asked = shop.command(*torture, "--behaviours", "dawdle", *record)
+    assert asked.returncode == 0, asked.stderr
+    (path,) = (shop.folder / "torture").glob("*.json")
+    assert path.name == "torture-bft-dawdle-0-39.json"
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    assert figures["behaviours"]["dawdle"] > 0
+    assert figures["versions"]["shop-parts"] == "1.0"
+    unknown = shop.command(*torture, "--behaviours", "dawdel")
+    assert unknown.returncode == 2
+    assert "--behaviours dawdel" in unknown.stderr
+
+
+# -- the mechanism ---------------------------------------------------------------------------------
+
+
+def test_the_doctor_lists_plugins(shop: Shop) -> None:
+    told = shop.command("doctor").stdout
+    assert re.search(r"^ok +plugins +shop-parts 1\.0 \(rule = shop_parts\.rule\)$", told, re.M)
+
+
+def test_a_library_loads_plugins_with_the_first_config(shop: Shop) -> None:
+    code = """
+from bfedrec.aggregation.registry import RULES
+from bfedrec.config.load import load
+assert "largest" not in RULES
+print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
+"""
+    assert shop.python("-c", code).stdout == "largest\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
+        (
+            "from consensus.adversary.behaviour import Behaviour, behaviour\n"
+            "behaviour('silent')(type('Mine', (Behaviour,), {}))\n",
+            "ValueError: behaviour 'silent' is registered twice, by consensus.adversary.messages "
+            "and by broken",
+        ),
+    ],
+)
+def test_a_plugin_that_fails_is_told_and_stops_what_may_depend_on_it(
+    text: str, why: str, tmp_path: Path
+) -> None:
+    shop = Shop(tmp_path)
+    install(shop.site, {"broken/__init__.py": ""}, "broken-parts", "2.0", "it = broken\n")
+    (shop.site / "broken" / "__init__.py").write_text(text, encoding="utf-8")
+    line = f"plugin broken-parts 2.0 (it = broken) cannot be loaded: {why}"
+    stopped = shop.command("run", "tiny.yaml", "--out", "out")
+    assert (stopped.returncode, stopped.stderr) == (2, f"bfedrec: {line}\n")
+    assert not (tmp_path / "out").exists()
+    for words in (("--help",), ("run", "--help"), ("version",)):
+        done = shop.command(*words)
+        assert (done.returncode, done.stderr) == (0, f"bfedrec: {line}\n")
+    doctor = shop.command("doctor")
+    assert doctor.returncode == 1
+    assert f"FAIL  plugins   {line}" in doctor.stdout
+    code = "from bfedrec.config.load import load; load('tiny.yaml')"
+    assert f"PluginError: {line}" in shop.python("-c", code).stderr
+
+
+def test_without_plugins_a_manifest_says_nothing_of_them(tmp_path: Path) -> None:
+    code = """
+from bfedrec.runs.manifest import PACKAGES, versions
+from bfedrec.plugins import Plugins, load_plugins
+assert load_plugins() == Plugins()
+assert list(versions()) == ["python", *PACKAGES]
+"""
+    done = Shop(tmp_path).python("-c", code)
+    assert done.returncode == 0, done.stderr
