@@ -88,13 +88,13 @@ ARROWS = {
     "bfedrec.cli": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.learning bfedrec.report bfedrec.runs bfedrec.sweeps consensus.audit "
-        "consensus.encoding consensus.ledger consensus.records consensus.simulation "
-        "consensus.storage consensus.torture"
+        "consensus.encoding consensus.ledger consensus.protocols consensus.records "
+        "consensus.simulation consensus.storage consensus.torture"
     ),
     "bfedrec.compression": "bfedrec.aggregation bfedrec.learning bfedrec.section",
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.learning "
-        "bfedrec.section consensus.adversary consensus.faults"
+        "bfedrec.section consensus.adversary consensus.faults consensus.protocols"
     ),
     "bfedrec.data": "bfedrec.section",
     "bfedrec.evaluation": "bfedrec.data bfedrec.threads",
@@ -108,12 +108,13 @@ ARROWS = {
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.runs bfedrec.section bfedrec.streams bfedrec.sweeps consensus.encoding "
-        "consensus.faults consensus.ledger consensus.records consensus.torture"
+        "consensus.faults consensus.ledger consensus.protocols consensus.records "
+        "consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation consensus.encoding "
-        "consensus.faults consensus.ledger consensus.records consensus.simulation "
-        "consensus.storage"
+        "consensus.faults consensus.ledger consensus.protocols consensus.records "
+        "consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.baselines bfedrec.compression "
@@ -125,12 +126,13 @@ ARROWS = {
         "consensus.ledger consensus.records consensus.server"
     ),
     "consensus.audit": (
-        "consensus.application consensus.encoding consensus.ledger consensus.records "
-        "consensus.storage"
+        "consensus.application consensus.encoding consensus.ledger consensus.protocols "
+        "consensus.records consensus.storage"
     ),
     "consensus.faults": "consensus.server",
     "consensus.ledger": "consensus.crypto consensus.encoding consensus.records",
     "consensus.network": "consensus.faults consensus.server",
+    "consensus.protocols": "consensus.ledger consensus.records",
     "consensus.protocols.bft": "consensus.ledger consensus.records consensus.server",
     "consensus.protocols.paper": "consensus.ledger consensus.records consensus.server",
     "consensus.records": "consensus.crypto consensus.encoding",
@@ -140,13 +142,13 @@ ARROWS = {
     ),
     "consensus.simulation": (
         "consensus.adversary consensus.application consensus.crypto consensus.encoding "
-        "consensus.faults consensus.ledger consensus.network consensus.protocols.bft "
-        "consensus.protocols.paper consensus.records consensus.server"
+        "consensus.faults consensus.ledger consensus.network consensus.protocols "
+        "consensus.records consensus.server"
     ),
     "consensus.storage": "consensus.encoding consensus.records",
     "consensus.torture": (
         "consensus.adversary consensus.crypto consensus.encoding consensus.faults "
-        "consensus.ledger consensus.network consensus.protocols.bft consensus.protocols.paper "
+        "consensus.ledger consensus.network consensus.protocols consensus.protocols.bft "
         "consensus.records consensus.server consensus.simulation"
     ),
 }

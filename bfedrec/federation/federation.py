@@ -34,8 +34,8 @@ from bfedrec.federation.uplink import Sent, Uplink
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.upload import CohortUpdate, Diverged, Upload
 from bfedrec.streams import Streams
-from consensus.ledger.chain import Head
 from consensus.ledger.committee import first_beacon
+from consensus.ledger.validity import Head
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
 from consensus.simulation.results import HeightResult

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from consensus.encoding.dag_cbor import merkle_root
 from consensus.encoding.fields import computed_once
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Head
+from consensus.ledger.validity import Head
 from consensus.records.genesis import Genesis
 from consensus.records.update import ModelUpdate
 

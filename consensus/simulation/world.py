@@ -13,18 +13,17 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
 import simpy
 
 from consensus.application import Contents
-from consensus.ledger.chain import Chain, Head, seated
+from consensus.ledger.chain import Chain
 from consensus.ledger.committee import Committee
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
 from consensus.network.network import Network
-from consensus.protocols.bft.server import BftServer
-from consensus.protocols.paper.server import PaperServer
+from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
@@ -34,9 +33,8 @@ from consensus.simulation.content_providers import Providers
 from consensus.simulation.host import WorldHost
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
 from consensus.simulation.spec import WorldSpec
+from consensus.simulation.submissions import Submissions
 
-#: A client whose update its edge server does not take tries this many servers in turn.
-TRIES = 4
 #: With faults about, a height ends this many resend times after two thirds of the servers have
 #: the block; who does not have it by then catches up during the next heights.
 GRACE = 3
@@ -57,13 +55,15 @@ class World:
         heads: Sequence[Head] = (),
     ) -> None:
         """``now`` (simulated seconds), ``blocks`` and ``heads`` continue an earlier run (`Chain`),
-        with what `restore` is then told."""
+        with what `restore` is then told. Raises ValueError for a genesis whose protocol is not
+        known."""
         genesis, behaviours, faults = spec.genesis, spec.behaviours, spec.faults
         self.genesis = genesis
+        self.protocol = protocol_of(genesis)
         self.application = spec.application
         self.costs = spec.costs
         self.env = Clock(now)
-        self.checks = SharedChecks(genesis, spec.application)
+        self.checks = SharedChecks(genesis, self.protocol, spec.application)
         self.faults = faults
         self.network = Network(
             self.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, self._receive, faults
@@ -71,24 +71,25 @@ class World:
         self.randomness = spec.randomness
         self.behaviours = behaviours
         self.messages = 0
-        self._topology = spec.topology
-        self._retry_seconds = spec.retry_seconds
         self._network_stream = spec.network_stream
         self._hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
-        make = server_class(genesis.parameters.protocol)
-        heads = heads or [Head.of_genesis(genesis)]
+        make: type[EdgeServer] = self.protocol.server_class()
+        heads = heads or [self.protocol.first_head(genesis)]
         self.servers: list[EdgeServer] = [
             make(
                 index,
                 signer,
                 prover,
-                Chain(genesis, blocks, heads),
+                Chain(genesis, self.protocol, blocks, heads),
                 self.checks,
                 self._hosts[index],
                 behaviours.get(index),
             )
             for index, (signer, prover) in enumerate(spec.keys)
         ]
+        self._submissions = Submissions(
+            self.env, self.servers, self._hosts, spec.topology.latency, spec.retry_seconds
+        )
         self.head = self.servers[0].chain.head
         """The head after the last height."""
         self._agreed = list(blocks)
@@ -121,8 +122,7 @@ class World:
         Raises `Stalled` if not every server has the block after ``patience`` simulated seconds,
         or none after so many ``attempts`` (which may take a blink each, where a third of the
         weight leaves every view at once). Raises `Forked` as soon as two servers have different
-        blocks: under ``bft`` the end of all trust in it, under ``paper`` one of the things that
-        happen.
+        blocks: under a protocol that is safe the end of all trust in it.
         """
         before = self.head
         height = before.height + 1
@@ -131,22 +131,8 @@ class World:
         self.network.begin(self._network_stream(height))
         bytes_before, messages_before = self.network.bytes.copy(), self.messages
         refused_before = self._refused()
-        for index, behaviour in self.behaviours.items():
-            self._bring_along(self.servers[index])
-            behaviour.begins(self.servers[index])
-            self.network.set_relaying(index, self._hosts[index].up and behaviour.relays)
-        for server, host in zip(self.servers, self._hosts, strict=True):
-            host.busy_until = began
-            if host.up:
-                host.lives += 1  # timers of a height it was left behind in
-                server.enter_height(passive=server.chain.height < before.height)
-        self._waited_for = {
-            index
-            for index, server in enumerate(self.servers)
-            if server.behaviour is None and self._hosts[index].up and not server.passive
-        }
-        for arrival in arrivals:
-            self._schedule(arrival, arrival.server, arrival.time, 0, height)
+        self._enter_all()
+        self._submissions.begin(height, arrivals)
         self._wait(began + patience, attempts)
         if not self._over.triggered:
             raise self._stalled(height, began)
@@ -159,12 +145,6 @@ class World:
         updates = self._updates_of(block)
         honest = self.checks.aggregate(before, updates)
         self.application.commit(height, before.beacon, contents.model)
-        evidence: dict[tuple[str, int, int], Evidence] = {}
-        for server in self.servers:
-            if server.behaviour is None:
-                evidence |= {
-                    key: found for key, found in server.evidence.items() if key[1] == height
-                }
         result = HeightResult(
             block=block,
             contents=contents,
@@ -176,7 +156,7 @@ class World:
             gossip_bytes=self.network.bytes - bytes_before,
             gossip_messages=self.messages - messages_before,
             refused=self._refused() - refused_before,
-            evidence=tuple(evidence[key] for key in sorted(evidence)),
+            evidence=self._evidence(height),
             malicious_weight=self._malicious_weight(before, block),
             closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
             caught_up=self._caught_up,
@@ -186,6 +166,31 @@ class World:
         )
         self._agreed.append(block)
         return result
+
+    def _enter_all(self) -> None:
+        """Every server that is up enters the height after the head."""
+        for index, behaviour in self.behaviours.items():
+            self._bring_along(self.servers[index])
+            behaviour.begins(self.servers[index])
+            self.network.set_relaying(index, self._hosts[index].up and behaviour.relays)
+        for server, host in zip(self.servers, self._hosts, strict=True):
+            host.busy_until = self.env.now
+            if host.up:
+                host.lives += 1  # timers of a height it was left behind in
+                server.enter_height(passive=server.chain.height < self.head.height)
+        self._waited_for = {
+            index
+            for index, server in enumerate(self.servers)
+            if server.behaviour is None and self._hosts[index].up and not server.passive
+        }
+
+    def _evidence(self, height: int) -> tuple[Evidence, ...]:
+        """The proofs that honest servers hold against others at a height."""
+        found: dict[tuple[str, int, int], Evidence] = {}
+        for server in self.servers:
+            if server.behaviour is None:
+                found |= {key: each for key, each in server.evidence.items() if key[1] == height}
+        return tuple(found[key] for key in sorted(found))
 
     def _wait(self, deadline: float, attempts: int | None) -> None:
         """Let time pass until the height is over, or there is no more hope for it."""
@@ -301,36 +306,6 @@ class World:
         size = body.wire_bytes if kind == "update" else len(body.encoded)
         return Message(kind, body, size)
 
-    def _schedule(
-        self, arrival: Arrival, server: int, time: float, tries: int, height: int
-    ) -> None:
-        self.at(time, lambda: self._submit(arrival, server, tries, height))
-
-    def _submit(self, arrival: Arrival, index: int, tries: int, height: int) -> None:
-        """A client's update reaches an edge server, which passes it on if it is fit; a client
-        whose server is down, behind, or turns it away goes to the next nearest. So does one whose
-        server keeps it to itself, or alters it, as it sees when it asks another: one that has the
-        update takes it for what it is, a copy."""
-        server = self.servers[index]
-        if self.head.height >= height or server.chain.height >= height:
-            return  # too late: the height is decided
-        update = arrival.update()
-        takes = self._hosts[index].up and not server.passive
-        if takes and server.behaviour is not None:
-            takes = server.behaviour.takes(server, update.record.client)
-        if takes and update.record.height < height:
-            # Among servers it may just have been long on its way; its client sent it only now.
-            server.refuse("stale")
-            return
-        if takes and server.receive("update", update, index):
-            server.say("update", update)
-        if (not takes or server.behaviour is not None) and tries + 1 < TRIES:
-            nearest = np.argsort(self._topology.latency[arrival.server], kind="stable")
-            others = [int(other) for other in nearest if other != arrival.server]
-            if tries < len(others):
-                time = self.env.now + self._retry_seconds
-                self._schedule(arrival, others[tries], time, tries + 1, height)
-
     def _receive(self, server: int, message: Message, origin: int) -> float | None:
         """Hand a message to a server; when it may be passed on, or None."""
         host = self._hosts[server]
@@ -406,9 +381,8 @@ class World:
     # -- what a height came to --------------------------------------------------------------------
 
     def _malicious_weight(self, before: Head, block: Block) -> tuple[tuple[int, int], ...]:
-        if self.genesis.parameters.protocol == "paper":
-            committee = seated(self.genesis, [ticket.server for ticket in block.tickets])
-            return (self._weigh(committee),)
+        if not self.protocol.committees_foreseen:
+            return (self._weigh(self.protocol.voters(self.genesis, before, block)),)
         return self._weighed(before, block.certificate.attempt + 1)
 
     def _weighed(self, before: Head, attempts: int) -> tuple[tuple[int, int], ...]:
@@ -445,15 +419,15 @@ class World:
         done, furthest = len(self._appended), self._furthest()
         stage, predicament = furthest.stage(), furthest.predicament()
         pools = [len(server.pool) for server in self.servers]
-        paper = self.genesis.parameters.protocol == "paper"
+        attempts = stage[0] + 1
         return Stalled(
             f"height {height}: after {self.env.now - began:g} simulated seconds {done} of "
             f"{len(self.servers)} servers have a block (attempt {stage[0]}, step {stage[1]}, "
             f"{min(pools)}-{max(pools)} updates in the pools, quota "
             f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}"),
             height,
-            stage[0] + 1,
-            () if paper else self._weighed(self.head, stage[0] + 1),
+            attempts,
+            self._weighed(self.head, attempts) if self.protocol.committees_foreseen else (),
         )
 
 
@@ -463,8 +437,3 @@ def _call(call: Callable[[], None]) -> None:
 
 def _end(over: simpy.Event) -> None:
     over.succeed()
-
-
-def server_class(protocol: str) -> Callable[..., EdgeServer]:
-    """What a server is made of under a protocol."""
-    return PaperServer if protocol == "paper" else BftServer

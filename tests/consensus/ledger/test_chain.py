@@ -10,18 +10,7 @@ import pytest
 from consensus.crypto.keys import SigningKey
 from consensus.encoding.cid import node_cid
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import (
-    Chain,
-    Head,
-    InvalidBlock,
-    check_block,
-    check_lock,
-    check_timeout_certificate,
-    check_turn,
-    closes,
-    heads_of,
-    sortition_of,
-)
+from consensus.ledger.chain import heads_of
 from consensus.ledger.committee import (
     first_beacon,
     form_committee,
@@ -29,15 +18,26 @@ from consensus.ledger.committee import (
     public_draws,
     spare_draws,
 )
+from consensus.ledger.validity import Head, InvalidBlock
+from consensus.protocols.bft.validity import (
+    check_lock,
+    check_timeout_certificate,
+    check_turn,
+    closes,
+    sortition_of,
+)
+from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
 from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.votes import Certificate, TimeoutCertificate
 from tests.helpers.forge import Forge, digest_of, flipped
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
 
 TOY = Toy(servers=9, clients=3, committee_size=6)
 GENESIS = TOY.genesis
+BFT = protocol_of(GENESIS)
 FORGE = Forge(TOY)
 HEAD = FORGE.head
 ORDER = FORGE.order()
@@ -46,8 +46,8 @@ OUTSIDER = next(server for server in range(9) if server not in MEMBERS)
 
 
 def test_a_certified_block_is_appended() -> None:
-    chain = Chain(GENESIS)
-    assert (chain.height, chain.head) == (0, Head.of_genesis(GENESIS))
+    chain = chain_from(GENESIS)
+    assert (chain.height, chain.head) == (0, BFT.first_head(GENESIS))
     assert chain.head.cid == node_cid(GENESIS.encoded)
     assert chain.head.beacon == first_beacon(GENESIS)
     assert chain.head.draws == public_draws(GENESIS)
@@ -63,14 +63,14 @@ def test_a_certified_block_is_appended() -> None:
 
 
 def test_blocks_link_and_the_second_builds_on_the_first() -> None:
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     first = FORGE.block()
     chain.append(first)
     forge = Forge(TOY, chain.head)
     second = forge.block()
     assert second.header.parent == first.cid
     with pytest.raises(InvalidBlock, match="height 2 does not follow 0"):
-        Chain(GENESIS).append(second)
+        chain_from(GENESIS).append(second)
     chain.append(second)
     beta = forge.head.draws[second.header.aggregator].beta
     assert chain.head.beacon == next_beacon(forge.head.beacon, beta)
@@ -106,19 +106,19 @@ def test_who_has_no_ticket_may_still_have_to_fill_a_seat() -> None:
 
 
 def test_a_chain_continues_from_its_blocks_and_heads() -> None:
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     chain.append(FORGE.block())
-    resumed = Chain(GENESIS, chain.blocks, chain.heads)
+    resumed = chain_from(GENESIS, chain.blocks, chain.heads)
     resumed.append(Forge(TOY, resumed.head).block())
     assert (resumed.height, len(resumed.blocks), len(resumed.heads)) == (2, 2, 3)
     assert (chain.height, len(chain.blocks), len(chain.heads)) == (1, 1, 2)
-    assert heads_of(GENESIS, resumed.blocks) == resumed.heads
+    assert heads_of(GENESIS, BFT, resumed.blocks) == resumed.heads
     with pytest.raises(InvalidBlock, match="height 2 does not follow 0"):
-        heads_of(GENESIS, resumed.blocks[1:])
+        heads_of(GENESIS, BFT, resumed.blocks[1:])
 
 
 def test_a_chain_is_cut_to_what_was_on_the_disk() -> None:
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     forge, heads = FORGE, [HEAD]
     for _ in range(4):
         chain.append(forge.block())
@@ -387,7 +387,7 @@ def certified(block: Block) -> Block:
 def test_a_wrong_block_is_refused_with_its_reason(name: str) -> None:
     make, reason = WRONG[name]
     block = make()
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     before = chain.head
     with pytest.raises(InvalidBlock, match=reason):
         chain.append(block)
@@ -398,15 +398,15 @@ def test_a_wrong_block_is_refused_with_its_reason(name: str) -> None:
 
 def test_five_of_six_are_more_than_two_thirds() -> None:
     for left_out in MEMBERS:
-        Chain(GENESIS).append(FORGE.block(signers=[m for m in MEMBERS if m != left_out]))
+        chain_from(GENESIS).append(FORGE.block(signers=[m for m in MEMBERS if m != left_out]))
 
 
 def test_five_of_six_seats_draws_are_enough() -> None:
     forge = FORGE.after(with_tickets(TICKETS[:5]))
     assert [draw.server for draw in forge.head.draws] == [0, 1, 2, 3, 4]
-    Chain(GENESIS, (), (forge.head,)).append(forge.block())
+    chain_from(GENESIS, (), (forge.head,)).append(forge.block())
     with pytest.raises(InvalidBlock, match="4 of 6 is not more than two thirds"):
-        Chain(GENESIS, (), (forge.head,)).append(forge.block(signers=forge.members()[:4]))
+        chain_from(GENESIS, (), (forge.head,)).append(forge.block(signers=forge.members()[:4]))
 
 
 def test_any_aggregator_of_any_attempt_may_have_been_the_one() -> None:
@@ -414,20 +414,22 @@ def test_any_aggregator_of_any_attempt_may_have_been_the_one() -> None:
         for step in range(3):
             candidate = FORGE.candidate(view=(attempt, step))
             assert candidate.header.aggregator == FORGE.order(attempt)[step]
-            Chain(GENESIS).append(FORGE.block(candidate))
+            chain_from(GENESIS).append(FORGE.block(candidate))
 
 
 @pytest.mark.parametrize("view", [(0, 1), (0, 2), (1, 0), (3, 2)])
 def test_a_block_may_be_decided_later_than_it_was_proposed(view: tuple[int, int]) -> None:
     """Proposed again because of its lock: the committee of that view decides, not the first."""
     block = FORGE.block(CANDIDATE, view=view)
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     chain.append(block)
-    assert chain.head == check_block(GENESIS, HEAD, GOOD), "the head is the block's, and the same"
+    assert chain.head == BFT.check_block(GENESIS, HEAD, GOOD), (
+        "the head is the block's, and the same"
+    )
     if view[0]:
         others = FORGE.block(CANDIDATE, signers=MEMBERS, view=view)
         with pytest.raises(InvalidBlock):
-            Chain(GENESIS).append(others)
+            chain_from(GENESIS).append(others)
 
 
 def test_a_turn_is_one_servers() -> None:
@@ -447,7 +449,7 @@ def test_a_weighted_committee_is_checked_by_its_weights() -> None:
     refused = 0
     for left_out in [[], *[[member] for member in members], members[:2], members[-2:]]:
         signers = [member for member in members if member not in left_out]
-        chain = Chain(toy.genesis)
+        chain = chain_from(toy.genesis)
         if 3 * committee.weight_of(signers) > 2 * committee.total:
             chain.append(forge.block(signers=signers))
         else:
@@ -461,7 +463,7 @@ def test_the_aggregator_cannot_choose_the_next_beacon() -> None:
     """Whatever it puts into its block, what the next height draws is the same."""
     heads = set()
     for timestamp in range(1, 6):
-        chain = Chain(GENESIS)
+        chain = chain_from(GENESIS)
         chain.append(FORGE.block(FORGE.candidate(FORGE.updates([0]), timestamp=timestamp)))
         heads.add((chain.head.beacon, chain.head.cid))
     assert len(heads) == 5
@@ -480,7 +482,7 @@ def test_another_aggregator_leads_to_another_beacon() -> None:
 
 def test_the_first_heights_committees_are_public() -> None:
     """Whoever knows the genesis knows who votes on block 1, in every attempt."""
-    fresh = Head.of_genesis(Genesis.decode(GENESIS.encoded))
+    fresh = BFT.first_head(Genesis.decode(GENESIS.encoded))
     for attempt in range(4):
         found = sortition_of(GENESIS, fresh, attempt)
         assert found == FORGE.sortition(attempt)

@@ -15,14 +15,15 @@ from consensus.adversary.composed import Composed
 from consensus.application import Contents
 from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults, fault_from_node
-from consensus.ledger.chain import Chain
 from consensus.ledger.evidence import holds
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.votes import Vote
 from consensus.server.hooks import Outgoing
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
-from consensus.simulation.world import GRACE, TRIES
+from consensus.simulation.submissions import TRIES
+from consensus.simulation.world import GRACE
 from tests.helpers.forge import Forge
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import COSTS, Toy
 
 PAPER = ("gaussian", "invert_votes")
@@ -53,7 +54,7 @@ NOTHING = {"loss": 1e-9, "until": 1000.0}
 
 def check_invariants(toy: Toy, results: list[HeightResult]) -> None:
     """Safety, of what the servers hold and of what was reported."""
-    replay = Chain(toy.genesis)
+    replay = chain_from(toy.genesis)
     seen: set[tuple[int, bytes]] = set()
     for result in results:
         before = replay.head
@@ -87,7 +88,7 @@ def check_invariants(toy: Toy, results: list[HeightResult]) -> None:
         assert mine == [result.block.cid for result in results][: len(mine)]
         if server.index not in toy.world.behind() and server.behaviour is None:
             assert server.chain.head == replay.head
-        again = Chain(toy.genesis)
+        again = chain_from(toy.genesis)
         for block in server.chain.blocks:
             again.append(block)
     assert toy.application.committed == [result.contents.model for result in results]
@@ -428,7 +429,7 @@ def test_a_small_committee_is_captured_now_and_then_and_that_is_told() -> None:
     assert {server for server, _ in block.certificate.signatures} <= {0, 1, 2}
     weight, total = results[-1].malicious_weight[-1]
     assert 3 * weight > 2 * total
-    chain = Chain(toy.genesis)
+    chain = chain_from(toy.genesis)
     for earlier in results[:-1]:
         chain.append(earlier.block)
     committee = Forge(toy, chain.head).sortition(block.certificate.attempt).committee
