@@ -8,7 +8,6 @@ are behind it, and a run can be resumed from there, byte for byte.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -17,9 +16,6 @@ import simpy
 
 from consensus.application import Contents
 from consensus.ledger.chain import Chain
-from consensus.ledger.committee import Committee
-from consensus.ledger.evidence import Evidence
-from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
 from consensus.network.network import Network
@@ -28,6 +24,14 @@ from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind, Message
+from consensus.simulation.accounts import (
+    evidence_at,
+    furthest,
+    refusals,
+    updates_listed,
+    weights_deciding,
+    weights_foreseen,
+)
 from consensus.simulation.checkpoint import ServerStanding, Standing
 from consensus.simulation.content_providers import Providers
 from consensus.simulation.host import WorldHost
@@ -130,7 +134,7 @@ class World:
         self._forget(height)
         self.network.begin(self._network_stream(height))
         bytes_before, messages_before = self.network.bytes.copy(), self.messages
-        refused_before = self._refused()
+        refused_before = refusals(self.servers)
         self._enter_all()
         self._submissions.begin(height, arrivals)
         self._wait(began + patience, attempts)
@@ -142,7 +146,7 @@ class World:
         block = self._first
         assert block is not None
         contents = self.providers.models[block.header.model]
-        updates = self._updates_of(block)
+        updates = updates_listed(self.servers, block, self._listed[block.cid])
         honest = self.checks.aggregate(before, updates)
         self.application.commit(height, before.beacon, contents.model)
         result = HeightResult(
@@ -155,9 +159,9 @@ class World:
             appended=dict(sorted(self._appended.items())),
             gossip_bytes=self.network.bytes - bytes_before,
             gossip_messages=self.messages - messages_before,
-            refused=self._refused() - refused_before,
-            evidence=self._evidence(height),
-            malicious_weight=self._malicious_weight(before, block),
+            refused=refusals(self.servers) - refused_before,
+            evidence=evidence_at(self.servers, height),
+            malicious_weight=weights_deciding(self.checks, self.behaviours, before, block),
             closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
             caught_up=self._caught_up,
         )
@@ -184,19 +188,11 @@ class World:
             if server.behaviour is None and self._hosts[index].up and not server.passive
         }
 
-    def _evidence(self, height: int) -> tuple[Evidence, ...]:
-        """The proofs that honest servers hold against others at a height."""
-        found: dict[tuple[str, int, int], Evidence] = {}
-        for server in self.servers:
-            if server.behaviour is None:
-                found |= {key: each for key, each in server.evidence.items() if key[1] == height}
-        return tuple(found[key] for key in sorted(found))
-
     def _wait(self, deadline: float, attempts: int | None) -> None:
         """Let time pass until the height is over, or there is no more hope for it."""
         pause = self.genesis.parameters.vote_us / 1e6
         while not self._over.triggered and self.env.now < deadline:
-            hopeless = attempts is not None and self._furthest().stage()[0] >= attempts
+            hopeless = attempts is not None and furthest(self.servers).stage()[0] >= attempts
             if hopeless and self._first is None:
                 return
             until = min(pause, deadline - self.env.now)
@@ -378,46 +374,9 @@ class World:
 
         return self.providers.fetch(index, link, serves)
 
-    # -- what a height came to --------------------------------------------------------------------
-
-    def _malicious_weight(self, before: Head, block: Block) -> tuple[tuple[int, int], ...]:
-        if not self.protocol.committees_foreseen:
-            return (self._weigh(self.protocol.voters(self.genesis, before, block)),)
-        return self._weighed(before, block.certificate.attempt + 1)
-
-    def _weighed(self, before: Head, attempts: int) -> tuple[tuple[int, int], ...]:
-        """The malicious members' and the total weight of the first committees of a height."""
-        return tuple(
-            self._weigh(self.checks.sortition(self.genesis, before, attempt).committee)
-            for attempt in range(attempts)
-        )
-
-    def _weigh(self, committee: Committee) -> tuple[int, int]:
-        return committee.weight_of(sorted(self.behaviours)), committee.total
-
-    def _updates_of(self, block: Block) -> tuple[SignedUpdate, ...]:
-        digests = self._listed[block.cid]
-        for server in self.servers:
-            found = server.pool.pick(digests)
-            if found is not None:
-                return tuple(found)
-        raise AssertionError(f"height {block.height}: no server holds the block's updates")
-
-    def _refused(self) -> Counter[str]:
-        total: Counter[str] = Counter()
-        for server in self.servers:
-            if server.behaviour is None:
-                total.update(server.refused)
-                total.update(server.pool.rejected)
-        return total
-
-    def _furthest(self) -> EdgeServer:
-        honest = [server for server in self.servers if server.behaviour is None] or self.servers
-        return max(honest, key=lambda server: server.stage())
-
     def _stalled(self, height: int, began: float) -> Stalled:
-        done, furthest = len(self._appended), self._furthest()
-        stage, predicament = furthest.stage(), furthest.predicament()
+        done, ahead = len(self._appended), furthest(self.servers)
+        stage, predicament = ahead.stage(), ahead.predicament()
         pools = [len(server.pool) for server in self.servers]
         attempts = stage[0] + 1
         return Stalled(
@@ -427,7 +386,7 @@ class World:
             f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}"),
             height,
             attempts,
-            self._weighed(self.head, attempts) if self.protocol.committees_foreseen else (),
+            weights_foreseen(self.checks, self.behaviours, self.head, attempts),
         )
 
 
