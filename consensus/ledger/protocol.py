@@ -48,7 +48,7 @@ class Invitation:
     """A setting that invites a known weakness, which torture draws more often than chance would."""
 
     behaviours: tuple[str, ...]
-    """Of all malicious servers."""
+    """The behaviours of all malicious servers."""
     servers: tuple[int, ...] = ()
     """The numbers of servers to draw from; none: any."""
     committee_size: int = 0
@@ -86,17 +86,17 @@ class Protocol(ABC):
     deciding: ClassVar[str]
     """The phase of the votes that decide."""
     committees_foreseen: ClassVar[bool] = False
-    """Whether the committee of an attempt is drawn anew from the head alone (`sortition`): then
+    """True if the committee of an attempt is drawn anew from the head alone (`sortition`): then
     everybody can say beforehand whether fewer than a third of it are malicious, and how often it
     is not follows from `consensus.ledger.capture_odds`."""
     takes_turns: ClassVar[bool] = False
-    """Whether servers propose by turn; otherwise they race."""
+    """True if servers propose by turn; otherwise they race."""
     has_locks: ClassVar[bool] = False
-    """Whether servers close views by timeouts, which carry locks."""
+    """True if servers close views by timeouts, which carry locks."""
     timers_grow: ClassVar[bool] = False
-    """Whether a step's timer is longer in every further attempt."""
+    """True if a step's timer is longer in every further attempt."""
     draws_on_links: ClassVar[bool] = False
-    """Whether a block's link seeds the draws after it, so that its proposer may try variants."""
+    """True if a block's link seeds the draws after it, so that its proposer may try variants."""
     invitations: ClassVar[tuple[Invitation, ...]] = ()
     """Settings that invite its known weaknesses."""
 
@@ -200,7 +200,7 @@ class Protocol(ABC):
         raise InvalidBlock(f"the protocol {self.name} has no timeouts")
 
     def may_sit(self, genesis: Genesis, draw: Draw) -> bool:
-        """Whether a draw, by itself, gives its server a claim to a seat."""
+        """True if a draw, by itself, gives its server a claim to a seat."""
         return True
 
     def weakness(self, failure: Failure) -> str:

@@ -14,7 +14,7 @@ from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 
 Weights = tuple[tuple[int, int], ...]
-"""Of committees, the malicious members' weight and the total."""
+"""Committee by committee, the malicious members' weight and the total."""
 
 
 def weights_foreseen(

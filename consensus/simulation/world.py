@@ -48,7 +48,7 @@ class World:
     """All edge servers on one SimPy clock."""
 
     host_class: ClassVar[type[WorldHost]] = WorldHost
-    """What its servers act through."""
+    """The class that its servers act through."""
 
     def __init__(
         self,
@@ -235,7 +235,7 @@ class World:
         }
 
     def standing(self) -> Standing:
-        """How the world stands between two heights."""
+        """The standing of the world between two heights."""
         height = self.head.height
         servers, wanted = [], set(range(self._needed_after() + 1, height + 1))
         for index, server in enumerate(self.servers):

@@ -146,7 +146,7 @@ def check_lock(
 
 
 def closes(genesis: Genesis, committee: Committee, everyone: bool, servers: Sequence[int]) -> bool:
-    """Whether distinct ``servers`` are enough to close a view of ``committee`` (or its attempt)."""
+    """True if distinct ``servers`` are enough to close a view of ``committee`` (or its attempt)."""
     if everyone:
         stake = sum(genesis.servers[server].stake for server in servers)
         return 3 * stake >= 2 * genesis.total_stake
