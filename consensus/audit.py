@@ -2,10 +2,10 @@
 
 Height by height: the block's encoding, its link to the one before, the aggregator's proof and
 signature, every committee ticket, every vote and the threshold
-(`consensus.ledger.chain.check_block`); then what the block points to: that the model's bytes hash
-to its address and, where the updates' bytes were kept, that each update is genuine and that the
-model is exactly their aggregate. Last, that every block of content in the store, needed or not,
-hashes to its CID.
+(`consensus.ledger.protocol.Protocol.check_block`); then what the block points to: that the model's
+bytes hash to its address and, where the updates' bytes were kept, that each update is genuine and
+that the model is exactly their aggregate. Last, that every block of content in the store, needed or
+not, hashes to its CID.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from consensus.application import Application
 from consensus.encoding.cid import cid_text
 from consensus.encoding.fields import MalformedRecord
-from consensus.ledger.chain import Head, InvalidBlock, check_block
+from consensus.ledger.protocol import Protocol
 from consensus.ledger.updates import SignedUpdate, check_update, updates_root
+from consensus.ledger.validity import Head, InvalidBlock
+from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis
 from consensus.records.update import ModelUpdate
@@ -77,11 +79,11 @@ def audit(
     for expected, height in enumerate(heights):
         if height != expected:
             raise AuditFailure(expected, "the block is missing")
-    genesis, application = _audit_genesis(store, build)
+    genesis, protocol, application = _audit_genesis(store, build)
     report.modelled = genesis.parameters.crypto == "modelled"
-    head = Head.of_genesis(genesis)
+    head = protocol.first_head(genesis)
     for height in heights[1:]:
-        head = _audit_height(store, genesis, application, head, report)
+        head = _audit_height(store, genesis, protocol, application, head, report)
         progress(height, heights[-1])
     _audit_head(store, head)
     _audit_contents(store, heights[-1], report)
@@ -89,10 +91,14 @@ def audit(
     return report
 
 
-def _audit_genesis(store: SqliteStore, build: ApplicationFactory) -> tuple[Genesis, Application]:
+def _audit_genesis(
+    store: SqliteStore, build: ApplicationFactory
+) -> tuple[Genesis, Protocol, Application]:
     try:
         genesis = Genesis.decode(store.block(0))
-        return genesis, build(genesis, store.get(genesis.model))
+        protocol = protocol_of(genesis)
+        protocol.check_genesis(genesis)
+        return genesis, protocol, build(genesis, store.get(genesis.model))
     except (MalformedRecord, StoreError, ValueError) as error:
         raise AuditFailure(0, str(error)) from error
 
@@ -100,6 +106,7 @@ def _audit_genesis(store: SqliteStore, build: ApplicationFactory) -> tuple[Genes
 def _audit_height(
     store: SqliteStore,
     genesis: Genesis,
+    protocol: Protocol,
     application: Application,
     head: Head,
     report: AuditReport,
@@ -108,7 +115,7 @@ def _audit_height(
     height = head.height + 1
     try:
         block = Block.decode(store.block(height))
-        after = check_block(genesis, head, block)
+        after = protocol.check_block(genesis, head, block)
     except (MalformedRecord, InvalidBlock, StoreError) as error:
         raise AuditFailure(height, str(error)) from error
     report.blocks += 1

@@ -88,38 +88,40 @@ ARROWS = {
     "bfedrec.cli": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.learning bfedrec.plugins bfedrec.report bfedrec.runs bfedrec.sweeps "
-        "consensus.adversary consensus.audit "
-        "consensus.encoding consensus.ledger consensus.records consensus.simulation "
-        "consensus.storage consensus.torture"
+        "consensus.adversary consensus.audit consensus.encoding consensus.ledger "
+        "consensus.protocols consensus.records consensus.simulation consensus.storage "
+        "consensus.torture"
     ),
     "bfedrec.compression": (
         "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section consensus.registry"
     ),
     "bfedrec.config": (
-        "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
-        "bfedrec.learning bfedrec.plugins bfedrec.section consensus.adversary consensus.faults"
+        "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data "
+        "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.section "
+        "consensus.adversary consensus.faults consensus.protocols"
     ),
     "bfedrec.data": "bfedrec.section",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
-        "bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary consensus.crypto "
-        "consensus.encoding consensus.faults consensus.ledger consensus.network "
-        "consensus.records consensus.simulation"
+        "bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
+        "consensus.crypto consensus.encoding consensus.faults consensus.ledger "
+        "consensus.network consensus.records consensus.simulation"
     ),
     "bfedrec.learning": (
         "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (
-        "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.runs bfedrec.section bfedrec.streams bfedrec.sweeps consensus.encoding "
-        "consensus.faults consensus.ledger consensus.records consensus.torture"
+        "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data "
+        "bfedrec.evaluation bfedrec.runs bfedrec.section bfedrec.streams bfedrec.sweeps "
+        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
+        "consensus.records consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.plugins "
-        "consensus.encoding consensus.faults consensus.ledger consensus.records "
-        "consensus.simulation consensus.storage"
+        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
+        "consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.attacks bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation "
@@ -130,12 +132,13 @@ ARROWS = {
         "consensus.ledger consensus.records consensus.registry consensus.server"
     ),
     "consensus.audit": (
-        "consensus.application consensus.encoding consensus.ledger consensus.records "
-        "consensus.storage"
+        "consensus.application consensus.encoding consensus.ledger consensus.protocols "
+        "consensus.records consensus.storage"
     ),
     "consensus.faults": "consensus.server",
     "consensus.ledger": "consensus.crypto consensus.encoding consensus.records",
     "consensus.network": "consensus.faults consensus.server",
+    "consensus.protocols": "consensus.ledger consensus.records",
     "consensus.protocols.bft": "consensus.ledger consensus.records consensus.server",
     "consensus.protocols.paper": "consensus.ledger consensus.records consensus.server",
     "consensus.records": "consensus.crypto consensus.encoding",
@@ -145,13 +148,13 @@ ARROWS = {
     ),
     "consensus.simulation": (
         "consensus.adversary consensus.application consensus.crypto consensus.encoding "
-        "consensus.faults consensus.ledger consensus.network consensus.protocols.bft "
-        "consensus.protocols.paper consensus.records consensus.server"
+        "consensus.faults consensus.ledger consensus.network consensus.protocols "
+        "consensus.records consensus.server"
     ),
     "consensus.storage": "consensus.encoding consensus.records",
     "consensus.torture": (
         "consensus.adversary consensus.crypto consensus.encoding consensus.faults "
-        "consensus.ledger consensus.network consensus.protocols.bft consensus.protocols.paper "
+        "consensus.ledger consensus.network consensus.protocols consensus.protocols.bft "
         "consensus.records consensus.registry consensus.server consensus.simulation"
     ),
 }

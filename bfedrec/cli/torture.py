@@ -24,6 +24,7 @@ from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.plugins import load_plugins
 from bfedrec.report.torture import COUNTS, figures_of, record_breaks, record_campaign
 from bfedrec.runs.progress import duration
+from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
@@ -40,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", metavar="A-B", default="0-999", help="seeds of the scenarios (default: 0-999)"
     )
-    parser.add_argument("--protocol", choices=("bft", "paper"), default="bft", help="default: bft")
+    parser.add_argument(
+        "--protocol", choices=tuple(PROTOCOLS), default=DEFAULT, help=f"default: {DEFAULT}"
+    )
     parser.add_argument(
         "--servers", metavar="N", type=int, help="servers of every scenario (default: 4 to 16)"
     )

@@ -28,6 +28,7 @@ from bfedrec.section import (
     setting_error,
 )
 from consensus.faults.faults import fault_from_node
+from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 
 
 class EvaluationSettings(Section):
@@ -82,9 +83,9 @@ class Config(Section):
         pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$",
         description="what trains the cohort: cpu (compiled), or a torch device as cuda or cuda:0",
     )
-    protocol: Literal["bft", "paper"] = Field(
-        default="bft",
-        description="how servers agree: bft (two phases, locks), or Algorithm 2 as it is written",
+    protocol: str = Field(
+        default=DEFAULT,
+        description="how servers agree: one of the registered protocols",
     )
     crypto: Literal["real", "modelled"] = Field(
         default="real",
@@ -110,6 +111,25 @@ class Config(Section):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     store: StoreSettings = Field(default_factory=StoreSettings)
 
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """The options by their keys, with the registered protocols as those to choose from."""
+        names: Any = Literal[tuple(PROTOCOLS)]
+        known = FieldInfo(
+            annotation=names,
+            default=DEFAULT,
+            description="how servers agree: "
+            + "; ".join(f"{each.name} ({each.meaning})" for each in PROTOCOLS.values()),
+        )
+        return cls.model_fields | {"protocol": known}
+
+    @field_validator("protocol")
+    @classmethod
+    def _known_protocol(cls, name: str) -> str:
+        if name not in PROTOCOLS:
+            raise setting_error("", " | ".join(PROTOCOLS))
+        return name
+
     @field_validator("faults")
     @classmethod
     def _known_faults(cls, nodes: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
@@ -129,8 +149,10 @@ class Config(Section):
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
         if servers.regions > servers.count:
             raise setting_error("servers.regions", f"at most servers.count = {servers.count}")
-        if self.protocol == "paper" and committee.kind != "fixed":
-            raise setting_error("committee.kind", "fixed, as protocol is paper")
+        kinds = protocol_named(self.protocol).committees
+        if committee.kind not in kinds:
+            allowed = " | ".join(kinds)
+            raise setting_error("committee.kind", f"{allowed}, as protocol is {self.protocol}")
         if committee.kind == "fixed" and committee.size > servers.count:
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
         if self.data.dataset == "csv" and self.data.csv.path is None:

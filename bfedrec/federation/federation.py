@@ -32,8 +32,8 @@ from bfedrec.federation.uplink import Sent, Uplink
 from bfedrec.learning.upload import LocalUpdates
 from bfedrec.streams import Streams
 from bfedrec.threads import thread_count
-from consensus.ledger.chain import Head
 from consensus.ledger.committee import first_beacon
+from consensus.ledger.validity import Head
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
 from consensus.simulation.results import HeightResult

@@ -13,8 +13,8 @@ from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.participants import Participants
 from bfedrec.learning.upload import Upload
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Head
 from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.validity import Head
 from consensus.records.genesis import Genesis
 from consensus.records.update import ModelUpdate
 from consensus.simulation.results import Arrival

@@ -27,7 +27,9 @@ from bfedrec.runs.progress import Evaluated, Note, Progress, RoundDone
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.state import RoundState, RunState, StateError
 from consensus.encoding.cid import cid_text
-from consensus.ledger.chain import Head, heads_of
+from consensus.ledger.chain import heads_of
+from consensus.ledger.validity import Head
+from consensus.protocols.registry import protocol_of
 from consensus.simulation.checkpoint import Standing
 from consensus.simulation.results import Forked, Stalled
 from consensus.storage.closing import Closing
@@ -168,7 +170,7 @@ class Simulation(Closing):
         self.state.discard_after(height)
         self.folder.cut_metrics(height)
         blocks = [self.chain.block(at) for at in range(1, height + 1)]
-        heads = heads_of(federation.genesis, blocks)
+        heads = heads_of(federation.genesis, protocol_of(federation.genesis), blocks)
         for at, (block, head) in enumerate(zip(blocks, heads, strict=False), 1):
             model = self.chain.content.get(block.header.model)
             if at == height:

@@ -12,8 +12,7 @@ from consensus.adversary.toolbox import halves, others
 from consensus.crypto.suites import Prover
 from consensus.crypto.vrf import VrfKey
 from consensus.encoding.fields import GAMMA_BYTES, PROOF_BYTES
-from consensus.ledger.chain import CANDIDATES_PER_SEAT
-from consensus.ledger.committee import Draw, enough_draws, may_sit, next_beacon
+from consensus.ledger.committee import Draw, enough_draws, next_beacon
 from consensus.ledger.sortition import role_hash
 from consensus.records.block import Candidate
 from consensus.records.ticket import Ticket, tickets_digest
@@ -96,10 +95,8 @@ class Grind(Behaviour):
         ticket = message.body
         if message.kind != "ticket" or ticket.server != server.index:
             return (message,)
-        head, bft = server.chain.head, server.genesis.parameters.protocol == "bft"
-        alpha = Ticket.alpha(
-            server.genesis.chain_id, head.beacon if bft else head.cid, ticket.height
-        )
+        _, seed = server.chain.protocol.drawn_from(server.chain.head)
+        alpha = Ticket.alpha(server.genesis.chain_id, seed, ticket.height)
         proof = another_proof(server.prover, alpha, self.draws(server).bytes(32))
         first, second = halves(self, server, server.stage()[0], message.to)
         self.act("another proof")
@@ -111,7 +108,7 @@ class Grind(Behaviour):
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         if candidate.turn is not None:
             return candidate
-        if server.genesis.parameters.protocol == "paper":
+        if server.chain.protocol.draws_on_links:
             return self._best_variant(server, candidate)
         if self._is_bad(server):
             self.act("withheld its beacon")
@@ -165,14 +162,14 @@ class Grind(Behaviour):
         return replace(candidate, header=header, signature=signature, tickets=tickets)
 
     def _best_variant(self, server: EdgeServer, candidate: Candidate) -> Candidate:
-        genesis = server.genesis
+        genesis, protocol = server.genesis, server.chain.protocol
         best, most = candidate.header, -1
         for later in range(VARIANTS):
             header = replace(candidate.header, timestamp=candidate.header.timestamp + later)
             alpha = Ticket.alpha(genesis.chain_id, header.cid, header.height + 1)
             server.host.charge("vrf_prove")  # its allies compute theirs themselves
             seats = sum(
-                may_sit(genesis, Draw(ally.index, ally.prover.prove(alpha)[1]), CANDIDATES_PER_SEAT)
+                protocol.may_sit(genesis, Draw(ally.index, ally.prover.prove(alpha)[1]))
                 for ally in self._allies(server)
             )
             if seats > most:

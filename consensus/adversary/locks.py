@@ -48,7 +48,7 @@ class FalseLocks(Behaviour):
     without their lock, or with a forged one; and it shows forged and old locks to everyone."""
 
     def entered(self, server: EdgeServer) -> None:
-        if server.genesis.parameters.protocol != "bft" or server.stage()[1]:
+        if not server.chain.protocol.has_locks or server.stage()[1]:
             return
         view = server.stage()
         self.send(server, "lock", self._forged(server, view), others(server))

@@ -91,11 +91,8 @@ class Spam(Behaviour):
         far = int(draws.integers(2**32))
         for view in ((attempt, 0), (attempt, steps), (attempt + 1, 0), (attempt + 3 + far, 0)):
             self.send(server, "candidate", self._candidate(server, view), others(server))
-        phases = ("approve", "reject")
-        if server.genesis.parameters.protocol == "bft":
-            phases = ("soft", "cert")
         for view in ((attempt, 0), (attempt + 1, steps - 1), (attempt + 3 + far, 0)):
-            for phase in phases:
+            for phase in server.chain.protocol.phases:
                 block = file_cid(draws.bytes(8))
                 self.send(server, "vote", sign_vote(server, phase, view, block), others(server))
 
@@ -103,7 +100,7 @@ class Spam(Behaviour):
         return 0.0 if what == "propose" else honest
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
-        if server.genesis.parameters.protocol != "paper":
+        if server.chain.protocol.takes_turns:
             return candidate
         return self._candidate(server, candidate.view, candidate.tickets)
 

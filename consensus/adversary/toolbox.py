@@ -32,10 +32,8 @@ def others(server: EdgeServer) -> list[int]:
 
 
 def members(server: EdgeServer, attempt: int) -> Collection[int]:
-    """``bft``: the servers with a seat in an attempt of the height in progress; under ``paper``
-    none are known beforehand."""
-    if server.genesis.parameters.protocol != "bft":
-        return ()
+    """The servers with a seat in an attempt of the height in progress; none where the protocol
+    does not foresee them."""
     head = server.chain.head
     return server.checks.sortition(server.genesis, head, attempt).committee.weights
 

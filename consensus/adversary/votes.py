@@ -107,17 +107,14 @@ class PhantomVotes(Behaviour):
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "candidate" and body.header.height == server.height and self.once(body.view):
-            phases = ("soft", "cert")
-            if server.genesis.parameters.protocol == "paper":
-                phases = ("approve", "reject")
             for name in self._names(server):
-                for phase in phases:
+                for phase in server.chain.protocol.phases:
                     vote = sign_vote(server, phase, body.view, body.header.cid, name)
                     self.send(server, "vote", vote, others(server))
         return True
 
     def entered(self, server: EdgeServer) -> None:
-        if server.genesis.parameters.protocol != "bft":
+        if not server.chain.protocol.has_locks:
             return
         view, chain = server.stage(), server.genesis.chain_id
         for everyone in (False, True):

@@ -1,4 +1,4 @@
-"""How often malicious servers block or capture a committee: by theory, and by our sortition.
+"""The odds that malicious servers block or capture a committee: by theory, and by our sortition.
 
 Of N servers with equal stake f are malicious, and n of the N are drawn for a committee, in which
 strictly more than two thirds of the seats decide. The malicious *block* it when the others cannot
@@ -77,7 +77,7 @@ when committees fail; their independence is part of what is measured."""
 def blocked_and_captured(
     servers: int, malicious: int, size: int, draws: int, seed: int, suite: Suite = MODELLED
 ) -> tuple[int, int]:
-    """How many of `draws` committees the malicious block, and how many they capture.
+    """Count, of `draws` committees, those that the malicious block and those that they capture.
 
     They are the committees of `malicious_seats`, which see for the arguments and errors.
     """

@@ -1,4 +1,4 @@
-"""Committees: who votes in an attempt, with which weight, and in which order servers propose.
+"""Committees: the voters of an attempt, their weights, and the order in which servers propose.
 
 Under ``bft`` every server makes one VRF ticket per height, a height ahead, and the block before
 records them: from then on everybody knows the same draws. Independent hashes of a draw's output
@@ -80,7 +80,7 @@ def spare_draws(genesis: Genesis, beacon: bytes, draws: Sequence[Draw]) -> tuple
 
 
 def needs_spares(genesis: Genesis, draws: Sequence[Draw], attempt: int) -> bool:
-    """Whether a height's draws may leave seats or turns of an attempt empty."""
+    """True if a height's draws may leave seats or turns of an attempt empty."""
     parameters = genesis.parameters
     if len(draws) == len(genesis.servers):
         return False
@@ -119,20 +119,20 @@ class Committee:
         return sum(self.weights.get(server, 0) for server in servers)
 
     def approves(self, weight: int) -> bool:
-        """Whether ``weight`` is *more than* two thirds of the total."""
+        """True if ``weight`` is *more than* two thirds of the total."""
         return 3 * weight > 2 * self.total
 
     def cannot_approve(self, rejecting: int) -> bool:
-        """Whether, with this much weight rejecting, two thirds are out of reach. The seats that
+        """True if, with this much weight rejecting, two thirds are out of reach. The seats that
         nobody drew count in the total, but will never approve."""
         return not self.approves(sum(self.weights.values()) - rejecting)
 
     def holds_back(self, weight: int) -> bool:
-        """Whether ``weight`` is *more than* a third: some of it is honest."""
+        """True if ``weight`` is *more than* a third: some of it is honest."""
         return 3 * weight > self.total
 
     def overwhelms(self, weight: int) -> bool:
-        """Whether ``weight`` is *more than* five sixths: no other two thirds can follow, though
+        """True if ``weight`` is *more than* five sixths: no other two thirds can follow, though
         half the committee be malicious (PROTOCOL.md, safety 2)."""
         return 6 * weight > 5 * self.total
 
@@ -189,7 +189,7 @@ def aggregator_order(
 
 
 def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
-    """Whether a draw may win a seat in one of the next height's first attempts.
+    """True if a draw may win a seat in one of the next height's first attempts.
 
     Where there are many more servers than seats most cannot, and a thousand tickets would travel
     for twenty seats. ``fixed``: its hash is below the share of stake at which twice the seats and
@@ -212,7 +212,7 @@ def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
 
 
 def may_sit(genesis: Genesis, draw: Draw, candidates_per_seat: int) -> bool:
-    """``paper``: whether a draw by stake and output may sit, so that ``candidates_per_seat`` times
+    """``paper``: true if a draw by stake and output may sit, so that ``candidates_per_seat`` times
     the seats are expected to find somebody who may (III.D leaves the number open)."""
     parameters = genesis.parameters
     bar = candidates_per_seat * parameters.committee_size * genesis.servers[draw.server].stake
@@ -221,7 +221,7 @@ def may_sit(genesis: Genesis, draw: Draw, candidates_per_seat: int) -> bool:
 
 
 def enough_draws(genesis: Genesis, draws: Sequence[Draw | Ticket]) -> bool:
-    """Whether the draws that a block records can fill more than two thirds of the next seats."""
+    """True if the draws that a block records can fill more than two thirds of the next seats."""
     parameters = genesis.parameters
     if parameters.committee == "weighted":
         return len(draws) > 0

@@ -33,7 +33,7 @@ class Evidence:
 
 
 def holds(genesis: Genesis, evidence: Evidence) -> bool:
-    """Whether the evidence proves what it says."""
+    """True if the evidence proves what it says."""
     if evidence.server >= len(genesis.servers) or evidence.blocks[0] == evidence.blocks[1]:
         return False
     key = genesis.servers[evidence.server].signing_key

@@ -103,7 +103,7 @@ _MANTISSA_BITS: Final = 128
 # Every server orders the same tickets.
 @lru_cache(maxsize=1 << 14)
 def race_key(beta: bytes, stake: int) -> tuple[int, bytes]:
-    """When a ticket finishes its race; the smallest keys win.
+    """The time at which a ticket finishes its race; the smallest keys win.
 
     Exponential race: the finishing time is -ln(u) / stake, which draws without replacement, each
     time with a probability in proportion to the stake among those left. u = 1 - h / 2**256 with

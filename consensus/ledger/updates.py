@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from consensus.encoding.dag_cbor import merkle_root
 from consensus.encoding.fields import computed_once
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Head
+from consensus.ledger.validity import Head
 from consensus.records.genesis import Genesis
 from consensus.records.update import ModelUpdate
 
@@ -83,10 +83,10 @@ class UpdatePool:
         """Clients of whom there are two different updates."""
         self._wanted: set[bytes] = set()
         self.rejected: Counter[str] = Counter()
-        """How many updates were turned away, by reason (kept over all heights)."""
+        """The number of updates turned away, by reason (kept over all heights)."""
 
     def __len__(self) -> int:
-        """How many updates are to be aggregated."""
+        """The number of updates to be aggregated."""
         return len(self._by_client) - len(self._twice)
 
     def add(self, update: SignedUpdate, head: Head) -> bool:
@@ -142,5 +142,5 @@ class UpdatePool:
 
 
 def updates_root(digests: Sequence[bytes]) -> bytes:
-    """What `Header.updates` holds: the Merkle root over the updates' digests, in their order."""
+    """The value of `Header.updates`: the Merkle root over the updates' digests, in their order."""
     return merkle_root(digests)

@@ -42,14 +42,14 @@ class Parameters:
     """The protocol's constants, fixed by the genesis (Algorithm 2's inputs and its gaps)."""
 
     protocol: str
-    """``bft``: two phases, locks, draws fixed by the block before; ``paper``: Algorithm 2 as it is
-    written, with its weaknesses."""
+    """The name of a protocol (`consensus.protocols.registry`); a record may name any, and who acts
+    on it refuses one that is not known."""
     crypto: str
     """``real`` curves, or ``modelled`` by keyed hashes (`consensus.crypto.suites`)."""
     committee: str
     """``fixed``: the best ``committee_size`` draws, one seat each; ``weighted``: every draw
-    counts with its sortition weight, ``committee_size`` being the expected total. ``paper`` knows
-    only ``fixed``: the first to announce, one seat each."""
+    counts with its sortition weight, ``committee_size`` being the expected total. A protocol may
+    know only one of them (`consensus.ledger.protocol.Protocol.committees`)."""
     committee_size: int
     max_step: int
     """MaxStep: candidates that are tried before the committee is formed anew."""
@@ -80,16 +80,15 @@ class Parameters:
         values = dict(fields_of(node, "parameters", _PARAMETERS))
         for name, allowed in _WORDS.items():
             one_of(values[name], f"parameters.{name}", allowed)
-        for name in _PARAMETERS - _WORDS.keys():
+        if type(values["protocol"]) is not str:
+            raise MalformedRecord("parameters.protocol: expected a protocol's name")
+        for name in _PARAMETERS - _WORDS.keys() - {"protocol"}:
             integer(values[name], f"parameters.{name}", 0 if name in _MAY_BE_ZERO else 1)
-        if values["protocol"] == "paper" and values["committee"] != "fixed":
-            raise MalformedRecord("parameters.committee: the protocol paper knows only 'fixed'")
         return cls(**values)
 
 
 _PARAMETERS = names_of(Parameters)
 _WORDS = {
-    "protocol": ("bft", "paper"),
     "crypto": tuple(SUITES),
     "committee": ("fixed", "weighted"),
 }

@@ -14,21 +14,16 @@ from typing import Any, TypeVar
 
 from consensus.application import Application, Contents
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import (
+from consensus.ledger.committee import Draw, check_ticket
+from consensus.ledger.protocol import Protocol
+from consensus.ledger.updates import SignedUpdate, check_update, updates_root
+from consensus.ledger.validity import (
     Head,
     InvalidBlock,
     Sortition,
-    check_block,
-    check_draws,
     check_header,
-    check_lock,
-    check_no_later,
     check_signature,
-    check_timeout_certificate,
-    sortition_of,
 )
-from consensus.ledger.committee import Draw, check_ticket
-from consensus.ledger.updates import SignedUpdate, check_update, updates_root
 from consensus.records.block import Block, Candidate, Header
 from consensus.records.genesis import Genesis
 from consensus.records.ticket import Ticket
@@ -40,8 +35,9 @@ T = TypeVar("T")
 class SharedChecks:
     """The checks of one chain, shared by all servers of a process."""
 
-    def __init__(self, genesis: Genesis, application: Application) -> None:
+    def __init__(self, genesis: Genesis, protocol: Protocol, application: Application) -> None:
         self.genesis = genesis
+        self.protocol = protocol
         self.application = application
         self._memo: dict[tuple[Any, ...], tuple[object, Any]] = {}
         self._sortitions: dict[bytes, Callable[[int], Sortition]] = {}
@@ -102,24 +98,24 @@ class SharedChecks:
     def draws(
         self, genesis: Genesis, head: Head, header: Header, tickets: tuple[Ticket, ...]
     ) -> tuple[Draw, ...]:
-        """`check_draws`; raises `InvalidBlock`. A candidate and the blocks that its members build
-        of it share their header and tickets."""
+        """`Protocol.check_draws`; raises `InvalidBlock`. A candidate and the blocks that its
+        members build of it share their header and tickets."""
         key = (id(header), id(tickets), head.cid)
         known = self._memo.get(key)
         if known is None:
-            draws = check_draws(genesis, head, header, tickets, self.ticket)
+            draws = self.protocol.check_draws(genesis, head, header, tickets, self.ticket)
             known = self._memo[key] = ((header, tickets), draws)
         return known[1]
 
     def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
-        """`sortition_of`."""
+        """`Protocol.sortition`."""
         return self.sortitions(head)(attempt)
 
     def sortitions(self, head: Head) -> Callable[[int], Sortition]:
-        """`sortition_of` after ``head``, by attempt."""
+        """`Protocol.sortition` after ``head``, by attempt."""
         known = self._sortitions.get(head.cid)
         if known is None:
-            known = cache(lambda attempt: sortition_of(self.genesis, head, attempt))
+            known = cache(lambda attempt: self.protocol.sortition(self.genesis, head, attempt))
             self._sortitions[head.cid] = known
         return known
 
@@ -166,9 +162,7 @@ class SharedChecks:
 
         def compute() -> bool:
             key = self.genesis.servers[timeout.server].signing_key
-            if timeout.lock is not None:
-                check_no_later(timeout.lock, timeout)
-                check_lock(self.genesis, head, timeout.lock, self.sortition)
+            self.protocol.check_timeout(self.genesis, head, timeout, self.sortition)
             return self.genesis.suite.verify(key, timeout.signed, timeout.signature)
 
         try:
@@ -177,27 +171,34 @@ class SharedChecks:
             return False
 
     def lock(self, head: Head, lock: Certificate) -> None:
-        """`check_lock`; raises `InvalidBlock`."""
-        self._once(head, lock, lambda: check_lock(self.genesis, head, lock, self.sortition))
+        """`Protocol.check_lock`; raises `InvalidBlock`."""
+        self._once(
+            head,
+            lock,
+            lambda: self.protocol.check_lock(self.genesis, head, lock, self.sortition),
+        )
 
     def closed(self, head: Head, certificate: TimeoutCertificate) -> None:
-        """`check_timeout_certificate`; raises `InvalidBlock`."""
+        """`Protocol.check_timeout_certificate`; raises `InvalidBlock`."""
         self._once(
             head,
             certificate,
-            lambda: check_timeout_certificate(self.genesis, head, certificate, self.sortition),
+            lambda: self.protocol.check_timeout_certificate(
+                self.genesis, head, certificate, self.sortition
+            ),
         )
 
     def block(self, genesis: Genesis, head: Head, block: Block) -> Head:
-        """`check_block`; raises `InvalidBlock`. Servers that certify a block themselves build it
-        anew from shared parts, and from the same votes often enough: this memo goes by those."""
+        """`Protocol.check_block`; raises `InvalidBlock`. Servers that certify a block themselves
+        build it anew from shared parts, and from the same votes often enough: this memo goes by
+        those."""
         parts = id(block.header), id(block.tickets), block.certificate
         key = (head.cid, *parts, block.signature)
         known = self._memo.get(key)
         if known is None:
             known = self._memo[key] = (
                 block,
-                check_block(genesis, head, block, self.draws, self.sortition),
+                self.protocol.check_block(genesis, head, block, self.draws, self.sortition),
             )
         return known[1]
 

@@ -19,9 +19,10 @@ from typing import Any, ClassVar, Literal
 
 from consensus.application import Contents
 from consensus.crypto.suites import Prover, Signer
-from consensus.ledger.chain import Chain, InvalidBlock
+from consensus.ledger.chain import Chain
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate, UpdatePool, updates_root
+from consensus.ledger.validity import InvalidBlock
 from consensus.records.block import Block, Candidate, Header
 from consensus.records.sync import Status, Want
 from consensus.records.votes import Vote

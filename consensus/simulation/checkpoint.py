@@ -1,5 +1,6 @@
-"""How a world between two heights stands, beyond its chain and its clock: who has less than that
-chain and who holds what the others may still ask for. A run that is resumed begins with it.
+"""The standing of a world between two heights, beyond its chain and its clock: the servers that
+have less than that chain, and those that hold what the others may still ask for. A run that is
+resumed begins with it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ class ServerStanding:
 
     index: int
     height: int
-    """Of its own chain."""
+    """The height of its own chain."""
     written: int
     """The height up to which a crash takes nothing from it (`EdgeServer.written_height`)."""
     lacking: tuple[int, ...]
@@ -24,8 +25,8 @@ class ServerStanding:
 
 @dataclass(frozen=True)
 class Standing:
-    """Of a world between two heights. Nothing, where all servers have all there is and none may
-    crash."""
+    """The standing of a world between two heights. It is empty where all servers have all there
+    is and none may crash."""
 
     servers: tuple[ServerStanding, ...] = ()
     """By ascending index."""
@@ -41,7 +42,7 @@ class Standing:
 
     @classmethod
     def from_node(cls, node: Mapping[str, Any]) -> Self:
-        """What `to_node` gave."""
+        """The standing that `to_node` gave."""
         return cls(
             tuple(
                 ServerStanding(index, height, written, tuple(lacking))

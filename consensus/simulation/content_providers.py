@@ -1,4 +1,4 @@
-"""Who holds which content: the content-addressed network between the edge servers, as simulated."""
+"""The holders of contents: the content-addressed network between the edge servers, as simulated."""
 
 from __future__ import annotations
 

@@ -74,9 +74,10 @@ class WorldHost:
             operation: seconds / MIB for operation, seconds in world.costs.seconds_per_mib.items()
         }
         self.busy_until = 0.0
-        """When this server's processor has done all it was charged."""
+        """The time at which this server's processor has done all it was charged."""
         self.relay_from: float | None = None
-        """When the message in hand may be passed on, if that is before all work on it is done."""
+        """The time at which the message in hand may be passed on, if that is before all work on it
+        is done."""
         self.up = True
         self.lives = 0
         """Counts its restarts, so that no timer outlives a crash."""

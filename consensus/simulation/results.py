@@ -1,4 +1,4 @@
-"""What goes into a height of the simulated world, what it comes to, and how it can fail."""
+"""The input of a height of the simulated world, its result, and its failures."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Arrival:
 
 @dataclass
 class HeightResult:
-    """What one height came to."""
+    """The result of one height."""
 
     block: Block
     """The validated block, with the certificate of the first server that had it."""
@@ -67,12 +67,13 @@ class HeightResult:
     """The aggregated updates in their order (none of a captured block's claim is believed: these
     are those its candidate lists)."""
     captured: bool
-    """Whether the block's model is not the aggregate of its updates: the committee was captured."""
+    """True if the block's model is not the aggregate of its updates: the committee was captured."""
     began: float
     """Simulated seconds."""
     ended: float
     appended: dict[int, float] = field(default_factory=dict)
-    """When each server appended the block, of those that did before the height was over."""
+    """The time at which each server appended the block, of those that did before the height was
+    over."""
     gossip_bytes: Counter[str] = field(default_factory=Counter)
     """Bytes between servers by kind of message, every hop counted."""
     gossip_messages: int = 0
@@ -81,7 +82,7 @@ class HeightResult:
     evidence: tuple[Evidence, ...] = ()
     """Proof that honest servers hold of servers that said two things at once."""
     malicious_weight: tuple[tuple[int, int], ...] = ()
-    """Of every attempt's committee, the malicious members' weight and the total (``paper``: of the
+    """The malicious members' weight and the total of every attempt's committee (``paper``: of the
     one that approved the block, as each aggregator names its own)."""
     closed_by_all: int = 0
     """Attempts that all servers together gave up, as their committees could not."""

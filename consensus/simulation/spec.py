@@ -23,7 +23,7 @@ class WorldSpec:
     genesis: Genesis
     """The chain's parameters and members."""
     application: Application
-    """What the servers agree on the models of."""
+    """The application whose models the servers agree on."""
     topology: Topology
     """The servers' links and latencies."""
     keys: Sequence[tuple[Signer, Prover]]

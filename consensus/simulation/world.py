@@ -8,35 +8,37 @@ are behind it, and a run can be resumed from there, byte for byte.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-import numpy as np
 import simpy
 
 from consensus.application import Contents
-from consensus.ledger.chain import Chain, Head, seated
-from consensus.ledger.committee import Committee
-from consensus.ledger.evidence import Evidence
-from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.chain import Chain
+from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
 from consensus.network.network import Network
-from consensus.protocols.bft.server import BftServer
-from consensus.protocols.paper.server import PaperServer
+from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind, Message
+from consensus.simulation.accounts import (
+    evidence_at,
+    furthest,
+    refusals,
+    updates_listed,
+    weights_deciding,
+    weights_foreseen,
+)
 from consensus.simulation.checkpoint import ServerStanding, Standing
 from consensus.simulation.content_providers import Providers
 from consensus.simulation.host import WorldHost
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
 from consensus.simulation.spec import WorldSpec
+from consensus.simulation.submissions import Submissions
 
-#: A client whose update its edge server does not take tries this many servers in turn.
-TRIES = 4
 #: With faults about, a height ends this many resend times after two thirds of the servers have
 #: the block; who does not have it by then catches up during the next heights.
 GRACE = 3
@@ -46,7 +48,7 @@ class World:
     """All edge servers on one SimPy clock."""
 
     host_class: ClassVar[type[WorldHost]] = WorldHost
-    """What its servers act through."""
+    """The class that its servers act through."""
 
     def __init__(
         self,
@@ -57,13 +59,15 @@ class World:
         heads: Sequence[Head] = (),
     ) -> None:
         """``now`` (simulated seconds), ``blocks`` and ``heads`` continue an earlier run (`Chain`),
-        with what `restore` is then told."""
+        with what `restore` is then told. Raises ValueError for a genesis whose protocol is not
+        known."""
         genesis, behaviours, faults = spec.genesis, spec.behaviours, spec.faults
         self.genesis = genesis
+        self.protocol = protocol_of(genesis)
         self.application = spec.application
         self.costs = spec.costs
         self.env = Clock(now)
-        self.checks = SharedChecks(genesis, spec.application)
+        self.checks = SharedChecks(genesis, self.protocol, spec.application)
         self.faults = faults
         self.network = Network(
             self.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, self._receive, faults
@@ -71,24 +75,25 @@ class World:
         self.randomness = spec.randomness
         self.behaviours = behaviours
         self.messages = 0
-        self._topology = spec.topology
-        self._retry_seconds = spec.retry_seconds
         self._network_stream = spec.network_stream
         self._hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
-        make = server_class(genesis.parameters.protocol)
-        heads = heads or [Head.of_genesis(genesis)]
+        make: type[EdgeServer] = self.protocol.server_class()
+        heads = heads or [self.protocol.first_head(genesis)]
         self.servers: list[EdgeServer] = [
             make(
                 index,
                 signer,
                 prover,
-                Chain(genesis, blocks, heads),
+                Chain(genesis, self.protocol, blocks, heads),
                 self.checks,
                 self._hosts[index],
                 behaviours.get(index),
             )
             for index, (signer, prover) in enumerate(spec.keys)
         ]
+        self._submissions = Submissions(
+            self.env, self.servers, self._hosts, spec.topology.latency, spec.retry_seconds
+        )
         self.head = self.servers[0].chain.head
         """The head after the last height."""
         self._agreed = list(blocks)
@@ -121,8 +126,7 @@ class World:
         Raises `Stalled` if not every server has the block after ``patience`` simulated seconds,
         or none after so many ``attempts`` (which may take a blink each, where a third of the
         weight leaves every view at once). Raises `Forked` as soon as two servers have different
-        blocks: under ``bft`` the end of all trust in it, under ``paper`` one of the things that
-        happen.
+        blocks: under a protocol that is safe the end of all trust in it.
         """
         before = self.head
         height = before.height + 1
@@ -130,23 +134,9 @@ class World:
         self._forget(height)
         self.network.begin(self._network_stream(height))
         bytes_before, messages_before = self.network.bytes.copy(), self.messages
-        refused_before = self._refused()
-        for index, behaviour in self.behaviours.items():
-            self._bring_along(self.servers[index])
-            behaviour.begins(self.servers[index])
-            self.network.set_relaying(index, self._hosts[index].up and behaviour.relays)
-        for server, host in zip(self.servers, self._hosts, strict=True):
-            host.busy_until = began
-            if host.up:
-                host.lives += 1  # timers of a height it was left behind in
-                server.enter_height(passive=server.chain.height < before.height)
-        self._waited_for = {
-            index
-            for index, server in enumerate(self.servers)
-            if server.behaviour is None and self._hosts[index].up and not server.passive
-        }
-        for arrival in arrivals:
-            self._schedule(arrival, arrival.server, arrival.time, 0, height)
+        refused_before = refusals(self.servers)
+        self._enter_all()
+        self._submissions.begin(height, arrivals)
         self._wait(began + patience, attempts)
         if not self._over.triggered:
             raise self._stalled(height, began)
@@ -156,15 +146,9 @@ class World:
         block = self._first
         assert block is not None
         contents = self.providers.models[block.header.model]
-        updates = self._updates_of(block)
+        updates = updates_listed(self.servers, block, self._listed[block.cid])
         honest = self.checks.aggregate(before, updates)
         self.application.commit(height, before.beacon, contents.model)
-        evidence: dict[tuple[str, int, int], Evidence] = {}
-        for server in self.servers:
-            if server.behaviour is None:
-                evidence |= {
-                    key: found for key, found in server.evidence.items() if key[1] == height
-                }
         result = HeightResult(
             block=block,
             contents=contents,
@@ -175,9 +159,9 @@ class World:
             appended=dict(sorted(self._appended.items())),
             gossip_bytes=self.network.bytes - bytes_before,
             gossip_messages=self.messages - messages_before,
-            refused=self._refused() - refused_before,
-            evidence=tuple(evidence[key] for key in sorted(evidence)),
-            malicious_weight=self._malicious_weight(before, block),
+            refused=refusals(self.servers) - refused_before,
+            evidence=evidence_at(self.servers, height),
+            malicious_weight=weights_deciding(self.checks, self.behaviours, before, block),
             closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
             caught_up=self._caught_up,
         )
@@ -187,11 +171,28 @@ class World:
         self._agreed.append(block)
         return result
 
+    def _enter_all(self) -> None:
+        """Every server that is up enters the height after the head."""
+        for index, behaviour in self.behaviours.items():
+            self._bring_along(self.servers[index])
+            behaviour.begins(self.servers[index])
+            self.network.set_relaying(index, self._hosts[index].up and behaviour.relays)
+        for server, host in zip(self.servers, self._hosts, strict=True):
+            host.busy_until = self.env.now
+            if host.up:
+                host.lives += 1  # timers of a height it was left behind in
+                server.enter_height(passive=server.chain.height < self.head.height)
+        self._waited_for = {
+            index
+            for index, server in enumerate(self.servers)
+            if server.behaviour is None and self._hosts[index].up and not server.passive
+        }
+
     def _wait(self, deadline: float, attempts: int | None) -> None:
         """Let time pass until the height is over, or there is no more hope for it."""
         pause = self.genesis.parameters.vote_us / 1e6
         while not self._over.triggered and self.env.now < deadline:
-            hopeless = attempts is not None and self._furthest().stage()[0] >= attempts
+            hopeless = attempts is not None and furthest(self.servers).stage()[0] >= attempts
             if hopeless and self._first is None:
                 return
             until = min(pause, deadline - self.env.now)
@@ -234,7 +235,7 @@ class World:
         }
 
     def standing(self) -> Standing:
-        """How the world stands between two heights."""
+        """The standing of the world between two heights."""
         height = self.head.height
         servers, wanted = [], set(range(self._needed_after() + 1, height + 1))
         for index, server in enumerate(self.servers):
@@ -300,36 +301,6 @@ class World:
             self._given_up.add(body.attempt)
         size = body.wire_bytes if kind == "update" else len(body.encoded)
         return Message(kind, body, size)
-
-    def _schedule(
-        self, arrival: Arrival, server: int, time: float, tries: int, height: int
-    ) -> None:
-        self.at(time, lambda: self._submit(arrival, server, tries, height))
-
-    def _submit(self, arrival: Arrival, index: int, tries: int, height: int) -> None:
-        """A client's update reaches an edge server, which passes it on if it is fit; a client
-        whose server is down, behind, or turns it away goes to the next nearest. So does one whose
-        server keeps it to itself, or alters it, as it sees when it asks another: one that has the
-        update takes it for what it is, a copy."""
-        server = self.servers[index]
-        if self.head.height >= height or server.chain.height >= height:
-            return  # too late: the height is decided
-        update = arrival.update()
-        takes = self._hosts[index].up and not server.passive
-        if takes and server.behaviour is not None:
-            takes = server.behaviour.takes(server, update.record.client)
-        if takes and update.record.height < height:
-            # Among servers it may just have been long on its way; its client sent it only now.
-            server.refuse("stale")
-            return
-        if takes and server.receive("update", update, index):
-            server.say("update", update)
-        if (not takes or server.behaviour is not None) and tries + 1 < TRIES:
-            nearest = np.argsort(self._topology.latency[arrival.server], kind="stable")
-            others = [int(other) for other in nearest if other != arrival.server]
-            if tries < len(others):
-                time = self.env.now + self._retry_seconds
-                self._schedule(arrival, others[tries], time, tries + 1, height)
 
     def _receive(self, server: int, message: Message, origin: int) -> float | None:
         """Hand a message to a server; when it may be passed on, or None."""
@@ -403,57 +374,19 @@ class World:
 
         return self.providers.fetch(index, link, serves)
 
-    # -- what a height came to --------------------------------------------------------------------
-
-    def _malicious_weight(self, before: Head, block: Block) -> tuple[tuple[int, int], ...]:
-        if self.genesis.parameters.protocol == "paper":
-            committee = seated(self.genesis, [ticket.server for ticket in block.tickets])
-            return (self._weigh(committee),)
-        return self._weighed(before, block.certificate.attempt + 1)
-
-    def _weighed(self, before: Head, attempts: int) -> tuple[tuple[int, int], ...]:
-        """The malicious members' and the total weight of the first committees of a height."""
-        return tuple(
-            self._weigh(self.checks.sortition(self.genesis, before, attempt).committee)
-            for attempt in range(attempts)
-        )
-
-    def _weigh(self, committee: Committee) -> tuple[int, int]:
-        return committee.weight_of(sorted(self.behaviours)), committee.total
-
-    def _updates_of(self, block: Block) -> tuple[SignedUpdate, ...]:
-        digests = self._listed[block.cid]
-        for server in self.servers:
-            found = server.pool.pick(digests)
-            if found is not None:
-                return tuple(found)
-        raise AssertionError(f"height {block.height}: no server holds the block's updates")
-
-    def _refused(self) -> Counter[str]:
-        total: Counter[str] = Counter()
-        for server in self.servers:
-            if server.behaviour is None:
-                total.update(server.refused)
-                total.update(server.pool.rejected)
-        return total
-
-    def _furthest(self) -> EdgeServer:
-        honest = [server for server in self.servers if server.behaviour is None] or self.servers
-        return max(honest, key=lambda server: server.stage())
-
     def _stalled(self, height: int, began: float) -> Stalled:
-        done, furthest = len(self._appended), self._furthest()
-        stage, predicament = furthest.stage(), furthest.predicament()
+        done, ahead = len(self._appended), furthest(self.servers)
+        stage, predicament = ahead.stage(), ahead.predicament()
         pools = [len(server.pool) for server in self.servers]
-        paper = self.genesis.parameters.protocol == "paper"
+        attempts = stage[0] + 1
         return Stalled(
             f"height {height}: after {self.env.now - began:g} simulated seconds {done} of "
             f"{len(self.servers)} servers have a block (attempt {stage[0]}, step {stage[1]}, "
             f"{min(pools)}-{max(pools)} updates in the pools, quota "
             f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}"),
             height,
-            stage[0] + 1,
-            () if paper else self._weighed(self.head, stage[0] + 1),
+            attempts,
+            weights_foreseen(self.checks, self.behaviours, self.head, attempts),
         )
 
 
@@ -463,8 +396,3 @@ def _call(call: Callable[[], None]) -> None:
 
 def _end(over: simpy.Event) -> None:
     over.succeed()
-
-
-def server_class(protocol: str) -> Callable[..., EdgeServer]:
-    """What a server is made of under a protocol."""
-    return PaperServer if protocol == "paper" else BftServer

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
+from consensus.protocols.registry import DEFAULT
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.mutants.breaks import BREAKS
@@ -30,7 +31,7 @@ KEPT = 5
 class Plan:
     """What is to be run."""
 
-    protocol: str = "bft"
+    protocol: str = DEFAULT
     servers: int | None = None
     """As many servers in every scenario; None: as drawn."""
     rule: str | None = None

@@ -14,7 +14,9 @@ from consensus.adversary.groups import acts
 from consensus.crypto.suites import modelled_signature
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.ledger.committee import next_beacon
+from consensus.ledger.protocol import Failure
 from consensus.ledger.sortition import race_key, role_hash
+from consensus.protocols.registry import protocol_named
 from consensus.records.ticket import Ticket
 from consensus.records.update import ModelUpdate
 from consensus.records.view import proposal_digest
@@ -27,7 +29,6 @@ from consensus.torture.oracle import verify
 from consensus.torture.oracle.ending import check_ending
 from consensus.torture.oracle.monitor import Monitor
 from consensus.torture.oracle.violation import Violation
-from consensus.torture.oracle.weaknesses import name_of
 
 #: What is remembered of one scenario is of no use to another: forgotten with it, the memos stay so
 #: small that a processor's cache holds them.
@@ -104,7 +105,7 @@ def patience(scenario: Scenario, attempt: int, behind: int) -> float:
     """
     resend = scenario.resend / 1e3
     start = (scenario.update + scenario.ticket) / 1e3 + 3 * resend
-    if scenario.protocol == "paper":  # its timers do not grow, and what is blocked stays so
+    if not protocol_named(scenario.protocol).timers_grow:  # then what is blocked stays so
         return SLACK + behind * (start + ATTEMPTS * (scenario.vote / 1e3 + resend))
     attempts = attempt + ATTEMPTS
     step = scenario.vote / 1e3 * (2 + attempts) / 2 + 3 * resend
@@ -134,8 +135,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
         _play(scenario, outcome, world, monitor)
     except Violation as violation:
         outcome.invariant, outcome.what = violation.invariant, violation.what
-        if scenario.protocol == "paper":
-            outcome.invariant = name_of(violation, scenario, world, monitor.ledger)
+        outcome.invariant = _named(violation, scenario, world, monitor)
     except Exception as error:  # a handler that raises would have stopped its server
         outcome.invariant = "no crash"
         outcome.what = f"{type(error).__name__}: {error} ({_where(error)})"
@@ -158,6 +158,19 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     for memo in MEMOS:
         memo.cache_clear()
     return outcome
+
+
+def _named(violation: Violation, scenario: Scenario, world: TortureWorld, monitor: Monitor) -> str:
+    """The known weakness that a violation shows, or the invariant that it violates."""
+    honest = (server for server in world.servers if server.behaviour is None)
+    failure = Failure(
+        violation.invariant,
+        {server: frozenset(names) for server, names in scenario.malicious},
+        [decided.block for decided in monitor.ledger.decided],
+        monitor.ledger.last,
+        min(honest, key=lambda server: server.chain.height),
+    )
+    return protocol_named(scenario.protocol).weakness(failure)
 
 
 def _where(error: BaseException) -> str:

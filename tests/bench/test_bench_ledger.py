@@ -10,11 +10,12 @@ import pytest
 from consensus.adversary.composed import Composed
 from consensus.audit import audit
 from consensus.crypto import keys, vrf
-from consensus.ledger.chain import Chain, check_block, sortition_of
+from consensus.protocols.bft.validity import sortition_of
 from consensus.records.block import Block
 from consensus.storage.sqlite import SqliteStore
 from tests.consensus.test_audit import Keeper, build
 from tests.helpers.forge import Forge
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
 
 Benchmark = Any
@@ -46,8 +47,9 @@ def test_check_block(benchmark: Benchmark) -> None:
     """A block of twenty members from scratch: the draws of thirty servers and 21 signatures."""
     toy = Toy(servers=30, clients=2, committee_size=20)
     block = Forge(toy).block()
-    head = Chain(toy.genesis).head
-    benchmark.pedantic(check_block, (toy.genesis, head, block), setup=forget, rounds=30)
+    chain = chain_from(toy.genesis)
+    check = chain.protocol.check_block
+    benchmark.pedantic(check, (toy.genesis, chain.head, block), setup=forget, rounds=30)
 
 
 def test_decode_block(benchmark: Benchmark) -> None:

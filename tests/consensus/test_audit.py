@@ -17,7 +17,6 @@ from consensus.audit import AuditFailure, AuditReport, audit
 from consensus.crypto.keys import SigningKey
 from consensus.encoding.cid import cid_text
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Chain
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block, Candidate
 from consensus.records.genesis import Genesis
@@ -27,6 +26,7 @@ from consensus.storage.content import StoreError
 from consensus.storage.sqlite import SqliteStore
 from tests.consensus.simulation.test_world import colluding, first_capture
 from tests.helpers.forge import Forge
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy, ToyApplication
 
 HEIGHTS = 5
@@ -585,7 +585,7 @@ LIES: dict[str, tuple[Candidate, list[SignedUpdate], str]] = {
 def test_a_lie_that_the_whole_committee_signed_is_found(tmp_path: Path, name: str) -> None:
     candidate, updates, reason = LIES[name]
     block = FORGE.block(candidate)
-    Chain(FRESH.genesis).append(block)  # the certificate is perfect
+    chain_from(FRESH.genesis).append(block)  # the certificate is perfect
     model = FRESH.application.aggregate(
         [update.payload for update in updates], [update.record.samples for update in updates]
     )

@@ -6,15 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from consensus.adversary.behaviour import Behaviour
-from consensus.ledger.chain import Chain
 from consensus.ledger.updates import SignedUpdate
 from consensus.protocols.bft.server import BftServer
 from consensus.records.block import Candidate
 from consensus.records.view import View
 from consensus.records.votes import Certificate
-from consensus.server.checks import SharedChecks
 from tests.helpers.fake_host import FakeHost
 from tests.helpers.forge import Forge
+from tests.helpers.rules import chain_from, checks_of
 from tests.helpers.toy import Toy
 
 SERVERS, CLIENTS, SEATS = 7, 3, 6
@@ -90,9 +89,9 @@ class Bench:
     ) -> None:
         self.host = FakeHost()
         self.forge = FORGE if toy is TOY else Forge(toy)
-        checks = SharedChecks(toy.genesis, toy.application)
+        checks = checks_of(toy.genesis, toy.application)
         self.server = BftServer(
-            index, *toy.keys[index], Chain(toy.genesis), checks, self.host, behaviour
+            index, *toy.keys[index], chain_from(toy.genesis), checks, self.host, behaviour
         )
         if start:
             self.server.enter_height()

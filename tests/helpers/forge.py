@@ -8,13 +8,15 @@ from dataclasses import replace
 from consensus.encoding.cid import digest
 from consensus.encoding.dag_cbor import encode
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Chain, Head, Sortition, sortition_of
 from consensus.ledger.committee import Draw
 from consensus.ledger.updates import SignedUpdate, updates_root
+from consensus.ledger.validity import Head, Sortition
+from consensus.protocols.bft.validity import sortition_of
 from consensus.records.block import Block, Candidate, Header, Turn
 from consensus.records.ticket import Ticket
 from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
 
 
@@ -43,7 +45,7 @@ class Forge:
 
     def after(self, block: Block) -> Forge:
         """The forge of the next height."""
-        chain = Chain(self.genesis, (), (self.head,))
+        chain = chain_from(self.genesis, (), (self.head,))
         chain.append(block)
         return Forge(self.toy, chain.head)
 

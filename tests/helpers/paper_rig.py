@@ -7,17 +7,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from consensus.adversary.behaviour import Behaviour
-from consensus.ledger.chain import CANDIDATES_PER_SEAT, Chain, Head
 from consensus.ledger.committee import Draw, may_sit
 from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.validity import Head
 from consensus.protocols.paper.server import PaperServer
+from consensus.protocols.paper.validity import CANDIDATES_PER_SEAT
 from consensus.records.block import Block, Candidate
 from consensus.records.ticket import Ticket
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
-from consensus.server.checks import SharedChecks
 from tests.helpers.fake_host import FakeHost
 from tests.helpers.forge import Forge
+from tests.helpers.rules import chain_from, checks_of
 from tests.helpers.toy import Toy
 
 
@@ -91,8 +92,8 @@ class Bench:
         self.server = PaperServer(
             index,
             *toy.keys[index],
-            Chain(toy.genesis),
-            SharedChecks(toy.genesis, toy.application),
+            chain_from(toy.genesis),
+            checks_of(toy.genesis, toy.application),
             self.host,
             behaviour,
         )

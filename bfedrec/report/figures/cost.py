@@ -15,6 +15,7 @@ from bfedrec.report.committee_theory import expected
 from bfedrec.report.curves import per_round
 from bfedrec.report.style import BLUE, GREY, ORANGE, Rows, styled
 from consensus.ledger.capture_odds import frequency_interval
+from consensus.protocols.registry import protocol_named
 
 CONFIDENCE = 0.99
 MIB = 2**20
@@ -30,15 +31,20 @@ FREQUENCIES = ("blocked_committees", "captured_committees")
 def rows(learning: Sequence[Runs], committees: Sequence[Runs]) -> list[dict[str, Any]]:
     """The figure's data. Costs are means over the blocks of the ``learning`` runs, with 99 % t
     intervals from the means of the stretches between evaluations (none where a run stopped early);
-    frequencies are of the bft runs among both with as large a malicious share, with exact 99 %
-    intervals."""
+    frequencies are of the runs among both with as large a malicious share whose committees are
+    drawn as theory has it, with exact 99 % intervals."""
     found = [row for runs in learning for row in _costs(runs)]
-    attacked = [runs for runs in learning if runs.malicious and runs.protocol == "bft"]
+    attacked = [runs for runs in learning if runs.malicious and _foreseen(runs)]
     shares = {runs.malicious / runs.config.servers.count for runs in attacked}
     for runs in [*attacked, *committees]:
         if runs.malicious / runs.config.servers.count in shares:
             found += _frequencies(runs)
     return found
+
+
+def _foreseen(runs: Runs) -> bool:
+    """Whether its protocol draws committees as theory has it (`expected`)."""
+    return protocol_named(runs.protocol).committees_foreseen
 
 
 def _row(runs: Runs, measure: str, **values: Any) -> dict[str, Any]:
@@ -79,7 +85,7 @@ def _costs(runs: Runs) -> list[dict[str, Any]]:
             row["value"] = of_all
             if spread is not None and not stops:  # of a few blocks there is too little to say
                 row |= {"low": of_all - spread, "high": of_all + spread}
-        if key == "attempts" and config.protocol == "bft":
+        if key == "attempts" and _foreseen(runs):
             row["expected"] = theory.attempts
         found.append(row)
     return found

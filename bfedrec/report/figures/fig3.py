@@ -15,8 +15,7 @@ from bfedrec.evaluation.metrics import compared
 from bfedrec.report.artefact import Runs
 from bfedrec.report.style import BLUE, ORANGE, Rows, label_ends, styled
 from bfedrec.sweeps.recorded import Recorded
-
-NAMES = {"bft": "bft", "paper": "Algorithm 2 as written (paper)"}
+from consensus.protocols.registry import protocol_named
 
 
 def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
@@ -88,7 +87,7 @@ def draw(data: Rows) -> Figure:
             of_it = [row for row in data if row["protocol"] == protocol]
             for axis, name in zip(axes, compared(), strict=True):
                 _draw_metric(axis, of_it, name)
-            axes[0].set_title(f"{NAMES[protocol]}: {finding(of_it)}")
+            axes[0].set_title(f"{protocol_named(protocol).title}: {finding(of_it)}")
         for axis in grid[-1]:
             axis.set_xlabel("round")
             axis.set_ylim(bottom=0.0)

@@ -9,9 +9,9 @@ from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import replace
 
-from consensus.ledger.chain import InvalidBlock
 from consensus.ledger.committee import Draw, InvalidTicket, enough_draws, is_worth_announcing
 from consensus.ledger.evidence import Evidence
+from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.state import Seat, State
 from consensus.records.block import Candidate, Turn

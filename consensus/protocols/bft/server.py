@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection
 
-from consensus.ledger.chain import InvalidBlock
 from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.proposals import BftCandidates
 from consensus.protocols.bft.state import Promises, Seat

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-from consensus.ledger.chain import Sortition
+from consensus.ledger.validity import Sortition
 from consensus.records.block import Candidate
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote

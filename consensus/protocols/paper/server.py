@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from consensus.ledger.chain import CANDIDATES_PER_SEAT, InvalidBlock
 from consensus.ledger.committee import Draw, InvalidTicket, may_sit
 from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.paper import vote as paper
+from consensus.protocols.paper.validity import CANDIDATES_PER_SEAT
 from consensus.protocols.paper.vote import Rules, State
 from consensus.records.block import Block, Candidate
 from consensus.records.sync import Status

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from consensus.encoding.cid import digest
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Head
 from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
 from consensus.records.genesis import Genesis
 from consensus.records.update import ModelUpdate

@@ -16,6 +16,8 @@ from zlib import crc32
 import numpy as np
 
 from consensus.faults.faults import FAULTS
+from consensus.ledger.protocol import Invitation
+from consensus.protocols.registry import DEFAULT, protocol_named
 from consensus.server.distinct import draw_distinct
 from consensus.torture.arena.attackers import recorded_behaviours
 from consensus.torture.arena.scenario import Scenario
@@ -68,18 +70,11 @@ POTENT = (
     ("late_block", "late_votes"),
     ("abstain", "grind"),
 )
-#: What the known weaknesses of `paper` invite: every other of its scenarios is one of these.
-INVITED = (
-    Bias(("gaussian", "invert_votes", "rush"), sizes=(10, 13, 16), changes=(("size", 4),)),
-    Bias(("gaussian", "grind", "invert_votes", "rush"), sizes=(10, 13, 16), changes=(("size", 4),)),
-    Bias(("spam",)),
-    Bias(("invert_votes",)),
-)
 
 
 def draw(
     seed: int,
-    protocol: str = "bft",
+    protocol: str = DEFAULT,
     servers: int | None = None,
     bias: Bias | None = None,
     behaviours: Collection[str] = (),
@@ -89,19 +84,21 @@ def draw(
     ``behaviours`` are asked for: malicious servers follow them as well, all else stays as drawn.
 
     Of the servers fewer than a third of the seats of a committee are malicious, so that for
-    committees of fixed size the premise of safety always holds.
+    committees of fixed size the premise of safety always holds; where nobody foresees who sits,
+    fewer than a third of the servers.
     """
+    rules = protocol_named(protocol)
     if bias is None:
-        bias = _invited(seed) if protocol == "paper" else Bias()
+        bias = _invited(seed, rules.invitations)
     generator = np.random.default_rng((seed, 0))
     some = generator.random
     sizes = bias.sizes or SIZES
     whole = servers or int(_pick(generator, sizes))
     size = whole
     if whole > 4 and some() < 0.5:
-        least = 4 if protocol == "paper" else max(4, whole // 2)
+        least = max(4, whole // 2) if rules.committees_foreseen else 4
         size = int(generator.integers(least, whole + 1))
-    most = ((size if protocol == "bft" else whole) - 1) // 3
+    most = ((size if rules.committees_foreseen else whole) - 1) // 3
     bad = most if some() < 0.7 or bias.behaviours else int(generator.integers(0, most + 1))
     stakes = tuple(generator.integers(1, 6, whole).tolist()) if some() < 0.3 else ()
     chosen = sorted(draw_distinct(generator, whole, bad))
@@ -148,9 +145,16 @@ def draw(
     return Scenario(**(found | dict(bias.changes)))
 
 
-def _invited(seed: int) -> Bias:
-    which = int(np.random.default_rng((seed, 5)).integers(2 * len(INVITED)))
-    return INVITED[which] if which < len(INVITED) else Bias()
+def _invited(seed: int, invitations: Sequence[Invitation]) -> Bias:
+    """The bias to a protocol's known weaknesses: every other scenario is to show one."""
+    if not invitations:
+        return Bias()
+    which = int(np.random.default_rng((seed, 5)).integers(2 * len(invitations)))
+    if which >= len(invitations):
+        return Bias()
+    chosen = invitations[which]
+    size = chosen.committee_size
+    return Bias(chosen.behaviours, sizes=chosen.servers, changes=(("size", size),) if size else ())
 
 
 def _pick(generator: np.random.Generator, values: Sequence[Any]) -> Any:

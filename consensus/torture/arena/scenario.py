@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self
 
+from consensus.protocols.registry import DEFAULT, protocol_named
+
 TOPOLOGIES = ("complete", "ring", "random")
 
 
@@ -24,7 +26,7 @@ class Scenario:
 
     seed: int
     servers: int
-    protocol: str = "bft"
+    protocol: str = DEFAULT
     topology: str = "complete"
     latency: float = 20.0
     """Of a link, before each pair's factor in [0.5, 1.5)."""
@@ -109,6 +111,7 @@ class Scenario:
             value = getattr(self, field.name)
             if field.type == "int" and (type(value) is not int or value < 0):
                 raise ValueError(f"{field.name}: expected an integer from 0, got {value!r}")
+        protocol_named(self.protocol)
         if self.topology not in TOPOLOGIES:
             raise ValueError(f"topology: expected one of {', '.join(TOPOLOGIES)}")
         if self.servers < 1 or self.clients < 1 or self.heights < 1 or self.max_step < 1:

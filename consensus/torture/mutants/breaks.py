@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
-from consensus.ledger import chain
+from consensus.ledger import protocol, validity
 from consensus.ledger.committee import Committee
 from consensus.ledger.updates import UpdatePool
+from consensus.protocols.bft import validity as bft_validity
 from consensus.protocols.bft import vote
 from consensus.protocols.bft.proposals import BftCandidates
 from consensus.protocols.bft.server import BftServer
@@ -90,7 +91,7 @@ def _breaks() -> Iterator[Break]:
         "anybody votes in everybody's name",
         (
             (SharedChecks, "vote", do.always(True)),
-            (chain, "check_certificate", do.certificate_without("signatures")),
+            *_certificate("signatures"),
         ),
         Bias(("phantom_votes", "pad_certificates")),
     )
@@ -99,7 +100,7 @@ def _breaks() -> Iterator[Break]:
         "who has no seat votes, too",
         (
             (Seat, "weight", do.a_seat_for_all),
-            (chain, "check_certificate", do.certificate_without("seats")),
+            *_certificate("seats"),
         ),
         Bias(("phantom_votes", "pad_certificates"), sizes=(7, 10)),
     )
@@ -107,8 +108,9 @@ def _breaks() -> Iterator[Break]:
         "distinct-signers",
         "a signature that is given twice counts twice",
         (
-            (chain, "check_signers", do.always(None)),
-            (chain, "check_certificate", do.certificate_without("distinct")),
+            (validity, "check_signers", do.always(None)),
+            (bft_validity, "check_signers", do.always(None)),
+            *_certificate("distinct"),
         ),
         Bias(("pad_certificates",)),
     )
@@ -121,10 +123,7 @@ def _breaks() -> Iterator[Break]:
     yield Break(
         "lock-certificates",
         "whatever claims to be a lock is one",
-        (
-            (chain, "check_lock", do.always(None)),
-            (checks, "check_lock", do.always(None)),
-        ),
+        ((bft_validity, "check_lock", do.always(None)),),
         Bias(("false_locks",)),
     )
     # Proposals.
@@ -133,7 +132,7 @@ def _breaks() -> Iterator[Break]:
         "anybody proposes in everybody's name",
         (
             (checks, "check_signature", do.always(None)),
-            (chain, "check_signature", do.always(None)),
+            (protocol, "check_signature", do.always(None)),
         ),
         Bias(("impersonate",)),
     )
@@ -142,7 +141,7 @@ def _breaks() -> Iterator[Break]:
         "whoever comes first proposes",
         (
             (vote, "follows", do.but_for("not its turn")),
-            (chain, "check_turn", do.always(None)),
+            (bft_validity, "check_turn", do.always(None)),
         ),
         Bias(("usurp",)),
     )
@@ -199,15 +198,15 @@ def _breaks() -> Iterator[Break]:
         "alpha-without-attempt",
         "the committee formed anew is the same",
         (
-            (chain, "form_committee", do.first_attempt),
-            (chain, "aggregator_order", do.first_attempt),
+            (bft_validity, "form_committee", do.first_attempt),
+            (bft_validity, "aggregator_order", do.first_attempt),
         ),
         Bias(("silent",), CUTS),
     )
     yield Break(
         "empty-seats",
         "seats that no recorded ticket wins stay empty",
-        ((chain, "needs_spares", do.always(False)),),
+        ((bft_validity, "needs_spares", do.always(False)),),
         Bias(("abstain",), ("loss", "delay", "loss"), begin=0.2, last=0.6),
     )
     # The vote.
@@ -327,7 +326,15 @@ def _breaks() -> Iterator[Break]:
 
 def _header(message: str) -> tuple[Patch, ...]:
     """Without one of the checks of a header."""
-    return tuple((module, "check_header", do.unless(message)) for module in (chain, checks))
+    return tuple((module, "check_header", do.unless(message)) for module in (protocol, checks))
+
+
+def _certificate(what: str) -> tuple[Patch, ...]:
+    """Without one of the checks of a certificate, be it of a block or a lock."""
+    return tuple(
+        (module, "check_certificate", do.certificate_without(what))
+        for module in (protocol, bft_validity)
+    )
 
 
 BREAKS: Final = {each.name: each for each in _breaks()}

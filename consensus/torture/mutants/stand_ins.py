@@ -9,8 +9,8 @@ from dataclasses import replace
 from hashlib import sha512
 from typing import Any
 
-from consensus.ledger.chain import InvalidBlock
 from consensus.ledger.committee import Draw
+from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
 
 StandIn = Callable[[Any], Any]

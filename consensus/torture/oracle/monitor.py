@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consensus.ledger.evidence import holds
 from consensus.ledger.updates import SignedUpdate
+from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block, Candidate
 from consensus.records.genesis import Genesis
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.torture.oracle import verify
-from consensus.torture.oracle.reference import Ledger
+from consensus.torture.oracle.reference import Ledger, NamedCommittees
 from consensus.torture.oracle.violation import Violation
-from consensus.torture.oracle.weaknesses import PaperLedger
 
 if TYPE_CHECKING:
     from consensus.torture.arena.world import TortureWorld
@@ -42,8 +42,9 @@ class Monitor:
         """``traced``: whether to make a digest of all that happens."""
         self.genesis = genesis
         self.bad = bad
-        paper = genesis.parameters.protocol == "paper"
-        self.ledger = PaperLedger(genesis, bad) if paper else Ledger(genesis, bad)
+        protocol = protocol_of(genesis)
+        kind = Ledger if protocol.committees_foreseen else NamedCommittees
+        self.ledger = kind(genesis, bad, protocol.deciding)
         self.branches: Counter[str] = Counter()
         self.attempt = 0
         """The furthest attempt that an honest server spoke of."""
@@ -118,7 +119,7 @@ class Monitor:
         view = (vote.attempt, vote.step)
         phase, said = vote.phase, vote.block
         if phase in ("approve", "reject"):  # one or the other, once
-            phase, said = "paper", phase.encode() + said
+            phase, said = "judged", phase.encode() + said
         slot = (index, vote.height, phase, view)
         first = self._slots.get(slot)
         if first is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from consensus.encoding.dag_cbor import encode
 from consensus.ledger.updates import SignedUpdate
@@ -32,12 +31,13 @@ class Decided:
 class Ledger:
     """What was decided, and by whom the next heights may be. Raises `Violation`."""
 
-    phase: ClassVar[str] = "cert"
-    """Of the votes that decide."""
-
-    def __init__(self, genesis: Genesis, bad: frozenset[int]) -> None:
+    def __init__(self, genesis: Genesis, bad: frozenset[int], phase: str) -> None:
+        """``phase``: of the votes that decide."""
         self.genesis = genesis
         self.bad = bad
+        self.phase = phase
+        self.last: Block | None = None
+        """The block that was appended last, or was about to be."""
         self.decided: list[Decided] = []
         self.outside = False
         """Whether a committee formed of whose weight a third was malicious: the premise is gone,
@@ -93,6 +93,7 @@ class Ledger:
     def append(self, block: Block) -> None:
         """An honest server has appended ``block``."""
         height = block.header.height
+        self.last = block
         if height <= len(self.decided):
             if self.decided[height - 1].block.cid != block.cid:
                 raise Violation("one block per height", f"two blocks at height {height} (a fork)")
@@ -183,3 +184,31 @@ class Ledger:
         """Nobody's stake has changed."""
         if verify.sha256(encode(self.genesis.to_node())).digest() != self.genesis.chain_id:
             raise Violation("stake is conserved", "the genesis has changed")
+
+
+class NamedCommittees(Ledger):
+    """The decisions of a protocol whose blocks name their committees.
+
+    Nobody can say beforehand who votes, so no premise about committees is there to be kept: what is
+    violated is violated.
+    """
+
+    def form(self, height: int, attempt: int) -> Seats:
+        """No seats: nobody knows them beforehand."""
+        return Seats({}, 1, ())
+
+    def voters(self, block: Block) -> Seats:
+        """The servers that the block names."""
+        seats = dict.fromkeys((ticket.server for ticket in block.tickets), 1)
+        order = tuple(range(self.genesis.parameters.max_step))
+        return Seats(seats, self.genesis.parameters.committee_size, order)
+
+    def check_draws(self, block: Block) -> tuple[bytes, Betas]:
+        header = block.header
+        betas = verify.betas_of(self.genesis, header.parent, header.height, block)
+        if isinstance(betas, str):
+            raise Violation("tickets", f"height {header.height}: {betas}")
+        return b"", betas
+
+    def check_rebuilding(self) -> None:
+        """It is known not to differ; what that leads to is a violation where it does."""

@@ -34,6 +34,7 @@ from bfedrec.runs.simulation import Simulation
 from bfedrec.runs.state import RoundState, RunState, StateError
 from bfedrec.sweeps.tuning import learn
 from consensus.ledger.chain import heads_of
+from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
 from consensus.records.update import ModelUpdate
@@ -205,7 +206,9 @@ def test_a_run_loses_nothing_of_what_its_clients_trained(tmp_path: Path, kind: s
     found = np.zeros_like(total)
     with SqliteStore(tmp_path / "chain.sqlite", read_only=True) as store:
         blocks = [Block.decode(store.block(height)) for height in range(1, 7)]
-        for height, head in enumerate(heads_of(federation.genesis, blocks)[:-1], 1):
+        for height, head in enumerate(
+            heads_of(federation.genesis, protocol_of(federation.genesis), blocks)[:-1], 1
+        ):
             records = [ModelUpdate.decode(data) for data in store.updates(height)]
             assert len(records) == 10
             for record in records:

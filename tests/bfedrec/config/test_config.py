@@ -27,6 +27,7 @@ from bfedrec.section import flatten, share_of
 from bfedrec.streams import Streams
 from consensus.adversary.behaviour import BEHAVIOURS
 from consensus.faults.faults import FAULTS
+from consensus.protocols.registry import PROTOCOLS
 from consensus.records.genesis import _WORDS
 
 
@@ -457,7 +458,8 @@ def test_names_in_the_config_are_those_that_the_parts_know() -> None:
     kind = CompressionSettings.options()["kind"].annotation
     assert set(get_args(kind)) == set(CODECS)
     assert set(PAPERS_ATTACK) <= set(BEHAVIOURS)
-    for section, key in ((Config, "protocol"), (Config, "crypto"), (CommitteeSettings, "kind")):
+    assert set(get_args(Config.options()["protocol"].annotation)) == set(PROTOCOLS)
+    for section, key in ((Config, "crypto"), (CommitteeSettings, "kind")):
         field = "committee" if key == "kind" else key
         assert set(get_args(section.model_fields[key].annotation)) == set(_WORDS[field])
 

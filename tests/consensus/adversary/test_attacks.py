@@ -17,11 +17,11 @@ import pytest
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour
 from consensus.adversary.groups import acts, assign
-from consensus.ledger.chain import Chain
 from consensus.ledger.committee import InvalidTicket, check_ticket
 from consensus.ledger.evidence import Evidence, holds
 from consensus.server.hooks import AT_ONCE
 from consensus.simulation.results import Forked, HeightResult
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
 
 BAD = 3
@@ -161,7 +161,7 @@ def check_chains(run: Run) -> None:
     for server in run.toy.world.servers:
         if server.behaviour is None:
             assert [block.cid for block in server.chain.blocks] == cids
-            again = Chain(run.toy.genesis)
+            again = chain_from(run.toy.genesis)
             for block in server.chain.blocks:
                 again.append(block)
 
@@ -236,7 +236,7 @@ def test_a_run_can_be_resumed_between_any_two_heights(name: str) -> None:
     world.env.now = first.toy.world.env.now
     world.head = first.toy.world.head
     for server, other in zip(world.servers, first.toy.world.servers, strict=True):
-        server.chain = Chain(server.genesis, other.chain.blocks, other.chain.heads)
+        server.chain = chain_from(server.genesis, other.chain.blocks, other.chain.heads)
     play(rest, 2)
     assert [result.block.encoded for result in rest.results] == [
         result.block.encoded for result in whole.results[2:]

@@ -10,18 +10,7 @@ import pytest
 from consensus.crypto.keys import SigningKey
 from consensus.encoding.cid import node_cid
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import (
-    Chain,
-    Head,
-    InvalidBlock,
-    check_block,
-    check_lock,
-    check_timeout_certificate,
-    check_turn,
-    closes,
-    heads_of,
-    sortition_of,
-)
+from consensus.ledger.chain import heads_of
 from consensus.ledger.committee import (
     first_beacon,
     form_committee,
@@ -29,15 +18,22 @@ from consensus.ledger.committee import (
     public_draws,
     spare_draws,
 )
+from consensus.ledger.validity import Head, InvalidBlock
+from consensus.protocols.bft.validity import (
+    check_turn,
+    sortition_of,
+)
+from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
 from consensus.records.ticket import Ticket, tickets_digest
-from consensus.records.votes import Certificate, TimeoutCertificate
 from tests.helpers.forge import Forge, digest_of, flipped
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
 
 TOY = Toy(servers=9, clients=3, committee_size=6)
 GENESIS = TOY.genesis
+BFT = protocol_of(GENESIS)
 FORGE = Forge(TOY)
 HEAD = FORGE.head
 ORDER = FORGE.order()
@@ -46,8 +42,8 @@ OUTSIDER = next(server for server in range(9) if server not in MEMBERS)
 
 
 def test_a_certified_block_is_appended() -> None:
-    chain = Chain(GENESIS)
-    assert (chain.height, chain.head) == (0, Head.of_genesis(GENESIS))
+    chain = chain_from(GENESIS)
+    assert (chain.height, chain.head) == (0, BFT.first_head(GENESIS))
     assert chain.head.cid == node_cid(GENESIS.encoded)
     assert chain.head.beacon == first_beacon(GENESIS)
     assert chain.head.draws == public_draws(GENESIS)
@@ -63,14 +59,14 @@ def test_a_certified_block_is_appended() -> None:
 
 
 def test_blocks_link_and_the_second_builds_on_the_first() -> None:
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     first = FORGE.block()
     chain.append(first)
     forge = Forge(TOY, chain.head)
     second = forge.block()
     assert second.header.parent == first.cid
     with pytest.raises(InvalidBlock, match="height 2 does not follow 0"):
-        Chain(GENESIS).append(second)
+        chain_from(GENESIS).append(second)
     chain.append(second)
     beta = forge.head.draws[second.header.aggregator].beta
     assert chain.head.beacon == next_beacon(forge.head.beacon, beta)
@@ -106,19 +102,19 @@ def test_who_has_no_ticket_may_still_have_to_fill_a_seat() -> None:
 
 
 def test_a_chain_continues_from_its_blocks_and_heads() -> None:
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     chain.append(FORGE.block())
-    resumed = Chain(GENESIS, chain.blocks, chain.heads)
+    resumed = chain_from(GENESIS, chain.blocks, chain.heads)
     resumed.append(Forge(TOY, resumed.head).block())
     assert (resumed.height, len(resumed.blocks), len(resumed.heads)) == (2, 2, 3)
     assert (chain.height, len(chain.blocks), len(chain.heads)) == (1, 1, 2)
-    assert heads_of(GENESIS, resumed.blocks) == resumed.heads
+    assert heads_of(GENESIS, BFT, resumed.blocks) == resumed.heads
     with pytest.raises(InvalidBlock, match="height 2 does not follow 0"):
-        heads_of(GENESIS, resumed.blocks[1:])
+        heads_of(GENESIS, BFT, resumed.blocks[1:])
 
 
 def test_a_chain_is_cut_to_what_was_on_the_disk() -> None:
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     forge, heads = FORGE, [HEAD]
     for _ in range(4):
         chain.append(forge.block())
@@ -387,7 +383,7 @@ def certified(block: Block) -> Block:
 def test_a_wrong_block_is_refused_with_its_reason(name: str) -> None:
     make, reason = WRONG[name]
     block = make()
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     before = chain.head
     with pytest.raises(InvalidBlock, match=reason):
         chain.append(block)
@@ -398,15 +394,15 @@ def test_a_wrong_block_is_refused_with_its_reason(name: str) -> None:
 
 def test_five_of_six_are_more_than_two_thirds() -> None:
     for left_out in MEMBERS:
-        Chain(GENESIS).append(FORGE.block(signers=[m for m in MEMBERS if m != left_out]))
+        chain_from(GENESIS).append(FORGE.block(signers=[m for m in MEMBERS if m != left_out]))
 
 
 def test_five_of_six_seats_draws_are_enough() -> None:
     forge = FORGE.after(with_tickets(TICKETS[:5]))
     assert [draw.server for draw in forge.head.draws] == [0, 1, 2, 3, 4]
-    Chain(GENESIS, (), (forge.head,)).append(forge.block())
+    chain_from(GENESIS, (), (forge.head,)).append(forge.block())
     with pytest.raises(InvalidBlock, match="4 of 6 is not more than two thirds"):
-        Chain(GENESIS, (), (forge.head,)).append(forge.block(signers=forge.members()[:4]))
+        chain_from(GENESIS, (), (forge.head,)).append(forge.block(signers=forge.members()[:4]))
 
 
 def test_any_aggregator_of_any_attempt_may_have_been_the_one() -> None:
@@ -414,20 +410,22 @@ def test_any_aggregator_of_any_attempt_may_have_been_the_one() -> None:
         for step in range(3):
             candidate = FORGE.candidate(view=(attempt, step))
             assert candidate.header.aggregator == FORGE.order(attempt)[step]
-            Chain(GENESIS).append(FORGE.block(candidate))
+            chain_from(GENESIS).append(FORGE.block(candidate))
 
 
 @pytest.mark.parametrize("view", [(0, 1), (0, 2), (1, 0), (3, 2)])
 def test_a_block_may_be_decided_later_than_it_was_proposed(view: tuple[int, int]) -> None:
     """Proposed again because of its lock: the committee of that view decides, not the first."""
     block = FORGE.block(CANDIDATE, view=view)
-    chain = Chain(GENESIS)
+    chain = chain_from(GENESIS)
     chain.append(block)
-    assert chain.head == check_block(GENESIS, HEAD, GOOD), "the head is the block's, and the same"
+    assert chain.head == BFT.check_block(GENESIS, HEAD, GOOD), (
+        "the head is the block's, and the same"
+    )
     if view[0]:
         others = FORGE.block(CANDIDATE, signers=MEMBERS, view=view)
         with pytest.raises(InvalidBlock):
-            Chain(GENESIS).append(others)
+            chain_from(GENESIS).append(others)
 
 
 def test_a_turn_is_one_servers() -> None:
@@ -447,7 +445,7 @@ def test_a_weighted_committee_is_checked_by_its_weights() -> None:
     refused = 0
     for left_out in [[], *[[member] for member in members], members[:2], members[-2:]]:
         signers = [member for member in members if member not in left_out]
-        chain = Chain(toy.genesis)
+        chain = chain_from(toy.genesis)
         if 3 * committee.weight_of(signers) > 2 * committee.total:
             chain.append(forge.block(signers=signers))
         else:
@@ -461,7 +459,7 @@ def test_the_aggregator_cannot_choose_the_next_beacon() -> None:
     """Whatever it puts into its block, what the next height draws is the same."""
     heads = set()
     for timestamp in range(1, 6):
-        chain = Chain(GENESIS)
+        chain = chain_from(GENESIS)
         chain.append(FORGE.block(FORGE.candidate(FORGE.updates([0]), timestamp=timestamp)))
         heads.add((chain.head.beacon, chain.head.cid))
     assert len(heads) == 5
@@ -480,7 +478,7 @@ def test_another_aggregator_leads_to_another_beacon() -> None:
 
 def test_the_first_heights_committees_are_public() -> None:
     """Whoever knows the genesis knows who votes on block 1, in every attempt."""
-    fresh = Head.of_genesis(Genesis.decode(GENESIS.encoded))
+    fresh = BFT.first_head(Genesis.decode(GENESIS.encoded))
     for attempt in range(4):
         found = sortition_of(GENESIS, fresh, attempt)
         assert found == FORGE.sortition(attempt)
@@ -489,214 +487,3 @@ def test_the_first_heights_committees_are_public() -> None:
 
 def test_the_forge_and_the_ledger_name_tickets_alike() -> None:
     assert digest_of(TICKETS) == tickets_digest(TICKETS)
-
-
-# -- what closes a view ----------------------------------------------------------------------------
-
-LATER = FORGE.candidate(view=(0, 1))
-LOCK = FORGE.lock(CANDIDATE)
-LOCK_LATER = FORGE.lock(LATER)
-CLOSING = FORGE.closing()
-ENTRIES = CLOSING.entries
-LOCKED = FORGE.closing((0, 1), locks={MEMBERS[0]: LOCK, MEMBERS[1]: LOCK_LATER})
-STAKED_OUT = Toy(servers=9, clients=3, committee_size=6, stakes=[1, 1, 1, 1, 1, 1, 1, 1, 4])
-
-
-def check_closing(certificate: TimeoutCertificate, forge: Forge = FORGE) -> None:
-    check_timeout_certificate(forge.genesis, forge.head, certificate)
-
-
-RIGHT_CLOSINGS: dict[str, Callable[[], TimeoutCertificate]] = {
-    "the whole committee": lambda: CLOSING,
-    "more than two thirds of it": lambda: FORGE.closing(servers=MEMBERS[:5]),
-    "a later view": lambda: FORGE.closing((2, 1)),
-    "with a lock of its own view": lambda: FORGE.closing(locks={MEMBERS[2]: LOCK}),
-    "with the highest of two locks": lambda: LOCKED,
-    "with a lock of an attempt before": lambda: FORGE.closing(
-        (1, 0), locks={FORGE.members(1)[0]: LOCK_LATER}
-    ),
-    "an attempt by all servers": lambda: FORGE.closing(everyone=True),
-    "an attempt by exactly two thirds": lambda: FORGE.closing(servers=range(6), everyone=True),
-    "an attempt, with a lock of a later step": lambda: FORGE.closing(
-        everyone=True, locks={0: LOCK_LATER}
-    ),
-}
-
-
-@pytest.mark.parametrize("name", RIGHT_CLOSINGS)
-def test_what_closes_a_view(name: str) -> None:
-    check_closing(RIGHT_CLOSINGS[name]())
-
-
-def relocked(lock: Certificate | None) -> TimeoutCertificate:
-    return replace(LOCKED, lock=lock)
-
-
-WRONG_CLOSINGS: dict[str, tuple[Callable[[], TimeoutCertificate], str]] = {
-    "another height": (lambda: replace(CLOSING, height=2), "of height 2, not 1"),
-    "another height, signed": (
-        lambda: Forge(TOY, FORGE.after(GOOD).head).closing(),
-        "of height 2, not 1",
-    ),
-    "a step beyond MaxStep": (lambda: FORGE.closing((0, 3)), "step 3 is beyond MaxStep"),
-    "everyone at a later step": (
-        lambda: FORGE.closing((0, 1), everyone=True),
-        "an attempt is closed at its first step",
-    ),
-    "signers unsorted": (
-        lambda: replace(CLOSING, entries=tuple(reversed(ENTRIES))),
-        "not distinct and in ascending order",
-    ),
-    "a signer twice": (
-        lambda: replace(CLOSING, entries=(*ENTRIES[:4], ENTRIES[3])),
-        "not distinct and in ascending order",
-    ),
-    "a server unknown": (
-        lambda: replace(CLOSING, entries=(*ENTRIES, (9, None, bytes(64)))),
-        "server 9 is not registered",
-    ),
-    "a server unknown, everyone": (
-        lambda: replace(FORGE.closing(everyone=True), entries=((9, None, bytes(64)),)),
-        "server 9 is not registered",
-    ),
-    "without a seat": (
-        lambda: FORGE.closing(servers=sorted([*MEMBERS[:5], OUTSIDER])),
-        f"server {OUTSIDER} closed a view without a seat",
-    ),
-    "moved to another step": (lambda: replace(CLOSING, step=1), "timeout signature"),
-    "moved to another attempt": (
-        lambda: replace(FORGE.closing(servers=shared_members()), attempt=1),
-        "timeout signature",
-    ),
-    "one view's timeouts for the attempt": (
-        lambda: replace(CLOSING, everyone=True),
-        "timeout signature",
-    ),
-    "the attempt's timeouts for one view": (
-        lambda: replace(FORGE.closing(servers=MEMBERS, everyone=True), everyone=False),
-        "timeout signature",
-    ),
-    "one signature damaged among enough": (
-        lambda: replace(CLOSING, entries=((*ENTRIES[0][:2], flipped(ENTRIES[0][2])), *ENTRIES[1:])),
-        f"server {MEMBERS[0]}'s timeout signature",
-    ),
-    "a lock put into an entry": (
-        lambda: replace(
-            CLOSING,
-            entries=((ENTRIES[0][0], LOCK.name, ENTRIES[0][2]), *ENTRIES[1:]),
-            lock=LOCK,
-        ),
-        "timeout signature",
-    ),
-    "a lock taken out of an entry": (
-        lambda: replace(
-            LOCKED,
-            entries=tuple((server, None, signed) for server, _, signed in LOCKED.entries),
-            lock=None,
-        ),
-        "timeout signature",
-    ),
-    "of another chain": (
-        lambda: Forge(OTHER).closing(),
-        "timeout signature|without a seat",
-    ),
-    "two thirds of the committee": (
-        lambda: FORGE.closing(servers=MEMBERS[:4]),
-        "4 servers are not enough to close a view",
-    ),
-    "nobody": (lambda: FORGE.closing(servers=[]), "0 servers are not enough"),
-    "less than two thirds of all": (
-        lambda: FORGE.closing(servers=range(5), everyone=True),
-        "5 servers are not enough to close a view",
-    ),
-    "the lock left out": (lambda: relocked(None), "it leaves out the lock of its signers"),
-    "not the highest lock": (lambda: relocked(LOCK), "its lock is not the highest"),
-    "a lock that nobody named": (
-        lambda: replace(CLOSING, lock=LOCK),
-        "its lock is not the highest of its signers'",
-    ),
-    "a lock on another block": (
-        lambda: relocked(replace(LOCK_LATER, block=file_cid(b"other"))),
-        "its lock is not the highest",
-    ),
-    "a lock of a later step": (
-        lambda: FORGE.closing(locks={MEMBERS[0]: LOCK_LATER}),
-        "its lock is of a later view",
-    ),
-    "a lock of a later attempt": (
-        lambda: FORGE.closing(everyone=True, locks={0: FORGE.lock(FORGE.candidate(view=(1, 0)))}),
-        "its lock is of a later view",
-    ),
-    "a lock of too few": (
-        lambda: FORGE.closing(locks={MEMBERS[0]: FORGE.lock(CANDIDATE, signers=MEMBERS[:4])}),
-        "4 of 6 is not more than two thirds",
-    ),
-    "a lock damaged": (
-        lambda: relocked(
-            replace(LOCK_LATER, signatures=((MEMBERS[0], bytes(64)), *LOCK_LATER.signatures[1:]))
-        ),
-        "vote signature",
-    ),
-}
-
-
-def shared_members() -> list[int]:
-    """Members of attempt 0 that sit in attempt 1 too."""
-    return [server for server in MEMBERS if server in FORGE.members(1)]
-
-
-@pytest.mark.parametrize("name", WRONG_CLOSINGS)
-def test_what_does_not_close_a_view(name: str) -> None:
-    make, reason = WRONG_CLOSINGS[name]
-    certificate = make()
-    with pytest.raises(InvalidBlock, match=reason):
-        check_closing(certificate)
-
-
-def test_all_stake_counts_not_all_servers() -> None:
-    """Four of the twelve shares are one server's: without it exactly two thirds are left."""
-    forge = Forge(STAKED_OUT)
-    check_closing(forge.closing(servers=range(8), everyone=True), forge)
-    with pytest.raises(InvalidBlock, match="7 servers are not enough"):
-        check_closing(forge.closing(servers=range(7), everyone=True), forge)
-    check_closing(forge.closing(servers=[0, 1, 2, 3, 8], everyone=True), forge)
-    with pytest.raises(InvalidBlock, match="4 servers are not enough"):
-        check_closing(forge.closing(servers=[0, 1, 2, 8], everyone=True), forge)
-    committee = forge.sortition().committee
-    assert closes(forge.genesis, committee, True, range(8))
-    assert not closes(forge.genesis, committee, True, range(7))
-    assert closes(forge.genesis, committee, False, forge.members()[:5])
-    assert not closes(forge.genesis, committee, False, forge.members()[:4])
-
-
-# -- locks -----------------------------------------------------------------------------------------
-
-WRONG_LOCKS: dict[str, tuple[Callable[[], Certificate], str]] = {
-    "a decision": (lambda: FORGE.certificate(CANDIDATE), "of the cert phase, not soft"),
-    "another height": (lambda: replace(LOCK, height=2), "of height 2"),
-    "beyond MaxStep": (lambda: FORGE.lock(CANDIDATE, (0, 3)), "step 3 is beyond MaxStep"),
-    "moved to another step": (lambda: replace(LOCK, step=1), "vote signature"),
-    "moved to another block": (lambda: replace(LOCK, block=file_cid(b"")), "vote signature"),
-    "another committee's": (
-        lambda: FORGE.lock(CANDIDATE, (0, 0), FORGE.members(1)),
-        "voted without a seat",
-    ),
-    "two thirds": (lambda: FORGE.lock(CANDIDATE, signers=MEMBERS[1:5]), "4 of 6 is not more"),
-    "a signer twice": (
-        lambda: replace(LOCK, signatures=(*LOCK.signatures[:4], LOCK.signatures[3])),
-        "distinct",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", WRONG_LOCKS)
-def test_what_is_no_lock(name: str) -> None:
-    make, reason = WRONG_LOCKS[name]
-    with pytest.raises(InvalidBlock, match=reason):
-        check_lock(GENESIS, HEAD, make())
-
-
-def test_what_is_a_lock() -> None:
-    check_lock(GENESIS, HEAD, LOCK)
-    check_lock(GENESIS, HEAD, FORGE.lock(CANDIDATE, signers=MEMBERS[:5]))
-    check_lock(GENESIS, HEAD, FORGE.lock(CANDIDATE, (2, 2)))

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import CANDIDATES_PER_SEAT, Head, sortition_of
 from consensus.ledger.committee import (
     ATTEMPTS_FORESEEN,
     Committee,
@@ -35,6 +34,9 @@ from consensus.ledger.committee import (
     spare_draws,
 )
 from consensus.ledger.sortition import race_key, role_hash
+from consensus.protocols.bft.validity import sortition_of
+from consensus.protocols.paper.validity import CANDIDATES_PER_SEAT
+from consensus.protocols.registry import protocol_named, protocol_of
 from consensus.records.genesis import Genesis, Member, Parameters
 from tests.helpers.forge import Forge
 from tests.helpers.toy import Toy
@@ -279,14 +281,10 @@ def test_the_first_draws_are_public_and_each_servers_own() -> None:
     assert [draw.server for draw in draws] == list(range(12))
     assert len({draw.beta for draw in draws}) == 12
     assert {len(draw.beta) for draw in draws} == {64}
-    assert draws == Head.of_genesis(genesis).draws
+    assert draws == protocol_of(genesis).first_head(genesis).draws
     again = replace(genesis, timestamp=1)
     assert public_draws(again) != draws, "another chain, other draws"
-    assert Head.of_genesis(replace_protocol(genesis, "paper")).draws == ()
-
-
-def replace_protocol(genesis: Genesis, protocol: str) -> Genesis:
-    return replace(genesis, parameters=replace(genesis.parameters, protocol=protocol))
+    assert protocol_named("paper").first_head(genesis).draws == ()
 
 
 def test_public_draws_seat_everyone_as_often() -> None:

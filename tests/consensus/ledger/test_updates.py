@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from consensus.encoding.dag_cbor import merkle_root
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Head
 from consensus.ledger.updates import SignedUpdate, UpdatePool, check_update, updates_root
+from consensus.ledger.validity import Head
 from consensus.records.update import ModelUpdate
-from consensus.server.checks import SharedChecks
 from tests.helpers.forge import Forge
+from tests.helpers.rules import checks_of
 from tests.helpers.toy import Toy
 
 TOY = Toy(servers=4, clients=5)
@@ -231,7 +231,7 @@ def test_no_bit_of_payload_or_signature_can_be_flipped(position: int, bit: int) 
 
 def test_servers_share_a_check_but_not_over_heights() -> None:
     """The memo goes by object and head: another head is another question."""
-    checks = SharedChecks(TOY.genesis, TOY.application)
+    checks = checks_of(TOY.genesis, TOY.application)
     checks.begin_height()
     assert checks.update(HEAD, FIT) is None
     assert checks.update(HEAD, FIT) is None

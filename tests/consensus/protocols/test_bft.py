@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Sortition
 from consensus.ledger.committee import Committee
+from consensus.ledger.validity import Sortition
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.state import (
     ATTEMPTS_AHEAD,

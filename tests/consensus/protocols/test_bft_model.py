@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Sortition
 from consensus.ledger.committee import Committee
+from consensus.ledger.validity import Sortition
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.state import (
     Closed,
@@ -222,7 +222,7 @@ class Model:
             self.on(server, kind, body)
 
     def holds(self, certificate: TimeoutCertificate) -> bool:
-        """`consensus.ledger.chain.check_timeout_certificate`, but for signatures."""
+        """`consensus.protocols.bft.validity.check_timeout_certificate`, but for signatures."""
         signers = {server for server, _, _ in certificate.entries}
         if certificate.everyone:
             enough = 3 * len(signers) >= 2 * self.servers
@@ -238,7 +238,7 @@ class Model:
         return not self.late(lock, certificate) and lock.name in names and lock.view == highest
 
     def late(self, lock: Certificate, left: Timeout | TimeoutCertificate) -> bool:
-        """`consensus.ledger.chain.check_no_later`."""
+        """`consensus.protocols.bft.validity.check_no_later`."""
         return lock.attempt > left.attempt or (not left.everyone and lock.view > left.view)
 
     # -- the malicious servers --------------------------------------------------------------------

@@ -12,7 +12,6 @@ import pytest
 from consensus.adversary.behaviour import Behaviour
 from consensus.application import Contents
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Chain
 from consensus.ledger.evidence import Evidence, holds
 from consensus.protocols.bft import proposals as bft_candidates
 from consensus.protocols.bft.state import ATTEMPTS_AHEAD
@@ -36,6 +35,7 @@ from tests.helpers.bft_rig import (
     snapshot,
 )
 from tests.helpers.forge import Forge, flipped
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
 
 UPDATES = FORGE.updates()
@@ -399,7 +399,7 @@ def test_an_overwhelming_lock_is_certified_and_decided() -> None:
     assert block.header == CANDIDATE.header
     assert [server for server, _ in block.certificate.signatures] == sorted([MEMBER, *OTHERS[:4]])
     assert bench.server.chain.height == 1
-    Chain(TOY.genesis).append(block)
+    chain_from(TOY.genesis).append(block)
 
 
 def test_a_narrow_lock_settles_first() -> None:
@@ -1427,7 +1427,7 @@ def test_no_sequence_of_messages_breaks_a_server(seed: int) -> None:
     assert len(bench.host.blocks) <= 1
     for block in bench.host.blocks:
         assert isinstance(block, Block)
-        Chain(TOY.genesis).append(block)
+        chain_from(TOY.genesis).append(block)
     for found in bench.server.evidence.values():
         assert holds(TOY.genesis, found)
         assert found.server != bench.server.index

@@ -18,19 +18,20 @@ from consensus.encoding.cid import digest
 from consensus.faults.faults import Faults
 from consensus.faults.kinds import Delay
 from consensus.ledger.capture_odds import frequency_interval, malicious_seats, p_captured
-from consensus.ledger.chain import Chain, InvalidBlock, head_after
 from consensus.ledger.committee import Draw, may_sit
+from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft.server import BftServer
 from consensus.protocols.paper import vote as paper
+from consensus.protocols.paper.validity import head_after
 from consensus.protocols.paper.vote import Decide, Rules, State
 from consensus.records.block import Candidate
 from consensus.records.ticket import Ticket
-from consensus.server.checks import SharedChecks
 from consensus.server.hooks import Outgoing
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
 from tests.helpers.fake_host import FakeHost
 from tests.helpers.forge import Forge
 from tests.helpers.paper_rig import Bench, PaperForge
+from tests.helpers.rules import chain_from, checks_of
 from tests.helpers.toy import Toy
 
 #: Simulated seconds that are more than enough for any height that ends at all.
@@ -189,7 +190,7 @@ def test_an_aggregator_names_whom_it_likes() -> None:
     forge = Forge(Toy(servers=12, clients=3, committee_size=3, crypto="modelled"))
     outsiders = [server for server in range(12) if server not in forge.members()][:3]
     with pytest.raises(InvalidBlock, match="voted without a seat"):
-        Chain(forge.genesis).append(forge.block(signers=outsiders))
+        chain_from(forge.genesis).append(forge.block(signers=outsiders))
 
 
 # -- the block is the seed -------------------------------------------------------------------------
@@ -208,7 +209,7 @@ def test_an_aggregator_grinds_the_next_committee() -> None:
     forge = PaperForge(toy)
     tried = []
     for header in variants(forge.candidate(), 64 * 8):
-        head = head_after(toy.genesis, forge.head, header, ())
+        head = head_after(header)
         winners = PaperForge(toy, head).winners
         malicious = sum(server < MALICIOUS for server in winners)
         tried.append((malicious, malicious / len(winners)))
@@ -230,10 +231,10 @@ def test_an_aggregator_grinds_the_next_committee() -> None:
 def test_under_bft_all_variants_of_a_block_lead_to_the_same_draws() -> None:
     forge = Forge(Toy(servers=9, clients=3, committee_size=6, crypto="modelled"))
     block = forge.block()
-    draws = Chain(forge.genesis, (), (forge.head,))
+    draws = chain_from(forge.genesis, (), (forge.head,))
     draws.append(block)
     heads = [
-        head_after(forge.genesis, forge.head, header, draws.head.draws)
+        draws.protocol.head_after(forge.genesis, forge.head, header, draws.head.draws)
         for header in variants(forge.candidate(), 16)
     ]
     assert len({head.cid for head in heads}) == 16
@@ -305,7 +306,7 @@ def test_a_certificate_that_is_formed_late_forks_with_one_of_another_step() -> N
         for effect in effects:
             if isinstance(effect, Decide):
                 decided[index] = effect.certificate.block
-                chain = Chain(toy.genesis)
+                chain = chain_from(toy.genesis)
                 signers = [signer for signer, _ in effect.certificate.signatures]
                 chain.append(forge.block(effect.candidate, signers))
         return state, effects
@@ -356,14 +357,14 @@ def test_two_committees_of_one_slot_decide_two_blocks() -> None:
     for aggregator, members in enumerate((forge.winners[:3], forge.winners[-3:])):
         candidate = forge.candidate(aggregator=aggregator, tickets=forge.seats(members))
         blocks.append(forge.block(candidate))
-        Chain(toy.genesis).append(blocks[-1])
+        chain_from(toy.genesis).append(blocks[-1])
     assert blocks[0].cid != blocks[1].cid
     voted = [{server for server, _ in block.certificate.signatures} for block in blocks]
     assert not voted[0] & voted[1]
 
     drawn = Forge(Toy(servers=12, clients=3, committee_size=3, crypto="modelled"))
     with pytest.raises(InvalidBlock, match="voted without a seat"):
-        Chain(drawn.genesis).append(
+        chain_from(drawn.genesis).append(
             drawn.block(signers=[server for server in range(12) if server not in drawn.members()])
         )
 
@@ -408,8 +409,8 @@ def test_a_restarted_server_has_forgotten_its_vote() -> None:
     server = BftServer(
         member,
         *toy.keys[member],
-        Chain(toy.genesis),
-        SharedChecks(toy.genesis, toy.application),
+        chain_from(toy.genesis),
+        checks_of(toy.genesis, toy.application),
         host,
     )
     server.enter_height()

@@ -17,10 +17,11 @@ from consensus.encoding.fields import MalformedRecord
 from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults
 from consensus.faults.kinds import Crash, Fault, Loss, Partition
-from consensus.ledger.chain import Chain, Head, InvalidBlock
+from consensus.ledger.validity import Head, InvalidBlock
 from consensus.protocols.paper import vote as paper
 from consensus.protocols.paper.server import ATTEMPTS_AHEAD
 from consensus.protocols.paper.vote import Decide, Rules, Say, State, Try, Wait
+from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block, Candidate, Turn
 from consensus.records.genesis import Genesis
 from consensus.records.sync import Status
@@ -30,6 +31,7 @@ from consensus.server.edge_server import ASKED_AT_ONCE
 from consensus.server.message import Malformed
 from consensus.simulation.results import HeightResult
 from tests.helpers.paper_rig import Bench, PaperForge
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
 
 SERVERS, SEATS, CLIENTS = 12, 3, 3
@@ -498,11 +500,11 @@ def resealed(tickets: tuple[Any, ...]) -> Block:
 )
 def test_a_block_that_proves_too_little_is_invalid(block: Block, reason: str) -> None:
     with pytest.raises(InvalidBlock, match=reason):
-        Chain(TOY.genesis).append(block)
+        chain_from(TOY.genesis).append(block)
 
 
 def test_a_blocks_link_seeds_what_follows() -> None:
-    chain = Chain(TOY.genesis)
+    chain = chain_from(TOY.genesis)
     assert chain.head.draws == ()
     chain.append(FORGE.block(FIRST))
     assert chain.head == Head(1, FIRST.header.cid, FIRST.header.timestamp, FIRST.header.cid[-32:])
@@ -516,8 +518,9 @@ def test_a_blocks_link_seeds_what_follows() -> None:
 def test_the_paper_knows_no_weighted_committee() -> None:
     node = TOY.genesis.to_node()
     node["parameters"]["committee"] = "weighted"
+    genesis = Genesis.from_node(node)
     with pytest.raises(MalformedRecord, match="paper knows only 'fixed'"):
-        Genesis.from_node(node)
+        protocol_of(genesis).check_genesis(genesis)
 
 
 # -- honest worlds ---------------------------------------------------------------------------------
@@ -525,7 +528,7 @@ def test_the_paper_knows_no_weighted_committee() -> None:
 
 def check_chain(toy: Toy, results: list[HeightResult]) -> None:
     """What every server holds, checked afresh."""
-    replay = Chain(toy.genesis)
+    replay = chain_from(toy.genesis)
     for result in results:
         replay.append(result.block)
         assert not result.captured

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger import committee as committee_module
-from consensus.ledger.chain import Chain, InvalidBlock
 from consensus.ledger.committee import Draw, InvalidTicket
+from consensus.ledger.validity import InvalidBlock
+from consensus.protocols.bft import validity as bft_validity
 from consensus.records.block import Candidate
 from consensus.records.genesis import Genesis
 from consensus.records.ticket import Ticket
 from consensus.server import checks as checks_module
 from consensus.server.checks import SharedChecks
 from tests.helpers.forge import Forge, flipped
+from tests.helpers.rules import chain_from, checks_of
 from tests.helpers.toy import Toy
 
 TOY = Toy(servers=5, clients=3, committee_size=4, crypto="modelled")
@@ -26,19 +29,21 @@ CANDIDATE = FORGE.candidate()
 
 
 def fresh(toy: Toy = TOY) -> SharedChecks:
-    return SharedChecks(toy.genesis, toy.application)
+    return checks_of(toy.genesis, toy.application)
 
 
-def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[object]:
-    """Calls of one of the checks' own functions."""
+def counted(
+    monkeypatch: pytest.MonkeyPatch, name: str, module: ModuleType = checks_module
+) -> list[object]:
+    """Calls of one of a module's own functions."""
     calls: list[object] = []
-    real: Callable[..., Any] = getattr(checks_module, name)
+    real: Callable[..., Any] = getattr(module, name)
 
     def counting(*arguments: Any) -> Any:
         calls.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(checks_module, name, counting)
+    monkeypatch.setattr(module, name, counting)
     return calls
 
 
@@ -171,8 +176,8 @@ def test_votes_timeouts_and_closings_are_checked_on_their_head() -> None:
 
 
 def test_sortitions_are_those_of_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    checks, calls = fresh(), counted(monkeypatch, "sortition_of")
-    second = FORGE.after(FORGE.block())
+    checks, second = fresh(), FORGE.after(FORGE.block())
+    calls = counted(monkeypatch, "sortition_of", bft_validity)
     for _ in range(2):
         for attempt in range(3):
             for forge in (FORGE, second):
@@ -186,7 +191,7 @@ def test_a_block_of_the_same_parts_is_checked_once() -> None:
     in a part is another block."""
     checks = fresh()
     members = FORGE.members()
-    chain = Chain(TOY.genesis)
+    chain = chain_from(TOY.genesis)
     good = FORGE.block()
     chain.append(good, checks.block)
     assert checks.block(TOY.genesis, FORGE.head, replace(good)) is chain.head
@@ -261,4 +266,4 @@ def test_a_wrong_genesis_is_nobodys() -> None:
     other: Genesis = replace(TOY.genesis, timestamp=1)
     assert committee_module.first_beacon(other) != FORGE.head.beacon
     with pytest.raises(InvalidBlock, match="another chain"):
-        SharedChecks(other, TOY.application).candidate(FORGE.head, CANDIDATE)
+        checks_of(other, TOY.application).candidate(FORGE.head, CANDIDATE)

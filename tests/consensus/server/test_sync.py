@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.chain import Chain
 from consensus.records.block import Block
 from consensus.records.sync import Status
 from consensus.server.distinct import draw_distinct
@@ -28,6 +27,7 @@ from tests.helpers.bft_rig import (
     snapshot,
 )
 from tests.helpers.forge import Forge
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
 
 CANDIDATE = FORGE.candidate()
@@ -400,7 +400,7 @@ def test_a_bad_block_of_a_peer_is_refused_and_the_right_one_taken(name: str) -> 
     assert late.host.sent == sent
     late.hear("block", *BLOCKS[1:4], sender=6)
     assert late.server.chain.height == 4
-    again = Chain(TOY.genesis)
+    again = chain_from(TOY.genesis)
     for block in late.server.chain.blocks:
         again.append(block)
     for one, other in pairwise(late.server.chain.blocks):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,15 @@ import pytest
 
 from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.composed import Composed
-from consensus.application import Contents
-from consensus.encoding.unixfs import file_cid
-from consensus.faults.faults import Faults, fault_from_node
-from consensus.ledger.chain import Chain
-from consensus.ledger.evidence import holds
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.votes import Vote
 from consensus.server.hooks import Outgoing
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
-from consensus.simulation.world import GRACE, TRIES
+from consensus.simulation.submissions import TRIES
 from tests.helpers.forge import Forge
+from tests.helpers.rules import chain_from
 from tests.helpers.toy import COSTS, Toy
+from tests.helpers.worlds import check_invariants, crash, struck
 
 PAPER = ("gaussian", "invert_votes")
 
@@ -31,68 +27,6 @@ PAPER = ("gaussian", "invert_votes")
 def colluding(count: int) -> dict[int, Behaviour]:
     """The paper's malicious servers, as the first ``count``."""
     return {server: Composed(PAPER) for server in range(count)}
-
-
-def struck(servers: int, *faults: dict[str, Any]) -> Faults:
-    """Faults as a config describes them."""
-    return Faults(list(map(fault_from_node, faults)), servers, np.random.default_rng(0))
-
-
-def crash(*servers: int, from_: float = 0.0, until: float = 1000.0, **more: int) -> dict[str, Any]:
-    return {"crash": list(servers), "from": from_, "until": until, **more}
-
-
-def cut(*servers: int, until: float = 1000.0) -> dict[str, Any]:
-    """These apart from the others."""
-    return {"partition": [list(servers)], "until": until}
-
-
-#: Faults that are about, and do nothing.
-NOTHING = {"loss": 1e-9, "until": 1000.0}
-
-
-def check_invariants(toy: Toy, results: list[HeightResult]) -> None:
-    """Safety, of what the servers hold and of what was reported."""
-    replay = Chain(toy.genesis)
-    seen: set[tuple[int, bytes]] = set()
-    for result in results:
-        before = replay.head
-        replay.append(result.block)  # every proof, checked afresh
-        header = result.block.header
-        assert header.parent == before.cid
-        assert header.height == before.height + 1
-        assert header.timestamp > before.timestamp
-        assert file_cid(result.contents.model) == header.model
-        digests = [update.record.digest for update in result.updates]
-        assert digests == sorted(set(digests))
-        assert header.count == len(digests)
-        assert header.samples == sum(update.record.samples for update in result.updates)
-        for update in result.updates:
-            assert update.record.height == header.height
-            assert (header.height, update.record.client) not in seen
-            seen.add((header.height, update.record.client))
-        exact = toy.application.aggregate(
-            [update.payload for update in result.updates],
-            [update.record.samples for update in result.updates],
-        )
-        assert result.captured == (exact != result.contents.model)
-        assert result.began < min(result.appended.values())
-        for server, at in result.appended.items():
-            assert at <= result.ended or toy.world.servers[server].behaviour is not None
-        for found in result.evidence:
-            assert holds(toy.genesis, found)
-            assert toy.world.servers[found.server].behaviour is not None
-    for server in toy.world.servers:
-        mine = [block.cid for block in server.chain.blocks]
-        assert mine == [result.block.cid for result in results][: len(mine)]
-        if server.index not in toy.world.behind() and server.behaviour is None:
-            assert server.chain.head == replay.head
-        again = Chain(toy.genesis)
-        for block in server.chain.blocks:
-            again.append(block)
-    assert toy.application.committed == [result.contents.model for result in results]
-    for one, other in pairwise(results):
-        assert one.ended == other.began
 
 
 def test_honest_servers_decide_each_height_at_the_first_attempt() -> None:
@@ -428,7 +362,7 @@ def test_a_small_committee_is_captured_now_and_then_and_that_is_told() -> None:
     assert {server for server, _ in block.certificate.signatures} <= {0, 1, 2}
     weight, total = results[-1].malicious_weight[-1]
     assert 3 * weight > 2 * total
-    chain = Chain(toy.genesis)
+    chain = chain_from(toy.genesis)
     for earlier in results[:-1]:
         chain.append(earlier.block)
     committee = Forge(toy, chain.head).sortition(block.certificate.attempt).committee
@@ -546,165 +480,3 @@ def test_a_fork_below_the_head_would_be_noticed() -> None:
     old = Forge(toy, toy.world.servers[0].chain.heads[0])
     with pytest.raises(Forked, match="height 1"):
         toy.world.on_appended(1, old.block(old.candidate([old.update(0, value=9.0)])), 1.0)
-
-
-# -- down and up again -----------------------------------------------------------------------------
-
-
-def test_a_height_does_not_wait_for_who_is_down() -> None:
-    toy = Toy(servers=7, clients=3, crypto="modelled", faults=struck(7, crash(2, 5, from_=0.05)))
-    results = [toy.play() for _ in range(3)]
-    check_invariants(toy, results)
-    for result in results:
-        assert sorted(result.appended) == [0, 1, 3, 4, 6]
-    assert toy.world.behind() == {2: 0, 5: 0}
-    assert toy.world.faults is not None
-    assert toy.world.faults.fired["crash"] == 2
-
-
-def test_a_server_that_was_down_catches_up_and_takes_part_again() -> None:
-    down = crash(2, from_=1.0, until=6.0)
-    toy = Toy(servers=5, clients=3, crypto="modelled", faults=struck(5, down))
-    results = [toy.play() for _ in range(14)]
-    check_invariants(toy, results)
-    behind = [result for result in results if 2 not in result.appended]
-    assert behind, "it missed some"
-    assert toy.world.behind() == {}
-    assert sorted(results[-1].appended) == [0, 1, 2, 3, 4]
-    signers = {server for server, _ in results[-1].block.certificate.signatures}
-    aggregators = {result.block.header.aggregator for result in results}
-    assert 2 in signers | aggregators
-    assert 2 in {ticket.server for ticket in results[-1].block.tickets}
-    assert sum(result.caught_up for result in results) >= len(behind) - 1
-
-
-def test_a_crash_may_take_blocks_and_they_are_fetched_again() -> None:
-    down = crash(2, from_=3.0, until=6.0, lost_tail=3)
-    toy = Toy(servers=5, clients=3, crypto="modelled", faults=struck(5, down))
-    results = [toy.play() for _ in range(14)]
-    check_invariants(toy, results)
-    assert toy.world.behind() == {}
-
-
-def test_all_may_crash_at_once_and_go_on() -> None:
-    """Nobody is left that remembers the height in progress but by its promises."""
-    down = [crash(server, from_=0.53, until=0.7 + server / 10) for server in range(5)]
-    toy = Toy(servers=5, clients=3, crypto="modelled", faults=struck(5, *down))
-    updates = [
-        Arrival(at, client, lambda client=client: toy.update(client))
-        for client in range(3)
-        for at in (0.1, 5.0)
-    ]
-    first = toy.world.run_height(updates, 200.0)
-    assert first.ended > 0.7
-    results = [first]
-    while toy.world.behind() or len(results) < 4:
-        results.append(toy.play())
-        assert len(results) < 30
-    check_invariants(toy, results)
-
-
-def test_whoever_is_behind_is_told_and_catches_up() -> None:
-    toy = Toy(servers=5, clients=3, crypto="modelled", faults=struck(5, NOTHING))
-    results = [toy.play() for _ in range(3)]
-    toy.world.servers[3].chain.cut(1)
-    assert toy.world.behind() == {3: 1}
-    results += [toy.play() for _ in range(4)]
-    check_invariants(toy, results)
-    assert toy.world.behind() == {}
-    assert sum(result.caught_up for result in results) >= 2
-    assert 3 in results[-1].appended
-
-
-def test_a_height_ends_some_time_after_two_thirds_have_its_block() -> None:
-    """Who is cut off does not hold up the others for ever."""
-    toy = Toy(servers=7, clients=3, crypto="modelled", faults=struck(7, cut(0)))
-    arrivals = [
-        Arrival(0.1, 1 + client, lambda client=client: toy.update(client)) for client in range(3)
-    ]
-    result = toy.world.run_height(arrivals, 200.0)
-    assert sorted(result.appended) == [1, 2, 3, 4, 5, 6]
-    wait = result.ended - sorted(result.appended.values())[4]
-    assert wait == pytest.approx(GRACE * 2.0, abs=0.3)
-    assert toy.world.behind() == {0: 0}
-
-
-def test_what_is_lost_is_said_again() -> None:
-    loss = {"loss": 0.3, "until": 1000.0}
-    toy = Toy(servers=5, clients=3, crypto="modelled", faults=struck(5, loss))
-    results = [toy.play(600.0) for _ in range(5)]
-    check_invariants(toy, results)
-    assert toy.world.faults is not None
-    assert toy.world.faults.fired["loss"] > 50
-    kinds = set().union(*(result.gossip_bytes for result in results))
-    assert "status" in kinds, "and asked for"
-
-
-def test_a_partition_stops_the_smaller_part_and_heals() -> None:
-    apart = cut(0, 1, until=12.0)
-    toy = Toy(servers=7, clients=1, crypto="modelled", faults=struck(7, apart))
-    results = [toy.world.run_height([Arrival(0.1, 4, lambda: toy.update(0))], 200.0)]
-    assert set(results[0].appended) == {2, 3, 4, 5, 6}
-    while toy.world.env.now < 25.0 or toy.world.behind():
-        results.append(toy.play())
-        assert len(results) < 100
-    results.append(toy.play())
-    check_invariants(toy, results)
-    assert set(results[-1].appended) == set(range(7))
-
-
-# -- contents --------------------------------------------------------------------------------------
-
-
-class Withholding(Behaviour):
-    """Gives nobody its content."""
-
-    provides = False
-
-
-def test_content_comes_from_those_that_hold_it_and_give_it() -> None:
-    toy = Toy(
-        servers=5,
-        clients=1,
-        crypto="modelled",
-        malicious={0: Withholding()},
-        faults=struck(5, crash(1, until=50.0), cut(2, until=60.0)),
-    )
-    world = toy.world
-    contents = Contents(b"a model", b"a state")
-    model, state = file_cid(b"a model"), file_cid(b"a state")
-    world.network.begin(np.random.default_rng(0))
-    assert world.content_for(4, model) is None
-    world.hold(0, contents)
-    assert world.content_for(4, model) is None, "withheld"
-    world.hold(1, contents)
-    world.env.run(until=1.0)
-    assert world.content_for(4, model) is None, "down"
-    world.hold(2, contents)
-    assert world.content_for(4, model) is None, "out of reach"
-    assert world.content_for(2, model) == b"a model", "its own"
-    world.env.run(until=55.0)
-    assert world.content_for(4, state) == b"a state", "up again"
-    assert world.providers.holders(state) == {0, 1, 2, 4}, "and now it has it, too"
-    assert world.providers.holders(model) == {0, 1, 2}
-
-
-def test_lost_content_is_fetched_from_another() -> None:
-    lost = {"missing_content": 1.0, "servers": [0]}
-    toy = Toy(servers=4, clients=1, crypto="modelled", faults=struck(4, lost))
-    toy.world.hold(0, Contents(b"a model"))
-    model = file_cid(b"a model")
-    assert toy.world.content_for(3, model) is None
-    toy.world.hold(2, Contents(b"a model"))
-    assert toy.world.content_for(3, model) == b"a model"
-
-
-def test_who_only_saw_the_block_fetches_the_model_and_pays_for_it() -> None:
-    toy = Toy(servers=5, clients=3, crypto="modelled", faults=struck(5, NOTHING))
-    toy.play()
-    toy.world.servers[4].chain.cut(0)
-    results = [toy.play() for _ in range(4)]
-    caught_up = sum(result.caught_up for result in results)
-    assert caught_up > 0
-    assert sum(result.gossip_bytes["model"] for result in results) == 8 * caught_up
-    assert toy.world.servers[4].lacking == set()

@@ -1,0 +1,236 @@
+"""The interface of a consensus protocol, as the ledger and all around it know it, and the register.
+
+A protocol is a package with a module ``protocol``, which holds one class:
+
+    @protocol("mine")
+    class Mine(Protocol):
+        meaning = "what it does, in a few words"
+        phases = ("approve", "reject")
+        deciding = "approve"
+        ...
+
+`consensus.protocols.registry` finds the packages beside it; one of a user's own only has to be
+imported before a genesis or a config names it. `consensus.protocols.bft.protocol` and
+`consensus.protocols.paper.protocol` are whole ones.
+
+A protocol has no state: what it is asked about comes with the question.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from consensus.encoding.fields import MalformedRecord
+from consensus.ledger.committee import Committee, Draw, check_ticket
+from consensus.ledger.validity import (
+    DrawsCheck,
+    Head,
+    InvalidBlock,
+    Sortition,
+    SortitionOf,
+    TicketCheck,
+    check_certificate,
+    check_header,
+    check_signature,
+    check_tickets,
+)
+from consensus.records.block import Block, Header
+from consensus.records.genesis import Genesis
+from consensus.records.ticket import Ticket
+from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """A setting that invites a known weakness, which torture draws more often than chance would."""
+
+    behaviours: tuple[str, ...]
+    """The behaviours of all malicious servers."""
+    servers: tuple[int, ...] = ()
+    """The numbers of servers to draw from; none: any."""
+    committee_size: int = 0
+    """0: any."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A violated invariant, and what a protocol needs to say which of its weaknesses it shows."""
+
+    invariant: str
+    behaviours: Mapping[int, frozenset[str]]
+    """The malicious servers', by server."""
+    decided: Sequence[Block]
+    """The first block that an honest server appended at each height."""
+    last: Block | None
+    """The block that was appended last, or was about to be."""
+    behind: Any
+    """The honest server (`server_class`) with the shortest chain."""
+
+
+class Protocol(ABC):
+    """A way to agree on a block: its validity rules, its servers, and what others may ask of it."""
+
+    name: ClassVar[str]
+    """The name that configs and the genesis use; `protocol` sets it."""
+    meaning: ClassVar[str]
+    """The protocol in a few words, for the help."""
+    title: ClassVar[str] = ""
+    """Its name in figures; empty: ``name``."""
+    committees: ClassVar[tuple[str, ...]] = ("fixed", "weighted")
+    """The kinds of committee that a genesis may ask for."""
+    phases: ClassVar[tuple[str, str]]
+    """The phases that a member may vote in."""
+    deciding: ClassVar[str]
+    """The phase of the votes that decide."""
+    committees_foreseen: ClassVar[bool] = False
+    """True if the committee of an attempt is drawn anew from the head alone (`sortition`): then
+    everybody can say beforehand whether fewer than a third of it are malicious, and how often it
+    is not follows from `consensus.ledger.capture_odds`."""
+    takes_turns: ClassVar[bool] = False
+    """True if servers propose by turn; otherwise they race."""
+    has_locks: ClassVar[bool] = False
+    """True if servers close views by timeouts, which carry locks."""
+    timers_grow: ClassVar[bool] = False
+    """True if a step's timer is longer in every further attempt."""
+    draws_on_links: ClassVar[bool] = False
+    """True if a block's link seeds the draws after it, so that its proposer may try variants."""
+    invitations: ClassVar[tuple[Invitation, ...]] = ()
+    """Settings that invite its known weaknesses."""
+
+    # -- validity ---------------------------------------------------------------------------------
+
+    def check_genesis(self, genesis: Genesis) -> None:
+        """Check that the genesis asks for what the protocol has. Raises `MalformedRecord`."""
+        if genesis.parameters.committee not in self.committees:
+            raise MalformedRecord(
+                f"parameters.committee: the protocol {self.name} knows only "
+                + ", ".join(map(repr, self.committees))
+            )
+
+    def first_head(self, genesis: Genesis) -> Head:
+        """The head at height 0."""
+        return Head.of_genesis(genesis)
+
+    @abstractmethod
+    def drawn_from(self, head: Head) -> tuple[int, bytes]:
+        """The height that the tickets in the block after ``head`` are for, and their seed."""
+
+    @abstractmethod
+    def check_drawn(self, genesis: Genesis, draws: Sequence[Draw]) -> None:
+        """Check the draws that a block carries, each of which holds by itself, together. Raises
+        `InvalidBlock`."""
+
+    @abstractmethod
+    def voters(
+        self, genesis: Genesis, head: Head, block: Block, sortition: SortitionOf | None = None
+    ) -> Committee:
+        """The committee whose votes decide ``block``. Raises `InvalidBlock` where it could not be
+        proposed or decided in the views that it names."""
+
+    @abstractmethod
+    def head_after(
+        self, genesis: Genesis, head: Head, header: Header, draws: tuple[Draw, ...]
+    ) -> Head:
+        """The head once ``header``'s block, which carries ``draws``, is appended to ``head``."""
+
+    def check_draws(
+        self,
+        genesis: Genesis,
+        head: Head,
+        header: Header,
+        tickets: tuple[Ticket, ...],
+        ticket_check: TicketCheck = check_ticket,
+    ) -> tuple[Draw, ...]:
+        """Check the tickets that a block carries; returns their draws. Raises `InvalidBlock`."""
+        draws = check_tickets(genesis, header, tickets, *self.drawn_from(head), ticket_check)
+        self.check_drawn(genesis, draws)
+        return draws
+
+    def check_block(
+        self,
+        genesis: Genesis,
+        head: Head,
+        block: Block,
+        draws_check: DrawsCheck | None = None,
+        sortition: SortitionOf | None = None,
+    ) -> Head:
+        """Check every proof in ``block``; returns the head after it. Raises `InvalidBlock`."""
+        header, certificate = block.header, block.certificate
+        check_header(genesis, head, header)
+        if certificate.block != header.cid:
+            raise InvalidBlock("its certificate is for another block")
+        committee = self.voters(genesis, head, block, sortition)
+        check_signature(genesis, header, block.signature)
+        draws = (draws_check or self.check_draws)(genesis, head, header, block.tickets)
+        check_certificate(genesis, header.height, committee, certificate, self.deciding)
+        return self.head_after(genesis, head, header, draws)
+
+    # -- what only some protocols have ------------------------------------------------------------
+
+    def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
+        """The voters and proposers of an attempt at height + 1, as far as the head tells: nobody,
+        unless `committees_foreseen`."""
+        return Sortition(Committee({}, genesis.parameters.committee_size), ())
+
+    def check_lock(
+        self, genesis: Genesis, head: Head, lock: Certificate, sortition: SortitionOf | None = None
+    ) -> None:
+        """Check a lock at height + 1. Raises `InvalidBlock`, always without `has_locks`."""
+        raise InvalidBlock(f"the protocol {self.name} has no locks")
+
+    def check_timeout_certificate(
+        self,
+        genesis: Genesis,
+        head: Head,
+        certificate: TimeoutCertificate,
+        sortition: SortitionOf | None = None,
+    ) -> None:
+        """Check what closes a view at height + 1. Raises `InvalidBlock`, always without
+        `has_locks`."""
+        raise InvalidBlock(f"the protocol {self.name} closes no views")
+
+    def check_timeout(
+        self, genesis: Genesis, head: Head, timeout: Timeout, sortition: SortitionOf | None = None
+    ) -> None:
+        """Check a timeout at height + 1, but for its signature. Raises `InvalidBlock`, always
+        without `has_locks`."""
+        raise InvalidBlock(f"the protocol {self.name} has no timeouts")
+
+    def may_sit(self, genesis: Genesis, draw: Draw) -> bool:
+        """True if a draw, by itself, gives its server a claim to a seat."""
+        return True
+
+    def weakness(self, failure: Failure) -> str:
+        """The name of the known weakness that a violation shows; the invariant's, if it is none."""
+        return failure.invariant
+
+    # -- servers ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def server_class(self) -> type[Any]:
+        """The class of its servers (`consensus.server.edge_server.EdgeServer`), which is imported
+        when it is asked for."""
+
+
+PROTOCOLS: dict[str, Protocol] = {}
+"""Every registered protocol by its name; `consensus.protocols.registry` fills it."""
+
+Kind = TypeVar("Kind", bound=type[Protocol])
+
+
+def protocol(name: str) -> Callable[[Kind], Kind]:
+    """Register a protocol under the name that configs and the genesis use. Raises ValueError for
+    one that is taken."""
+
+    def register(kind: Kind) -> Kind:
+        if name in PROTOCOLS:
+            raise ValueError(f"protocol {name!r} is registered twice")
+        kind.name = name
+        kind.title = kind.title or name
+        PROTOCOLS[name] = kind()
+        return kind
+
+    return register

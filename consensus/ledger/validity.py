@@ -1,0 +1,147 @@
+"""The checks of a block that every protocol makes, and what a block has to build on.
+
+What a model is *worth* was the committee's question; here only proofs count, and all of them can
+be checked again by anybody from the bytes of the blocks. `consensus.ledger.protocol` puts the
+checks in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from consensus.encoding.frozen import frozen
+from consensus.ledger.committee import (
+    Committee,
+    Draw,
+    InvalidTicket,
+    check_ticket,
+    first_beacon,
+)
+from consensus.records.block import Block, Header
+from consensus.records.genesis import Genesis
+from consensus.records.ticket import Ticket, tickets_digest
+from consensus.records.votes import Certificate
+
+
+class InvalidBlock(ValueError):
+    """A block that does not extend the chain; the message says why."""
+
+
+@frozen
+class Head:
+    """Where a chain stands: what the next block has to build on."""
+
+    height: int
+    cid: bytes
+    """Link to the last header (the genesis at height 0)."""
+    timestamp: int
+    beacon: bytes
+    """The beacon of height + 1 (32 bytes): the seed of what its round draws in public."""
+    draws: tuple[Draw, ...] = field(default=(), repr=False)
+    """The draws of height + 1's committees, by ascending server; none where the protocol has them
+    made on the head (`Protocol.committees_foreseen`)."""
+
+    @classmethod
+    def of_genesis(cls, genesis: Genesis, draws: tuple[Draw, ...] = ()) -> Head:
+        """The head at height 0; ``draws`` are those of height 1."""
+        return cls(0, genesis.cid, genesis.timestamp, first_beacon(genesis), draws)
+
+
+@dataclass(frozen=True)
+class Sortition:
+    """The voters and the proposers of one attempt after a head."""
+
+    committee: Committee
+    order: tuple[int, ...]
+    """The servers by turn; empty where they race."""
+
+
+TicketCheck = Callable[[Genesis, bytes, Ticket], Draw]
+"""`check_ticket`, or one that remembers its results."""
+SortitionOf = Callable[[Genesis, Head, int], Sortition]
+"""`Protocol.sortition`, or one that remembers its results."""
+DrawsCheck = Callable[[Genesis, Head, Header, tuple[Ticket, ...]], tuple[Draw, ...]]
+"""`Protocol.check_draws`, or one that remembers its results."""
+BlockCheck = Callable[[Genesis, Head, Block], Head]
+"""`Protocol.check_block`, or one that remembers its results."""
+
+
+def check_header(genesis: Genesis, head: Head, header: Header) -> None:
+    """Check that ``header`` extends ``head``. Raises `InvalidBlock`."""
+    if header.chain_id != genesis.chain_id:
+        raise InvalidBlock("it belongs to another chain")
+    if header.height != head.height + 1:
+        raise InvalidBlock(f"height {header.height} does not follow {head.height}")
+    if header.parent != head.cid:
+        raise InvalidBlock("its parent is not the block before it")
+    if header.timestamp <= head.timestamp:
+        raise InvalidBlock("its timestamp does not rise")
+    if header.step >= genesis.parameters.max_step:
+        raise InvalidBlock(f"step {header.step} is beyond MaxStep")
+    if header.aggregator >= len(genesis.servers):
+        raise InvalidBlock(f"server {header.aggregator} is not registered")
+
+
+def check_signature(genesis: Genesis, header: Header, signature: bytes) -> None:
+    """Check that ``header`` is its aggregator's own. Raises `InvalidBlock`."""
+    key = genesis.servers[header.aggregator].signing_key
+    if not genesis.suite.verify(key, header.signed, signature):
+        raise InvalidBlock("the aggregator's signature is not valid")
+
+
+def check_tickets(
+    genesis: Genesis,
+    header: Header,
+    tickets: tuple[Ticket, ...],
+    height: int,
+    seed: bytes,
+    ticket_check: TicketCheck = check_ticket,
+) -> tuple[Draw, ...]:
+    """Check that ``tickets`` are those that ``header`` names, one a server, drawn from ``seed``
+    for ``height``; returns their draws. Raises `InvalidBlock`."""
+    if tickets_digest(tickets) != header.tickets:
+        raise InvalidBlock("its tickets are not those that its header names")
+    if len({ticket.server for ticket in tickets}) != len(tickets):
+        raise InvalidBlock("a server has two tickets")
+    draws = []
+    for ticket in tickets:
+        if ticket.height != height:
+            raise InvalidBlock(f"server {ticket.server}'s ticket is for another height")
+        try:
+            draws.append(ticket_check(genesis, seed, ticket))
+        except InvalidTicket as error:
+            raise InvalidBlock(f"a ticket: {error}") from error
+    return tuple(draws)
+
+
+def check_certificate(
+    genesis: Genesis, height: int, committee: Committee, certificate: Certificate, phase: str
+) -> None:
+    """Check that more than two thirds of ``committee`` signed ``certificate`` in ``phase``, and
+    nobody else, and nobody twice. Raises `InvalidBlock`.
+
+    *Every* signature must be valid, not only enough of them: a certificate that carries a bad
+    vote was tampered with.
+    """
+    if certificate.height != height:
+        raise InvalidBlock(f"its certificate is of height {certificate.height}")
+    if certificate.phase != phase:
+        raise InvalidBlock(f"its certificate is of the {certificate.phase} phase, not {phase}")
+    signers = [server for server, _ in certificate.signatures]
+    check_signers(signers)
+    signed = certificate.signed(genesis.chain_id)
+    for server, signature in certificate.signatures:
+        if server not in committee.weights:
+            raise InvalidBlock(f"server {server} voted without a seat")
+        if not genesis.suite.verify(genesis.servers[server].signing_key, signed, signature):
+            raise InvalidBlock(f"server {server}'s vote signature is not valid")
+    weight = committee.weight_of(signers)
+    if not committee.approves(weight):
+        raise InvalidBlock(f"{weight} of {committee.total} is not more than two thirds")
+
+
+def check_signers(signers: Sequence[int]) -> None:
+    """Check that signers are distinct and in ascending order. Raises `InvalidBlock`."""
+    if list(signers) != sorted(set(signers)):
+        raise InvalidBlock("its signers are not distinct and in ascending order")

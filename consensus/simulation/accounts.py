@@ -1,0 +1,79 @@
+"""The accounts of a height, told from the servers that played it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from consensus.ledger.committee import Committee
+from consensus.ledger.evidence import Evidence
+from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.validity import Head
+from consensus.records.block import Block
+from consensus.server.checks import SharedChecks
+from consensus.server.edge_server import EdgeServer
+
+Weights = tuple[tuple[int, int], ...]
+"""Committee by committee, the malicious members' weight and the total."""
+
+
+def weights_foreseen(
+    checks: SharedChecks, malicious: Collection[int], head: Head, attempts: int
+) -> Weights:
+    """The weights of a height's first committees; none where the protocol does not foresee them."""
+    if not checks.protocol.committees_foreseen:
+        return ()
+    return tuple(
+        _weigh(checks.sortition(checks.genesis, head, attempt).committee, malicious)
+        for attempt in range(attempts)
+    )
+
+
+def weights_deciding(
+    checks: SharedChecks, malicious: Collection[int], head: Head, block: Block
+) -> Weights:
+    """The weights of the committees up to the one that decided ``block``, or of that one alone
+    where the protocol does not foresee them."""
+    if checks.protocol.committees_foreseen:
+        return weights_foreseen(checks, malicious, head, block.certificate.attempt + 1)
+    return (_weigh(checks.protocol.voters(checks.genesis, head, block), malicious),)
+
+
+def _weigh(committee: Committee, malicious: Collection[int]) -> tuple[int, int]:
+    return committee.weight_of(sorted(malicious)), committee.total
+
+
+def evidence_at(servers: Sequence[EdgeServer], height: int) -> tuple[Evidence, ...]:
+    """The proofs that honest servers hold against others at a height."""
+    found: dict[tuple[str, int, int], Evidence] = {}
+    for server in servers:
+        if server.behaviour is None:
+            found |= {key: each for key, each in server.evidence.items() if key[1] == height}
+    return tuple(found[key] for key in sorted(found))
+
+
+def updates_listed(
+    servers: Sequence[EdgeServer], block: Block, digests: tuple[bytes, ...]
+) -> tuple[SignedUpdate, ...]:
+    """The updates of ``block`` that its candidate lists by their ``digests``."""
+    for server in servers:
+        found = server.pool.pick(digests)
+        if found is not None:
+            return tuple(found)
+    raise AssertionError(f"height {block.height}: no server holds the block's updates")
+
+
+def refusals(servers: Sequence[EdgeServer]) -> Counter[str]:
+    """The messages that honest servers have turned away, by reason."""
+    total: Counter[str] = Counter()
+    for server in servers:
+        if server.behaviour is None:
+            total.update(server.refused)
+            total.update(server.pool.rejected)
+    return total
+
+
+def furthest(servers: Sequence[EdgeServer]) -> EdgeServer:
+    """The server that has come furthest with the height, an honest one if there is any."""
+    honest = [server for server in servers if server.behaviour is None] or servers
+    return max(honest, key=lambda server: server.stage())
