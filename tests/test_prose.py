@@ -42,7 +42,6 @@ NOT_YET: frozenset[str] = frozenset(
         "bfedrec/section.py",
         "bfedrec/sweeps",
         "consensus/adversary",
-        "consensus/faults",
         "consensus/ledger",
         "consensus/protocols/bft",
         "consensus/protocols/paper",
