@@ -37,7 +37,6 @@ NOT_YET: frozenset[str] = frozenset(
         "bfedrec/report",
         "bfedrec/report/figures",
         "bfedrec/report/tables",
-        "bfedrec/runs",
         "bfedrec/sweeps",
         "consensus/adversary",
         "consensus/ledger",
@@ -58,7 +57,6 @@ BARE_YET: frozenset[str] = frozenset(
     {
         "bfedrec/aggregation",
         "bfedrec/data",
-        "bfedrec/runs",
         "consensus/ledger",
         "consensus/protocols/bft",
         "consensus/server",

@@ -10,7 +10,7 @@ from bfedrec.section import Section
 
 
 class LedgerSettings(Section):
-    """The retention of updates and snapshots in the chain."""
+    """The retention of updates in the chain."""
 
     retain_updates: Literal["none", "window", "all"] = Field(
         default="window",
