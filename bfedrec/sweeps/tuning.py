@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _merit(row: dict[str, str | float]) -> float:
-    """What settings are chosen by: HR@K and NDCG@K on the validation items, together."""
+    """The criterion of choice: HR@K plus NDCG@K on the validation items."""
     return sum(
         float(value)
         for name, value in row.items()
