@@ -27,7 +27,6 @@ NOT_YET: frozenset[str] = frozenset(
     {
         "bfedrec/aggregation",
         "bfedrec/attacks",
-        "bfedrec/baselines",
         "bfedrec/compression",
         "bfedrec/data",
         "bfedrec/evaluation",
@@ -42,8 +41,6 @@ NOT_YET: frozenset[str] = frozenset(
         "consensus/protocols/paper",
         "consensus/server",
         "consensus/simulation",
-        "consensus/storage",
-        "consensus/torture",
         "consensus/torture/arena",
         "consensus/torture/mutants",
         "consensus/torture/oracle",
@@ -59,10 +56,8 @@ BARE_YET: frozenset[str] = frozenset(
         "consensus/protocols/bft",
         "consensus/server",
         "consensus/simulation",
-        "consensus/torture",
         "consensus/torture/arena",
         "consensus/torture/mutants",
-        "consensus/torture/oracle",
     }
 )
 """Rooms with public definitions that still lack a docstring."""

@@ -50,7 +50,7 @@ class Product:
     def evaluate(
         self, data: Dataset, split: Split, k: int, full: bool, threads: int | None = None
     ) -> Evaluation:
-        """As `Model.evaluate`."""
+        """Rank the held-out items of a split (`Model.evaluate`)."""
         return evaluate(self.P, self.Q, data, split, k, full, threads)
 
     def tensors(self) -> Mapping[str, np.ndarray]:
@@ -67,7 +67,7 @@ class Neighbourhood:
     def evaluate(
         self, data: Dataset, split: Split, k: int, full: bool, threads: int | None = None
     ) -> Evaluation:
-        """As `Model.evaluate`."""
+        """Rank the held-out items of a split (`Model.evaluate`)."""
         return evaluate_blocks(item_knn.Scorer(self.items, data), data, split, k, full, threads)
 
     def tensors(self) -> Mapping[str, np.ndarray]:

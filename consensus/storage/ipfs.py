@@ -154,7 +154,7 @@ class IpfsStore(ContentStore, Closing):
     # --- one at a time --------------------------------------------------------------------------
 
     def get(self, cid: bytes) -> bytes:
-        """As `ContentStore.get`; a file arrives in one request."""
+        """The file or record with this CID (`ContentStore.get`); a file arrives in one request."""
         if _codec(cid) == CBOR:
             return self.block_bytes(cid)
         if not self.has(cid):
