@@ -1,4 +1,5 @@
-"""What every group of options is made of: strictness, units, shares, and errors in words."""
+"""The base class of option groups, with strict validation; shares, and validation errors in
+words."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ class Section(BaseModel):
 
 
 def share_of(share: str | float, count: int) -> int:
-    """Number of servers in a share of `count`, rounded down: "1/3" of 30 is 10, 0.1 of 30 is 3.
+    """The number of servers in a share of `count`, rounded down: "1/3" of 30 is 10, 0.1 of 30 is 3.
 
-    Exact: a decimal is taken as written, not as its binary neighbour. Anything but a finite number
-    in [0, 1] is a validation error.
+    Exact: a decimal is taken as written, not as the nearest binary number. A validation error is
+    raised for anything but a finite number in [0, 1].
     """
     try:
         fraction = Fraction(share.strip() if isinstance(share, str) else repr(share))
@@ -37,12 +38,13 @@ def share_of(share: str | float, count: int) -> int:
 
 
 def setting_error(key: str, allowed: str) -> PydanticCustomError:
-    """A validation error that says what is allowed, on `key` below what is being validated."""
+    """A validation error for `key`, below the section that is validated; `allowed` describes valid
+    values."""
     return PydanticCustomError("setting", "{allowed}", {"key": key, "allowed": allowed})
 
 
 def flatten(model: BaseModel) -> dict[str, Any]:
-    """Every option's value, as JSON has it, by its dotted key, in the order of the models."""
+    """Every option's value, as in JSON, by its dotted key, in the order of definition."""
     flat: dict[str, Any] = {}
 
     def walk(tree: dict[str, Any], prefix: str) -> None:

@@ -1,8 +1,8 @@
-"""One seed's streams of randomness: one for each part of the simulation, one for each occasion.
+"""Named random streams of one seed: one for each part of the simulation and each occasion.
 
-Every draw names its part and where it stands (height, client, server, ...), and gets a generator
-of its own. So nothing about a generator needs to be saved for a resume, a draw added in one part
-moves no other, and the order in which parts run does not matter.
+Every draw names its part and its place (height, client, server, ...), and gets a generator of its
+own. So no generator's state has to be saved for a resume, a draw that is added in one part changes
+no other part's, and the order in which parts run does not matter.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARTS = {
     "dropout": 20,  # which clients of a round are away
     "bootstrap": 50,  # which users a test over users draws; no run has a part in it
 }
-"""The number of each part: part of every result, so a number is never changed or used again."""
+"""The number of each part. It enters every result, so a number is never changed or used again."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Streams:
     seed: int
 
     def sequence(self, part: str, *place: int) -> np.random.SeedSequence:
-        """The seed sequence of a part at a place, as the integers >= 0 that number it."""
+        """The seed sequence of a part at a place, which is given by integers >= 0."""
         # Two words for each number, whatever its size: else 2**32 and (0, 1) would share a stream.
         words = [(int(number) >> 32, int(number) & 0xFFFFFFFF) for number in place]
         if any(

@@ -1,4 +1,4 @@
-"""Compiled work spread over threads, without a pool that lives on between calls."""
+"""Threads for compiled work, started for each call and ended with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def thread_count(limit: int | None = None) -> int:
 
 
 def balanced(work: np.ndarray, parts: int) -> list[np.ndarray]:
-    """Indices of `work` (amounts) dealt into at most `parts` parts of about the same total."""
+    """Distribute indices of `work` (amounts) to at most `parts` parts of about the same total."""
     order = np.argsort(-np.asarray(work), kind="stable")
     totals = np.zeros(parts, np.int64)
     dealt: list[list[int]] = [[] for _ in range(parts)]
@@ -30,9 +30,9 @@ def balanced(work: np.ndarray, parts: int) -> list[np.ndarray]:
 def in_threads(function: Callable[..., None], parts: Sequence[tuple[object, ...]]) -> None:
     """Call `function(*part)` for every part, each in a thread of its own, and wait for all.
 
-    For functions that release the interpreter lock and write to places of their own. Numba's own
-    parallel loops are avoided: some of its threading layers end the process when two threads
-    enter them at once, as a run does that evaluates while it trains. The first error is raised.
+    For functions that release the interpreter lock and write to separate places. Numba's own
+    parallel loops are avoided: some of its threading layers end the process when two threads enter
+    them at once, as in a run that evaluates while it trains. The first error is raised.
     """
     errors: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""What the ledger is told about the payloads it moves: nothing but these questions."""
+"""The interface between the ledger and the application: checks and aggregation of payloads."""
 
 from __future__ import annotations
 
@@ -9,37 +9,44 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Contents:
-    """What a block's addresses point to."""
+    """The contents that a block's addresses point to."""
 
     model: bytes
-    """The aggregate: what every client fetches."""
+    """The aggregate A, which every client fetches."""
     snapshot: bytes | None = None
-    """The whole state after this block, at the heights that have one."""
+    """The application's whole state after this block, at the heights that record one; else None."""
 
 
 class Application(Protocol):
     """The replicated computation whose results the chain records.
 
-    Every method is deterministic: the bytes depend on the arguments and on the blocks committed
-    so far, never on who asks. All honest servers follow the same chain, so one instance serves
-    all servers of a process.
+    Every method is deterministic: the bytes depend on the arguments and on the blocks committed so
+    far, never on the server that asks. All honest servers follow the same chain, so one instance
+    serves all servers of a process.
     """
 
     def check_payload(self, payload: bytes) -> str | None:
-        """Why ``payload`` is unfit for aggregation, or None if it is fit."""
+        """Return None if ``payload`` can be aggregated, else the reason why not, in a few words."""
         ...
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
-        """The model that these updates give, in the given order, with their sample counts N_u, for
-        the block that is drawn under ``beacon``."""
+        """Aggregate ``payloads`` in the given order, weighted by their sample counts N_u.
+
+        ``beacon`` is the randomness of the height. Returns the bytes of A.
+        """
         ...
 
     def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
-        """The whole state after the block at ``height``, drawn under ``beacon``, with ``model``;
-        None at the heights that record none."""
+        """The application's whole state after the block at ``height`` with the aggregate ``model``.
+
+        ``beacon`` is the randomness of the height. None at the heights that record no state.
+        """
         ...
 
     def commit(self, height: int, beacon: bytes, model: bytes) -> None:
-        """The block at ``height``, drawn under ``beacon``, was validated and holds ``model``
-        (which, should a committee be captured, need not be an aggregate of anything)."""
+        """Advance to the validated block at ``height``, whose aggregate is ``model``.
+
+        ``beacon`` is the randomness of the height. If a committee was captured, ``model`` need not
+        be the aggregate of anything.
+        """
         ...

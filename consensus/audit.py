@@ -2,10 +2,10 @@
 
 Height by height: the block's encoding, its link to the one before, the aggregator's proof and
 signature, every committee ticket, every vote and the threshold
-(`consensus.ledger.protocol.Protocol.check_block`); then what the block points to: that the model's
-bytes hash to its address and, where the updates' bytes were kept, that each update is genuine and
-that the model is exactly their aggregate. Last, that every block of content in the store, needed or
-not, hashes to its CID.
+(`consensus.ledger.protocol.Protocol.check_block`); then what the block points to: that the
+aggregate's bytes hash to its address and, where the updates' bytes were kept, that each update is
+genuine and that the aggregate is exactly theirs. Last, that every block of content in the store,
+needed or not, hashes to its CID.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ from consensus.storage.sqlite import SqliteStore
 
 
 class AuditFailure(Exception):
-    """What an audit found wrong: the first thing, at the height where it shows."""
+    """Error: the first thing that an audit found wrong, with the height at which it shows.
+
+    ``height`` is None for content that no single height points to.
+    """
 
     def __init__(self, height: int | None, reason: str) -> None:
         where = "content" if height is None else f"height {height}"
@@ -39,22 +42,22 @@ class AuditFailure(Exception):
 
 @dataclass
 class AuditReport:
-    """What an audit verified."""
+    """Counts of the things that an audit verified."""
 
     blocks: int = 0
     proofs: int = 0
-    """VRF proofs: of the draws that blocks carry."""
+    """Verified VRF proofs: those of the draws that blocks carry."""
     signatures: int = 0
-    """Of aggregators, of votes, and of updates whose bytes were kept."""
+    """Verified signatures: of aggregators, of votes, and of updates whose bytes were kept."""
     aggregates: int = 0
-    """Blocks whose model was recomputed from its updates."""
+    """Number of blocks whose aggregate was recomputed from its updates."""
     contents: int = 0
-    """Blocks of content whose hash is their CID."""
+    """Number of content blocks whose hash is their CID."""
     head: str = ""
-    """The link to the last block, as text."""
+    """The CID of the last block, as text."""
     modelled: bool = False
-    """Whether signatures and proofs are keyed hashes, which anybody can make
-    (`consensus.crypto.suites`): that they hold then shows nothing."""
+    """True if signatures and proofs are keyed hashes, which anybody can make
+    (`consensus.crypto.suites`); their validity then shows nothing."""
 
 
 ApplicationFactory = Callable[[Genesis, bytes], Application]
@@ -67,10 +70,10 @@ def audit(
     build: ApplicationFactory,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> AuditReport:
-    """Verify everything in ``store``; raises `AuditFailure` for the first thing that is wrong, and
-    `StoreError` for a file that cannot be read at all.
+    """Verify everything in ``store``; return counts of what was verified.
 
-    ``progress(done, total)`` is called after every height.
+    ``progress(done, total)`` is called after every height. Raises `AuditFailure` for the first
+    thing that is wrong, and `StoreError` for a file that cannot be read at all.
     """
     report = AuditReport()
     heights = store.heights()
@@ -111,7 +114,7 @@ def _audit_height(
     head: Head,
     report: AuditReport,
 ) -> Head:
-    """Verify the block after ``head``; the head after it."""
+    """Verify the block after ``head``; return the head after it."""
     height = head.height + 1
     try:
         block = Block.decode(store.block(height))
@@ -163,7 +166,7 @@ def _audit_updates(
     encoded: list[bytes],
     model: bytes,
 ) -> None:
-    """Verify the retained updates of a block, and that its model is their aggregate."""
+    """Verify the retained updates of a block, and that its aggregate is theirs."""
     height = header.height
     updates = []
     for position, data in enumerate(encoded):
@@ -189,7 +192,7 @@ def _audit_updates(
 
 
 def _audit_head(store: SqliteStore, head: Head) -> None:
-    """The store names its head, so that blocks cut off the end are missed."""
+    """Verify that the last block is the head that the store names: a cut chain is noticed."""
     try:
         named = store.meta("head")
     except StoreError as error:

@@ -29,7 +29,7 @@ from bfedrec.streams import Streams
 
 
 class Model(Protocol):
-    """What a method has learnt."""
+    """A trained centralised model."""
 
     def evaluate(
         self, data: Dataset, split: Split, k: int, full: bool, threads: int | None = None
@@ -37,7 +37,7 @@ class Model(Protocol):
         """Rank the held-out items of a split (`metrics.evaluate`)."""
 
     def tensors(self) -> Mapping[str, np.ndarray]:
-        """What goes into the model's file."""
+        """The arrays for the model's file, by name."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Product:
     def evaluate(
         self, data: Dataset, split: Split, k: int, full: bool, threads: int | None = None
     ) -> Evaluation:
-        """As `Model.evaluate`."""
+        """Rank the held-out items of a split (`Model.evaluate`)."""
         return evaluate(self.P, self.Q, data, split, k, full, threads)
 
     def tensors(self) -> Mapping[str, np.ndarray]:
@@ -60,14 +60,14 @@ class Product:
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Scores that are sums of similarities to what the user has."""
+    """Scores that are sums of similarities to the user's items."""
 
     items: ItemNeighbours
 
     def evaluate(
         self, data: Dataset, split: Split, k: int, full: bool, threads: int | None = None
     ) -> Evaluation:
-        """As `Model.evaluate`."""
+        """Rank the held-out items of a split (`Model.evaluate`)."""
         return evaluate_blocks(item_knn.Scorer(self.items, data), data, split, k, full, threads)
 
     def tensors(self) -> Mapping[str, np.ndarray]:
@@ -77,32 +77,32 @@ class Neighbourhood:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Where training stands after an epoch (the only one, where a method takes one pass)."""
+    """State of training after an epoch; a method of one pass has a single epoch."""
 
     epoch: int
     samples: int
-    """Steps of this epoch, or interactions of a single pass."""
+    """Number of steps of this epoch, or of interactions in a single pass."""
     loss: float | None
-    """Mean over the epoch's samples; None where nothing is minimised."""
+    """Mean loss over the epoch's samples; None if the method minimises nothing."""
     model: Callable[[], Model]
-    """What has been learnt so far; to be asked for before the next epoch."""
+    """Function that returns the model so far; to be called before the next epoch."""
 
 
 def epochs(config: Config) -> int:
-    """How many epochs a centralised method takes."""
+    """Number of epochs of the configured method."""
     return config.centralised.epochs if config.method in ("gmf", "bpr") else 1
 
 
 def popularity(data: Dataset) -> Product:
-    """Every item scores its number of training interactions, for whomever."""
+    """Score every item by its number of training interactions, the same for every user."""
     counts = np.bincount(data.indices, minlength=data.items).astype(np.float32)
     return Product(np.ones((data.users, 1), np.float32), counts[:, None])
 
 
 def train(config: Config, data: Dataset, threads: int | None = None) -> Iterator[Epoch]:
-    """Every epoch of a centralised method as it is done.
+    """Train a centralised method; yield every epoch when it is done.
 
-    Raises `bfedrec.learning.upload.Diverged` when the steps are too large.
+    Raises `bfedrec.learning.upload.Diverged` if the steps are too large.
     """
     if config.method in ("gmf", "bpr"):
         model_settings = (config.model.dimension, config.model.init_scale)
@@ -119,7 +119,7 @@ def train(config: Config, data: Dataset, threads: int | None = None) -> Iterator
 
 
 def learn(config: Config, data: Dataset, threads: int | None = None) -> Model:
-    """What `train` comes to."""
+    """Train a centralised method; return the model after the last epoch."""
     *_, last = train(config, data, threads)
     return last.model()
 

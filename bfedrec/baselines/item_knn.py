@@ -1,13 +1,13 @@
-"""Item-based nearest neighbours: an item scores by how similar it is to what its user has.
+"""Item-based nearest neighbours: an item's score is its similarity to the user's items.
 
 With c_i the users that interacted with item i in training and c_ij those that did with both,
 
     s_ij = c_ij / (c_i^alpha c_j^(1 - alpha) + shrink),
 
 the cosine of the items' columns for alpha = 1/2 (Sarwar et al., 2001), asymmetric otherwise
-(Aiolli, 2013). An item keeps its most similar neighbours and scores for a user the sum of their
-similarities over those that the user has (the ItemKNN of Ferrari Dacrema et al., 2019). A repeated
-interaction counts once.
+(Aiolli, 2013). An item keeps its most similar neighbours; its score for a user is the sum of the
+similarities to those neighbours that the user has (the ItemKNN of Ferrari Dacrema et al., 2019). A
+repeated interaction counts once.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from bfedrec.threads import balanced, in_threads, thread_count
 
 @dataclass(frozen=True)
 class ItemNeighbours:
-    """Every item's K most similar items, the most similar first, of equals the lower number.
+    """The K most similar items of every item, in descending order; of equals the lower number
+    first.
 
-    neighbours: int32[N, K], -1 pads the rows of items with fewer; similarity: float64[N, K], 0
-    there.
+    neighbours: int32[N, K], padded with -1 for items that have fewer; similarity: float64[N, K], 0
+    at the padding.
     """
 
     neighbours: np.ndarray
@@ -37,7 +38,7 @@ class ItemNeighbours:
 def fit(
     dataset: Dataset, settings: CentralisedSettings, threads: int | None = None
 ) -> ItemNeighbours:
-    """The neighbours of every item by the training interactions."""
+    """Compute the neighbours of every item from the training interactions."""
     N = dataset.items
     K = min(settings.similar_items, max(1, N - 1))
     indptr, indices = distinct(dataset)
@@ -93,7 +94,7 @@ def distinct(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
 def _find_neighbours(  # type: ignore[no-untyped-def]
     part, indptr, indices, item_indptr, item_users, own, other, shrink, neighbours, similarity
 ):
-    """Fill the rows of the items in `part`."""
+    """Fill the rows of `neighbours` and `similarity` for the items in `part`."""
     N, K = neighbours.shape
     common = np.zeros(N, np.int64)
     for i in part:

@@ -1,20 +1,20 @@
-"""Centralised matrix factorisation by stochastic gradient descent: one sample, one step.
+"""Centralised matrix factorisation by stochastic gradient descent, one step for each sample.
 
-GMF (He et al., 2017, equations 9 and 7) scores z = h . (p_u * q_i) + b_i and goes along the
-gradients, with g = sigmoid(z) - y, of the cross-entropy of a sample (u, i, y):
+GMF (He et al., 2017, equations 9 and 7) scores z = h . (p_u * q_i) + b_i. With g = sigmoid(z) - y,
+the gradients of the cross-entropy of a sample (u, i, y) are
 
     p_u: g h * q_i + lambda p_u     q_i: g h * p_u + lambda q_i     h: g p_u * q_i
     b_i: g + lambda b_i
 
-With h left at ones it is plain matrix factorisation (Rendle et al., 2020). BPR (Rendle et al.,
-2009) takes triples (u, i, j) of an item that the user has and one that the user has not; with
-x = p_u . (q_i - q_j) + b_i - b_j and g = sigmoid(x) - 1 the gradients of -log sigmoid(x) are
+With h fixed at ones it is plain matrix factorisation (Rendle et al., 2020). BPR (Rendle et al.,
+2009) takes triples (u, i, j) of an item that the user has and one that the user has not; with x =
+p_u . (q_i - q_j) + b_i - b_j and g = sigmoid(x) - 1 the gradients of -log sigmoid(x) are
 
     p_u: g (q_i - q_j) + lambda p_u    q_i: g p_u + lambda q_i     q_j: -g p_u + lambda q_j
     b_i: g + lambda b_i                b_j: -g + lambda b_j
 
-`gmf_gradients` and `bpr_gradients` are these lines, to be read; the kernels take the same steps and
-tests hold them equal. A kernel runs in one thread: the same seed gives the same factors.
+`gmf_gradients` and `bpr_gradients` write these equations out for readers; the kernels take the same
+steps, and tests hold them equal. A kernel runs in one thread: the same seed gives the same factors.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Factors:
 
 
 class Trainer:
-    """GMF or BPR in training, an epoch at a time."""
+    """Training of GMF or BPR, one epoch at a time."""
 
     def __init__(
         self,
@@ -74,14 +74,18 @@ class Trainer:
             [len(np.unique(row)) < dataset.items for row in _rows(dataset)], np.bool_
         )
         self.usable = np.flatnonzero(has_negatives[self.user])
-        """Interactions of users who have not had every item: the others teach no preference."""
+        """Interactions of users who lack at least one item; users with every item have no
+        negatives."""
         self.samples = len(self.usable) * (settings.negatives + (0 if pairwise else 1))
-        """Steps of an epoch."""
+        """Number of steps of an epoch."""
         self.epoch = 0
 
     def play_epoch(self) -> float:
-        """Take a step for every sample of the next epoch; the mean loss before each step (without
-        the L2 terms; 0 without data). Raises Diverged when the factors are no longer finite."""
+        """Take a step for every sample of the next epoch; return the mean loss before each step.
+
+        The loss is without the L2 terms, and 0 if there are no data. Raises Diverged when the
+        factors are no longer finite.
+        """
         self.epoch += 1
         settings, data, factors = self.settings, self.dataset, self.factors
         order = self.streams.generator("training", self.epoch).permutation(self.usable)
@@ -126,8 +130,10 @@ def bpr_gradients(
 def gmf_epoch(  # type: ignore[no-untyped-def]
     order, user, indptr, indices, state, negatives, step, l2, P, Q, b, learn_b, h, learn_h
 ):
-    """Each interaction in `order`, followed by its negatives; changes P, Q, h and b, and returns
-    the sum of the losses."""
+    """Take a step for each interaction in `order` and for each of its negatives.
+
+    Changes P, Q, h and b in place; returns the sum of the losses.
+    """
     N, d = Q.shape
     loss = 0.0
     for sample in order:
@@ -162,8 +168,10 @@ def gmf_epoch(  # type: ignore[no-untyped-def]
 def bpr_epoch(  # type: ignore[no-untyped-def]
     order, user, indptr, indices, state, negatives, step, l2, P, Q, b, learn_b
 ):
-    """Each interaction in `order` against its negatives in turn; changes P, Q and b, and returns
-    the sum of the losses."""
+    """Take a step for each interaction in `order` against each of its negatives.
+
+    Changes P, Q and b in place; returns the sum of the losses.
+    """
     N, d = Q.shape
     loss = 0.0
     for sample in order:

@@ -1,4 +1,4 @@
-"""`bfedrec audit RUN`: re-verify a run's chain and say what came out."""
+"""`bfedrec audit RUN`: re-verify a run's chain and report the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build(genesis: Genesis, initial: bytes) -> GlobalModel:
 
 
 def audit_command(run: Path) -> int:
-    """Audit a run folder or a chain file; 0 if everything holds, 1 and a line on stderr if not.
+    """Audit a run folder or a chain file; return 0 if all holds, else 1 with a line on stderr.
 
     Raises `consensus.storage.content.StoreError` for a file that cannot be read at all, and
     `bfedrec.runs.folder.RunError` for a run of a method that makes no chain.
@@ -61,15 +61,17 @@ def _check_makes_chain(run: Path) -> None:
 
 
 def _progress() -> Progress:
-    """A bar on standard error, where that is a terminal."""
+    """A progress bar on standard error, if that is a terminal."""
     columns = (TextColumn("audit"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _compare_summary(folder: Path, report: AuditReport) -> None:
-    """A finished run's summary names the head too: a chain cut short with its own note of the
-    head does not pass for the run's."""
+    """Check that a finished run's summary names the audited head.
+
+    So a chain that is cut short together with its own note of the head does not pass for the run's.
+    """
     summary = folder / "summary.json"
     if summary.is_file() and read_json(summary).get("head") != report.head:
         raise AuditFailure(report.blocks, f"the head is not the one that {summary} names")

@@ -1,4 +1,4 @@
-"""`bfedrec chain export | import`: a run's chain as a CAR file, and back."""
+"""`bfedrec chain export | import`: a run's chain to a CAR file, and back."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def add_parsers(chain: argparse.ArgumentParser) -> None:
 
 
 def export_command(run: Path, file: Path) -> int:
-    """Export the chain of a run folder, or of a chain file; 0.
+    """Export the chain of a run folder or of a chain file; return 0.
 
-    Raises `consensus.storage.content.StoreError` for a chain that cannot be read or a file that
-    exists.
+    Raises `consensus.storage.content.StoreError` for a chain that cannot be read, or a file that
+    exists already.
     """
     path = run / "chain.sqlite" if run.is_dir() else run
     if file.exists():
@@ -53,8 +53,11 @@ def export_command(run: Path, file: Path) -> int:
 
 
 def import_command(file: Path, out: Path | None) -> int:
-    """Import a chain into a folder that has none; 0, or 1 and a line on stderr for a file that is
-    damaged or no archive of a chain. Then the folder is as it was."""
+    """Import a chain into a folder that has none; return the exit status.
+
+    It is 1, with a line on stderr, for a file that is damaged or no archive of a chain; the folder
+    is then left as it was.
+    """
     folder = RUNS / file.stem if out is None else out
     path, beside = folder / "chain.sqlite", folder / ".chain.sqlite.part"
     if path.exists():
@@ -86,7 +89,7 @@ def _told(head: bytes) -> str:
 
 @contextmanager
 def _bar(title: str) -> Iterator[Any]:
-    """A bar on the terminal; the function that moves it."""
+    """A progress bar on the terminal; yields the function that advances it."""
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task(title, total=None)

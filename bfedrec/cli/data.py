@@ -1,4 +1,4 @@
-"""What `bfedrec data list | prepare | check` do; each prints and returns the exit status.
+"""The commands `bfedrec data list | prepare | check`; each prints and returns the exit status.
 
 Unusable data or options raise DataError or ConfigError, one line each.
 """
@@ -46,7 +46,8 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
 
 
 def list_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:
-    """Print every data set with its published counts, its terms and whether it is at hand."""
+    """Print every data set with its published counts, its terms of use and whether it is
+    available."""
     table = Table(box=None, pad_edge=False)
     table.add_column("name")
     for column in COLUMNS:
@@ -70,7 +71,7 @@ def list_command(arguments: argparse.Namespace, cache: Path | None = None) -> in
 
 
 def prepare_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:
-    """Prepare one data set and print what came out of it."""
+    """Prepare one data set and print its counts."""
     settings = _settings(arguments)
     start = time.perf_counter()
     dataset = data.prepare(settings, arguments.source, cache)
@@ -83,7 +84,7 @@ def prepare_command(arguments: argparse.Namespace, cache: Path | None = None) ->
 
 
 def check_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:
-    """Print the published counts beside ours; 1 where ours are not what the source must give."""
+    """Print the published counts beside ours; return 1 if ours differ from the expected ones."""
     settings = _settings(arguments)
     dataset = data.prepare(settings, arguments.source, cache)
     console = _console()
@@ -104,7 +105,7 @@ def _settings(arguments: argparse.Namespace) -> DataSettings:
 def _print_counts(
     console: Console, settings: DataSettings, statistics: data.DatasetStatistics
 ) -> list[str]:
-    """Print the rows and return the columns in which ours are not as expected."""
+    """Print the counts; return the columns in which ours are not the expected ones."""
     ours = Counts(
         users=statistics.users,
         items=statistics.items,
@@ -172,6 +173,6 @@ def _differences(ours: Counts, published: Counts) -> list[str]:
 
 
 def _console() -> Console:
-    """Standard output; in a pipe there is no width to fit, so that rows stay whole."""
+    """A console on standard output; in a pipe it has no width limit, so that rows stay whole."""
     console = Console(highlight=False, soft_wrap=True)
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=200)

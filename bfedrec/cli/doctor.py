@@ -1,7 +1,7 @@
-"""`bfedrec doctor`: what is installed, reachable and usable, and how fast the IPFS node is.
+"""`bfedrec doctor`: check what is installed, reachable and usable, and measure the IPFS node.
 
-The measured times can be saved as the costs that a simulation charges, so that its IPFS time is
-that of the user's node.
+The measured times can be saved as the costs that a simulation charges, so that its IPFS times are
+those of the user's node.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Verdict = Literal["ok", "none", "FAIL"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `none`: not there, and nothing but what needs it is hindered."""
+    """Result of one check. `none`: absent, which hinders only what needs it."""
 
     verdict: Verdict
     subject: str
@@ -42,17 +42,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Sample:
-    """Files of one size added to a node and fetched again: median seconds."""
+    """Median seconds to add and to fetch files of one size."""
 
     size: int
-    """Bytes."""
+    """Size of a file in bytes."""
     repeats: int
     add: float
     cat: float
 
 
 SIZES = ((15_000, 15), (1_000_000, 9), (16_000_000, 5))
-"""Bytes of the files that are measured, and how often: 15 KB, 1 MB, 16 MB."""
+"""(bytes, repeats) of the files that are measured: 15 KB, 1 MB, 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,10 @@ class Costs:
 
     @classmethod
     def fit(cls, points: list[tuple[int, float]]) -> Costs:
-        """The line through (bytes, seconds) with the least squared *relative* error, so that
-        small files count as much as large ones; neither cost is below zero."""
+        """Fit a line through (bytes, seconds), with least squares of the *relative* error.
+
+        So small files count as much as large ones. Neither cost is below zero.
+        """
         sizes = [size / MIB for size, _ in points]
         weights = [seconds**-2 for _, seconds in points]
         total = sum(weights)
@@ -85,10 +87,10 @@ class Costs:
 
 
 def doctor_command(save: Path | None) -> int:
-    """Look at everything and print a line for each; 0, or 1 where something does not work.
+    """Make all checks and print a line for each; return 0, or 1 if one of them fails.
 
-    An IPFS node is looked for at IPFS_API, else at the default address; that there is none counts
-    only where IPFS_API or ``save`` asks for one.
+    An IPFS node is looked for at IPFS_API, else at the default address; a missing one is a failure
+    only if IPFS_API or ``save`` asks for it.
     """
     failed = False
     for look in (_python, _libraries, _plugins, _machine, _gpu, _data, _folders):
@@ -110,7 +112,7 @@ def doctor_command(save: Path | None) -> int:
 
 
 def _tell(finding: Finding) -> bool:
-    """Print a finding; whether it is a failure."""
+    """Print a finding; return True if it is a failure."""
     print(f"{finding.verdict:<6}{finding.subject:<10}{finding.text}", flush=True)
     return finding.verdict == "FAIL"
 
@@ -124,7 +126,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
-    """The libraries that the program asks for, and those that it can do without."""
+    """Check the libraries that the program requires, and the optional ones."""
     try:
         wanted = metadata.requires("bfedrec") or []
     except metadata.PackageNotFoundError:
@@ -194,7 +196,7 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    """The official data sets: where each would be taken from."""
+    """Check the official data sets: the place that each would be read from."""
     try:
         from bfedrec.data.catalogue import load_catalogue
         from bfedrec.data.interactions import DataError
@@ -232,7 +234,7 @@ def _folders() -> Iterator[Finding]:
 
 
 def examine_node(api: str, wanted: bool) -> tuple[Finding, list[Sample]]:
-    """What is found at a multiaddr, and the times measured there: nothing where it fails."""
+    """Check the node at a multiaddr and measure it; no samples if the node fails."""
     from consensus.storage.content import StoreError
     from consensus.storage.ipfs import IpfsStore
 
@@ -245,7 +247,8 @@ def examine_node(api: str, wanted: bool) -> tuple[Finding, list[Sample]]:
 
 
 def measure(node: IpfsStore, size: int, repeats: int) -> Sample:
-    """Add random files of ``size`` bytes and fetch them, as a run does; they are deleted again."""
+    """Measure adding and fetching random files of ``size`` bytes, as a run does; then delete
+    them."""
     add, cat = [], []
     for _ in range(repeats):
         data = os.urandom(size)

@@ -28,15 +28,15 @@ NOT_RECORDED = 2
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the figures there are."""
+    """A figure that can be made."""
 
     shows: str
     experiments: Callable[[], Sequence[Experiment]]
     rows: Callable[..., Rows]
-    """Its data, from each experiment's runs."""
+    """Function that computes the figure's data from each experiment's runs."""
     draw: Callable[[Rows], Figure]
     of_some: bool = False
-    """Whether it can be drawn while runs are missing, of those that are there."""
+    """True if the figure can be drawn from a part of its runs while others are missing."""
 
 
 KINDS = {
@@ -88,7 +88,7 @@ KINDS = {
 
 
 def figure_command(parsed: argparse.Namespace) -> int:
-    """Make a figure, or list those there are; returns the exit status."""
+    """Make a figure, or list the figures; return the exit status."""
     if parsed.name is None:
         for name, kind in KINDS.items():
             print(f"{name:<12} {kind.shows}")
@@ -105,9 +105,11 @@ def figure_command(parsed: argparse.Namespace) -> int:
 
 
 def make(name: str, request: Request, folder: Path) -> str:
-    """Draw a figure of what is recorded, write it to a folder and print its paths. Returns what is
-    missing, as `Found.lacking`: then it is not drawn, unless it can be drawn of some. Raises
-    `ConfigError`, `RunError`."""
+    """Draw a figure from recorded runs, write it to a folder and print its paths.
+
+    Returns a text about missing runs, as `Found.lacking`; if there are any, the figure is drawn
+    only if it can be drawn from a part. Raises `ConfigError`, `RunError`.
+    """
     kind = KINDS[name]
     experiments = [one.changed(request.overrides, request.seeds) for one in kind.experiments()]
     found = find(experiments, request.records)
@@ -121,5 +123,5 @@ def make(name: str, request: Request, folder: Path) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `bfedrec figure` understands."""
+    """Add the arguments of `bfedrec figure`."""
     add_request(parser, KINDS, FIGURES)

@@ -1,8 +1,8 @@
 """The command line: `bfedrec run | sweep | table | figure | make | audit | data | chain | ...`.
 
-Exit status: 0 done; 1 a check failed; 2 bad usage, config or data, told in one line on standard
-error; 130 interrupted, and the run can be resumed. Commands import what they need when they run,
-so that help is quick.
+Exit status: 0 done; 1 a check failed; 2 bad usage, config or data, reported in one line on standard
+error; 130 interrupted, and the run can be resumed. Commands import their modules when they run, so
+that help is quick.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OVERRIDE_HELP = (
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and whose help may end with text made when asked for."""
+    """A parser whose errors are one line, and whose help may end with a text made on demand."""
 
     def __init__(self, *args: Any, ending: Callable[[], str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,7 +75,8 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 
 def _status_of(error: Exception) -> int:
-    """The exit status of an error that needs no traceback; any other is raised again."""
+    """The exit status of an expected error; an unexpected one is raised again, with its
+    traceback."""
     from bfedrec.config.yaml_core import ConfigError
     from bfedrec.runs.folder import RunError
     from bfedrec.runs.state import StateError

@@ -1,4 +1,4 @@
-"""`bfedrec make`: the runs that tables and figures lack, and then the tables and figures."""
+"""`bfedrec make`: make the runs that tables and figures lack, then the tables and figures."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make_command(parsed: argparse.Namespace) -> int:
 
 
 def _names(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The artefacts that are meant, all where none is named, and the options changed."""
+    """The named artefacts (all, if none is named), and the changed options."""
     known = [*table_command.KINDS, *figure_command.KINDS]
     names = [word for word in words if "=" not in word and not word.startswith("@")]
     for name in names:
@@ -56,7 +56,7 @@ def _of(name: str) -> Sequence[Experiment]:
 
 
 def _write(name: str, request: Request, out: Path) -> int:
-    """Write an artefact from what is recorded, and say what it lacks; returns the status."""
+    """Write an artefact from recorded runs, and report missing ones; return the status."""
     if name in figure_command.KINDS:
         lacking, wrong = figure_command.make(name, request, out / "figures"), ""
     else:
@@ -70,7 +70,7 @@ def _write(name: str, request: Request, out: Path) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `bfedrec make` understands."""
+    """Add the arguments of `bfedrec make`."""
     known = ", ".join([*table_command.KINDS, *figure_command.KINDS])
     parser.add_argument(
         "overrides",

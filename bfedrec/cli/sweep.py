@@ -1,4 +1,4 @@
-"""`bfedrec sweep`: the runs, and what they came to as a table."""
+"""`bfedrec sweep`: make the runs of a sweep, and print their results as a table."""
 
 from __future__ import annotations
 

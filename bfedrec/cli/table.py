@@ -20,12 +20,12 @@ CHECK_FAILED = 1
 
 @dataclass(frozen=True)
 class Kind:
-    """One of the tables there are."""
+    """A table that can be made."""
 
     shows: str
     make: Callable[[Request], Made]
     experiments: Callable[[], Sequence[Experiment]] = tuple
-    """Those whose runs it is made of."""
+    """The experiments whose runs the table shows."""
 
 
 KINDS = {
@@ -47,8 +47,11 @@ KINDS = {
 
 
 def table_command(parsed: argparse.Namespace) -> int:
-    """Make a table, or list those there are; returns the exit status. A table with missing cells is
-    made all the same, with `figure`'s status for what is not recorded."""
+    """Make a table, or list the tables; return the exit status.
+
+    A table with missing cells is written all the same; the status then says that runs are not
+    recorded, as for `figure`.
+    """
     if parsed.name is None:
         for name, kind in KINDS.items():
             print(f"{name:<12} {kind.shows}")
@@ -71,7 +74,7 @@ def table_command(parsed: argparse.Namespace) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `bfedrec table` understands."""
+    """Add the arguments of `bfedrec table`."""
     add_request(parser, KINDS, TABLES)
     parser.add_argument(
         "--format",

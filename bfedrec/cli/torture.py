@@ -1,7 +1,7 @@
-"""`bfedrec torture`: seeded scenarios of faults and attacks, every invariant checked.
+"""`bfedrec torture`: play seeded scenarios of faults and attacks, checking every invariant.
 
-Exit status: 0 nothing was violated; 1 something was (with ``--break all``: a rule that is switched
-off was not found out); 2 bad usage.
+Exit status: 0 no violation; 1 a violation (with ``--break all``: a rule that was switched off
+without being noticed); 2 bad usage.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EVERY = 10.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's arguments."""
     parser.add_argument(
         "--seeds", metavar="A-B", default="0-999", help="seeds of the scenarios (default: 0-999)"
     )
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def torture_command(parsed: argparse.Namespace) -> int:
-    """Play what is asked for; returns the exit status."""
+    """Play the requested scenarios; return the exit status."""
     if parsed.rule == "list":
         for each in BREAKS.values():
             print(f"{each.name:<26} {each.what}")
@@ -115,7 +115,7 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 def _replay(parsed: argparse.Namespace) -> int:
-    """Play the one scenario that a violation told."""
+    """Replay the scenario of a reported violation; return the exit status."""
     try:
         scenario = Scenario.from_text(parsed.replay)
         for name in (name for _, names in scenario.malicious for name in names):
@@ -142,7 +142,7 @@ def _replay(parsed: argparse.Namespace) -> int:
 
 
 def command_for(found: Found, rule: str | None) -> str:
-    """What plays a violation again."""
+    """Command line that replays this violation."""
     words = ["bfedrec", "torture", *(() if rule is None else ("--break", rule))]
     return shlex.join([*words, "--replay", found.scenario.text()])
 
@@ -151,7 +151,7 @@ def command_for(found: Found, rule: str | None) -> str:
 
 
 class Display:
-    """How far a campaign is: a bar on a terminal, a line now and then elsewhere."""
+    """The progress of a campaign: a bar on a terminal, occasional lines elsewhere."""
 
     def __init__(self, what: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         console = Console(stderr=True)
@@ -184,11 +184,11 @@ class Display:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the campaign began."""
         return self._clock() - self._began
 
     def update(self, tally: Tally) -> None:
-        """Take notice of how far it is."""
+        """Show the progress."""
         pace = tally.scenarios / max(self.seconds, 1e-9)
         told = f"{pace:,.0f}/s  violations {tally.violations.total():,}"
         self._bar.update(self._task, completed=tally.scenarios, told=told)
@@ -240,7 +240,7 @@ def _print(tally: Tally, seconds: float) -> None:
 
 
 def _break_all(parsed: argparse.Namespace) -> int:
-    """Switch every rule off in turn."""
+    """Switch every rule off in turn; return the exit status."""
     seeds = parse_seeds(parsed.seeds)
     found: dict[str, tuple[Tally, str]] = {}
     for rule in BREAKS:

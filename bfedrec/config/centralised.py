@@ -1,7 +1,7 @@
-"""The options of the centralised methods, and which method reads which option.
+"""The options of the centralised methods, and the options that each method reads.
 
-An option that a method does not read must stand at its default: nobody shall believe that a setting
-had an effect which it cannot have.
+An option that a method does not read must have its default value, so that nobody believes that a
+setting without an effect had one.
 """
 
 from __future__ import annotations
@@ -89,12 +89,15 @@ READ: Mapping[str, tuple[str, ...]] = {
     "popularity": (),
     "item_knn": ("centralised.similar_items", "centralised.shrink", "centralised.asymmetry"),
 }
-"""What each centralised method reads beside `COMMON` and the section `data`."""
+"""The options that each centralised method reads beside `COMMON` and the section `data`."""
 
 
 def check_read(method: Method, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Raise a validation error for the first option (by its dotted key) that is not at its default
-    though `method` does not read it."""
+    """Raise a validation error for an option that differs from its default although `method` does
+    not read it.
+
+    `options` and `defaults` are values by dotted key; the error is about the first such option.
+    """
     for key, value in options.items():
         if value != defaults.get(key) and not _reads(method, key):
             raise setting_error(key, f"{defaults.get(key)!r}, as method {method} does not read it")

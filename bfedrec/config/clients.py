@@ -65,7 +65,7 @@ class ClientSettings(Section):
 
     @property
     def present(self) -> int:
-        """How many of a round's clients take part in it."""
+        """Number of a round's clients that take part in it."""
         return self.per_round - min(round(self.dropout * self.per_round), self.per_round - 1)
 
     @field_validator("malicious")

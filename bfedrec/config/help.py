@@ -1,4 +1,4 @@
-"""The options of a config as a person sees them: help, types in words, the nearest known name."""
+"""The options of a config for people: help, types in words, the nearest known name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Option(NamedTuple):
 
 
 class SectionOfOptions(NamedTuple):
-    """The options that stand together: the section's dotted name ("" at the top) and title."""
+    """The options of one section: its dotted name ("" at the top), its title and the options."""
 
     name: str
     title: str
@@ -34,7 +34,7 @@ class SectionOfOptions(NamedTuple):
 
 
 def sections() -> Iterator[SectionOfOptions]:
-    """Every section of a config, in order, those within a section after it."""
+    """Every section of a config, in order, each followed by the sections within it."""
     yield from _sections(Config, "")
 
 
@@ -59,7 +59,7 @@ def help_text(width: int = 100) -> str:
 
 
 def choices(key: str) -> list[str]:
-    """The words that are allowed as values of an option; empty where any text or number is."""
+    """The words that are allowed as values of an option; empty if any text or number is allowed."""
     field: Any = None
     model: Any = Config
     for step in key.split("."):
@@ -69,13 +69,13 @@ def choices(key: str) -> list[str]:
 
 
 def nearest(word: str, words: Sequence[str]) -> str:
-    """A hint at the word nearest to one that is not known; empty where none is near."""
+    """A hint at the known word nearest to an unknown one; empty if none is near."""
     close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close and close[0] != word else ""
 
 
 def nearest_key(key: str) -> str:
-    """A hint at the known key nearest to an unknown one: in its section first, then anywhere."""
+    """A hint at the known key nearest to an unknown one, searched in its section first."""
     section, _, leaf = key.rpartition(".")
     known = [*options(), *(section.name for section in sections() if section.name)]
     siblings = {
@@ -153,7 +153,7 @@ def _annotation(annotation: Any) -> str:
 
 
 def _words(annotation: Any) -> Iterator[Any]:
-    """The literals anywhere inside a type."""
+    """The values of all literals inside a type."""
     if get_origin(annotation) is Literal:
         yield from get_args(annotation)
     else:

@@ -1,7 +1,7 @@
-"""Experiment configs: YAML files and `key=value` overrides into one validated `Config`, and back.
+"""Experiment configs: from YAML files and `key=value` overrides to a validated `Config`, and back.
 
-Whatever is wrong with an input ends as a `ConfigError` whose text is one line: it names the file
-(or the command line), the dotted key, the value, what is allowed and the nearest known name.
+Every error in an input ends as a `ConfigError` whose text is one line: it names the file (or the
+command line), the dotted key, the value, what is allowed and the nearest known name.
 """
 
 from __future__ import annotations
@@ -63,9 +63,10 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
     """The config of a YAML file (None: the defaults), changed by overrides in their order.
 
-    A file may name another as its `base` (a path, from its own folder) and then says only what
-    differs. An override is `section.key=value`, the value in YAML, or `@FILE`: what another such
-    file says instead. Raises `ConfigError`, and `PluginError` where a plugin cannot be loaded.
+    A file may name another one as its `base` (a path relative to its own folder) and then holds
+    only the options that differ. An override is `section.key=value`, with the value in YAML, or
+    `@FILE`, which applies the options of another such file. Raises `ConfigError`, and `PluginError`
+    where a plugin cannot be loaded.
     """
     need_plugins()
     tree: dict[str, Any] = {}
@@ -76,8 +77,10 @@ def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
 
 
 def changed(config: Config, overrides: Sequence[str], source: str) -> Config:
-    """The config with some options changed, as `load` of what `dump` writes would have it; `source`
-    names it in errors. Raises `ConfigError`."""
+    """The config with some options changed, as if `load` read it from the output of `dump`.
+
+    `source` names it in errors. Raises `ConfigError`.
+    """
     return _changed(config.model_dump(mode="json"), source, overrides)
 
 
@@ -121,7 +124,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`below` with what `above` says instead; sections are merged, everything else replaced."""
+    """`below` updated by `above`: sections are merged, all else is replaced."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
@@ -131,7 +134,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def parse(text: str, source: str) -> Config:
-    """The config of YAML text; `source` names it in errors. Raises as `load`."""
+    """Parse a config from YAML text; `source` names it in errors. Raises as `load`."""
     need_plugins()
     tree = _parse(text, source)
     if not isinstance(tree, dict):
@@ -140,7 +143,7 @@ def parse(text: str, source: str) -> Config:
 
 
 def split_override(text: str) -> tuple[str, str]:
-    """The dotted key and the value's text of `key=value`. Raises `ConfigError`."""
+    """Split `key=value` into the dotted key and the value's text. Raises `ConfigError`."""
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not all(key.split(".")):
@@ -193,7 +196,7 @@ def _within(key: str, section: str) -> bool:
 
 
 def _key_of(details: Any) -> str:
-    """The dotted key that an error is about, without the steps pydantic takes inside a value."""
+    """The dotted key that an error concerns, without pydantic's path inside the value."""
     steps = [str(step) for step in details["loc"]]
     if details["type"] == "setting" and details["ctx"]["key"]:  # raised by a section
         steps += details["ctx"]["key"].split(".")
@@ -209,7 +212,7 @@ def _lookup(tree: Any, key: str) -> Any:
 
 
 def _allowed(details: Any, key: str) -> str:
-    """What would have been allowed for the value at `key`, from one pydantic error."""
+    """A description of the values allowed at `key`, from one pydantic error."""
     option = options().get(key)
     if details["type"] == "setting":
         return str(details["ctx"]["allowed"])
@@ -239,10 +242,11 @@ def dump(config: Config) -> str:
 
 
 def config_hash(config: Config) -> str:
-    """SHA-256 (hex) over every option that can affect results, except the seed, and that is not at
-    its default: an option that is added later leaves the hashes of earlier runs as they are.
+    """SHA-256 (hex) of the options that affect results and differ from their defaults, without the
+    seed.
 
-    Runs that differ in their seed alone, or in their name or places, share it.
+    An option that is added later so leaves the hashes of earlier runs as they are. Runs that differ
+    only in their seed, name or paths have the same hash.
     """
     usual = flatten(Config())
     flat = {
@@ -255,6 +259,6 @@ def config_hash(config: Config) -> str:
 
 
 def differences(ours: Config, theirs: Config) -> list[str]:
-    """Dotted keys on which two configs differ."""
+    """The dotted keys on which two configs differ."""
     other = flatten(theirs)
     return [key for key, value in flatten(ours).items() if other[key] != value]

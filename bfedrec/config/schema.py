@@ -139,7 +139,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Config:
-        """Refuse settings that are each allowed and together are not."""
+        """Refuse combinations of settings that are allowed each by itself but contradict each
+        other."""
         servers, committee = self.servers, self.committee
         if self.method != "federated" or self.centralised != CentralisedSettings():
             check_read(self.method, flatten(self), flatten(Config()))

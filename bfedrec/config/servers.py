@@ -12,7 +12,7 @@ from bfedrec.section import MebibytesPerSecond, Milliseconds, Seconds, Section, 
 from consensus.adversary.groups import assign
 
 MODELLED_CRYPTO = "crypto is modelled: signatures and proofs show nothing"
-"""What is said of a run with ``crypto: modelled``, by itself and by an audit."""
+"""The note on a run with ``crypto: modelled``, in its output and in an audit's."""
 
 
 Stake = Annotated[int, Field(ge=1)]
@@ -56,7 +56,7 @@ class ServerSettings(Section):
     @field_validator("malicious", mode="before")
     @classmethod
     def _number_or_share(cls, value: Any, info: ValidationInfo) -> Any:
-        """Replace what is said in short by the group it means."""
+        """Replace a plain number or share of servers by the group of servers that it stands for."""
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             return tuple(value) if isinstance(value, list) else value
         if value == 0:
@@ -87,12 +87,14 @@ class ServerSettings(Section):
 
 
 PAPERS_ATTACK = ("gaussian", "invert_votes")
-"""What the malicious servers of the paper's section IV.D do."""
+"""The behaviours of the malicious servers in the paper's section IV.D."""
 
 
 def _finite(nodes: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
-    """The maps as they are; raises ValueError for a number in them that is not finite, as it would
-    not be read back from the saved config."""
+    """Return the maps unchanged; raise ValueError if a number in them is not finite.
+
+    A number that is not finite would not be read back from the saved config.
+    """
     for node in nodes:
         for key, value in node.items():
             if isinstance(value, float) and not isfinite(value):

@@ -10,7 +10,7 @@ from bfedrec.section import Section
 
 
 class LedgerSettings(Section):
-    """What the chain keeps."""
+    """The retention of updates in the chain."""
 
     retain_updates: Literal["none", "window", "all"] = Field(
         default="window",
@@ -21,7 +21,7 @@ class LedgerSettings(Section):
 
 
 class StoreSettings(Section):
-    """Where blocks and content are kept while a run goes on."""
+    """The store of blocks and content during a run."""
 
     kind: Literal["sqlite", "memory", "ipfs"] = Field(
         default="sqlite",

@@ -1,4 +1,4 @@
-"""Strict YAML for configs: numbers as written, no repeated key, and errors of one line."""
+"""Strict YAML for configs: YAML 1.2 numbers, no repeated keys, errors of one line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ COMMAND_LINE = "command line"
 
 
 class ConfigError(ValueError):
-    """An experiment config that cannot be used; its text is one line, fit for a person."""
+    """Error: an experiment config that cannot be used; its text is one line for people."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's core schema: `1e-3` is a number, `no` a word; a key given twice is an error."""
+    """A loader for YAML 1.2's core schema: `1e-3` is a number, `no` a word; a repeated key is an
+    error."""
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - the base class declares it so
 

@@ -1,4 +1,4 @@
-"""Where a run's blocks and content go while it is played: RUN/chain.sqlite, and an IPFS node."""
+"""Storage of a run's blocks and content while it is played: RUN/chain.sqlite, and an IPFS node."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from consensus.storage.sqlite import SqliteStore
 
 
 class ChainWriter:
-    """Keeps a run's chain: blocks, models and, by policy, the updates they came from."""
+    """The writer of a run's chain: blocks, aggregates and, by policy, the updates behind them."""
 
     def __init__(self, config: Config, folder: RunFolder, tell: Tell) -> None:
-        """``tell``: given a line for a person when the node has to be asked again.
+        """``tell``: called with a line for people when a request to the node is repeated.
 
-        Raises `consensus.storage.content.StoreError` where the file or the node cannot be used.
+        Raises `consensus.storage.content.StoreError` if the file or the node cannot be used.
         """
         self._retain = config.ledger.retain_updates
         self._window = config.ledger.window
         self._collect = config.store.collect
         self._payloads: deque[tuple[int, list[bytes]]] = deque()
-        """Links of the retained payloads, by height, while there is a window to leave."""
+        """Links of the retained payloads by height, the oldest first; only if updates leave a
+        window."""
         self._models: set[bytes] = set()
-        """Links of all models: with one client a round, an update's payload is the model."""
+        """Links of all aggregates: with one client a round, its update's payload is the
+        aggregate."""
         self._chain: SqliteStore | None = None
         self._publication: Publication | None = None
         self.content: SqliteStore | MemoryStore
@@ -57,7 +59,7 @@ class ChainWriter:
         return heights[-1] if heights else -1
 
     def block(self, height: int) -> Block:
-        """A block written before."""
+        """The block at a height that is written already."""
         assert self._chain is not None
         return Block.decode(self._chain.block(height))
 
@@ -73,10 +75,10 @@ class ChainWriter:
             self._publication.publish(0)
 
     def write(self, played: Round) -> None:
-        """Write a height, all of it or nothing; then publish it, if there is a node.
+        """Write a height in one transaction; then publish it, if there is a node.
 
-        What leaves the window is unpinned before the file forgets it, so that a node that fails
-        in between keeps nothing pinned that nobody knows of.
+        Payloads that leave the window are unpinned before the file forgets them, so that a node
+        that fails in between keeps nothing pinned that is recorded nowhere.
         """
         if self._chain is None:
             return
@@ -108,8 +110,10 @@ class ChainWriter:
                 self._publication.collect()
 
     def _leave_window(self, height: int) -> tuple[list[int], list[bytes]]:
-        """The heights up to ``height``, whose updates are to be dropped, and the links of the
-        payloads that nothing else needs."""
+        """The heights up to ``height`` whose updates leave the window, and their payloads' links.
+
+        Payloads that other content still needs are left out.
+        """
         forgotten: list[int] = []
         links: dict[bytes, None] = {}
         while self._payloads and self._payloads[0][0] <= height:
@@ -120,8 +124,10 @@ class ChainWriter:
         return forgotten, [link for link in links if link not in needed]
 
     def resume(self, height: int) -> None:
-        """Take up the chain after ``height``: the retained updates that a window still has, and
-        what a node lacks of all that was written."""
+        """Continue the chain after ``height``.
+
+        Reads the retained updates that are still in the window, and gives the node what it lacks.
+        """
         if self._chain is None:
             return
         if self._retain == "window":
@@ -133,13 +139,14 @@ class ChainWriter:
             self._publication.complete()
 
     def finish(self) -> None:
-        """The last block is written: make sure that the node, if there is one, has everything."""
+        """End the chain: make sure that the node, if there is one, has everything."""
         if self._publication is not None:
             self._publication.complete()
             if self._collect:
                 self._publication.collect()
 
     def close(self) -> None:
+        """Close the file, and the connection to the node."""
         if self._publication is not None:
             self._publication.close()
         if self._chain is not None:

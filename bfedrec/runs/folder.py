@@ -1,4 +1,4 @@
-"""The run folder: everything a run leaves behind, written so that a kill at any moment is harmless.
+"""The run folder: all files of a run, written so that the process may be killed at any moment.
 
 Whole files appear by rename, rows and lines are appended, and one process at a time holds the
 folder. A resume finds a prefix of the run: it cuts what reaches beyond the last common height.
@@ -29,15 +29,15 @@ LOCK = "lock"
 
 
 BEFORE_START = {"config.yaml", ".config.yaml.part", "log.txt"}
-"""What a folder holds of a run that has not begun: nothing that could be lost."""
+"""The files of a folder whose run has not begun; none of them is worth keeping."""
 
 
 class RunError(RuntimeError):
-    """A run folder that cannot be used as asked; its text is one line, fit for a person."""
+    """Error: a run folder that cannot be used as asked; its text is one line for people."""
 
 
 def default_path(config: Config, runs: Path = RUNS) -> Path:
-    """Where a run goes unless told: results/runs/NAME-HASH-sSEED, alike but for the seed."""
+    """A run's default folder: RUNS/NAME-HASH-sSEED, the same but for the seed for every seed."""
     return runs / f"{config.name}-{config_hash(config)[:8]}-s{config.seed}"
 
 
@@ -52,10 +52,10 @@ class RunFolder(Closing):
 
     @classmethod
     def open(cls, config: Config, path: Path | None = None, resume: bool = False) -> RunFolder:
-        """Create the folder of a run, or with `resume` take up the one that is there.
+        """Create the folder of a run, or with `resume` continue in the existing one.
 
         Raises `RunError` for a folder that another process holds or, without `resume`, one that is
-        not empty; `ConfigError`, naming the keys, where the saved config is another one.
+        not empty; `ConfigError`, naming the keys, if the saved config differs.
         """
         path = default_path(config) if path is None else path
         try:
@@ -72,7 +72,7 @@ class RunFolder(Closing):
             raise
 
     def close(self) -> None:
-        """Let the folder go; another process may then take it up."""
+        """Release the folder, so that another process may use it."""
         self._log.close()
         self._lock.close()
 
@@ -80,19 +80,19 @@ class RunFolder(Closing):
 
     @property
     def chain_path(self) -> Path:
-        """Blocks and content: RUN/chain.sqlite, from which alone an audit works."""
+        """Path of RUN/chain.sqlite: blocks and content, all that an audit needs."""
         return self.path / "chain.sqlite"
 
     def state(self) -> RunState:
-        """RUN/state.sqlite, which is private to the run."""
+        """The state in RUN/state.sqlite, which is private to the run."""
         return RunState(self.path / "state.sqlite", self.config.compression.error_feedback)
 
     # --- the manifest ---------------------------------------------------------------------------
 
     def start(self, data_digest: str) -> None:
-        """Write the manifest, or note in it that the run is taken up again.
+        """Write the manifest, or note in it that the run is resumed.
 
-        Raises `RunError` where the run was begun on other data.
+        Raises `RunError` if the run was begun on other data.
         """
         path = self.path / "manifest.json"
         entry = manifest(self.config.seed, config_hash(self.config), data_digest, _command())
@@ -110,9 +110,10 @@ class RunFolder(Closing):
     # --- metrics --------------------------------------------------------------------------------
 
     def append_metrics(self, values: Mapping[str, Any]) -> None:
-        """Add a line to RUN/metrics.jsonl; it has a "height".
+        """Append a line to RUN/metrics.jsonl; `values` has a "height".
 
-        A number that is not finite raises ValueError: it is an error of the model, never a score.
+        Raises ValueError for a number that is not finite, which is an error of the model, not a
+        score.
         """
         line = json.dumps({"height": int(values["height"]), **values}, allow_nan=False)
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -121,18 +122,19 @@ class RunFolder(Closing):
             os.fsync(file.fileno())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The whole lines of RUN/metrics.jsonl."""
+        """The complete lines of RUN/metrics.jsonl."""
         return read_metrics(self.path)
 
     def cut_metrics(self, height: int) -> None:
-        """Drop the lines above a height, and a last line that a kill has torn."""
+        """Drop the lines above a height, and an incomplete last line, as a kill may leave it."""
         kept = [json.dumps(line) for line in self.metrics() if line["height"] <= height]
         write_text(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in kept))
 
     # --- what is left at the end ----------------------------------------------------------------
 
     def write_model(self, item_factors: NDArray[np.float32]) -> None:
-        """Write RUN/model.safetensors: the global Q [N, d]. Private factors stay out of it."""
+        """Write RUN/model.safetensors: the global Q float32[N, d]. Private factors are not
+        written."""
         self.write_tensors({"Q": np.asarray(item_factors, np.float32)})
 
     def write_tensors(self, tensors: Mapping[str, NDArray]) -> None:
@@ -143,39 +145,41 @@ class RunFolder(Closing):
         write_bytes(self.path / "model.safetensors", save(whole))
 
     def write_ranks(self, encoded: bytes) -> None:
-        """Write RUN/ranks.npz: how high each user's test item ranks (`bfedrec.runs.ranks`)."""
+        """Write RUN/ranks.npz: the rank of each user's test item (`bfedrec.runs.ranks`)."""
         write_bytes(self.path / "ranks.npz", encoded)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write RUN/summary.json, by which a run counts as finished."""
+        """Write RUN/summary.json, which marks the run as finished."""
         write_json(self.path / "summary.json", dict(summary))
 
     def write_stop(self, summary: Mapping[str, Any]) -> None:
-        """Write RUN/stopped.json: the summary of a run whose servers could not go on, and why."""
+        """Write RUN/stopped.json: the summary of a run whose servers could not go on, with the
+        reason."""
         write_json(self.path / "stopped.json", dict(summary))
 
     def clear_stop(self) -> None:
-        """Forget an earlier stop: the run is tried again from there."""
+        """Delete an earlier RUN/stopped.json: the run is tried again from there."""
         (self.path / "stopped.json").unlink(missing_ok=True)
 
     def log(self, text: str) -> None:
-        """Add a line to RUN/log.txt, with the time."""
+        """Append a line to RUN/log.txt, with the time."""
         self._log.write(f"{now()} {text}\n")
         self._log.flush()
 
 
 def finished(path: Path) -> bool:
-    """Whether a folder holds a run that came to its end."""
+    """True if a folder holds a finished run."""
     return (path / "summary.json").exists()
 
 
 def stopped(path: Path) -> bool:
-    """Whether a folder holds a run whose servers could not go on: it ends the same way again."""
+    """True if a folder holds a run whose servers could not go on; a new try ends the same way."""
     return (path / "stopped.json").exists()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a run folder's metrics.jsonl, without a torn last one; raises `RunError`."""
+    """The lines of a run folder's metrics.jsonl, without an incomplete last one; raises
+    `RunError`."""
     try:
         text = (path / "metrics.jsonl").read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -252,5 +256,5 @@ def _admit(path: Path, config: Config, resume: bool) -> None:
 
 
 def _command() -> list[str]:
-    """The command line, without the place where the program is installed."""
+    """The command line, without the folder of the program."""
     return [Path(sys.argv[0]).name, *sys.argv[1:]]

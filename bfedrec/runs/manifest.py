@@ -1,6 +1,6 @@
-"""What a run was made with: versions, the repository's state, the machine, the data.
+"""The manifest of a run: versions, state of the repository, machine, data.
 
-A manifest is for people and for reports. Nothing in it ever reaches a result.
+A manifest is for people and for reports; no result depends on it.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def versions() -> dict[str, str | None]:
 
 
 def git_state(root: Path) -> dict[str, Any] | None:
-    """Commit of the repository whose top is `root`, and whether tracked files differ from it.
+    """The commit of the repository at `root`, and whether tracked files differ from it.
 
-    None where `root` is not the top of a repository (an installed package) or git is missing.
+    None if `root` is not the top of a repository (an installed package) or git is missing.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     commit = _git(root, "rev-parse", "HEAD")
@@ -86,7 +86,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """The machine: processor, cores it has and cores this process may use, memory, system."""
+    """The machine: processor, cores, cores that this process may use, memory, system."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_model(),

@@ -1,6 +1,6 @@
-"""What a person sees of a run: a live display on a terminal, plain lines elsewhere, and the log.
+"""The display of a run's progress: live on a terminal, plain lines elsewhere, and the log.
 
-It only watches. The wall clock is read here, for speeds and the time left, and goes nowhere else.
+It only observes. The wall clock is read here, for speeds and the time left, and used nowhere else.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from rich.text import Text
 
 @dataclass(frozen=True)
 class RoundDone:
-    """A height has its block."""
+    """Event: a height has its block."""
 
     height: int
     clients: int
-    """Clients that trained in this round."""
+    """Number of clients that trained in this round."""
     attempts: int
-    """Committees that this height took."""
+    """Number of committees that this height took."""
     simulated_seconds: float
-    """The simulated clock."""
+    """Simulated time in seconds."""
 
 
 @dataclass(frozen=True)
 class EpochDone:
-    """A centralised method has been through the data once more."""
+    """Event: a centralised method has finished an epoch."""
 
     epoch: int
     samples: int
-    """Samples it learnt from on the way."""
+    """Number of samples of the epoch."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The model has been scored on held-out items."""
+    """Event: the model has been scored on held-out items."""
 
     height: int
     split: str
@@ -55,7 +55,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Note:
-    """Something a person should know, once."""
+    """Event: a line to be shown once."""
 
     text: str
 
@@ -64,11 +64,11 @@ Event = RoundDone | EpochDone | Evaluated | Note
 
 
 class Progress:
-    """The display of one run; a context manager that leaves the terminal as it found it.
+    """The display of one run; a context manager that restores the terminal at its end.
 
-    `log` gets every line that is printed, and every evaluation. Where output is no terminal a line
-    appears with each evaluation, and after `every` seconds without one. `unit` names what `rounds`
-    counts: "height", or "epoch" where there is no chain.
+    `log` gets every printed line, and every evaluation. If the output is no terminal, a line is
+    printed for each evaluation, and after `every` seconds without one. `unit` names what `rounds`
+    counts: "height", or "epoch" if there is no chain.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Progress:
             self._live.stop()
 
     def update(self, event: Event) -> None:
-        """Take notice of an event."""
+        """Show an event."""
         match event:
             case RoundDone():
                 if self._first_height is None:
@@ -136,7 +136,7 @@ class Progress:
                 self._line(event.text, always=True)
 
     def status(self) -> str:
-        """Where the run stands, as one line."""
+        """The progress of the run, as one line."""
         parts = [f"{self._unit} {self._height}/{self._rounds}"]
         if self._score is not None:
             score = self._score

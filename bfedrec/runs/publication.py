@@ -1,7 +1,7 @@
-"""A run's chain on an IPFS node: what RUN/chain.sqlite holds, for others to fetch by address.
+"""A run's chain on an IPFS node: the content of RUN/chain.sqlite, for others to fetch by address.
 
-The file stays the record of the run, from which alone an audit works; the node is where clients
-find the models. A height is on the file first, so a node that fails loses nothing: once it is back
+The file stays the record of the run, which alone an audit needs; clients find the aggregates on the
+node. A height is written to the file first, so that a failing node loses nothing: when it is back,
 it is given whatever it lacks.
 """
 
@@ -18,14 +18,14 @@ from consensus.storage.ipfs import IpfsStore
 from consensus.storage.sqlite import SqliteStore
 
 MOST_RETURNS = 20
-"""Times that the node may come back, and go again, while it is given what it lacks."""
+"""Number of times that the node may return, and fail again, while it is given what it lacks."""
 
 
 class Publication:
-    """What of a chain file is pinned on a node: genesis, headers, blocks, models, snapshots and
-    the payloads of the retained updates.
+    """The pinned part of a chain file: genesis, headers, blocks, aggregates, snapshots and the
+    payloads of the retained updates.
 
-    Every method raises `consensus.storage.content.StoreError` where the node fails.
+    Every method raises `consensus.storage.content.StoreError` if the node fails.
     """
 
     def __init__(self, chain: SqliteStore, node: IpfsStore) -> None:
@@ -34,22 +34,24 @@ class Publication:
         self._seen = node.interruptions
 
     def publish(self, height: int) -> None:
-        """Put a height on the node, and read its model back as a client would."""
+        """Put a height on the node, and read its aggregate back as a client would."""
         self._put(height, set())
         self._node.get(self._files(height)[0])
         if self._node.interruptions != self._seen:
             self.complete()  # a node that was away may have lost what it was given before
 
     def withdraw(self, links: Sequence[bytes]) -> None:
-        """Unpin payloads whose updates are about to leave the chain file."""
+        """Unpin the payloads of updates that are about to leave the chain file."""
         self._node.remove_all(links)
 
     def collect(self) -> int:
-        """Have the node delete what is pinned no longer; how many blocks that were."""
+        """Have the node delete all that is no longer pinned; return the number of deleted
+        blocks."""
         return self._node.collect()
 
     def complete(self) -> int:
-        """Put what the node lacks of every height; how many files and nodes it had to be given."""
+        """Put what the node lacks of every height; return the number of files and nodes that were
+        put."""
         given = 0
         for _ in range(MOST_RETURNS):
             self._seen = self._node.interruptions
@@ -60,11 +62,11 @@ class Publication:
         raise StoreError(f"{self._node.api}: the IPFS node comes and goes; look at its log")
 
     def close(self) -> None:
-        """Let go of the node; what was published stays there."""
+        """Close the connection; what was published stays on the node."""
         self._node.close()
 
     def _put(self, height: int, pinned: set[str]) -> int:
-        """Put what belongs to a height and is not pinned; how many."""
+        """Put what belongs to a height and is not in `pinned`; return its number."""
         files = [link for link in self._files(height) if cid_text(link) not in pinned]
         self._node.put_files([self._chain.get(link) for link in files])
         nodes = [data for link, data in self._nodes(height) if cid_text(link) not in pinned]
@@ -72,7 +74,7 @@ class Publication:
         return len(files) + len(nodes)
 
     def _files(self, height: int) -> list[bytes]:
-        """The links of a height's files, its model's first."""
+        """The links of a height's files, the aggregate's first."""
         encoded = self._chain.block(height)
         if height == 0:
             return [Genesis.decode(encoded).model]
@@ -82,8 +84,11 @@ class Publication:
         return [header.model, *snapshots, *payloads]
 
     def _nodes(self, height: int) -> list[tuple[bytes, bytes]]:
-        """The links and bytes of a height's DAG-CBOR nodes. The header stands by itself as well
-        as in its block: the next header's `parent` leads to it."""
+        """The links and bytes of a height's DAG-CBOR nodes.
+
+        The header is a node of its own besides being part of its block: the next header's `parent`
+        links to it.
+        """
         encoded = self._chain.block(height)
         if height == 0:
             return [(Genesis.decode(encoded).cid, encoded)]

@@ -1,7 +1,7 @@
-"""The ranks of all users' test items, as a run leaves them in RUN/ranks.npz: for tests over users.
+"""Ranks of all users' test items, kept in RUN/ranks.npz for statistical tests over users.
 
-Means over users do not say whether two methods differ by more than the choice of users explains.
-The file has what is needed for that, in a byte and two bytes a user.
+Means over users do not show if two methods differ by more than the choice of users explains. The
+file holds what a paired test needs, in a byte and two bytes a user.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ FILE = "ranks.npz"
 
 @dataclass(frozen=True)
 class Ranks:
-    """By user, from 0 on: the place of the test item, 0 is best; -1 for a user without one.
+    """The place of every user's test item: 0 is the best, -1 marks a user without one.
 
-    rank: int64[M], among the sampled negatives, 99 at most.
-    full_rank: int64[M], among all items never touched; None if it was not asked for.
+    rank: int64[M], among the sampled negatives, at most 99. full_rank: int64[M], among all items
+    that the user never touched; None if not computed.
     """
 
     rank: NDArray[np.int64]
@@ -35,7 +35,7 @@ class Ranks:
 
     @classmethod
     def of(cls, evaluation: Evaluation, users: int) -> Ranks:
-        """Those that `evaluation` found, of a data set with M users."""
+        """The ranks that `evaluation` found, for a data set of M = `users` users."""
         full = evaluation.full_rank
         return cls(
             _spread(evaluation.users, evaluation.rank, users),
@@ -44,12 +44,14 @@ class Ranks:
 
     @property
     def scored(self) -> NDArray[np.bool_]:
-        """bool[M]: the users with a test item."""
+        """bool[M]: true for users with a test item."""
         return np.asarray(self.rank >= 0)
 
     def encode(self) -> bytes:
-        """The file's bytes, the same for the same ranks: NumPy's npz format, `rank` as int8,
-        `full_rank` as int16 or, where that is too small, int32."""
+        """The bytes of the file; equal ranks give equal bytes.
+
+        NumPy's npz format: `rank` as int8, `full_rank` as int16 or, if that is too small, int32.
+        """
         arrays = {"rank": self.rank.astype(np.int8)}
         if self.full_rank is not None:
             wide = np.int16 if self.full_rank.max() <= np.iinfo(np.int16).max else np.int32
@@ -60,8 +62,10 @@ class Ranks:
 
 
 def read(folder: Path) -> Ranks | None:
-    """The ranks in a run's folder or record; None where there are none, as in older ones. Raises
-    `RunError` for a file that is something else."""
+    """The ranks in a run's folder or record; None if it has none, as older ones.
+
+    Raises `RunError` for a file of another kind.
+    """
     path = folder / FILE
     try:
         with np.load(path, allow_pickle=False) as content:
@@ -76,7 +80,7 @@ def read(folder: Path) -> Ranks | None:
 
 
 def _spread(users: NDArray[np.int64], ranks: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """[count]: each of `users` with its rank, -1 for the others."""
+    """int64[count]: the rank of each of `users`, -1 for all others."""
     spread = np.full(count, -1, np.int64)
     spread[users] = ranks
     return spread

@@ -1,9 +1,9 @@
-"""A run from its config to its summary: play the rounds, keep what a kill must not lose, score.
+"""A run from its config to its summary: play the rounds, save what a resume needs, score.
 
-The order of writing makes SIGKILL harmless: first what is private to the run (RUN/state.sqlite,
-one row per height), then, in one transaction, the chain (RUN/chain.sqlite), then the metrics. The
-chain's height is the truth; a resume forgets what others wrote beyond it and plays on from there,
-to the same bytes, because every draw depends on its height alone.
+The order of writing makes SIGKILL harmless: first the run's private state (RUN/state.sqlite, one
+row per height), then, in one transaction, the chain (RUN/chain.sqlite), then the metrics. The
+chain's height is authoritative: a resume drops what other files have beyond it and plays on from
+there, to the same bytes, because every draw depends on its height alone.
 """
 
 from __future__ import annotations
@@ -51,20 +51,24 @@ class Simulation(Closing):
         self.totals: Mapping[str, Any] = totals.NOTHING
         self.loss: float | None = None
         self.now = 0.0
-        """The simulated second at which the last height was done."""
+        """The simulated time, in seconds, at which the last height was done."""
         self.wall_before = 0.0
         self.rounds_here = 0
-        """Rounds played by this process; a resumed run's speed is that of its last part."""
+        """Number of rounds played by this process; a resumed run reports the speed of its last
+        part."""
 
     def close(self) -> None:
-        """Let go of the files; whatever was written stays."""
+        """Close the files; all that was written stays."""
         self.federation.close()
         self.chain.close()
         self.state.close()
 
     def run(self, resume: bool) -> dict[str, Any]:
-        """Play what is left of the rounds; the summary. A run that cannot go on leaves one, too:
-        RUN/stopped.json, with what it came to until then, where it stopped and why."""
+        """Play the remaining rounds; return the summary.
+
+        A run that cannot go on leaves a summary too: RUN/stopped.json, with its results until then,
+        the height and the reason.
+        """
         self.folder.clear_stop()
         if self.config.crypto == "modelled":
             self.progress.update(Note(MODELLED_CRYPTO))
@@ -83,7 +87,7 @@ class Simulation(Closing):
         return self._finish()
 
     def _play(self, height: int) -> None:
-        """The rounds after ``height``."""
+        """Play the rounds after ``height``."""
         while height < self.config.rounds:
             played = self.federation.play_round()
             height = played.height
@@ -126,7 +130,7 @@ class Simulation(Closing):
         return height % self.config.evaluation.every == 0 or height == self.config.rounds
 
     def _validate(self, height: int) -> None:
-        """Score the validation items and write the line of this height."""
+        """Score the validation items and append the metrics of this height."""
         k = self.config.evaluation.k
         line: dict[str, Any] = {"height": height}
         if self.loss is not None:
@@ -157,7 +161,8 @@ class Simulation(Closing):
     # -- resume -----------------------------------------------------------------------------------
 
     def _resume(self) -> Head | None:
-        """Bring everything to where the chain's last block left it; None if there is no block."""
+        """Bring all files to the state after the chain's last block; return its head, None if there
+        is none."""
         height = self.chain.height
         if height < 0:
             return None
@@ -203,7 +208,7 @@ class Simulation(Closing):
     # -- the end ----------------------------------------------------------------------------------
 
     def _finish(self) -> dict[str, Any]:
-        """Score the test items, once; write the model and the ranks; the summary."""
+        """Score the test items, once; write the model and the ranks; return the summary."""
         federation = self.federation
         rounds = federation.world.head.height
         evaluation = self._evaluate("test", full=self.config.evaluation.full_ranking)
@@ -236,7 +241,8 @@ class Simulation(Closing):
         }
 
     def _stopped(self, end: Stalled | Forked) -> dict[str, Any]:
-        """Score what there is when the servers cannot agree on another block, and say why."""
+        """Score the model of a run whose servers cannot agree on another block; return its
+        summary."""
         height = self.federation.world.head.height
         lines = self.folder.metrics()
         if not lines or lines[-1]["height"] < height:
@@ -254,10 +260,11 @@ class Simulation(Closing):
 
 @contextmanager
 def _collecting_seldom() -> Iterator[None]:
-    """Leave cyclic garbage to the collections that are asked for.
+    """Switch off automatic collections of cyclic garbage, leaving explicit ones.
 
-    A height makes some hundred thousand short-lived objects and next to no cycles; the collector's
-    passes, which their number sets off, take a sixth of a run and free nothing.
+    A height makes some hundred thousand short-lived objects and hardly any cycles; automatic
+    collections, which are triggered by the number of objects, take a sixth of a run and free
+    nothing.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -269,12 +276,13 @@ def _collecting_seldom() -> Iterator[None]:
 
 
 def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> dict[str, Any]:
-    """Run ``config`` in ``folder`` to its end, or on from where it stopped; returns the summary.
+    """Run ``config`` in ``folder`` to its end, from the start or from its last height.
 
-    Raises what the command line tells in one line: `bfedrec.data.interactions.DataError`,
-    `bfedrec.runs.state.StateError`, `consensus.storage.content.StoreError`,
-    `bfedrec.learning.upload.Diverged`, `bfedrec.evaluation.metrics.NotFinite`,
-    `consensus.simulation.results.Stalled`, `consensus.simulation.results.Forked`.
+    Returns the summary. Raises errors that the command line prints as one line:
+    `bfedrec.data.interactions.DataError`, `bfedrec.runs.state.StateError`,
+    `consensus.storage.content.StoreError`, `bfedrec.learning.upload.Diverged`,
+    `bfedrec.evaluation.metrics.NotFinite`, `consensus.simulation.results.Stalled`,
+    `consensus.simulation.results.Forked`.
     """
     with Simulation(config, folder, progress) as simulation:
         return simulation.run(resume)

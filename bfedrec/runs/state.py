@@ -1,10 +1,10 @@
-"""What a resume needs and the chain must not hold: clients' private factors, counters, the clock.
+"""The private state of a run, for a resume: clients' private factors, counters, simulated time.
 
-RUN/state.sqlite has one row per height, appended when the height is done. A process killed at any
-moment leaves all rows up to some height, each of them whole. Under error feedback
-(`bfedrec.compression.error_feedback`) what the codec left of clients' updates is appended with it,
-in one transaction. A client's residual is large and each replaces the one before, which is deleted
-as soon as no resume can ask for it.
+None of it may be on the chain. RUN/state.sqlite has one row per height, appended when the height is
+done. A process killed at any moment leaves all rows up to some height, each of them whole. Under
+error feedback (`bfedrec.compression.error_feedback`) the residuals of clients' updates are appended
+in the same transaction. A client's residual is large, and each replaces the one before, which is
+deleted as soon as no resume can need it.
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ CREATE TABLE IF NOT EXISTS residuals (
 
 
 class StateError(ValueError):
-    """A state that cannot be read, or a row that does not follow the last one."""
+    """Error: a state that cannot be read, or a row that does not follow the last one."""
 
 
 @dataclass(frozen=True)
 class RoundState:
-    """One finished height: who trained and what they keep, and the run's running totals."""
+    """State after one height: the clients that trained, their factors, and the run's totals."""
 
     height: int
     clients: NDArray[np.int64]
-    """[m]: ids of the clients that trained."""
+    """int64[m]: ids of the clients that trained."""
     factors: NDArray[np.float32]
-    """[m, d]: their new p_u."""
+    """float32[m, d]: their new p_u."""
     simulated_seconds: float
-    """The simulated clock when the height was done."""
+    """Simulated time in seconds when the height was done."""
     counters: Mapping[str, Any]
     """Totals since the start (bytes by kind, attempts, ...), JSON-ready."""
 
@@ -86,13 +86,13 @@ class RunState(Closing):
 
     @property
     def last_height(self) -> int:
-        """The greatest height with a row; 0 where there is none."""
+        """The greatest height with a row; 0 if there is none."""
         return int(self._one("SELECT coalesce(max(height), 0) FROM rounds")[0])
 
     def append(self, state: RoundState, residuals: Mapping[int, bytes] | None = None) -> None:
-        """Add the row of the height after the last; raises `StateError` for any other.
+        """Append the row of the height after the last; raises `StateError` for any other.
 
-        ``residuals``: the new ones of clients that sent an update, in a state that keeps them.
+        ``residuals``: new residuals by client that sent an update, if the state keeps them.
         """
         expected = self.last_height + 1
         if state.height != expected:
@@ -127,8 +127,10 @@ class RunState(Closing):
         )
 
     def residuals(self, height: int, clients: Iterable[int]) -> dict[int, bytes]:
-        """What was left of these clients' updates before a height, by client; those that had sent
-        none are not in it."""
+        """The residuals of these clients before a height, by client.
+
+        Clients that had not sent an update before are left out.
+        """
         query = (
             "SELECT data FROM residuals WHERE client = ? AND height < ? "
             "ORDER BY height DESC LIMIT 1"
@@ -140,7 +142,7 @@ class RunState(Closing):
         return {client: row[0] for client, row in found if row is not None}
 
     def row(self, height: int) -> RoundState:
-        """The row of a height; raises `StateError` where there is none."""
+        """The row of a height; raises `StateError` if there is none."""
         found = self._database.execute("SELECT * FROM rounds WHERE height = ?", (height,))
         values = found.fetchone()
         if values is None:
@@ -148,10 +150,10 @@ class RunState(Closing):
         return _decode(values)
 
     def discard_after(self, height: int) -> None:
-        """Forget every row above a height, which the chain did not reach.
+        """Delete every row above a height, which the chain did not reach.
 
-        Raises `StateError` where the residuals of that height are no longer there: a kill leaves
-        the chain one height behind at most.
+        Raises `StateError` if the residuals of that height are no longer there: after a kill the
+        chain is at most one height behind.
         """
         if self._keeps_residuals and 0 < height < self.last_height - 1:
             raise StateError(
@@ -166,9 +168,9 @@ class RunState(Closing):
                 self._database.execute("DELETE FROM residuals WHERE height > ?", (height,))
 
     def load_factors(self, initial: NDArray[np.float32]) -> NDArray[np.float32]:
-        """P [M, d] after the last row: a copy of the initial P with all rows replayed on it.
+        """P float32[M, d] after the last row: a copy of the initial P with all rows applied.
 
-        Raises `StateError` where a row does not fit P's shape.
+        Raises `StateError` if a row does not fit P's shape.
         """
         factors = np.array(initial, np.float32)
         for values in self._database.execute("SELECT * FROM rounds ORDER BY height"):

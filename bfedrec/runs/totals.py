@@ -1,4 +1,4 @@
-"""What a run adds up over its rounds, plain numbers that go into its state, metrics and summary."""
+"""Totals of a run over its rounds: plain numbers for its state, metrics and summary."""
 
 from __future__ import annotations
 
@@ -71,8 +71,10 @@ def add(before: Mapping[str, Any], played: Round, faults: Faults | None) -> dict
 
 
 def add_stalled(before: Mapping[str, Any], stalled: Stalled) -> dict[str, Any]:
-    """The totals with the committees of a height that was never decided: without them those that
-    are blocked would seem rarer than they are."""
+    """The totals with the committees of a height that was never decided.
+
+    Without them blocked committees would seem rarer than they are.
+    """
     more = _committees(stalled.malicious_weight)
     return {**before, **{name: before[name] + amount for name, amount in more.items()}}
 
@@ -92,12 +94,11 @@ def _sum(before: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
 
 
 def _recovery(before: Mapping[str, Any], played: Round, faults: Faults | None) -> dict[str, Any]:
-    """What faults cost in time; nothing without faults, or with one that never ends.
+    """Times lost to faults; empty if there are no faults, or one that never ends.
 
     ``blocks_while_faulty`` counts the blocks decided from the first fault's beginning to the last
     one's end. From that end on, in simulated seconds: ``seconds_to_next_block`` until a server has
-    a new block, ``seconds_until_level`` until the last of all servers has the newest one, so that
-    none is behind.
+    a new block, ``seconds_until_level`` until the last of all servers has the newest one.
     """
     if faults is None or not faults.faults or isinf(faults.healed_at):
         return {}
@@ -114,8 +115,10 @@ def _recovery(before: Mapping[str, Any], played: Round, faults: Faults | None) -
 
 
 def flat(totals: Mapping[str, Any], downlink: str) -> dict[str, Any]:
-    """The totals under their names in the metrics and the summary; ``downlink`` says which of the
-    two accounts of the downlink counts."""
+    """The totals under their names in the metrics and the summary.
+
+    ``downlink`` names the one of the two accounts of the downlink that counts.
+    """
     named = dict(totals)
     kinds, refused = named.pop("gossip_bytes_by_kind"), named.pop("refused")
     attacks = named.pop("malicious_updates_by_attack")

@@ -1,4 +1,4 @@
-"""Runs in processes of their own, some at a time."""
+"""Runs in processes of their own, several at a time."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Job:
-    """A run that is to be made, or taken up where it was left."""
+    """A run to be made, or to be resumed."""
 
     config: Path
     overrides: tuple[str, ...]
     seed: int
     path: Path
-    """Its folder."""
+    """The run's folder."""
 
     @property
     def label(self) -> str:
-        """What tells it from others, as text."""
+        """Short text that distinguishes the job from others."""
         return f"{setting_label(self.overrides)} seed={self.seed}"
 
 
@@ -42,13 +42,13 @@ def setting_label(overrides: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job's process ended."""
+    """The end of a job's process."""
 
     outcome: str
-    """In a line, for a person."""
+    """Its result in one line, for people."""
     seconds: float
     status: int
-    """The process's exit status; 0 as well for a run that stopped: that is a result."""
+    """The process's exit status; also 0 for a run that stopped, as that is a result."""
 
 
 @dataclass
@@ -70,14 +70,14 @@ class _Child:
         return Ended(f"{seconds:.0f} s", seconds, 0)
 
     def last_error(self) -> str:
-        """The last line that the run wrote to its standard error."""
+        """The last line that the run wrote to standard error."""
         self.errors.seek(0)
         lines = self.errors.read().decode(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "no message")
 
 
 def run(jobs: Sequence[Job], at_once: int, tell: Callable[[Job, Ended], None]) -> int:
-    """Make runs, `at_once` at a time, begun in the order given; `tell` hears of each that ended.
+    """Make runs in the given order, `at_once` at a time; call `tell` at the end of each.
 
     Returns 0, or the exit status of the first run that failed; the others are made all the same.
     KeyboardInterrupt is passed on to the runs, which stop so that they can be resumed.

@@ -1,12 +1,13 @@
-"""Recorded runs: what is small of them, kept under version control, and read again for figures.
+"""Recorded runs: the small files of runs, kept under version control and read for tables and
+figures.
 
-A sweep is recorded as a folder: its table, and of every run that ended (finished, or stopped where
+A sweep is recorded as a folder: its table, and for every run that ended (finished, or stopped when
 its servers could not go on) a folder with its config, manifest, metrics, summary and ranks. A sweep
-of many small runs is rather recorded as ``runs.jsonl``, a line per run, beside one config and one
-manifest for all, that of the runs recorded last.
+of many small runs can be recorded in a compact form: ``runs.jsonl``, a line per run, beside one
+config and one manifest for all, those of the run recorded last.
 
-A sweep's folder has its name, which does not depend on the seeds: runs of other seeds join those
-that are there.
+The folder has the sweep's name, which does not depend on the seeds: runs of other seeds join the
+recorded ones.
 """
 
 from __future__ import annotations
@@ -43,35 +44,38 @@ SEED = re.compile(r"^seed: [0-9]+$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run that was recorded, or a run folder read as if it were."""
+    """A recorded run, or a run folder read as one."""
 
     source: Path
     """The run's folder, or the file with its line."""
     config: Config
     summary: dict[str, Any]
-    """What it came to, at its end or where it stopped."""
+    """The run's results, at its end or when it stopped."""
     metrics: tuple[dict[str, Any], ...] = ()
-    """A line per evaluated round; none in a compact record."""
+    """One entry per evaluated round; empty in a compact record."""
 
     @cached_property
     def config_hash(self) -> str:
-        """Of its config as it is read today: an option that is new has its default."""
+        """Hash of its config as it is read today: options added since have their defaults."""
         return config_hash(self.config)
 
     @cached_property
     def ranks(self) -> Ranks | None:
-        """How high each user's test item ranks; None in a compact record, or one of an earlier
-        version. Raises `RunError` for a file that cannot be read."""
+        """The rank of each user's test item; None in a compact record or one of an earlier version.
+
+        Raises `RunError` for a file that cannot be read.
+        """
         return read_ranks(self.source)
 
     @property
     def stopped(self) -> bool:
-        """Whether it ended because its servers could not agree on another block."""
+        """True if the run ended because its servers could not agree on another block."""
         return "stopped" in self.summary
 
 
 def place_of(sweep: Sweep, folder: Path) -> Path:
-    """FOLDER/NAME, where a sweep is recorded. Raises `RunError` where it holds a run of another."""
+    """FOLDER/NAME, the folder for a sweep's record. Raises `RunError` if it holds another sweep's
+    run."""
     place = folder / sweep.name
     settings = {setting.config_hash for setting in sweep.settings}
     for run in read(place):
@@ -86,8 +90,8 @@ def place_of(sweep: Sweep, folder: Path) -> Path:
 def record(sweep: Sweep, folder: Path, compact: bool = False) -> Path:
     """Record a sweep in `folder`/NAME, and return that folder.
 
-    Runs of other seeds that are recorded there stay, and the table covers them as well. What of the
-    sweep is recorded elsewhere below `folder` stays where it is. Raises `RunError` as `place_of`.
+    Runs of other seeds that are recorded there stay, and the table covers them too. Runs of the
+    sweep that are recorded elsewhere below `folder` stay there. Raises `RunError` as `place_of`.
     """
     place = place_of(sweep, folder)
     place.mkdir(parents=True, exist_ok=True)
@@ -115,8 +119,8 @@ def record(sweep: Sweep, folder: Path, compact: bool = False) -> Path:
 
 
 def _recorded(sweep: Sweep, folder: Path, place: Path) -> Sweep:
-    """The sweep in its recorded folder: with the seeds that are recorded there beside its own, and
-    their runs wherever below `folder` they are recorded."""
+    """The sweep with the recorded seeds beside its own, and their runs wherever they are recorded
+    below `folder`."""
     known: dict[tuple[str, int], Path] = {}
     here: set[int] = set()
     for run in read(folder):
@@ -135,8 +139,11 @@ def _recorded(sweep: Sweep, folder: Path, place: Path) -> Sweep:
 
 
 def _record_lines(sweep: Sweep, runs: Sequence[Path], place: Path) -> None:
-    """What a run's config says otherwise than the one beside, and its summary, a line for each: for
-    these runs, and for those of other seeds that have a line already."""
+    """Write ``runs.jsonl``: for each run its summary, and the options that differ from the config
+    beside.
+
+    The lines are those of `runs`, and of runs of other seeds that have a line already.
+    """
     if not runs:
         return
     shutil.copyfile(runs[0] / "manifest.json", place / "manifest.json")
@@ -162,8 +169,10 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def read(folder: Path) -> Iterator[Recorded]:
-    """Every run recorded anywhere below a folder, but for those of an earlier version whose options
-    are no more. Raises `RunError` for what cannot be read."""
+    """Every run recorded anywhere below a folder, except runs with options that no longer exist.
+
+    Raises `RunError` for files that cannot be read.
+    """
     known: dict[str, Config] = {}
     for path in sorted(folder.rglob("config.yaml")):
         place = path.parent
@@ -178,8 +187,11 @@ def read(folder: Path) -> Iterator[Recorded]:
 
 
 def _config(path: Path, known: dict[str, Config]) -> Config:
-    """The config in a file, where the runs of one setting differ in a line, their seed: YAML takes
-    most of the time, and is read once for all of them. Raises `ConfigError`."""
+    """The config in a file.
+
+    Configs of one setting's runs differ only in the seed's line; as YAML takes most of the time, it
+    is parsed once for all of them. Raises `ConfigError`.
+    """
     text = path.read_text(encoding="utf-8")
     seed = SEED.search(text)
     if seed is None:

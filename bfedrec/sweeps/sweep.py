@@ -1,8 +1,8 @@
 """Sweeps: one experiment at many settings and seeds, each in a process and a run folder of its own.
 
-A run that has ended is taken as it is and an unfinished one is resumed, so a sweep that was
-interrupted, or widened, does only what is missing. A run whose servers cannot agree on another
-block has ended, too: that it stopped, where and why is its result.
+A run that has ended is used as it is and an unfinished one is resumed, so a sweep that was
+interrupted or widened makes only the missing runs. A run whose servers cannot agree on another
+block has ended, too: its stop, with height and reason, is its result.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Setting:
 
     overrides: tuple[str, ...]
     config: Config
-    """Of any of its runs: they differ in the seed."""
+    """The config of any of its runs, which differ only in the seed."""
     config_hash: str
     runs: dict[int, Path]
     """Run folder by seed."""
@@ -49,35 +49,35 @@ class Setting:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A validated sweep: nothing has been run yet."""
+    """A validated sweep, before any of its runs."""
 
     config: Path
     settings: list[Setting]
     name: str
-    """Of its recorded folder: readable, with a hash of what the sweep varies, but for the seeds."""
+    """Name of its recorded folder: readable, with a hash of the options that the sweep varies,
+    without the seeds."""
     folder: Path
-    """Where its table goes."""
+    """Folder of its table."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What a setting's runs came to."""
+    """Results of one setting's runs."""
 
     setting: Setting
     seeds: list[int]
-    """Of the runs that finished."""
+    """Seeds of the finished runs."""
     figures: dict[str, Interval]
     """Interval over these seeds, for every numeric figure that all these runs have."""
     stops: dict[int, dict[str, Any]]
-    """By seed: the summaries of the runs that stopped."""
+    """Summaries of the runs that stopped, by seed."""
 
 
 def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | None) -> Sweep:
-    """Every setting of `key=a,b,c ...` with every seed; all are validated. Raises `ConfigError`.
-    `@FOLDER` takes the options of each file in it in turn.
+    """Plan every setting of `key=a,b,c ...` with every seed; validate all. Raises `ConfigError`.
 
-    Runs go where `bfedrec run` puts them, or into `out`; the table into a folder beside them, or
-    into `out`.
+    `@FOLDER` applies the options of each file in the folder in turn. Runs go to the folders that
+    `bfedrec run` chooses, or into `out`; the table goes to a folder beside them, or into `out`.
     """
     axes = [_axis(text) for text in grid]
     settings: dict[str, Setting] = {}
@@ -116,7 +116,7 @@ def _name(config: Path, grid: Sequence[str], settings: Sequence[Setting]) -> str
 
 
 def _short(word: str) -> str:
-    """An axis as it is read in a name: a file's name, `key=value`, or `key` for several values."""
+    """Short form of an axis in a name: a file's name, `key=value`, or `key` for several values."""
     if word.startswith("@"):
         return Path(word[1:]).stem
     key, values = split_override(word)
@@ -124,8 +124,7 @@ def _short(word: str) -> str:
 
 
 def _changes(config: Path, settings: Sequence[Setting]) -> list[str]:
-    """The options that differ between settings, as `key`, and those that all settings have
-    otherwise than the config itself, as `key=value`."""
+    """The changed options: as `key` if they differ between settings, else as `key=value`."""
     every = [flatten(setting.config) for setting in settings]
     try:
         own = flatten(load(config))
@@ -184,7 +183,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def jobs_of(sweep: Sweep) -> list[Job]:
-    """Every run of a sweep, in the order of its settings and seeds."""
+    """All runs of a sweep, in the order of its settings and seeds."""
     return [
         Job(sweep.config, setting.overrides, seed, path)
         for setting in sweep.settings
@@ -193,9 +192,9 @@ def jobs_of(sweep: Sweep) -> list[Job]:
 
 
 def run(sweep: Sweep, at_once: int, tell: Callable[[str], None]) -> int:
-    """Make the runs that are missing, `at_once` at a time; `tell` gets a line per run.
+    """Make the missing runs, `at_once` at a time; `tell` is called with a line per run.
 
-    As `bfedrec.sweeps.pool.run`. A run that stopped has not failed.
+    Returns a status like `bfedrec.sweeps.pool.run`. A run that stopped has not failed.
     """
     every = jobs_of(sweep)
     missing = [job for job in every if not ended(job.path)]
@@ -212,17 +211,17 @@ def run(sweep: Sweep, at_once: int, tell: Callable[[str], None]) -> int:
 
 
 def ended(path: Path) -> bool:
-    """Whether a folder holds a run that came to an end, its own or one where it stopped."""
+    """True if a folder holds a run that has ended, finished or stopped."""
     return finished(path) or stopped(path)
 
 
 def stop_text(summary: dict[str, Any]) -> str:
-    """How a run stopped, from its RUN/stopped.json, in a line."""
+    """One line about a stopped run, from its RUN/stopped.json."""
     return f"{summary['stopped']} after {summary['rounds']} rounds: {summary['stopped_because']}"
 
 
 def collect(sweep: Sweep) -> list[Row]:
-    """Means over the seeds of every setting's finished runs, and those that stopped. Raises
+    """Means over the seeds of every setting's finished runs, and the stopped ones; raises
     `RunError`."""
     rows = []
     for setting in sweep.settings:

@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _merit(row: dict[str, str | float]) -> float:
-    """What settings are chosen by: the compared metrics on the validation items, together."""
+    """The criterion of choice: the sum of the compared metrics on the validation items."""
     return sum(
         float(value) if metric.higher_is_better else -float(value)
         for key, value in row.items()

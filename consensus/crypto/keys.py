@@ -1,7 +1,7 @@
 """Ed25519 signatures of the ledger's participants: signing, strict verification, key seeds.
 
-What is signed is always a 32-byte digest, never the message itself: hashing a 59 KB update is
-then done once, not by each signature operation.
+A signature always covers a 32-byte digest, never the message itself: an update of 59 KB is then
+hashed once, not by each signature operation.
 """
 
 from __future__ import annotations
@@ -32,25 +32,33 @@ class SigningKey:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> SigningKey:
-        """The key pair of a 32-byte seed; the same seed gives the same keys. Raises ValueError."""
+        """The key pair of a 32-byte seed; the same seed gives the same keys.
+
+        Raises ValueError for a seed of another type or length.
+        """
         if type(seed) is not bytes or len(seed) != SEED_BYTES:
             raise ValueError(f"a signing key's seed is {SEED_BYTES} bytes (see derive_seed)")
         public, secret = bindings.crypto_sign_seed_keypair(seed)
         return cls(public, secret)
 
     def sign(self, digest: bytes) -> bytes:
-        """The 64-byte signature of a 32-byte digest; deterministic. Raises ValueError."""
+        """Sign a 32-byte digest; return the 64-byte signature, which is deterministic.
+
+        Raises ValueError for a digest of another type or length.
+        """
         if type(digest) is not bytes or len(digest) != DIGEST_BYTES:
             raise ValueError(f"what is signed is a {DIGEST_BYTES}-byte digest of the message")
         return bindings.crypto_sign(digest, self._secret)[:SIGNATURE_BYTES]
 
 
 def verify(public: bytes, digest: bytes, signature: bytes) -> bool:
-    """Whether `signature` (64 bytes) is `public`'s (32 bytes) on `digest` (32 bytes).
+    """True if `signature` (64 bytes) is the signature of `public` (32 bytes) on `digest` (32
+    bytes).
 
-    False for anything else too: other types or lengths, keys or nonces of small order,
-    non-canonical points, s >= L. The answer for the same bytes is computed once per process
-    (the last 2**17 are kept); simulated time is charged by the caller, to each who checks.
+    False for malformed input too: other types or lengths, keys or nonces of small order,
+    non-canonical points, s >= L. The result for the same bytes is computed once per process (the
+    last 2**17 are kept); the simulated time of a check is charged by the caller, to every server
+    that checks.
     """
     if not (type(public) is type(digest) is type(signature) is bytes):
         return False
@@ -69,11 +77,11 @@ def _verify(public: bytes, digest: bytes, signature: bytes) -> bool:
 
 
 def derive_seed(master: bytes, *labels: str | int | bytes) -> bytes:
-    """A 32-byte seed for the key that `labels` name, derived from the run's master seed.
+    """Derive the 32-byte seed of the key that `labels` name from the run's master seed.
 
     HMAC-SHA-256 under `master` over the labels, each with its type and length, so that no two
-    different lists of labels share a seed and no seed tells another. An int label lies in
-    [0, 2**64). Raises ValueError for an empty master or an int out of range.
+    different lists of labels share a seed, and one seed does not reveal another. An int label lies
+    in [0, 2**64). Raises ValueError for an empty master or an int out of range.
     """
     if not master:
         raise ValueError("the master seed is empty")

@@ -1,13 +1,13 @@
-"""A suite of cryptography: what participants sign with and draw their tickets with, by name.
+"""Suites of cryptography, by name: the signatures and the VRF that participants use.
 
-Two suites speak of keys, signatures, proofs and outputs of the same sizes, and refuse the same
+The two suites have keys, signatures, proofs and outputs of the same sizes, and refuse the same
 altered, swapped or malformed bytes, so that everything built on them runs unchanged on either.
 
 `REAL` is Ed25519 (`consensus.crypto.keys`) and the VRF of RFC 9381 (`consensus.crypto.vrf`).
 
-`MODELLED` puts a hash keyed by the *public* key in place of each computation on the curve, a
-hundred times faster. It is no cryptography: there is no secret, so whoever writes code against it
-can sign and draw for anybody. It is for sweeps of simulations, where all the code is ours and a
+`MODELLED` replaces each computation on the curve by a hash keyed with the *public* key, a hundred
+times faster. It is no cryptography: nothing is secret, so code written against it can sign and draw
+for anybody. It is meant for sweeps of simulations, in which all the code is ours: a simulated
 forger (a malicious server that alters bytes or tries other keys) fails as it does with `REAL`.
 """
 
@@ -32,7 +32,7 @@ class Signer(Protocol):
         """The 32-byte public key, by which others know the participant."""
 
     def sign(self, digest: bytes, /) -> bytes:
-        """The 64-byte signature of a 32-byte digest; deterministic. Raises ValueError."""
+        """Sign a 32-byte digest; return the 64-byte signature. Deterministic. Raises ValueError."""
 
 
 class Prover(Protocol):
@@ -43,7 +43,7 @@ class Prover(Protocol):
         """The 32-byte public key."""
 
     def prove(self, alpha: bytes, /) -> tuple[bytes, bytes]:
-        """(pi, beta): the 80-byte proof for `alpha` and its 64-byte output; deterministic."""
+        """Return (pi, beta): the 80-byte proof for `alpha` and its 64-byte output."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +51,22 @@ class Suite:
     """One implementation of signatures and of the verifiable random function."""
 
     name: str
-    """What a genesis and a config call it."""
+    """Name of the suite in a genesis and in a config."""
     signing_key: Callable[[bytes], Signer] = field(repr=False)
     """signing_key(seed): the key pair of a 32-byte seed; raises ValueError for other bytes."""
     verify: Callable[[bytes, bytes, bytes], bool] = field(repr=False)
-    """verify(public, digest, signature): whether it is that key's signature; False for anything
-    malformed too, other types and lengths included."""
+    """verify(public, digest, signature): True if it is that key's signature on the digest; False
+    for malformed input too, other types and lengths included."""
     vrf_key: Callable[[bytes], Prover] = field(repr=False)
     """vrf_key(seed): the key pair of a 32-byte seed; raises ValueError for other bytes."""
     vrf_verify: Callable[[bytes, bytes, bytes], bytes] = field(repr=False)
     """vrf_verify(public, alpha, pi): the 64-byte beta that the proof shows; raises
-    `vrf.InvalidProof` for a wrong proof and for anything malformed."""
+    `vrf.InvalidProof` for a wrong proof and for malformed input."""
 
 
 # --- Modelled ---------------------------------------------------------------------------------
-# The tags keep hashes of different purposes apart. What follows a tag has a fixed length, or a
-# fixed length before its one part of open length, so no two inputs read the same.
+# The tags keep hashes of different purposes apart. All parts after a tag have a fixed length, but
+# for at most one, the last; so no two inputs give the same bytes to hash.
 
 _SEED_BYTES: Final = 32
 _PUBLIC_BYTES: Final = keys.PUBLIC_BYTES
@@ -75,7 +75,7 @@ _DIGEST_BYTES: Final = keys.DIGEST_BYTES
 
 @dataclass(frozen=True, slots=True)
 class _ModelledSigner:
-    """A name for its holder, from a 32-byte seed: nothing in it is secret."""
+    """A signer named by the hash of its 32-byte seed; it holds no secret."""
 
     public: bytes
 
@@ -91,9 +91,9 @@ class _ModelledSigner:
         return modelled_signature(self.public, digest)
 
 
-@lru_cache(maxsize=1 << 12)  # signed once, and verified by many
+@lru_cache(maxsize=1 << 12)  # one signer, many verifiers
 def modelled_signature(public: bytes, digest: bytes) -> bytes:
-    """What stands for the signature of a digest with the key of this public key."""
+    """The modelled suite's 64-byte signature of `digest` under the key `public`."""
     return blake2b(b"signature" + public + digest).digest()
 
 
@@ -108,13 +108,13 @@ def _modelled_verify(public: bytes, digest: bytes, signature: bytes) -> bool:
 
 # Beta is the hash of key and alpha. A proof has the parts of a real one: Gamma (32 bytes, beta's
 # second half), which fixes beta; s (the last 32), which the key's holder is free to choose; and c
-# (the 16 between), which ties s to Gamma. So here too one beta has many proofs, all of them valid,
-# and a protocol that compared proofs instead of betas could be ground.
+# (the 16 between), which ties s to Gamma. So here too one beta has many valid proofs, and in a
+# protocol that compared proofs instead of betas a server could try many to be drawn (grinding).
 
 
 @dataclass(frozen=True, slots=True)
 class _ModelledProver:
-    """A name for its holder, from a 32-byte seed: nothing in it is secret."""
+    """A prover named by the hash of its 32-byte seed; it holds no secret."""
 
     public: bytes
 
@@ -163,7 +163,7 @@ SUITES: Final = {suite.name: suite for suite in (REAL, MODELLED)}
 
 
 def suite_named(name: str) -> Suite:
-    """The suite that a genesis or a config names. Raises ValueError that tells the names."""
+    """The suite that a genesis or a config names. Raises ValueError that lists the known names."""
     suite = SUITES.get(name) if isinstance(name, str) else None
     if suite is None:
         raise ValueError(f"no suite of cryptography is called {name!r}: use {', '.join(SUITES)}")

@@ -1,13 +1,13 @@
 """The verifiable random function ECVRF-EDWARDS25519-SHA512-TAI (RFC 9381, section 5).
 
-A key's holder proves that beta is *the* output of its key on alpha; nobody can foresee beta
-without the secret, and nobody, the holder included, can have two betas for one alpha.
+The holder of a key proves that beta is *the* output of the key on the input alpha. Nobody can
+predict beta without the secret, and nobody, not even the holder, can find two betas for one alpha.
 
-The names are the RFC's: Y public key, x secret scalar, H the hash of alpha on the curve,
-Gamma = x H, c challenge, s response, B base point, L the group's order. Point and scalar
-arithmetic is libsodium's. Where the RFC would admit a public key or Gamma with a component of
-small order, libsodium's multiplication does not, and neither do we: no honest prover makes one,
-and a proof cannot be altered without being refused.
+The names are the RFC's: Y public key, x secret scalar, H the hash of alpha on the curve, Gamma = x
+H, c challenge, s response, B base point, L the group's order. Point and scalar arithmetic is
+libsodium's. The RFC admits a public key or Gamma with a component of small order; libsodium's
+multiplication refuses it, and so does this module: no honest prover makes one, and an altered proof
+is refused.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _times_base = bindings.crypto_scalarmult_ed25519_base_noclamp
 
 
 class InvalidProof(ValueError):
-    """A proof that does not show what it claims, or a public key that no key pair has."""
+    """Error: a proof that does not show what it claims, or a public key that no key pair has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,10 @@ class VrfKey:
 
     @classmethod
     def from_seed(cls, seed: bytes) -> VrfKey:
-        """The key pair of a 32-byte seed; the same seed gives the same keys. Raises ValueError."""
+        """The key pair of a 32-byte seed; the same seed gives the same keys.
+
+        Raises ValueError for a seed of another type or length.
+        """
         if type(seed) is not bytes or len(seed) != 32:
             raise ValueError("a VRF key's seed is 32 bytes (see keys.derive_seed)")
         hashed = hashlib.sha512(seed).digest()
@@ -61,7 +64,7 @@ class VrfKey:
         return cls(_times_base(x.to_bytes(32, "little")), x, hashed[32:])
 
     def prove(self, alpha: bytes) -> tuple[bytes, bytes]:
-        """(pi, beta): the 80-byte proof for `alpha` and its 64-byte output (section 5.1)."""
+        """Return (pi, beta): the 80-byte proof for `alpha` and its 64-byte output (section 5.1)."""
         h = _encode_to_curve(self.public, alpha)
         gamma = _times(self._scalar.to_bytes(32, "little"), h)
         nonce = hashlib.sha512(self._nonce_prefix + h).digest()  # section 5.4.2.2
@@ -72,11 +75,11 @@ class VrfKey:
 
 
 def verify(public: bytes, alpha: bytes, pi: bytes) -> bytes:
-    """The 64-byte beta that `pi` (80 bytes) proves for `alpha` under `public` (32 bytes).
+    """Verify `pi` (80 bytes) for `alpha` under `public` (32 bytes); return the 64-byte beta.
 
     Section 5.3, with the key validation of 5.4.5. Raises InvalidProof for a wrong proof and for
     malformed input: other types or lengths, a key of small order, non-canonical or off-curve
-    points, points outside the prime-order subgroup, s >= L. The answer for the same bytes is
+    points, points outside the prime-order subgroup, s >= L. The result for the same bytes is
     computed once per process (the last 2**15 are kept).
     """
     if not (type(public) is type(alpha) is type(pi) is bytes):
@@ -110,7 +113,7 @@ def _verify(public: bytes, alpha: bytes, pi: bytes) -> bytes | None:
 
 
 def _eightfold(point: bytes) -> bytes:
-    """The cofactor times `point`, by doublings: unlike `_times`, for any point of the curve."""
+    """The cofactor (8) times `point`, by three doublings; works for any point, unlike `_times`."""
     point = _add(point, point)
     point = _add(point, point)
     return _add(point, point)
@@ -119,7 +122,7 @@ def _eightfold(point: bytes) -> bytes:
 # Kept from proving to verifying, which in one simulation follow each other closely.
 @lru_cache(maxsize=1 << 12)
 def _encode_to_curve(public: bytes, alpha: bytes) -> bytes:
-    """H: the point that alpha hashes to by try and increment (section 5.4.1.1)."""
+    """Hash alpha to the point H of the curve by try and increment (section 5.4.1.1)."""
     for counter in range(256):
         hashed = hashlib.sha512(
             _SUITE + b"\x01" + public + alpha + bytes((counter,)) + b"\x00"
@@ -137,11 +140,11 @@ def _encode_to_curve(public: bytes, alpha: bytes) -> bytes:
 
 
 def _challenge(*points: bytes) -> bytes:
-    """c, 16 bytes, from Y, H, Gamma, U and V (section 5.4.3)."""
+    """The challenge c, 16 bytes, from Y, H, Gamma, U and V (section 5.4.3)."""
     return hashlib.sha512(_SUITE + b"\x02" + b"".join(points) + b"\x00").digest()[:16]
 
 
 @lru_cache(maxsize=1 << 12)
 def _gamma_to_beta(gamma: bytes) -> bytes:
-    """beta, 64 bytes (section 5.2)."""
+    """The output beta, 64 bytes, of the point Gamma (section 5.2)."""
     return hashlib.sha512(_SUITE + b"\x03" + _eightfold(gamma) + b"\x00").digest()

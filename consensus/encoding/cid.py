@@ -1,4 +1,4 @@
-"""Content identifiers: a block of content is called by the hash of its bytes.
+"""Content identifiers (CIDs): addresses of content, made from the hash of its bytes.
 
 A CID is held as its 36 binary bytes (CIDv1: version, codec, sha2-256, 32 bytes of digest) and
 written for people in base32. They are the addresses that an IPFS node gives to the same bytes.
@@ -38,15 +38,15 @@ CID_BYTES: Final = 36
 _PREFIXES: Final = {kind: bytes((1, kind, 0x12, 0x20)) for kind in (RAW, PROTOBUF, CBOR)}
 _CODECS: Final = {prefix: kind for kind, prefix in _PREFIXES.items()}
 CID_PREFIXES: Final = frozenset(_CODECS)
-"""How the 36 bytes of a CID begin."""
+"""The possible first four bytes of a 36-byte CID, one for each codec."""
 
 
 class EncodingError(ValueError):
-    """A value that has no canonical encoding, or bytes that are not one."""
+    """Error: a value without a canonical encoding, or bytes that are not one."""
 
 
 def digest(data: bytes) -> bytes:
-    """The sha2-256 of `data`, 32 bytes: what is signed, and what a CID carries."""
+    """The SHA-256 of `data`, 32 bytes; this digest is signed, and carried by a CID."""
     return hashlib.sha256(data).digest()
 
 
@@ -66,7 +66,7 @@ def node_cid(data: bytes) -> bytes:
 
 
 def is_cid(value: object) -> bool:
-    """Whether `value` is a binary CID as records hold them.
+    """True if `value` is a binary CID as records hold them.
 
     That is: 36 bytes; version 1; codec raw, dag-pb or dag-cbor; sha2-256 of 32 bytes.
     """

@@ -1,16 +1,15 @@
 """Canonical bytes of the ledger: DAG-CBOR and Merkle roots.
 
-One value has one encoding. Whatever is signed, hashed or stored goes through `encode`, and
-whatever arrives from elsewhere goes through `decode`, which refuses every byte string that
-`encode` would not have produced.
+One value has one encoding. All that is signed, hashed or stored is written by `encode`, and all
+that arrives is read by `decode`, which refuses every byte string that `encode` would not have
+produced.
 
-A CID stands in a record as its 36 binary bytes (CIDv1, sha2-256; see `is_cid`) and becomes an
-IPLD link (CBOR tag 42) in the encoding, so that any IPLD explorer can walk from block to block
-to model. `libipld` decodes; it does not encode here, because it turns *any* byte string that
-begins like a CID into a link - one random 32-byte digest in some two thousand.
+A CID is held in a record as its 36 binary bytes (CIDv1, sha2-256; see `is_cid`) and becomes an IPLD
+link (CBOR tag 42) in the encoding, so that any IPLD explorer can walk from block to block to
+aggregate. `libipld` decodes; it does not encode here, because it turns *any* byte string that
+begins like a CID into a link: one random 32-byte digest in some two thousand.
 
-CIDs themselves are made in `consensus.encoding.cid`, those of files in `consensus.encoding.unixfs`;
-the names that go with records are found here as well.
+CIDs are made in `consensus.encoding.cid`, those of files in `consensus.encoding.unixfs`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from consensus.encoding.cid import (
 )
 
 MAX_DEPTH: Final = 64
-"""How deep lists and maps may nest; our records stay below ten."""
+"""The deepest nesting of lists and maps that is read; the ledger's records stay below ten."""
 
 _LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, a byte string of 37, the identity multibase
 
@@ -112,8 +111,11 @@ _SMALL: Final = tuple(_head(0x00, value) for value in range(256))
 def _append(
     parts: list[bytes], values: Iterable[Any], depth: int, keys: Iterator[bytes] | None = None
 ) -> None:
-    """Append the values of a container, in a map each after its key. Scalars are dealt with in the
-    loop: records are full of them, and a run encodes millions of records."""
+    """Append the encoded values of a container to `parts`, in a map each value after its key.
+
+    Scalars are encoded in this loop rather than by a call each: records are full of them, and a run
+    encodes millions of records.
+    """
     append = parts.append
     for value in values:
         if keys is not None:

@@ -1,7 +1,7 @@
-"""What records are made of: the base class, and the checks of single fields.
+"""The base class of all records, and checks of single fields.
 
-Every check returns the value if it is what the record says, and raises `MalformedRecord` naming
-the field if it is not.
+Every check takes a value and the field's name (`what`). It returns the value if it is of the form
+that the record prescribes, and raises `MalformedRecord` naming the field if it is not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAMES: dict[type, frozenset[str]] = {}
 
 
 class MalformedRecord(ValueError):
-    """Bytes or a node that is not the record it is taken for."""
+    """Error: bytes or a node that is not a record of the expected kind."""
 
 
 def names_of(record: type) -> frozenset[str]:
@@ -36,7 +36,7 @@ def names_of(record: type) -> frozenset[str]:
 
 
 def fields_of(node: Any, record: str, names: frozenset[str]) -> Mapping[str, Any]:
-    """``node``, if it is a map with exactly these fields."""
+    """Check that ``node`` is a map with exactly the fields ``names``; return it."""
     if not isinstance(node, dict):
         raise MalformedRecord(f"{record}: expected a map, got {type(node).__name__}")
     if node.keys() != names:
@@ -46,53 +46,54 @@ def fields_of(node: Any, record: str, names: frozenset[str]) -> Mapping[str, Any
 
 
 def integer(value: Any, what: str, low: int = 0, high: int = MAX_INT) -> int:
-    """``value``, if it is an integer from ``low`` to ``high`` (and not a boolean)."""
+    """Check that ``value`` is an integer in [``low``, ``high``], not a boolean; return it."""
     if type(value) is not int or not low <= value <= high:
         raise MalformedRecord(f"{what}: expected an integer from {low} to {high}")
     return value
 
 
 def fixed_bytes(value: Any, what: str, length: int) -> bytes:
-    """``value``, if it is ``length`` bytes."""
+    """Check that ``value`` is ``length`` bytes; return it."""
     if type(value) is not bytes or len(value) != length:
         raise MalformedRecord(f"{what}: expected {length} bytes")
     return value
 
 
 def link(value: Any, what: str) -> bytes:
-    """``value``, if it is a binary CID."""
+    """Check that ``value`` is a binary CID; return it."""
     if type(value) is not bytes or not is_cid(value):
         raise MalformedRecord(f"{what}: expected a link (CIDv1, sha2-256)")
     return value
 
 
 def optional_link(value: Any, what: str) -> bytes | None:
-    """``value``, if it is a binary CID or None."""
+    """Check that ``value`` is a binary CID or None; return it."""
     return None if value is None else link(value, what)
 
 
 def one_of(value: Any, what: str, allowed: Sequence[str]) -> str:
-    """``value``, if it is one of these words."""
+    """Check that ``value`` is one of the ``allowed`` words; return it."""
     if type(value) is not str or value not in allowed:
         raise MalformedRecord(f"{what}: expected one of {', '.join(allowed)}")
     return value
 
 
 def items_of(value: Any, what: str) -> list[Any]:
-    """``value``, if it is a list."""
+    """Check that ``value`` is a list; return it."""
     if not isinstance(value, list):
         raise MalformedRecord(f"{what}: expected a list")
     return value
 
 
 def distinct(keys: list[bytes], what: str) -> None:
-    """Refuse a key that stands twice: its holder would have two seats, or two sample counts."""
+    """Raise `MalformedRecord` if a key occurs twice: its holder would have two seats, or two sample
+    counts."""
     if len(set(keys)) != len(keys):
         raise MalformedRecord(f"{what}: stands twice")
 
 
 def pair(value: Any, what: str) -> tuple[Any, Any]:
-    """The two entries of ``value``, if it is a list of two."""
+    """Check that ``value`` is a list of two; return its entries."""
     if not isinstance(value, list) or len(value) != 2:
         raise MalformedRecord(f"{what}: expected a pair")
     return value[0], value[1]
@@ -102,10 +103,10 @@ T = TypeVar("T")
 
 
 class computed_once(Generic[T]):
-    """A property that is computed when it is first asked for, and then kept: of what never changes.
+    """A property of an immutable object, computed at the first access and then kept.
 
-    `functools.cached_property` does the same, up to Python 3.11 under a lock that takes longer
-    than most of what it guards.
+    `functools.cached_property` does the same, but up to Python 3.11 under a lock that takes longer
+    than most of the computations it guards.
     """
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
@@ -132,24 +133,29 @@ class Record:
     KIND: ClassVar[str]
 
     def to_node(self) -> dict[str, Any]:
-        """The record as DAG-CBOR data: a map of its fields, which are integers, bytes or links
-        (a record that holds others says itself how)."""
+        """The record as DAG-CBOR data: a map of its fields, which are integers, bytes or links.
+
+        A record with fields of other types overrides this.
+        """
         values = self.__dict__
         return {name: values[name] for name in names_of(type(self))}
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        """The record in ``node``; raises `MalformedRecord`."""
+        """The record that ``node`` describes; raises `MalformedRecord` if it describes none."""
         raise NotImplementedError
 
     @computed_once
     def encoded(self) -> bytes:
-        """The canonical bytes: what travels, is counted and is stored."""
+        """The canonical bytes of the record: these travel, are counted and are stored."""
         return encode(self.to_node())
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        """The record in ``data``; raises `MalformedRecord`, also for a non-canonical encoding."""
+        """The record that the bytes ``data`` encode.
+
+        Raises `MalformedRecord` for bytes that are no such record or not in canonical form.
+        """
         try:
             return cls.from_node(decode(data))
         except EncodingError as error:
@@ -157,6 +163,8 @@ class Record:
 
 
 def signing_digest_of(kind: str, fields: Sequence[Any]) -> bytes:
-    """What is signed: the digest of the fields under a tag that names the kind of record, so
-    that a signature given for one kind never serves as another."""
+    """The digest that a signature covers: of the fields, under a tag that names the kind of record.
+
+    The tag keeps a signature made for one kind of record from being valid for another.
+    """
     return digest(encode([f"bfedrec/{kind}", *fields]))

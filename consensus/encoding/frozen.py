@@ -1,4 +1,4 @@
-"""Frozen dataclasses that are made as quickly as others."""
+"""A decorator for frozen dataclasses that are constructed as quickly as mutable ones."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[T]) -> type[T]:
-    """``dataclass(frozen=True)``, whose ``__init__`` sets all fields at once.
+    """``dataclass(frozen=True)`` with an ``__init__`` that sets all fields at once.
 
-    That of the standard library calls ``object.__setattr__`` for one after the other, which for
-    the larger records, of which a height makes hundreds, takes twice as long. There is no
-    ``__post_init__``, nor a field that is not an argument.
+    The standard library's calls ``object.__setattr__`` for each field, which takes twice as long
+    for the larger records; a height makes hundreds of them. Not supported: ``__post_init__``, and
+    fields that are not arguments of ``__init__``.
     """
     made = dataclass(frozen=True)(cls)
     names: dict[str, Any] = {"put": object.__setattr__, "MISSING": MISSING}

@@ -1,8 +1,8 @@
-"""Files as IPFS stores them: one raw block, or from 256 KiB on a balanced tree of them.
+"""Files as IPFS stores them: one raw block, or above 256 KiB a balanced tree of blocks.
 
-`file_cid` is the address an IPFS node gives with `add --cid-version=1 --raw-leaves`. A tree's
-leaves are chunks of 262,144 bytes; its inner nodes, of at most 174 links each, are dag-pb
-messages (protobuf) that carry a UnixFS entry with the file's size and the size below each link.
+`file_cid` is the address that an IPFS node gives with `add --cid-version=1 --raw-leaves`. A tree's
+leaves are chunks of 262,144 bytes; its inner nodes, of at most 174 links each, are dag-pb messages
+(protobuf) that carry a UnixFS entry with the file's size and the size below each link.
 """
 
 from __future__ import annotations

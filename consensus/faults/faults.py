@@ -1,9 +1,9 @@
-"""What goes wrong between servers and on them, without anybody meaning it.
+"""The schedule of faults: failures of the network and of servers that nobody intends.
 
-Each fault is a frozen record of what it does, to whom and when; any number may be active at once.
-A `Faults` plays a list of them: the network asks it about every message sent while a fault of the
-network is active (and not otherwise), the world asks it when servers crash, how slow they are,
-what their clocks say and which content is lost. It counts what really happened.
+Each fault is a frozen record of its effect, its servers and its times; any number may be active at
+once. A `Faults` plays a list of them. The network asks it about every message sent while a fault of
+the network is active, and not otherwise; the world asks it when servers crash, how slow they are,
+how wrong their clocks are and which content is lost. It counts the effects that faults really had.
 
 In a config a fault is a map whose first key names it (`fault_from_node`):
 
@@ -97,8 +97,10 @@ FAULTS: dict[str, type[Fault]] = {
 
 
 def fault_from_node(node: Any) -> Fault:
-    """The fault that a config's map describes, such as ``{"loss": 0.1, "from": 40, "until": 70}``
-    (the table at the top). Raises ValueError that says what is allowed."""
+    """The fault that a config's map describes, such as ``{"loss": 0.1, "from": 40, "until": 70}``.
+
+    The table above has all options. Raises ValueError that says what is allowed.
+    """
     if not isinstance(node, Mapping):
         raise ValueError(f"a fault is a map such as {{loss: 0.1}}, got {node!r}")
     names = [key for key in node if key in FAULTS]
@@ -117,20 +119,20 @@ def fault_from_node(node: Any) -> Fault:
 
 
 class Lifecycle(NamedTuple):
-    """A server going down or coming back."""
+    """A server's crash or its return."""
 
     time: float
     """Simulated seconds."""
     server: int
     what: Literal["crash", "restart"]
     lost_tail: int
-    """How many of the last blocks it wrote are lost."""
+    """Number of the last written blocks that the crash loses."""
     fault: str
-    """The fault that this is, for ``Faults.fired``."""
+    """The name of the fault that causes it, for ``Faults.fired``."""
 
 
 class Faults:
-    """Faults as they strike a number of servers, each share of them drawn."""
+    """A list of faults, with the servers of each drawn, played against a number of servers."""
 
     _DRAWS: ClassVar[int] = 128
 
@@ -139,17 +141,17 @@ class Faults:
     ) -> None:
         """Raises ValueError for a fault of a server that does not exist."""
         self.faults = tuple(fault.placed(servers, generator) for fault in faults)
-        """The faults with the servers that were drawn for them: no shares are left."""
+        """The faults with the servers that were drawn for them; no shares are left."""
         self.fired: Counter[str] = Counter()
-        """How often each fault really struck, by name; the world counts crashes, when it carries
-        them out."""
+        """Number of times that each fault took effect, by name; the world counts the crashes it
+        carries out."""
         self.healed_at: float = max((fault.until for fault in faults), default=0.0)
-        """From this time on no fault is active."""
+        """The time in seconds from which no fault is active; infinite if one never ends."""
         self.lost_tail = max(
             (fault.lost_tail for fault in self.faults if isinstance(fault, Crash | Churn)),
             default=0,
         )
-        """How many blocks one crash takes from a server at most."""
+        """The largest number of blocks that one crash takes from a server."""
         self._messages = [fault for fault in self.faults if isinstance(fault, MessageFault)]
         self._cuts = [fault for fault in self.faults if isinstance(fault, Cut)]
         self._bandwidth = [fault for fault in self.faults if isinstance(fault, Bandwidth)]
@@ -167,7 +169,7 @@ class Faults:
     # -- for the network --------------------------------------------------------------------------
 
     def begin(self, generator: np.random.Generator) -> None:
-        """What strikes messages is drawn from ``generator`` from here on."""
+        """Draw the effects on messages from ``generator`` from here on."""
         self._generator = generator
         self._draws: list[float] = []
 
@@ -177,22 +179,22 @@ class Faults:
         return self._changes[place] if place < len(self._changes) else inf
 
     def disturb(self, now: float) -> bool:
-        """Whether a fault of the network is active."""
+        """True if a fault of the network is active at ``now`` (seconds)."""
         return any(fault.active(now) for fault in (*self._messages, *self._cuts, *self._bandwidth))
 
     def cuts(self, now: float) -> tuple[Cut, ...]:
-        """The faults that keep servers from each other now."""
+        """The cuts that are active at ``now`` (seconds)."""
         return tuple(cut for cut in self._cuts if cut.active(now))
 
     def out_of_reach(self, origin: int, servers: Sequence[int], now: float) -> None:
-        """Count what no path from ``origin`` to ``servers`` was open for."""
+        """Count a message from ``origin`` that had no open path to ``servers``."""
         for cut in self.cuts(now):
             for server in servers:
                 if cut.severs(origin, server, origin):
                     self.fired[cut.NAME] += 1
 
     def slowdown(self, server: int, now: float) -> float:
-        """How many times as long a server takes to send or receive a byte."""
+        """The factor by which a server's sending and receiving of a byte is slowed down."""
         factor = 1.0
         for cap in self._bandwidth:
             if cap.from_ <= now < cap.until and server in cap.members:
@@ -203,8 +205,10 @@ class Faults:
     def copies(
         self, sender: int, receiver: int, origin: int, message: Message, leave: float, arrive: float
     ) -> list[Copy]:
-        """What arrives of a message that leaves ``sender`` at ``leave`` and would be at
-        ``receiver`` at ``arrive`` (simulated seconds)."""
+        """The copies that arrive of a message which leaves ``sender`` at ``leave`` (seconds).
+
+        Without faults it would be at ``receiver`` at ``arrive``.
+        """
         fired = self.fired
         if self._cuts and self._severed(sender, receiver, origin, leave):
             return []
@@ -240,10 +244,11 @@ class Faults:
     # -- for the world ----------------------------------------------------------------------------
 
     def lifecycle(self, horizon: float) -> list[Lifecycle]:
-        """Who goes down and comes back before ``horizon`` (simulated seconds), in order of time.
+        """The crashes and returns of servers before ``horizon`` (simulated seconds), in order of
+        time.
 
-        A server that is down does not crash: outages of one server that overlap are one, which
-        loses the longer tail. The same at every call.
+        A server that is down does not crash: overlapping outages of one server are merged to one,
+        which loses the longer tail. Every call gives the same list.
         """
         outages: dict[int, list[tuple[float, float, int, str]]] = {}
         for index, fault in enumerate(self.faults):
@@ -264,21 +269,21 @@ class Faults:
 
     @property
     def slows(self) -> bool:
-        """Whether any server is ever slowed down."""
+        """True if any server is ever slowed down."""
         return bool(self._slow)
 
     @property
     def skews(self) -> bool:
-        """Whether any server's clock is ever wrong."""
+        """True if any server's clock is ever wrong."""
         return bool(self._skew)
 
     @property
     def throttles(self) -> bool:
-        """Whether any server ever sends and receives slowly."""
+        """True if any server ever sends and receives slowly."""
         return bool(self._bandwidth)
 
     def slowness(self, server: int, now: float) -> float:
-        """How many times as long everything takes this server."""
+        """The factor by which all work of this server takes longer at ``now``."""
         factor = 1.0
         for slow in self._slow:
             if slow.from_ <= now < slow.until and server in slow.members:
@@ -287,7 +292,7 @@ class Faults:
         return factor
 
     def skew_us(self, server: int, now: float) -> int:
-        """By how many microseconds this server's clock is ahead."""
+        """The number of microseconds by which this server's clock is ahead (negative: behind)."""
         ahead = 0
         for skew in self._skew:
             if skew.from_ <= now < skew.until and server in skew.members:
@@ -296,8 +301,10 @@ class Faults:
         return ahead
 
     def content_lost(self, server: int, link: bytes, now: float) -> bool:
-        """Whether ``server`` lacks the content at ``link`` that it held. What one has lost it
-        lacks for as long as the fault lasts, and others may have it."""
+        """True if ``server`` has lost the content at ``link``, which it held.
+
+        It lacks the content for as long as the fault lasts; other servers may have it.
+        """
         for missing in self._missing:
             if missing.active(now) and server in missing.members:
                 lot = blake2b(link, digest_size=8, key=b"%d %d" % (self._seed, server)).digest()
@@ -310,8 +317,10 @@ class Faults:
 def _churned(
     fault: Churn, generator: np.random.Generator, horizon: float
 ) -> Iterator[tuple[int, tuple[float, float, int, str]]]:
-    """Servers and their outages (begins, ends, lost tail, name), drawn in order of time: those
-    before an earlier horizon are the same."""
+    """Outages as (server, (begin, end, lost tail, name)), in order of time.
+
+    They are drawn one after the other, so that a longer horizon only adds to them.
+    """
 
     def lasts(seconds: float) -> float:
         return float(generator.exponential(seconds))
@@ -328,7 +337,7 @@ def _churned(
 def _merged(
     outages: list[tuple[float, float, int, str]],
 ) -> list[tuple[float, float, int, str]]:
-    """One server's outages in order of time, those that overlap or touch as one."""
+    """One server's outages in order of time, with overlapping and touching ones merged."""
     merged: list[tuple[float, float, int, str]] = []
     for begins, ends, lost, name in sorted(outages):
         if merged and begins <= merged[-1][1]:

@@ -1,6 +1,6 @@
-"""The faults: what each does to messages and servers, as frozen records.
+"""The kinds of faults: the effect of each on messages and servers, as frozen records.
 
-`consensus.faults.faults` says how a config names them and plays them.
+`consensus.faults.faults` describes their names in a config, and plays them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from consensus.faults import options
 from consensus.server.message import Message, with_flipped_bit
 
 Draw = Callable[[], float]
-"""The next number, uniform in [0, 1)."""
+"""A function that draws the next number, uniform in [0, 1)."""
 
 
 class Copy(NamedTuple):
-    """A message on its way to one server, as the faults leave it."""
+    """A copy of a message on its way to one server, after the faults so far."""
 
     at: float
-    """When it arrives, in simulated seconds."""
+    """The time of arrival, in simulated seconds."""
     message: Message
     counts: str | None = None
-    """The fault that has fired once this arrives."""
+    """The fault that takes effect when this copy arrives."""
 
 
 def _is(check: Callable[[Any, str], Any], default: Any = None) -> Any:
-    """A field that must pass ``check``; without ``default`` it has to be given."""
+    """A dataclass field that must pass ``check``; required if it has no ``default``."""
     if default is None:
         return field(metadata={"check": check})
     return field(default=default, metadata={"check": check})
@@ -42,7 +42,7 @@ def _is(check: Callable[[Any, str], Any], default: Any = None) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """Something that goes wrong from ``from_`` (included) until ``until`` (not included)."""
+    """A failure that may occur from ``from_`` (included) until ``until`` (excluded), in seconds."""
 
     NAME: ClassVar[str]
     MAIN: ClassVar[str] = "rate"
@@ -65,16 +65,18 @@ class Fault:
 
     @classmethod
     def _key(cls, name: str) -> str:
-        """What a config calls a field."""
+        """The key of a field in a config."""
         return cls.NAME if name == cls.MAIN else name.rstrip("_")
 
     def active(self, now: float) -> bool:
-        """Whether it may strike at this time."""
+        """True if the fault may take effect at this time (seconds)."""
         return self.from_ <= now < self.until
 
     def placed(self, servers: int, generator: np.random.Generator) -> Fault:
-        """The same with every share of the ``servers`` drawn; raises ValueError for a server that
-        does not exist."""
+        """The same fault with every share of the ``servers`` drawn.
+
+        Raises ValueError for a server that does not exist.
+        """
         return self
 
 
@@ -90,7 +92,7 @@ class _OfServers(Fault):
 
     @cached_property
     def members(self) -> frozenset[int]:
-        """The servers, once placed."""
+        """The servers that it concerns; known once it is placed."""
         assert isinstance(self.servers, tuple), "the share of servers was not drawn yet"
         return frozenset(self.servers)
 
@@ -98,7 +100,7 @@ class _OfServers(Fault):
 def _draw_servers(
     fault: Fault, wanted: tuple[int, ...] | float, servers: int, generator: np.random.Generator
 ) -> tuple[int, ...]:
-    """The servers meant: those named, or a share of all (one at least) by lot."""
+    """The named servers, or a share of all servers (at least one), drawn by ``generator``."""
     if isinstance(wanted, tuple):
         if wanted and wanted[-1] >= servers:
             raise ValueError(
@@ -115,11 +117,13 @@ class MessageFault(_OfServers):
     """A fault of single messages, to or from its servers."""
 
     ON_ARRIVAL: ClassVar[bool] = False
-    """Whether it has fired only when the copies that it made arrive."""
+    """True if the fault counts as having taken effect only when its copies arrive."""
 
     def befall(self, copies: list[Copy], leave: float, draw: Draw) -> list[Copy]:
-        """What becomes of the copies (one at least) of a message that left at ``leave``: a new
-        list, or the one given where the fault did not strike."""
+        """Apply the fault to the copies (at least one) of a message that left at ``leave`` seconds.
+
+        Returns a new list, or ``copies`` itself if the fault took no effect.
+        """
         raise NotImplementedError
 
 
@@ -179,8 +183,8 @@ class Duplicate(MessageFault):
 
 @dataclass(frozen=True, kw_only=True)
 class Replay(MessageFault):
-    """A share of the messages arrives again much later: ``after`` seconds, give or take half of
-    it, and while the fault lasts."""
+    """A share of the messages arrives again much later: after ``after`` seconds, give or take half
+    of that, and only while the fault lasts."""
 
     NAME = "replay"
     ON_ARRIVAL = True
@@ -223,25 +227,29 @@ class Cut(Fault):
     """A fault that keeps servers from each other."""
 
     def severs(self, sender: int, receiver: int, origin: int) -> bool:
-        """Whether ``receiver`` does not get what ``sender`` passes on of ``origin``'s messages
-        (the sender of a message to a single server is its origin)."""
+        """True if ``receiver`` does not get the messages of ``origin`` that ``sender`` passes on.
+
+        The sender of a message to a single server is its origin.
+        """
         raise NotImplementedError
 
     def pairs(self, servers: int) -> np.ndarray:
-        """bool[servers, servers]: whether nothing goes from the row's to the column's server, so
-        that no path does."""
+        """bool[servers, servers]: true where nothing can go from the row's to the column's
+        server."""
         raise NotImplementedError
 
     @property
     def hidden(self) -> frozenset[int]:
-        """Servers through which nothing is passed on."""
+        """The servers through which nothing is passed on."""
         return frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Partition(Cut):
-    """Servers in different groups hear nothing of each other; ``one_way``: the first group hears
-    the others, but they do not hear it."""
+    """Servers in different groups hear nothing of each other.
+
+    ``one_way``: the first group hears the others, but they do not hear it.
+    """
 
     NAME = "partition"
     MAIN = "groups"
@@ -274,8 +282,7 @@ class Partition(Cut):
 
 @dataclass(frozen=True, kw_only=True)
 class Eclipse(_OfServers, Cut):
-    """Some servers hear only what the servers they see say, whoever passes it on, and only those
-    hear them."""
+    """Some servers hear only messages whose origin they see, and only those servers hear them."""
 
     NAME = "eclipse"
     MAIN = "servers"
@@ -311,7 +318,7 @@ class Eclipse(_OfServers, Cut):
 
 @dataclass(frozen=True, kw_only=True)
 class Crash(_OfServers):
-    """Some servers are down, and come back without the last ``lost_tail`` blocks they wrote."""
+    """Some servers go down, and come back without the last ``lost_tail`` blocks that they wrote."""
 
     NAME = "crash"
     MAIN = "servers"
@@ -321,8 +328,11 @@ class Crash(_OfServers):
 
 @dataclass(frozen=True, kw_only=True)
 class Churn(_OfServers):
-    """Servers crash at ``rate`` per server and second, each time for a while that is ``down``
-    seconds on average. It has to end some time: its crashes are drawn ahead."""
+    """Servers crash at ``rate`` per server and second, and are down for ``down`` seconds on
+    average.
+
+    It must have an end, as its crashes are drawn in advance.
+    """
 
     NAME = "churn"
     rate: float = _is(options.per_second)
@@ -337,7 +347,7 @@ class Churn(_OfServers):
 
 @dataclass(frozen=True, kw_only=True)
 class Slow(_OfServers):
-    """What some servers do takes them ``factor`` times as long."""
+    """All work of some servers takes ``factor`` times as long."""
 
     NAME = "slow"
     MAIN = "factor"

@@ -1,7 +1,7 @@
-"""What the options of a fault may be.
+"""Checks of the options of faults.
 
-Every check returns the value in its final form if it is allowed, and raises ValueError naming the
-option, what is allowed and what was given if it is not.
+Every check returns the value in its final form if it is allowed. Otherwise it raises ValueError
+that names the option, what is allowed and what was given.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def number(value: Any, what: str, allowed: str, fits: Callable[[float], bool]) -> float:
-    """A number, or a text such as "1/3", that ``fits``."""
+    """A number, or a text such as "1/3", for which ``fits`` returns true."""
     found = None
     try:
         if isinstance(value, str):
@@ -33,27 +33,27 @@ def share(value: Any, what: str) -> float:
 
 
 def duration(value: Any, what: str) -> float:
-    """A length of time."""
+    """A length of time in seconds."""
     return number(value, what, "seconds, above 0", lambda x: 0.0 < x < inf)
 
 
 def offset(value: Any, what: str) -> float:
-    """A difference of clocks, either way."""
+    """A difference of clocks in seconds, positive or negative."""
     return number(value, what, "seconds", isfinite)
 
 
 def per_second(value: Any, what: str) -> float:
-    """A rate of events."""
+    """A rate of events per second."""
     return number(value, what, "a number per second, above 0", lambda x: 0.0 < x < inf)
 
 
 def factor(value: Any, what: str) -> float:
-    """How many times as long something takes."""
+    """A factor by which something takes longer."""
     return number(value, what, "a factor, at least 1", lambda x: 1.0 <= x < inf)
 
 
 def time(value: Any, what: str) -> float:
-    """A time of the simulation; infinite for never."""
+    """A time of the simulation in seconds; infinite for never."""
     return number(value, what, "a time in seconds, from 0", lambda x: x >= 0.0)
 
 
@@ -89,7 +89,7 @@ def servers(value: Any, what: str) -> tuple[int, ...] | float:
 
 
 def servers_or_none(value: Any, what: str) -> tuple[int, ...] | float:
-    """The same, where it may be no server at all: an empty list."""
+    """Servers by index, ascending, or a share of all; an empty list is allowed."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = (value,)
     if isinstance(value, list | tuple):
@@ -99,7 +99,7 @@ def servers_or_none(value: Any, what: str) -> tuple[int, ...] | float:
 
 
 def groups(value: Any, what: str) -> tuple[tuple[int, ...], ...] | float:
-    """Groups of servers, or the share that is split off."""
+    """Groups of servers, or the share of servers that is split off."""
     if not isinstance(value, list | tuple):
         allowed = "lists of servers, or the share that is split off, between 0 and 1"
         return number(value, what, allowed, lambda x: 0.0 < x < 1.0)

@@ -1,12 +1,12 @@
-"""The simulated clock: SimPy's environment on a queue of ours, for tens of millions of small calls.
+"""The simulated clock: a SimPy environment on its own queue, for tens of millions of small calls.
 
-What SimPy keeps under private names is read nowhere. Three things are relied on that SimPy does not
-promise; the clock's tests fail if a later SimPy does otherwise:
+No private name of SimPy's is read. The clock relies on three properties that SimPy does not
+promise; the clock's tests fail if a later SimPy changes one of them:
 
 - Events and processes reach an environment's queue through `schedule` alone, and its time through
   `now`.
-- `Environment.run` calls `step` until that raises `EmptySchedule` or `StopSimulation`; a number it
-  runs until is an urgent event, scheduled ``until - now`` ahead.
+- `Environment.run` calls `step` until that raises `EmptySchedule` or `StopSimulation`. If it is
+  given a time to run until, it schedules an urgent event ``until - now`` ahead.
 - An event is processed by calling its ``callbacks``; it counts as processed once they are None.
 """
 
@@ -23,14 +23,15 @@ from simpy.core import EmptySchedule, StopSimulation
 from simpy.events import NORMAL, Event, EventPriority
 
 Entry = tuple[float, int, int, Callable[[Any], None], Any]
-"""A call to come: (time in seconds, priority, number, function, argument). The smallest is next."""
+"""A scheduled call: (time in seconds, priority, number, function, argument); the smallest is
+next."""
 
 
 class Clock(simpy.Environment):
-    """SimPy's environment, in which functions are called at a time without an event for each.
+    """A SimPy environment that calls functions at given times without creating events.
 
-    For an event of SimPy's, ``queue`` holds a call of the function that processes it. Whoever has
-    many calls to make may push entries of priority `NORMAL` itself, numbered by ``numbers``.
+    ``queue`` also holds SimPy's events, each as a call of the function that processes it. Code that
+    schedules many calls may push entries of priority `NORMAL` itself, numbered by ``numbers``.
     """
 
     __slots__ = ("now",)  # a slot hides SimPy's property of this name, and is faster to read
@@ -42,18 +43,21 @@ class Clock(simpy.Environment):
         super().__init__(now)
         self.now = now
         self.queue: list[Entry] = []
-        """The calls to come, as a heap."""
+        """The scheduled calls, as a heap."""
         self.numbers = count()
-        """The numbers of entries, in the order in which they are made: calls of one time and
-        priority are made in this order, and the next number is how many entries there were."""
+        """Counter of entries. Calls of equal time and priority are made in the order of their
+        numbers."""
 
     def call_at(self, time: float, function: Callable[[Any], None], argument: Any) -> None:
-        """Call ``function(argument)`` at ``time``, which is not before now: to the bit, and not at
-        now + (time - now), which a resumed run may miss."""
+        """Call ``function(argument)`` at ``time`` (seconds, not before now).
+
+        The call is made at exactly ``time``; now + (time - now) may differ from it in the last bit,
+        and a resumed run then differs from an uninterrupted one.
+        """
         heappush(self.queue, (time, NORMAL, next(self.numbers), function, argument))
 
     def schedule(self, event: Event, priority: EventPriority = NORMAL, delay: float = 0) -> None:
-        """Process ``event`` ``delay`` seconds from now, as SimPy's does."""
+        """Process ``event`` in ``delay`` seconds, as SimPy's method does."""
         entry = (self.now + delay, priority, next(self.numbers), self._process, event)
         heappush(self.queue, entry)
 
@@ -62,8 +66,10 @@ class Clock(simpy.Environment):
         return self.queue[0][0] if self.queue else inf
 
     def step(self) -> None:
-        """Make call after call, until one stops the simulation: ``run``, which calls this again
-        and again, need not do so for each of them."""
+        """Make scheduled calls until one stops the simulation or none is left.
+
+        SimPy's ``run`` calls this in a loop; a loop here spares it one call for each entry.
+        """
         queue = self.queue
         while queue:
             self.now, _, _, function, argument = heappop(queue)
@@ -71,10 +77,10 @@ class Clock(simpy.Environment):
         raise EmptySchedule
 
     def _process(self, event: Any) -> None:
-        """Process an event as SimPy's ``step`` does, but raise the very exception of one that
-        failed: SimPy raises a copy made of its arguments, which not every exception allows.
+        """Process an event as SimPy's ``step`` does, but raise a failed event's own exception.
 
-        If a callback stops the simulation, the others are called first when it goes on.
+        SimPy raises a copy that it makes of the exception's arguments, which fails for some
+        classes. If a callback stops the simulation, the remaining callbacks run when it continues.
         """
         callbacks, event.callbacks = event.callbacks, None
         try:

@@ -1,10 +1,10 @@
 """The network between edge servers: gossip along shortest paths, and messages to single servers.
 
-A message that is gossiped reaches every server along the tree of shortest paths from its origin:
-each server passes it on to its children once it has checked it. One event per delivery (two where
-it has to wait for others), no process per message. Every server has one egress and one ingress
-queue of finite bandwidth, so load shows as delay. All timing lives here: senders and receivers
-know none.
+A gossiped message reaches every server along the tree of shortest paths from its origin: each
+server checks it and passes it on to its children. A delivery is one scheduled call, or two if it
+has to wait for others; no message has a process. Every server has one egress and one ingress queue
+of finite bandwidth, so load shows as delay. All timing is kept here: senders and receivers know
+none.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MIB = 2**20
 
 
 _Delivery = tuple[int, int, Message, int, bool]
-"""A message about to arrive: (how often the network had begun anew when it was sent, the server,
-the message, its origin, whether it is to be passed on)."""
+"""A message under way: (the network's epoch when it was sent, receiving server, message, origin,
+true if it is to be passed on)."""
 
 
 class Network:
-    """Messages among servers on a simulated clock."""
+    """The transport of messages among servers, on a simulated clock."""
 
-    #: How many jitter draws are made at a time: as many for each server, but no more than all.
+    #: Jitter factors drawn at a time: _DRAWS_EACH for each server, but at most _DRAWS.
     _DRAWS_EACH: ClassVar[int] = 32
     _DRAWS: ClassVar[int] = 4096
 
@@ -48,14 +48,14 @@ class Network:
         receive: Callable[[int, Message, int], float | None],
         faults: Faults | None = None,
     ) -> None:
-        """``receive(server, message, origin)`` handles a delivery and returns the time from which
-        the message may be passed on, or None if it is not worth passing on (what came to one
-        server alone is not passed on in any case). ``jitter`` is the mean of the exponential
-        factor by which the latency of a hop, or of a whole route, is stretched."""
+        """``receive(server, message, origin)`` handles a delivery. It returns the time in seconds
+        from which the message may be passed on, or None if it is not to be passed on; a message
+        sent to one server is never passed on. ``jitter`` is the mean of an exponential factor by
+        which the latency of a hop, or of a whole route, is stretched."""
         self.env = env
         self.topology = topology
         self.bytes: Counter[str] = Counter()
-        """Bytes sent between servers, by kind of message, every hop counted."""
+        """Bytes sent between servers, by kind of message; every hop counts."""
         self._seconds_per_byte = 1.0 / (bandwidth_mib_per_s * MIB)
         self._jitter = jitter
         self._receive = receive
@@ -70,14 +70,16 @@ class Network:
         self._calm_until = inf
         self._generator: np.random.Generator | None = None
         self._stretches: list[float] = []
-        """Factors of latencies to come, the next one last."""
+        """Factors of latencies, drawn ahead; the next one is last."""
         self._begun = 0
-        """How often it has begun anew: what was sent before that is void."""
+        """Epoch counter; messages of an earlier epoch are dropped on arrival."""
 
     def begin(self, generator: np.random.Generator) -> None:
-        """Begin anew: what is still in flight is void, queues are empty, and jitter and what
-        faults strike are drawn from ``generator`` from here on. Comes before any message; a height
-        or a whole run may follow."""
+        """Begin a new epoch: drop all messages in flight, and empty the queues.
+
+        Jitter and the effects of faults are drawn from ``generator`` from here on. To be called
+        before any message is sent; an epoch lasts for one height or for a whole run.
+        """
         self._begun += 1
         self._generator = generator
         self._stretches = []
@@ -87,19 +89,24 @@ class Network:
         self._ingress_free = [now] * len(self._ingress_free)
 
     def set_relaying(self, server: int, relays: bool) -> None:
-        """Whether ``server`` passes on what others say: one that is down or silent does not, and
-        its neighbours route around it from here on. What is on its way when paths change may miss
-        servers or reach them twice."""
+        """Set if ``server`` passes on messages of others, as one that is down or silent does not.
+
+        Its neighbours route around it from here on. Messages under way when paths change may miss
+        servers or reach them twice.
+        """
         if self._relays[server] != relays:
             self._relays[server] = relays
             self._overlay = None
 
     @property
     def overlay(self) -> Overlay:
-        """The links in use now: as laid out, but around servers that relay nothing and cut links
-        (a gossip overlay would take a while to notice; this one does so at once)."""
+        """The links now in use: the topology's, with detours around silent servers and cut links.
+
+        A gossip overlay of a real network would find the detours after a while; this one has them
+        at once.
+        """
         now = self.env.now
-        if now >= self._change_at:  # a fault of the network has begun or ended
+        if now >= self._change_at:  # a fault of the network has begun or ended since
             faults = self._faults
             self._change_at = faults.next_change(now)
             self._calm_until = now if faults.disturb(now) else self._change_at
@@ -121,7 +128,7 @@ class Network:
     # -- sending ----------------------------------------------------------------------------------
 
     def gossip(self, origin: int, message: Message, at: float) -> None:
-        """Send ``message`` from ``origin`` to every other server, leaving at time ``at`` (or now,
+        """Send ``message`` from ``origin`` to every other server, leaving at ``at`` seconds (now,
         if that has passed)."""
         overlay = self.overlay
         if self._cuts:
@@ -133,17 +140,17 @@ class Network:
         self._forward(origin, origin, message, at)
 
     def send(self, origin: int, to: int, message: Message, at: float) -> None:
-        """Send ``message`` to one server along the shortest path, leaving at time ``at``."""
+        """Send ``message`` to one server along the shortest path, leaving at ``at`` seconds."""
         self.send_many(origin, (to,), message, at)
 
     def send_many(
         self, origin: int, recipients: Collection[int], message: Message, at: float
     ) -> None:
-        """Send ``message`` to each of ``recipients`` along the shortest path to it, one after the
-        other, leaving at time ``at``; the origin itself is left out.
+        """Send ``message`` to each of ``recipients`` along the shortest path, one after the other.
 
-        The servers on the way only route: they spend a transmission time each but stand in no
-        queue, and the message is neither shown to them nor stopped by them.
+        It leaves at ``at`` seconds; the origin itself is left out. The servers on the way only
+        route: each costs a transmission time, but the message waits in no queue there, is not shown
+        to these servers and cannot be stopped by them.
         """
         env = self.env
         overlay = self._overlay
@@ -220,7 +227,7 @@ class Network:
         leave: float,
         arrive: float,
     ) -> None:
-        """Deliver what faults leave of a message, when they do."""
+        """Schedule the deliveries that the active faults leave of a message."""
         found = self._faults.copies(sender, receiver, origin, message, leave, arrive)
         for at, arriving, counts in found:
             arrives = self._arrive if counts is None else partial(self._arrive_late, counts)
@@ -229,13 +236,13 @@ class Network:
     # -- receiving --------------------------------------------------------------------------------
 
     def _arrive_late(self, fault: str, delivery: _Delivery) -> None:
-        """A message has come by which a fault has fired."""
+        """Deliver a message and count the fault that takes effect by its arrival."""
         if delivery[0] == self._begun:
             self._faults.fired[fault] += 1
             self._arrive(delivery)
 
     def _arrive(self, delivery: _Delivery) -> None:
-        """A message has come; it is received at once, or after those that came before it."""
+        """Receive a message at once, or after the messages in the ingress queue."""
         begun, server, message, origin, onward = delivery
         if begun != self._begun:
             return
@@ -254,7 +261,7 @@ class Network:
             self._forward(server, origin, message, at)
 
     def _hand_over(self, delivery: _Delivery) -> None:
-        """It is received after its wait."""
+        """Receive a message that has waited in the ingress queue."""
         begun, server, message, origin, onward = delivery
         if begun != self._begun:
             return
@@ -263,7 +270,7 @@ class Network:
             self._forward(server, origin, message, at)
 
     def _refill(self, needed: int) -> list[float]:
-        """Draw jitter for the next messages, in one go: a draw at a time costs ten times more."""
+        """Draw jitter for the next messages together: single draws cost ten times as much."""
         assert self._generator is not None, "begin() comes before any message"
         usual = min(self._DRAWS_EACH * self.topology.servers, self._DRAWS)
         fresh = 1.0 + self._jitter * self._generator.standard_exponential(max(needed, usual))

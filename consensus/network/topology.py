@@ -1,9 +1,9 @@
-"""Which servers are linked, how far apart they are, and the shortest paths between them.
+"""The graph of edge servers: links, latencies and shortest paths.
 
-A `Topology` is the graph as it was laid out. An `Overlay` is the links in use at a time: servers
-that relay nothing, and links that are cut, are routed around, as the neighbours in a gossip
-overlay do. Shortest paths are found per origin when first asked for: at 1,000 servers all of them
-would be a million entries, of which a run may use few.
+A `Topology` is the graph as it was laid out. An `Overlay` is the set of links in use at a time,
+with detours around servers that relay nothing and around cut links, as the neighbours in a gossip
+overlay make them. Shortest paths are computed for an origin when first asked for: at 1,000 servers
+all of them would be a million entries, of which a run may use few.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ class Tree:
     """The shortest paths from one server to all others."""
 
     children: list[tuple[int, ...]]
-    """children[server]: whom ``server`` passes the origin's messages on to."""
+    """children[server]: the servers to which ``server`` passes the origin's messages on."""
     seconds: array[float]
-    """float64[servers]: latency of the path to each server; infinite where there is none."""
+    """float64[servers]: latency of the path to each server in seconds; infinite if there is no
+    path."""
     hops: array[int]
-    """uint16[servers]: links on that path."""
+    """uint16[servers]: number of links on that path."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +44,13 @@ class Topology:
     regions: np.ndarray
     """int64[servers]: the region of each server."""
     latency: np.ndarray
-    """float64[servers, servers]: seconds over a direct link between two servers, symmetric; also
-    for pairs without a link, which may get one when the graph is mended."""
+    """float64[servers, servers]: seconds over a direct link between two servers, symmetric. Also
+    set for pairs without a link, which may get one as a detour."""
     neighbours: Sequence[Sequence[int]]
-    """neighbours[server]: whom ``server`` is linked to, ascending; links go both ways."""
+    """neighbours[server]: the servers linked to ``server``, ascending; links go both ways."""
     overlay: Overlay = field(init=False, repr=False)
-    """The links as laid out, all servers relaying; its shortest paths are kept once found."""
+    """The links as laid out, with all servers relaying; its shortest paths are kept once
+    computed."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overlay", Overlay(self))
@@ -63,10 +65,13 @@ class Topology:
         within_ms: float,
         between_ms: float,
     ) -> Self:
-        """Servers dealt over regions; each linked to its ``links_per_server`` nearest and along a
-        minimum spanning tree, which keeps the graph connected. The base latency of a pair is
-        ``within_ms`` or ``between_ms`` times a factor drawn from [0.5, 1.5). Raises ValueError
-        for a latency that is not above zero."""
+        """Draw a connected graph of servers in regions.
+
+        Each server is linked to its ``links_per_server`` nearest and along a minimum spanning tree,
+        which keeps the graph connected. The base latency of a pair is ``within_ms`` or
+        ``between_ms`` milliseconds times a factor drawn from [0.5, 1.5). Raises ValueError for a
+        latency that is not above zero.
+        """
         if min(within_ms, between_ms) <= 0.0:
             raise ValueError(
                 f"latencies are above zero: {within_ms} ms within a region and "
@@ -81,35 +86,36 @@ class Topology:
 
     @classmethod
     def complete(cls, generator: np.random.Generator, servers: int, latency_ms: float) -> Self:
-        """Every server linked with every other, in one region."""
+        """A graph with a link between every two servers, in one region."""
         return cls.generate(generator, servers, 1, servers - 1, latency_ms, latency_ms)
 
     @classmethod
     def ring(cls, generator: np.random.Generator, servers: int, latency_ms: float) -> Self:
-        """Every server linked with the one before and the one after it, in one region."""
+        """A ring: every server linked with the one before and the one after it, in one region."""
         pairs = cls.generate(generator, servers, 1, 0, latency_ms, latency_ms)
         links = ((server, (server + 1) % servers) for server in range(servers))
         return cls(pairs.regions, pairs.latency, _both_ways(servers, links))
 
     @property
     def servers(self) -> int:
-        """How many servers there are."""
+        """Number of servers."""
         return len(self.neighbours)
 
     @property
     def links(self) -> int:
-        """How many links there are."""
+        """Number of links."""
         return sum(map(len, self.neighbours)) // 2
 
 
 class Overlay:
-    """The links in use while some servers relay nothing and some pairs hear nothing of each other.
+    """The links in use while some servers relay nothing and some pairs are cut from each other.
 
-    A server that does not relay is no inner node of any path: it sends and receives, over links to
-    servers that relay. Where those are not connected without it the cheapest links that connect
-    them are opened (a minimum spanning tree over all latencies, links that exist coming first), and
-    likewise a link to the nearest server that relays. No link is used from a server to one that
-    cannot hear it, nor opened unless both hear each other; what is then out of reach stays so.
+    A server that does not relay is no inner node of any path: it sends and receives over links to
+    relaying servers only. If the relaying servers are not connected without it, the cheapest links
+    that connect them are opened (a minimum spanning tree over all latencies, in which existing
+    links come first); likewise a link from a server without a relaying neighbour to the nearest
+    relaying one. No link is used in a cut direction, and none is opened between a pair that is cut
+    in either direction; servers that cannot be reached under these rules stay unreached.
     """
 
     def __init__(
@@ -118,7 +124,7 @@ class Overlay:
         relays: Sequence[bool] | None = None,
         cut: np.ndarray | None = None,
     ) -> None:
-        """``relays[server]``: whether it passes messages on (all do by default). ``cut``:
+        """``relays[server]``: true if it passes messages on (by default all do). ``cut``:
         bool[servers, servers], true where the row's server cannot reach the column's."""
         servers = range(topology.servers)
         self._relays = [True] * len(servers) if relays is None else list(relays)
@@ -129,7 +135,7 @@ class Overlay:
             neighbours = _mended(topology, self._relays, cut)
         latency = topology.latency
         self.links: list[dict[int, float]] = []
-        """links[server]: the seconds to each server that it has a link to."""
+        """links[server]: latency in seconds by linked server."""
         for server in servers:
             others = neighbours[server]
             if cut is not None:
@@ -146,7 +152,7 @@ class Overlay:
         return tree
 
     def _walk(self, origin: int) -> tuple[list[float], list[int]]:
-        """Dijkstra's algorithm: seconds from ``origin``, and each server's parent (-1: none)."""
+        """Dijkstra's algorithm: seconds from ``origin``, and each server's parent (-1 if none)."""
         seconds = [inf] * len(self.links)
         parents = [-1] * len(self.links)
         seconds[origin] = 0.0
@@ -164,7 +170,7 @@ class Overlay:
         return seconds, parents
 
     def _search(self, origin: int) -> tuple[list[float], list[int]]:
-        """The same by SciPy, for many servers."""
+        """Dijkstra's algorithm by SciPy, which is faster for many servers."""
         sources, targets, latencies = self._arrays
         servers = len(self.links)
         if not all(self._relays):
@@ -204,7 +210,8 @@ class Overlay:
 
 
 def spanning_tree(latency: np.ndarray) -> list[tuple[int, int]]:
-    """The links of a minimum spanning tree over all pairs (Prim's algorithm; SciPy for many)."""
+    """The links of a minimum spanning tree over all pairs (Prim's algorithm; SciPy's for many
+    servers)."""
     servers = len(latency)
     if servers > SMALL:
         found = minimum_spanning_tree(csr_array(latency)).tocoo()
@@ -212,7 +219,9 @@ def spanning_tree(latency: np.ndarray) -> list[tuple[int, int]]:
     rows = latency.tolist()
     links = []
     outside = list(range(1, servers))
-    nearest = [(seconds, 0) for seconds in rows[0]]  # (seconds, from whom) to each server
+    nearest = [
+        (seconds, 0) for seconds in rows[0]
+    ]  # (seconds, nearest server of the tree) for each server
     while outside:
         server = min(outside, key=nearest.__getitem__)
         outside.remove(server)
@@ -228,12 +237,12 @@ def _nearest(latency: np.ndarray, count: int) -> list[tuple[int, int]]:
     """Links from every server to its ``count`` nearest others."""
     servers = len(latency)
     order = np.argsort(latency, axis=1, kind="stable")[:, : count + 1].tolist()
-    # A server is nearest to itself, at no distance.
+    # The first entry is the server itself, at distance 0.
     return [(server, other) for server in range(servers) for other in order[server][1:]]
 
 
 def _both_ways(servers: int, links: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Everybody's neighbours, ascending, from links that may stand twice or lead to oneself."""
+    """Neighbours of every server, ascending; links to oneself and repeated ones are dropped."""
     found: list[set[int]] = [set() for _ in range(servers)]
     for one, other in links:
         if one != other:
@@ -245,10 +254,10 @@ def _both_ways(servers: int, links: Iterable[tuple[int, int]]) -> list[list[int]
 def _mended(
     topology: Topology, relays: Sequence[bool], cut: np.ndarray | None
 ) -> Sequence[Sequence[int]]:
-    """The topology's neighbours, with the links that `Overlay` opens."""
+    """The topology's neighbours together with the links that `Overlay` opens."""
     everyone = range(topology.servers)
     relaying = np.asarray(relays)
-    if not relaying.any():  # nobody passes anything on: everyone speaks to everyone
+    if not relaying.any():  # nobody relays: every two servers are linked
         return [[other for other in everyone if other != server] for server in everyone]
     latency = topology.latency
     if cut is not None:
@@ -264,14 +273,14 @@ def _mended(
 
 
 def _joints(latency: np.ndarray, parts: list[np.ndarray]) -> list[tuple[int, int]]:
-    """The cheapest links that join the parts, as far as they can be: a minimum spanning tree
-    over the parts (Prim's algorithm)."""
+    """The cheapest links that join the parts as far as possible (Prim's algorithm over the
+    parts)."""
     joints: list[tuple[int, int]] = []
     if len(parts) == 1:
         return joints
     part_of = np.empty(len(latency), np.int64)
     nearest = np.full(len(latency), inf)  # seconds to each server that is not joined yet ...
-    nearest_from = np.empty(len(latency), np.int64)  # ... and from whom
+    nearest_from = np.empty(len(latency), np.int64)  # ... and the server it is nearest to
     outside = np.zeros(len(latency), bool)
     for index, part in enumerate(parts):
         part_of[part] = index
@@ -290,7 +299,8 @@ def _joints(latency: np.ndarray, parts: list[np.ndarray]) -> list[tuple[int, int
         nearest[closer], nearest_from[closer] = seconds[closer], part[best[closer]]
         server = int(np.argmin(np.where(outside, nearest, inf)))
         if not outside[server] or nearest[server] == inf:
-            joined = left[0]  # nothing else is in reach: the others are joined among themselves
+            joined = left[0]  # the rest is out of reach: join it among itself
+
             continue
         joints.append((int(nearest_from[server]), server))
         joined = int(part_of[server])
@@ -299,7 +309,7 @@ def _joints(latency: np.ndarray, parts: list[np.ndarray]) -> list[tuple[int, int
 def _parts(
     neighbours: Sequence[Sequence[int]], relays: Sequence[bool], latency: np.ndarray
 ) -> list[np.ndarray]:
-    """The connected parts of the servers that relay, over links that are open both ways."""
+    """The connected components of the relaying servers, over links that are open both ways."""
     seen = [not relay for relay in relays]
     parts = []
     for start in range(len(neighbours)):

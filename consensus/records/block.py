@@ -1,10 +1,4 @@
-"""What a view of the vote leaves behind: certificates, candidates, blocks; and how servers ask.
-
-A *certificate* is what more than two thirds of a committee signed: in the soft phase it locks a
-block, in the cert phase it decides it. A *timeout certificate* closes a view and carries the
-highest lock that its signers knew into the next one, so that no later committee can decide
-against a block that an earlier one may have decided.
-"""
+"""Records of a proposed block (`Candidate`) and of a decided one (`Block`), and their `Header`."""
 
 from __future__ import annotations
 
@@ -53,7 +47,7 @@ def _tickets_from_node(node: Any) -> tuple[Ticket, ...]:
 
 @frozen
 class Turn:
-    """Who proposes a block again, in which view, with the signature on it."""
+    """The signed proposal of an already locked block in a later view: view, proposer, signature."""
 
     attempt: int
     step: int
@@ -63,8 +57,8 @@ class Turn:
 
 @frozen
 class Candidate(Record):
-    """A proposed block: its header, signed by the aggregator, with the draws it carries and the
-    digests of the updates it aggregates."""
+    """A proposed block: its header, the aggregator's signature, the draws that the block carries
+    and the digests of the updates that it aggregates."""
 
     KIND: ClassVar[str] = "candidate"
 
@@ -73,9 +67,10 @@ class Candidate(Record):
     tickets: tuple[Ticket, ...]
     updates: tuple[bytes, ...]
     justification: TimeoutCertificate | None = None
-    """What closed the view before; None in the first view of a height."""
+    """The timeout certificate that closed the view before; None in the first view of a height."""
     turn: Turn | None = None
-    """Set where a locked block is proposed again, in a later view than its header's."""
+    """The later view's proposal, where a locked block is proposed again; None in its header's view.
+    """
 
     def to_node(self) -> dict[str, Any]:
         turn, why = self.turn, self.justification
@@ -117,36 +112,43 @@ class Candidate(Record):
 
     @property
     def view(self) -> View:
-        """The view it is proposed in."""
+        """The view that the candidate is proposed in."""
         return self.header.view if self.turn is None else (self.turn.attempt, self.turn.step)
 
     @property
     def proposer(self) -> int:
-        """The server that proposes it in this view."""
+        """Index of the server that proposes the candidate in this view."""
         return self.header.aggregator if self.turn is None else self.turn.server
 
     @property
     def proposal(self) -> bytes:
-        """The proposer's signature in this view."""
+        """The proposer's signature for this view, 64 bytes."""
         return self.signature if self.turn is None else self.turn.signature
 
     @computed_once
     def seated(self) -> frozenset[int]:
-        """``paper``: the committee, which is whom the aggregator names. All of them proved that
-        they may sit; that they were the *first* to announce nobody can prove."""
+        """``paper``: the servers that the aggregator names as the committee.
+
+        Their tickets prove that all of them may sit; that they were the *first* to announce
+        themselves cannot be proved.
+        """
         return frozenset(ticket.server for ticket in self.tickets)
 
     @computed_once
     def proposal_signed(self) -> bytes:
-        """The digest that ``proposal`` signs."""
+        """The digest (32 bytes) that ``proposal`` signs."""
         header = self.header
         return proposal_digest(header.chain_id, header.height, self.view, header.cid)
 
 
 @frozen
 class Block(Record):
-    """A validated block: the updates are gone, the address of the model and the signatures of
-    more than two thirds of the committee stay (paper, III.D)."""
+    """A validated block: header, aggregator's signature, draws, and the certificate that decided
+    it.
+
+    The updates are dropped; the address of the aggregate and the signatures of more than two thirds
+    of the committee stay (section III.D).
+    """
 
     KIND: ClassVar[str] = "block"
 
@@ -175,6 +177,7 @@ class Block(Record):
 
     @property
     def height(self) -> int:
+        """The block's height, at least 1."""
         return self.header.height
 
     @property
@@ -185,7 +188,7 @@ class Block(Record):
 
 @frozen
 class Header(Record):
-    """What a block says; its link is the block's identity and the next block's parent."""
+    """A block's contents, as signed by its aggregator; the header's CID identifies the block."""
 
     KIND: ClassVar[str] = "header"
 
@@ -203,11 +206,11 @@ class Header(Record):
     updates: bytes
     """Merkle root of the digests of the aggregated updates, in their order."""
     count: int
-    """How many updates were aggregated."""
+    """Number of aggregated updates."""
     samples: int
     """N, the sum of their sample counts."""
     model: bytes
-    """Link (IPFS address) to the aggregated model A."""
+    """Link (IPFS address) to the aggregate A; `model` on the wire."""
     snapshot: bytes | None
     """Link to the whole item matrix Q after this block, at the heights that have one."""
 
@@ -232,6 +235,7 @@ class Header(Record):
 
     @computed_once
     def cid(self) -> bytes:
+        """The link to this header: the block's identity, and the next block's ``parent``."""
         return node_cid(self.encoded)
 
     @property
@@ -241,5 +245,5 @@ class Header(Record):
 
     @computed_once
     def signed(self) -> bytes:
-        """The digest that the aggregator signs."""
+        """The digest (32 bytes) that the aggregator signs."""
         return proposal_digest(self.chain_id, self.height, self.view, self.cid)

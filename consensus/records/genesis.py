@@ -1,4 +1,4 @@
-"""Height 0: who takes part, under which rules, from which initial model."""
+"""The record of height 0: the participants, the protocol's parameters and the initial model."""
 
 from __future__ import annotations
 
@@ -57,26 +57,28 @@ class Parameters:
     """MaxVoteDuration of one step, in microseconds; under ``bft`` half as much more with every
     further attempt."""
     ticket_us: int
-    """How long draws are collected, in microseconds; ``paper``: they are announced in the first
-    half of it, and after it fewer members than seats will do."""
+    """Microseconds during which draws are collected. ``paper``: draws are announced in the first
+    half of it, and after it fewer members than seats are enough."""
     update_us: int
-    """After this long into a height the updates at hand are sufficient, in microseconds."""
+    """Microseconds after the start of a height from which any updates at hand are sufficient."""
     quota: int
-    """So many updates are sufficient at once."""
+    """Number of updates that are sufficient at once."""
     settle_us: int
-    """``bft``: how long a member that saw two thirds but no more than five sixths of the soft
-    votes looks out for another proposal before it certifies, in microseconds."""
+    """``bft``: microseconds during which a member that saw more than two thirds but no more than
+    five sixths of the soft votes listens for another proposal of the view before it certifies."""
     recovery_us: int
-    """``bft``: after this long without a way out of a view whose time is over, all servers
-    together close the attempt, in microseconds; 0: never."""
+    """``bft``: microseconds after which all servers together close an attempt, counted from the end
+    of a view's time if nothing closed that view; 0: never."""
     resend_us: int
-    """After this long without progress a server says again what it said, and asks."""
+    """Microseconds without progress after which a server repeats its messages, and asks others."""
 
     def to_node(self) -> dict[str, Any]:
+        """The parameters as DAG-CBOR data: a map by field name."""
         return {name: getattr(self, name) for name in _PARAMETERS}
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
+        """The parameters that ``node`` describes; raises `MalformedRecord` if it describes none."""
         values = dict(fields_of(node, "parameters", _PARAMETERS))
         for name, allowed in _WORDS.items():
             one_of(values[name], f"parameters.{name}", allowed)
@@ -97,19 +99,19 @@ _MAY_BE_ZERO = {"settle_us", "recovery_us"}
 
 @dataclass(frozen=True)
 class Genesis(Record):
-    """Height 0: who takes part, under which rules, from which initial model."""
+    """Height 0: the participants, the protocol's parameters and the initial model."""
 
     KIND: ClassVar[str] = "genesis"
 
     parameters: Parameters
     servers: tuple[Member, ...]
     clients: tuple[tuple[bytes, int], ...]
-    """Each client's Ed25519 public key and its registered sample count N_u, an upper bound on
-    what its updates may claim."""
+    """Each client's Ed25519 public key (32 bytes) and its registered sample count N_u, an upper
+    bound on the count in its updates."""
     model: bytes
     """Link to the initial model Q(0)."""
     application: Mapping[str, Any]
-    """What the application needs to recompute an aggregate (names and integers)."""
+    """The application's own parameters (names and integers), needed to recompute an aggregate."""
     timestamp: int = 0
 
     def to_node(self) -> dict[str, Any]:
@@ -165,17 +167,17 @@ class Genesis(Record):
 
     @cached_property
     def cid(self) -> bytes:
-        """The link that block 1 has as its parent."""
+        """The link to the genesis, which is the ``parent`` of block 1."""
         return node_cid(self.encoded)
 
     @cached_property
     def chain_id(self) -> bytes:
-        """32 bytes that every signature and proof of this chain covers."""
+        """32 bytes that identify this chain; every signature and proof made for it covers them."""
         return digest(self.encoded)
 
     @cached_property
     def suite(self) -> Suite:
-        """What this chain's participants sign and draw with."""
+        """The suite of cryptography that this chain's participants use."""
         return suite_named(self.parameters.crypto)
 
     @cached_property
@@ -185,11 +187,12 @@ class Genesis(Record):
 
     @cached_property
     def total_stake(self) -> int:
+        """The sum of all stakes."""
         return sum(server.stake for server in self.servers)
 
     @cached_property
     def registered(self) -> dict[bytes, int]:
-        """Sample count by client key."""
+        """Registered sample count N_u by the client's public key."""
         return dict(self.clients)
 
 

@@ -18,13 +18,16 @@ from consensus.encoding.frozen import frozen
 
 @frozen
 class Status(Record):
-    """Where a server stands, said when it makes no progress: whoever is further answers with what
-    it lacks. Unsigned; a lie costs the liar an answer."""
+    """A server's progress, sent when it makes none: servers that are further answer with what it
+    lacks.
+
+    Unsigned: a server that lies about its progress only loses the answer.
+    """
 
     KIND: ClassVar[str] = "status"
 
     height: int
-    """Of its chain's head."""
+    """Height of the last block of its chain."""
     attempt: int
     step: int
     updates: tuple[bytes, ...] = ()

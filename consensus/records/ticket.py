@@ -46,16 +46,19 @@ class Ticket(Record):
     @staticmethod
     @lru_cache(maxsize=64)
     def alpha(chain_id: bytes, seed: bytes, height: int) -> bytes:
-        """The VRF input. ``seed`` is what the protocol draws from: under ``bft`` the beacon of the
-        height before, under ``paper`` the link to the latest block."""
+        """The VRF input alpha of the draws for ``height``.
+
+        ``seed`` is the randomness that the protocol draws from: under ``bft`` the beacon of the
+        height before, under ``paper`` the link to the latest block.
+        """
         return encode(["bfedrec/ticket", chain_id, seed, height])
 
 
 def tickets_digest(tickets: tuple[Ticket, ...]) -> bytes:
-    """What ``Header.tickets`` holds: the servers and their draws, in their order.
+    """The digest for ``Header.tickets``: of the servers and their draws, in their order.
 
-    Of a proof only Gamma counts, its first 32 bytes, which fixes the output beta. The rest may be
-    made anew at will by the key's holder, who could else show every server another proof of the
-    same draw and have them disagree about draws on which they agree.
+    Of a proof only Gamma enters, its first 32 bytes, which fixes the output beta. The key's holder
+    can make the rest anew at will. If it entered, a malicious server could show every other server
+    a different proof of the same draw, and have them disagree although the draws are the same.
     """
     return digest(encode([[ticket.server, ticket.proof[:GAMMA_BYTES]] for ticket in tickets]))

@@ -31,11 +31,12 @@ class ModelUpdate(Record):
     chain_id: bytes
     height: int
     parent: bytes
-    """The block the client trained on: an update is good for one height of one chain."""
+    """Link to the block that the client trained on: an update is valid for one height of one chain.
+    """
     client: bytes
     """The client's Ed25519 public key."""
     samples: int
-    """N_u."""
+    """Sample count N_u, the weight of the update."""
     payload: bytes
     """Link to the payload; the payload itself travels next to this record."""
     signature: bytes
@@ -54,20 +55,22 @@ class ModelUpdate(Record):
         )
 
     @staticmethod
-    @lru_cache(maxsize=64)  # signed, and checked soon after
+    @lru_cache(maxsize=64)  # computed for signing, and again for checking
     def signing_digest(
         chain_id: bytes, height: int, parent: bytes, client: bytes, samples: int, payload: bytes
     ) -> bytes:
+        """The digest (32 bytes) that the client signs to send this update."""
         return signing_digest_of("update", [chain_id, height, parent, client, samples, payload])
 
     @computed_once
     def signed(self) -> bytes:
-        """The digest that ``signature`` signs."""
+        """The digest (32 bytes) that ``signature`` signs."""
         return self.signing_digest(
             self.chain_id, self.height, self.parent, self.client, self.samples, self.payload
         )
 
     @computed_once
     def digest(self) -> bytes:
-        """The update's name in candidates and in the Merkle tree of a block."""
+        """Digest of the encoded update: its name in candidates, and its leaf in a block's Merkle
+        tree."""
         return digest(self.encoded)

@@ -1,4 +1,4 @@
-"""A view, (attempt, step), and the digest of a proposal in it."""
+"""A view of the vote, (attempt, step), and the digest that a proposer signs in it."""
 
 from __future__ import annotations
 
@@ -12,5 +12,6 @@ View = tuple[int, int]
 
 @lru_cache(maxsize=256)
 def proposal_digest(chain_id: bytes, height: int, view: View, block: bytes) -> bytes:
-    """What the leader of ``view`` signs to propose ``block`` in it."""
+    """The digest (32 bytes) that the leader of ``view`` signs to propose the block with CID
+    ``block``."""
     return signing_digest_of("proposal", [chain_id, height, *view, block])

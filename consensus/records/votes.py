@@ -1,12 +1,16 @@
-"""The ledger's vocabulary: what servers and clients say to each other, as frozen records.
+"""Records of the vote: votes, timeouts, and the certificates made of them.
 
-Every record has one canonical byte form (DAG-CBOR, `consensus.encoding.dag_cbor`): what is signed,
-hashed, counted on the wire and stored is that form and nothing else. ``from_node`` refuses whatever
-is not exactly a record: unknown or missing fields, wrong types, lengths or ranges raise
-`MalformedRecord` and nothing is built.
+A *certificate* holds the like votes of more than two thirds of a committee: in the soft phase it
+locks a block, in the cert phase it decides it. A *timeout certificate* closes a view and carries
+the highest lock that its signers knew into the next one, so that no later committee can decide
+against a block that an earlier one may have decided.
+
+Every record has one canonical byte form (DAG-CBOR, `consensus.encoding.dag_cbor`), which is signed,
+hashed, counted on the wire and stored. ``from_node`` refuses whatever is not exactly a record:
+unknown or missing fields, wrong types, lengths or ranges raise `MalformedRecord`.
 
 Links (content identifiers, CIDs) are 36-byte binary CIDv1; times are integer microseconds of
-simulated time; nothing here is a float.
+simulated time; no field is a float.
 """
 
 from __future__ import annotations
@@ -34,7 +38,7 @@ from consensus.encoding.frozen import frozen
 from consensus.records.view import View
 
 PHASES = ("soft", "cert", "approve", "reject")
-"""What a vote says: the two phases of ``bft``, and the verdicts of ``paper``."""
+"""The kinds of votes: the two phases of ``bft``, and the verdicts of ``paper``."""
 
 
 @frozen
@@ -54,8 +58,9 @@ class Vote(Record):
     server: int
     signature: bytes
     proposal: bytes = b""
-    """With a soft vote: the proposer's signature on what is voted for (`proposal_digest`), so that
-    whoever holds another proposal of the same view sees that its leader made two."""
+    """In a soft vote, the proposer's signature on the proposal that is voted for
+    (`proposal_digest`). It shows a server that holds another proposal of the same view that the
+    leader has equivocated."""
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
@@ -76,22 +81,24 @@ class Vote(Record):
         )
 
     @staticmethod
-    @lru_cache(maxsize=1024)  # all members sign the same
+    @lru_cache(maxsize=1024)  # all members of a committee sign the same digest
     def signing_digest(
         chain_id: bytes, height: int, attempt: int, step: int, phase: str, block: bytes
     ) -> bytes:
+        """The digest (32 bytes) that a member signs to cast this vote."""
         return signing_digest_of("vote", [chain_id, height, attempt, step, phase, block])
 
     @computed_once
     def signed(self) -> bytes:
-        """The digest that ``signature`` signs."""
+        """The digest (32 bytes) that ``signature`` signs."""
         return self.signing_digest(
             self.chain_id, self.height, self.attempt, self.step, self.phase, self.block
         )
 
 
 LockName = tuple[int, int, bytes]
-"""(attempt, step, block) of a soft certificate."""
+"""(attempt, step, block): the name of a lock, which is a soft certificate for ``block`` in a view.
+"""
 
 
 Signatures = tuple[tuple[int, bytes], ...]
@@ -113,7 +120,7 @@ def _signatures_from_node(node: Any, what: str) -> Signatures:
 
 @frozen
 class Certificate(Record):
-    """More than two thirds of a committee's weight, voting alike in one phase of one view."""
+    """Like votes of more than two thirds of a committee's weight, in one phase of one view."""
 
     KIND: ClassVar[str] = "certificate"
 
@@ -149,15 +156,16 @@ class Certificate(Record):
 
     @property
     def view(self) -> View:
+        """The view that was voted in."""
         return self.attempt, self.step
 
     @property
     def name(self) -> LockName:
-        """What a timeout signs of it."""
+        """The name of the certificate as a lock, which timeouts sign."""
         return self.attempt, self.step, self.block
 
     def signed(self, chain_id: bytes) -> bytes:
-        """The digest that every one of its signatures signs."""
+        """The digest (32 bytes) that every one of its signatures signs."""
         return Vote.signing_digest(
             chain_id, self.height, self.attempt, self.step, self.phase, self.block
         )
@@ -165,11 +173,12 @@ class Certificate(Record):
 
 @frozen
 class Timeout(Record):
-    """A server's signed farewell to a view: it casts no more votes there, and this is the highest
-    lock that it knows.
+    """A server's signed statement that it casts no more votes in a view, with the highest lock it
+    knows.
 
-    From a committee member it closes one view. ``everyone``: from any server, it closes all views
-    of the attempt, whose committee cannot (a third of it is silent).
+    Timeouts of committee members close one view. Timeouts with ``everyone`` set may come from any
+    server; they close all views of the attempt, for the case that a third of its committee is
+    silent and cannot close any.
     """
 
     KIND: ClassVar[str] = "timeout"
@@ -182,7 +191,7 @@ class Timeout(Record):
     server: int
     signature: bytes
     lock: Certificate | None
-    """The certificate behind the signed lock."""
+    """The soft certificate of the highest lock that the server knows; None if it knows none."""
 
     def to_node(self) -> dict[str, Any]:
         node = {name: getattr(self, name) for name in names_of(type(self))}
@@ -206,13 +215,15 @@ class Timeout(Record):
 
     @property
     def view(self) -> View:
+        """The view that the timeout leaves."""
         return self.attempt, self.step
 
     @staticmethod
-    @lru_cache(maxsize=1024)  # many members sign the same
+    @lru_cache(maxsize=1024)  # many members of a committee sign the same digest
     def signing_digest(
         chain_id: bytes, height: int, view: View, everyone: bool, lock: LockName | None
     ) -> bytes:
+        """The digest (32 bytes) that a server signs to time out of ``view``."""
         return signing_digest_of(
             "timeout",
             [chain_id, height, *view, everyone, None if lock is None else list(lock)],
@@ -220,15 +231,18 @@ class Timeout(Record):
 
     @computed_once
     def signed(self) -> bytes:
-        """The digest that ``signature`` signs; of the lock only its name: which signatures prove
-        it is all the same."""
+        """The digest (32 bytes) that ``signature`` signs.
+
+        It covers the lock's name alone: which signatures are in the lock's certificate does not
+        matter.
+        """
         lock = None if self.lock is None else self.lock.name
         return self.signing_digest(self.chain_id, self.height, self.view, self.everyone, lock)
 
 
 @frozen
 class TimeoutCertificate(Record):
-    """Enough timeouts to close a view, and the highest lock among them."""
+    """Timeouts of enough servers to close a view, with the highest lock among them."""
 
     KIND: ClassVar[str] = "timeout_certificate"
 
@@ -237,9 +251,9 @@ class TimeoutCertificate(Record):
     step: int
     everyone: bool
     entries: tuple[tuple[int, LockName | None, bytes], ...]
-    """(server, its lock, signature) by ascending server index."""
+    """(server, name of its lock or None, signature) by ascending server index."""
     lock: Certificate | None
-    """The certificate behind the highest of the entries' locks."""
+    """The certificate of the highest lock among the entries; None if none has a lock."""
 
     def to_node(self) -> dict[str, Any]:
         return {
@@ -281,6 +295,7 @@ class TimeoutCertificate(Record):
 
     @property
     def view(self) -> View:
+        """The view that is closed."""
         return self.attempt, self.step
 
 

@@ -1,4 +1,4 @@
-"""A chain and all that it points to as one CAR file, and back.
+"""Export and import of a chain, with all that it points to, as one CAR file.
 
 The archive is itself a DAG that any IPLD tool can walk. Each height has an entry::
 
@@ -6,8 +6,8 @@ The archive is itself a DAG that any IPLD tool can walk. Each height has an entr
      "head": link to the genesis or to the header, "block": link to the genesis or to the block,
      "updates": links to the retained updates}
 
-and the file's one root is the entry of the highest, so that `ROOT/head` is the chain's head.
-Models, snapshots and payloads are reached by the links that the records hold.
+The file's one root is the entry of the highest block, so that `ROOT/head` is the chain's head.
+Aggregates, snapshots and payloads are reached by the links in the records.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from consensus.storage.sqlite import SqliteStore
 __all__ = ["export_chain", "import_chain"]
 
 Progress = Callable[[int, int], None]
-"""Called with the height done and the last one."""
+"""progress(height, last): called after each height."""
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """What the archive holds of one height."""
+    """The archive's entry of one height."""
 
     height: int
     previous: bytes | None
@@ -73,11 +73,11 @@ class _Entry:
 
 
 def export_chain(store: SqliteStore, path: Path, progress: Progress) -> tuple[bytes, int]:
-    """Write the whole chain of ``store`` to ``path``; the link to its head, and how many blocks of
-    content that took.
+    """Write the whole chain of ``store`` to the CAR file ``path``.
 
-    The same chain gives the same file. Raises StoreError, naming the height, where something is
-    missing or is not what its address says.
+    Returns the link to the chain's head and the number of content blocks written. The same chain
+    gives the same file. Raises StoreError, naming the height, if something is missing or is not
+    what its address says.
     """
     entries: list[_Entry] = []
     link = None
@@ -98,7 +98,7 @@ def export_chain(store: SqliteStore, path: Path, progress: Progress) -> tuple[by
 def _blocks(
     store: SqliteStore, entries: list[_Entry], progress: Progress
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Every block of the archive, height by height; some come more than once."""
+    """All (CID, bytes) of the archive, height by height; some occur more than once."""
     for entry in entries:
         encoded = store.block(entry.height)
         try:
@@ -125,12 +125,11 @@ def _blocks(
 
 
 def import_chain(path: Path, store: SqliteStore, progress: Progress) -> tuple[bytes, int]:
-    """Fill an empty ``store`` with the chain in the archive ``path``; the link to its head, and
-    the height of it.
+    """Fill an empty ``store`` with the chain in the archive ``path``.
 
-    What comes in is what its addresses say, nothing more: whether the chain is valid is for
-    `consensus.audit` to find. Raises CarError, naming the height or the CID, for an archive that is
-    damaged, incomplete or none.
+    Returns the link to the chain's head and its height. All imported bytes hash to their addresses;
+    the chain's validity is not checked here but by `consensus.audit`. Raises CarError, naming the
+    height or the CID, for a file that is damaged, incomplete or no archive.
     """
     with CarFile(path) as car:
         entries = _entries(path, car)
@@ -145,7 +144,7 @@ def import_chain(path: Path, store: SqliteStore, progress: Progress) -> tuple[by
 
 
 def _entries(path: Path, car: CarFile) -> list[_Entry]:
-    """The entries of an archive, from the genesis up."""
+    """The entries of an archive, from the genesis upwards."""
     if len(car.roots) != 1:
         raise CarError(f"{path}: has {len(car.roots)} roots; a chain's archive has one")
     entries: list[_Entry] = []
@@ -163,7 +162,7 @@ def _entries(path: Path, car: CarFile) -> list[_Entry]:
 
 
 def _import_height(car: CarFile, store: SqliteStore, entry: _Entry) -> None:
-    """Put one height into the store."""
+    """Write one height to the store."""
     encoded = car.block(entry.block)
     files: list[bytes | None]
     if entry.height == 0:

@@ -1,9 +1,9 @@
-"""CAR v1 files: blocks of content one after another, the ecosystem's archive format.
+"""CAR v1 files: blocks of content one after another, the archive format of IPFS and IPLD tools.
 
-A file is a header - a DAG-CBOR map of the version and the roots - and then sections, each a block
-behind its CID; header and sections are preceded by their length as a varint
+A file is a header (a DAG-CBOR map of the version and the roots), then sections, each a block after
+its CID; header and sections are preceded by their length as a varint
 (https://ipld.io/specs/transport/car/carv1). Reading trusts nothing: every block must hash to the
-CID before it, every byte belong to a section.
+CID before it, and every byte must belong to a section.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ MAX_BLOCK: Final = 64 * 2**20
 
 
 class CarError(StoreError):
-    """A CAR file that is damaged, or not one."""
+    """Error: a CAR file that is damaged, or a file that is none."""
 
 
 def write_car(path: Path, root: bytes, blocks: Iterable[tuple[bytes, bytes]]) -> int:
-    """Write ``blocks`` (CID, bytes), each once, to a CAR file with one root; how many they were.
+    """Write ``blocks`` (CID, bytes), each once, to a CAR file with one root; return their number.
 
     The file appears whole or not at all. The same blocks in the same order give the same file.
     """
@@ -59,10 +59,10 @@ class _Place(NamedTuple):
 
 
 class CarFile(Closing):
-    """A CAR file open for reading, its blocks found by CID; only their places are in memory.
+    """A CAR file open for reading, its blocks found by CID; only their offsets are in memory.
 
-    Opening reads the file through and checks every block. Raises CarError, which names the block's
-    CID or its place in the file, and OSError where it cannot be read.
+    Opening reads the whole file and checks every block. Raises CarError, which names the block's
+    CID or its offset in the file, and OSError if the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -132,7 +132,7 @@ class CarFile(Closing):
         return True
 
     def _length(self) -> int | None:
-        """The varint at this place; None at the end of the file."""
+        """Read the varint at the current offset; None at the end of the file."""
         begin = self._file.tell()
         value = 0
         for shift in range(0, 63, 7):
@@ -144,7 +144,7 @@ class CarFile(Closing):
             value |= (byte[0] & 0x7F) << shift
             if byte[0] < 0x80:
                 if byte[0] == 0 and shift:
-                    break  # a shorter one says the same
+                    break  # a non-minimal varint
                 return value
         raise CarError(f"{self._path}: byte {begin}: no length of a block")
 

@@ -1,4 +1,4 @@
-"""What is opened and closed: one way to use it in a ``with`` block."""
+"""A base class of objects that are closed at the end of a ``with`` block."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Self
 
 
 class Closing(ABC):
-    """Something that is closed when the ``with`` block it was opened for ends."""
+    """A resource that is closed when the ``with`` block that opened it ends."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of whatever is held; what was written stays."""
+        """Release the resource; all that was written stays."""
 
     def __enter__(self) -> Self:
         return self

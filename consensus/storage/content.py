@@ -1,6 +1,6 @@
-"""Content stores: what a chain's addresses lead to.
+"""Content stores: the interface, and one in memory.
 
-A store is asked for content by its CID and answers with bytes that hash to it, or not at all.
+A store is asked for content by its CID. It answers with bytes that hash to the CID, or raises.
 Content is kept as the IPLD blocks that an IPFS node would hold for it, so the addresses are the
 same and any block can be handed to such a node.
 """
@@ -17,28 +17,29 @@ __all__ = ["ContentStore", "MemoryStore", "NotFound", "StoreError"]
 
 
 class StoreError(Exception):
-    """A store that cannot be used, or content that is not what its address says."""
+    """Error: a store that cannot be used, or content that is not what its address says."""
 
 
 class NotFound(StoreError):
-    """Content, a block or an entry that the store does not hold."""
+    """Error: content, a block or an entry that the store does not hold."""
 
 
 class ContentStore(ABC):
-    """Bytes by CID.
+    """A store of bytes, addressed by CID.
 
-    What was put stays until it is removed. Two files may share chunks, and a chunk goes only
+    Content that was put stays until it is removed. Two files may share chunks; a chunk is deleted
     with the last file that holds it.
     """
 
     def put(self, data: bytes) -> bytes:
-        """Keep `data` as a file; its CID (`unixfs.file_cid`). Putting it again changes nothing."""
+        """Store `data` as a file; return its CID (`unixfs.file_cid`). Repeated calls change
+        nothing."""
         root, blocks = file_blocks(data)
         self._keep(root, dict(blocks))
         return root
 
     def put_node(self, data: bytes) -> bytes:
-        """Keep `data`, a record's canonical DAG-CBOR bytes; its CID (`cid.node_cid`)."""
+        """Store the canonical DAG-CBOR bytes of a record; return its CID (`cid.node_cid`)."""
         cid = node_cid(data)
         self._keep(cid, {cid: data})
         return cid
@@ -46,8 +47,8 @@ class ContentStore(ABC):
     def get(self, cid: bytes) -> bytes:
         """The file or record with this CID, every block of it checked against its hash.
 
-        Raises NotFound where it, or a part of it, is not held; StoreError where the bytes held
-        do not hash to their address or `cid` is none.
+        Raises NotFound if a block of it is not held, and StoreError if bytes do not hash to their
+        address or `cid` is no CID.
         """
         try:
             if codec(cid) != CBOR:
@@ -59,8 +60,8 @@ class ContentStore(ABC):
     def block_bytes(self, cid: bytes) -> bytes:
         """The one IPLD block with this CID, checked against its hash.
 
-        A record, a whole small file, a chunk or an inner node of a large one. Raises NotFound and
-        StoreError like `get`.
+        The block is a record, a whole small file, or a chunk or an inner node of a large one.
+        Raises NotFound and StoreError like `get`.
         """
         data = self._block(cid)
         try:
@@ -72,10 +73,10 @@ class ContentStore(ABC):
 
     @abstractmethod
     def has(self, cid: bytes) -> bool:
-        """Whether the block that `cid` names is held."""
+        """True if the block that `cid` names is held."""
 
     def remove(self, cid: bytes) -> None:
-        """Let go of what was put as `cid`. Raises NotFound if nothing was."""
+        """Remove what was put as `cid`. Raises NotFound if nothing was."""
         if not self._kept(cid):
             raise NotFound(f"{readable(cid)} was never put here, or was removed")
         data = self.get(cid)
@@ -84,23 +85,24 @@ class ContentStore(ABC):
 
     @abstractmethod
     def _block(self, cid: bytes) -> bytes:
-        """The block held as `cid`, unchecked; raises NotFound."""
+        """The bytes held for `cid`, unchecked; raises NotFound."""
 
     @abstractmethod
     def _kept(self, root: bytes) -> bool:
-        """Whether `root` was put, and not removed since."""
+        """True if `root` was put and has not been removed since."""
 
     @abstractmethod
     def _keep(self, root: bytes, blocks: Mapping[bytes, bytes]) -> None:
-        """Mark `root` as put and count one more use of each of its blocks, unless it is."""
+        """Mark `root` as put and add one use to each of its blocks; nothing if it is marked
+        already."""
 
     @abstractmethod
     def _release(self, root: bytes, cids: Sequence[bytes]) -> None:
-        """Unmark `root` and count one use less of each of its blocks; unused ones go."""
+        """Unmark `root` and take one use from each of its blocks; delete blocks without uses."""
 
 
 class MemoryStore(ContentStore):
-    """A content store that lives as long as the process."""
+    """A content store in memory."""
 
     def __init__(self) -> None:
         self._blocks: dict[bytes, bytes] = {}
@@ -136,7 +138,7 @@ class MemoryStore(ContentStore):
 
 
 def readable(cid: bytes) -> str:
-    """A CID for an error message, whatever it turns out to be."""
+    """A CID as text for an error message; also works for bytes that are no CID."""
     try:
         return cid_text(cid)
     except EncodingError:

@@ -1,10 +1,10 @@
-"""A content store on a running IPFS node (Kubo or js-ipfs), spoken to over its HTTP RPC API.
+"""A content store on a running IPFS node (Kubo or js-ipfs), over its HTTP RPC API.
 
 Every file is added as CIDv1 with raw leaves and pinned recursively, every record put as a DAG-CBOR
-node and pinned by itself, so the node gives them the addresses that `consensus.encoding.cid` and
-`consensus.encoding.unixfs` give, and an answer with any other address is an error. A pinned header
-links to its parent and its model: from a chain's head a path such as HEAD/parent/parent/model leads
-to any model, with any tool that speaks IPLD.
+node and pinned by itself. The node so gives them the addresses that `consensus.encoding.cid` and
+`consensus.encoding.unixfs` compute; any other address in an answer is an error. A pinned header
+links to its parent and its aggregate: from a chain's head a path such as HEAD/parent/parent/model
+leads to any aggregate, with any tool that speaks IPLD.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = ["IpfsStore"]
 BATCH_BYTES: Final = 16 * 2**20
 PINS_PER_REQUEST: Final = 100  # an address is 59 characters, and a request's line holds some 8,000
 MISSING_SECONDS: Final = 5.0
-"""How long the node may look for a block that is not there: it cannot know that nobody has it."""
+"""Seconds that the node may search for a block; it cannot tell if no other node has it."""
 
 COLLECT_SECONDS: Final = 600.0
-"""How long the node may go through all that it holds without a word."""
+"""Seconds that the node may take to go through all its blocks without an answer."""
 
 _BASE: Final = {"cid-base": "base32"}
 
@@ -37,11 +37,12 @@ T = TypeVar("T")
 
 
 class IpfsStore(ContentStore, Closing):
-    """Bytes by CID on an IPFS node: what is put is pinned there, what is removed is unpinned.
+    """A content store on an IPFS node: content that is put is pinned there, and unpinned if
+    removed.
 
-    The bytes of what was removed stay on the node until it collects them (`collect`). Every method
-    raises StoreError, in one line that names the node, where the node is absent, refuses, is full
-    or stays silent; NotFound where it does not come by the content within MISSING_SECONDS.
+    The bytes of removed content stay on the node until it collects its garbage (`collect`). Every
+    method raises StoreError, in one line that names the node, if the node is absent, refuses, is
+    full or does not answer; NotFound if it does not find the content within MISSING_SECONDS.
     """
 
     def __init__(
@@ -56,22 +57,23 @@ class IpfsStore(ContentStore, Closing):
 
     @property
     def version(self) -> str:
-        """The version that the node tells."""
+        """The version that the node reports."""
         return self._rpc.version
 
     @property
     def interruptions(self) -> int:
-        """Requests so far to which no whole answer came: the node was away, or may have been."""
+        """Number of requests so far without a complete answer: the node was away, or may have
+        been."""
         return self._rpc.interruptions
 
     def close(self) -> None:
-        """Close the connection; whatever was put stays."""
+        """Close the connection; all that was put stays."""
         self._rpc.close()
 
     # --- many at once ---------------------------------------------------------------------------
 
     def put_files(self, files: Sequence[bytes]) -> list[bytes]:
-        """Keep every one of `files`, in few requests; their CIDs."""
+        """Store every one of `files` in few requests; return their CIDs."""
         cids = [file_cid(data) for data in files]
         pending = dict(zip(cids, files, strict=True))
         for batch in _batches(pending):
@@ -79,9 +81,10 @@ class IpfsStore(ContentStore, Closing):
         return cids
 
     def put_nodes(self, records: Sequence[bytes]) -> list[bytes]:
-        """Keep every one of `records`, canonical DAG-CBOR bytes, as a node; their CIDs.
+        """Store every one of `records` (canonical DAG-CBOR bytes) as a node; return their CIDs.
 
-        Each is pinned by itself: a header reaches the whole chain, which is pinned already.
+        Each is pinned by itself: pinned recursively, a header would reach the whole chain, which is
+        pinned already.
         """
         options = {"format": "dag-cbor", "mhtype": "sha2-256", "pin": "false"}
 
@@ -105,7 +108,8 @@ class IpfsStore(ContentStore, Closing):
         return cids
 
     def pins(self) -> set[str]:
-        """The text of every CID pinned on the node recursively or by itself, others' included."""
+        """The text of every CID pinned on the node, recursively or by itself, also by other
+        programs."""
         found: set[str] = set()
         for kind in ("recursive", "direct"):
             request = partial(self._client.pin.ls, type=kind, opts=dict(_BASE))
@@ -113,8 +117,10 @@ class IpfsStore(ContentStore, Closing):
         return found
 
     def remove_all(self, cids: Sequence[bytes]) -> None:
-        """Unpin whatever of `cids` is pinned. What is not, is left as it is: a try that was cut
-        off may have got through."""
+        """Unpin those of `cids` that are pinned.
+
+        Others are skipped: an earlier try that was cut off may have unpinned them.
+        """
         texts = [cid_text(cid) for cid in dict.fromkeys(cids)]
         for start in range(0, len(texts), PINS_PER_REQUEST):
             some = texts[start : start + PINS_PER_REQUEST]
@@ -126,8 +132,11 @@ class IpfsStore(ContentStore, Closing):
                         self._ask(partial(self._client.pin.rm, text))
 
     def erase(self, data: bytes) -> None:
-        """Unpin the file of `data` and delete its blocks at once. Only for bytes that nobody else
-        can have put there, as random ones: js-ipfs deletes even what another pin needs."""
+        """Unpin the file of `data` and delete its blocks at once.
+
+        Only for bytes that nobody else can have put there, such as random ones: js-ipfs deletes
+        even blocks that another pin needs.
+        """
         root, blocks = file_blocks(data)
         self.remove_all([root])
         cids = [cid_text(cid) for cid in dict(blocks)]
@@ -137,21 +146,21 @@ class IpfsStore(ContentStore, Closing):
             self._ask(partial(self._client._client.request, "/block/rm", some, decoder="json"))
 
     def collect(self) -> int:
-        """Have the node delete every block that nothing pinned needs, whoever put it there; how
-        many they were."""
+        """Have the node delete all blocks that no pin needs, whoever put them; return their
+        number."""
         patience = max(COLLECT_SECONDS, self._rpc.timeout)
         return len(self._ask(partial(self._client.repo.gc, timeout=patience)))
 
     # --- one at a time --------------------------------------------------------------------------
 
     def get(self, cid: bytes) -> bytes:
-        """As `ContentStore.get`; a file arrives in one request."""
+        """The file or record with this CID (`ContentStore.get`); a file arrives in one request."""
         if _codec(cid) == CBOR:
             return self.block_bytes(cid)
         if not self.has(cid):
             raise NotFound(f"{self.api}: {cid_text(cid)} is not on this node")
         options = {"timeout": f"{self._rpc.timeout:g}s", "offline": "true"}
-        patience = self._rpc.timeout + 2  # the node tells that it gives up
+        patience = self._rpc.timeout + 2  # the node reports that it has given up
         data: bytes = self._ask(
             lambda: self._client.cat(cid_text(cid), opts=options, timeout=patience), missing=cid
         )
@@ -216,7 +225,7 @@ class IpfsStore(ContentStore, Closing):
             raise StoreError(f"{self.api}: {len(ours)} files put, {len(theirs)} addresses given")
 
     def _is_pinned(self, text: str) -> bool:
-        """Whether it was pinned, and not only something that contains it."""
+        """True if the CID was pinned by itself, and not only as a part of other pinned content."""
         try:
             keys = self._ask(lambda: self._client.pin.ls(text)["Keys"])
         except NotFound:
@@ -224,7 +233,8 @@ class IpfsStore(ContentStore, Closing):
         return not any(str(pin["Type"]).startswith("indirect") for pin in keys.values())
 
     def _find(self, cid: bytes, request: Callable[[dict[str, str]], T]) -> T:
-        """The answer to a request for content, which the node gives up after a while."""
+        """The answer to a request for content; the node gives up the search after
+        MISSING_SECONDS."""
         _codec(cid)
         seconds = min(MISSING_SECONDS, self._rpc.timeout / 2)
         options = {"timeout": f"{seconds:g}s", "offline": "true", **_BASE}
@@ -232,7 +242,7 @@ class IpfsStore(ContentStore, Closing):
 
 
 def _codec(cid: bytes) -> int:
-    """`cid.codec`, for a store: raises StoreError for what is no CID."""
+    """The codec of a CID; raises StoreError for bytes that are no CID."""
     try:
         return codec(cid)
     except ValueError as error:
@@ -240,7 +250,7 @@ def _codec(cid: bytes) -> int:
 
 
 def _batches(files: Mapping[bytes, bytes]) -> Iterator[dict[bytes, bytes]]:
-    """`files` in parts of at most BATCH_BYTES, or of one file."""
+    """Split `files` into parts of at most BATCH_BYTES, or of one file."""
     batch: dict[bytes, bytes] = {}
     size = 0
     for cid, data in files.items():

@@ -1,7 +1,7 @@
-"""Requests to an IPFS node's HTTP RPC API: bounded waits, tries again, errors in one line.
+"""Requests to an IPFS node's HTTP RPC API: bounded waits, repeated tries, errors in one line.
 
-Every request that the ledger makes may be repeated. What fails because the node is gone or silent
-is tried again after a pause, as it may be restarting; what the node refuses is not.
+Every request of the ledger's may be repeated. A request that fails because the node is gone or
+silent is tried again after a pause, as the node may be restarting; a refused one is not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from consensus.storage.content import NotFound, StoreError
 __all__ = ["AlreadyPinned", "NodeRpc", "Tell", "nothing"]
 
 OLDEST: Final = (0, 10)
-"""The oldest version that takes our requests, of Kubo and of js-ipfs's core alike."""
+"""The oldest version that accepts our requests, of Kubo and of js-ipfs's core alike."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds between two tries; doubles each time
 
 _FULL: Final = re.compile(r"ENOSPC|EDQUOT|no space left|disk quota|storage ?max|disk is full", re.I)
@@ -31,23 +31,23 @@ Tell = Callable[[str], object]
 
 
 def nothing(line: str) -> None:
-    """The `Tell` of those who need not know."""
+    """A `Tell` that ignores its line."""
 
 
 class AlreadyPinned(StoreError):
-    """What was to be pinned by itself is pinned with all it links to."""
+    """Error: content to be pinned by itself is already pinned recursively."""
 
 
 class NodeRpc:
-    """A connection to one IPFS node whose version we can talk to."""
+    """A connection to one IPFS node of a supported version."""
 
     def __init__(self, api: str, timeout: float, retries: int, tell: Tell) -> None:
-        """Connect to the node at the multiaddr `api` and check its version; StoreError if it is
-        not there, too old, or no IPFS node.
+        """Connect to the node at the multiaddr `api` and check its version.
 
         ``timeout``: seconds that one answer may take. ``retries``: tries after a failed first one;
-        the first request, by which an absent node is told, has none. ``tell``: given a line for
-        each try that is followed by another.
+        the first request, which finds out if the node is there, has none. ``tell``: called with a
+        line before each repeated try. Raises StoreError if the node is absent, too old or no IPFS
+        node.
         """
         try:
             import ipfshttpclient
@@ -63,9 +63,10 @@ class NodeRpc:
         self.timeout = timeout
         self._tell = tell
         self.interruptions = 0
-        """Requests so far to which no whole answer came: the node was away, or may have been."""
+        """Number of requests so far without a complete answer: the node was away, or may have
+        been."""
         self._exceptions = exceptions
-        # AssertionError and LookupError: what the client makes of an answer cut off.
+        # AssertionError and LookupError: raised by the client for an answer that was cut off.
         self._cut_off = (
             exceptions.ConnectionError,
             exceptions.ProtocolError,
@@ -94,10 +95,11 @@ class NodeRpc:
         self.client.close()
 
     def ask(self, request: Callable[[], T], missing: bytes | None = None) -> T:
-        """The answer to a request, tried again where none came.
+        """The answer to a request, which is repeated if no answer comes.
 
-        Raises StoreError: AlreadyPinned or NotFound where the node says that something is, or is
-        not, pinned; NotFound where it does not come by ``missing``, content that was asked for.
+        Raises AlreadyPinned if the node says that the content is pinned already; NotFound if it
+        says that it is not pinned, or does not find ``missing``, the content that was asked for;
+        StoreError for other refusals and if all tries fail.
         """
         pause = FIRST_PAUSE
         for left in range(self._retries, -1, -1):
@@ -124,7 +126,7 @@ class NodeRpc:
         raise StoreError(f"{self.api}: the IPFS node {reason}{tries}")
 
     def _refused(self, message: str, missing: bytes | None) -> NoReturn:
-        """Raise what an error of the node's means."""
+        """Raise the exception for an error message of the node."""
         text = " ".join(message.split())[:300]
         if "not pinned" in text:
             raise NotFound(f"{self.api}: {text}") from None
@@ -151,7 +153,7 @@ class NodeRpc:
 
 
 def _reason(error: Exception) -> str:
-    """Why no answer came, in a few words."""
+    """A short reason why no answer came."""
     text = str(error)
     for sign, words in (
         ("refused", "is not running there (connection refused)"),

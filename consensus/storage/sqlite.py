@@ -100,7 +100,8 @@ class SqliteStore(ContentStore, Closing):
                 "use the version that wrote it"
             )
         if not new:
-            # Anything else than our tables (a view, a trigger) could answer in their place.
+            # Other objects (a view, a trigger) could answer in place of our tables.
+
             schema = self._run("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
             if [row[0] for row in schema] != list(_SCHEMA):
                 raise StoreError(f"{self._path}: the file is damaged")
@@ -117,7 +118,7 @@ class SqliteStore(ContentStore, Closing):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything written inside is committed together at the end, or, if it raises, undone.
+        """Commit all writes inside together at the end, or undo them if an exception is raised.
 
         Inside another transaction it becomes a part of that one.
         """
@@ -134,7 +135,7 @@ class SqliteStore(ContentStore, Closing):
             raise
 
     def close(self) -> None:
-        """Give the file back. A clean close leaves the one file, without a -wal beside it."""
+        """Close the file. A clean close leaves one file, without a -wal file beside it."""
         self._connection.close()
         if self._lock is not None:
             self._lock.close()
@@ -142,7 +143,8 @@ class SqliteStore(ContentStore, Closing):
     # --- The chain of a run -----------------------------------------------------------------
 
     def put_block(self, height: int, data: bytes) -> None:
-        """Append the encoded block of `height`; StoreError if there is one, for none changes."""
+        """Append the encoded block of `height`; raises StoreError if that height has one
+        already."""
         if self._run("SELECT 1 FROM blocks WHERE height = ?", height):
             raise StoreError(f"{self._path}: height {height} has its block already")
         self._run("INSERT INTO blocks VALUES (?, ?)", height, data)
@@ -155,11 +157,11 @@ class SqliteStore(ContentStore, Closing):
         return self._bytes(rows[0][0])
 
     def heights(self) -> list[int]:
-        """The heights that have a block, rising."""
+        """The heights that have a block, ascending."""
         return [self._int(row[0]) for row in self._run("SELECT height FROM blocks ORDER BY height")]
 
     def update_heights(self) -> list[int]:
-        """The heights whose updates are retained, rising."""
+        """The heights whose updates are retained, ascending."""
         rows = self._run("SELECT DISTINCT height FROM updates ORDER BY height")
         return [self._int(row[0]) for row in rows]
 
@@ -179,15 +181,15 @@ class SqliteStore(ContentStore, Closing):
         return [self._bytes(row[0]) for row in rows]
 
     def drop_updates(self, height: int) -> None:
-        """Retain the updates of `height` no longer."""
+        """Delete the retained updates of `height`."""
         self._run("DELETE FROM updates WHERE height = ?", height)
 
     def set_meta(self, key: str, value: bytes) -> None:
-        """Set a named entry about the run."""
+        """Set a named entry of metadata."""
         self._run("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value)
 
     def meta(self, key: str) -> bytes:
-        """A named entry about the run; raises NotFound."""
+        """A named entry of metadata; raises NotFound."""
         rows = self._run("SELECT value FROM meta WHERE key = ?", key)
         if not rows:
             raise NotFound(f"{self._path}: no entry {key!r}")

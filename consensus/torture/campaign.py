@@ -1,4 +1,4 @@
-"""Many scenarios, in several processes, and what they came to in all."""
+"""Campaigns: many scenarios played in several processes, and their totals."""
 
 from __future__ import annotations
 
@@ -29,28 +29,29 @@ KEPT = 5
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run."""
+    """The settings of all scenarios of a campaign."""
 
     protocol: str = DEFAULT
     servers: int | None = None
-    """As many servers in every scenario; None: as drawn."""
+    """Number of servers in every scenario; None: drawn for each."""
     rule: str | None = None
     """The rule that is switched off."""
     behaviours: tuple[str, ...] = ()
     """What malicious servers of every scenario do besides what is drawn."""
 
     def scenario(self, seed: int) -> Scenario:
+        """The scenario of a seed, under this plan."""
         bias = BREAKS[self.rule].bias if self.rule else None
         return draw(seed, self.protocol, self.servers, bias, self.behaviours)
 
     def applied(self) -> AbstractContextManager[None]:
-        """With the rule off that is to be."""
+        """A context in which the plan's rule is switched off."""
         return BREAKS[self.rule].applied() if self.rule else nullcontext()
 
 
 @dataclass(frozen=True)
 class Found:
-    """A violation."""
+    """A violation that was found, with its scenario."""
 
     seed: int
     invariant: str
@@ -60,32 +61,32 @@ class Found:
 
 @dataclass
 class Tally:
-    """What scenarios came to in all."""
+    """Totals over scenarios."""
 
     scenarios: int = 0
     outside: int = 0
-    """Of them, those in which a committee formed that is outside the premise."""
+    """Number of scenarios in which a committee formed outside of the premise."""
     repeated: int = 0
-    """Those that were run twice, with the same trace."""
+    """Number of scenarios that were run twice, with the same trace."""
     heights: int = 0
     events: int = 0
     simulated: float = 0.0
     cpu: float = 0.0
-    """Seconds of processor time."""
+    """Processor time in seconds."""
     waited: float = 0.0
-    """The largest share of the bound of liveness that one took."""
+    """The largest share of the liveness bound that a scenario used."""
     attempts: int = 0
-    """The most attempts that a height took."""
+    """The largest number of attempts that a height took."""
     faults: Counter[str] = field(default_factory=Counter)
     behaviours: Counter[str] = field(default_factory=Counter)
     clients: Counter[str] = field(default_factory=Counter)
     branches: Counter[str] = field(default_factory=Counter)
     violations: Counter[str] = field(default_factory=Counter)
-    """By invariant."""
+    """Number of violations by invariant."""
     found: list[Found] = field(default_factory=list)
 
     def add(self, seed: int, outcome: Outcome) -> None:
-        """Count one scenario."""
+        """Add the outcome of one scenario."""
         self.scenarios += 1
         self.outside += outcome.outside
         self.heights += outcome.heights
@@ -103,7 +104,7 @@ class Tally:
             self.violations[outcome.invariant] += 1
 
     def merge(self, other: Tally) -> None:
-        """Count what another tally counts."""
+        """Add another tally."""
         self.scenarios += other.scenarios
         self.outside += other.outside
         self.repeated += other.repeated
@@ -122,7 +123,7 @@ class Tally:
             self._keep(found)
 
     def _keep(self, found: Found) -> None:
-        """Keep it if it is among the first of its kind, by seed."""
+        """Keep a violation if it is among the first of its kind, by seed."""
         alike = [each for each in self.found if each.invariant == found.invariant]
         if len(alike) == KEPT:
             last = max(alike, key=lambda each: each.seed)
@@ -134,12 +135,12 @@ class Tally:
 
 
 def play(plan: Plan, seeds: Sequence[int], stop_at_first: bool = False) -> Tally:
-    """The scenarios of some seeds, one after the other, in this process."""
+    """Play the scenarios of some seeds, one after the other, in this process."""
     tally = Tally()
     began = time.process_time()
     collects = gc.isenabled()
-    gc.disable()  # hardly anything is garbage while a scenario runs, nor after it
-    gc.freeze()  # nor ever what is here already
+    gc.disable()  # a scenario makes hardly any garbage
+    gc.freeze()  # and exempt what is here already
     try:
         with plan.applied():
             for seed in seeds:
@@ -174,12 +175,11 @@ def conduct(
     stop_at_first: bool = False,
     prepare: Callable[[], object] | None = None,
 ) -> Tally:
-    """The scenarios of all ``seeds`` in ``jobs`` processes; ``tell`` gets the tally now and then.
+    """Play the scenarios of all ``seeds`` in ``jobs`` processes; call ``tell`` with the tally at
+    times. Each process calls ``prepare`` first, which registers the behaviours of plugins.
 
-    Each process calls ``prepare`` first, to register what the scenarios' behaviours may be.
-
-    What is found does not depend on the number of processes, except for which scenarios after the
-    first violation are run where that is where to stop.
+    The violations do not depend on the number of processes, except that with ``stop_at_first`` it
+    may depend on them which scenarios run after the first violation.
     """
     tally = Tally()
     if jobs == 1:
@@ -211,17 +211,17 @@ def _chunks(seeds: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def shrunk(plan: Plan, found: Found) -> Found:
-    """A violation's scenario, made small; it violates the same invariant."""
+    """Shrink a violation's scenario to a small one that violates the same invariant."""
     with plan.applied():
         smallest = shrink(found.scenario, lambda each: run(each).invariant == found.invariant)
         outcome = run(smallest)
-    if outcome.invariant != found.invariant:  # it takes two runs to see that they differ
+    if outcome.invariant != found.invariant:  # two runs show if the traces differ
         return found
     return Found(found.seed, outcome.invariant, outcome.what, smallest)
 
 
 def cores() -> int:
-    """How many processes may run at once."""
+    """Number of processes that may run at the same time."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,7 +1,8 @@
-"""One scenario, from start to verdict.
+"""One scenario, from its start to its verdict.
 
-First a safety phase, with faults; the last height is left for after all of them have healed. Then
-every honest server must reach it within `patience`, and what has to hold at the end is checked.
+First comes a safety phase with faults; the last height is left for the time after all of them have
+healed. Then every honest server must reach that height within `patience`, and the invariants of the
+end are checked.
 """
 
 from __future__ import annotations
@@ -56,36 +57,37 @@ SLACK = 10.0
 
 @dataclass
 class Outcome:
-    """What a scenario came to."""
+    """Result of one scenario."""
 
     scenario: Scenario
     invariant: str = ""
-    """The invariant that was violated, if one was."""
+    """The invariant that was violated; empty if none was."""
     what: str = ""
     outside: bool = False
-    """Whether a committee formed that is outside the premise; nothing is judged then."""
+    """True if a committee formed outside of the premise; nothing is judged then."""
     faults: Counter[str] = field(default_factory=Counter)
     behaviours: Counter[str] = field(default_factory=Counter)
     branches: Counter[str] = field(default_factory=Counter)
     heights: int = 0
     attempt: int = 0
-    """The furthest."""
+    """The highest attempt of an honest server."""
     events: int = 0
     clients: Counter[str] = field(default_factory=Counter)
-    """What hostile clients did."""
+    """Number of each action of hostile clients."""
     simulated: float = 0.0
     waited: float = 0.0
-    """The share of the bound of liveness that was used."""
+    """Share of the liveness bound that was used."""
     trace: str = ""
-    """A digest of all that happened, where it was asked for."""
+    """Digest of all messages and blocks, if a trace was asked for."""
 
     @property
     def violated(self) -> bool:
+        """True if an invariant was violated."""
         return bool(self.invariant)
 
 
 def healing_time(scenario: Scenario) -> float:
-    """Seconds at which no fault is active any more, and what they delayed has arrived."""
+    """The time in seconds from which no fault is active and all delayed messages have arrived."""
     until = straggle = 0.0
     for fault in scenario.faults:
         until = max(until, float(fault["until"]))
@@ -97,11 +99,11 @@ def healing_time(scenario: Scenario) -> float:
 
 
 def patience(scenario: Scenario, attempt: int, behind: int) -> float:
-    """The bound of liveness: seconds after healing within which the last height is decided.
+    """The liveness bound: seconds after healing within which the last height is decided.
 
-    A height takes its updates and tickets; then, in the worst case, all steps of as many attempts
-    as are likely to be without one honest leader, each as long as its timer, closed by timeouts
-    that were lost once and said again; a whole attempt may have to wait for the recovery timer.
+    A height collects its updates and tickets. Then, in the worst case, come all steps of as many
+    attempts as are likely to lack an honest leader; each step takes its whole timer, and is closed
+    by timeouts that were lost once and sent again. A whole attempt may wait for the recovery timer.
     """
     resend = scenario.resend / 1e3
     start = (scenario.update + scenario.ticket) / 1e3 + 3 * resend
@@ -114,7 +116,7 @@ def patience(scenario: Scenario, attempt: int, behind: int) -> float:
 
 
 def run(scenario: Scenario, traced: bool = False) -> Outcome:
-    """Play a scenario to its end; never raises for what the servers do."""
+    """Play a scenario to its end; no exception of a server's code is raised, but reported."""
     outcome = Outcome(scenario)
     genesis = genesis_of(scenario)
     monitor = Monitor(genesis, scenario.bad, traced)
@@ -174,7 +176,7 @@ def _named(violation: Violation, scenario: Scenario, world: TortureWorld, monito
 
 
 def _where(error: BaseException) -> str:
-    """The last place in the code under test that an exception came through."""
+    """The innermost place in the tested code that an exception came through."""
     trace, place = error.__traceback__, "?"
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename

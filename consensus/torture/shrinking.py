@@ -1,4 +1,4 @@
-"""A violated scenario made as small as it will be and still violate the same invariant."""
+"""Shrinking of a scenario: a small scenario that still violates the same invariant."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ PLAIN = (
 
 
 def shrink(scenario: Scenario, violates: Callable[[Scenario], bool], runs: int = 150) -> Scenario:
-    """The smallest scenario found in so many ``runs`` that still ``violates``: without the faults,
-    malicious servers, behaviours, servers, heights and settings that it does not take."""
+    """The smallest scenario, found in at most ``runs`` runs, for which ``violates`` is still true.
+
+    Faults, malicious servers, behaviours, servers, heights and settings are taken away as far as
+    the violation does not need them.
+    """
     left = runs
     progress = True
     while progress:
@@ -45,7 +48,7 @@ def shrink(scenario: Scenario, violates: Callable[[Scenario], bool], runs: int =
 
 
 def _smaller(scenario: Scenario) -> Iterator[Scenario]:
-    """Scenarios with a little less in them, those with much less first."""
+    """Scenarios with a little less in them, the largest reductions first."""
     if scenario.faults:
         yield replace(scenario, faults=())
     if scenario.malicious:
@@ -77,7 +80,7 @@ def _without(items: tuple[Any, ...], index: int) -> tuple[Any, ...]:
 
 
 def _with_fewer_servers(scenario: Scenario) -> Scenario:
-    """Without the last server."""
+    """The scenario without its last server."""
     servers = scenario.servers - 1
     size = scenario.size if 0 < scenario.size < servers else 0
     whole = min(size or servers, servers)
@@ -95,7 +98,7 @@ def _with_fewer_servers(scenario: Scenario) -> Scenario:
 
 
 def _of_fewer(fault: Mapping[str, Any], servers: int) -> Mapping[str, Any] | None:
-    """A fault as it is among the first ``servers``; None if it strikes none of them."""
+    """The fault restricted to the first ``servers``; None if it strikes none of them."""
     found: dict[str, Any] = {}
     for key, value in fault.items():
         if key == "partition":

@@ -1,4 +1,4 @@
-"""What must hold once everything has healed and the last height is decided."""
+"""Invariants of the end: once everything has healed and the last height is decided."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BACKLOG = 10.0
 
 
 def check_ending(scenario: Scenario, world: TortureWorld, monitor: Monitor, healed: float) -> None:
-    """Raises `Violation`."""
+    """Check the invariants of the end; raises `Violation`."""
     honest = [server for server in world.servers if server.behaviour is None]
     heights = [server.chain.height for server in honest]
     if max(heights) - min(heights) > 1:
@@ -32,7 +32,7 @@ def check_ending(scenario: Scenario, world: TortureWorld, monitor: Monitor, heal
 
 
 def _check_availability(world: TortureWorld, monitor: Monitor) -> None:
-    """Somebody honest has every committed model."""
+    """Check that an honest server has every decided aggregate."""
     for decided in monitor.ledger.decided:
         header = decided.block.header
         if not world.holders(header.model) - monitor.bad:
@@ -77,7 +77,7 @@ def _check_queues(scenario: Scenario, server: EdgeServer) -> None:
 def _check_censorship(
     scenario: Scenario, world: TortureWorld, monitor: Monitor, healed: float
 ) -> None:
-    """An honest aggregator leaves out no update that an honest server had long before."""
+    """Check that no honest aggregator left out an update that an honest server had long before."""
     enough = 1.0 + 3 * scenario.resend / 1e3
     for decided in monitor.ledger.decided:
         header = decided.block.header

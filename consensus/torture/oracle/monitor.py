@@ -1,7 +1,7 @@
-"""The monitor: it sees every message and every block, and knows what must never happen.
+"""The monitor: an observer of every message and every block that checks the invariants.
 
-It is told by the world (`Witness`), raises `Violation` at once, and counts what happens besides:
-which branches of the protocol a scenario reached.
+The world calls it (`Witness`). It raises `Violation` at once, and also counts the branches of the
+protocol that a scenario reached.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ UNJUDGED: Final = frozenset({"update", "ticket", "status"})
 
 
 class Monitor:
-    """The invariants of one scenario, checked as it runs. Raises `Violation`."""
+    """The invariants of one scenario, checked while it runs. Raises `Violation`."""
 
     world: TortureWorld
-    """Set once it is made."""
+    """The observed world; set once it is made."""
 
     def __init__(self, genesis: Genesis, bad: frozenset[int], traced: bool = False) -> None:
-        """``traced``: whether to make a digest of all that happens."""
+        """``traced``: true to make a digest of all messages and blocks."""
         self.genesis = genesis
         self.bad = bad
         protocol = protocol_of(genesis)
@@ -47,37 +47,40 @@ class Monitor:
         self.ledger = kind(genesis, bad, protocol.deciding)
         self.branches: Counter[str] = Counter()
         self.attempt = 0
-        """The furthest attempt that an honest server spoke of."""
+        """The highest attempt that an honest server spoke of."""
         self.limit: float = inf
-        """No height may take more attempts than this."""
+        """The largest number of attempts that a height may take."""
         self.proposed: dict[bytes, float] = {}
-        """By block: when an honest aggregator proposed it, in seconds."""
+        """Time in seconds at which an honest aggregator proposed a block, by block."""
         self._accused: dict[int, int] = {}
-        """By server: how much evidence it has that was looked at."""
+        """Number of pieces of evidence that were checked, by server."""
         self._slots: dict[tuple[Any, ...], bytes] = {}
-        """By server, height and slot: the block that an honest server signed."""
+        """The block that an honest server signed, by (server, height, slot)."""
         self._left: dict[tuple[int, int], tuple[View, int]] = {}
-        """By honest server and height: the last view it signed a timeout of, and when."""
+        """The last view that an honest server signed a timeout of, with that signature's place in
+        the server's order of signing, by (server, height)."""
         self._certified: dict[tuple[int, int], tuple[View, int]] = {}
-        """By honest server and height: the last view it certified a block in, and when."""
+        """The last view in which an honest server certified a block, with that signature's place in
+        the server's order of signing, by (server, height)."""
         self._written: dict[int, list[bytes]] = {}
-        """By honest server: the blocks that it ever appended, by height."""
+        """The blocks that an honest server ever appended, in order of height, by server."""
         self._checked: dict[int, object] = {}
         """Certificates that were checked, by identity."""
         self._trace = sha256() if traced else None
 
     @property
     def trace(self) -> str:
-        """The digest of all that happened, if it was to be made."""
+        """The digest of all messages and blocks; empty if not ``traced``."""
         return "" if self._trace is None else self._trace.hexdigest()
 
     # -- messages ---------------------------------------------------------------------------------
 
     def handed_in(self, update: SignedUpdate) -> None:
-        """A client brings an update to a server."""
+        """Note an update that a client hands in at a server."""
         self.ledger.note_update(update)
 
     def said(self, index: int, kind: str, body: Any, to: Collection[int] | None) -> None:
+        """Check a message that a server sends: to all (``to`` is None) or to some."""
         if self._trace is not None:
             line = f"{self.world.env.now!r} {index} {kind} {to and sorted(to)} "
             self._trace.update(line.encode() + (body.record if kind == "update" else body).encoded)
@@ -174,7 +177,7 @@ class Monitor:
             self._lock(index, timeout.lock)
 
     def _at(self, height: int, view: View) -> None:
-        """An honest server is in this view: is its committee within the premise?"""
+        """Check that the committee of a view that an honest server is in is within the premise."""
         if view[0] > self.attempt:
             self.attempt = view[0]
             if self.attempt > self.limit:
@@ -220,6 +223,7 @@ class Monitor:
     # -- chains -----------------------------------------------------------------------------------
 
     def appended(self, server: EdgeServer, block: Block) -> None:
+        """Check a block that a server has appended."""
         if self._trace is not None:
             self._trace.update(f"{self.world.env.now!r} {server.index} has ".encode() + block.cid)
         if server.index in self.bad:
@@ -251,6 +255,7 @@ class Monitor:
             self._tell_decision(block)
 
     def cut(self, server: EdgeServer) -> None:
+        """Note that a server has lost the last blocks of its chain."""
         if self._trace is not None:
             self._trace.update(f"{self.world.env.now!r} {server.index} is back".encode())
         self.branches["a server back from a crash"] += 1
@@ -260,7 +265,8 @@ class Monitor:
             self._prefix(server)
 
     def _prefix(self, server: EdgeServer) -> None:
-        """Its chain is what it wrote, from the first block on."""
+        """Check that a server's chain consists of the blocks that it wrote, from the first one
+        on."""
         found = [block.cid for block in server.chain.blocks]
         if found != self._written.get(server.index, [])[: len(found)]:
             raise Violation("committed prefix", f"server {server.index}'s chain has changed")
@@ -273,7 +279,7 @@ class Monitor:
             self.branches["decided in a later view than proposed"] += 1
 
     def check_evidence(self, server: EdgeServer) -> None:
-        """Evidence holds, and never names an honest server."""
+        """Check that evidence is valid and never names an honest server."""
         self._accused[server.index] = len(server.evidence)
         for evidence in server.evidence.values():
             if evidence.server in self.bad:

@@ -1,4 +1,4 @@
-"""The one chain that all honest servers must have, as the monitor checks it block by block."""
+"""The reference chain that all honest servers must have, checked by the monitor block by block."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ REBUILT = 16
 
 @dataclass(frozen=True)
 class Decided:
-    """The block that honest servers appended at a height, and what follows from it."""
+    """The block that honest servers appended at a height, with its consequences for the next
+    one."""
 
     block: Block
     updates: tuple[SignedUpdate, ...]
     beacon: bytes
-    """Of the height after it."""
+    """Beacon of the next height."""
     betas: Betas
-    """The draws of the height after it, as it records them."""
+    """VRF outputs of the next height's draws, as the block records them."""
 
 
 class Ledger:
-    """What was decided, and by whom the next heights may be. Raises `Violation`."""
+    """The decided blocks, and the committees of the heights after them. Raises `Violation`."""
 
     def __init__(self, genesis: Genesis, bad: frozenset[int], phase: str) -> None:
         """``phase``: of the votes that decide."""
@@ -40,23 +41,23 @@ class Ledger:
         """The block that was appended last, or was about to be."""
         self.decided: list[Decided] = []
         self.outside = False
-        """Whether a committee formed of whose weight a third was malicious: the premise is gone,
-        and nothing is promised any more."""
+        """True once a committee formed with at least a third of its weight malicious: the premise
+        does not hold, and nothing is guaranteed any more."""
         self.spares = False
-        """Whether a server sat by a public draw."""
+        """True if a server sat by a public draw."""
         self._seats: dict[tuple[int, int], Seats] = {}
         self._lists: dict[bytes, set[tuple[bytes, ...]]] = {}
-        """By block: the updates that candidates listed with it."""
+        """The lists of updates in candidates, by block."""
         self._updates: dict[bytes, SignedUpdate] = {}
 
     # -- who votes --------------------------------------------------------------------------------
 
     def knows(self, height: int) -> bool:
-        """Whether the block before this height is decided."""
+        """True if the block before this height is decided."""
         return height <= len(self.decided) + 1
 
     def form(self, height: int, attempt: int) -> Seats:
-        """Who votes and proposes in an attempt at a height that it `knows`."""
+        """The voters and the proposers of an attempt at a height for which `knows` is true."""
         known = self._seats.get((height, attempt))
         if known is None:
             beacon, betas = self._draws(height)
@@ -70,11 +71,11 @@ class Ledger:
         return known
 
     def voters(self, block: Block) -> Seats:
-        """Those whose votes may decide a block."""
+        """The servers whose votes may decide a block."""
         return self.form(block.height, block.certificate.attempt)
 
     def _draws(self, height: int) -> tuple[bytes, Betas]:
-        """A height's beacon, and the draws that the block before it recorded."""
+        """A height's beacon, and the draws that the block before recorded for it."""
         if height > 1:
             return self.decided[height - 2].beacon, self.decided[height - 2].betas
         return verify.first_beacon(self.genesis), verify.first_betas(self.genesis)
@@ -82,16 +83,16 @@ class Ledger:
     # -- blocks -----------------------------------------------------------------------------------
 
     def note_update(self, update: SignedUpdate) -> None:
-        """Somebody sends an update (which may have been tampered with)."""
+        """Note an update that a server sends; it may have been altered."""
         if update.payload_cid == update.record.payload:
             self._updates.setdefault(update.record.digest, update)
 
     def note_list(self, candidate: Candidate) -> None:
-        """Somebody lists updates."""
+        """Note the list of updates in a candidate."""
         self._lists.setdefault(candidate.header.cid, set()).add(candidate.updates)
 
     def append(self, block: Block) -> None:
-        """An honest server has appended ``block``."""
+        """Check a block that an honest server has appended."""
         height = block.header.height
         self.last = block
         if height <= len(self.decided):
@@ -103,7 +104,7 @@ class Ledger:
             raise Violation("height + 1", f"height {height} after {len(self.decided)}")
 
     def _first(self, block: Block) -> None:
-        """Check a block that nobody had before."""
+        """Check a block that no server had before."""
         header, genesis, height = block.header, self.genesis, block.header.height
         parent, time = genesis.cid, genesis.timestamp
         if self.decided:
@@ -125,8 +126,8 @@ class Ledger:
         self.decided.append(Decided(block, updates, beacon, betas))
 
     def check_draws(self, block: Block) -> tuple[bytes, Betas]:
-        """That it was its aggregator's turn, and the draws are what they claim; the beacon and
-        the draws of the next height."""
+        """Check the aggregator's turn and the block's draws; return beacon and draws of the next
+        height."""
         header, genesis, height = block.header, self.genesis, block.header.height
         turns = self.form(height, header.attempt).order
         if header.step >= len(turns) or turns[header.step] != header.aggregator:
@@ -140,7 +141,7 @@ class Ledger:
         return verify.next_beacon(beacon, beta), betas
 
     def _aggregated(self, block: Block) -> tuple[SignedUpdate, ...]:
-        """The updates of a block, whose model must be their exact aggregate."""
+        """Check that a block's aggregate is exactly that of its updates; return these."""
         header = block.header
         lists = sorted(self._lists.get(header.cid, ()))
         listed = next((one for one in lists if verify.merkle(one) == header.updates), None)
@@ -163,7 +164,7 @@ class Ledger:
     # -- at the end -------------------------------------------------------------------------------
 
     def check_rebuilding(self) -> None:
-        """Where a committee failed, those formed anew were others (or had other turns)."""
+        """Check that a committee formed after a failed one differs from it, or has other turns."""
         for height in sorted({height for height, attempt in self._seats if attempt > 0}):
             whole = min(self.genesis.parameters.committee_size, len(self.genesis.servers))
             if whole == 1:
@@ -181,7 +182,7 @@ class Ledger:
         return set(one.weights) == set(other.weights) and one.order == other.order
 
     def check_stake(self) -> None:
-        """Nobody's stake has changed."""
+        """Check that no server's stake has changed."""
         if verify.sha256(encode(self.genesis.to_node())).digest() != self.genesis.chain_id:
             raise Violation("stake is conserved", "the genesis has changed")
 

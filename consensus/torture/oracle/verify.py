@@ -1,8 +1,9 @@
-"""The monitor's own reading of what makes a block right, apart from the code that is tested.
+"""An independent implementation of the rules for valid blocks, apart from the tested code.
 
 It shares the primitives (hashes, signatures, the race for one seat), which have tests and vectors
-of their own; how draws become committees, what a certificate needs and what a model has to be is
-written down here a second time. What is wrong is returned as a text.
+of their own. The forming of committees from draws, the conditions on a certificate and those on an
+aggregate are written here a second time. A function named ``*_fault`` returns what is wrong as a
+text, or None.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from consensus.records.votes import Certificate, TimeoutCertificate
 from consensus.torture.arena.rig import weighted_mean
 
 Betas = dict[int, bytes]
-"""VRF outputs by server: the draws that a height's parent recorded."""
+"""VRF outputs by server: the draws that the block before a height recorded."""
 
 #: Attempts for which every draw that may win was announced.
 FORESEEN = 4
@@ -31,20 +32,21 @@ FORESEEN = 4
 
 @dataclass(frozen=True)
 class Seats:
-    """Who votes in an attempt, with which weight, out of how much."""
+    """The voters of an attempt with their weights, the total weight, and the order of turns."""
 
     weights: dict[int, int]
     total: int
     order: tuple[int, ...]
-    """Whose turn each step is."""
+    """The server whose turn it is, by step."""
 
     def of(self, servers: set[int]) -> int:
+        """The summed weight of ``servers``."""
         return sum(self.weights.get(server, 0) for server in servers)
 
 
-@lru_cache(maxsize=256)  # many sign the same
+@lru_cache(maxsize=256)  # many members sign the same digest
 def signed(kind: str, *fields: Any) -> bytes:
-    """The digest that a signature of this kind signs. Fields are encoded as they are, tuples as
+    """The digest that a signature of this kind signs; ``fields`` are encoded with tuples as
     lists."""
     listed = [list(field) if type(field) is tuple else field for field in fields]
     return sha256(encode([f"bfedrec/{kind}", *listed])).digest()
@@ -62,15 +64,17 @@ def first_betas(genesis: Genesis) -> Betas:
 
 
 def first_beacon(genesis: Genesis) -> bytes:
+    """The beacon of height 1."""
     return sha256(b"bfedrec/beacon" + genesis.chain_id).digest()
 
 
 def next_beacon(beacon: bytes, beta: bytes) -> bytes:
+    """The beacon after ``beacon``, given the VRF output of the block's aggregator."""
     return sha256(b"bfedrec/beacon" + beacon + role_hash(beta, "beacon")).digest()
 
 
 def spare_beta(genesis: Genesis, beacon: bytes, server: int) -> bytes:
-    """The draw of a server of which the block before has no ticket."""
+    """The public draw of a server without a ticket in the block before."""
     return sha512(b"bfedrec/spare draw" + beacon + genesis.servers[server].vrf_key).digest()
 
 
@@ -108,8 +112,8 @@ def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
 
 
 def betas_of(genesis: Genesis, seed: bytes, height: int, block: Block) -> Betas | str:
-    """The outputs of the draws that a block carries, made from ``seed`` for a ``height``; or what
-    is wrong with them."""
+    """The outputs of a block's draws, made from ``seed`` for ``height``; a text if one is
+    invalid."""
     betas: Betas = {}
     alpha = encode(["bfedrec/ticket", genesis.chain_id, seed, height])
     for ticket in block.tickets:
@@ -132,7 +136,7 @@ def betas_of(genesis: Genesis, seed: bytes, height: int, block: Block) -> Betas 
 def certificate_fault(
     genesis: Genesis, certificate: Certificate, phase: str, seats: Seats
 ) -> str | None:
-    """What is wrong with what a quorum is to have signed."""
+    """The fault of a certificate for votes in ``phase``; None if it is valid."""
     if certificate.phase != phase:
         return f"it is of the {certificate.phase} phase"
     if certificate.step >= len(seats.order):
@@ -161,7 +165,7 @@ def certificate_fault(
 
 
 def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) -> str | None:
-    """What is wrong with what closes a view, its lock's own signatures aside."""
+    """The fault of a timeout certificate, apart from its lock's signatures; None if it is valid."""
     signers, locks = set(), []
     for server, lock, signature in closed.entries:
         if server in signers:
@@ -200,7 +204,7 @@ def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) ->
 
 
 def update_fault(genesis: Genesis, header: Header, update: SignedUpdate) -> str | None:
-    """What is wrong with an update that a block aggregates."""
+    """The fault of an update that a block aggregates; None if it is valid."""
     record = update.record
     if record.chain_id != genesis.chain_id:
         return "of another chain"
@@ -228,7 +232,7 @@ def update_fault(genesis: Genesis, header: Header, update: SignedUpdate) -> str 
 
 
 def model_fault(header: Header, updates: Sequence[SignedUpdate]) -> str | None:
-    """What is wrong with a block's claims about its updates, each of which is right."""
+    """The fault of a header's claims about its (valid) updates; None if they are right."""
     digests = [sha256(update.record.encoded).digest() for update in updates]
     if any(a >= b for a, b in pairwise(digests)):
         return "its updates are not in ascending order"
@@ -247,7 +251,7 @@ def model_fault(header: Header, updates: Sequence[SignedUpdate]) -> str | None:
 
 
 def merkle(leaves: Sequence[bytes]) -> bytes:
-    """RFC 6962's tree hash, as it is defined there."""
+    """The Merkle tree hash of RFC 6962, written as in its definition."""
     if len(leaves) == 1:
         return sha256(b"\x00" + leaves[0]).digest()
     if not leaves:

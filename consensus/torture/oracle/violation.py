@@ -1,10 +1,10 @@
-"""What is raised when an invariant does not hold."""
+"""The exception for a violated invariant."""
 
 from __future__ import annotations
 
 
 class Violation(Exception):
-    """An invariant that does not hold, and how that shows."""
+    """A violated invariant, and its symptom in this scenario."""
 
     def __init__(self, invariant: str, what: str) -> None:
         super().__init__(f"{invariant}: {what}")
