@@ -23,12 +23,13 @@ from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.clock import Clock
 from consensus.network.network import Network
-from consensus.protocols.bft.server import BftServer
-from consensus.protocols.paper.server import PaperServer
+from consensus.protocols.bft.server import BftParticipant
+from consensus.protocols.paper.server import PaperParticipant
 from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind, Message
+from consensus.server.participant import Participant
 from consensus.simulation.checkpoint import ServerStanding, Standing
 from consensus.simulation.content_providers import Providers
 from consensus.simulation.host import WorldHost
@@ -75,16 +76,17 @@ class World:
         self._retry_seconds = spec.retry_seconds
         self._network_stream = spec.network_stream
         self._hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
-        make = server_class(genesis.parameters.protocol)
+        participant = participant_class(genesis.parameters.protocol)
         heads = heads or [Head.of_genesis(genesis)]
         self.servers: list[EdgeServer] = [
-            make(
+            EdgeServer(
                 index,
                 signer,
                 prover,
                 Chain(genesis, blocks, heads),
                 self.checks,
                 self._hosts[index],
+                participant,
                 behaviours.get(index),
             )
             for index, (signer, prover) in enumerate(spec.keys)
@@ -465,6 +467,6 @@ def _end(over: simpy.Event) -> None:
     over.succeed()
 
 
-def server_class(protocol: str) -> Callable[..., EdgeServer]:
-    """What a server is made of under a protocol."""
-    return PaperServer if protocol == "paper" else BftServer
+def participant_class(protocol: str) -> Callable[[EdgeServer], Participant]:
+    """The class of a server's part in a protocol."""
+    return PaperParticipant if protocol == "paper" else BftParticipant

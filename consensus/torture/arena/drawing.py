@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from consensus.faults.faults import FAULTS
-from consensus.server.distinct import draw_distinct
+from consensus.server.catching_up import draw_distinct
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import Scenario
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consensus.protocols.paper.server import PaperServer
+from consensus.protocols.paper.server import PaperParticipant
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
 from consensus.torture.oracle import verify
@@ -101,9 +101,10 @@ def _stall(world: TortureWorld, names: dict[int, set[str]]) -> str:
         (server for server in world.servers if server.behaviour is None),
         key=lambda server: server.chain.height,
     )
-    if not isinstance(behind, PaperServer):
+    part = behind.participant
+    if not isinstance(part, PaperParticipant):
         return "a block within the bound"
-    tried = [candidate.header.aggregator for candidate in behind.state.candidates.values()]
+    tried = [candidate.header.aggregator for candidate in part.state.candidates.values()]
     spam = sum("spam" in names.get(server, ()) for server in tried)
     if tried and 2 * spam > len(tried):
         return "spam takes the steps"
