@@ -92,10 +92,6 @@ class Voting(Protocol):
         """Send something of this view, and remember to say it again if need be."""
         ...
 
-    def view_us(self, view: View) -> int:
-        """The time that a view has, in microseconds."""
-        ...
-
 
 class Proposals:
     """The candidates of one height at one server."""
@@ -158,7 +154,12 @@ class Proposals:
     def arm(self) -> None:
         """Start the timer of the first view."""
         self._armed = True
-        self._server.set_timer("view", self._vote.view_us((0, 0)), (0, 0))
+        self._server.set_timer("view", self.view_us((0, 0)), (0, 0))
+
+    def view_us(self, view: View) -> int:
+        """MaxVoteDuration, half as long again with every attempt: once the network behaves, some
+        attempt lasts long enough (microseconds)."""
+        return self._server.parameters.vote_us * (2 + view[0]) // 2
 
     def propose_if_due(self) -> None:
         """The leader proposes, once: the locked block again, or a new one when there are updates

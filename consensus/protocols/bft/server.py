@@ -9,8 +9,8 @@ by recomputing it; sign and send the votes that are due; when a block is decided
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection
+from typing import Any
 
 from consensus.ledger.chain import InvalidBlock
 from consensus.ledger.evidence import Evidence
@@ -19,7 +19,7 @@ from consensus.protocols.bft.durable import Durable
 from consensus.protocols.bft.proposals import Proposals
 from consensus.protocols.bft.state import Promises, Seat
 from consensus.protocols.bft.tickets import Tickets
-from consensus.records.block import Block, Candidate
+from consensus.records.block import Block
 from consensus.records.sync import Status
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
@@ -31,11 +31,7 @@ from consensus.server.participant import Participant
 class BftParticipant(Participant):
     """One server's part in `bft`: its vote, with its `Proposals` and `Tickets`."""
 
-    HEIGHT_OF: ClassVar[Mapping[str, Callable[[Any], int]]] = {
-        "ticket": lambda ticket: ticket.height - 1
-    }
-
-    seat: Seat
+    HEIGHT_OF = {"ticket": lambda ticket: ticket.height - 1}  # noqa: RUF012
 
     def __init__(self, server: EdgeServer) -> None:
         self.server = server
@@ -122,11 +118,6 @@ class BftParticipant(Participant):
             who |= dict.fromkeys((*self.members(attempt), *self.seat.sortition(attempt).order))
         self.tickets.announce(who)
 
-    def view_us(self, view: View) -> int:
-        """MaxVoteDuration, half as long again with every attempt: once the network behaves, some
-        attempt lasts long enough."""
-        return self.server.parameters.vote_us * (2 + view[0]) // 2
-
     def tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
         """Send something of this view, and remember to say it again if need be."""
         self.said.append((kind, body, to))
@@ -141,9 +132,10 @@ class BftParticipant(Participant):
         changed = state is not self.state
         if changed:
             self.state = state
-            promises = state.promises
-            if promises is not self.durable.promises and promises is not self._none_yet:
-                self._write(promises)
+            promises, server = state.promises, self.server
+            new = promises is not self.durable.promises and promises is not self._none_yet
+            if new and not server.passive:
+                self.durable.write(promises, self.proposals.bodies, server.pool)
         if not effects:
             return changed
         self._effects.extend(effects)
@@ -156,10 +148,6 @@ class BftParticipant(Participant):
         finally:
             self._draining = False
         return True
-
-    def _write(self, promises: Promises) -> None:
-        if not self.server.passive:
-            self.durable.write(promises, self.proposals.bodies, self.server.pool)
 
     def _do(self, effect: bft.Effect) -> None:
         server = self.server
@@ -189,7 +177,7 @@ class BftParticipant(Participant):
             self.said.clear()
             self.proposals.enter_view(view)
             if view != (0, 0):
-                server.set_timer("view", self.view_us(view), view)
+                server.set_timer("view", self.proposals.view_us(view), view)
             why = self.state.why
             if why is not None:
                 if view[1] == 0:
@@ -209,11 +197,12 @@ class BftParticipant(Participant):
 
     # -- votes ------------------------------------------------------------------------------------
 
-    def sign_vote(self, phase: str, view: View, block: bytes) -> Vote:
-        """This server's vote, signed."""
+    def _vote(self, phase: str, view: View, block: bytes) -> None:
+        """Sign a vote and send it to the committee and to whoever passes the block on."""
         server, chain_id = self.server, self.server.genesis.chain_id
         proposal = self.proposals.first.get(view, (b"", b""))
-        return Vote(
+        server.host.charge("sign")
+        vote = Vote(
             chain_id,
             server.height,
             *view,
@@ -223,14 +212,10 @@ class BftParticipant(Participant):
             server.signer.sign(Vote.signing_digest(chain_id, server.height, *view, phase, block)),
             proposal[1] if phase == "soft" and proposal[0] == block else b"",
         )
-
-    def _vote(self, phase: str, view: View, block: bytes) -> None:
-        self.server.host.charge("sign")
-        vote = self.sign_vote(phase, view, block)
         to = dict.fromkeys(self.members(view[0]))
         leader = self.seat.leader(view)
-        if leader is not None and leader != self.server.index:
-            to[leader] = None  # it passes the block on
+        if leader is not None and leader != server.index:
+            to[leader] = None
         self.tell("vote", vote, tuple(to))
         self.apply(bft.on_vote(self.seat, self.state, vote))
 
@@ -256,9 +241,8 @@ class BftParticipant(Participant):
             return server.refuse("vote signature")
         if first is not None:
             blocks, signatures = (first.block, vote.block), (first.signature, vote.signature)
-            server.accuse(
-                Evidence(vote.server, server.height, view, vote.phase, blocks, signatures)
-            )
+            voter = vote.server
+            server.accuse(Evidence(voter, server.height, view, vote.phase, blocks, signatures))
             return server.refuse("second vote")
         self.first_votes[key] = vote
         if vote.phase == "soft" and vote.proposal:
@@ -397,7 +381,7 @@ class BftParticipant(Participant):
         self.tickets.announce_again()
 
     def tickets_held(self) -> tuple[int, ...]:
-        return tuple(sorted(self.tickets.held))
+        return self.tickets.holders()
 
     def help(self, status: Status, sender: int) -> None:
         server, state, promises = self.server, self.state, self.state.promises
@@ -406,15 +390,10 @@ class BftParticipant(Participant):
         wanted = [state.candidates.get(state.view)]
         wanted += [self.proposals.bodies.get(lock.block) for lock in promises.locks]
         wanted += [self.proposals.bodies.get(state.decided.block) if state.decided else None]
-        told: list[Candidate] = []
-        for candidate in wanted:
-            if candidate is not None and not any(candidate is one for one in told):
-                told.append(candidate)
-                server.say("candidate", candidate, [sender])
+        candidates = {id(candidate): candidate for candidate in wanted if candidate is not None}
+        for candidate in candidates.values():
+            server.say("candidate", candidate, [sender])
         for tally in (*state.votes.values(), *state.timeouts.values()):
             for message in tally.messages():
                 server.say("vote" if isinstance(message, Vote) else "timeout", message, [sender])
-        held = set(status.tickets)
-        for holder, (ticket, _, _) in self.tickets.held.items():
-            if holder not in held:
-                server.say("ticket", ticket, [sender])
+        self.tickets.hand_on(status.tickets, sender)

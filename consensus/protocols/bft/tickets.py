@@ -99,6 +99,17 @@ class Tickets:
         """The tickets as a block records them, by ascending server."""
         return tuple(self.held[server][0] for server in sorted(self.held))
 
+    def holders(self) -> tuple[int, ...]:
+        """The servers whose tickets are here, in ascending order."""
+        return tuple(sorted(self.held))
+
+    def hand_on(self, known: Collection[int], to: int) -> None:
+        """Send a server the tickets here but for those of the servers ``known`` to it."""
+        theirs = set(known)
+        for server, (ticket, _, _) in self.held.items():
+            if server not in theirs:
+                self._server.say("ticket", ticket, [to])
+
     def unknown(self, tickets: Iterable[Ticket]) -> int:
         """The number of these tickets that are not here."""
         return sum(ticket.server not in self.held for ticket in tickets)
