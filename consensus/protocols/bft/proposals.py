@@ -15,7 +15,7 @@ from consensus.ledger.committee import enough_draws
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import UpdatePool
 from consensus.protocols.bft import vote as bft
-from consensus.protocols.bft.state import Seat, State
+from consensus.protocols.bft.state import HeightContext, State
 from consensus.protocols.bft.tickets import Tickets
 from consensus.records.block import Candidate, Turn
 from consensus.records.genesis import Genesis, Parameters
@@ -72,7 +72,7 @@ class Proposer(Protocol):
 class Voting(Protocol):
     """The part of the vote (`consensus.protocols.bft.server.BftParticipant`) that proposals use."""
 
-    seat: Seat
+    seat: HeightContext
     state: State
     undecided: Certificate | None
 
@@ -258,7 +258,7 @@ class Proposals:
         known = state.candidates.get(view)
         if known is not None and known.header.cid == block:
             return ""
-        if view in state.two_faced and not self._needs(block):
+        if view in state.equivocated and not self._needs(block):
             return "third proposal"  # two are evidence; a leader may make thousands
         reason = bft.follows(self._vote.seat, candidate)
         return None if reason is None else f"candidate: {reason}"
@@ -292,7 +292,7 @@ class Proposals:
         height, blocks = self._server.height, (first[0], block)
         signatures = (first[1], signature)
         self._server.accuse(Evidence(leader, height, view, "proposal", blocks, signatures))
-        self._vote.apply(bft.on_two_faced(self._vote.seat, self._vote.state, view))
+        self._vote.apply(bft.on_equivocated(self._vote.seat, self._vote.state, view))
 
     # -- judging ----------------------------------------------------------------------------------
 

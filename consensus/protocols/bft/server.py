@@ -17,7 +17,7 @@ from consensus.ledger.evidence import Evidence
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.durable import Durable
 from consensus.protocols.bft.proposals import Proposals
-from consensus.protocols.bft.state import Promises, Seat
+from consensus.protocols.bft.state import HeightContext, Promises
 from consensus.protocols.bft.tickets import Tickets
 from consensus.records.block import Block
 from consensus.records.sync import Status
@@ -61,7 +61,7 @@ class BftParticipant(Participant):
 
     def begin(self) -> None:
         server, head = self.server, self.server.chain.head
-        self.seat = Seat(
+        self.seat = HeightContext(
             server.index,
             server.height,
             self._stakes,
@@ -152,21 +152,21 @@ class BftParticipant(Participant):
     def _do(self, effect: bft.Effect) -> None:
         server = self.server
         match effect:
-            case bft.Say(phase, view, block):
+            case bft.CastVote(phase, view, block):
                 self._vote(phase, view, block)
-            case bft.Judge(candidate):
+            case bft.Validate(candidate):
                 self.proposals.judge(candidate)
             case bft.Enter(view):
                 self._enter(view)
-            case bft.Leave(view, everyone):
+            case bft.SendTimeout(view, everyone):
                 self._leave(view, everyone)
             case bft.Settle(view):
                 server.set_timer("settle", server.parameters.settle_us, view)
-            case bft.Listen(view):
+            case bft.AwaitLocks(view):
                 server.set_timer("listen", server.parameters.settle_us, view)
-            case bft.Object(lock):
+            case bft.ShowLock(lock):
                 server.say("lock", lock)
-            case bft.Closed(certificate):
+            case bft.ShowTimeoutCertificate(certificate):
                 self._tell_closure(certificate)
             case bft.Decide(certificate):
                 self.decide_by(certificate)

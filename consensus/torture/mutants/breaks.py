@@ -20,7 +20,7 @@ from consensus.protocols.bft import vote
 from consensus.protocols.bft.durable import Durable
 from consensus.protocols.bft.proposals import Proposals
 from consensus.protocols.bft.server import BftParticipant
-from consensus.protocols.bft.state import Promises, Seat
+from consensus.protocols.bft.state import HeightContext, Promises
 from consensus.server import checks
 from consensus.server.block_contents import BlockContents
 from consensus.server.catching_up import CatchUp
@@ -100,7 +100,7 @@ def _breaks() -> Iterator[Break]:
         "seats",
         "who has no seat votes, too",
         (
-            (Seat, "weight", do.a_seat_for_all),
+            (HeightContext, "weight", do.a_seat_for_all),
             (chain, "check_certificate", do.certificate_without("seats")),
         ),
         Bias(("phantom_votes", "pad_certificates"), sizes=(7, 10)),

@@ -150,7 +150,7 @@ def blind_lock(original: Any) -> Any:
         may = max(state.promises.cert, state.promises.left) < view
         if cast and may and candidate is not None:
             state = replace(state, promises=replace(state.promises, cert=view))
-            effects = (*effects, bft.Say("cert", view, candidate.header.cid))
+            effects = (*effects, bft.CastVote("cert", view, candidate.header.cid))
         return state, effects
 
     return act
