@@ -139,7 +139,9 @@ ARROWS = {
     "consensus.ledger": "consensus.crypto consensus.encoding consensus.records",
     "consensus.network": "consensus.faults consensus.server",
     "consensus.protocols": "consensus.ledger consensus.records",
-    "consensus.protocols.bft": "consensus.ledger consensus.records consensus.server",
+    "consensus.protocols.bft": (
+        "consensus.crypto consensus.ledger consensus.records consensus.server"
+    ),
     "consensus.protocols.paper": "consensus.ledger consensus.records consensus.server",
     "consensus.records": "consensus.crypto consensus.encoding",
     "consensus.server": (

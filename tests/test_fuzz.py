@@ -22,7 +22,6 @@ from consensus.encoding.dag_cbor import encode
 from consensus.encoding.fields import MalformedRecord, Record
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.updates import SignedUpdate
-from consensus.protocols.bft.server import BftServer
 from consensus.records.block import Turn
 from consensus.records.sync import Status, Want
 from consensus.records.update import ModelUpdate
@@ -466,12 +465,12 @@ def leaving(corpus: Corpus) -> Bench:
 STAGES = (waiting, voting, leaving)
 
 
-def is_known(server: BftServer, kind: str, body: Any) -> bool:
+def is_known(bench: Bench, kind: str, body: Any) -> bool:
     """Whether the server has heard it before: then it is not even checked."""
-    state = server.state
+    server, part, state = bench.server, bench.part, bench.part.state
     match kind:
         case "ticket":
-            return body.server in server.tickets_held()
+            return body.server in part.tickets_held()
         case "update":
             return server.pool.pick([body.record.digest]) is not None
         case "candidate":
@@ -479,10 +478,10 @@ def is_known(server: BftServer, kind: str, body: Any) -> bool:
             return known is not None and known.header.cid == body.header.cid
         case "vote":
             key = (body.phase, (body.attempt, body.step), body.server)
-            first = server._first_votes.get(key)
+            first = part.first_votes.get(key)
             return first is not None and first.block == body.block
         case "closure":
-            return server.seat.next_view(body) <= state.view
+            return part.seat.next_view(body) <= state.view
         case "lock":
             return any(lock.name == body.name for lock in state.promises.locks)
     return False
@@ -500,16 +499,16 @@ def campaign(corpus: Corpus, seed: int, count: int) -> Counter[str]:
         server = bench.server
         outcome[f"way {way}"] += 1
         outcome[f"kind {kind}"] += 1
-        state, before = server.state, snapshot(server)
+        state, before = bench.part.state, snapshot(server)
         counted = sum(server.refused.values()) + sum(server.pool.rejected.values())
         server.receive(kind, body, int(fuzzer.draw.integers(7)))
         more = sum(server.refused.values()) + sum(server.pool.rejected.values()) - counted
         after = snapshot(server)
-        asked = after.pop("_asked") != before.pop("_asked")
-        if after.pop("_early") != before.pop("_early"):
-            assert server.HEIGHT_OF[kind](body) == 2, "only what is of the next height is kept"
-        after.pop("_early_from"), before.pop("_early_from")
-        same = server.state is state and after == before
+        asked = after["catch up"].pop("_asked") != before["catch up"].pop("_asked")
+        if after["catch up"].pop("early") != before["catch up"].pop("early"):
+            assert server.height_of[kind](body) == 2, "only what is of the next height is kept"
+        after["catch up"].pop("_early_from"), before["catch up"].pop("_early_from")
+        same = bench.part.state is state and after == before
         where = f"message {number} of seed {seed}: {kind} by {way}: {body}"
         if type(body) is not BODIES[kind]:
             assert (same, more, asked) == (True, 1, False), where
@@ -517,14 +516,14 @@ def campaign(corpus: Corpus, seed: int, count: int) -> Counter[str]:
         elif kind in ("status", "want"):
             assert (same, more) == (True, 0), where
             outcome["a question"] += 1
-        elif server.HEIGHT_OF[kind](body) != 1:
+        elif server.height_of[kind](body) != 1:
             assert (same, more) == (True, 0), where
             outcome["another height"] += 1
         elif corpus.genuine(kind, body):
             outcome["genuine"] += 1
             if not same or asked:
                 bench = STAGES[number // 300 % len(STAGES)](corpus)
-        elif is_known(server, kind, body):
+        elif is_known(bench, kind, body):
             assert (same, more, asked) == (True, 0, False), where
             outcome["known"] += 1
         else:

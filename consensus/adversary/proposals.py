@@ -148,8 +148,8 @@ class Censor(Behaviour):
         self.act("left out updates")
         chosen = sorted(self.draws(server).choice(len(updates), count, replace=False).tolist())
         kept = [updates[place] for place in chosen]
-        header = server.header_for(
-            kept, server.aggregate(kept), *candidate.view, candidate.header.tickets
+        header = server.contents.header_for(
+            kept, server.contents.aggregate(kept), *candidate.view, candidate.header.tickets
         )
         return replace(
             candidate,

@@ -67,7 +67,7 @@ class Failure:
     last: Block | None
     """The block that was appended last, or was about to be."""
     behind: Any
-    """The honest server (`server_class`) with the shortest chain."""
+    """The part (`participant_class`) of the honest server with the shortest chain."""
 
 
 class Protocol(ABC):
@@ -210,9 +210,9 @@ class Protocol(ABC):
     # -- servers ----------------------------------------------------------------------------------
 
     @abstractmethod
-    def server_class(self) -> type[Any]:
-        """The class of its servers (`consensus.server.edge_server.EdgeServer`), which is imported
-        when it is asked for."""
+    def participant_class(self) -> type[Any]:
+        """The class of a server's part in it (`consensus.server.participant.Participant`), which is
+        imported when it is asked for."""
 
 
 PROTOCOLS: dict[str, Protocol] = {}

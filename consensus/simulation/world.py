@@ -24,6 +24,7 @@ from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind, Message
+from consensus.server.participant import Participant
 from consensus.simulation.accounts import (
     evidence_at,
     furthest,
@@ -77,16 +78,17 @@ class World:
         self.messages = 0
         self._network_stream = spec.network_stream
         self._hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
-        make: type[EdgeServer] = self.protocol.server_class()
+        participant: type[Participant] = self.protocol.participant_class()
         heads = heads or [self.protocol.first_head(genesis)]
         self.servers: list[EdgeServer] = [
-            make(
+            EdgeServer(
                 index,
                 signer,
                 prover,
                 Chain(genesis, self.protocol, blocks, heads),
                 self.checks,
                 self._hosts[index],
+                participant,
                 behaviours.get(index),
             )
             for index, (signer, prover) in enumerate(spec.keys)

@@ -170,7 +170,7 @@ def _named(violation: Violation, scenario: Scenario, world: TortureWorld, monito
         {server: frozenset(names) for server, names in scenario.malicious},
         [decided.block for decided in monitor.ledger.decided],
         monitor.ledger.last,
-        min(honest, key=lambda server: server.chain.height),
+        min(honest, key=lambda server: server.chain.height).participant,
     )
     return protocol_named(scenario.protocol).weakness(failure)
 

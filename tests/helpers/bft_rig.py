@@ -7,10 +7,11 @@ from typing import Any
 
 from consensus.adversary.behaviour import Behaviour
 from consensus.ledger.updates import SignedUpdate
-from consensus.protocols.bft.server import BftServer
+from consensus.protocols.bft.server import BftParticipant
 from consensus.records.block import Candidate
 from consensus.records.view import View
 from consensus.records.votes import Certificate
+from consensus.server.edge_server import EdgeServer
 from tests.helpers.fake_host import FakeHost
 from tests.helpers.forge import Forge
 from tests.helpers.rules import chain_from, checks_of
@@ -57,13 +58,42 @@ _LEFT_OUT = {
     "seat",
     "_handlers",
     "_stakes",
+    "height_of",
+    "contents",
+    "catch_up",
+    "participant",
+    "durable",
+    "proposals",
+    "tickets",
+    "server",
+    "_server",
+    "_vote",
+    "_tickets",
+    "_chain",
+    "_checks",
+    "_host",
 }
 
 
-def snapshot(server: BftServer) -> dict[str, Any]:
+def snapshot(server: EdgeServer) -> dict[str, Any]:
     """Everything that a server remembers but its counters of refusals, to be compared later."""
+    part = server.participant
+    assert isinstance(part, BftParticipant)
+    parts = {
+        "server": server,
+        "contents": server.contents,
+        "catch up": server.catch_up,
+        "participant": part,
+        "durable": part.durable,
+        "proposals": part.proposals,
+        "tickets": part.tickets,
+    }
+    return {name: _remembered(holder) for name, holder in parts.items()}
+
+
+def _remembered(holder: object) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in vars(server).items():
+    for name, value in vars(holder).items():
         if name in _LEFT_OUT:
             continue
         if name == "pool":
@@ -90,15 +120,23 @@ class Bench:
         self.host = FakeHost()
         self.forge = FORGE if toy is TOY else Forge(toy)
         checks = checks_of(toy.genesis, toy.application)
-        self.server = BftServer(
-            index, *toy.keys[index], chain_from(toy.genesis), checks, self.host, behaviour
+        self.server = EdgeServer(
+            index,
+            *toy.keys[index],
+            chain_from(toy.genesis),
+            checks,
+            self.host,
+            BftParticipant,
+            behaviour,
         )
+        assert isinstance(self.server.participant, BftParticipant)
+        self.part = self.server.participant
         if start:
             self.server.enter_height()
 
     @property
     def view(self) -> View:
-        return self.server.state.view
+        return self.part.state.view
 
     def hear(self, kind: str, *bodies: Any, sender: int | None = None) -> Bench:
         """Messages arrive, each from its own server unless told."""

@@ -10,12 +10,13 @@ from consensus.adversary.behaviour import Behaviour
 from consensus.ledger.committee import Draw, may_sit
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
-from consensus.protocols.paper.server import PaperServer
+from consensus.protocols.paper.server import PaperParticipant
 from consensus.protocols.paper.validity import CANDIDATES_PER_SEAT
 from consensus.records.block import Block, Candidate
 from consensus.records.ticket import Ticket
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
+from consensus.server.edge_server import EdgeServer
 from tests.helpers.fake_host import FakeHost
 from tests.helpers.forge import Forge
 from tests.helpers.rules import chain_from, checks_of
@@ -89,14 +90,17 @@ class Bench:
     def __init__(self, index: int, toy: Toy, behaviour: Behaviour | None = None) -> None:
         self.host = FakeHost()
         self.forge = PaperForge(toy)
-        self.server = PaperServer(
+        self.server = EdgeServer(
             index,
             *toy.keys[index],
             chain_from(toy.genesis),
             checks_of(toy.genesis, toy.application),
             self.host,
+            PaperParticipant,
             behaviour,
         )
+        assert isinstance(self.server.participant, PaperParticipant)
+        self.part = self.server.participant
         self.server.enter_height()
 
     def hear(self, kind: Any, *bodies: Any, sender: int = 0) -> Bench:
@@ -107,7 +111,7 @@ class Bench:
 
     def wake(self, what: str, slot: View | None = None) -> Bench:
         """A timer of the slot in progress fires."""
-        attempt, step = self.server.state.slot if slot is None else slot
+        attempt, step = self.part.state.slot if slot is None else slot
         self.server.on_timer((what, self.server.height, attempt, step))
         return self
 
@@ -127,8 +131,16 @@ class Bench:
     def state(self) -> dict[str, Any]:
         """Everything that the server remembers, but its counters."""
         kept = {"refused", "pool", "chain", "genesis", "parameters", "behaviour", "checks", "host"}
-        kept |= {"signer", "prover", "_handlers", "_early_from", "_asked"}
-        state = {name: value for name, value in vars(self.server).items() if name not in kept}
+        kept |= {"signer", "prover", "_handlers", "_early_from", "_asked", "height_of"}
+        kept |= {"contents", "catch_up", "participant", "server", "_server"}
+        kept |= {"_chain", "_checks", "_host"}
+        parts = (self.server, self.server.contents, self.server.catch_up, self.part)
+        state = {
+            f"{type(part).__name__}.{name}": value
+            for part in parts
+            for name, value in vars(part).items()
+            if name not in kept
+        }
         state["updates"] = self.server.pool.digests()
         state["head"] = self.server.chain.head
         return copy.deepcopy(state)

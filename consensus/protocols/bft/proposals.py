@@ -1,326 +1,351 @@
-"""What an edge server under `bft` does about proposals: it collects the draws that the next block
-records, proposes in its turn, and judges what others propose; the vote itself is in
-`consensus.protocols.bft.vote` and `consensus.protocols.bft.server`.
+"""Proposals of one server under `bft`: those it makes in its turn, and those it judges.
+
+The vote itself is in `consensus.protocols.bft.vote` and `consensus.protocols.bft.server`.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import replace
+from typing import Any, Literal, Protocol
 
-from consensus.ledger.committee import Draw, InvalidTicket, enough_draws, is_worth_announcing
+from consensus.crypto.suites import Signer
+from consensus.ledger.chain import Chain
+from consensus.ledger.committee import enough_draws
 from consensus.ledger.evidence import Evidence
+from consensus.ledger.updates import UpdatePool
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
-from consensus.protocols.bft.state import Seat, State
+from consensus.protocols.bft.state import HeightContext, State
+from consensus.protocols.bft.tickets import Tickets
 from consensus.records.block import Candidate, Turn
+from consensus.records.genesis import Genesis, Parameters
 from consensus.records.sync import Want
 from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View, proposal_digest
-from consensus.records.votes import Certificate
-from consensus.server.edge_server import EdgeServer
+from consensus.records.votes import Certificate, Vote
+from consensus.server.block_contents import BlockContents
+from consensus.server.catching_up import CatchUp
+from consensus.server.checks import SharedChecks
+from consensus.server.hooks import Hooks
+from consensus.server.host import Host
 from consensus.server.message import Kind
 
 
-class BftCandidates(EdgeServer):
-    """The half of a server under `bft` that makes and judges candidates."""
+class Proposer(Protocol):
+    """The part of a server that proposing and judging uses."""
 
-    HEIGHT_OF = EdgeServer.HEIGHT_OF | {"ticket": lambda ticket: ticket.height - 1}
+    index: int
+    height: int
+    active: bool
+    chain: Chain
+    genesis: Genesis
+    parameters: Parameters
+    checks: SharedChecks
+    host: Host
+    signer: Signer
+    pool: UpdatePool
+    contents: BlockContents
+    catch_up: CatchUp
+    behaviour: Hooks[Any] | None
 
+    def sufficient(self, count: int) -> bool:
+        """True if so many updates are enough for a block."""
+        ...
+
+    def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
+        """Send to some, or to all."""
+        ...
+
+    def refuse(self, reason: str) -> Literal[False]:
+        """Count a message that is turned away."""
+        ...
+
+    def accuse(self, found: Evidence) -> None:
+        """Keep evidence against a server."""
+        ...
+
+    def set_timer(self, what: str, microseconds: int, view: View | None = None) -> None:
+        """Set a timer of the height in progress."""
+        ...
+
+
+class Voting(Protocol):
+    """The part of the vote (`consensus.protocols.bft.server.BftParticipant`) that proposals use."""
+
+    seat: HeightContext
     state: State
-    seat: Seat
+    undecided: Certificate | None
 
-    def begin_candidates(self) -> None:
-        """Begin a height: nothing was drawn, proposed or judged yet."""
-        self._members: dict[int, list[int]] = {}
-        self._tickets: dict[int, tuple[Ticket, Draw, int]] = {}
-        """By server: its ticket for the next height, the draw, and since when it is here."""
+    def apply(self, step: bft.Step) -> bool:
+        """Take over a state of the vote and do what follows from it."""
+        ...
+
+    def decide_by(self, certificate: Certificate) -> None:
+        """Append the block that ``certificate`` decides."""
+        ...
+
+    def members(self, attempt: int) -> list[int]:
+        """The others on an attempt's committee."""
+        ...
+
+    def tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
+        """Send something of this view, and remember to say it again if need be."""
+        ...
+
+
+class Proposals:
+    """The candidates of one height at one server."""
+
+    def __init__(self, server: Proposer, vote: Voting, tickets: Tickets) -> None:
+        self._server = server
+        self._vote = vote
+        self._tickets = tickets
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a height: nothing is proposed or judged yet."""
         self._collected = False
         """Whether tickets have been collected for long enough to propose."""
-        self._announced: set[int] = set()
-        self._shown: set[int] = set()
-        """Servers whose tickets it has shown to all, as a candidate had left them out."""
-        self._bodies: dict[bytes, Candidate] = {}
+        self.bodies: dict[bytes, Candidate] = {}
         """By block: a candidate that brought it, whatever the view."""
-        self._proposals: dict[View, tuple[bytes, bytes]] = {}
+        self.first: dict[View, tuple[bytes, bytes]] = {}
         """By view: the first proposed block that this server saw, and its leader's signature."""
         self._judging: dict[bytes, Candidate] = {}
         """Candidates whose contents cannot be judged yet."""
-        self._undecided: Certificate | None = None
-        """A certificate that decides a block which is not here."""
-        self._proposed: set[View] = set()
         self._leads = False
         """Whether the view in progress is this server's turn."""
         self._armed = False
         """Whether the timer of the first view runs; it starts when the updates are there."""
-        self._said: list[tuple[Kind, object, Collection[int] | None]] = []
-        """What it sent in this view, to be said again."""
-
-    @abstractmethod
-    def _apply(self, step: bft.Step) -> bool:
-        """Take over a state of the vote and do what follows from it."""
-
-    @abstractmethod
-    def _decide_by(self, certificate: Certificate) -> None:
-        """Append the block that ``certificate`` decides."""
-
-    def members(self, attempt: int) -> list[int]:
-        """The others on an attempt's committee."""
-        others = self._members.get(attempt)
-        if others is None:
-            weights = self.seat.sortition(attempt).committee.weights
-            others = self._members[attempt] = [s for s in weights if s != self.index]
-        return others
-
-    def _timer_of(self, what: str, microseconds: int, view: View) -> None:
-        self.host.timer(microseconds, (what, self.height, *view))
-
-    def _view_us(self, view: View) -> int:
-        """MaxVoteDuration, half as long again with every attempt: once the network behaves, some
-        attempt lasts long enough."""
-        return self.parameters.vote_us * (2 + view[0]) // 2
-
-    def _charge_certificate(self, signatures: int) -> None:
-        self.host.charge("verify", times=signatures)
-
-    # -- tickets ----------------------------------------------------------------------------------
-
-    def _draw(self) -> None:
-        """Make this server's ticket for the next height."""
-        beacon, height = self.chain.head.beacon, self.height + 1
-        proof, beta = self.prover.prove(Ticket.alpha(self.genesis.chain_id, beacon, height))
-        self.host.charge("vrf_prove")
-        draw = Draw(self.index, beta)
-        if is_worth_announcing(self.genesis, draw):
-            ticket = Ticket(height, self.index, proof)
-            self.checks.vouch(beacon, ticket, draw)
-            self._tickets[self.index] = (ticket, draw, self.host.now_us())
-            self._announce()
-
-    def _announce(self) -> None:
-        """Send one's ticket to those who record it: the committee and the aggregators of this
-        attempt and, so that it is there in time, of the next."""
-        mine = self._tickets.get(self.index)
-        if mine is None:
-            return
-        who: dict[int, None] = {}
-        for attempt in (self.state.view[0], self.state.view[0] + 1):
-            who |= dict.fromkeys((*self.members(attempt), *self.seat.sortition(attempt).order))
-        to = [server for server in who if server not in self._announced and server != self.index]
-        self._announced.update(to)
-        self.say("ticket", mine[0], to)
-
-    def on_ticket(self, ticket: Ticket) -> bool:
-        if ticket.server in self._tickets:
-            return False
-        self.host.charge("vrf_verify")
-        try:
-            draw = self.checks.ticket(self.genesis, self.chain.head.beacon, ticket)
-        except InvalidTicket:
-            return self.refuse("ticket proof")
-        self._tickets[ticket.server] = (ticket, draw, self.host.now_us())
-        if self._collected:
-            self._propose_if_due()  # it may have been one ticket short
-        return True
-
-    def _recorded(self) -> tuple[Ticket, ...]:
-        return tuple(self._tickets[server][0] for server in sorted(self._tickets))
 
     # -- proposing --------------------------------------------------------------------------------
 
+    def enter_view(self, view: View) -> None:
+        """A view begins, which may be this server's turn."""
+        self._leads = self._vote.seat.leader(view) == self._server.index
+
+    def on_ticket(self, ticket: Ticket) -> bool:
+        """Check another server's draw and keep it."""
+        if not self._tickets.add(ticket):
+            return False
+        if self._collected:
+            self.propose_if_due()  # it may have been one ticket short
+        return True
+
+    def on_tickets_timer(self) -> None:
+        """Tickets were collected for long enough."""
+        self._collected = True
+        self._arm_if_ready()
+        self.propose_if_due()
+
     def updates_changed(self) -> None:
+        """The pool has grown, or the deadline for updates has passed."""
         self._arm_if_ready()
         if self._judging:
             for candidate in list(self._judging.values()):
-                self._judge(candidate)
-        if self.active:
-            self._propose_if_due()
+                self.judge(candidate)
+        if self._server.active:
+            self.propose_if_due()
 
     def _arm_if_ready(self) -> None:
         """Start the timer of the first view once the leader could have proposed."""
-        if not self._armed and self._collected and self.sufficient(len(self.pool)):
-            self._arm()
+        if not self._armed and self._collected and self._server.sufficient(len(self._server.pool)):
+            self.arm()
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """Start the timer of the first view."""
         self._armed = True
-        self._timer_of("view", self._view_us((0, 0)), (0, 0))
+        self._server.set_timer("view", self.view_us((0, 0)), (0, 0))
 
-    def _propose_if_due(self) -> None:
+    def view_us(self, view: View) -> int:
+        """MaxVoteDuration, half as long again with every attempt: once the network behaves, some
+        attempt lasts long enough (microseconds)."""
+        return self._server.parameters.vote_us * (2 + view[0]) // 2
+
+    def propose_if_due(self) -> None:
         """The leader proposes, once: the locked block again, or a new one when there are updates
         and tickets enough (lines 4-6)."""
-        state = self.state
+        if not self._leads:
+            return
+        server, vote = self._server, self._vote
+        state = vote.state
         view, why = state.view, state.why
-        if not self._leads or max(state.promises.proposed, state.promises.left) >= view:
+        if max(state.promises.proposed, state.promises.left) >= view:
             return
         if why is not None and why.lock is not None:
             candidate = self._again(why.lock, view)
         else:
-            candidate = self._anew(view)
+            candidate = self.anew(view)
         if candidate is None:
             return
-        self._apply((bft.on_proposing(self.state), ()))
-        if self.behaviour is not None:
-            candidate = self.behaviour.proposes(self, candidate)
+        vote.apply((bft.on_proposing(vote.state), ()))
+        if server.behaviour is not None:
+            candidate = server.behaviour.proposes(server, candidate)
             if candidate is None:
                 return
-        self.host.charge("sign")
-        self._tell("candidate", candidate)
-        self._note_proposal(view, candidate.header.cid, candidate.proposal)
-        self._bodies.setdefault(candidate.header.cid, candidate)
-        self._apply(bft.on_candidate(self.seat, self.state, candidate))
+        server.host.charge("sign")
+        vote.tell("candidate", candidate)
+        self._note(view, candidate.header.cid, candidate.proposal)
+        self.bodies.setdefault(candidate.header.cid, candidate)
+        vote.apply(bft.on_candidate(vote.seat, vote.state, candidate))
 
     def _again(self, lock: Certificate, view: View) -> Candidate | None:
-        body = self._bodies.get(lock.block)
+        """The locked block, proposed again in a view; None, and its voters are asked for it, if it
+        is not here."""
+        server = self._server
+        body = self.bodies.get(lock.block)
         if body is None:
-            self.say("status", self._status(), [server for server, _ in lock.signatures])
+            server.catch_up.ask([voter for voter, _ in lock.signatures])
             return None
-        signed = proposal_digest(self.genesis.chain_id, self.height, view, lock.block)
-        turn = Turn(*view, self.index, self.signer.sign(signed))
-        return replace(body, justification=self.state.why, turn=turn)
+        signed = proposal_digest(server.genesis.chain_id, server.height, view, lock.block)
+        turn = Turn(*view, server.index, server.signer.sign(signed))
+        return replace(body, justification=self._vote.state.why, turn=turn)
 
-    def _anew(self, view: View) -> Candidate | None:
-        if not (self._collected and self.sufficient(len(self.pool))):
+    def anew(self, view: View) -> Candidate | None:
+        """A new block for a view; None if updates or tickets are too few."""
+        server = self._server
+        if not (self._collected and server.sufficient(len(server.pool))):
             return None
-        updates, tickets = self.pool.ordered(), self._recorded()
-        if not enough_draws(self.genesis, tickets):
+        updates, tickets = server.pool.ordered(), self._tickets.recorded()
+        if not enough_draws(server.genesis, tickets):
             return None
-        header = self.propose_header(updates, *view, tickets_digest(tickets))
+        header = server.contents.propose_header(updates, *view, tickets_digest(tickets))
         return Candidate(
             header,
-            self.signer.sign(header.signed),
+            server.signer.sign(header.signed),
             tickets,
             tuple(update.record.digest for update in updates),
-            self.state.why,
+            self._vote.state.why,
         )
 
-    def _tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
-        """Send something of this view, and remember to say it again if need be."""
-        self._said.append((kind, body, to))
-        self.say(kind, body, to)
-
-    # -- candidates -------------------------------------------------------------------------------
+    # -- others' candidates -----------------------------------------------------------------------
 
     def on_candidate(self, candidate: Candidate) -> bool:
+        """Check a proposed block, and vote on it in its turn."""
+        server, vote = self._server, self._vote
         view, block = candidate.view, candidate.header.cid
-        if view[0] > self.state.view[0] + bft.ATTEMPTS_AHEAD and candidate.justification is None:
-            return self.refuse("candidate for another attempt")
-        known = self.state.candidates.get(view)
-        if known is not None and known.header.cid == block:
-            return False
-        if view in self.state.two_faced and not self._needs(block):
-            return self.refuse("third proposal")  # two are evidence; a leader may make thousands
-        reason = bft.follows(self.seat, candidate)
+        reason = self._reason_to_refuse(candidate)
         if reason is not None:
-            return self.refuse(f"candidate: {reason}")
-        self.host.charge("verify", times=2)
+            return server.refuse(reason) if reason else False
+        server.host.charge("verify", times=2)
         if candidate.justification is not None:
-            self._charge_certificate(len(candidate.justification.entries))
-        self.host.may_relay()
-        self.host.charge(
-            "vrf_verify",
-            times=sum(ticket.server not in self._tickets for ticket in candidate.tickets),
-        )
+            server.host.charge("verify", times=len(candidate.justification.entries))
+        server.host.may_relay()
+        server.host.charge("vrf_verify", times=self._tickets.unknown(candidate.tickets))
         try:
-            self.checks.candidate(self.chain.head, candidate)
+            server.checks.candidate(server.chain.head, candidate)
             if candidate.justification is not None:
-                self.checks.closed(self.chain.head, candidate.justification)
+                server.checks.closed(server.chain.head, candidate.justification)
         except InvalidBlock:
-            return self.refuse("candidate header")
-        self._bodies.setdefault(block, candidate)
-        self._note_proposal(view, block, candidate.proposal)
-        before = self.state
+            return server.refuse("candidate header")
+        self.bodies.setdefault(block, candidate)
+        self._note(view, block, candidate.proposal)
+        before = vote.state
         if not self._armed:
-            self._arm()
-        self._apply(bft.on_candidate(self.seat, self.state, candidate))
-        if self.active and self._undecided is not None:
-            self._decide_by(self._undecided)
-        if self.active:
-            self._propose_if_due()  # it may have brought the body of a locked block
-        return self.state is not before or not self.active
+            self.arm()
+        vote.apply(bft.on_candidate(vote.seat, vote.state, candidate))
+        if server.active and vote.undecided is not None:
+            vote.decide_by(vote.undecided)
+        if server.active:
+            self.propose_if_due()  # it may have brought the body of a locked block
+        return vote.state is not before or not server.active
+
+    def _reason_to_refuse(self, candidate: Candidate) -> str | None:
+        """The reason why a candidate is not looked at, empty if it is known already; else None."""
+        state = self._vote.state
+        view, block = candidate.view, candidate.header.cid
+        if view[0] > state.view[0] + bft.ATTEMPTS_AHEAD and candidate.justification is None:
+            return "candidate for another attempt"
+        known = state.candidates.get(view)
+        if known is not None and known.header.cid == block:
+            return ""
+        if view in state.equivocated and not self._needs(block):
+            return "third proposal"  # two are evidence; a leader may make thousands
+        reason = bft.follows(self._vote.seat, candidate)
+        return None if reason is None else f"candidate: {reason}"
 
     def _needs(self, block: bytes) -> bool:
         """Whether a block is locked or decided, so that its body must be had."""
-        undecided = self._undecided
-        return any(lock.block == block for lock in self.state.promises.locks) or (
+        undecided = self._vote.undecided
+        return any(lock.block == block for lock in self._vote.state.promises.locks) or (
             undecided is not None and undecided.block == block
         )
 
-    def _note_proposal(self, view: View, block: bytes, signature: bytes) -> None:
+    def hear(self, view: View, vote: Vote) -> None:
+        """A soft vote tells what its voter was proposed."""
+        known, leader = self.first.get(view), self._vote.seat.leader(view)
+        if leader is None or (known is not None and known[0] == vote.block):
+            return
+        server = self._server
+        signed = proposal_digest(server.genesis.chain_id, server.height, view, vote.block)
+        server.host.charge("verify")
+        if server.genesis.suite.verify(
+            server.genesis.servers[leader].signing_key, signed, vote.proposal
+        ):
+            self._note(view, vote.block, vote.proposal)
+
+    def _note(self, view: View, block: bytes, signature: bytes) -> None:
         """Remember a proposal; a second one of the same view is evidence against its leader."""
-        first = self._proposals.setdefault(view, (block, signature))
-        leader = self.seat.leader(view)
+        first = self.first.setdefault(view, (block, signature))
+        leader = self._vote.seat.leader(view)
         if first[0] == block or leader is None:
             return
-        self._accuse("proposal", leader, view, (first[0], block), (first[1], signature))
-        self._apply(bft.on_two_faced(self.seat, self.state, view))
+        height, blocks = self._server.height, (first[0], block)
+        signatures = (first[1], signature)
+        self._server.accuse(Evidence(leader, height, view, "proposal", blocks, signatures))
+        self._vote.apply(bft.on_equivocated(self._vote.seat, self._vote.state, view))
 
-    def _accuse(
-        self,
-        phase: str,
-        server: int,
-        view: View,
-        blocks: tuple[bytes, bytes],
-        signatures: tuple[bytes, bytes],
-    ) -> None:
-        found = Evidence(server, self.height, view, phase, blocks, signatures)
-        self.evidence.setdefault(found.key, found)
+    # -- judging ----------------------------------------------------------------------------------
 
-    def _judge(self, candidate: Candidate) -> None:
+    def judge(self, candidate: Candidate) -> None:
         """Find out whether a candidate's contents are right, as soon as its updates are here."""
-        block = candidate.header.cid
-        updates = self.pool.pick(candidate.updates)
+        server, vote, block = self._server, self._vote, candidate.header.cid
+        updates = server.pool.pick(candidate.updates)
         if updates is None:
             known = self._judging.get(block)
             if known is None or known.view < candidate.view:
                 # The gossip may be about to bring them: ask when it had a moment.
                 self._judging[block] = candidate
-                self._timer_of("want", self.parameters.ticket_us // 4, candidate.view)
+                server.set_timer("want", server.parameters.ticket_us // 4, candidate.view)
             return
         # What somebody honest has approved in time, so that it is locked, may come at any time.
         locked = candidate.turn is not None
-        if not locked and not self.sufficient(len(updates)):
+        if not locked and not server.sufficient(len(updates)):
             self._judging[block] = candidate  # right, perhaps, but only after the deadline
             return
         self._judging.pop(block, None)
-        timely = locked or (self.is_timely(candidate.header) and self._records_all(candidate))
-        fit = self.recomputes(candidate, updates)
+        timely = locked or (
+            server.contents.is_timely(candidate.header) and self._tickets.are_all_in(candidate)
+        )
+        fit = server.contents.recomputes(candidate, updates)
         approves = fit and timely
-        if self.behaviour is not None:
-            label = (self.height, *candidate.view, 1)
-            approves = self.behaviour.verdict(approves, self.host.generator(*label))
+        if server.behaviour is not None:
+            label = (server.height, *candidate.view, 1)
+            approves = server.behaviour.verdict(approves, server.host.generator(*label))
         if approves or not fit:
-            self._apply(bft.on_judged(self.seat, self.state, block, approves))
+            vote.apply(bft.on_judged(vote.seat, vote.state, block, approves))
         else:
-            self._apply(bft.on_declined(self.seat, self.state, candidate.view))
+            vote.apply(bft.on_declined(vote.seat, vote.state, candidate.view))
 
-    def _records_all(self, candidate: Candidate) -> bool:
-        """Whether a candidate records every ticket that has been here for so long that its
-        aggregator, too, must have had it: none is left out of the next height's draws. What is
-        left out is shown to the others, or every candidate would lack what somebody has."""
-        listed = {ticket.server for ticket in candidate.tickets}
-        latest = self.host.now_us() - self.parameters.ticket_us
-        lacking = [
-            ticket
-            for server, (ticket, _, since) in self._tickets.items()
-            if server not in listed and since <= latest
-        ]
-        for ticket in lacking:
-            if ticket.server not in self._shown:
-                self._shown.add(ticket.server)
-                self.say("ticket", ticket)
-        return not lacking
+    def on_want_timer(self, view: View) -> None:
+        """Ask for the updates of the candidate of the view in progress, and later again."""
+        for candidate in self._judging.values():
+            if candidate.view == view == self._vote.state.view:
+                self._want(candidate)
+                self._server.set_timer("want", self._server.parameters.ticket_us, view)
+                return
 
     def _want(self, candidate: Candidate) -> None:
         """Ask who proposed a candidate, and others, for its updates that are not here."""
-        missing = [digest for digest in candidate.updates if self.pool.pick([digest]) is None]
+        server = self._server
+        missing = [digest for digest in candidate.updates if server.pool.pick([digest]) is None]
         if missing:
-            self.pool.want(missing)
-            others = self.members(candidate.view[0])
-            start = self.host.generator(self.height, self.host.now_us(), 8).integers(
+            server.pool.want(missing)
+            others = self._vote.members(candidate.view[0])
+            start = server.host.generator(server.height, server.host.now_us(), 8).integers(
                 max(1, len(others))
             )
             some = (others[start:] + others[:start])[:2]
             to = dict.fromkeys((candidate.proposer, *some))
-            to.pop(self.index, None)
-            self.say("want", Want(self.height, tuple(missing)), list(to))
+            to.pop(server.index, None)
+            server.say("want", Want(server.height, tuple(missing)), list(to))

@@ -69,7 +69,7 @@ class Bft(Protocol):
             validity.check_no_later(timeout.lock, timeout)
             validity.check_lock(genesis, head, timeout.lock, sortition or self.sortition)
 
-    def server_class(self) -> type:
-        from consensus.protocols.bft.server import BftServer
+    def participant_class(self) -> type:
+        from consensus.protocols.bft.server import BftParticipant
 
-        return BftServer
+        return BftParticipant

@@ -21,7 +21,7 @@ NEVER: View = (2**63, 0)
 
 
 @dataclass(frozen=True)
-class Seat:
+class HeightContext:
     """What one server knows of a height before it begins."""
 
     index: int
@@ -32,7 +32,7 @@ class Seat:
     settles: bool
     """Whether a lock waits for the settle timer before it is certified, unless hardly anybody
     could have voted for another block, and, in every view but the first, a soft vote until others
-    have shown their locks (`Listen`)."""
+    have shown their locks (`AwaitLocks`)."""
 
     def leader(self, view: View) -> int | None:
         """Whose turn the view is."""
@@ -121,7 +121,7 @@ class State:
     """By phase, view and block."""
     timeouts: Mapping[tuple[View, bool], Tally] = field(default_factory=dict)
     """By view, and whether everyone or the committee closes it."""
-    two_faced: frozenset[View] = frozenset()
+    equivocated: frozenset[View] = frozenset()
     """Views whose leader signed two proposals."""
     settling: View | None = None
     """The view whose narrow lock waits for the settle timer, or has waited for it."""
@@ -157,14 +157,14 @@ class Enter:
 
 
 @dataclass(frozen=True)
-class Judge:
+class Validate:
     """Find out whether the candidate's contents are right, and say so (`on_judged`)."""
 
     candidate: Candidate
 
 
 @dataclass(frozen=True)
-class Say:
+class CastVote:
     """Sign and send a vote to the committee."""
 
     phase: str
@@ -173,7 +173,7 @@ class Say:
 
 
 @dataclass(frozen=True)
-class Leave:
+class SendTimeout:
     """Sign and send a timeout to everyone."""
 
     view: View
@@ -188,21 +188,21 @@ class Settle:
 
 
 @dataclass(frozen=True)
-class Listen:
+class AwaitLocks:
     """Start the timer of a view until which others show the locks that they know."""
 
     view: View
 
 
 @dataclass(frozen=True)
-class Object:
+class ShowLock:
     """Show everyone a lock that the closing of a view left out."""
 
     lock: Certificate
 
 
 @dataclass(frozen=True)
-class Closed:
+class ShowTimeoutCertificate:
     """This server has itself put together what closes a view."""
 
     certificate: TimeoutCertificate
@@ -215,7 +215,17 @@ class Decide:
     certificate: Certificate
 
 
-Effect = Enter | Judge | Say | Leave | Settle | Listen | Object | Closed | Decide
+Effect = (
+    Enter
+    | Validate
+    | CastVote
+    | SendTimeout
+    | Settle
+    | AwaitLocks
+    | ShowLock
+    | ShowTimeoutCertificate
+    | Decide
+)
 
 
 Step = tuple[State, tuple[Effect, ...]]

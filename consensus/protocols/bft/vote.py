@@ -17,21 +17,21 @@ from consensus.protocols.bft.state import (
     BLANK,
     NEVER,
     NOBODY,
-    Closed,
+    AwaitLocks,
+    CastVote,
     Decide,
     Effect,
     Enter,
-    Judge,
-    Leave,
-    Listen,
-    Object,
+    HeightContext,
     Promises,
-    Say,
-    Seat,
+    SendTimeout,
     Settle,
+    ShowLock,
+    ShowTimeoutCertificate,
     State,
     Step,
     Tally,
+    Validate,
     _with,
 )
 from consensus.records.block import Candidate
@@ -44,7 +44,7 @@ from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vo
 # -- rules ----------------------------------------------------------------------------------------
 
 
-def follows(seat: Seat, candidate: Candidate) -> str | None:
+def follows(seat: HeightContext, candidate: Candidate) -> str | None:
     """Why a candidate is not what its view allows, or None: it needs the certificate that closed
     the view before; if that carries a lock, the locked block is proposed again, and nothing else;
     if not, a new one."""
@@ -80,7 +80,7 @@ def contradicted(state: State, candidate: Candidate) -> bool:
 # -- what happens ---------------------------------------------------------------------------------
 
 
-def begin(seat: Seat, promises: Promises, looks_on: bool = False) -> Step:
+def begin(seat: HeightContext, promises: Promises, looks_on: bool = False) -> Step:
     """A height begins, or is entered again after a restart with the promises made in it. A server
     that only looks on says nothing at all."""
     if looks_on:
@@ -98,7 +98,7 @@ def on_proposing(state: State) -> State:
     return _with(state, promises=_with(state.promises, proposed=state.view))
 
 
-def on_candidate(seat: Seat, state: State, candidate: Candidate) -> Step:
+def on_candidate(seat: HeightContext, state: State, candidate: Candidate) -> Step:
     """A checked candidate, of which `follows` says nothing bad."""
     effects: tuple[Effect, ...] = ()
     if candidate.justification is not None:
@@ -108,7 +108,7 @@ def on_candidate(seat: Seat, state: State, candidate: Candidate) -> Step:
     if known is not None:
         if known.header.cid == candidate.header.cid:
             return state, effects
-        state, more = on_two_faced(seat, state, view)
+        state, more = on_equivocated(seat, state, view)
         return state, effects + more
     if view < state.view:
         return state, effects
@@ -119,27 +119,27 @@ def on_candidate(seat: Seat, state: State, candidate: Candidate) -> Step:
     return state, effects + more
 
 
-def on_judged(seat: Seat, state: State, block: bytes, fit: bool) -> Step:
+def on_judged(seat: HeightContext, state: State, block: bytes, fit: bool) -> Step:
     """The contents of a block were found right, or wrong."""
     if state.fit.get(block) is fit:
         return state, ()
     return _act(seat, _with(state, fit={**state.fit, block: fit}))
 
 
-def on_declined(seat: Seat, state: State, view: View) -> Step:
+def on_declined(seat: HeightContext, state: State, view: View) -> Step:
     """The block of a view came at the wrong time (as this server's clock and tickets have it), or
     without a ticket: no reason to refuse it when others have locked it."""
     return _leave(seat, state) if view == state.view else (state, ())
 
 
-def on_two_faced(seat: Seat, state: State, view: View) -> Step:
+def on_equivocated(seat: HeightContext, state: State, view: View) -> Step:
     """The leader of a view has signed two proposals."""
-    if view in state.two_faced:
+    if view in state.equivocated:
         return state, ()
-    return _act(seat, _with(state, two_faced=state.two_faced | {view}))
+    return _act(seat, _with(state, equivocated=state.equivocated | {view}))
 
 
-def on_vote(seat: Seat, state: State, vote: Vote) -> Step:
+def on_vote(seat: HeightContext, state: State, vote: Vote) -> Step:
     """A checked vote of a member, its first in this phase and view."""
     view = (vote.attempt, vote.step)
     if vote.attempt > state.view[0] + ATTEMPTS_AHEAD or (
@@ -161,7 +161,7 @@ def on_vote(seat: Seat, state: State, vote: Vote) -> Step:
     return _act(seat, state) if view == state.view else (state, ())
 
 
-def on_timeout(seat: Seat, state: State, timeout: Timeout) -> Step:
+def on_timeout(seat: HeightContext, state: State, timeout: Timeout) -> Step:
     """A checked timeout, its lock included."""
     if timeout.lock is not None:
         state = _learn(state, timeout.lock)
@@ -188,13 +188,13 @@ def on_timeout(seat: Seat, state: State, timeout: Timeout) -> Step:
     if enough:
         certificate = _closing(timeout, tally)
         state, effects = on_closed(seat, state, certificate)
-        return state, (Closed(certificate), *effects)
+        return state, (ShowTimeoutCertificate(certificate), *effects)
     if not timeout.everyone and view == state.view and committee.holds_back(tally.weight):
         return _leave(seat, state)  # an honest member gave up: two thirds are out of reach
     return _act(seat, state)
 
 
-def on_closed(seat: Seat, state: State, certificate: TimeoutCertificate) -> Step:
+def on_closed(seat: HeightContext, state: State, certificate: TimeoutCertificate) -> Step:
     """A checked timeout certificate: on to the next view, with the lock that it carries."""
     if certificate.lock is not None:
         state = _learn(state, certificate.lock)
@@ -204,9 +204,9 @@ def on_closed(seat: Seat, state: State, certificate: TimeoutCertificate) -> Step
     effects: list[Effect] = [Enter(view)]
     lock = state.promises.lock
     if lock is not None and (certificate.lock is None or lock.view > certificate.lock.view):
-        effects.append(Object(lock))
+        effects.append(ShowLock(lock))
     if seat.settles and seat.weight(view[0], seat.index):
-        effects.append(Listen(view))
+        effects.append(AwaitLocks(view))
     state = _with(
         state,
         view=view,
@@ -227,53 +227,53 @@ def on_closed(seat: Seat, state: State, certificate: TimeoutCertificate) -> Step
     return state, (*effects, *more)
 
 
-def on_lock(seat: Seat, state: State, lock: Certificate) -> Step:
+def on_lock(seat: HeightContext, state: State, lock: Certificate) -> Step:
     """A checked soft certificate that somebody showed."""
     return _act(seat, _learn(state, lock))
 
 
-def on_view_timer(seat: Seat, state: State, view: View) -> Step:
+def on_view_timer(seat: HeightContext, state: State, view: View) -> Step:
     """The time of a view is over."""
     return _leave(seat, state) if view == state.view else (state, ())
 
 
-def on_settle_timer(seat: Seat, state: State, view: View) -> Step:
+def on_settle_timer(seat: HeightContext, state: State, view: View) -> Step:
     """Nothing has contradicted the lock of a view for the settle time, if `_act` finds so."""
     if view != state.settling or state.settled:
         return state, ()
     return _act(seat, _with(state, settled=True))
 
 
-def on_listen_timer(seat: Seat, state: State, view: View) -> Step:
+def on_listen_timer(seat: HeightContext, state: State, view: View) -> Step:
     """Whoever had a lock to show in a view has shown it."""
     if view != state.view or state.listened:
         return state, ()
     return _act(seat, _with(state, listened=True))
 
 
-def on_recovery_timer(seat: Seat, state: State, view: View) -> Step:
+def on_recovery_timer(seat: HeightContext, state: State, view: View) -> Step:
     """The view's time has long been over, and its committee has not closed it: this server gives
     up all of the attempt (which its first step stands for)."""
     end = (view[0] + 1, -1)
     if view != state.view or state.told >= end:
         return state, ()
-    return _left(state, end), (Leave((view[0], 0), True),)
+    return _left(state, end), (SendTimeout((view[0], 0), True),)
 
 
 # -- steps shared by them -------------------------------------------------------------------------
 
 
-def _consider(seat: Seat, state: State) -> Step:
+def _consider(seat: HeightContext, state: State) -> Step:
     """Look at the candidate of the view in progress, if it is here."""
     candidate = state.candidates.get(state.view)
     if candidate is None:
         return state, ()
     if candidate.header.cid in state.fit:
         return _act(seat, state)
-    return state, (Judge(candidate),)
+    return state, (Validate(candidate),)
 
 
-def _act(seat: Seat, state: State) -> Step:
+def _act(seat: HeightContext, state: State) -> Step:
     """Cast whatever vote is due in the view in progress."""
     view, promises = state.view, state.promises
     candidate = state.candidates.get(view)
@@ -283,7 +283,7 @@ def _act(seat: Seat, state: State) -> Step:
         return _leave(seat, state)
     block = candidate.header.cid
     fit = state.fit.get(block)
-    if view in state.two_faced or fit is False or contradicted(state, candidate):
+    if view in state.equivocated or fit is False or contradicted(state, candidate):
         return _leave(seat, state)
     if not fit:
         return state, ()
@@ -293,7 +293,7 @@ def _act(seat: Seat, state: State) -> Step:
             return state, ()
         promises = _with(promises, soft=view)
         state = _with(state, promises=promises)
-        effects.append(Say("soft", view, block))
+        effects.append(CastVote("soft", view, block))
     key = ("soft", view, block)
     tally = state.votes.get(key)
     if tally is None or promises.cert >= view:
@@ -310,15 +310,15 @@ def _act(seat: Seat, state: State) -> Step:
             effects.append(Settle(view))
         return state, tuple(effects)
     state = _with(state, promises=_with(state.promises, cert=view))
-    return state, (*effects, Say("cert", view, block))
+    return state, (*effects, CastVote("cert", view, block))
 
 
-def _leave(seat: Seat, state: State) -> Step:
+def _leave(seat: HeightContext, state: State) -> Step:
     """Give up the view in progress, as a member."""
     view = state.view
     if state.told >= view or not seat.weight(view[0], seat.index):
         return state, ()
-    return _left(state, view), (Leave(view, False),)
+    return _left(state, view), (SendTimeout(view, False),)
 
 
 def _left(state: State, view: View) -> State:
@@ -337,7 +337,7 @@ def _learn(state: State, lock: Certificate) -> State:
     return _with(state, promises=_with(promises, locks=(*promises.locks, lock)))
 
 
-def _certificate(seat: Seat, key: tuple[str, View, bytes], tally: Tally) -> Certificate:
+def _certificate(seat: HeightContext, key: tuple[str, View, bytes], tally: Tally) -> Certificate:
     phase, (attempt, step), block = key
     return Certificate(
         seat.height,

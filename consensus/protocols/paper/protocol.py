@@ -52,7 +52,7 @@ class Paper(Protocol):
     def weakness(self, failure: Failure) -> str:
         return weaknesses.name_of(failure)
 
-    def server_class(self) -> type:
-        from consensus.protocols.paper.server import PaperServer
+    def participant_class(self) -> type:
+        from consensus.protocols.paper.server import PaperParticipant
 
-        return PaperServer
+        return PaperParticipant

@@ -1,4 +1,4 @@
-"""An edge server that follows `paper`, Algorithm 2 as it is written.
+"""The part of an edge server that follows `paper`, Algorithm 2 as it is written.
 
 A height, seen from here: draw on the latest block and, if the draw wins, announce it some time
 later; once updates are sufficient and a committee has announced itself, compete to propose; vote
@@ -9,8 +9,8 @@ thirds of the approvals has the block, and its aggregator shares it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final
 
 from consensus.ledger.committee import Draw, InvalidTicket, may_sit
 from consensus.ledger.updates import SignedUpdate
@@ -24,8 +24,8 @@ from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
-from consensus.server.host import Timer
 from consensus.server.message import Kind
+from consensus.server.participant import Participant
 
 #: The first of all servers to propose is expected after this share of MaxVoteDuration: the race
 #: has to take long compared with a message, or everybody votes for a candidate of their own.
@@ -35,17 +35,26 @@ RACE: Final = 0.1
 ATTEMPTS_AHEAD: Final = 1024
 
 
-class PaperServer(EdgeServer):
-    """One server under `paper`."""
+class PaperParticipant(Participant):
+    """One server's part in `paper`."""
 
-    state: State
     rules: Rules
+
+    def __init__(self, server: EdgeServer) -> None:
+        self.server = server
+        self.state = State()
+
+    def handlers(self) -> dict[str, Callable[[Any], bool]]:
+        return {"ticket": self.on_ticket, "candidate": self.on_candidate, "vote": self.on_vote}
 
     # -- a height begins --------------------------------------------------------------------------
 
     def begin(self) -> None:
-        parameters = self.parameters
-        self.rules = Rules(self.index, self.height, parameters.committee_size, parameters.max_step)
+        server = self.server
+        parameters = server.parameters
+        self.rules = Rules(
+            server.index, server.height, parameters.committee_size, parameters.max_step
+        )
         self._mine: Ticket | None = None
         """This server's ticket, if it wins."""
         self._collected = False
@@ -61,13 +70,13 @@ class PaperServer(EdgeServer):
         self._draining = False
         state, effects = paper.begin()
         self.state = state
-        self.set_timer("tickets", parameters.ticket_us)
-        if not self.passive:
+        server.set_timer("tickets", parameters.ticket_us)
+        if not server.passive:
             self._draw()
             self._apply((state, effects))
 
     def stage(self) -> View:
-        return self.state.slot if self.active and hasattr(self, "state") else (0, 0)
+        return self.state.slot if self.server.active else (0, 0)
 
     # -- the vote's effects -----------------------------------------------------------------------
 
@@ -79,20 +88,21 @@ class PaperServer(EdgeServer):
             return
         self._draining = True
         try:
-            while self._effects and self.active:
+            while self._effects and self.server.active:
                 self._do(self._effects.popleft())
         finally:
             self._draining = False
 
     def _do(self, effect: paper.Effect) -> None:
+        server = self.server
         match effect:
             case paper.Wait(slot):
                 self._enter(slot)
                 self._race_if_ready()
             case paper.Try(candidate):
                 self._enter(candidate.view)
-                self.set_timer("vote", self.parameters.vote_us)
-                if self.index in candidate.seated:
+                server.set_timer("vote", server.parameters.vote_us)
+                if server.index in candidate.seated:
                     self._judge(candidate)
             case paper.Say(phase, candidate):
                 self._vote(phase, candidate)
@@ -103,19 +113,20 @@ class PaperServer(EdgeServer):
         if slot != self._entered:
             self._entered = slot
             self._said.clear()
-            if self.behaviour is not None:
-                self.behaviour.entered(self)
+            if self.server.behaviour is not None:
+                self.server.behaviour.entered(self.server)
 
     def _tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
         """Send something of this slot, and remember to say it again if need be."""
         self._said.append((kind, body, to))
-        self.say(kind, body, to)
+        self.server.say(kind, body, to)
 
     def _later(self, what: str, seconds: float) -> None:
         """Set a timer for what speed decides; a malicious server waits as long as it likes."""
-        if self.behaviour is not None:
-            seconds = self.behaviour.waits(self, what, seconds)
-        self.set_timer(what, max(0, round(seconds * 1e6)))
+        server = self.server
+        if server.behaviour is not None:
+            seconds = server.behaviour.waits(self.server, what, seconds)
+        server.set_timer(what, max(0, round(seconds * 1e6)))
 
     # -- the committee ----------------------------------------------------------------------------
 
@@ -126,26 +137,30 @@ class PaperServer(EdgeServer):
         who is first depends on that, not on the distance alone: so each takes its time, up to half
         of that in which announcements are awaited.
         """
-        head = self.chain.head
-        proof, beta = self.prover.prove(Ticket.alpha(self.genesis.chain_id, head.cid, self.height))
-        self.host.charge("vrf_prove")
-        draw = Draw(self.index, beta)
-        if may_sit(self.genesis, draw, CANDIDATES_PER_SEAT):
-            self._mine = Ticket(self.height, self.index, proof)
-            self.checks.vouch(head.cid, self._mine, draw)
-            share = float(self.host.generator(self.height, 0, 0, 3).random())
-            self._later("announce", share * self.parameters.ticket_us / 2e6)
+        server = self.server
+        head = server.chain.head
+        proof, beta = server.prover.prove(
+            Ticket.alpha(server.genesis.chain_id, head.cid, server.height)
+        )
+        server.host.charge("vrf_prove")
+        draw = Draw(server.index, beta)
+        if may_sit(server.genesis, draw, CANDIDATES_PER_SEAT):
+            self._mine = Ticket(server.height, server.index, proof)
+            server.checks.vouch(head.cid, self._mine, draw)
+            share = float(server.host.generator(server.height, 0, 0, 3).random())
+            self._later("announce", share * server.parameters.ticket_us / 2e6)
 
     def on_ticket(self, ticket: Ticket) -> bool:
-        if self.passive or any(known.server == ticket.server for known in self.state.announced):
+        server = self.server
+        if server.passive or any(known.server == ticket.server for known in self.state.announced):
             return False
-        self.host.charge("vrf_verify")
+        server.host.charge("vrf_verify")
         try:
-            draw = self.checks.ticket(self.genesis, self.chain.head.cid, ticket)
+            draw = server.checks.ticket(server.genesis, server.chain.head.cid, ticket)
         except InvalidTicket:
-            return self.refuse("ticket proof")
-        if not may_sit(self.genesis, draw, CANDIDATES_PER_SEAT):
-            return self.refuse("ticket wins no seat")
+            return server.refuse("ticket proof")
+        if not may_sit(server.genesis, draw, CANDIDATES_PER_SEAT):
+            return server.refuse("ticket wins no seat")
         self._apply(paper.on_ticket(self.state, ticket))
         self._race_if_ready()
         return True
@@ -161,36 +176,38 @@ class PaperServer(EdgeServer):
     def updates_changed(self) -> None:
         if self._judging is not None and self._judging is self.state.trying:
             self._judge(self._judging)
-        if self.active:
+        if self.server.active:
             self._race_if_ready()
 
     def _race_if_ready(self) -> None:
         """Line 4, and "it competes" (III.D): once updates are sufficient it takes a while to
         propose; whoever hears a candidate before that comes too late."""
+        server = self.server
         slot = self.state.slot
         if (
             self.state.trying is None
             and self._racing != slot
             and self.seats_taken()
-            and self.sufficient(len(self.pool))
+            and server.sufficient(len(server.pool))
         ):
             self._racing = slot
             # The first of n servers comes after an n-th of each one's mean.
-            mean = RACE * self.parameters.vote_us / 1e6 * len(self.genesis.servers)
-            draws = self.host.generator(self.height, *slot, 2)
+            mean = RACE * server.parameters.vote_us / 1e6 * len(server.genesis.servers)
+            draws = server.host.generator(server.height, *slot, 2)
             self._later("propose", mean * float(draws.standard_exponential()))
 
     def _propose(self) -> None:
         """Lines 5-6: aggregate, publish, send."""
-        if not self.sufficient(len(self.pool)):
+        server = self.server
+        if not server.sufficient(len(server.pool)):
             self._racing = None  # a client's second update took its first away
             return
-        candidate: Candidate | None = self.candidate_of(self.pool.ordered())
-        if self.behaviour is not None and candidate is not None:
-            candidate = self.behaviour.proposes(self, candidate)
+        candidate: Candidate | None = self.candidate_of(server.pool.ordered())
+        if server.behaviour is not None and candidate is not None:
+            candidate = server.behaviour.proposes(self.server, candidate)
         if candidate is None:
             return
-        self.host.charge("sign")
+        server.host.charge("sign")
         self._tell("candidate", candidate)
         self._apply(paper.on_candidate(self.rules, self.state, candidate))
 
@@ -198,10 +215,12 @@ class PaperServer(EdgeServer):
         """What this server would propose in the slot in progress from these updates (at least
         one): it names the committee as it has heard it announce itself."""
         tickets = self.state.committee(self.rules)
-        header = self.propose_header(updates, *self.state.slot, tickets_digest(tickets))
+        header = self.server.contents.propose_header(
+            updates, *self.state.slot, tickets_digest(tickets)
+        )
         return Candidate(
             header,
-            self.signer.sign(header.signed),
+            self.server.signer.sign(header.signed),
             tickets,
             tuple(update.record.digest for update in updates),
         )
@@ -209,24 +228,25 @@ class PaperServer(EdgeServer):
     # -- candidates -------------------------------------------------------------------------------
 
     def on_candidate(self, candidate: Candidate) -> bool:
-        if self.passive:
+        server = self.server
+        if server.passive:
             return False
         if candidate.turn is not None or candidate.justification is not None:
-            return self.refuse("candidate of another protocol")
+            return server.refuse("candidate of another protocol")
         slot = candidate.view
         if slot[0] > self.state.slot[0] + ATTEMPTS_AHEAD:
-            return self.refuse("candidate for another attempt")
+            return server.refuse("candidate for another attempt")
         known = self.state.candidates.get(slot)
         if known is not None:
             same = known.header.cid == candidate.header.cid
-            return False if same else self.refuse("another candidate was first")
-        self.host.charge("verify")
-        self.host.may_relay()
-        self.host.charge("vrf_verify", times=self._unknown(candidate.tickets))
+            return False if same else server.refuse("another candidate was first")
+        server.host.charge("verify")
+        server.host.may_relay()
+        server.host.charge("vrf_verify", times=self._unknown(candidate.tickets))
         try:
-            self.checks.candidate(self.chain.head, candidate)
+            server.checks.candidate(server.chain.head, candidate)
         except InvalidBlock:
-            return self.refuse("candidate header")
+            return server.refuse("candidate header")
         self._apply(paper.on_candidate(self.rules, self.state, candidate))
         return True
 
@@ -239,109 +259,120 @@ class PaperServer(EdgeServer):
         """Line 11: recompute the candidate. Pools may differ, and nobody asks for what is missing:
         a member votes when the gossip has brought it, or not at all. What is sufficient, each
         decides by what it has heard and when it began."""
-        updates = self.pool.pick(candidate.updates)
+        server = self.server
+        updates = server.pool.pick(candidate.updates)
         if updates is None:
             self._judging = candidate
             return
         self._judging = None
-        fit = self.sufficient(len(updates)) and self.is_correct(candidate, updates)
-        if self.behaviour is not None:
-            fit = self.behaviour.verdict(fit, self.host.generator(self.height, *candidate.view, 1))
+        fit = server.sufficient(len(updates)) and self._is_correct(candidate, updates)
+        if server.behaviour is not None:
+            fit = server.behaviour.verdict(
+                fit, server.host.generator(server.height, *candidate.view, 1)
+            )
         self._apply(paper.on_judged(self.rules, self.state, candidate, fit))
+
+    def _is_correct(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
+        """Whether an honest member approves of a candidate that it sees for the first time."""
+        contents = self.server.contents
+        return contents.is_timely(candidate.header) and contents.recomputes(candidate, updates)
 
     # -- votes ------------------------------------------------------------------------------------
 
     def _vote(self, phase: str, candidate: Candidate) -> None:
         """Send a vote to the committee and the aggregator, who shares the block. (Others need no
         votes: they move on when MaxVoteDuration is over, and hear of the block.)"""
+        server = self.server
         header = candidate.header
-        slot, block, chain_id = candidate.view, header.cid, self.genesis.chain_id
-        signed = Vote.signing_digest(chain_id, self.height, *slot, phase, block)
-        self.host.charge("sign")
+        slot, block, chain_id = candidate.view, header.cid, server.genesis.chain_id
+        signed = Vote.signing_digest(chain_id, server.height, *slot, phase, block)
+        server.host.charge("sign")
         vote = Vote(
-            chain_id, self.height, *slot, phase, block, self.index, self.signer.sign(signed)
+            chain_id, server.height, *slot, phase, block, server.index, server.signer.sign(signed)
         )
         to = candidate.seated | {header.aggregator}
-        self._tell("vote", vote, sorted(to - {self.index}))
+        self._tell("vote", vote, sorted(to - {server.index}))
         self._apply(paper.on_vote(self.rules, self.state, vote))
 
     def on_vote(self, vote: Vote) -> bool:
-        if self.passive:
+        server = self.server
+        if server.passive:
             return False
         slot = (vote.attempt, vote.step)
-        if vote.server >= len(self.genesis.servers) or vote.chain_id != self.genesis.chain_id:
-            return self.refuse("vote by a stranger")
+        if vote.server >= len(server.genesis.servers) or vote.chain_id != server.genesis.chain_id:
+            return server.refuse("vote by a stranger")
         if vote.phase not in ("approve", "reject"):
-            return self.refuse("vote of another protocol")
+            return server.refuse("vote of another protocol")
         if vote.attempt > self.state.slot[0] + ATTEMPTS_AHEAD:
-            return self.refuse("vote for another attempt")
+            return server.refuse("vote for another attempt")
         if vote.step >= self.rules.max_step:
-            return self.refuse("vote beyond MaxStep")
+            return server.refuse("vote beyond MaxStep")
         candidate = self.state.candidates.get(slot)
         if (
             candidate is not None
             and candidate.header.cid == vote.block
             and vote.server not in candidate.seated
         ):
-            return self.refuse("vote without a seat")
+            return server.refuse("vote without a seat")
         first = self.state.votes.get(slot, {}).get(vote.server)
         if first is not None:
             same = (first.phase, first.block) == (vote.phase, vote.block)
-            return False if same else self.refuse("second vote")
-        self.host.charge("verify")
-        if not self.checks.vote(self.chain.head, vote):
-            return self.refuse("vote signature")
+            return False if same else server.refuse("second vote")
+        server.host.charge("verify")
+        if not server.checks.vote(server.chain.head, vote):
+            return server.refuse("vote signature")
         self._apply(paper.on_vote(self.rules, self.state, vote))
         return True
 
     # -- deciding ---------------------------------------------------------------------------------
 
     def _decide_by(self, candidate: Candidate, certificate: Certificate) -> None:
+        server = self.server
         block = Block(candidate.header, candidate.signature, candidate.tickets, certificate)
-        if candidate.header.aggregator == self.index:
-            self.say("block", block)
-        self.decide(block)
+        if candidate.header.aggregator == server.index:
+            server.say("block", block)
+        server.decide(block)
 
     def draws_to_check(self, block: Block) -> int:
         return self._unknown(block.tickets)
 
+    def block_seen(self, block: bytes) -> None:
+        """Nobody but the aggregator passes a block on."""
+
+    def resume(self, written: int) -> None:
+        """Nothing is promised, and nothing remembered."""
+
     # -- timers -----------------------------------------------------------------------------------
 
-    def on_timer(self, timer: Timer) -> None:
-        what, height, *at = timer
-        if not self.active or height != self.height:
-            return
-        slot = (at[0], at[1])
+    def on_timer(self, what: str, view: View) -> None:
         if what == "announce":
             if self._mine is not None:
-                self.say("ticket", self._mine)
+                self.server.say("ticket", self._mine)
                 self._apply(paper.on_ticket(self.state, self._mine))
                 self._race_if_ready()
         elif what == "tickets":
             self._collected = True
             self._race_if_ready()
-        elif what == "updates":
-            self.late = True
-            self.updates_changed()
-        elif what == "resend":
-            self.on_resend()
         elif what == "propose":
-            if slot == self.state.slot and self.state.trying is None:
+            if view == self.state.slot and self.state.trying is None:
                 self._propose()
         elif what == "vote":
-            self._apply(paper.on_vote_timer(self.rules, self.state, slot))
+            self._apply(paper.on_vote_timer(self.rules, self.state, view))
+
+    def on_late_timer(self, what: str, height: int) -> None:
+        """Nothing is left to do once a height is over."""
 
     # -- staying in step --------------------------------------------------------------------------
 
     def progress(self) -> object:
         """Slots pass whether or not anything is heard: that is no progress."""
-        return self.height, len(self.pool), len(self.state.announced)
+        return len(self.state.announced)
 
     def say_again(self) -> None:
         if self._mine is not None and self._mine in self.state.announced:
-            self.say("ticket", self._mine)
+            self.server.say("ticket", self._mine)
         for kind, body, to in self._said:
-            self.say(kind, body, to)
+            self.server.say(kind, body, to)
 
     def tickets_held(self) -> tuple[int, ...]:
         return tuple(sorted(ticket.server for ticket in self.state.announced))
@@ -350,9 +381,9 @@ class PaperServer(EdgeServer):
         state, held = self.state, set(status.tickets)
         for ticket in state.announced:  # in the order heard: who asks may get its committee here
             if ticket.server not in held:
-                self.say("ticket", ticket, [sender])
+                self.server.say("ticket", ticket, [sender])
         if state.trying is not None and (status.attempt, status.step) <= state.slot:
-            self.say("candidate", state.trying, [sender])
+            self.server.say("candidate", state.trying, [sender])
 
     def predicament(self) -> str:
         taken, size = len(self.state.committee(self.rules)), self.rules.size

@@ -18,7 +18,7 @@ from consensus.adversary.toolbox import members, others, sign_vote
 from consensus.encoding.cid import digest
 from consensus.encoding.fields import SIGNATURE_BYTES
 from consensus.encoding.unixfs import file_cid
-from consensus.protocols.bft.server import BftServer
+from consensus.protocols.bft.server import BftParticipant
 from consensus.records.block import Block, Candidate
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 from consensus.registry import Registry
@@ -73,10 +73,11 @@ class Usurp(Behaviour):
     """Proposes as soon as it can, whosever turn it is."""
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
-        if kind in ("update", "ticket") and isinstance(server, BftServer) and server.active:
-            view = server.stage()
-            if server.seat.leader(view) != server.index:
-                candidate = server._anew(view)
+        part = server.participant
+        if kind in ("update", "ticket") and isinstance(part, BftParticipant) and server.active:
+            view = part.stage()
+            if part.seat.leader(view) != server.index:
+                candidate = part.proposals.anew(view)
                 if candidate is not None and self.once(view):
                     self.send(server, "candidate", candidate, others(server))
         return True

@@ -18,7 +18,7 @@ import numpy as np
 from consensus.faults.faults import FAULTS
 from consensus.ledger.protocol import Invitation
 from consensus.protocols.registry import DEFAULT, protocol_named
-from consensus.server.distinct import draw_distinct
+from consensus.server.catching_up import draw_distinct
 from consensus.torture.arena.attackers import recorded_behaviours
 from consensus.torture.arena.scenario import Scenario
 

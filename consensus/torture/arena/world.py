@@ -130,7 +130,8 @@ class TortureWorld(World):
         """Let go of everything: its parts refer to each other in circles, and are freed at once
         where there are none, with no collection of garbage."""
         parts = (self.env, self.checks, self.network, self.clients, self.witness)
-        for part in (*self._hosts, *self.servers, *parts):
+        participants = [server.participant for server in self.servers]
+        for part in (*self._hosts, *self.servers, *participants, *parts):
             vars(part).clear()
         vars(self).clear()
 

@@ -18,12 +18,14 @@ from consensus.ledger.committee import Committee
 from consensus.ledger.updates import UpdatePool
 from consensus.protocols.bft import validity as bft_validity
 from consensus.protocols.bft import vote
-from consensus.protocols.bft.proposals import BftCandidates
-from consensus.protocols.bft.server import BftServer
-from consensus.protocols.bft.state import Promises, Seat
+from consensus.protocols.bft.durable import Durable
+from consensus.protocols.bft.proposals import Proposals
+from consensus.protocols.bft.server import BftParticipant
+from consensus.protocols.bft.state import HeightContext, Promises
 from consensus.server import checks
+from consensus.server.block_contents import BlockContents
+from consensus.server.catching_up import CatchUp
 from consensus.server.checks import SharedChecks
-from consensus.server.edge_server import EdgeServer
 from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants import stand_ins as do
 from consensus.torture.mutants.stand_ins import StandIn
@@ -99,7 +101,7 @@ def _breaks() -> Iterator[Break]:
         "seats",
         "who has no seat votes, too",
         (
-            (Seat, "weight", do.a_seat_for_all),
+            (HeightContext, "weight", do.a_seat_for_all),
             *_certificate("seats"),
         ),
         Bias(("phantom_votes", "pad_certificates"), sizes=(7, 10)),
@@ -166,19 +168,19 @@ def _breaks() -> Iterator[Break]:
     yield Break(
         "contents",
         "members vote for models that they did not recompute",
-        ((EdgeServer, "recomputes", do.always(True)),),
+        ((BlockContents, "recomputes", do.always(True)),),
         Bias(("gaussian",)),
     )
     yield Break(
         "availability",
         "members vote for models that they do not have",
-        ((EdgeServer, "recomputes", do.unpublished),),
+        ((BlockContents, "recomputes", do.unpublished),),
         Bias(("withhold",)),
     )
     yield Break(
         "locked-judged-anew",
         "a locked block is refused for what came after it was proposed",
-        ((BftCandidates, "_judge", do.judged_late),),
+        ((Proposals, "judge", do.judged_late),),
         Bias(("late_votes",), (*CRASHES, "skew", *CUTS)),
     )
     # Draws.
@@ -235,31 +237,31 @@ def _breaks() -> Iterator[Break]:
     yield Break(
         "durable-votes",
         "a crash takes the votes that were promised",
-        ((BftServer, "restart", do.forgetful("soft", "cert", "left")),),
+        ((BftParticipant, "begin", do.forgetful("soft", "cert", "left")),),
         Bias((), CRASHES),
     )
     yield Break(
         "durable-locks",
         "a crash takes the locks",
-        ((BftServer, "restart", do.forgetful("locks")),),
+        ((BftParticipant, "begin", do.forgetful("locks")),),
         Bias(("late_block",), (*CRASHES, *CRASHES, "partition"), sizes=(4, 5, 7)),
     )
     yield Break(
         "durable-proposals",
         "a leader proposes again after a crash",
-        ((BftServer, "restart", do.forgetful("proposed", "soft")),),
+        ((BftParticipant, "begin", do.forgetful("proposed", "soft")),),
         Bias((), CRASHES),
     )
     yield Break(
         "durable-bodies",
         "a crash takes locked candidates",
-        ((BftServer, "restart", do.without_bodies),),
+        ((BftParticipant, "begin", do.without_bodies),),
         Bias(("late_block",), ("crash", "crash", "crash", "partition")),
     )
     yield Break(
         "written-before-promised",
         "a crash takes blocks that promises were built on",
-        ((BftServer, "written_height", do.always(0)),),
+        ((Durable, "written_height", do.always(0)),),
         Bias((), ("crash", "crash", "crash")),
     )
     yield Break(
@@ -292,7 +294,7 @@ def _breaks() -> Iterator[Break]:
         "all updates of a client count",
         (
             (UpdatePool, "ordered", do.two_of_a_client),
-            (EdgeServer, "recomputes", do.always(True)),
+            (BlockContents, "recomputes", do.always(True)),
         ),
         Bias(hostile=True),
     )
@@ -300,26 +302,26 @@ def _breaks() -> Iterator[Break]:
     yield Break(
         "fetching",
         "nobody hands on the updates that others lack",
-        ((EdgeServer, "_send_update", do.always(None)),),
+        ((CatchUp, "_send_update", do.always(None)),),
         Bias(("withhold",), ("loss", "partition", "crash")),
     )
     yield Break(
         "catching-up",
         "who is behind gets no blocks",
-        ((EdgeServer, "on_status", do.no_catching_up),),
+        ((CatchUp, "on_status", do.no_catching_up),),
         Bias((), ("crash", "partition")),
     )
     yield Break(
         "saying-again",
         "what was lost on the way is not said again",
-        ((EdgeServer, "on_resend", do.no_say_again),),
+        ((CatchUp, "on_resend", do.no_say_again),),
         Bias((), ("loss", "partition")),
     )
     # Evidence.
     yield Break(
         "evidence",
         "accusations are believed unseen",
-        ((BftServer, "_hear_proposal", do.hearsay),),
+        ((Proposals, "hear", do.hearsay),),
         Bias(("slander",)),
     )
 

@@ -150,19 +150,19 @@ def blind_lock(original: Any) -> Any:
         may = max(state.promises.cert, state.promises.left) < view
         if cast and may and candidate is not None:
             state = replace(state, promises=replace(state.promises, cert=view))
-            effects = (*effects, bft.Say("cert", view, candidate.header.cid))
+            effects = (*effects, bft.CastVote("cert", view, candidate.header.cid))
         return state, effects
 
     return act
 
 
 def hearsay(original: Any) -> Any:
-    """`_hear_proposal` that does not look at the leader's signature."""
+    """`Proposals.hear` that does not look at the leader's signature."""
 
     def hear(self: Any, view: Any, vote: Any) -> None:
-        known = self._proposals.get(view)
-        if self.seat.leader(view) is not None and (known is None or known[0] != vote.block):
-            self._note_proposal(view, vote.block, vote.proposal)
+        known, leader = self.first.get(view), self._vote.seat.leader(view)
+        if leader is not None and (known is None or known[0] != vote.block):
+            self._note(view, vote.block, vote.proposal)
 
     return hear
 
@@ -171,28 +171,28 @@ def hearsay(original: Any) -> Any:
 
 
 def forgetful(*lost: str) -> StandIn:
-    """A restart that loses these promises."""
+    """`BftParticipant.begin` without these promises: none of a height count but after a crash."""
 
     def make(original: Any) -> Any:
-        def restart(self: Any, *arguments: Any, **keywords: Any) -> None:
+        def begin(self: Any) -> None:
             fresh = bft.Promises()
             fields = {name: getattr(fresh, name) for name in lost}
-            self.promises = replace(self.promises, **fields)
-            original(self, *arguments, **keywords)
+            self.durable.promises = replace(self.durable.promises, **fields)
+            original(self)
 
-        return restart
+        return begin
 
     return make
 
 
 def without_bodies(original: Any) -> Any:
-    """A restart that loses the locked candidates."""
+    """`BftParticipant.begin` without the locked candidates of before a crash."""
 
-    def restart(self: Any, *arguments: Any, **keywords: Any) -> None:
-        self.locked.clear()
-        original(self, *arguments, **keywords)
+    def begin(self: Any) -> None:
+        self.durable.locked.clear()
+        original(self)
 
-    return restart
+    return begin
 
 
 # -- contents -------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def unpublished(original: Any) -> Any:
     """`recomputes` that keeps nothing of what it computed."""
 
     def recomputes(self: Any, candidate: Any, updates: Any) -> bool:
-        host = self.host
+        host = self._host
         host.publish = lambda contents: None
         try:
             return original(self, candidate, updates)
@@ -218,13 +218,15 @@ def unpublished(original: Any) -> Any:
 
 
 def judged_late(original: Any) -> Any:
-    """`_judge` that holds a locked block, too, to this server's clock and tickets."""
+    """`Proposals.judge` that holds a locked block, too, to this server's clock and tickets."""
 
     def judge(self: Any, candidate: Any) -> None:
-        here = self.pool.pick(candidate.updates) is not None
-        timely = self.is_timely(candidate.header) and self._records_all(candidate)
+        server, vote = self._server, self._vote
+        here = server.pool.pick(candidate.updates) is not None
+        complete = self._tickets.are_all_in(candidate)
+        timely = server.contents.is_timely(candidate.header) and complete
         if candidate.turn is not None and here and not timely:
-            self._apply(bft.on_declined(self.seat, self.state, candidate.view))
+            vote.apply(bft.on_declined(vote.seat, vote.state, candidate.view))
         else:
             original(self, candidate)
 
@@ -238,7 +240,7 @@ def no_catching_up(original: Any) -> Any:
     """`on_status` that sends nobody the blocks it lacks."""
 
     def on_status(self: Any, status: Any, sender: int) -> bool:
-        if status.height < self.chain.height:
+        if status.height < self._server.chain.height:
             return False
         return bool(original(self, status, sender))
 
@@ -249,6 +251,6 @@ def no_say_again(original: Any) -> Any:
     """`on_resend` that neither says again what it said nor asks others."""
 
     def on_resend(self: Any) -> None:
-        self.set_timer("resend", self.parameters.resend_us)
+        self._server.set_timer("resend", self._server.parameters.resend_us)
 
     return on_resend

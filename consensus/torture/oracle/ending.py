@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from consensus.protocols.bft.server import BftServer
-from consensus.server.edge_server import EARLY_MESSAGES, EdgeServer
+from consensus.protocols.bft.server import BftParticipant
+from consensus.server.catching_up import EARLY_MESSAGES
+from consensus.server.edge_server import EdgeServer
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.arena.world import TortureWorld
 from consensus.torture.oracle.monitor import Monitor
@@ -44,20 +45,21 @@ def _check_availability(world: TortureWorld, monitor: Monitor) -> None:
 def _check_queues(scenario: Scenario, server: EdgeServer) -> None:
     """What a server remembers is bounded by who there is and how far the height has come."""
     count = scenario.servers
-    if len(server._early) > EARLY_MESSAGES * count:
-        raise Violation("queues stay bounded", f"{len(server._early)} early messages")
+    if len(server.catch_up.early) > EARLY_MESSAGES * count:
+        raise Violation("queues stay bounded", f"{len(server.catch_up.early)} early messages")
     if len(server.pool.digests()) > 3 * scenario.clients:
         raise Violation("queues stay bounded", f"{len(server.pool.digests())} updates in a pool")
-    if not isinstance(server, BftServer):
+    part = server.participant
+    if not isinstance(part, BftParticipant):
         return
-    views = scenario.max_step * (server.state.view[0] + 4)
+    views = scenario.max_step * (part.state.view[0] + 4)
     sizes = {
-        "votes": len(server._first_votes),
-        "tallies": len(server.state.votes) + len(server.state.timeouts),
-        "candidates": len(server._bodies),
-        "locks": len(server.promises.locks),
-        "tickets": len(server._tickets),
-        "messages to be said again": len(server._said),
+        "votes": len(part.first_votes),
+        "tallies": len(part.state.votes) + len(part.state.timeouts),
+        "candidates": len(part.proposals.bodies),
+        "locks": len(part.durable.promises.locks),
+        "tickets": len(part.tickets.held),
+        "messages to be said again": len(part.said),
     }
     bounds = {
         "votes": 2 * views * count,

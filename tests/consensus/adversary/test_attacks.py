@@ -484,7 +484,7 @@ def test_one_draw_has_many_proofs(crypto: str) -> None:
 def test_spam_is_bounded_at_its_receivers() -> None:
     run = play(begin("spam"), 4)
     for server in run.toy.world.servers[BAD:]:
-        assert len(server._early) <= 256
+        assert len(server.catch_up.early) <= 256
         assert len(server.evidence) <= 2 * BAD * 4
     assert {found.server for found in run.evidence} == set(run.behaviours)
 

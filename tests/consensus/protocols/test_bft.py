@@ -16,19 +16,19 @@ from consensus.ledger.validity import Sortition
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.state import (
     ATTEMPTS_AHEAD,
-    Closed,
+    AwaitLocks,
+    CastVote,
     Decide,
     Enter,
-    Judge,
-    Leave,
-    Listen,
-    Object,
+    HeightContext,
     Promises,
-    Say,
-    Seat,
+    SendTimeout,
     Settle,
+    ShowLock,
+    ShowTimeoutCertificate,
     State,
     Step,
+    Validate,
 )
 from consensus.records.block import Candidate, Header, Turn
 from consensus.records.view import View
@@ -45,8 +45,10 @@ def sortition(attempt: int) -> Sortition:
     return Sortition(Committee(dict.fromkeys(members, 1), 6), tuple(members[:STEPS]))
 
 
-def seat_of(index: int = 1, settles: bool = True, stakes: Sequence[int] = (1,) * SERVERS) -> Seat:
-    return Seat(index, HEIGHT, tuple(stakes), sortition, settles)
+def seat_of(
+    index: int = 1, settles: bool = True, stakes: Sequence[int] = (1,) * SERVERS
+) -> HeightContext:
+    return HeightContext(index, HEIGHT, tuple(stakes), sortition, settles)
 
 
 SEAT = seat_of()
@@ -131,7 +133,7 @@ TWIN = candidate(salt=1)
 class Run:
     """One server's way through a height, event by event."""
 
-    def __init__(self, seat: Seat = SEAT, promises: Promises | None = None) -> None:
+    def __init__(self, seat: HeightContext = SEAT, promises: Promises | None = None) -> None:
         self.seat = seat
         self.state, self.last = bft.begin(seat, promises or Promises())
         self.effects: list[bft.Effect] = list(self.last)
@@ -185,12 +187,12 @@ def test_a_height_begins_in_its_first_view() -> None:
 
 def test_a_candidate_is_judged_then_voted_for_then_certified_then_decided() -> None:
     run = Run().on("candidate", C)
-    assert run.last == (Judge(C),)
+    assert run.last == (Validate(C),)
     run.on("judged", BLOCK, True)
-    assert run.last == (Say("soft", (0, 0), BLOCK),)
+    assert run.last == (CastVote("soft", (0, 0), BLOCK),)
     assert run.state.promises.soft == (0, 0)
     run.votes([0, 1, 2, 3, 4, 5])
-    assert run.did(Say) == [Say("soft", (0, 0), BLOCK), Say("cert", (0, 0), BLOCK)]
+    assert run.did(CastVote) == [CastVote("soft", (0, 0), BLOCK), CastVote("cert", (0, 0), BLOCK)]
     assert run.state.promises.cert == (0, 0)
     run.votes([5, 3, 1, 0], phase="cert")
     assert run.did(Decide) == []
@@ -205,8 +207,8 @@ def test_a_candidate_is_judged_then_voted_for_then_certified_then_decided() -> N
 
 def test_who_has_no_seat_judges_but_votes_never() -> None:
     run = Run(BYSTANDER).propose().votes(range(6)).on("view_timer", (0, 0))
-    assert run.did(Judge) == [Judge(C)]
-    assert run.did(Say) == run.did(Leave) == []
+    assert run.did(Validate) == [Validate(C)]
+    assert run.did(CastVote) == run.did(SendTimeout) == []
     run.votes(range(5), phase="cert")
     assert len(run.did(Decide)) == 1, "but it sees what is decided"
 
@@ -222,26 +224,26 @@ def test_one_soft_vote_per_view() -> None:
         ("settle_timer", (0, 0)),
     ]:
         run.on(*event)
-    assert [say.phase for say in run.did(Say)] == ["soft"]
+    assert [say.phase for say in run.did(CastVote)] == ["soft"]
 
 
 def test_what_comes_first_does_not_matter() -> None:
     """Votes before their candidate, candidate before its judgement: the votes wait."""
     run = Run().votes([0, 2, 3, 4, 5])
-    assert run.did(Say) == []
+    assert run.did(CastVote) == []
     run.propose(fit=None)
-    assert run.did(Say) == []
+    assert run.did(CastVote) == []
     run.on("judged", BLOCK, True)
-    assert run.did(Say) == [Say("soft", (0, 0), BLOCK)]
+    assert run.did(CastVote) == [CastVote("soft", (0, 0), BLOCK)]
     run.votes([1])
-    assert [say.phase for say in run.did(Say)] == ["soft", "cert"]
+    assert [say.phase for say in run.did(CastVote)] == ["soft", "cert"]
 
 
 def test_a_block_may_be_decided_before_its_candidate_comes() -> None:
     run = Run().votes(range(5), phase="cert")
     assert [effect.certificate.block for effect in run.did(Decide)] == [BLOCK]
     run.propose()
-    assert run.did(Say) == [], "what is decided needs no more votes"
+    assert run.did(CastVote) == [], "what is decided needs no more votes"
 
 
 def test_certificate_votes_that_come_late_decide() -> None:
@@ -265,7 +267,7 @@ def test_votes_of_attempts_to_come_are_kept_and_no_further() -> None:
 
 def test_two_thirds_and_no_more_neither_lock_nor_decide() -> None:
     run = Run(seat_of(settles=False)).propose().votes([1, 2, 3, 4])
-    assert (run.state.promises.locks, len(run.did(Say))) == ((), 1)
+    assert (run.state.promises.locks, len(run.did(CastVote))) == ((), 1)
     run.votes([1, 2, 3, 4], phase="cert")
     assert run.state.decided is None
     run.votes([5], phase="cert")
@@ -274,7 +276,7 @@ def test_two_thirds_and_no_more_neither_lock_nor_decide() -> None:
 
 def test_votes_for_another_block_do_not_count() -> None:
     run = Run(seat_of(settles=False)).propose().votes([1, 2, 3]).votes([0, 4, 5], TWIN)
-    assert run.did(Say) == [Say("soft", (0, 0), BLOCK)]
+    assert run.did(CastVote) == [CastVote("soft", (0, 0), BLOCK)]
     run.votes([1, 2, 3, 4], phase="cert").votes([0, 5], TWIN, phase="cert")
     assert run.did(Decide) == []
 
@@ -285,7 +287,7 @@ def test_votes_for_another_view_do_not_count() -> None:
         run.on("vote", vote(server, C, "soft", (0, 1)))
         run.on("vote", vote(server, C, "cert", (0, 1)))
     run.votes([1, 2], phase="cert")
-    assert [say.phase for say in run.did(Say)] == ["soft"]
+    assert [say.phase for say in run.did(CastVote)] == ["soft"]
     assert run.did(Decide) == []
 
 
@@ -294,22 +296,22 @@ def test_votes_for_another_view_do_not_count() -> None:
 
 def test_an_overwhelming_lock_is_certified_at_once() -> None:
     run = Run().propose().votes([0, 1, 2, 3, 4, 5])
-    assert run.did(Say)[-1] == Say("cert", (0, 0), BLOCK)
+    assert run.did(CastVote)[-1] == CastVote("cert", (0, 0), BLOCK)
 
 
 def test_a_narrow_lock_settles_first() -> None:
     run = Run().propose().votes([1, 2, 3, 4, 5])
     assert run.last == (Settle((0, 0)),)
     assert run.state.promises.lock is not None, "but it is known, and told when it leaves"
-    assert [say.phase for say in run.did(Say)] == ["soft"]
+    assert [say.phase for say in run.did(CastVote)] == ["soft"]
     run.on("settle_timer", (0, 0))
-    assert run.last == (Say("cert", (0, 0), BLOCK),)
+    assert run.last == (CastVote("cert", (0, 0), BLOCK),)
     assert run.unmoved("settle_timer", (0, 0))
 
 
 def test_the_last_vote_may_come_while_a_lock_settles() -> None:
     run = Run().propose().votes([1, 2, 3, 4, 5]).votes([0])
-    assert run.last == (Say("cert", (0, 0), BLOCK),)
+    assert run.last == (CastVote("cert", (0, 0), BLOCK),)
     assert len(run.did(Settle)) == 1
     assert run.unmoved("settle_timer", (0, 0)) or run.on("settle_timer", (0, 0)).last == ()
 
@@ -325,36 +327,36 @@ def test_in_later_attempts_locks_settle_alike() -> None:
     of = candidate((1, 0), why)
     run = Run(seat_of(2)).propose(of).votes([1, 2, 3, 4, 5], of)
     assert run.did(Settle) == [Settle((1, 0))]
-    assert run.did(Say) == [Say("soft", (1, 0), of.header.cid)]
+    assert run.did(CastVote) == [CastVote("soft", (1, 0), of.header.cid)]
     run.votes([6], of)
-    assert run.did(Say)[-1] == Say("cert", (1, 0), of.header.cid)
+    assert run.did(CastVote)[-1] == CastVote("cert", (1, 0), of.header.cid)
 
 
 def test_in_later_views_members_listen_for_locks_before_they_vote() -> None:
     """Whoever certified another block shows its lock meanwhile: then it gets no vote."""
     of = candidate((0, 1), closing((0, 0)))
     heard = Run().on("candidate", of).on("judged", of.header.cid, True)
-    assert heard.did(Listen) == [Listen((0, 1))]
-    assert heard.did(Say) == []
+    assert heard.did(AwaitLocks) == [AwaitLocks((0, 1))]
+    assert heard.did(CastVote) == []
     assert heard.unmoved("listen_timer", (0, 0)), "of another view"
     heard.on("listen_timer", (0, 1))
-    assert heard.last == (Say("soft", (0, 1), of.header.cid),)
+    assert heard.last == (CastVote("soft", (0, 1), of.header.cid),)
     assert heard.unmoved("listen_timer", (0, 1))
     heard.votes(range(6), of).on("closed", closing((0, 1)))
-    assert heard.did(Listen) == [Listen((0, 1)), Listen((0, 2))]
+    assert heard.did(AwaitLocks) == [AwaitLocks((0, 1)), AwaitLocks((0, 2))]
     assert not heard.state.listened, "anew in every view"
     shown = Run().on("candidate", of).on("judged", of.header.cid, True).on("lock", lock(C))
-    assert shown.last == (Leave((0, 1), False),)
-    assert shown.on("listen_timer", (0, 1)).did(Say) == []
+    assert shown.last == (SendTimeout((0, 1), False),)
+    assert shown.on("listen_timer", (0, 1)).did(CastVote) == []
 
 
 def test_nobody_listens_in_the_first_view_or_without_a_seat_or_where_locks_do_not_settle() -> None:
     of = candidate((0, 1), closing((0, 0)))
-    assert Run().propose().did(Listen) == []
-    assert Run(BYSTANDER).on("candidate", of).did(Listen) == []
+    assert Run().propose().did(AwaitLocks) == []
+    assert Run(BYSTANDER).on("candidate", of).did(AwaitLocks) == []
     run = Run(seat_of(settles=False)).on("candidate", of).on("judged", of.header.cid, True)
-    assert run.did(Listen) == []
-    assert run.last == (Say("soft", (0, 1), of.header.cid),)
+    assert run.did(AwaitLocks) == []
+    assert run.last == (CastVote("soft", (0, 1), of.header.cid),)
 
 
 def test_the_settle_time_of_another_view_says_nothing() -> None:
@@ -369,14 +371,14 @@ def test_the_settle_time_of_another_view_says_nothing() -> None:
 
 def test_without_settling_a_lock_is_certified_at_once() -> None:
     run = Run(seat_of(settles=False)).propose().votes([1, 2, 3, 4, 5])
-    assert run.last == (Say("cert", (0, 0), BLOCK),)
+    assert run.last == (CastVote("cert", (0, 0), BLOCK),)
     assert run.did(Settle) == []
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        ("two_faced", (0, 0)),
+        ("equivocated", (0, 0)),
         ("candidate", TWIN),
         ("lock", lock(TWIN)),
         ("timeout", timeout(4, (0, 0), lock(TWIN))),
@@ -387,9 +389,9 @@ def test_without_settling_a_lock_is_certified_at_once() -> None:
 )
 def test_what_contradicts_a_settling_lock_keeps_it_from_being_certified(event: Any) -> None:
     run = Run().propose().votes([1, 2, 3, 4, 5]).on(*event)
-    assert Leave((0, 0), False) in run.did(Leave)
+    assert SendTimeout((0, 0), False) in run.did(SendTimeout)
     run.on("settle_timer", (0, 0)).votes([0])
-    assert [say.phase for say in run.did(Say)] == ["soft"]
+    assert [say.phase for say in run.did(CastVote)] == ["soft"]
 
 
 # -- leaving a view --------------------------------------------------------------------------------
@@ -397,12 +399,12 @@ def test_what_contradicts_a_settling_lock_keeps_it_from_being_certified(event: A
 
 def test_a_member_leaves_when_its_time_is_over_and_votes_no_more() -> None:
     run = Run().on("view_timer", (0, 0))
-    assert run.last == (Leave((0, 0), False),)
+    assert run.last == (SendTimeout((0, 0), False),)
     assert run.state.promises.left == (0, 0)
     run.propose().votes(range(6)).on("settle_timer", (0, 0))
-    assert run.did(Say) == []
+    assert run.did(CastVote) == []
     run = Run().propose().on("view_timer", (0, 0)).votes(range(6))
-    assert [say.phase for say in run.did(Say)] == ["soft"]
+    assert [say.phase for say in run.did(CastVote)] == ["soft"]
 
 
 def test_the_time_of_another_view_says_nothing() -> None:
@@ -413,66 +415,66 @@ def test_the_time_of_another_view_says_nothing() -> None:
 
 def test_a_member_leaves_at_once_when_contents_are_wrong() -> None:
     run = Run().propose(fit=False)
-    assert run.last == (Leave((0, 0), False),)
-    assert run.did(Say) == []
+    assert run.last == (SendTimeout((0, 0), False),)
+    assert run.did(CastVote) == []
 
 
 def test_a_member_declines_what_comes_at_the_wrong_time_but_not_for_ever() -> None:
     """Others may have had the time right, and locked it: then it is voted for after all."""
     run = Run().propose(fit=None).on("declined", (0, 0))
-    assert run.last == (Leave((0, 0), False),)
+    assert run.last == (SendTimeout((0, 0), False),)
     assert run.unmoved("declined", (0, 0))
     assert run.unmoved("declined", (0, 1)), "of another view"
     run.propose(again(C, (0, 1), closing((0, 0), lock(C))))
-    assert run.did(Say) == [Say("soft", (0, 1), BLOCK)]
+    assert run.did(CastVote) == [CastVote("soft", (0, 1), BLOCK)]
     run = Run().propose(fit=False).propose(again(C, (0, 1), closing((0, 0), lock(C))), fit=None)
-    assert run.did(Say) == [], "what is wrong stays wrong"
+    assert run.did(CastVote) == [], "what is wrong stays wrong"
 
 
 def test_a_member_leaves_a_two_faced_leader_at_once() -> None:
     run = Run().propose().on("candidate", TWIN)
-    assert run.last == (Leave((0, 0), False),)
+    assert run.last == (SendTimeout((0, 0), False),)
     assert run.state.candidates[0, 0] == C, "the first stands"
     assert run.unmoved("candidate", TWIN)
-    run = Run().on("two_faced", (0, 0)).propose()
-    assert run.did(Leave) == [Leave((0, 0), False)]
-    assert run.did(Say) == []
+    run = Run().on("equivocated", (0, 0)).propose()
+    assert run.did(SendTimeout) == [SendTimeout((0, 0), False)]
+    assert run.did(CastVote) == []
 
 
 def test_a_leader_is_two_faced_in_its_own_view_only() -> None:
-    run = Run().propose().on("two_faced", (0, 1)).votes(range(6))
-    assert [say.phase for say in run.did(Say)] == ["soft", "cert"]
+    run = Run().propose().on("equivocated", (0, 1)).votes(range(6))
+    assert [say.phase for say in run.did(CastVote)] == ["soft", "cert"]
     of = candidate((0, 1), closing((0, 0)))
     run.propose(of, fit=None)
-    assert run.did(Leave) == [Leave((0, 1), False)]
+    assert run.did(SendTimeout) == [SendTimeout((0, 1), False)]
 
 
 def test_more_than_a_third_that_leave_are_joined() -> None:
     run = Run().propose().timeouts([2, 3])
-    assert run.did(Leave) == []
+    assert run.did(SendTimeout) == []
     run.timeouts([6])
-    assert run.did(Leave) == [], "it has no seat"
+    assert run.did(SendTimeout) == [], "it has no seat"
     run.timeouts([4])
-    assert run.did(Leave) == [Leave((0, 0), False)]
+    assert run.did(SendTimeout) == [SendTimeout((0, 0), False)]
 
 
 def test_a_bystander_joins_nobody() -> None:
     run = Run(BYSTANDER).timeouts([1, 2, 3])
-    assert run.did(Leave) == []
+    assert run.did(SendTimeout) == []
 
 
 def test_a_third_that_leaves_another_view_is_not_joined() -> None:
     run = Run().timeouts([2, 3, 4, 5], (0, 1))
-    assert run.did(Leave) == []
+    assert run.did(SendTimeout) == []
 
 
 def test_more_than_two_thirds_close_a_view() -> None:
     run = Run().timeouts([5, 2, 0, 3])
-    assert run.did(Closed) == []
+    assert run.did(ShowTimeoutCertificate) == []
     run.timeouts([4])
     entries = tuple((server, None, bytes([server] * 64)) for server in (0, 2, 3, 4, 5))
     certificate = TimeoutCertificate(HEIGHT, 0, 0, False, entries, None)
-    assert run.last == (Closed(certificate), Enter((0, 1)), Listen((0, 1)))
+    assert run.last == (ShowTimeoutCertificate(certificate), Enter((0, 1)), AwaitLocks((0, 1)))
     assert (run.state.view, run.state.why) == ((0, 1), certificate)
     assert run.unmoved("timeout", timeout(1)), "and that is that"
 
@@ -483,7 +485,7 @@ def test_a_view_to_come_is_closed_all_the_same() -> None:
     assert run.state.view == (1, 0)
     run.timeouts([0, 2, 3, 4, 5], (0, 1))
     assert run.state.view == (1, 0)
-    assert len(run.did(Closed)) == 1
+    assert len(run.did(ShowTimeoutCertificate)) == 1
 
 
 def test_timeouts_of_attempts_to_come_are_kept_and_no_further() -> None:
@@ -507,7 +509,7 @@ def test_timeouts_of_attempts_to_come_are_kept_and_no_further() -> None:
 def test_the_view_after(view: View, everyone: bool, after: View) -> None:
     assert SEAT.next_view(closing(view, everyone=everyone)) == after
     run = Run().on("closed", closing(view, everyone=everyone))
-    assert run.last == (Enter(after), Listen(after))
+    assert run.last == (Enter(after), AwaitLocks(after))
 
 
 def test_fewer_leaders_than_maxstep_take_one_turn_each() -> None:
@@ -528,19 +530,19 @@ def test_a_view_that_is_over_is_not_entered_again() -> None:
 
 def test_everyone_gives_up_an_attempt_whose_time_is_long_over() -> None:
     run = Run().on("closed", closing((0, 0))).on("recovery_timer", (0, 1))
-    assert run.last == (Leave((0, 0), True),), "its first step stands for it"
+    assert run.last == (SendTimeout((0, 0), True),), "its first step stands for it"
     assert run.state.promises.left == (1, -1)
     run.propose(candidate((0, 1), closing((0, 0)))).on("closed", closing((0, 1)))
     run.propose(candidate((0, 2), closing((0, 1))))
-    assert run.did(Say) == [], "not in its later views either"
+    assert run.did(CastVote) == [], "not in its later views either"
     of = candidate((1, 0), closing((0, 2)))
     run.propose(of)
-    assert run.did(Say) == [Say("soft", (1, 0), of.header.cid)], "but in the next attempt"
+    assert run.did(CastVote) == [CastVote("soft", (1, 0), of.header.cid)], "but in the next attempt"
 
 
 def test_a_bystander_gives_an_attempt_up_too() -> None:
     run = Run(BYSTANDER).on("recovery_timer", (0, 0))
-    assert run.last == (Leave((0, 0), True),)
+    assert run.last == (SendTimeout((0, 0), True),)
 
 
 def test_the_recovery_time_of_another_view_says_nothing() -> None:
@@ -551,12 +553,12 @@ def test_the_recovery_time_of_another_view_says_nothing() -> None:
 def test_exactly_two_thirds_of_all_stake_close_an_attempt() -> None:
     stakes = (1, 1, 1, 1, 1, 1, 3)
     run = Run(seat_of(stakes=stakes)).timeouts(range(5), everyone=True)
-    assert run.did(Closed) == []
+    assert run.did(ShowTimeoutCertificate) == []
     run.timeouts([5], everyone=True)
-    assert [closed.certificate.everyone for closed in run.did(Closed)] == [True]
+    assert [closed.certificate.everyone for closed in run.did(ShowTimeoutCertificate)] == [True]
     assert run.state.view == (1, 0)
     run = Run(seat_of(stakes=stakes)).timeouts([6, 0, 1], everyone=True)
-    assert run.did(Closed) == []
+    assert run.did(ShowTimeoutCertificate) == []
     run.timeouts([2], everyone=True)
     assert run.state.view == (1, 0), "stake counts, not servers"
 
@@ -564,8 +566,8 @@ def test_exactly_two_thirds_of_all_stake_close_an_attempt() -> None:
 def test_what_everyone_and_what_the_committee_said_are_two_things() -> None:
     run = Run().timeouts([0, 2], everyone=True).timeouts([3, 4])
     run.timeouts([5, 6], everyone=True)
-    assert run.did(Closed) == []
-    assert run.did(Leave) == []
+    assert run.did(ShowTimeoutCertificate) == []
+    assert run.did(SendTimeout) == []
 
 
 def test_an_attempt_is_closed_from_any_of_its_steps() -> None:
@@ -584,7 +586,7 @@ def test_a_timeout_certificate_carries_the_highest_lock() -> None:
     run = Run().on("closed", closing((0, 0)))
     run.on("timeout", timeout(2, (0, 1), low)).on("timeout", timeout(3, (0, 1), high))
     run.timeouts([4, 5, 0], (0, 1))
-    [closed] = run.did(Closed)
+    [closed] = run.did(ShowTimeoutCertificate)
     assert closed.certificate.lock == high
     names = {server: name for server, name, _ in closed.certificate.entries}
     assert names == {0: None, 2: low.name, 3: high.name, 4: None, 5: None}
@@ -615,9 +617,9 @@ def test_a_lock_is_learned_from_what_is_otherwise_old_news() -> None:
 def test_whoever_knows_a_higher_lock_than_a_closing_shows_it() -> None:
     held = lock(C)
     run = Run().on("lock", held).on("closed", closing((0, 0)))
-    assert run.last == (Enter((0, 1)), Object(held), Listen((0, 1)))
+    assert run.last == (Enter((0, 1)), ShowLock(held), AwaitLocks((0, 1)))
     run = Run().on("lock", held).on("closed", closing((0, 0), held))
-    assert run.last == (Enter((0, 1)), Listen((0, 1)))
+    assert run.last == (Enter((0, 1)), AwaitLocks((0, 1)))
 
 
 def test_a_timeout_names_no_lock_later_than_what_it_closes() -> None:
@@ -741,8 +743,8 @@ def test_a_lock_on_another_block_contradicts_a_candidate_it_does_not_know() -> N
 def test_a_candidate_that_a_lock_contradicts_gets_no_vote() -> None:
     """Somebody may have decided the locked block."""
     run = Run().on("lock", lock(C)).propose(candidate((0, 1), closing((0, 0))))
-    assert run.did(Say) == []
-    assert run.did(Leave) == [Leave((0, 1), False)]
+    assert run.did(CastVote) == []
+    assert run.did(SendTimeout) == [SendTimeout((0, 1), False)]
 
 
 def test_a_locked_block_is_voted_for_again() -> None:
@@ -750,16 +752,16 @@ def test_a_locked_block_is_voted_for_again() -> None:
     run = Run(seat_of(settles=False)).propose().votes(range(6))
     of = again(C, (0, 1), closing((0, 0), held))
     run.propose(of, fit=None)
-    assert run.did(Judge) == [Judge(C)], "once found right, it is right"
-    assert run.did(Say)[-1] == Say("soft", (0, 1), BLOCK)
+    assert run.did(Validate) == [Validate(C)], "once found right, it is right"
+    assert run.did(CastVote)[-1] == CastVote("soft", (0, 1), BLOCK)
     run.votes(range(6), of)
-    assert run.did(Say)[-1] == Say("cert", (0, 1), BLOCK)
+    assert run.did(CastVote)[-1] == CastVote("cert", (0, 1), BLOCK)
 
 
 def test_a_candidate_brings_what_closed_the_view_before() -> None:
     why = closing((0, 2))
     run = Run(seat_of(2)).on("candidate", candidate((1, 0), why))
-    assert [type(effect) for effect in run.last] == [Enter, Listen, Judge]
+    assert [type(effect) for effect in run.last] == [Enter, AwaitLocks, Validate]
     assert (run.state.view, run.state.why) == ((1, 0), why)
 
 
@@ -788,19 +790,19 @@ def test_promises_of_another_height_say_nothing_about_this_one() -> None:
 
 def test_after_a_restart_nothing_is_voted_for_twice() -> None:
     first = Run().propose().votes(range(6))
-    assert [say.phase for say in first.did(Say)] == ["soft", "cert"]
+    assert [say.phase for say in first.did(CastVote)] == ["soft", "cert"]
     second = Run(SEAT, first.state.promises).propose(TWIN).votes(range(6), TWIN)
     second.votes(range(6)).on("settle_timer", (0, 0))
-    assert second.did(Say) == []
+    assert second.did(CastVote) == []
     third = Run(SEAT, first.state.promises).propose().votes(range(6))
-    assert third.did(Say) == []
+    assert third.did(CastVote) == []
 
 
 def test_after_a_restart_a_view_that_was_left_stays_left() -> None:
     first = Run().on("view_timer", (0, 0))
     second = Run(SEAT, first.state.promises).propose().votes(range(6))
-    assert second.did(Say) == []
-    assert second.did(Leave) == [Leave((0, 0), False)], "and that is said once more"
+    assert second.did(CastVote) == []
+    assert second.did(SendTimeout) == [SendTimeout((0, 0), False)], "and that is said once more"
     assert second.unmoved("view_timer", (0, 0))
 
 
@@ -808,11 +810,11 @@ def test_after_a_restart_a_timeout_is_said_again() -> None:
     """The crash may have come before it reached anybody, and nobody else can say it."""
     first = Run().on("view_timer", (0, 0))
     second = Run(SEAT, first.state.promises).on("view_timer", (0, 0))
-    assert second.last == (Leave((0, 0), False),)
+    assert second.last == (SendTimeout((0, 0), False),)
     assert second.unmoved("view_timer", (0, 0))
     first = Run(BYSTANDER).on("recovery_timer", (0, 0))
     second = Run(BYSTANDER, first.state.promises).on("recovery_timer", (0, 0))
-    assert second.last == (Leave((0, 0), True),)
+    assert second.last == (SendTimeout((0, 0), True),)
     assert second.unmoved("recovery_timer", (0, 0))
     assert second.state.promises == first.state.promises
 
@@ -832,7 +834,7 @@ def test_who_only_looks_on_says_nothing_at_all() -> None:
     for what in ("view_timer", "settle_timer", "recovery_timer"):
         run.on(what, (0, 0))
     run.on("closed", closing((0, 0))).propose(again(C, (0, 1), closing((0, 0), lock(C))))
-    assert run.did(Say) == run.did(Leave) == []
+    assert run.did(CastVote) == run.did(SendTimeout) == []
     assert run.state.promises.proposed > (2**62, 0)
     run.votes(range(5), phase="cert")
     assert len(run.did(Decide)) == 1
@@ -841,13 +843,13 @@ def test_who_only_looks_on_says_nothing_at_all() -> None:
 def test_after_a_restart_a_soft_vote_may_still_be_followed_by_its_cert_vote() -> None:
     first = Run().propose()
     second = Run(SEAT, first.state.promises).propose().votes(range(6))
-    assert second.did(Say) == [Say("cert", (0, 0), BLOCK)]
+    assert second.did(CastVote) == [CastVote("cert", (0, 0), BLOCK)]
 
 
 def test_after_a_restart_a_lock_still_binds() -> None:
     first = Run().propose().votes([1, 2, 3, 4, 5])
     second = Run(SEAT, first.state.promises).propose(candidate((0, 1), closing((0, 0))))
-    assert second.did(Say) == []
+    assert second.did(CastVote) == []
 
 
 # -- what changes nothing --------------------------------------------------------------------------
@@ -937,7 +939,7 @@ events = st.one_of(
     ),
     st.tuples(st.just("closed"), st.sampled_from(CLOSINGS)),
     st.tuples(st.just("lock"), st.sampled_from(LOCKS)),
-    st.tuples(st.sampled_from(["two_faced", "declined"]), st.sampled_from(VIEWS)),
+    st.tuples(st.sampled_from(["equivocated", "declined"]), st.sampled_from(VIEWS)),
     st.tuples(
         st.sampled_from(["view_timer", "settle_timer", "recovery_timer"]), st.sampled_from(VIEWS)
     ),
@@ -994,7 +996,7 @@ def test_no_sequence_of_events_makes_a_server_break_its_promises(
             assert promises.left >= before.promises.left
             assert set(promises.locks) >= set(before.promises.locks)
             for effect in run.last:
-                if isinstance(effect, Say):
+                if isinstance(effect, CastVote):
                     # ... each phase says one thing per view, from a seat, in the view in progress,
                     key = (effect.phase, effect.view)
                     assert key not in said
@@ -1012,7 +1014,7 @@ def test_no_sequence_of_events_makes_a_server_break_its_promises(
                     if effect.phase == "cert":
                         names = [held.name for held in promises.locks]
                         assert (*effect.view, effect.block) in names
-                elif isinstance(effect, Leave):
+                elif isinstance(effect, SendTimeout):
                     end = (effect.view[0] + 1, -1) if effect.everyone else effect.view
                     assert promises.left >= end
                     left = max(left, end)

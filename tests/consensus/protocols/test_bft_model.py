@@ -24,16 +24,16 @@ from consensus.ledger.committee import Committee
 from consensus.ledger.validity import Sortition
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.state import (
-    Closed,
+    CastVote,
     Decide,
     Enter,
-    Judge,
-    Leave,
-    Object,
+    HeightContext,
     Promises,
-    Say,
-    Seat,
+    SendTimeout,
+    ShowLock,
+    ShowTimeoutCertificate,
     Step,
+    Validate,
 )
 from consensus.records.block import Candidate, Header, Turn
 from consensus.records.view import View
@@ -59,7 +59,7 @@ class Model:
         self.servers, self.size, self.bad, self.recovery = servers, size, set(bad), recovery
         self.honest = [server for server in range(servers) if server not in self.bad]
         self.seats = {
-            server: Seat(server, HEIGHT, (1,) * servers, self.sortition, settles)
+            server: HeightContext(server, HEIGHT, (1,) * servers, self.sortition, settles)
             for server in self.honest
         }
         self.states: dict[int, bft.State] = {}
@@ -136,9 +136,9 @@ class Model:
                     if self.recovery:
                         self.later(server, "recovery", view)
                     self.propose(server, view)
-            case Judge(candidate):
+            case Validate(candidate):
                 self.judge(server, candidate.header.cid)
-            case Say(phase, view, block):
+            case CastVote(phase, view, block):
                 key = (phase, view, block)
                 others = [
                     said
@@ -148,17 +148,17 @@ class Model:
                 assert others == [], f"server {server} votes twice: {others}, {key}"
                 self.votes.setdefault(key, set()).add(server)
                 self.tell(server, "vote", self.vote(server, *key))
-            case Leave(view, everyone):
+            case SendTimeout(view, everyone):
                 lock = self.promises[server].told(view, everyone)
                 timeout = Timeout(
                     bytes(32), HEIGHT, *view, everyone, server, bytes([server] * 64), lock
                 )
                 self.timeouts.setdefault((view, everyone), []).append(timeout)
                 self.tell(server, "timeout", timeout)
-            case Closed(certificate):
+            case ShowTimeoutCertificate(certificate):
                 assert self.holds(certificate), f"server {server} makes a bad {certificate}"
                 self.tell(server, "closed", certificate)
-            case Object(lock):
+            case ShowLock(lock):
                 self.tell(server, "lock", lock)
             case Decide(certificate):
                 signers = {signer for signer, _ in certificate.signatures}
@@ -167,7 +167,7 @@ class Model:
                 assert len(self.decided) == 1, "a fork"
             case bft.Settle(view):
                 self.later(server, "settle", view)
-            case bft.Listen(view):
+            case bft.AwaitLocks(view):
                 self.later(server, "listen", view)
 
     def judge(self, server: int, block: bytes) -> None:
@@ -460,7 +460,7 @@ class Timed(Model):
     def hear_of(self, server: int, view: View, block: bytes) -> None:
         """A proposal, which is signed, or an honest vote, which carries its signature."""
         if self.heard.setdefault((server, view), block) != block:
-            self.on(server, "two_faced", view)
+            self.on(server, "equivocated", view)
 
     def run(self, steps: int = 0) -> Counter[str]:
         time = 0.0
@@ -500,7 +500,13 @@ def test_no_order_of_arrival_and_no_lie_makes_two_blocks(setting: str) -> None:
     assert total["view"] > runs / 3, total
     assert total["attempt"] > 5, total
     assert total["carried"] > runs / 10, total
-    assert min(total[kind] for kind in ("Say", "Leave", "Closed", "Object", "restart")) > 20, total
+    assert (
+        min(
+            total[kind]
+            for kind in ("CastVote", "SendTimeout", "ShowTimeoutCertificate", "ShowLock", "restart")
+        )
+        > 20
+    ), total
 
 
 @pytest.mark.slow
@@ -529,8 +535,14 @@ def test_half_of_them_malicious_make_no_two_blocks_in_time() -> None:
     total = sum((Timed(seed).run() for seed in range(runs)), Counter[str]())
     assert total["height decided"] > runs / 2, total
     assert total["Settle"] > runs / 2, total
-    assert min(total[kind] for kind in ("Say", "Leave", "Closed", "Listen")) > runs / 2, total
-    assert total["Object"] > runs / 10, total
+    assert (
+        min(
+            total[kind]
+            for kind in ("CastVote", "SendTimeout", "ShowTimeoutCertificate", "AwaitLocks")
+        )
+        > runs / 2
+    ), total
+    assert total["ShowLock"] > runs / 10, total
 
 
 @pytest.mark.parametrize(

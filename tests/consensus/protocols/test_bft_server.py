@@ -13,7 +13,7 @@ from consensus.adversary.behaviour import Behaviour
 from consensus.application import Contents
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.evidence import Evidence, holds
-from consensus.protocols.bft import proposals as bft_candidates
+from consensus.protocols.bft import tickets
 from consensus.protocols.bft.state import ATTEMPTS_AHEAD
 from consensus.records.block import Block, Candidate
 from consensus.records.sync import Want
@@ -79,7 +79,7 @@ def test_a_height_begins_with_a_ticket_and_its_deadlines() -> None:
 
 
 def test_a_draw_that_can_win_nothing_stays_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bft_candidates, "is_worth_announcing", lambda *_: False)
+    monkeypatch.setattr(tickets, "is_worth_announcing", lambda *_: False)
     bench = Bench(LEADER).tickets().updates().wake("tickets")
     assert bench.said("ticket") == []
     [candidate] = bench.said("candidate")
@@ -91,7 +91,7 @@ def test_a_ticket_is_taken_once_and_passed_on() -> None:
     ticket = FORGE.ticket(LEADER)
     assert bench.server.receive("ticket", ticket, LEADER)
     assert not bench.server.receive("ticket", ticket, LEADER)
-    assert bench.server.tickets_held() == tuple(sorted([MEMBER, LEADER]))
+    assert bench.part.tickets_held() == tuple(sorted([MEMBER, LEADER]))
     assert bench.server.refused == {}
 
 
@@ -132,10 +132,10 @@ def test_a_leader_that_lacks_draws_waits_for_one_more() -> None:
     bench = Bench(LEADER).tickets([s for s in range(SERVERS) if s != LEADER][:3])
     bench.updates().wake("tickets")
     assert bench.said("candidate") == [], "four draws of six seats"
-    late = next(s for s in range(SERVERS) if s not in bench.server.tickets_held())
+    late = next(s for s in range(SERVERS) if s not in bench.part.tickets_held())
     bench.tickets([late])
     [candidate] = bench.said("candidate")
-    assert [ticket.server for ticket in candidate.tickets] == sorted(bench.server.tickets_held())
+    assert [ticket.server for ticket in candidate.tickets] == sorted(bench.part.tickets_held())
 
 
 def test_updates_are_sufficient_after_their_deadline_however_few() -> None:
@@ -434,7 +434,7 @@ def test_a_second_proposal_while_a_lock_settles_keeps_it_from_being_certified(
         bench.hear("vote", own_vote(OTHERS[4], TWIN))
     else:
         bench.hear("candidate", TWIN)
-    assert bench.said("timeout") == [FORGE.timeout(MEMBER, lock=bench.server.promises.lock)]
+    assert bench.said("timeout") == [FORGE.timeout(MEMBER, lock=bench.part.durable.promises.lock)]
     bench.wake("settle")
     assert bench.phases() == ["soft"]
 
@@ -560,9 +560,9 @@ def test_the_next_height_starts_from_nothing() -> None:
     bench = Bench().ready().hear("candidate", CANDIDATE).hear("block", FORGE.block())
     bench.server.enter_height()
     server = bench.server
-    assert (server.height, server.state.view, server.late) == (2, (0, 0), False)
-    assert (len(server.pool), server.tickets_held()) == (0, (MEMBER,))
-    assert server.promises.height == 1, "nothing is promised at height 2 yet"
+    assert (server.height, bench.part.state.view, server.late) == (2, (0, 0), False)
+    assert (len(server.pool), bench.part.tickets_held()) == (0, (MEMBER,))
+    assert bench.part.durable.promises.height == 1, "nothing is promised at height 2 yet"
     assert bench.said("ticket")[-1].height == 3
     after = FORGE.after(FORGE.block())
     assert server.chain.head == after.head
@@ -624,7 +624,7 @@ def test_a_new_attempt_is_told_ones_ticket() -> None:
 def test_a_lock_is_told_on_leaving() -> None:
     bench = Bench().ready().hear("candidate", CANDIDATE).votes(CANDIDATE, OTHERS[:4]).wake("view")
     [timeout] = bench.said("timeout")
-    assert timeout.lock == bench.server.promises.lock
+    assert timeout.lock == bench.part.durable.promises.lock
     assert timeout.lock is not None
     assert timeout.lock.name == (0, 0, BLOCK)
     assert timeout == FORGE.timeout(MEMBER, lock=timeout.lock)
@@ -635,7 +635,7 @@ def test_a_lock_of_a_later_view_is_not_told_of_an_earlier_one() -> None:
     second = FORGE.candidate(view=(0, 1), justification=closed())
     held = FORGE.lock(second)
     bench = Bench().ready().hear("timeout", FORGE.timeout(OTHERS[0], (0, 1), lock=held))
-    assert bench.server.promises.lock == held
+    assert bench.part.durable.promises.lock == held
     bench.wake("view")
     assert bench.said("timeout") == [FORGE.timeout(MEMBER)]
     bench.hear("closure", closed())
@@ -707,9 +707,9 @@ def test_a_lock_that_a_closing_left_out_is_shown() -> None:
 def test_a_stale_timer_does_nothing(what: str, height: int, view: View) -> None:
     bench = Bench().ready().hear("candidate", CANDIDATE)
     before, sent = snapshot(bench.server), list(bench.host.sent)
-    state, timers = bench.server.state, len(bench.host.timers)
+    state, timers = bench.part.state, len(bench.host.timers)
     bench.wake(what, view, height)
-    assert bench.server.state is state
+    assert bench.part.state is state
     assert snapshot(bench.server) == before
     assert bench.host.sent == sent
     assert len(bench.host.timers) == timers
@@ -730,7 +730,7 @@ def assert_proves(bench: Bench, server: int, phase: str) -> Evidence:
 def test_two_proposals_of_a_view_are_evidence(order: tuple[Candidate, Candidate]) -> None:
     bench = Bench().ready().hear("candidate", *order)
     assert_proves(bench, LEADER, "proposal")
-    assert bench.server.state.candidates[0, 0] == order[0]
+    assert bench.part.state.candidates[0, 0] == order[0]
 
 
 def test_a_vote_shows_what_its_voter_was_proposed() -> None:
@@ -755,10 +755,10 @@ def test_two_votes_in_a_view_are_evidence_and_the_first_counts(phase: str) -> No
     bench = Bench().ready().hear("candidate", CANDIDATE)
     liar = OTHERS[0]
     assert bench.server.receive("vote", FORGE.vote(CANDIDATE, liar, phase), liar)
-    state = bench.server.state
+    state = bench.part.state
     assert not bench.server.receive("vote", FORGE.vote(TWIN, liar, phase), liar)
     assert bench.server.refused == {"second vote": 1}
-    assert bench.server.state is state
+    assert bench.part.state is state
     assert_proves(bench, liar, phase)
 
 
@@ -866,10 +866,10 @@ def test_a_restarted_server_keeps_its_lock_and_the_locked_block() -> None:
     bench = Bench(ORDER[1]).ready().hear("candidate", CANDIDATE)
     others = [server for server in MEMBERS if server != ORDER[1]]
     bench.votes(CANDIDATE, others[:4])
-    held = bench.server.promises.lock
+    held = bench.part.durable.promises.lock
     assert held is not None
     crashed(bench)
-    assert bench.server.promises.lock == held
+    assert bench.part.durable.promises.lock == held
     assert bench.server.pool.digests() == tuple(sorted(CANDIDATE.updates))
     bench.hear("closure", closed((0, 0), held))
     [again] = bench.said("candidate")
@@ -882,8 +882,8 @@ def test_what_a_crash_takes_is_what_was_in_memory() -> None:
     crashed(bench)
     assert bench.server.evidence == {}
     assert len(bench.server.pool) == 0
-    assert bench.server.tickets_held() == (MEMBER,)
-    assert bench.server.state.candidates == {}
+    assert bench.part.tickets_held() == (MEMBER,)
+    assert bench.part.state.candidates == {}
     assert bench.said("ticket") == [FORGE.ticket(MEMBER)], "the very same draw"
 
 
@@ -893,7 +893,7 @@ def test_a_crash_takes_no_block_that_something_was_said_on() -> None:
     bench.server.enter_height()
     after = FORGE.after(FORGE.block())
     bench.hear("update", *after.updates()).hear("candidate", after.candidate())
-    assert bench.server.promises.soft == (0, 0)
+    assert bench.part.durable.promises.soft == (0, 0)
     crashed(bench, lost_tail=5)
     assert bench.server.chain.height == 1
     other = Bench().hear("block", FORGE.block())
@@ -905,12 +905,12 @@ def test_a_crash_takes_no_block_that_something_was_said_on() -> None:
 
 def test_a_server_whose_block_was_lost_keeps_to_what_it_promised_there() -> None:
     bench = Bench().ready().hear("candidate", CANDIDATE).votes(CANDIDATE)
-    promises = bench.server.promises
+    promises = bench.part.durable.promises
     bench.hear("block", FORGE.block())
     bench.server.active = False
     bench.server.restart(1, 0)
     assert (bench.server.chain.height, bench.server.passive) == (0, False)
-    assert bench.server.promises == promises
+    assert bench.part.durable.promises == promises
     bench.host.sent.clear()
     bench.ready().hear("candidate", TWIN).votes(TWIN)
     assert bench.said("vote") == []
@@ -928,10 +928,10 @@ def test_a_passive_server_says_nothing_but_follows() -> None:
     bench.timeouts(MEMBERS[1:5])
     bench.hear("closure", closed())
     assert {kind for kind, _, _ in bench.host.sent} <= {"closure", "status"}
-    before = bench.server.promises
+    before = bench.part.durable.promises
     bench.hear("block", FORGE.block())
     assert bench.host.blocks == [FORGE.block()]
-    assert bench.server.promises == before, "and promises nothing"
+    assert bench.part.durable.promises == before, "and promises nothing"
 
 
 def test_a_passive_server_sees_a_decision_by_votes() -> None:
@@ -1235,13 +1235,13 @@ def test_what_is_refused_is_counted_and_changes_nothing(
     bench = stage()
     if stage is voting and name == "a ticket for another server":
         body = replace(body, server=LATE, proof=FORGE.ticket(LEADER).proof)
-    state, before = bench.server.state, snapshot(bench.server)
+    state, before = bench.part.state, snapshot(bench.server)
     sent, timers = list(bench.host.sent), list(bench.host.timers)
     assert bench.server.receive(kind, body, OTHERS[0]) is False, "not passed on"
     [(counted, times)] = bench.server.refused.items()
     assert counted.startswith(reason)
     assert times == 1
-    assert bench.server.state is state
+    assert bench.part.state is state
     assert snapshot(bench.server) == before
     assert (bench.host.sent, bench.host.timers) == (sent, timers)
 
@@ -1249,10 +1249,10 @@ def test_what_is_refused_is_counted_and_changes_nothing(
 @pytest.mark.parametrize("stage", [waiting, voting])
 def test_an_unfit_update_is_counted_in_the_pool(stage: Callable[[], Bench]) -> None:
     bench = stage()
-    state, before = bench.server.state, snapshot(bench.server)
+    state, before = bench.part.state, snapshot(bench.server)
     assert not bench.server.receive("update", TOY.update(0, value=3.0, samples=99), 0)
     assert bench.server.pool.rejected == {"sample count": 1}
-    assert bench.server.state is state
+    assert bench.part.state is state
     assert snapshot(bench.server) == before
 
 

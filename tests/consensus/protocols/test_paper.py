@@ -20,12 +20,14 @@ from consensus.faults.kinds import Delay
 from consensus.ledger.capture_odds import frequency_interval, malicious_seats, p_captured
 from consensus.ledger.committee import Draw, may_sit
 from consensus.ledger.validity import InvalidBlock
-from consensus.protocols.bft.server import BftServer
+from consensus.protocols.bft.server import BftParticipant
 from consensus.protocols.paper import vote as paper
+from consensus.protocols.paper.server import PaperParticipant
 from consensus.protocols.paper.validity import head_after
 from consensus.protocols.paper.vote import Decide, Rules, State
 from consensus.records.block import Candidate
 from consensus.records.ticket import Ticket
+from consensus.server.edge_server import EdgeServer
 from consensus.server.hooks import Outgoing
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
 from tests.helpers.fake_host import FakeHost
@@ -91,8 +93,8 @@ def test_a_stalled_height_says_that_it_is_a_deadlock() -> None:
     with pytest.raises(Stalled, match=r"formed anew \d+ times from the same draws.* deadlock"):
         toy.play(60.0)
     for server in toy.world.servers[3:]:
-        assert isinstance(server.state, State)
-        tried = server.state.candidates.values()
+        assert isinstance(server.participant, PaperParticipant)
+        tried = server.participant.state.candidates.values()
         committees: dict[int, set[tuple[Ticket, ...]]] = {}
         for candidate in tried:
             committees.setdefault(candidate.header.aggregator, set()).add(candidate.tickets)
@@ -181,7 +183,7 @@ def test_an_aggregator_names_whom_it_likes() -> None:
     forge = PaperForge(toy)
     last = forge.winners[-3:]
     bench = Bench(forge.winners[0], toy).ready()
-    named = {ticket.server for ticket in bench.server.state.committee(bench.server.rules)}
+    named = {ticket.server for ticket in bench.part.state.committee(bench.part.rules)}
     assert not named & set(last)
     block = forge.block(forge.candidate(tickets=forge.seats(last), model=toy.genesis.model))
     assert bench.server.receive("block", block, 0)
@@ -266,8 +268,11 @@ def test_one_spammer_uses_up_every_step() -> None:
     with pytest.raises(Stalled):
         toy.play(60.0)
     for server in toy.world.servers[1:]:
-        assert isinstance(server.state, State)
-        tried = [candidate.header.aggregator for candidate in server.state.candidates.values()]
+        assert isinstance(server.participant, PaperParticipant)
+        tried = [
+            candidate.header.aggregator
+            for candidate in server.participant.state.candidates.values()
+        ]
         assert len(tried) > 20
         assert tried.count(0) > 0.9 * len(tried)
     for seed in range(5):  # whoever's turn it is
@@ -406,12 +411,13 @@ def test_a_restarted_server_has_forgotten_its_vote() -> None:
     one = drawn.candidate()
     other = drawn.candidate(timestamp=one.header.timestamp + 1)
     host, member = FakeHost(), drawn.members()[0]
-    server = BftServer(
+    server = EdgeServer(
         member,
         *toy.keys[member],
         chain_from(toy.genesis),
         checks_of(toy.genesis, toy.application),
         host,
+        BftParticipant,
     )
     server.enter_height()
     for candidate in (one, other):

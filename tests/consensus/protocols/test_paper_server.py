@@ -27,7 +27,7 @@ from consensus.records.genesis import Genesis
 from consensus.records.sync import Status
 from consensus.records.ticket import tickets_digest
 from consensus.records.votes import Vote
-from consensus.server.edge_server import ASKED_AT_ONCE
+from consensus.server.catching_up import ASKED_AT_ONCE
 from consensus.server.message import Malformed
 from consensus.simulation.results import HeightResult
 from tests.helpers.paper_rig import Bench, PaperForge
@@ -215,7 +215,7 @@ def test_a_winner_announces_its_draw_once_it_is_ready() -> None:
     assert bench.host.sent == []
     bench.wake("announce")
     assert bench.host.sent == [("ticket", FORGE.ticket(MEMBER), None)]
-    assert bench.server.state.announced == (FORGE.ticket(MEMBER),)
+    assert bench.part.state.announced == (FORGE.ticket(MEMBER),)
 
 
 def test_who_wins_no_seat_says_nothing() -> None:

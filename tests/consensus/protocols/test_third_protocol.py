@@ -16,7 +16,7 @@ from consensus.ledger import protocol as interface
 from consensus.ledger.committee import Committee
 from consensus.ledger.validity import Head, InvalidBlock, SortitionOf
 from consensus.protocols.paper.protocol import Paper
-from consensus.protocols.paper.server import PaperServer
+from consensus.protocols.paper.server import PaperParticipant
 from consensus.protocols.registry import PROTOCOLS, protocol_named, protocol_of
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
@@ -42,11 +42,11 @@ class Full(Paper):
             raise InvalidBlock("a seat is empty")
         return committee
 
-    def server_class(self) -> type[PaperServer]:
-        return FullServer
+    def participant_class(self) -> type[PaperParticipant]:
+        return FullParticipant
 
 
-class FullServer(PaperServer):
+class FullParticipant(PaperParticipant):
     """A server of its own class."""
 
 
@@ -81,7 +81,7 @@ def stored(path: Path, world: Toy, blocks: int) -> None:
 
 def test_a_world_of_it_decides_and_its_chain_is_audited(tmp_path: Path) -> None:
     world = toy()
-    assert isinstance(world.world.servers[0], FullServer)
+    assert isinstance(world.world.servers[0], FullParticipant)
     stored(tmp_path / "chain.sqlite", world, 3)
     with SqliteStore(tmp_path / "chain.sqlite", read_only=True) as store:
         assert audit(store, build).blocks == 3

@@ -12,8 +12,13 @@ import pytest
 from consensus.encoding.unixfs import file_cid
 from consensus.records.block import Block
 from consensus.records.sync import Status
-from consensus.server.distinct import draw_distinct
-from consensus.server.edge_server import ASKED_AT_ONCE, BLOCKS_AT_ONCE, EARLY_MESSAGES, QUESTIONS
+from consensus.server.catching_up import (
+    ASKED_AT_ONCE,
+    BLOCKS_AT_ONCE,
+    EARLY_MESSAGES,
+    QUESTIONS,
+    draw_distinct,
+)
 from tests.helpers.bft_rig import (
     BYSTANDER,
     CLIENTS,
@@ -100,7 +105,7 @@ def test_messages_of_the_height_to_come_are_kept_until_it_begins() -> None:
     assert bench.said("vote") == []
     bench.server.enter_height()
     assert len(bench.server.pool) == CLIENTS
-    assert len(bench.server.tickets_held()) == SERVERS
+    assert len(bench.part.tickets_held()) == SERVERS
     assert [vote.phase for vote in bench.said("vote")] == ["soft"]
     assert len(bench.host.sent) > sent
     assert bench.server.refused == {}
@@ -118,7 +123,7 @@ def test_messages_of_the_next_height_are_kept_while_this_one_is_undecided() -> N
     bench.hear("block", FIRST)
     bench.server.enter_height()
     assert len(bench.server.pool) == CLIENTS
-    assert len(bench.server.tickets_held()) == SERVERS
+    assert len(bench.part.tickets_held()) == SERVERS
 
 
 def test_a_block_that_comes_early_is_appended_when_its_height_begins() -> None:
@@ -143,7 +148,7 @@ def test_nobody_fills_anothers_memory_with_what_is_to_come() -> None:
 @pytest.mark.parametrize("kind", [kind for kind, _ in messages(AFTER)])
 def test_a_later_height_says_that_one_is_behind(kind: str) -> None:
     bench = at(0).tickets([LEADER]).hear("update", FORGE.update(0))
-    state, before = bench.server.state, snapshot(bench.server)
+    state, before = bench.part.state, snapshot(bench.server)
     body = dict(messages(AFTER))[kind]
     assert not bench.server.receive(kind, body, 5)
     [status] = bench.said("status")
@@ -151,10 +156,10 @@ def test_a_later_height_says_that_one_is_behind(kind: str) -> None:
         0, 0, 0, (FORGE.update(0).record.digest,), tuple(sorted([LEADER, MEMBER]))
     )
     assert bench.host.whom("status") == [(5,)], "whoever said it is asked"
-    assert bench.server.state is state
+    assert bench.part.state is state
     after = snapshot(bench.server)
-    assert after.pop("_asked") == {(5, 0): 1}
-    before.pop("_asked")
+    assert after["catch up"].pop("_asked") == {(5, 0): 1}
+    before["catch up"].pop("_asked")
     assert after == before
 
 
@@ -188,7 +193,8 @@ def test_a_block_that_is_here_already_is_passed_on_and_nothing_more() -> None:
     assert bench.server.receive("block", FORGE.block(signers=MEMBERS[:5]), 5)
     assert not bench.server.receive("block", FORGE.block(FORGE.candidate(view=(0, 1))), 5)
     after = snapshot(bench.server)
-    assert after.pop("_seen_block") == before.pop("_seen_block") == FIRST.cid
+    seen = [snap["participant"].pop("_seen_block") for snap in (before, after)]
+    assert seen == [FIRST.cid, FIRST.cid]
     assert after == before
     assert len(bench.host.blocks) == 1
 
@@ -391,11 +397,11 @@ BAD: dict[str, Block] = {
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_block_of_a_peer_is_refused_and_the_right_one_taken(name: str) -> None:
     late = Late(4).hear("block", BLOCKS[0], sender=5)
-    state, before = late.server.state, snapshot(late.server)
+    state, before = late.part.state, snapshot(late.server)
     sent = list(late.host.sent)
     assert not late.server.receive("block", BAD[name], 5)
     assert late.server.refused == {"block": 1}
-    assert late.server.state is state
+    assert late.part.state is state
     assert snapshot(late.server) == before
     assert late.host.sent == sent
     late.hear("block", *BLOCKS[1:4], sender=6)

@@ -1,0 +1,52 @@
+"""The part of a server's memory that survives a crash (`bft`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from consensus.ledger.updates import SignedUpdate, UpdatePool
+from consensus.ledger.validity import Head
+from consensus.protocols.bft.state import Promises
+from consensus.records.block import Candidate
+
+
+class Durable:
+    """Promises of the last height that a server took part in, and the locked blocks behind them."""
+
+    def __init__(self, height: int) -> None:
+        """A server that stands at ``height`` and has promised nothing after it."""
+        self.promises = Promises(height)
+        self.locked: dict[bytes, tuple[Candidate, tuple[SignedUpdate, ...]]] = {}
+        """By block: those of its locks that it could prove right: it may be the only one left who
+        can propose them again."""
+
+    def resume(self, written: int) -> None:
+        """Stand where it stood in an earlier process, with blocks up to ``written`` on the disk."""
+        self.promises = Promises(written + 1)
+
+    def written_height(self) -> int:
+        """The height up to which blocks are on the disk: a server promises nothing at a height
+        before the block that it builds on is there."""
+        return max(0, self.promises.height - 1)
+
+    def recall(self, bodies: dict[bytes, Candidate], pool: UpdatePool, head: Head) -> None:
+        """Put the locked candidates and their updates back where a crash took them from."""
+        for block, (candidate, updates) in self.locked.items():
+            bodies[block] = candidate
+            for update in updates:
+                pool.add(update, head)
+
+    def write(
+        self, promises: Promises, bodies: Mapping[bytes, Candidate], pool: UpdatePool
+    ) -> None:
+        """Write promises down, with the candidates that they lock, before anything that follows
+        from them is said."""
+        if promises.height != self.promises.height:
+            self.locked.clear()  # the block that they led to is written now, too
+        self.promises = promises
+        for lock in promises.locks:
+            body = bodies.get(lock.block)
+            if body is not None and lock.block not in self.locked:
+                updates = pool.pick(body.updates)
+                if updates is not None:
+                    self.locked[lock.block] = (body, tuple(updates))

@@ -1,0 +1,132 @@
+"""Draws that the next block records: one server's ticket, and the tickets of others (`bft`)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Literal, Protocol
+
+from consensus.crypto.suites import Prover
+from consensus.ledger.chain import Chain
+from consensus.ledger.committee import Draw, InvalidTicket, is_worth_announcing
+from consensus.records.block import Candidate
+from consensus.records.genesis import Genesis, Parameters
+from consensus.records.ticket import Ticket
+from consensus.server.checks import SharedChecks
+from consensus.server.host import Host
+from consensus.server.message import Kind
+
+
+class Drawer(Protocol):
+    """The part of a server that drawing and collecting tickets uses."""
+
+    index: int
+    height: int
+    chain: Chain
+    genesis: Genesis
+    parameters: Parameters
+    checks: SharedChecks
+    host: Host
+    prover: Prover
+
+    def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
+        """Send to some, or to all."""
+        ...
+
+    def refuse(self, reason: str) -> Literal[False]:
+        """Count a message that is turned away."""
+        ...
+
+
+class Tickets:
+    """The tickets for the next height that one server has."""
+
+    def __init__(self, server: Drawer) -> None:
+        self._server = server
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a height: nothing is drawn yet."""
+        self.held: dict[int, tuple[Ticket, Draw, int]] = {}
+        """By server: its ticket, the draw, and since when it is here (microseconds)."""
+        self._announced: set[int] = set()
+        self._shown: set[int] = set()
+        """Servers whose tickets it has shown to all, as a candidate had left them out."""
+
+    def draw(self) -> bool:
+        """Make this server's ticket; returns True if it is worth announcing."""
+        server = self._server
+        beacon, height = server.chain.head.beacon, server.height + 1
+        proof, beta = server.prover.prove(Ticket.alpha(server.genesis.chain_id, beacon, height))
+        server.host.charge("vrf_prove")
+        draw = Draw(server.index, beta)
+        if not is_worth_announcing(server.genesis, draw):
+            return False
+        ticket = Ticket(height, server.index, proof)
+        server.checks.vouch(beacon, ticket, draw)
+        self.held[server.index] = (ticket, draw, server.host.now_us())
+        return True
+
+    def announce(self, who: Iterable[int]) -> None:
+        """Send one's ticket, if there is one, to those of ``who`` that have not got it."""
+        server = self._server
+        mine = self.held.get(server.index)
+        if mine is None:
+            return
+        to = [other for other in who if other not in self._announced and other != server.index]
+        self._announced.update(to)
+        server.say("ticket", mine[0], to)
+
+    def announce_again(self) -> None:
+        """Repeat one's ticket to all who were sent it."""
+        mine = self.held.get(self._server.index)
+        if mine is not None:
+            self._server.say("ticket", mine[0], list(self._announced))
+
+    def add(self, ticket: Ticket) -> bool:
+        """Check another server's ticket and keep it; returns True if it is new and right."""
+        if ticket.server in self.held:
+            return False
+        server = self._server
+        server.host.charge("vrf_verify")
+        try:
+            draw = server.checks.ticket(server.genesis, server.chain.head.beacon, ticket)
+        except InvalidTicket:
+            return server.refuse("ticket proof")
+        self.held[ticket.server] = (ticket, draw, server.host.now_us())
+        return True
+
+    def recorded(self) -> tuple[Ticket, ...]:
+        """The tickets as a block records them, by ascending server."""
+        return tuple(self.held[server][0] for server in sorted(self.held))
+
+    def holders(self) -> tuple[int, ...]:
+        """The servers whose tickets are here, in ascending order."""
+        return tuple(sorted(self.held))
+
+    def hand_on(self, known: Collection[int], to: int) -> None:
+        """Send a server the tickets here but for those of the servers ``known`` to it."""
+        theirs = set(known)
+        for server, (ticket, _, _) in self.held.items():
+            if server not in theirs:
+                self._server.say("ticket", ticket, [to])
+
+    def unknown(self, tickets: Iterable[Ticket]) -> int:
+        """The number of these tickets that are not here."""
+        return sum(ticket.server not in self.held for ticket in tickets)
+
+    def are_all_in(self, candidate: Candidate) -> bool:
+        """Whether a candidate records every ticket that has been here for so long that its
+        aggregator, too, must have had it: none is left out of the next height's draws. What is
+        left out is shown to the others, or every candidate would lack what somebody has."""
+        listed = {ticket.server for ticket in candidate.tickets}
+        latest = self._server.host.now_us() - self._server.parameters.ticket_us
+        lacking = [
+            ticket
+            for server, (ticket, _, since) in self.held.items()
+            if server not in listed and since <= latest
+        ]
+        for ticket in lacking:
+            if ticket.server not in self._shown:
+                self._shown.add(ticket.server)
+                self._server.say("ticket", ticket)
+        return not lacking

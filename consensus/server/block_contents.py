@@ -1,0 +1,127 @@
+"""Contents of blocks: aggregating updates into a proposal, and recomputing what others propose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+from consensus.application import Contents
+from consensus.ledger.chain import Chain
+from consensus.ledger.updates import SignedUpdate, updates_root
+from consensus.records.block import Candidate, Header
+from consensus.records.genesis import Parameters
+from consensus.server.checks import SharedChecks
+from consensus.server.hooks import Hooks
+from consensus.server.host import Host
+
+
+class Aggregator(Protocol):
+    """The part of a server that making and judging contents uses."""
+
+    index: int
+    height: int
+    chain: Chain
+    parameters: Parameters
+    checks: SharedChecks
+    host: Host
+    behaviour: Hooks[Any] | None
+
+
+class BlockContents:
+    """Contents of one server's candidates, its own and those that it judges (Algorithm 2, lines
+    4-6 and 11)."""
+
+    def __init__(self, server: Aggregator) -> None:
+        self._server = server
+        self._chain = server.chain
+        self._checks = server.checks
+        self._host = server.host
+        self._models: set[bytes] = set()
+
+    def begin(self) -> None:
+        """Begin a height: no model of it is here."""
+        self._models = set()
+
+    def has(self, model: bytes) -> bool:
+        """True if this server made or recomputed ``model`` (its CID) in this height."""
+        return model in self._models
+
+    def aggregate(self, updates: Sequence[SignedUpdate]) -> Contents:
+        """Line 5: what these updates come to."""
+        self._host.charge("aggregate", sum(len(update.payload) for update in updates))
+        return self._checks.aggregate(self._chain.head, updates)
+
+    def propose_header(
+        self, updates: Sequence[SignedUpdate], attempt: int, step: int, tickets: bytes
+    ) -> Header:
+        """Aggregate, publish, and describe the block (lines 4-6)."""
+        contents, server = self.aggregate(updates), self._server
+        if server.behaviour is not None:
+            contents = server.behaviour.contents(
+                contents, self._host.generator(server.height, attempt, step, 0)
+            )
+        return self.header_for(updates, contents, attempt, step, tickets)
+
+    def header_for(
+        self,
+        updates: Sequence[SignedUpdate],
+        contents: Contents,
+        attempt: int,
+        step: int,
+        tickets: bytes,
+    ) -> Header:
+        """The header of a block of these updates with these contents, which are published."""
+        head = self._chain.head
+        snapshot = contents.snapshot
+        model = self._publish(contents)
+        return Header(
+            chain_id=self._chain.genesis.chain_id,
+            height=self._server.height,
+            attempt=attempt,
+            step=step,
+            timestamp=max(self._host.now_us(), head.timestamp + 1),
+            parent=head.cid,
+            aggregator=self._server.index,
+            tickets=tickets,
+            updates=updates_root([update.record.digest for update in updates]),
+            count=len(updates),
+            samples=sum(update.record.samples for update in updates),
+            model=model,
+            snapshot=None if snapshot is None else self._checks.address(snapshot),
+        )
+
+    def _publish(self, contents: Contents) -> bytes:
+        self._host.publish(contents)
+        self._host.charge("store_put", len(contents.model))
+        model = self._checks.address(contents.model)
+        self._models.add(model)
+        return model
+
+    def is_timely(self, header: Header) -> bool:
+        """Whether a block's time is not far ahead of this server's clock: another server, or a
+        later one, may come to another opinion. (The least time that there may be after the block
+        before is right in any case: many clocks may have been ahead when that was made.)"""
+        latest = self._host.now_us() + self._server.parameters.vote_us
+        return header.timestamp <= max(latest, self._chain.head.timestamp + 1)
+
+    def recomputes(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
+        """Whether a candidate's contents are right, at whatever time and whoever asks: its updates
+        in their order, and, recomputed from them, the very bytes that the addresses name. Those
+        bytes this server then has, and provides: what it approves can be fetched."""
+        header, digests = candidate.header, candidate.updates
+        if (
+            header.count != len(digests)
+            or any(a >= b for a, b in pairwise(digests))
+            or len({update.record.client for update in updates}) != len(updates)
+            or header.updates != self._checks.updates_root(candidate)
+            or header.samples != sum(update.record.samples for update in updates)
+        ):
+            return False
+        contents = self.aggregate(updates)
+        self._host.charge("hash", len(contents.model))
+        self._models.add(self._checks.address(contents.model))
+        self._host.publish(contents)
+        return header.model == self._checks.address(contents.model) and header.snapshot == (
+            None if contents.snapshot is None else self._checks.address(contents.snapshot)
+        )

@@ -1,0 +1,200 @@
+"""Catching up: messages that come early or late, and what servers that lag ask of each other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from consensus.ledger.chain import Chain
+from consensus.ledger.updates import UpdatePool
+from consensus.records.genesis import Genesis, Parameters
+from consensus.records.sync import Status, Want
+from consensus.server.host import Host
+from consensus.server.message import Kind
+from consensus.server.participant import Participant
+
+#: So many messages of the height to come are kept from any one server.
+EARLY_MESSAGES = 256
+#: So many blocks are sent at a time to a server that is behind.
+BLOCKS_AT_ONCE = 32
+#: So often any one server is asked for the blocks after the last one here, until things are said
+#: again.
+QUESTIONS = 3
+#: So many others are asked at a time by a server that makes no progress.
+ASKED_AT_ONCE = 2
+
+
+class Follower(Protocol):
+    """The part of a server that catching up uses."""
+
+    index: int
+    height: int
+    active: bool
+    passive: bool
+    chain: Chain
+    genesis: Genesis
+    parameters: Parameters
+    pool: UpdatePool
+    host: Host
+    participant: Participant
+
+    def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
+        """Send to some, or to all."""
+        ...
+
+    def receive(self, kind: str, body: Any, sender: int) -> bool:
+        """Handle a message that ``sender`` began."""
+        ...
+
+    def refuse(self, reason: str) -> Literal[False]:
+        """Count a message that is turned away."""
+        ...
+
+    def set_timer(self, what: str, microseconds: int) -> None:
+        """Set a timer of the height in progress."""
+        ...
+
+    def fetch_lacking(self) -> None:
+        """Try again to get models that could not be had with their blocks."""
+        ...
+
+
+class CatchUp:
+    """What one server asks of others and gives them, so that none stays behind."""
+
+    def __init__(self, server: Follower) -> None:
+        self._server = server
+        self.early: list[tuple[str, Any, int]] = []
+        """Messages of the height to come: kind, body and sender."""
+        self._early_from: Counter[int] = Counter()
+        self._asked: Counter[tuple[int, int]] = Counter()
+        """By server: how often it was asked since the last resend time."""
+        self._progress: object = None
+
+    def begin(self) -> None:
+        """Begin a height: no progress in it is known."""
+        self._progress = None
+
+    # -- what comes early or late -----------------------------------------------------------------
+
+    def hear_early(self) -> None:
+        """Take in what came before its height, which has begun."""
+        early, self.early = self.early, []
+        self._early_from.clear()
+        for kind, body, sender in early:
+            self._server.receive(kind, body, sender)
+
+    def forget_early(self) -> None:
+        """Drop messages that came before their height."""
+        self.early.clear()
+        self._early_from.clear()
+        self._asked.clear()
+
+    def out_of_step(self, kind: str, body: Any, sender: int, height: int) -> bool:
+        """A message of another height: of the next one it is kept, of a later one it says that
+        this server is behind. Returns True if it is worth passing on."""
+        server = self._server
+        if height <= server.chain.height:
+            # Others downstream may still need the block that this server already has.
+            if kind != "block" or body.cid != server.chain.head.cid:
+                return False
+            server.participant.block_seen(body.cid)
+            return True
+        if height > (server.height if server.active else server.chain.height) + 1:
+            self._ask(sender)
+            return False
+        if self._early_from[sender] >= EARLY_MESSAGES:
+            return server.refuse("too early")
+        self._early_from[sender] += 1
+        self.early.append((kind, body, sender))
+        if server.active and self._early_from[sender] == 1:
+            self._ask(sender)  # it has a block that is not here
+        return True
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def _ask(self, sender: int) -> None:
+        """Ask a server that is further for what is lacking here, unless its answers lead nowhere:
+        whoever boasts gets no more than a few questions out of this server."""
+        key = (sender, self._server.chain.height)
+        if self._asked[key] < QUESTIONS:
+            self._asked[key] += 1
+            self.ask([sender])
+
+    def ask(self, to: Collection[int]) -> None:
+        """Tell servers where this one stands: they answer with what it may lack."""
+        self._server.say("status", self._status(), to)
+
+    def _status(self) -> Status:
+        server = self._server
+        height, stage = server.chain.height, server.participant.stage()
+        if not server.active or server.passive:
+            return Status(height, *stage)
+        return Status(height, *stage, server.pool.digests(), server.participant.tickets_held())
+
+    def on_resend(self) -> None:
+        """A while has passed: if nothing has changed, say again what was said, and ask others."""
+        server = self._server
+        server.fetch_lacking()
+        progress = server.height, len(server.pool), server.participant.progress()
+        if progress == self._progress or server.passive:
+            if not server.passive:
+                server.participant.say_again()
+            others = len(server.genesis.servers) - 1
+            if others:
+                generator = server.host.generator(server.height, server.host.now_us(), 9)
+                chosen = draw_distinct(generator, others, min(ASKED_AT_ONCE, others))
+                self.ask([other + (other >= server.index) for other in chosen])
+        self._progress = progress
+        self._asked.clear()
+        server.set_timer("resend", server.parameters.resend_us)
+
+    # -- answering --------------------------------------------------------------------------------
+
+    def on_status(self, status: Status, sender: int) -> bool:
+        """Answer a server that makes no progress: with blocks if it is behind; with a question if
+        this one is; with what it may lack if they are at the same height."""
+        server = self._server
+        mine = server.chain.height
+        if status.height > mine:
+            self._ask(sender)
+        elif status.height < mine:
+            for block in server.chain.blocks[status.height : status.height + BLOCKS_AT_ONCE]:
+                server.say("block", block, [sender])
+            self.ask([sender])
+        elif server.active and not server.passive:
+            server.participant.help(status, sender)
+            for digest in server.pool.digests():
+                if digest not in status.updates:
+                    self._send_update(digest, sender)
+        return False
+
+    def on_want(self, want: Want, sender: int) -> bool:
+        """Send a server the updates that it asks for."""
+        server = self._server
+        if server.active and want.height == server.height:
+            for digest in want.updates[: 2 * server.parameters.quota]:
+                self._send_update(digest, sender)
+        return False
+
+    def _send_update(self, digest: bytes, to: int) -> None:
+        found = self._server.pool.pick([digest])
+        if found:
+            self._server.say("update", found[0], [to])
+
+
+def draw_distinct(generator: np.random.Generator, count: int, size: int) -> list[int]:
+    """``size`` distinct numbers below ``count`` in random order, every choice as likely: what
+    ``generator.choice(count, size, replace=False)`` gives, by its algorithm (Floyd's, then a
+    shuffle), without the arrays that it makes, which for a few numbers take most of its time."""
+    chosen: list[int] = []
+    for last in range(count - size, count):
+        drawn = int(generator.integers(last + 1))
+        chosen.append(last if drawn in chosen else drawn)
+    for place in range(size - 1, 0, -1):
+        other = int(generator.integers(place + 1))
+        chosen[place], chosen[other] = chosen[other], chosen[place]
+    return chosen

@@ -1,0 +1,94 @@
+"""The interface between an edge server and its part in a protocol."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from consensus.records.block import Block
+from consensus.records.sync import Status
+from consensus.records.view import View
+
+
+class Participant(ABC):
+    """One server's part in a protocol: it draws, proposes, votes and decides.
+
+    The server (`consensus.server.edge_server.EdgeServer`) makes one for its whole life, begins it
+    anew at every height, and hands it the messages and timers that are the protocol's. All that
+    the server, and whoever catches it up, may ask of it is here.
+    """
+
+    HEIGHT_OF: ClassVar[Mapping[str, Callable[[Any], int]]] = {}
+    """By kind: the height during which a message is of use, where it is not the one it names."""
+
+    @abstractmethod
+    def handlers(self) -> dict[str, Callable[[Any], bool]]:
+        """Handlers of the protocol's messages by kind; each returns True if the message is worth
+        passing on, and changes nothing but a counter if it refuses one."""
+
+    # -- a height ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin the protocol of the height."""
+
+    @abstractmethod
+    def stage(self) -> View:
+        """The attempt and step it is in, for people and for others' help."""
+
+    @abstractmethod
+    def on_timer(self, what: str, view: View) -> None:
+        """Handle a deadline of the height in progress; one set for what is over does nothing."""
+
+    @abstractmethod
+    def on_late_timer(self, what: str, height: int) -> None:
+        """Handle a deadline set in a height that is over, or not in progress."""
+
+    @abstractmethod
+    def updates_changed(self) -> None:
+        """The pool has grown, or the deadline for updates has passed."""
+
+    def predicament(self) -> str:
+        """One clause on what keeps the height from ever ending, if the protocol has no way out of
+        it; else nothing."""
+        return ""
+
+    # -- blocks -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def draws_to_check(self, block: Block) -> int:
+        """The number of draws that a block carries and this server has not checked before."""
+
+    @abstractmethod
+    def block_seen(self, block: bytes) -> None:
+        """The head's block, by its CID, goes round among the servers."""
+
+    # -- crashes ----------------------------------------------------------------------------------
+
+    def written_height(self) -> int:
+        """The height up to which blocks are on the disk for certain, whatever a crash takes."""
+        return 0
+
+    @abstractmethod
+    def resume(self, written: int) -> None:
+        """Stand where it stood in an earlier process, of whose blocks a crash takes none up to
+        height ``written``."""
+
+    # -- staying in step --------------------------------------------------------------------------
+
+    @abstractmethod
+    def progress(self) -> object:
+        """A value that changes for as long as the protocol of the height gets on."""
+
+    @abstractmethod
+    def say_again(self) -> None:
+        """Repeat what this server said, as it makes no progress."""
+
+    @abstractmethod
+    def tickets_held(self) -> tuple[int, ...]:
+        """The servers whose tickets are here, in ascending order."""
+
+    @abstractmethod
+    def help(self, status: Status, sender: int) -> None:
+        """Send what a server at the same height may lack."""
