@@ -34,7 +34,6 @@ class BlockContents:
 
     def __init__(self, server: Aggregator) -> None:
         self._server = server
-        self._chain = server.chain
         self._checks = server.checks
         self._host = server.host
         self._models: set[bytes] = set()
@@ -50,7 +49,7 @@ class BlockContents:
     def aggregate(self, updates: Sequence[SignedUpdate]) -> Contents:
         """Line 5: what these updates come to."""
         self._host.charge("aggregate", sum(len(update.payload) for update in updates))
-        return self._checks.aggregate(self._chain.head, updates)
+        return self._checks.aggregate(self._server.chain.head, updates)
 
     def propose_header(
         self, updates: Sequence[SignedUpdate], attempt: int, step: int, tickets: bytes
@@ -72,11 +71,11 @@ class BlockContents:
         tickets: bytes,
     ) -> Header:
         """The header of a block of these updates with these contents, which are published."""
-        head = self._chain.head
+        head = self._server.chain.head
         snapshot = contents.snapshot
         model = self._publish(contents)
         return Header(
-            chain_id=self._chain.genesis.chain_id,
+            chain_id=self._server.chain.genesis.chain_id,
             height=self._server.height,
             attempt=attempt,
             step=step,
@@ -103,7 +102,7 @@ class BlockContents:
         later one, may come to another opinion. (The least time that there may be after the block
         before is right in any case: many clocks may have been ahead when that was made.)"""
         latest = self._host.now_us() + self._server.parameters.vote_us
-        return header.timestamp <= max(latest, self._chain.head.timestamp + 1)
+        return header.timestamp <= max(latest, self._server.chain.head.timestamp + 1)
 
     def recomputes(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
         """Whether a candidate's contents are right, at whatever time and whoever asks: its updates

@@ -47,7 +47,7 @@ class Full(Paper):
 
 
 class FullParticipant(PaperParticipant):
-    """A server of its own class."""
+    """A part of a class of its own."""
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def stored(path: Path, world: Toy, blocks: int) -> None:
 
 def test_a_world_of_it_decides_and_its_chain_is_audited(tmp_path: Path) -> None:
     world = toy()
-    assert isinstance(world.world.servers[0], FullParticipant)
+    assert isinstance(world.world.servers[0].participant, FullParticipant)
     stored(tmp_path / "chain.sqlite", world, 3)
     with SqliteStore(tmp_path / "chain.sqlite", read_only=True) as store:
         assert audit(store, build).blocks == 3
