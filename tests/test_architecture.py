@@ -227,3 +227,70 @@ def test_a_room_is_a_docstring() -> None:
             assert len(body) == 1, path
             assert isinstance(body[0], ast.Expr), path
             assert isinstance(body[0].value, ast.Constant), path
+
+
+# -- lengths --------------------------------------------------------------------------------------
+
+FUNCTION_LINES, SOURCE_LINES, TEST_LINES = 70, 400, 600
+
+#: Files and functions that are still above the limits. None may be added, and one that has become
+#: short enough must go.
+STILL_LONG = """
+bfedrec/learning/client.py:train_client
+bfedrec/learning/cohort_torch.py:train_cohort_on
+bfedrec/learning/kernels.py:_train_clients
+consensus/protocols/bft/server.py
+consensus/server/edge_server.py
+consensus/simulation/world.py
+consensus/simulation/world.py:run_height
+consensus/torture/mutants/breaks.py:_breaks
+tests/consensus/faults/test_faults.py
+tests/consensus/ledger/test_chain.py
+tests/consensus/protocols/test_bft.py
+tests/consensus/protocols/test_bft_server.py
+tests/consensus/protocols/test_paper_server.py
+tests/consensus/simulation/test_world.py
+tests/consensus/test_audit.py
+tests/helpers/toy.py:__init__
+"""
+
+
+def above_the_limits(root: Path) -> Iterator[str]:
+    """The files (`path`) and functions (`path:name`) below ``root`` that are too long; a function
+    is counted from its ``def`` to its last line, docstring included and decorators not."""
+    for folder in ("bfedrec", "consensus", "tests", ".ci"):
+        for path in sorted((root / folder).rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            name = path.relative_to(root).as_posix()
+            if len(text.splitlines()) > (TEST_LINES if folder == "tests" else SOURCE_LINES):
+                yield name
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    assert node.end_lineno is not None
+                    if node.end_lineno - node.lineno + 1 > FUNCTION_LINES:
+                        yield f"{name}:{node.name}"
+
+
+def test_files_and_functions_keep_to_the_limits() -> None:
+    assert sorted(above_the_limits(ROOT)) == sorted(STILL_LONG.split())
+
+
+@pytest.mark.parametrize(("folder", "limit"), [("consensus", SOURCE_LINES), ("tests", TEST_LINES)])
+def test_what_is_a_line_too_long_is_found(tmp_path: Path, folder: str, limit: int) -> None:
+    (tmp_path / folder / "room").mkdir(parents=True)
+
+    def file_of(name: str, lines: int, function: int) -> None:
+        body = ["class Thing:", "    @property", "    def value(self):"]
+        body += ["        pass"] * (function - 1)
+        (tmp_path / folder / "room" / name).write_text(
+            "\n".join(body + ["#"] * (lines - len(body)))
+        )
+
+    file_of("fits.py", limit, FUNCTION_LINES)
+    assert list(above_the_limits(tmp_path)) == []
+    file_of("long.py", limit + 1, FUNCTION_LINES)
+    file_of("deep.py", limit, FUNCTION_LINES + 1)
+    assert list(above_the_limits(tmp_path)) == [
+        f"{folder}/room/deep.py:value",
+        f"{folder}/room/long.py",
+    ]
