@@ -13,7 +13,7 @@ from consensus.crypto import keys, vrf
 from consensus.protocols.bft.validity import sortition_of
 from consensus.records.block import Block
 from consensus.storage.sqlite import SqliteStore
-from tests.consensus.test_audit import Keeper, build
+from tests.helpers.audited import Keeper, build
 from tests.helpers.forge import Forge
 from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
