@@ -45,7 +45,6 @@ NOT_YET: frozenset[str] = frozenset(
         "consensus/simulation",
         "consensus/torture",
         "consensus/torture/arena",
-        "consensus/torture/mutants",
         "consensus/torture/oracle",
     }
 )
@@ -60,7 +59,6 @@ BARE_YET: frozenset[str] = frozenset(
         "consensus/protocols/paper",
         "consensus/simulation",
         "consensus/torture/arena",
-        "consensus/torture/mutants",
     }
 )
 """Rooms with public definitions that still lack a docstring."""

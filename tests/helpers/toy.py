@@ -91,31 +91,7 @@ class Toy:
         self.clients = [
             suite.signing_key(derive_seed(master, "client", index)) for index in range(clients)
         ]
-        values: dict[str, object] = {
-            "protocol": "bft",
-            "crypto": "real",
-            "committee": "fixed",
-            "committee_size": servers,
-            "max_step": 3,
-            "vote_us": 2_000_000,
-            "ticket_us": 500_000,
-            "update_us": 20_000_000,
-            "quota": clients,
-            "settle_us": 500_000,
-            "recovery_us": 10_000_000,
-            "resend_us": 2_000_000,
-        }
-        values.update(parameters)
-        self.genesis = Genesis(
-            Parameters(**values),  # type: ignore[arg-type]
-            tuple(
-                Member(signing.public, vrf.public, 1 if stakes is None else stakes[index])
-                for index, (signing, vrf) in enumerate(self.keys)
-            ),
-            tuple((key.public, 10 + index) for index, key in enumerate(self.clients)),
-            file_cid(b"initial"),
-            {},
-        )
+        self.genesis = self._genesis(stakes or [1] * servers, parameters)
         self.application = ToyApplication()
         topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
         servers_before = [] if continues is None else continues.servers
@@ -146,6 +122,34 @@ class Toy:
             self.world.restore(
                 continues.standing(), lambda link: held.fetch(0, link, lambda holder: True) or b""
             )
+
+    def _genesis(self, stakes: Sequence[int], parameters: dict[str, object]) -> Genesis:
+        """The genesis of these servers and clients; ``parameters`` replace the usual ones."""
+        values: dict[str, object] = {
+            "protocol": "bft",
+            "crypto": "real",
+            "committee": "fixed",
+            "committee_size": len(self.keys),
+            "max_step": 3,
+            "vote_us": 2_000_000,
+            "ticket_us": 500_000,
+            "update_us": 20_000_000,
+            "quota": len(self.clients),
+            "settle_us": 500_000,
+            "recovery_us": 10_000_000,
+            "resend_us": 2_000_000,
+        }
+        values.update(parameters)
+        return Genesis(
+            Parameters(**values),  # type: ignore[arg-type]
+            tuple(
+                Member(signing.public, vrf.public, stake)
+                for (signing, vrf), stake in zip(self.keys, stakes, strict=True)
+            ),
+            tuple((key.public, 10 + index) for index, key in enumerate(self.clients)),
+            file_cid(b"initial"),
+            {},
+        )
 
     def update(
         self, client: int, value: float = 1.0, samples: int | None = None, **changes: object

@@ -92,8 +92,7 @@ def draw(
         bias = _invited(seed, rules.invitations)
     generator = np.random.default_rng((seed, 0))
     some = generator.random
-    sizes = bias.sizes or SIZES
-    whole = servers or int(_pick(generator, sizes))
+    whole = servers or int(_pick(generator, bias.sizes or SIZES))
     size = whole
     if whole > 4 and some() < 0.5:
         least = max(4, whole // 2) if rules.committees_foreseen else 4

@@ -1,1 +1,1 @@
-"""Rules of the protocol that can be switched off, and what stands in for them."""
+"""Rules of the protocol that can be switched off, and the functions that stand in meanwhile."""

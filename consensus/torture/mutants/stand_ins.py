@@ -1,10 +1,9 @@
-"""What stands in for functions of the protocol while a rule is switched off
+"""Stand-ins for functions of the protocol while a rule is switched off
 (`consensus.torture.mutants.breaks`): each function here takes the original and returns its
 stand-in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha512
 from typing import Any
@@ -12,8 +11,7 @@ from typing import Any
 from consensus.ledger.committee import Draw
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
-
-StandIn = Callable[[Any], Any]
+from consensus.torture.mutants.patch import StandIn
 
 
 def always(value: Any) -> StandIn:
@@ -22,7 +20,10 @@ def always(value: Any) -> StandIn:
 
 
 def unless(*messages: str) -> StandIn:
-    """A check that no longer raises `InvalidBlock` with one of these messages (they come last)."""
+    """A check that no longer raises `InvalidBlock` with one of these messages.
+
+    The checks with these messages must be the last that the original makes: an exception ends it.
+    """
 
     def make(original: Any) -> Any:
         def check(*arguments: Any, **keywords: Any) -> Any:
@@ -39,7 +40,7 @@ def unless(*messages: str) -> StandIn:
 
 
 def but_for(*reasons: str) -> StandIn:
-    """A function that tells a reason to refuse something, or None: these are none."""
+    """A check that returns a reason for refusal or None: here None instead of ``reasons``."""
 
     def make(original: Any) -> Any:
         def check(*arguments: Any) -> Any:
@@ -55,10 +56,12 @@ def but_for(*reasons: str) -> StandIn:
 
 
 def two_thirds(original: Any) -> Any:
+    """`Committee.approves` to which exactly two thirds of the seats are enough."""
     return lambda self, weight: 3 * weight >= 2 * self.total
 
 
 def one_less(original: Any) -> Any:
+    """`Committee.approves` to which one seat fewer is enough."""
     return lambda self, weight: 3 * (weight + 1) > 2 * self.total
 
 
@@ -91,6 +94,7 @@ def certificate_without(what: str) -> StandIn:
 
 
 def a_seat_for_all(original: Any) -> Any:
+    """`HeightContext.weight` that gives every server at least one seat."""
     return lambda self, attempt, server: max(1, original(self, attempt, server))
 
 
@@ -118,7 +122,7 @@ def by_proof(original: Any) -> Any:
 
 
 def first_attempt(original: Any) -> Any:
-    """`form_committee` or `aggregator_order`: whatever the attempt, that of the first."""
+    """`form_committee` or `aggregator_order` of the first attempt, whichever is asked for."""
     return lambda genesis, draws, attempt, spares=(): original(genesis, draws, 0, spares)
 
 
@@ -126,12 +130,12 @@ def first_attempt(original: Any) -> Any:
 
 
 def goes_on_voting(original: Any) -> Any:
-    """`bft._left`: a timeout promises nothing."""
+    """`vote._left` after which votes are still cast in the view that was left."""
     return lambda state, view: replace(state, told=view)
 
 
 def mute_again(original: Any) -> Any:
-    """`bft.begin`: what was said before a crash is not said again."""
+    """`vote.begin` that does not repeat the timeouts said before a crash."""
 
     def begin(seat: Any, promises: Any, looks_on: bool = False) -> Any:
         state, effects = original(seat, promises, looks_on)
@@ -141,7 +145,7 @@ def mute_again(original: Any) -> Any:
 
 
 def blind_lock(original: Any) -> Any:
-    """`bft._act` that certifies whatever it has cast a soft vote for."""
+    """`vote._act` that certifies whatever it has cast a soft vote for."""
 
     def act(seat: Any, state: Any) -> Any:
         state, effects = original(seat, state)

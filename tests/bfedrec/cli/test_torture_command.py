@@ -9,12 +9,10 @@ from pathlib import Path
 import pytest
 
 from bfedrec.cli.main import main
-from consensus.ledger import chain
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.campaign import Plan, conduct, cores, play
-from consensus.torture.mutants.breaks import BREAKS, Break
-from consensus.torture.mutants.stand_ins import always
+from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import run
 
 SMALL = '{"seed":1,"servers":4,"clients":1,"heights":1}'
@@ -38,11 +36,6 @@ def test_there_are_rules_of_every_kind() -> None:
         assert set(biased.bias.behaviours) <= set(known_behaviours()), biased.name
         assert biased.what
         assert biased.patches
-
-
-def test_a_break_of_what_there_is_not_is_refused() -> None:
-    with pytest.raises(AttributeError, match="check_moon"):
-        Break("moon", "nobody looks at it", ((chain, "check_moon", always(None)),))
 
 
 def test_a_break_leaves_nothing_behind() -> None:
