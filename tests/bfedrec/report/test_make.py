@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -216,7 +219,9 @@ def recorded_sweeps() -> dict[str, tuple[sweeps.Sweep, bool]]:
     told = subprocess.run(
         ["make", "--dry-run", "results", "behaviours"], capture_output=True, text=True, check=True
     )
-    for line in told.stdout.replace("\\\n", " ").splitlines():
+    nested = re.compile(r"\$\(\S*bfedrec ([^)]*)\)")  # as the shell would put in what it prints
+    output = nested.sub(lambda command: _printed(command[1].split()), told.stdout)
+    for line in output.replace("\\\n", " ").splitlines():
         if "bfedrec sweep" in line:
             words = shlex.split(line)
             (config,) = (Path(word) for word in words if word.endswith(".yaml"))
@@ -228,6 +233,14 @@ def recorded_sweeps() -> dict[str, tuple[sweeps.Sweep, bool]]:
         sweep = plan(one.config, one.grid, seeds, None)
         found[sweep.name] = sweep, one.compact
     return found
+
+
+def _printed(words: list[str]) -> str:
+    """The standard output of a `bfedrec` command, without the last line's end."""
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        assert main(words) == 0
+    return printed.getvalue().rstrip("\n")
 
 
 def test_recorded_sweeps_are_where_they_would_be_recorded(
