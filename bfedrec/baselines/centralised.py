@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from bfedrec.data.dataset import Dataset
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.metrics import Evaluation, Split, labelled
 from bfedrec.evaluation.ranking import evaluate, evaluate_blocks
+from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.progress import EpochDone, Evaluated, Note, Progress
 from bfedrec.runs.ranks import Ranks
@@ -124,7 +125,7 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Model:
     return last.model()
 
 
-def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> dict[str, Any]:
+def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> Figures:
     """Run a centralised method in `folder`; returns the summary.
 
     It takes minutes, so that a resumed run begins anew. Raises
@@ -143,7 +144,7 @@ def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> 
         progress.update(EpochDone(found.epoch, found.samples))
         if found.epoch % config.evaluation.every and found.epoch < epochs(config):
             continue
-        line: dict[str, Any] = {"height": found.epoch}
+        line: dict[str, Scalar] = {"height": found.epoch}
         if found.loss is not None:
             line["loss"] = found.loss
         if (data.validation >= 0).any():

@@ -20,6 +20,7 @@ from bfedrec.plugins import PluginError, load_plugins
 
 if TYPE_CHECKING:
     from bfedrec.config.schema import Config
+    from bfedrec.runs.figures import Figures
     from bfedrec.runs.folder import RunFolder
 
 CHECK_FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -104,13 +105,13 @@ def _status_of(error: Exception) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     from bfedrec.config.load import load
-    from bfedrec.runs.folder import RunFolder, finished, read_json
+    from bfedrec.runs.folder import RunFolder, finished, read_summary
 
     config = load(parsed.config, parsed.overrides)
     with RunFolder.open(config, parsed.out, parsed.resume) as folder:
         if finished(folder.path):
             print(f"{folder.path}: finished already")
-            _print_summary(read_json(folder.path / "summary.json"))
+            _print_summary(read_summary(folder.path))
             return 0
         from bfedrec.report.curves import curves
 
@@ -132,7 +133,7 @@ def _run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _play(config: Config, folder: RunFolder, resume: bool) -> dict[str, Any]:
+def _play(config: Config, folder: RunFolder, resume: bool) -> Figures:
     from bfedrec.runs.progress import Progress
 
     if config.method == "federated":
@@ -146,7 +147,7 @@ def _play(config: Config, folder: RunFolder, resume: bool) -> dict[str, Any]:
         return centralised.run(config, folder, resume, progress)
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
+def _print_summary(summary: Figures) -> None:
     for name, value in summary.items():
         text = f"{value:,.4f}" if isinstance(value, float) else value
         print(f"  {name:<28} {f'{text:,}' if isinstance(text, int) else text}")

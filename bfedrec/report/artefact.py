@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bfedrec.config.schema import Config
 from bfedrec.report.table import Table
+from bfedrec.runs.figures import number
 from bfedrec.sweeps.recorded import Recorded, read
 from bfedrec.sweeps.sweep import parse_seeds, plan
 
@@ -66,7 +67,8 @@ class Runs:
     @property
     def malicious(self) -> int:
         """How many servers are malicious (of equal stake)."""
-        share = next(iter(self.by_seed.values())).summary["malicious_stake_share"]
+        summary = next(iter(self.by_seed.values())).summary
+        share = number(summary, "malicious_stake_share")
         return round(share * self.config.servers.count)
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,6 +23,7 @@ from bfedrec.report.style import (
     save,
     styled,
 )
+from bfedrec.runs.figures import Figures, count, number
 from bfedrec.runs.folder import RunError, read_metrics
 
 BYTE_SERIES = (
@@ -66,7 +66,7 @@ def curves(run: Path, out: Path | None = None) -> Path:
     return path
 
 
-def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+def _draw_quality(axes: Axes, lines: Sequence[Figures]) -> None:
     papers = compared()
     others = [name for name in METRICS if name not in papers]
     keys = [
@@ -79,9 +79,9 @@ def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
     for key, (color, marker) in zip(keys, cycle(MARKS), strict=False):
         if key is None:
             continue  # no item is anybody's target, or the metric is younger than the run
-        values = [line[key] for line in lines]
+        values = [number(line, key) for line in lines]
         axes.plot(
-            [line["height"] for line in lines],
+            [count(line, "height") for line in lines],
             values,
             color=color,
             marker=marker,
@@ -94,14 +94,14 @@ def _draw_quality(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
     axes.legend(loc="lower right")
 
 
-def _draw_time(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+def _draw_time(axes: Axes, lines: Sequence[Figures]) -> None:
     edges, seconds = per_round(lines, "simulated_seconds")
     axes.stairs(seconds, edges, baseline=None, color=GREY, linewidth=WIDTH)
     axes.set_ylabel("simulated s a round")
     axes.set_ylim(bottom=0.0, top=1.1 * max(seconds))
 
 
-def _draw_bytes(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
+def _draw_bytes(axes: Axes, lines: Sequence[Figures]) -> None:
     for key, label, color, dashes in BYTE_SERIES:
         edges, values = per_round(lines, key)
         if any(values):
@@ -123,14 +123,14 @@ def _draw_bytes(axes: Axes, lines: Sequence[dict[str, Any]]) -> None:
         axes.legend(loc="center right", ncols=2)
 
 
-def per_round(lines: Sequence[dict[str, Any]], key: str) -> tuple[list[int], list[float]]:
+def per_round(lines: Sequence[Figures], key: str) -> tuple[list[int], list[float]]:
     """The mean increase per round of a running total, between one line's height and the next's.
 
     Heights that bound the stretches, from 0 on, and one value for each stretch.
     """
     edges, values, total = [0], [], 0.0
     for line in lines:
-        values.append((line[key] - total) / (line["height"] - edges[-1]))
-        edges.append(int(line["height"]))
-        total = line[key]
+        values.append((number(line, key) - total) / (count(line, "height") - edges[-1]))
+        edges.append(count(line, "height"))
+        total = number(line, key)
     return edges, values

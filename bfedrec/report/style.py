@@ -34,13 +34,16 @@ STYLE: Any = {
     "pdf.fonttype": 42,  # embed text as text
     "svg.hashsalt": "bfedrec",  # else each file has other names inside
 }
-UNDATED: dict[str, dict[str, Any]] = {
+UNDATED: dict[str, dict[str, str | None]] = {
     ".png": {"Software": None},
     ".pdf": {"CreationDate": None},
     ".svg": {"Date": None},
 }
 """No date in a file: the same data give the same bytes."""
 
+Row = dict[str, Any]
+"""A line of a figure's CSV. Each figure has columns of its own: its `rows` writes them, its `draw`
+reads them."""
 Rows = Sequence[Mapping[str, Any]]
 """A figure's data: what is drawn is read from these, and so is its CSV."""
 

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from bfedrec.config.load import CONNECTION, config_hash, differences, dump, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.figures import Figures, Stop, count, figures_from
 from bfedrec.runs.manifest import manifest, now
 from bfedrec.runs.state import RunState
+from consensus.encoding.node import Node
 from consensus.storage.closing import Closing
 
 RUNS = Path("results/runs")
@@ -103,31 +105,34 @@ class RunFolder(Closing):
                     f"{path}: the run was begun on data {str(saved.get('data_digest'))[:12]}... "
                     f"and not {data_digest[:12]}...: give it the same, or use another --out"
                 )
-            resumed = {"resumed": now(), **{key: entry[key] for key in ("git", "versions")}}
-            entry = {**saved, "resumes": [*saved.get("resumes", []), resumed]}
-        write_json(path, entry)
+            earlier = saved.get("resumes")
+            resumed = {"resumed": now(), "git": entry["git"], "versions": entry["versions"]}
+            resumes = [*(earlier if isinstance(earlier, list) else []), resumed]
+            write_json(path, {**saved, "resumes": resumes})
+        else:
+            write_json(path, entry)
 
     # --- metrics --------------------------------------------------------------------------------
 
-    def append_metrics(self, values: Mapping[str, Any]) -> None:
+    def append_metrics(self, values: Figures) -> None:
         """Append a line to RUN/metrics.jsonl; `values` has a "height".
 
         Raises ValueError for a number that is not finite, which is an error of the model, not a
         score.
         """
-        line = json.dumps({"height": int(values["height"]), **values}, allow_nan=False)
+        line = json.dumps({"height": count(values, "height"), **values}, allow_nan=False)
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
             file.flush()
             os.fsync(file.fileno())
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[Figures]:
         """The complete lines of RUN/metrics.jsonl."""
         return read_metrics(self.path)
 
     def cut_metrics(self, height: int) -> None:
         """Drop the lines above a height, and an incomplete last line, as a kill may leave it."""
-        kept = [json.dumps(line) for line in self.metrics() if line["height"] <= height]
+        kept = [json.dumps(line) for line in self.metrics() if count(line, "height") <= height]
         write_text(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in kept))
 
     # --- what is left at the end ----------------------------------------------------------------
@@ -148,11 +153,11 @@ class RunFolder(Closing):
         """Write RUN/ranks.npz: the rank of each user's test item (`bfedrec.runs.ranks`)."""
         write_bytes(self.path / "ranks.npz", encoded)
 
-    def write_summary(self, summary: Mapping[str, Any]) -> None:
+    def write_summary(self, summary: Figures) -> None:
         """Write RUN/summary.json, which marks the run as finished."""
         write_json(self.path / "summary.json", dict(summary))
 
-    def write_stop(self, summary: Mapping[str, Any]) -> None:
+    def write_stop(self, summary: Figures) -> None:
         """Write RUN/stopped.json: the summary of a run whose servers could not go on, with the
         reason."""
         write_json(self.path / "stopped.json", dict(summary))
@@ -177,7 +182,7 @@ def stopped(path: Path) -> bool:
     return (path / "stopped.json").exists()
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[Figures]:
     """The lines of a run folder's metrics.jsonl, without an incomplete last one; raises
     `RunError`."""
     try:
@@ -186,12 +191,34 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     lines = text.split("\n")[:-1]  # what follows the last newline is torn, or nothing
     try:
-        return [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
+        return [figures_from(json.loads(line)) for line in lines]
+    except ValueError as error:
         raise RunError(f"{path / 'metrics.jsonl'}: not JSON lines: {error}") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_summary(path: Path) -> Figures:
+    """The summary of a run folder, or of a run that stopped its stopped.json; raises `RunError`."""
+    return read_figures(path / ("summary.json" if finished(path) else "stopped.json"))
+
+
+def read_stop(path: Path) -> Stop:
+    """The stop that a run folder's stopped.json tells of; raises `RunError`."""
+    place = path / "stopped.json"
+    try:
+        return Stop.of(read_figures(place))
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{place}: not a stopped run: {error}") from None
+
+
+def read_figures(path: Path) -> Figures:
+    """The figures in a JSON file; raises `RunError` naming the file."""
+    try:
+        return figures_from(read_json(path))
+    except ValueError as error:
+        raise RunError(f"{path}: {error}") from None
+
+
+def read_json(path: Path) -> Node:
     """A JSON object from a file; raises `RunError` naming the file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -204,7 +231,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write a JSON object whole or not at all."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 

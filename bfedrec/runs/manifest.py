@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from bfedrec.plugins import load_plugins
 
@@ -32,8 +32,47 @@ PACKAGES = (
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def manifest(seed: int, config_hash: str, data_digest: str, command: list[str]) -> dict[str, Any]:
-    """The manifest of a run that starts now, as JSON-ready values."""
+class GitState(TypedDict):
+    """The commit of a repository's checkout."""
+
+    commit: str
+    """Its hash, hex."""
+    dirty: bool
+    """True if tracked files differ from it."""
+
+
+class Machine(TypedDict):
+    """The machine of a run."""
+
+    cpu: str
+    cores: int | None
+    usable_cores: int | None
+    """Cores that this process may use."""
+    memory_gib: float | None
+    system: str
+    byte_order: str
+    """"little" or "big"."""
+
+
+class Manifest(TypedDict):
+    """The manifest of a run at its start, JSON-ready; a resume adds the list `resumes`."""
+
+    started: str
+    """UTC, ISO 8601."""
+    command: list[str]
+    seed: int
+    config_hash: str
+    data_digest: str
+    """The sha256 (hex) of the prepared data."""
+    git: GitState | None
+    """None outside a repository."""
+    versions: dict[str, str | None]
+    """By package; None: not installed."""
+    machine: Machine
+
+
+def manifest(seed: int, config_hash: str, data_digest: str, command: list[str]) -> Manifest:
+    """The manifest of a run that starts now."""
     return {
         "started": now(),
         "command": command,
@@ -63,7 +102,7 @@ def versions() -> dict[str, str | None]:
     return found | load_plugins().versions
 
 
-def git_state(root: Path) -> dict[str, Any] | None:
+def git_state(root: Path) -> GitState | None:
     """The commit of the repository at `root`, and whether tracked files differ from it.
 
     None if `root` is not the top of a repository (an installed package) or git is missing.
@@ -85,7 +124,7 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """The machine: processor, cores, cores that this process may use, memory, system."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {

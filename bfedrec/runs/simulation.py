@@ -10,27 +10,26 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.data.prepare import prepare
-from bfedrec.evaluation.metrics import Evaluation, labelled
+from bfedrec.evaluation.metrics import Evaluation, Split, labelled
 from bfedrec.evaluation.ranking import evaluate, expose
 from bfedrec.federation.federation import Federation, Round
-from bfedrec.runs import totals
 from bfedrec.runs.chain_writer import ChainWriter
+from bfedrec.runs.figures import Figures, Scalar, count
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.progress import Evaluated, Note, Progress, RoundDone
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.state import RoundState, RunState, StateError
+from bfedrec.runs.totals import Totals
 from consensus.encoding.cid import cid_text
 from consensus.ledger.chain import heads_of
 from consensus.ledger.validity import Head
 from consensus.protocols.registry import protocol_of
-from consensus.simulation.checkpoint import Standing
 from consensus.simulation.results import Forked, Stalled
 from consensus.storage.closing import Closing
 
@@ -48,7 +47,7 @@ class Simulation(Closing):
         self.state: RunState = folder.state()
         self.federation = Federation(config, self.data, self.state.residuals)
         self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
-        self.totals: Mapping[str, Any] = totals.NOTHING
+        self.totals = Totals()
         self.loss: float | None = None
         self.now = 0.0
         """The simulated time, in seconds, at which the last height was done."""
@@ -63,7 +62,7 @@ class Simulation(Closing):
         self.chain.close()
         self.state.close()
 
-    def run(self, resume: bool) -> dict[str, Any]:
+    def run(self, resume: bool) -> Figures:
         """Play the remaining rounds; return the summary.
 
         A run that cannot go on leaves a summary too: RUN/stopped.json, with its results until then,
@@ -108,13 +107,21 @@ class Simulation(Closing):
     # -- a round's traces -------------------------------------------------------------------------
 
     def _record(self, played: Round) -> None:
-        self.totals = totals.add(self.totals, played, self.federation.world.faults)
+        self.totals = self.totals.after(played, self.federation.world.faults)
         self.loss = played.loss
         wall = self.wall_before + time.perf_counter() - self.began
-        self.now = now = self.federation.world.env.now
-        standing = self.federation.world.standing().to_node()
-        saved = {**self.totals, "wall_seconds": wall, "loss": played.loss, "standing": standing}
-        row = RoundState(played.height, played.clients, played.factors, now, saved)
+        world = self.federation.world
+        self.now = world.env.now
+        row = RoundState(
+            played.height,
+            played.clients,
+            played.factors,
+            self.now,
+            wall,
+            played.loss,
+            self.totals,
+            world.standing(),
+        )
         self.state.append(row, played.residuals)
         self.chain.write(played)
         if played.result.captured:
@@ -132,7 +139,7 @@ class Simulation(Closing):
     def _validate(self, height: int) -> None:
         """Score the validation items and append the metrics of this height."""
         k = self.config.evaluation.k
-        line: dict[str, Any] = {"height": height}
+        line: dict[str, Scalar] = {"height": height}
         if self.loss is not None:
             line["loss"] = self.loss
         if (self.data.validation >= 0).any():
@@ -140,13 +147,14 @@ class Simulation(Closing):
             line |= {"split": "validation", **scores}
             self.progress.update(Evaluated(height, "validation", labelled(scores, k)))
         line |= self._exposure()
-        line |= self._flat_totals() | {
+        line |= {
+            **self._flat_totals(),
             "simulated_seconds": self.now,
             "wall_seconds": self.wall_before + time.perf_counter() - self.began,
         }
         self.folder.append_metrics(line)
 
-    def _evaluate(self, split: Any, full: bool) -> Evaluation:
+    def _evaluate(self, split: Split, full: bool) -> Evaluation:
         learner, k = self.federation.learner, self.config.evaluation.k
         return evaluate(learner.P, learner.Q, self.data, split, k, full)
 
@@ -187,27 +195,21 @@ class Simulation(Closing):
         self.chain.resume(height)
         if height:
             row = self.state.row(height)
-            self.totals = {
-                key: value
-                for key, value in row.counters.items()
-                if key not in ("wall_seconds", "loss", "standing")
-            }
-            self.wall_before = float(row.counters["wall_seconds"])
-            standing = Standing.from_node(row.counters["standing"])
+            self.totals, self.wall_before = row.totals, row.wall_seconds
             federation.continue_from(
-                row.simulated_seconds, blocks, heads, standing, self.chain.content.get
+                row.simulated_seconds, blocks, heads, row.standing, self.chain.content.get
             )
             lines = self.folder.metrics()
-            self.loss = float(row.counters["loss"])
+            self.loss = row.loss
             self.now = row.simulated_seconds
-            if self._is_due(height) and (not lines or lines[-1]["height"] < height):
+            if self._is_due(height) and (not lines or count(lines[-1], "height") < height):
                 self._validate(height)
         self.progress.update(Note(f"resumed after height {height}"))
         return heads[-1]
 
     # -- the end ----------------------------------------------------------------------------------
 
-    def _finish(self) -> dict[str, Any]:
+    def _finish(self) -> dict[str, Scalar]:
         """Score the test items, once; write the model and the ranks; return the summary."""
         federation = self.federation
         rounds = federation.world.head.height
@@ -236,26 +238,26 @@ class Simulation(Closing):
             **self._flat_totals(),
             **{
                 f"gossip_bytes_{kind}": size
-                for kind, size in self.totals["gossip_bytes_by_kind"].items()
+                for kind, size in self.totals.gossip_bytes_by_kind.items()
             },
         }
 
-    def _stopped(self, end: Stalled | Forked) -> dict[str, Any]:
+    def _stopped(self, end: Stalled | Forked) -> Figures:
         """Score the model of a run whose servers cannot agree on another block; return its
         summary."""
         height = self.federation.world.head.height
         lines = self.folder.metrics()
-        if not lines or lines[-1]["height"] < height:
+        if not lines or count(lines[-1], "height") < height:
             self._validate(height)
-        how: dict[str, Any] = {"stopped": "forked"}
+        how: dict[str, Scalar] = {"stopped": "forked"}
         if isinstance(end, Stalled):
             how = {"stopped": "stalled", "stopped_attempts": end.attempts}
-            self.totals = totals.add_stalled(self.totals, end)
+            self.totals = self.totals.after_stall(end)
         how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
         return self._finish() | how
 
-    def _flat_totals(self) -> dict[str, Any]:
-        return totals.flat(self.totals, self.config.clients.downlink)
+    def _flat_totals(self) -> dict[str, Scalar]:
+        return self.totals.figures(self.config.clients.downlink)
 
 
 @contextmanager
@@ -275,7 +277,7 @@ def _collecting_seldom() -> Iterator[None]:
             gc.enable()
 
 
-def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> dict[str, Any]:
+def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> Figures:
     """Run ``config`` in ``folder`` to its end, from the start or from its last height.
 
     Returns the summary. Raises errors that the command line prints as one line:

@@ -12,13 +12,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bfedrec.runs.figures import number
+from bfedrec.runs.totals import Totals
+from consensus.simulation.checkpoint import Standing
 from consensus.storage.closing import Closing
 
 SCHEMA = """
@@ -55,8 +58,23 @@ class RoundState:
     """float32[m, d]: their new p_u."""
     simulated_seconds: float
     """Simulated time in seconds when the height was done."""
-    counters: Mapping[str, Any]
-    """Totals since the start (bytes by kind, attempts, ...), JSON-ready."""
+    wall_seconds: float
+    """Seconds of real time since the run's start, those of earlier processes included."""
+    loss: float
+    """Mean training loss over the clients of the height."""
+    totals: Totals = field(default_factory=Totals)
+    """Sums over the rounds since the start."""
+    standing: Standing = field(default_factory=Standing)
+    """The servers' standing, with which a resumed run begins."""
+
+    def counters(self) -> str:
+        """The text of the column of that name: JSON with sorted keys."""
+        node = self.totals.to_node() | {
+            "wall_seconds": self.wall_seconds,
+            "loss": self.loss,
+            "standing": self.standing.to_node(),
+        }
+        return json.dumps(node, sort_keys=True, allow_nan=False)
 
 
 class RunState(Closing):
@@ -106,7 +124,7 @@ class RunState(Closing):
             np.ascontiguousarray(state.clients, "<i8").tobytes(),
             np.ascontiguousarray(state.factors, "<f4").tobytes(),
             float(state.simulated_seconds),
-            json.dumps(state.counters, sort_keys=True, allow_nan=False),
+            state.counters(),
         )
         with self._database:
             self._database.execute("BEGIN")
@@ -147,7 +165,7 @@ class RunState(Closing):
         values = found.fetchone()
         if values is None:
             raise StateError(f"{self._path}: no height {height}")
-        return _decode(values)
+        return self._decode(values)
 
     def discard_after(self, height: int) -> None:
         """Delete every row above a height, which the chain did not reach.
@@ -174,7 +192,7 @@ class RunState(Closing):
         """
         factors = np.array(initial, np.float32)
         for values in self._database.execute("SELECT * FROM rounds ORDER BY height"):
-            state = _decode(values)
+            state = self._decode(values)
             if len(state.clients) == 0:
                 continue
             try:
@@ -185,14 +203,21 @@ class RunState(Closing):
                 ) from None
         return factors
 
+    def _decode(self, values: tuple[int, bytes, bytes, float, str]) -> RoundState:
+        height, clients, factors, simulated_seconds, counters = values
+        ids = np.frombuffer(clients, "<i8").astype(np.int64)
+        flat = np.frombuffer(factors, "<f4").astype(np.float32)
+        rows = flat.reshape(len(ids), len(flat) // max(1, len(ids)))
+        try:
+            node = json.loads(counters)
+            seconds, loss = number(node, "wall_seconds"), number(node, "loss")
+            totals, standing = Totals.from_node(node), Standing.from_node(node["standing"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(
+                f"{self._path}: height {height}: not the totals of a round: {error}"
+            ) from None
+        return RoundState(height, ids, rows, simulated_seconds, seconds, loss, totals, standing)
+
     def _one(self, query: str) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._database.execute(query).fetchone()
         return row
-
-
-def _decode(values: tuple[int, bytes, bytes, float, str]) -> RoundState:
-    height, clients, factors, simulated_seconds, counters = values
-    ids = np.frombuffer(clients, "<i8").astype(np.int64)
-    flat = np.frombuffer(factors, "<f4").astype(np.float32)
-    rows = flat.reshape(len(ids), len(flat) // max(1, len(ids)))
-    return RoundState(height, ids, rows, simulated_seconds, json.loads(counters))

@@ -1,130 +1,217 @@
-"""Totals of a run over its rounds: plain numbers for its state, metrics and summary."""
+"""The totals of a run over its rounds, as they stand in its state, metrics and summary."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from math import isinf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bfedrec.federation.federation import Round
+from bfedrec.runs.figures import Scalar, count, number
+from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
-from consensus.simulation.results import Stalled
 
-NOTHING: Mapping[str, Any] = {
-    "blocks": 0,
-    "attempts": 0,
-    "rebuilt_committees": 0,
-    "steps": 0,
-    "captured_blocks": 0,
-    "committees": 0,
-    "blocked_committees": 0,
-    "captured_committees": 0,
-    "closed_by_all": 0,
-    "caught_up": 0,
-    "uplink_bytes": 0,
-    "downlink_bytes_broadcast": 0,
-    "downlink_bytes_catch_up": 0,
-    "gossip_messages": 0,
-    "gossip_bytes_by_kind": {},
-    "refused": {},
-    "evidence": 0,
-    "malicious_updates_by_attack": {},
-    "malicious_updates_aggregated": 0,
-}
-"""The totals before the first round.
-
-``committees`` are those whose members' weights are known (`HeightResult.malicious_weight`).
-Malicious members *block* one when the others are not more than two thirds of its weight, and
-*capture* it when they are. ``closed_by_all`` counts attempts that all servers gave up together,
-``caught_up`` the blocks that servers which were behind appended late.
-"""
+if TYPE_CHECKING:  # they load the kernels, and a run folder is read without
+    from bfedrec.federation.federation import Round
+    from consensus.simulation.results import Stalled
 
 
-def add(before: Mapping[str, Any], played: Round, faults: Faults | None) -> dict[str, Any]:
-    """The totals after ``played``, from those before it."""
-    result = played.result
-    certificate = result.block.certificate
-    more = {
-        "blocks": 1,
-        "attempts": certificate.attempt + 1,
-        "rebuilt_committees": certificate.attempt,
-        "steps": certificate.step + 1,
-        "captured_blocks": int(result.captured),
-        **_committees(result.malicious_weight),
-        "closed_by_all": result.closed_by_all,
-        "caught_up": result.caught_up,
-        "uplink_bytes": played.uplink_bytes,
-        **{f"downlink_bytes_{account}": size for account, size in played.downlink_bytes.items()},
-        "gossip_messages": result.gossip_messages,
-        "gossip_bytes_by_kind": result.gossip_bytes,
-        "refused": result.refused,
-        "evidence": len(result.evidence),
-        "malicious_updates_by_attack": played.malicious,
-        "malicious_updates_aggregated": played.malicious_aggregated,
-    }
-    totals = {
-        name: _sum(before[name], amount) if isinstance(amount, Mapping) else before[name] + amount
-        for name, amount in more.items()
-    }
-    return totals | _recovery(before, played, faults)
+@dataclass(frozen=True)
+class Recovery:
+    """The blocks and the time that a run loses to faults which all end."""
+
+    blocks_while_faulty: int = 0
+    """Blocks decided from the first fault's beginning to the last one's end."""
+    seconds_to_next_block: float | None = None
+    """Simulated seconds from that end until a server has a new block; None before it has."""
+    seconds_until_level: float | None = None
+    """Simulated seconds from that end until the last of all servers has the newest block; None
+    before it has."""
+
+    def after(self, played: Round, begins: float, healed: float) -> Recovery:
+        """The recovery after a round, where faults last from ``begins`` to ``healed`` (simulated
+        seconds)."""
+        appended = played.result.appended.values()
+        decided, everywhere = min(appended), max(appended)
+        next_block, level = self.seconds_to_next_block, self.seconds_until_level
+        if next_block is None and decided >= healed:
+            next_block = decided - healed
+        if level is None and not played.behind and everywhere >= healed:
+            level = everywhere - healed
+        blocks = self.blocks_while_faulty + int(begins <= decided < healed)
+        return Recovery(blocks, next_block, level)
+
+    def figures(self) -> dict[str, Scalar]:
+        """Its numbers by name, without those that are still None."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    @classmethod
+    def from_node(cls, node: Mapping[str, object]) -> Recovery | None:
+        """The recovery whose `figures` stand in ``node``; None if there is none."""
+        if "blocks_while_faulty" not in node:
+            return None
+        next_block, level = (
+            number(node, name) if name in node else None
+            for name in ("seconds_to_next_block", "seconds_until_level")
+        )
+        return cls(count(node, "blocks_while_faulty"), next_block, level)
 
 
-def add_stalled(before: Mapping[str, Any], stalled: Stalled) -> dict[str, Any]:
-    """The totals with the committees of a height that was never decided.
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the rounds of a run so far; by default those before the first round.
 
-    Without them blocked committees would seem rarer than they are.
+    The fields' names are those of the files, in this order. A field without another unit is a
+    number of what its name says.
     """
-    more = _committees(stalled.malicious_weight)
-    return {**before, **{name: before[name] + amount for name, amount in more.items()}}
+
+    blocks: int = 0
+    attempts: int = 0
+    """Committees that the blocks took, one at least for each."""
+    rebuilt_committees: int = 0
+    steps: int = 0
+    """Steps of the vote in the attempts that decided."""
+    captured_blocks: int = 0
+    committees: int = 0
+    """Committees whose members' weights are known (`HeightResult.malicious_weight`)."""
+    blocked_committees: int = 0
+    """Committees of which the honest members are not more than two thirds of the weight."""
+    captured_committees: int = 0
+    """Committees of which the malicious members are more than two thirds of the weight."""
+    closed_by_all: int = 0
+    """Attempts that all servers gave up together."""
+    caught_up: int = 0
+    """Blocks that servers which were behind appended late."""
+    uplink_bytes: int = 0
+    downlink_bytes_broadcast: int = 0
+    """Bytes under one account of the downlink (`bfedrec.federation.downlink`)."""
+    downlink_bytes_catch_up: int = 0
+    """Bytes under the other account."""
+    gossip_messages: int = 0
+    gossip_bytes_by_kind: Mapping[str, int] = field(default_factory=dict)
+    """Bytes between servers by kind of message, sorted."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Messages that servers refused by reason, sorted."""
+    evidence: int = 0
+    """Proofs that a server signed two contradicting records."""
+    malicious_updates_by_attack: Mapping[str, int] = field(default_factory=dict)
+    """Updates of malicious clients by attack, sorted."""
+    malicious_updates_aggregated: int = 0
+    """Updates of malicious clients that are in a block."""
+    recovery: Recovery | None = None
+    """None if there are no faults, or one that never ends."""
+
+    def after(self, played: Round, faults: Faults | None) -> Totals:
+        """The totals after one more round; ``faults``: those of the whole run."""
+        result = played.result
+        certificate = result.block.certificate
+        more = Totals(
+            blocks=1,
+            attempts=certificate.attempt + 1,
+            rebuilt_committees=certificate.attempt,
+            steps=certificate.step + 1,
+            captured_blocks=int(result.captured),
+            closed_by_all=result.closed_by_all,
+            caught_up=result.caught_up,
+            uplink_bytes=played.uplink_bytes,
+            downlink_bytes_broadcast=played.downlink_bytes["broadcast"],
+            downlink_bytes_catch_up=played.downlink_bytes["catch_up"],
+            gossip_messages=result.gossip_messages,
+            gossip_bytes_by_kind=result.gossip_bytes,
+            refused=result.refused,
+            evidence=len(result.evidence),
+            malicious_updates_by_attack=played.malicious,
+            malicious_updates_aggregated=played.malicious_aggregated,
+        )
+        recovery = None
+        if faults is not None and faults.faults and not isinf(faults.healed_at):
+            begins = min(fault.from_ for fault in faults.faults)
+            recovery = (self.recovery or Recovery()).after(played, begins, faults.healed_at)
+        total = (self + more)._with_committees(result.malicious_weight)
+        return replace(total, recovery=recovery)
+
+    def after_stall(self, stalled: Stalled) -> Totals:
+        """The totals with the committees of a height that was never decided.
+
+        Without them blocked committees would seem rarer than they are.
+        """
+        return self._with_committees(stalled.malicious_weight)
+
+    def __add__(self, more: Totals) -> Totals:
+        """The sums of two, with the recovery of the first."""
+        others = vars(more)
+        own = ((name, value) for name, value in vars(self).items() if name != "recovery")
+        return replace(self, **{name: _sum(value, others[name]) for name, value in own})
+
+    def _with_committees(self, weights: Sequence[tuple[int, int]]) -> Totals:
+        """``weights``: for each committee that of its malicious members, and of all."""
+        return replace(
+            self,
+            committees=self.committees + len(weights),
+            blocked_committees=self.blocked_committees
+            + sum(3 * (total - bad) <= 2 * total for bad, total in weights),
+            captured_committees=self.captured_committees
+            + sum(3 * bad > 2 * total for bad, total in weights),
+        )
+
+    # -- as written -------------------------------------------------------------------------------
+
+    def figures(self, downlink: str) -> dict[str, Scalar]:
+        """The totals under their names in the metrics and the summary.
+
+        ``downlink`` names the one of the two accounts of the downlink that counts.
+        """
+        plain = {
+            name: value for name, value in vars(self).items() if name not in (*MAPS, "recovery")
+        }
+        accounts = {
+            "broadcast": self.downlink_bytes_broadcast,
+            "catch_up": self.downlink_bytes_catch_up,
+        }
+        return {
+            **plain,
+            **(self.recovery.figures() if self.recovery else {}),
+            "downlink_bytes": accounts[downlink],
+            "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
+            "refused_messages": sum(self.refused.values()),
+            "malicious_updates": sum(self.malicious_updates_by_attack.values()),
+        }
+
+    def to_node(self) -> Node:
+        """The totals as JSON-ready values, to be read by `from_node`."""
+        node = {name: value for name, value in vars(self).items() if name != "recovery"}
+        return node | (self.recovery.figures() if self.recovery else {})
+
+    @classmethod
+    def from_node(cls, node: Mapping[str, object]) -> Totals:
+        """The totals that `to_node` gave; other keys are left alone.
+
+        Raises KeyError for a missing total, ValueError for a value of another type.
+        """
+        sums: Mapping[str, Any] = {
+            each.name: _counts(node, each.name) if each.name in MAPS else count(node, each.name)
+            for each in fields(cls)
+            if each.name != "recovery"
+        }
+        return cls(**sums, recovery=Recovery.from_node(node))
 
 
-def _committees(weights: Sequence[tuple[int, int]]) -> dict[str, int]:
-    return {
-        "committees": len(weights),
-        "blocked_committees": sum(3 * (total - bad) <= 2 * total for bad, total in weights),
-        "captured_committees": sum(3 * bad > 2 * total for bad, total in weights),
-    }
+#: The totals that are maps of counts, of which the metrics have the sum alone.
+MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 
 
-def _sum(before: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    total = Counter(before)
-    total.update(more)
+def _sum(one: Any, other: Any) -> Any:
+    """The sum of two numbers, or of two maps of counts, sorted by name."""
+    if not isinstance(one, Mapping):
+        return one + other
+    total = Counter(one)
+    total.update(other)
     return dict(sorted(total.items()))
 
 
-def _recovery(before: Mapping[str, Any], played: Round, faults: Faults | None) -> dict[str, Any]:
-    """Times lost to faults; empty if there are no faults, or one that never ends.
-
-    ``blocks_while_faulty`` counts the blocks decided from the first fault's beginning to the last
-    one's end. From that end on, in simulated seconds: ``seconds_to_next_block`` until a server has
-    a new block, ``seconds_until_level`` until the last of all servers has the newest one.
-    """
-    if faults is None or not faults.faults or isinf(faults.healed_at):
-        return {}
-    begins, healed = min(fault.from_ for fault in faults.faults), faults.healed_at
-    appended = played.result.appended.values()
-    decided, everywhere = min(appended), max(appended)
-    faulty = before.get("blocks_while_faulty", 0) + int(begins <= decided < healed)
-    reached = {"seconds_to_next_block": decided}
-    if not played.behind:
-        reached["seconds_until_level"] = everywhere
-    found = {name: at - healed for name, at in reached.items() if at >= healed}
-    kept = {name: value for name, value in before.items() if name.startswith("seconds_")}
-    return {"blocks_while_faulty": faulty} | found | kept
-
-
-def flat(totals: Mapping[str, Any], downlink: str) -> dict[str, Any]:
-    """The totals under their names in the metrics and the summary.
-
-    ``downlink`` names the one of the two accounts of the downlink that counts.
-    """
-    named = dict(totals)
-    kinds, refused = named.pop("gossip_bytes_by_kind"), named.pop("refused")
-    attacks = named.pop("malicious_updates_by_attack")
-    return named | {
-        "downlink_bytes": named[f"downlink_bytes_{downlink}"],
-        "gossip_bytes": sum(kinds.values()),
-        "refused_messages": sum(refused.values()),
-        "malicious_updates": sum(attacks.values()),
-    }
+def _counts(node: Mapping[str, object], name: str) -> dict[str, int]:
+    found = node[name]
+    if not isinstance(found, dict):
+        raise ValueError(f"{name}: expected a map of counts")
+    return {each: count(found, each) for each in found}

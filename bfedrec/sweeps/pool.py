@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from bfedrec.runs.folder import read_json, stopped
+from bfedrec.runs.folder import read_stop, stopped
 
 POLL_SECONDS = 0.1
 
@@ -63,8 +63,8 @@ class _Child:
     def ended(self) -> Ended:
         code, seconds = self.process.returncode, time.monotonic() - self.began
         if code and stopped(self.job.path):
-            stop = read_json(self.job.path / "stopped.json")
-            return Ended(f"{stop['stopped']} at height {stop['stopped_at_height']}", seconds, 0)
+            stop = read_stop(self.job.path)
+            return Ended(f"{stop.outcome} at height {stop.height}", seconds, 0)
         if code:
             return Ended(f"failed: {self.last_error()}", seconds, code if code > 0 else 128 - code)
         return Ended(f"{seconds:.0f} s", seconds, 0)

@@ -19,12 +19,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from bfedrec.config.load import changed, config_hash, dump, load, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
-from bfedrec.runs.folder import RunError, finished, read_json, read_metrics, stopped, write_text
+from bfedrec.runs.figures import Figures, Stop, figures_from
+from bfedrec.runs.folder import (
+    RunError,
+    finished,
+    read_metrics,
+    read_summary,
+    stopped,
+    write_text,
+)
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.ranks import read as read_ranks
 from bfedrec.section import flatten
@@ -49,9 +56,9 @@ class Recorded:
     source: Path
     """The run's folder, or the file with its line."""
     config: Config
-    summary: dict[str, Any]
+    summary: Figures
     """The run's results, at its end or when it stopped."""
-    metrics: tuple[dict[str, Any], ...] = ()
+    metrics: tuple[Figures, ...] = ()
     """One entry per evaluated round; empty in a compact record."""
 
     @cached_property
@@ -71,6 +78,11 @@ class Recorded:
     def stopped(self) -> bool:
         """True if the run ended because its servers could not agree on another block."""
         return "stopped" in self.summary
+
+    @property
+    def stop(self) -> Stop:
+        """The end of a stopped run. Raises KeyError for one that finished."""
+        return Stop.of(self.summary)
 
 
 def place_of(sweep: Sweep, folder: Path) -> Path:
@@ -150,7 +162,7 @@ def _record_lines(sweep: Sweep, runs: Sequence[Path], place: Path) -> None:
     there = [run for run in read(place) if run.source == place / COMPACT]
     base = load((place if there else runs[0]) / "config.yaml")
     write_text(place / "config.yaml", dump(base))
-    there += [Recorded(path, load(path / "config.yaml"), _summary(path)) for path in runs]
+    there += [Recorded(path, load(path / "config.yaml"), read_summary(path)) for path in runs]
     by_key = {(run.config_hash, run.config.seed): run for run in there}
     order = [setting.config_hash for setting in sweep.settings]
     common = flatten(base)
@@ -162,10 +174,6 @@ def _record_lines(sweep: Sweep, runs: Sequence[Path], place: Path) -> None:
         ]
         lines.append(json.dumps({"overrides": says, **summary}, allow_nan=False) + "\n")
     write_text(place / COMPACT, "".join(lines))
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    return read_json(path / ("summary.json" if finished(path) else "stopped.json"))
 
 
 def read(folder: Path) -> Iterator[Recorded]:
@@ -181,7 +189,7 @@ def read(folder: Path) -> Iterator[Recorded]:
         except ConfigError:
             continue
         if finished(place) or stopped(place):
-            yield Recorded(place, config, _summary(place), tuple(read_metrics(place)))
+            yield Recorded(place, config, read_summary(place), tuple(read_metrics(place)))
         elif (place / COMPACT).exists():
             yield from _read_lines(place, config)
 
@@ -208,6 +216,7 @@ def _read_lines(place: Path, base: Config) -> Iterator[Recorded]:
         try:
             line = json.loads(text)
             overrides = line.pop("overrides")
+            figures = figures_from(line)
         except (ValueError, KeyError, AttributeError):
             raise RunError(f"{source}, line {number}: not a recorded run") from None
-        yield Recorded(source, changed(base, overrides, f"{source}, line {number}"), line)
+        yield Recorded(source, changed(base, overrides, f"{source}, line {number}"), figures)

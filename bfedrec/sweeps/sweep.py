@@ -15,13 +15,20 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bfedrec.config.load import NOT_HASHED, config_hash, load, split_override
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.evaluation.intervals import Interval, t_interval
-from bfedrec.runs.folder import default_path, finished, read_json, stopped, write_json
+from bfedrec.runs.figures import Figures, Stop, number
+from bfedrec.runs.folder import (
+    default_path,
+    finished,
+    read_stop,
+    read_summary,
+    stopped,
+    write_json,
+)
 from bfedrec.section import flatten
 from bfedrec.sweeps import pool
 from bfedrec.sweeps.pool import Ended, Job, setting_label
@@ -69,8 +76,8 @@ class Row:
     """Seeds of the finished runs."""
     figures: dict[str, Interval]
     """Interval over these seeds, for every numeric figure that all these runs have."""
-    stops: dict[int, dict[str, Any]]
-    """Summaries of the runs that stopped, by seed."""
+    stops: dict[int, Stop]
+    """The runs that stopped, by seed."""
 
 
 def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | None) -> Sweep:
@@ -215,9 +222,9 @@ def ended(path: Path) -> bool:
     return finished(path) or stopped(path)
 
 
-def stop_text(summary: dict[str, Any]) -> str:
-    """One line about a stopped run, from its RUN/stopped.json."""
-    return f"{summary['stopped']} after {summary['rounds']} rounds: {summary['stopped_because']}"
+def stop_text(stop: Stop) -> str:
+    """One line about a stopped run."""
+    return f"{stop.outcome} after {stop.rounds} rounds: {stop.because}"
 
 
 def collect(sweep: Sweep) -> list[Row]:
@@ -225,28 +232,22 @@ def collect(sweep: Sweep) -> list[Row]:
     `RunError`."""
     rows = []
     for setting in sweep.settings:
-        summaries, stops = (
-            {
-                seed: read_json(path / name)
-                for seed, path in setting.runs.items()
-                if (path / name).exists()
-            }
-            for name in ("summary.json", "stopped.json")
-        )
+        runs = setting.runs.items()
+        summaries = {seed: read_summary(path) for seed, path in runs if finished(path)}
+        stops = {seed: read_stop(path) for seed, path in runs if stopped(path)}
         if summaries or stops:
             figures = _intervals(list(summaries.values())) if summaries else {}
             rows.append(Row(setting, list(summaries), figures, stops))
     return rows
 
 
-def _intervals(summaries: Sequence[dict[str, Any]]) -> dict[str, Interval]:
-    def numeric(value: object) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-
+def _intervals(summaries: Sequence[Figures]) -> dict[str, Interval]:
     names = [
-        name for name in summaries[0] if all(numeric(summary.get(name)) for summary in summaries)
+        name
+        for name in summaries[0]
+        if all(isinstance(summary.get(name), int | float) for summary in summaries)
     ]
-    return {name: t_interval([float(summary[name]) for summary in summaries]) for name in names}
+    return {name: t_interval([number(one, name) for one in summaries]) for name in names}
 
 
 def write(sweep: Sweep, rows: Sequence[Row]) -> None:
@@ -264,12 +265,12 @@ def write(sweep: Sweep, rows: Sequence[Row]) -> None:
             "stopped": {
                 str(seed): {
                     "run": row.setting.runs[seed].name,
-                    "how": summary["stopped"],
-                    "rounds": summary["rounds"],
-                    "height": summary["stopped_at_height"],
-                    "because": summary["stopped_because"],
+                    "how": stop.outcome,
+                    "rounds": stop.rounds,
+                    "height": stop.height,
+                    "because": stop.because,
                 }
-                for seed, summary in row.stops.items()
+                for seed, stop in row.stops.items()
             },
             "figures": {
                 name: {"n": found.n, "mean": found.mean, "low": found.low, "high": found.high}
@@ -281,12 +282,12 @@ def write(sweep: Sweep, rows: Sequence[Row]) -> None:
     write_json(sweep.folder / "sweep.json", {"confidence": 0.95, "settings": document})
 
 
-def _csv_lines(rows: Sequence[Row]) -> Iterator[list[Any]]:
+def _csv_lines(rows: Sequence[Row]) -> Iterator[list[str | int | float | None]]:
     for row in rows:
         for name, found in row.figures.items():
             identity = [row.setting.label, row.setting.config_hash, name]
             yield [*identity, found.n, found.mean, found.low, found.high]
         if row.stops:
-            heights = t_interval([float(stop["stopped_at_height"]) for stop in row.stops.values()])
+            heights = t_interval([float(stop.height) for stop in row.stops.values()])
             identity = [row.setting.label, row.setting.config_hash, "stopped_at_height"]
             yield [*identity, heights.n, heights.mean, heights.low, heights.high]

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from consensus.encoding.node import Node
+
 
 @dataclass(frozen=True)
 class ServerStanding:
@@ -33,7 +35,7 @@ class Standing:
     holders: tuple[tuple[int, tuple[int, ...]], ...] = ()
     """By height: the servers that hold the model of a block which others lack."""
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         """As plain lists and numbers, JSON-ready."""
         return {
             "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],

@@ -29,11 +29,13 @@ from bfedrec.report.style import (
     PURPLE,
     SKY,
     WIDTH,
+    Row,
     Rows,
     label_ends,
     styled,
 )
 from bfedrec.report.tables.table3 import COMPRESSORS, CONFIG, FLOAT_BYTES, SIZES
+from bfedrec.runs.figures import Figures, number
 
 QUANTISED = Path("experiments/ml-1m-quantised.yaml")
 FEDMF, FEDREC = Path("experiments/fedmf.yaml"), Path("experiments/fedrec.yaml")
@@ -93,18 +95,18 @@ def experiments() -> tuple[Experiment, ...]:
     return tuple(method.experiment for method in METHODS)
 
 
-def rows(*settings: Sequence[Runs]) -> list[dict[str, Any]]:
+def rows(*settings: Sequence[Runs]) -> list[Row]:
     """The figure's data, a row for each method and size: means over the seeds that finished, with
     95 % t intervals; test items. Below them what others have published of the data set; nothing
     where no run is recorded."""
-    found: list[dict[str, Any]] = []
+    found: list[Row] = []
     for method, of_it in zip(METHODS, settings, strict=True):
         for size, runs in zip(SIZES, of_it, strict=True):
             ends, k = [run.summary for run in runs.finished], runs.config.evaluation.k
             if not ends:
                 continue
             up = _mean(ends, "uplink_bytes")
-            row: dict[str, Any] = {"source": RECORDED, "method": method.label, "size": size}
+            row: Row = {"source": RECORDED, "method": method.label, "size": size}
             row |= {"k": k, "seeds": len(ends)}
             for account in ("broadcast", "catch_up"):
                 row[f"mb_{account}"] = (up + _mean(ends, f"downlink_bytes_{account}")) / MB
@@ -114,7 +116,7 @@ def rows(*settings: Sequence[Runs]) -> list[dict[str, Any]]:
     return [*found, *_published(settings[0][0].config, found[0])] if found else []
 
 
-def _published(config: Config, like: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _published(config: Config, like: Mapping[str, Any]) -> Iterator[Row]:
     """Rows with the columns of another, ``like``. A message has s N numbers, and there are as many
     messages as in our runs."""
     data, nothing = config.data.dataset, dict.fromkeys(like)
@@ -130,8 +132,8 @@ def _published(config: Config, like: Mapping[str, Any]) -> Iterator[dict[str, An
         yield nothing | {"source": ALL_DATA, "method": method, "k": 10} | values
 
 
-def _mean(ends: Sequence[dict[str, Any]], name: str) -> float:
-    return float(sum(end[name] for end in ends)) / len(ends)
+def _mean(ends: Sequence[Figures], name: str) -> float:
+    return sum(number(end, name) for end in ends) / len(ends)
 
 
 def _named(name: str, found: Interval) -> dict[str, float | None]:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from bfedrec.report.artefact import Runs
 from bfedrec.report.committee_theory import expected
-from bfedrec.report.style import HEAT, Rows, styled
+from bfedrec.report.style import HEAT, Row, Rows, styled
+from bfedrec.runs.figures import count
 from consensus.ledger.capture_odds import frequency_interval
 
 CONFIDENCE = 0.99
@@ -22,16 +23,16 @@ MOST = 30.0
 """Attempts at which the colours end: after more a height is given up."""
 
 
-def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
+def rows(settings: Sequence[Runs]) -> list[Row]:
     """The figure's data, a row for each cell. The interval of the attempts per block is that of
     their inverse, the share of the attempts that gave a block (exact, 99 %)."""
     found = []
     for runs in settings:
         config, ends = runs.config, [run.summary for run in runs.by_seed.values()]
         servers, size = config.servers.count, config.committee.size
-        blocks, attempts = (sum(end[key] for end in ends) for key in ("blocks", "attempts"))
-        attempts += sum(end.get("stopped_attempts", 0) for end in ends)
-        captured = sum(end["captured_blocks"] for end in ends)
+        blocks, attempts = (sum(count(end, key) for end in ends) for key in ("blocks", "attempts"))
+        attempts += sum(count(end, "stopped_attempts") for end in ends if "stopped_attempts" in end)
+        captured = sum(count(end, "captured_blocks") for end in ends)
         theory = expected(servers, runs.malicious, size, config.committee.max_step)
         low, high = frequency_interval(blocks, attempts, CONFIDENCE)
         captured_low, captured_high = (

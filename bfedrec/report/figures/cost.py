@@ -13,7 +13,8 @@ from bfedrec.evaluation.intervals import t_interval
 from bfedrec.report.artefact import Runs
 from bfedrec.report.committee_theory import expected
 from bfedrec.report.curves import per_round
-from bfedrec.report.style import BLUE, GREY, ORANGE, Rows, styled
+from bfedrec.report.style import BLUE, GREY, ORANGE, Row, Rows, styled
+from bfedrec.runs.figures import Figures, count, number
 from consensus.ledger.capture_odds import frequency_interval
 from consensus.protocols.registry import protocol_named
 
@@ -28,7 +29,7 @@ COSTS = (
 FREQUENCIES = ("blocked_committees", "captured_committees")
 
 
-def rows(learning: Sequence[Runs], committees: Sequence[Runs]) -> list[dict[str, Any]]:
+def rows(learning: Sequence[Runs], committees: Sequence[Runs]) -> list[Row]:
     """The figure's data. Costs are means over the blocks of the ``learning`` runs, with 99 % t
     intervals from the means of the stretches between evaluations (none where a run stopped early);
     frequencies are of the runs among both with as large a malicious share whose committees are
@@ -47,7 +48,7 @@ def _foreseen(runs: Runs) -> bool:
     return protocol_named(runs.protocol).committees_foreseen
 
 
-def _row(runs: Runs, measure: str, **values: Any) -> dict[str, Any]:
+def _row(runs: Runs, measure: str, **values: Any) -> Row:
     config = runs.config
     return {
         "experiment": config.name,
@@ -65,19 +66,19 @@ def _row(runs: Runs, measure: str, **values: Any) -> dict[str, Any]:
     } | values
 
 
-def _costs(runs: Runs) -> list[dict[str, Any]]:
+def _costs(runs: Runs) -> list[Row]:
     config, found = runs.config, []
     theory = expected(
         config.servers.count, runs.malicious, config.committee.size, config.committee.max_step
     )
-    stops = [run.summary["stopped_at_height"] for run in runs.stopped]
+    stops = [run.stop.height for run in runs.stopped]
     for key, name, unit in COSTS:
         values = [
             value * unit
             for run in runs.by_seed.values()
             for value in per_round([line for line in run.metrics if line["height"]], key)[1]
         ]
-        blocks = sum(run.summary["blocks"] for run in runs.by_seed.values())
+        blocks = sum(count(run.summary, "blocks") for run in runs.by_seed.values())
         row = _row(runs, name, n=blocks, stopped_at_height=min(stops, default=None))
         if values:
             of_all = sum(_total(run.metrics, key) for run in runs.by_seed.values()) * unit / blocks
@@ -91,20 +92,20 @@ def _costs(runs: Runs) -> list[dict[str, Any]]:
     return found
 
 
-def _total(metrics: Sequence[dict[str, Any]], key: str) -> float:
-    return float(metrics[-1][key]) if metrics and metrics[-1]["height"] else 0.0
+def _total(metrics: Sequence[Figures], key: str) -> float:
+    return number(metrics[-1], key) if metrics and metrics[-1]["height"] else 0.0
 
 
-def _frequencies(runs: Runs) -> list[dict[str, Any]]:
+def _frequencies(runs: Runs) -> list[Row]:
     config = runs.config
     theory = expected(
         config.servers.count, runs.malicious, config.committee.size, config.committee.max_step
     )
     ends = [run.summary for run in runs.by_seed.values()]
-    draws = sum(end["committees"] for end in ends)
+    draws = sum(count(end, "committees") for end in ends)
     found = []
     for key, exact in zip(FREQUENCIES, (theory.blocked, theory.captured), strict=True):
-        hits = sum(end[key] for end in ends)
+        hits = sum(count(end, key) for end in ends)
         row = _row(runs, key.replace("_", " "), n=draws, expected=exact)
         if draws:
             low, high = frequency_interval(hits, draws, CONFIDENCE)

@@ -16,7 +16,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bfedrec.report.artefact import Runs
 from bfedrec.report.published import Printed
-from bfedrec.report.style import BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, Rows, label_ends, styled
+from bfedrec.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PALE,
+    PURPLE,
+    Row,
+    Rows,
+    label_ends,
+    styled,
+)
 from bfedrec.report.tables import table3
 
 LOOKS = {
@@ -35,7 +46,7 @@ DRAWN = ("paper", "message", "payload")
 RECORDED = ("recorded", "catch_up", "clock")
 
 
-def rows(*settings: Sequence[Runs]) -> list[dict[str, Any]]:
+def rows(*settings: Sequence[Runs]) -> list[Row]:
     """The figure's data, a row for each method and size, in minutes; what is not recorded is None.
     Raises `ConfigError`, as `bfedrec.table3.cells`."""
     found = []

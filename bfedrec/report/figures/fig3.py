@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,12 +12,13 @@ from matplotlib.figure import Figure
 from bfedrec.evaluation.intervals import Interval, t_interval
 from bfedrec.evaluation.metrics import compared
 from bfedrec.report.artefact import Runs
-from bfedrec.report.style import BLUE, ORANGE, Rows, label_ends, styled
+from bfedrec.report.style import BLUE, ORANGE, Row, Rows, label_ends, styled
+from bfedrec.runs.figures import Figures, count
 from bfedrec.sweeps.recorded import Recorded
 from consensus.protocols.registry import protocol_named
 
 
-def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
+def rows(settings: Sequence[Runs]) -> list[Row]:
     """The figure's data: for every setting and evaluated round the means over the seeds that came
     so far, with 95 % intervals where there are several; then what the test items gave, or where the
     run stopped."""
@@ -26,7 +26,9 @@ def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
     first = next(iter(compared()))
     for runs in settings:
         k = runs.config.evaluation.k
-        heights = sorted({line["height"] for run in runs.by_seed.values() for line in run.metrics})
+        heights = sorted(
+            {count(line, "height") for run in runs.by_seed.values() for line in run.metrics}
+        )
         for height in heights:
             lines = [
                 line
@@ -38,17 +40,15 @@ def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
                 found.append(_row(runs, "validation", height, lines))
         if runs.finished:
             ends = [run.summary for run in runs.finished]
-            found.append(_row(runs, "test", int(ends[0]["rounds"]), ends))
+            found.append(_row(runs, "test", count(ends[0], "rounds"), ends))
         for run in runs.stopped:
             found.append(_stop(runs, run))
     return found
 
 
-def _row(
-    runs: Runs, what: str, height: int, values: Sequence[dict[str, Any]], because: str = ""
-) -> dict[str, Any]:
+def _row(runs: Runs, what: str, height: int, values: Sequence[Figures], because: str = "") -> Row:
     k = runs.config.evaluation.k
-    row: dict[str, Any] = {
+    row: Row = {
         "protocol": runs.protocol,
         "malicious": runs.malicious,
         "servers": runs.config.servers.count,
@@ -66,13 +66,11 @@ def _named(name: str, found: Interval) -> dict[str, float | None]:
     return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
-def _stop(runs: Runs, run: Recorded) -> dict[str, Any]:
+def _stop(runs: Runs, run: Recorded) -> Row:
     """Where a run stopped: its last score, the rounds it played, and why it ended."""
-    last = run.metrics[-1]
-    found = _row(
-        runs, run.summary["stopped"], last["height"], [last], run.summary["stopped_because"]
-    )
-    return found | {"round": run.summary["rounds"]}
+    last, stop = run.metrics[-1], run.stop
+    found = _row(runs, stop.outcome, count(last, "height"), [last], stop.because)
+    return found | {"round": stop.rounds}
 
 
 def draw(data: Rows) -> Figure:

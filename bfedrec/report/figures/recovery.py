@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from bfedrec.evaluation.intervals import t_interval
 from bfedrec.report.artefact import Runs
-from bfedrec.report.style import BLUE, GREY, ORANGE, PALE, Rows, styled
+from bfedrec.report.style import BLUE, GREY, ORANGE, PALE, Row, Rows, styled
+from bfedrec.runs.figures import count, number
 from consensus.faults.faults import fault_from_node
 from consensus.faults.kinds import Fault
 
@@ -22,7 +23,7 @@ MEASURES = (
 )
 
 
-def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
+def rows(settings: Sequence[Runs]) -> list[Row]:
     """The figure's data, a row for each setting in the order of its recovery: means over the seeds
     with 95 % t intervals, the least and the most."""
     found = []
@@ -30,16 +31,18 @@ def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
         ends = [run.summary for run in runs.by_seed.values()]
         faults = [fault_from_node(node) for node in runs.config.faults]
         first, last = min(f.from_ for f in faults), max(f.until for f in faults)
-        row: dict[str, Any] = {
+        row: Row = {
             "fault": " and ".join(described(fault) for fault in faults),
             "seeds": len(ends),
             "stalled": len(runs.stopped),
             "fault_seconds": last - first,
-            "blocks_while_faulty": sum(end.get("blocks_while_faulty", 0) for end in ends)
+            "blocks_while_faulty": sum(
+                count(end, "blocks_while_faulty") for end in ends if "blocks_while_faulty" in end
+            )
             / len(ends),
         }
         for name, key, *_ in MEASURES:
-            values = [end[key] for end in ends if key in end]
+            values = [number(end, key) for end in ends if key in end]
             interval = t_interval(values) if values else None
             row |= {
                 name: interval and interval.mean,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isinf
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +12,8 @@ from matplotlib.figure import Figure
 from bfedrec.evaluation.intervals import t_interval
 from bfedrec.report.artefact import Runs
 from bfedrec.report.committee_theory import expected
-from bfedrec.report.style import BLUE, GREY, ORANGE, PALE, Rows, styled
+from bfedrec.report.style import BLUE, GREY, ORANGE, PALE, Row, Rows, styled
+from bfedrec.runs.figures import count, number
 
 COLOURS = (BLUE, ORANGE)
 MARKS = ("o", "s")
@@ -24,14 +24,14 @@ PANELS = (
 )
 
 
-def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
+def rows(settings: Sequence[Runs]) -> list[Row]:
     """The figure's data, a row for each setting: means over the seeds that finished, with 95 % t
     intervals; and how many stalled, and after how many blocks on average."""
     found = []
     for runs in settings:
         config = runs.config
         ends = [run.summary for run in runs.finished]
-        row: dict[str, Any] = {
+        row: Row = {
             "committee": config.committee.size,
             "servers": config.servers.count,
             "malicious": runs.malicious,
@@ -40,7 +40,7 @@ def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
             "blocks_before_stall": None,
         }
         if runs.stopped:
-            blocks = [run.summary["blocks"] for run in runs.stopped]
+            blocks = [count(run.summary, "blocks") for run in runs.stopped]
             row["blocks_before_stall"] = sum(blocks) / len(blocks)
         theory = expected(
             config.servers.count, runs.malicious, config.committee.size, config.committee.max_step
@@ -50,7 +50,7 @@ def rows(settings: Sequence[Runs]) -> list[dict[str, Any]]:
             ("attempts", "attempts", 1.0),
             ("captured", "captured_blocks", 100.0),
         ):
-            values = [factor * end[key] / end["blocks"] for end in ends]
+            values = [factor * number(end, key) / count(end, "blocks") for end in ends]
             interval = t_interval(values) if values else None
             row[name] = interval and interval.mean
             row[f"{name}_low"] = interval and interval.low

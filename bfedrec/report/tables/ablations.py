@@ -16,6 +16,7 @@ from bfedrec.evaluation.statistics import RESAMPLES, Paired, holm
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
 from bfedrec.report.paired_users import METRICS, K, compare_users
 from bfedrec.report.table import MISSING, Cell, Column, Table
+from bfedrec.runs.figures import number
 from bfedrec.section import flatten
 
 REFERENCE = Experiment(Path("experiments/ml-1m.yaml"), (), "0-1")
@@ -74,7 +75,7 @@ def table(reference: Runs, changes: Sequence[Runs]) -> Table:
     """The table of these changes, each with its runs."""
     rows = [{"part": "reference", "change": REFERENCE.config.name, **_measured(reference)}]
     pairs: dict[tuple[int, str], Paired] = {}
-    for number, runs in enumerate(changes):
+    for place, runs in enumerate(changes):
         name = Path(runs.overrides[-1].removeprefix("@")).stem
         rows.append(
             {"part": name.partition("-")[0], "change": _change(reference, runs), **_measured(runs)}
@@ -82,16 +83,16 @@ def table(reference: Runs, changes: Sequence[Runs]) -> Table:
         for metric in METRICS:
             pair = compare_users(runs, reference, metric, ("ablations", name, metric))
             if pair is not None:
-                pairs[number, metric] = pair
+                pairs[place, metric] = pair
             if runs.finished and reference.finished:
                 means = [_mean(one, f"{metric}@{K}") for one in (runs, reference)]
                 rows[-1][f"{metric}_difference"] = means[0] - means[1]
                 rows[-1][f"{metric}_verdict"] = "open"
     corrected = holm([pair.p for pair in pairs.values()])
-    for ((number, metric), pair), p in zip(pairs.items(), corrected, strict=True):
-        rows[number + 1] |= {
+    for ((place, metric), pair), p in zip(pairs.items(), corrected, strict=True):
+        rows[place + 1] |= {
             f"{metric}_interval": Interval(pair.users, pair.difference, pair.low, pair.high),
-            f"{metric}_verdict": _verdict(changes[number], reference, metric, p),
+            f"{metric}_verdict": _verdict(changes[place], reference, metric, p),
         }
     return Table("ablations", "Ablations on MovieLens-1M at size 4", COLUMNS, rows, NOTES)
 
@@ -121,7 +122,7 @@ def _measured(runs: Runs) -> dict[str, Cell]:
 
 
 def _mean(runs: Runs, name: str) -> float:
-    return float(sum(run.summary[name] for run in runs.finished)) / len(runs.finished)
+    return sum(number(run.summary, name) for run in runs.finished) / len(runs.finished)
 
 
 def _verdict(runs: Runs, reference: Runs, metric: str, p: float) -> str:

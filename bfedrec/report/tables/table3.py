@@ -19,6 +19,7 @@ from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
 from bfedrec.report.message_sizes import Envelope
 from bfedrec.report.published import Printed
 from bfedrec.report.table import MISSING, Cell, Column, Table
+from bfedrec.runs.figures import number
 
 SIZES = (1, 2, 4, 8, 16)
 CONFIG = Path("experiments/ml-1m.yaml")
@@ -263,11 +264,11 @@ def _measured(runs: Runs | None, config: Config) -> dict[str, Cell]:
     per = len(ends) * config.clients.present * config.rounds
 
     def minutes(account: str) -> float:
-        down = sum(end[f"downlink_bytes_{account}"] for end in ends) / per
-        return counted.minutes(down, sum(end["uplink_bytes"] for end in ends) / per)
+        down = sum(number(end, f"downlink_bytes_{account}") for end in ends) / per
+        return counted.minutes(down, sum(number(end, "uplink_bytes") for end in ends) / per)
 
     return {
         "recorded": minutes("broadcast"),
         "catch_up": minutes("catch_up"),
-        "clock": sum(end["simulated_seconds"] for end in ends) / len(ends) / 60.0,
+        "clock": sum(number(end, "simulated_seconds") for end in ends) / len(ends) / 60.0,
     }

@@ -335,7 +335,7 @@ def test_a_round_that_is_trained_again_sends_what_it_sent(
 
 
 def state_of(height: int) -> RoundState:
-    return RoundState(height, np.arange(2), np.zeros((2, 3), np.float32), 0.0, {})
+    return RoundState(height, np.arange(2), np.zeros((2, 3), np.float32), 0.0, 0.0, 0.0)
 
 
 def test_residuals_are_deleted_when_no_resume_can_ask_for_them(tmp_path: Path) -> None:

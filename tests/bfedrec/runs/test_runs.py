@@ -22,6 +22,7 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.runs.folder import RunError, RunFolder, default_path, finished, read_metrics
 from bfedrec.runs.manifest import git_state
 from bfedrec.runs.state import RoundState, RunState, StateError
+from bfedrec.runs.totals import Totals
 
 CONFIG = load(None)
 DIGEST = "ab" * 32
@@ -35,7 +36,9 @@ def state_of(height: int, clients: int = 5, dimension: int = 3) -> RoundState:
         draws.permutation(20)[:clients],
         draws.standard_normal((clients, dimension)).astype(np.float32),
         height / 3,
-        {"attempts": height, "uplink_bytes": 10**15 + height},
+        height / 7,
+        1 / height,
+        Totals(attempts=height, uplink_bytes=10**15 + height),
     )
 
 
@@ -210,7 +213,8 @@ def test_state_is_replayed_up_to_a_height(tmp_path: Path) -> None:
         assert state.last_height == 5
         np.testing.assert_array_equal(state.load_factors(initial), expected)
         row, wanted = state.row(5), state_of(5)
-        assert (row.simulated_seconds, row.counters) == (wanted.simulated_seconds, wanted.counters)
+        assert (row.simulated_seconds, row.totals) == (wanted.simulated_seconds, wanted.totals)
+        assert (row.wall_seconds, row.loss) == (wanted.wall_seconds, wanted.loss)
         np.testing.assert_array_equal(row.clients, wanted.clients)
         np.testing.assert_array_equal(row.factors, wanted.factors)
     assert not initial.any()
@@ -220,7 +224,7 @@ def test_state_refuses_gaps_wrong_shapes_and_other_files(tmp_path: Path) -> None
     with RunState(tmp_path / "state.sqlite") as state:
         with pytest.raises(StateError, match="height 1 is next, got 2"):
             state.append(state_of(2))
-        bad = RoundState(1, np.arange(4), np.zeros((3, 2), np.float32), 0.0, {})
+        bad = RoundState(1, np.arange(4), np.zeros((3, 2), np.float32), 0.0, 0.0, 0.0)
         with pytest.raises(StateError, match="4 clients"):
             state.append(bad)
         state.append(state_of(1))
@@ -236,7 +240,7 @@ def test_state_refuses_gaps_wrong_shapes_and_other_files(tmp_path: Path) -> None
 
 
 def test_a_round_without_clients_is_a_row_too(tmp_path: Path) -> None:
-    empty = RoundState(1, np.empty(0, np.int64), np.empty((0, 3), np.float32), 1.0, {})
+    empty = RoundState(1, np.empty(0, np.int64), np.empty((0, 3), np.float32), 1.0, 1.0, 0.0)
     with RunState(tmp_path / "state.sqlite") as state:
         state.append(empty)
         assert len(state.row(1).clients) == 0
@@ -287,7 +291,7 @@ def test_private_factors_are_in_the_state_alone(tmp_path: Path) -> None:
         folder.start(DIGEST)
         folder.write_model(np.zeros((3, 4), np.float32))
         with folder.state() as state:
-            state.append(RoundState(1, np.array([0]), marked, 0.0, {}))
+            state.append(RoundState(1, np.array([0]), marked, 0.0, 0.0, 0.0))
     holders = [path.name for path in tmp_path.iterdir() if marked.tobytes() in path.read_bytes()]
     assert holders == ["state.sqlite"]
     assert sqlite3.connect(tmp_path / "state.sqlite").execute("PRAGMA integrity_check").fetchone()

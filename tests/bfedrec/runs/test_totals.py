@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bfedrec.runs import totals
+from bfedrec.runs.totals import Totals
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.simulation.results import Stalled
 
@@ -41,13 +42,75 @@ def played(
 
 
 def test_totals_are_sums() -> None:
-    found = totals.add(totals.NOTHING, played(attempt=2), None)
-    assert set(found) == set(totals.NOTHING)
-    found = totals.add(found, played(), None)
-    assert (found["blocks"], found["attempts"], found["rebuilt_committees"]) == (2, 4, 2)
-    assert (found["closed_by_all"], found["caught_up"]) == (2, 4)
-    assert found["gossip_bytes_by_kind"] == {"vote": 10}
-    assert totals.flat(found, "catch_up")["downlink_bytes"] == 4
+    found = Totals().after(played(attempt=2), None).after(played(), None)
+    assert (found.blocks, found.attempts, found.rebuilt_committees) == (2, 4, 2)
+    assert (found.closed_by_all, found.caught_up) == (2, 4)
+    assert found.gossip_bytes_by_kind == {"vote": 10}
+    assert found.figures("catch_up")["downlink_bytes"] == 4
+
+
+def test_the_figures_are_flat_and_in_the_order_of_the_files() -> None:
+    """Readers of recorded runs go by these names; a resume must write the same bytes."""
+    found = Totals().after(played((41.0, 42.0)), faults({"loss": 0.1, "until": 40}))
+    assert list(found.figures("broadcast")) == [
+        "blocks",
+        "attempts",
+        "rebuilt_committees",
+        "steps",
+        "captured_blocks",
+        "committees",
+        "blocked_committees",
+        "captured_committees",
+        "closed_by_all",
+        "caught_up",
+        "uplink_bytes",
+        "downlink_bytes_broadcast",
+        "downlink_bytes_catch_up",
+        "gossip_messages",
+        "evidence",
+        "malicious_updates_aggregated",
+        "blocks_while_faulty",
+        "seconds_to_next_block",
+        "seconds_until_level",
+        "downlink_bytes",
+        "gossip_bytes",
+        "refused_messages",
+        "malicious_updates",
+    ]
+    assert all(type(value) in (int, float) for value in found.figures("catch_up").values())
+
+
+def test_totals_are_read_back_from_their_node() -> None:
+    healed = faults({"loss": 0.1, "until": 40})
+    for found in (
+        Totals(),
+        Totals().after(played(weights=((7, 20),)), None),
+        Totals().after(played((39.0, 41.0)), healed),
+        Totals().after(played((41.0, 42.0)), healed),
+    ):
+        node = json.loads(json.dumps(found.to_node(), sort_keys=True))
+        assert Totals.from_node(node) == found
+        assert list(Totals.from_node(node).figures("broadcast")) == list(found.figures("broadcast"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("blocks", None, KeyError),
+        ("blocks", 1.5, ValueError),
+        ("uplink_bytes", "7", ValueError),
+        ("refused", 3, ValueError),
+        ("gossip_bytes_by_kind", {"vote": "many"}, ValueError),
+        ("seconds_to_next_block", "soon", ValueError),
+    ],
+)
+def test_a_node_that_is_no_totals_is_refused(name: str, value: Any, error: type) -> None:
+    node = Totals().after(played((41.0,)), faults({"loss": 0.1, "until": 40})).to_node()
+    node[name] = value
+    if value is None:
+        del node[name]
+    with pytest.raises(error, match=name if value != {"vote": "many"} else "vote"):
+        Totals.from_node(node)
 
 
 @pytest.mark.parametrize(
@@ -57,20 +120,20 @@ def test_committees_are_blocked_and_captured_by_more_than_a_third(
     bad: int, blocked: int, captured: int
 ) -> None:
     """Of twenty seats fourteen decide, so seven block."""
-    found = totals.add(totals.NOTHING, played(weights=((bad, 20),)), None)
-    assert (found["committees"], found["blocked_committees"]) == (1, blocked)
-    assert found["captured_committees"] == captured
+    found = Totals().after(played(weights=((bad, 20),)), None)
+    assert (found.committees, found.blocked_committees) == (1, blocked)
+    assert found.captured_committees == captured
 
 
 def test_exactly_a_third_of_the_weight_blocks() -> None:
-    found = totals.add(totals.NOTHING, played(weights=((10, 30), (9, 30))), None)
-    assert (found["committees"], found["blocked_committees"]) == (2, 1)
+    found = Totals().after(played(weights=((10, 30), (9, 30))), None)
+    assert (found.committees, found.blocked_committees) == (2, 1)
 
 
 def test_the_committees_of_a_stall_count() -> None:
-    found = totals.add_stalled(totals.NOTHING, Stalled("", 3, 2, ((7, 20), (14, 20))))
-    assert found["blocked_committees"] == found["committees"] == 2
-    assert (found["captured_committees"], found["blocks"]) == (1, 0)
+    found = Totals().after_stall(Stalled("", 3, 2, ((7, 20), (14, 20))))
+    assert found.blocked_committees == found.committees == 2
+    assert (found.captured_committees, found.blocks) == (1, 0)
 
 
 def faults(*nodes: dict[str, Any]) -> Faults:
@@ -79,7 +142,7 @@ def faults(*nodes: dict[str, Any]) -> Faults:
 
 def test_recovery_is_timed_from_the_end_of_the_last_fault() -> None:
     both = faults({"loss": 0.1, "from": 10, "until": 20}, {"delay": 1, "from": 15, "until": 40})
-    found: dict[str, Any] = dict(totals.NOTHING)
+    found = Totals()
     for times, behind in (
         ((8.0, 9.0), 0),  # before
         ((10.0, 11.0), 0),  # while faulty, from its first instant
@@ -88,18 +151,20 @@ def test_recovery_is_timed_from_the_end_of_the_last_fault() -> None:
         ((45.0, 46.5), 0),  # all level
         ((47.0, 48.0), 0),
     ):
-        found = totals.add(found, played(times, behind), both)
-    assert found["blocks_while_faulty"] == 2
-    assert found["seconds_to_next_block"] == 2.0
-    assert found["seconds_until_level"] == 6.5
+        found = found.after(played(times, behind), both)
+    assert found.recovery is not None
+    assert found.recovery.blocks_while_faulty == 2
+    assert found.recovery.seconds_to_next_block == 2.0
+    assert found.recovery.seconds_until_level == 6.5
 
 
 def test_all_may_be_level_before_the_next_block() -> None:
-    found = totals.add(totals.NOTHING, played((39.0, 41.0)), faults({"loss": 0.1, "until": 40}))
-    assert found["seconds_until_level"] == 1.0
-    assert "seconds_to_next_block" not in found
+    found = Totals().after(played((39.0, 41.0)), faults({"loss": 0.1, "until": 40}))
+    assert found.recovery is not None
+    assert found.recovery.seconds_until_level == 1.0
+    assert found.recovery.seconds_to_next_block is None
 
 
 def test_recovery_is_nothing_without_an_end_of_faults() -> None:
     for none in (None, faults(), faults({"loss": 0.1, "from": 10})):
-        assert set(totals.add(totals.NOTHING, played(), none)) == set(totals.NOTHING)
+        assert Totals().after(played(), none).recovery is None
