@@ -4,10 +4,14 @@ words."""
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
+
+#: Options as in JSON or YAML: values and lists, and sections (which are trees) by name; or, flat,
+#: values by dotted key. Pydantic checks the types of what is read.
+Tree = dict[str, object]
 
 Seconds = Annotated[float, Field(ge=0.0)]
 Milliseconds = Annotated[float, Field(ge=0.0)]
@@ -43,11 +47,11 @@ def setting_error(key: str, allowed: str) -> PydanticCustomError:
     return PydanticCustomError("setting", "{allowed}", {"key": key, "allowed": allowed})
 
 
-def flatten(model: BaseModel) -> dict[str, Any]:
+def flatten(model: BaseModel) -> Tree:
     """Every option's value, as in JSON, by its dotted key, in the order of definition."""
-    flat: dict[str, Any] = {}
+    flat: Tree = {}
 
-    def walk(tree: dict[str, Any], prefix: str) -> None:
+    def walk(tree: Tree, prefix: str) -> None:
         for name, value in tree.items():
             if isinstance(value, dict):
                 walk(value, f"{prefix}{name}.")

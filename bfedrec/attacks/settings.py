@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 import bfedrec.attacks.poisoning
 import bfedrec.attacks.protocol_violations  # noqa: F401 - the attacks register themselves
 from bfedrec.attacks.attack import ATTACKS, Attack
-from bfedrec.section import Section, share_of
+from bfedrec.section import Section, Tree, share_of
 
 
 class MaliciousClients(Section):
@@ -60,7 +60,7 @@ class MaliciousClients(Section):
         return found
 
     @model_serializer(mode="plain")
-    def _write(self) -> dict[str, Any]:
+    def _write(self) -> Tree:
         """As it stands in a config, every option written out."""
         common = {
             "attack": self.attack,

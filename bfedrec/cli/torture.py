@@ -22,7 +22,7 @@ from rich.table import Table
 
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.plugins import load_plugins
-from bfedrec.report.torture import COUNTS, figures_of, record_breaks, record_campaign
+from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks, record_campaign
 from bfedrec.runs.progress import duration
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
@@ -226,9 +226,9 @@ def _print(tally: Tally, seconds: float) -> None:
     figures = figures_of(tally, seconds)
     table = Table(box=SIMPLE_HEAD, title="how often each really happened")
     columns = []
-    for what in COUNTS:
+    for what, counts in counts_of(tally).items():
         table.add_column(what)
-        columns.append([f"{count:>9,} {name}" for name, count in figures[what].items()])
+        columns.append([f"{count:>9,} {name}" for name, count in counts.items()])
     for row in range(max(map(len, columns))):
         table.add_row(*(column[row] if row < len(column) else "" for column in columns))
     console.print(table)

@@ -18,6 +18,7 @@ from bfedrec.aggregation.rule import DecodedUpdate, Rule
 from bfedrec.compression.codec import FLOAT, Codec
 from bfedrec.compression.dense import Dense
 from bfedrec.compression.registry import codec_named
+from bfedrec.section import Tree
 
 NOT_ASKED = np.empty(0, np.uint8)
 
@@ -154,12 +155,12 @@ class Exchange:
 # -- what a config asks for, and what a genesis says ----------------------------------------------
 
 
-def describe(exchange: Exchange) -> dict[str, Any]:
+def describe(exchange: Exchange) -> Tree:
     """What the genesis records of an exchange beside its rule and shape; nothing for low rank."""
     if exchange.up.name == "low_rank":
         return {}
     downlink = "same" if exchange.down == exchange.up else "dense"
-    told: dict[str, Any] = {
+    told: Tree = {
         "kind": exchange.up.name,
         "size": exchange.up.size,
         "downlink": downlink,

@@ -7,11 +7,11 @@ setting without an effect had one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from bfedrec.section import Section, setting_error
+from bfedrec.section import Section, Tree, setting_error
 
 Method = Literal["federated", "gmf", "bpr", "popularity", "item_knn"]
 
@@ -92,7 +92,7 @@ READ: Mapping[str, tuple[str, ...]] = {
 """The options that each centralised method reads beside `COMMON` and the section `data`."""
 
 
-def check_read(method: Method, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+def check_read(method: Method, options: Tree, defaults: Tree) -> None:
     """Raise a validation error for an option that differs from its default although `method` does
     not read it.
 

@@ -28,7 +28,7 @@ from bfedrec.config.yaml_core import (
     _parse,
 )
 from bfedrec.plugins import need_plugins
-from bfedrec.section import flatten
+from bfedrec.section import Tree, flatten
 
 # How a node is spoken to: a resumed run may find it elsewhere.
 CONNECTION = ("store.api", "store.timeout", "store.retries", "store.collect")
@@ -69,7 +69,7 @@ def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
     where a plugin cannot be loaded.
     """
     need_plugins()
-    tree: dict[str, Any] = {}
+    tree: Tree = {}
     source = "defaults"
     if path is not None:
         tree, source = _read(Path(path), ())
@@ -84,7 +84,7 @@ def changed(config: Config, overrides: Sequence[str], source: str) -> Config:
     return _changed(config.model_dump(mode="json"), source, overrides)
 
 
-def _changed(tree: dict[str, Any], source: str, overrides: Sequence[str]) -> Config:
+def _changed(tree: Tree, source: str, overrides: Sequence[str]) -> Config:
     overridden = []
     for text in overrides:
         if text.startswith("@"):
@@ -95,7 +95,7 @@ def _changed(tree: dict[str, Any], source: str, overrides: Sequence[str]) -> Con
     return _validate(tree, source, overridden)
 
 
-def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
+def _read(path: Path, above: tuple[Path, ...]) -> tuple[Tree, str]:
     """The options in a file and its bases, and the files' names for errors."""
     source = str(path)
     try:
@@ -123,7 +123,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[dict[str, Any], str]:
     return _merged(inherited, tree), f"{source} (base {name})"
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _merged(below: Tree, above: Tree) -> Tree:
     """`below` updated by `above`: sections are merged, all else is replaced."""
     merged = dict(below)
     for key, value in above.items():
@@ -151,7 +151,7 @@ def split_override(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _override(tree: dict[str, Any], text: str, source: str) -> str:
+def _override(tree: Tree, text: str, source: str) -> str:
     """Put `key=value` into the tree and return the key."""
     key, value = split_override(text)
     *sections, leaf = key.split(".")
@@ -169,7 +169,7 @@ def _override(tree: dict[str, Any], text: str, source: str) -> str:
     return key
 
 
-def _validate(tree: dict[str, Any], source: str, overridden: Sequence[str]) -> Config:
+def _validate(tree: Tree, source: str, overridden: Sequence[str]) -> Config:
     try:
         # Strict, and by way of JSON: in it a list is a tuple and text a path, but 1 is not true.
         return Config.model_validate_json(json.dumps(tree), strict=True)

@@ -24,6 +24,7 @@ from bfedrec.evaluation.metrics import METRICS
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
 from bfedrec.section import (
     Section,
+    Tree,
     flatten,
     setting_error,
 )
@@ -92,7 +93,7 @@ class Config(Section):
         description="real curves, or modelled by keyed hashes: the same messages and charges, for "
         "large sweeps; proves nothing to an audit",
     )
-    faults: tuple[dict[str, Any], ...] = Field(
+    faults: tuple[Tree, ...] = Field(
         default=(),
         description="what goes wrong with the network and the servers, each {NAME: value, from, "
         "until, ...} in simulated seconds (consensus/faults/faults.py lists them)",
@@ -132,7 +133,7 @@ class Config(Section):
 
     @field_validator("faults")
     @classmethod
-    def _known_faults(cls, nodes: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+    def _known_faults(cls, nodes: tuple[Tree, ...]) -> tuple[Tree, ...]:
         for node in _finite(nodes):
             fault_from_node(node)
         return nodes

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from bfedrec.section import MebibytesPerSecond, Milliseconds, Seconds, Section, setting_error
+from bfedrec.section import MebibytesPerSecond, Milliseconds, Seconds, Section, Tree, setting_error
 from consensus.adversary.groups import assign
 
 MODELLED_CRYPTO = "crypto is modelled: signatures and proofs show nothing"
@@ -45,7 +45,7 @@ class ServerSettings(Section):
     bandwidth_mib_per_s: MebibytesPerSecond = Field(
         default=119.2, description="bandwidth of a server link (1 Gbit/s)"
     )
-    malicious: tuple[dict[str, Any], ...] = Field(
+    malicious: tuple[Tree, ...] = Field(
         default=(),
         description="groups of malicious servers, each {behaviour: [NAME, ...], share, servers, "
         "placement, from, until} (names: `bfedrec behaviours`; the rest: "
@@ -74,9 +74,7 @@ class ServerSettings(Section):
 
     @field_validator("malicious")
     @classmethod
-    def _known_behaviours(
-        cls, nodes: tuple[dict[str, Any], ...], info: ValidationInfo
-    ) -> tuple[dict[str, Any], ...]:
+    def _known_behaviours(cls, nodes: tuple[Tree, ...], info: ValidationInfo) -> tuple[Tree, ...]:
         count = info.data.get("count")
         if count is not None:  # a bad count is told on its own
             try:
@@ -90,7 +88,7 @@ PAPERS_ATTACK = ("gaussian", "invert_votes")
 """The behaviours of the malicious servers in the paper's section IV.D."""
 
 
-def _finite(nodes: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+def _finite(nodes: tuple[Tree, ...]) -> tuple[Tree, ...]:
     """Return the maps unchanged; raise ValueError if a number in them is not finite.
 
     A number that is not finite would not be read back from the saved config.

@@ -9,7 +9,6 @@ import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,12 +127,13 @@ def save(dataset: Dataset, path: Path, key: str) -> None:
         "digest": dataset.digest,
         "statistics": dataclasses.asdict(dataset.statistics),
     }
-    arrays: dict[str, Any] = dict(dataset.arrays())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             try:
-                np.savez(file, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
+                np.savez(
+                    file, allow_pickle=False, meta=np.array(json.dumps(meta)), **dataset.arrays()
+                )
                 os.replace(file.name, path)
             except BaseException:
                 os.unlink(file.name)

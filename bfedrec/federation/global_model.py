@@ -16,6 +16,7 @@ from bfedrec.compression.codec import FLOAT
 from bfedrec.compression.exchange import Exchange, describe, described
 from bfedrec.learning.basis import BASES
 from bfedrec.learning.lowrank import merge
+from consensus.encoding.node import Node
 
 
 class GlobalModel:
@@ -54,9 +55,9 @@ class GlobalModel:
         """r, rows of an update: d where the whole Delta Q is trained."""
         return self.exchange.up.rows
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Node:
         """What the genesis records, so that `from_genesis` can rebuild this model."""
-        description: dict[str, Any] = {
+        description: Node = {
             "items": self.items,
             "dimension": self.dimension,
             "rank": self.rank,

@@ -97,7 +97,7 @@ def centralised(data: str) -> dict[str, dict[str, Printed]]:
 
 
 @functools.cache
-def _content() -> dict[str, Any]:
+def _content() -> Any:
     return tomllib.loads(PUBLISHED.read_text(encoding="utf-8"), parse_float=Decimal)
 
 

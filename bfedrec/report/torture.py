@@ -11,6 +11,7 @@ from typing import Any
 
 from bfedrec.runs.folder import write_json, write_text
 from bfedrec.runs.manifest import ROOT, git_state, machine, now, versions
+from consensus.encoding.node import Node
 from consensus.faults.faults import FAULTS
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.campaign import Tally
@@ -20,7 +21,7 @@ from consensus.torture.mutants.breaks import BREAKS
 COUNTS = ("faults", "behaviours", "clients", "branches")
 
 
-def figures_of(tally: Tally, seconds: float) -> dict[str, Any]:
+def figures_of(tally: Tally, seconds: float) -> Node:
     """A tally as JSON-ready values; ``seconds``: of wall time."""
     return {
         "scenarios": tally.scenarios,
@@ -44,11 +45,14 @@ def figures_of(tally: Tally, seconds: float) -> dict[str, Any]:
             }
             for found in tally.found
         ],
-        "faults": _complete(tally.faults, list(FAULTS)),
-        "behaviours": _complete(tally.behaviours, known_behaviours()),
-        "clients": _complete(tally.clients, ()),
-        "branches": _complete(tally.branches, ()),
+        **counts_of(tally),
     }
+
+
+def counts_of(tally: Tally) -> dict[str, dict[str, int]]:
+    """What a tally counts by name: for each kind of name its counts, in order of the names."""
+    names = {"faults": list(FAULTS), "behaviours": known_behaviours()}
+    return {what: _complete(getattr(tally, what), names.get(what, ())) for what in COUNTS}
 
 
 def _complete(counts: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
@@ -61,8 +65,8 @@ def record_campaign(parsed: argparse.Namespace, tally: Tally, seconds: float) ->
     figures = figures_of(tally, seconds)
     plain = {name: value for name, value in figures.items() if isinstance(value, int | float)}
     tables = [_table(("what", "figure"), plain.items())]
-    for what in COUNTS:
-        tables.append(_table((what, "times"), figures[what].items()))
+    for what, counts in counts_of(tally).items():
+        tables.append(_table((what, "times"), counts.items()))
     name = f"torture-{parsed.protocol}" + (f"-{parsed.servers}" if parsed.servers else "")
     name += f"-{parsed.rule}" if parsed.rule else ""
     name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
@@ -89,7 +93,7 @@ def record_breaks(parsed: argparse.Namespace, found: Mapping[str, tuple[Tally, s
     return _write(parsed.record, name, {"rules": lines}, [_table(heads, rows)])
 
 
-def _write(folder: Path, name: str, figures: Mapping[str, Any], tables: Sequence[str]) -> Path:
+def _write(folder: Path, name: str, figures: Node, tables: Sequence[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["bfedrec", *sys.argv[1:]])
     git = git_state(ROOT)
@@ -101,7 +105,7 @@ def _write(folder: Path, name: str, figures: Mapping[str, Any], tables: Sequence
         "machine": machine(),
     }
     path = folder / f"{name}.json"
-    write_json(path, head | dict(figures))
+    write_json(path, head | figures)
     commit = "an unknown commit" if git is None else f"commit {git['commit'][:12]}"
     text = "\n".join([f"# {name}\n", f"`{command}`, at {commit}\n", *tables])
     write_text(path.with_suffix(".md"), text)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from consensus.encoding.cid import EncodingError, digest, is_cid
 from consensus.encoding.dag_cbor import decode, encode
+from consensus.encoding.node import Node
 
 PROOF_BYTES = 80
 GAMMA_BYTES = 32
@@ -132,7 +133,7 @@ class Record:
 
     KIND: ClassVar[str]
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         """The record as DAG-CBOR data: a map of its fields, which are integers, bytes or links.
 
         A record with fields of other types overrides this.

@@ -21,6 +21,7 @@ from consensus.encoding.fields import (
     optional_link,
 )
 from consensus.encoding.frozen import frozen
+from consensus.encoding.node import Node
 from consensus.records.ticket import Ticket
 from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate, TimeoutCertificate
@@ -72,7 +73,7 @@ class Candidate(Record):
     """The later view's proposal, where a locked block is proposed again; None in its header's view.
     """
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         turn, why = self.turn, self.justification
         return {
             "header": self.header.to_node(),
@@ -157,7 +158,7 @@ class Block(Record):
     tickets: tuple[Ticket, ...]
     certificate: Certificate
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         return {
             "header": self.header.to_node(),
             "signature": self.signature,

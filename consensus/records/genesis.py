@@ -23,6 +23,7 @@ from consensus.encoding.fields import (
     one_of,
     pair,
 )
+from consensus.encoding.node import Node
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Parameters:
     resend_us: int
     """Microseconds without progress after which a server repeats its messages, and asks others."""
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         """The parameters as DAG-CBOR data: a map by field name."""
         return {name: getattr(self, name) for name in _PARAMETERS}
 
@@ -114,7 +115,7 @@ class Genesis(Record):
     """The application's own parameters (names and integers), needed to recompute an aggregate."""
     timestamp: int = 0
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         return {
             "version": 1,
             "parameters": self.parameters.to_node(),

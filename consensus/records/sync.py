@@ -14,6 +14,7 @@ from consensus.encoding.fields import (
     names_of,
 )
 from consensus.encoding.frozen import frozen
+from consensus.encoding.node import Node
 
 
 @frozen
@@ -35,7 +36,7 @@ class Status(Record):
     tickets: tuple[int, ...] = ()
     """Servers whose tickets it holds."""
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         node = {name: getattr(self, name) for name in names_of(type(self))}
         return node | {"updates": list(self.updates), "tickets": list(self.tickets)}
 
@@ -65,7 +66,7 @@ class Want(Record):
     height: int
     updates: tuple[bytes, ...]
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         return {"height": self.height, "updates": list(self.updates)}
 
     @classmethod

@@ -35,6 +35,7 @@ from consensus.encoding.fields import (
     signing_digest_of,
 )
 from consensus.encoding.frozen import frozen
+from consensus.encoding.node import Node
 from consensus.records.view import View
 
 PHASES = ("soft", "cert", "approve", "reject")
@@ -132,7 +133,7 @@ class Certificate(Record):
     """Link to the header that was voted for."""
     signatures: Signatures
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         return {
             "height": self.height,
             "attempt": self.attempt,
@@ -193,7 +194,7 @@ class Timeout(Record):
     lock: Certificate | None
     """The soft certificate of the highest lock that the server knows; None if it knows none."""
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         node = {name: getattr(self, name) for name in names_of(type(self))}
         return node | {"lock": None if self.lock is None else self.lock.to_node()}
 
@@ -255,7 +256,7 @@ class TimeoutCertificate(Record):
     lock: Certificate | None
     """The certificate of the highest lock among the entries; None if none has a lock."""
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         return {
             "height": self.height,
             "attempt": self.attempt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -72,7 +73,7 @@ Kind = Literal[
 ]
 
 
-BODIES: Final[dict[str, Any]] = {
+BODIES: Final[Mapping[str, type[Any]]] = {
     "update": SignedUpdate,
     "ticket": Ticket,
     "candidate": Candidate,

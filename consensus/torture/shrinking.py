@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from consensus.encoding.node import Node
 from consensus.torture.arena.scenario import Scenario
 
 #: What is set back to its default where that changes nothing.
@@ -70,9 +71,9 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         yield replace(scenario, clients=clients, quota=min(scenario.quota, clients))
     defaults = {field.name: field.default for field in fields(Scenario)}
     for name in PLAIN:
+        plain: Mapping[str, Any] = {name: defaults[name]}
         if getattr(scenario, name) != defaults[name]:
-            changes: dict[str, Any] = {name: defaults[name]}
-            yield replace(scenario, **changes)
+            yield replace(scenario, **plain)
 
 
 def _without(items: tuple[Any, ...], index: int) -> tuple[Any, ...]:
@@ -99,7 +100,7 @@ def _with_fewer_servers(scenario: Scenario) -> Scenario:
 
 def _of_fewer(fault: Mapping[str, Any], servers: int) -> Mapping[str, Any] | None:
     """The fault restricted to the first ``servers``; None if it strikes none of them."""
-    found: dict[str, Any] = {}
+    found: Node = {}
     for key, value in fault.items():
         if key == "partition":
             groups = [[server for server in group if server < servers] for group in value]

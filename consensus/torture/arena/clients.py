@@ -141,15 +141,15 @@ class Clients:
         data = changes.pop("data", None)
         if data is None:
             data = rig.PAYLOAD.pack(2 * self._random() - 1, float(head.height))
-        fields: dict[str, Any] = {
+        fields = {
             "chain_id": self.world.genesis.chain_id,
             "height": head.height + 1,
             "parent": head.cid,
             "client": self.keys[who].public,
             "samples": rig.registered_samples(who),
             "payload": file_cid(data),
+            **changes,
         }
-        fields.update(changes)
         signature = self.keys[who].sign(ModelUpdate.signing_digest(*fields.values()))
         return SignedUpdate(ModelUpdate(**fields, signature=signature), data)
 

@@ -8,13 +8,14 @@ list: it is drawn where it is asked for, from a stream named after it, and chang
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
+from consensus.encoding.node import Node
 from consensus.faults.faults import FAULTS
 from consensus.ledger.protocol import Invitation
 from consensus.protocols.registry import DEFAULT, protocol_named
@@ -118,30 +119,30 @@ def draw(
     hostile = 1 if clients > 1 and some() < 0.25 else 0
     if bias.hostile:
         clients, hostile = max(2, clients), 1
-    found: dict[str, Any] = {
-        "seed": seed,
-        "protocol": protocol,
-        "servers": whole,
-        "topology": str(_pick(generator, ("complete", "ring", "random"))),
-        "latency": float(_pick(generator, (5.0, 20.0, 60.0))),
-        "stakes": stakes,
-        "committee": kind,
-        "size": 0 if size == whole else size,
-        "max_step": int(generator.integers(1, 5)),
-        "clients": clients,
-        "hostile": hostile,
-        "quota": 0 if some() < 0.5 else int(generator.integers(1, clients + 1)),
-        "vote": int(_pick(generator, (500, 1000, 2000, 4000))),
-        "ticket": int(_pick(generator, (150, 300, 600))),
-        "update": int(_pick(generator, (1000, 2000, 4000))),
-        "settle": int(_pick(generator, (0, 200, 500))),
-        "recovery": recovery,
-        "resend": resend,
-        "malicious": malicious,
-        "onset": 1 if some() < 0.75 else int(generator.integers(2, 4)),
-        "faults": faults,
-    }
-    return Scenario(**(found | dict(bias.changes)))
+    found = Scenario(
+        seed=seed,
+        protocol=protocol,
+        servers=whole,
+        topology=str(_pick(generator, ("complete", "ring", "random"))),
+        latency=float(_pick(generator, (5.0, 20.0, 60.0))),
+        stakes=stakes,
+        committee=kind,
+        size=0 if size == whole else size,
+        max_step=int(generator.integers(1, 5)),
+        clients=clients,
+        hostile=hostile,
+        quota=0 if some() < 0.5 else int(generator.integers(1, clients + 1)),
+        vote=int(_pick(generator, (500, 1000, 2000, 4000))),
+        ticket=int(_pick(generator, (150, 300, 600))),
+        update=int(_pick(generator, (1000, 2000, 4000))),
+        settle=int(_pick(generator, (0, 200, 500))),
+        recovery=recovery,
+        resend=resend,
+        malicious=malicious,
+        onset=1 if some() < 0.75 else int(generator.integers(2, 4)),
+        faults=faults,
+    )
+    return replace(found, **dict(bias.changes))
 
 
 def _invited(seed: int, invitations: Sequence[Invitation]) -> Bias:
@@ -194,19 +195,23 @@ def _with(names: Collection[str], seed: int, malicious: Malicious) -> Malicious:
 # -- faults ---------------------------------------------------------------------------------------
 
 
-def _faults(generator: np.random.Generator, servers: int, bias: Bias) -> tuple[dict[str, Any], ...]:
+def _faults(
+    generator: np.random.Generator, servers: int, bias: Bias
+) -> tuple[Mapping[str, Any], ...]:
     """Up to six faults of any kinds at once."""
     count = int(_pick(generator, (0, 1, 1, 2, 2, 3, 4, 6)))
     kinds = [str(_pick(generator, sorted(FAULTS))) for _ in range(count)]
     return tuple(_fault(generator, servers, kind, bias) for kind in (*kinds, *bias.faults))
 
 
-def _fault(generator: np.random.Generator, servers: int, kind: str, bias: Bias) -> dict[str, Any]:
+def _fault(
+    generator: np.random.Generator, servers: int, kind: str, bias: Bias
+) -> Mapping[str, Any]:
     begins = round(bias.begin * generator.random() ** 2, 2)
     until = round(begins + 0.1 + bias.last * generator.random() ** 2, 2)
     rate = round(0.02 + 0.6 * generator.random() ** 2, 2)
     some = sorted(draw_distinct(generator, servers, int(generator.integers(1, servers + 1))))
-    fault: dict[str, Any] = {kind: rate}
+    fault: Node = {kind: rate}
     if kind in _STRENGTHS:
         fault[kind] = float(_pick(generator, _STRENGTHS[kind]))
     elif kind == "partition":
