@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bfedrec.data.interactions import DataError, Ids
+from bfedrec.data.interactions import DataError
+from bfedrec.data.split import ARRAYS, Arrays
 
 
 @dataclass(frozen=True)
@@ -48,39 +49,18 @@ class DatasetStatistics:
         return 100.0 * (1.0 - self.interactions / (self.users * self.items))
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """Users' interactions with items as implicit 1s, split by leave-one-out.
-
-    Users and items are numbered from 0; `user_ids` and `item_ids` hold the source's own ids.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Arrays):
+    """Users' interactions with items as implicit 1s, split by leave-one-out."""
 
     name: str
     users: int
     """M."""
     items: int
     """N."""
-    indptr: NDArray[np.int64]
-    """[M + 1]: client u trains on indices[indptr[u]:indptr[u + 1]]."""
-    indices: NDArray[np.int32]
-    """[nnz]: training items, ascending within a client; repeats only in lfm-2k `rows`."""
-    validation: NDArray[np.int32]
-    """[M]: held-out item that chooses hyper-parameters, -1 where there is none."""
-    test: NDArray[np.int32]
-    """[M]: held-out item that is scored once, -1 where there is none."""
-    validation_negatives: NDArray[np.int32]
-    """[M, 99]: items the user never touched; -1 pads a short list (at its end)."""
-    test_negatives: NDArray[np.int32]
-    """[M, 99]: likewise for the test item, which is never among them."""
-    touched_indptr: NDArray[np.int64]
-    """[M + 1]: user u ever touched touched_indices[touched_indptr[u]:touched_indptr[u + 1]]."""
-    touched_indices: NDArray[np.int32]
-    """Items ascending and unique within a user, held-out items included."""
-    user_ids: Ids
-    item_ids: Ids
     statistics: DatasetStatistics
     digest: str = field(default="")
-    """sha256 (hex) over every array above; computed when left empty."""
+    """sha256 (hex) over all arrays; computed when left empty."""
 
     def __post_init__(self) -> None:
         if not self.digest:
@@ -94,20 +74,6 @@ class Dataset:
     def arrays(self) -> dict[str, NDArray]:
         """The arrays by name, in the order in which the digest covers them."""
         return {name: getattr(self, name) for name in ARRAYS}
-
-
-ARRAYS = (
-    "indptr",
-    "indices",
-    "validation",
-    "test",
-    "validation_negatives",
-    "test_negatives",
-    "touched_indptr",
-    "touched_indices",
-    "user_ids",
-    "item_ids",
-)
 
 
 def array_digest(arrays: dict[str, NDArray]) -> str:
@@ -154,9 +120,9 @@ def load(path: Path, key: str) -> Dataset | None:
     except Exception:  # however the file is damaged, it is as good as absent
         return None
     return Dataset(
-        meta["name"],
-        statistics.users,
-        statistics.items,
+        name=meta["name"],
+        users=statistics.users,
+        items=statistics.items,
         statistics=statistics,
         digest=meta["digest"],
         **arrays,

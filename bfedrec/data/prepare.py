@@ -191,7 +191,11 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
     )
     arrays = {name: getattr(parts, name) for name in ARRAYS}
     return Dataset(
-        settings.dataset, statistics.users, statistics.items, statistics=statistics, **arrays
+        name=settings.dataset,
+        users=statistics.users,
+        items=statistics.items,
+        statistics=statistics,
+        **arrays,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -17,23 +17,49 @@ NEGATIVES = 99
 ORDER_STREAM, VALIDATION_STREAM, TEST_STREAM = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class Split:
-    """The arrays of a Dataset (see there), and how the held-out items were chosen."""
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """The arrays of a leave-one-out split of M users' interactions with N items, numbered from 0.
 
-    user_ids: Ids
-    item_ids: Ids
+    Their order here is that of the data set's digest.
+    """
+
     indptr: NDArray[np.int64]
+    """[M + 1]: client u trains on indices[indptr[u]:indptr[u + 1]]."""
     indices: NDArray[np.int32]
+    """[nnz]: training items, ascending within a client; repeats only in lfm-2k `rows`."""
     validation: NDArray[np.int32]
+    """[M]: held-out item that chooses hyper-parameters, -1 where there is none."""
     test: NDArray[np.int32]
+    """[M]: held-out item that is scored once, -1 where there is none."""
     validation_negatives: NDArray[np.int32]
+    """[M, 99]: items the user never touched; -1 pads a short list (at its end)."""
     test_negatives: NDArray[np.int32]
+    """[M, 99]: likewise for the test item, which is never among them."""
     touched_indptr: NDArray[np.int64]
+    """[M + 1]: user u ever touched touched_indices[touched_indptr[u]:touched_indptr[u + 1]]."""
     touched_indices: NDArray[np.int32]
+    """Items ascending and unique within a user, held-out items included."""
+    user_ids: Ids
+    """[M]: the source's own ids."""
+    item_ids: Ids
+    """[N]: likewise."""
+
+
+ARRAYS = tuple(each.name for each in fields(Arrays))
+"""Their names, in this order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split(Arrays):
+    """A split, and how its held-out items were chosen."""
+
     published_tests: int
+    """Users whose test item is NCF's published one."""
     drawn_validations: int
+    """Users whose validation item is a draw because the order is unknown."""
     test_in_training: int
+    """Users whose test item is also among their training interactions."""
 
 
 def leave_one_out(
