@@ -79,7 +79,8 @@ ARROWS = {
     "bfedrec.__main__": "bfedrec.cli",
     "bfedrec.aggregation": "bfedrec.parts consensus.registry",
     "bfedrec.attacks": (
-        "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger"
+        "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger "
+        "consensus.registry"
     ),
     "bfedrec.baselines": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.learning bfedrec.runs "

@@ -26,7 +26,6 @@ RIDDLE = re.compile(
 NOT_YET: frozenset[str] = frozenset(
     {
         "bfedrec/aggregation",
-        "bfedrec/attacks",
         "bfedrec/compression",
         "bfedrec/data",
         "bfedrec/evaluation",
