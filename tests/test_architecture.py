@@ -101,7 +101,7 @@ ARROWS = {
         "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.section "
         "consensus.adversary consensus.faults consensus.protocols"
     ),
-    "bfedrec.data": "bfedrec.section",
+    "bfedrec.data": "bfedrec.section consensus.registry",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "

@@ -27,7 +27,6 @@ NOT_YET: frozenset[str] = frozenset(
     {
         "bfedrec/aggregation",
         "bfedrec/compression",
-        "bfedrec/data",
         "bfedrec/evaluation",
         "bfedrec/federation",
         "bfedrec/learning",
@@ -52,7 +51,6 @@ NOT_YET: frozenset[str] = frozenset(
 BARE_YET: frozenset[str] = frozenset(
     {
         "bfedrec/aggregation",
-        "bfedrec/data",
         "consensus/ledger",
         "consensus/protocols/bft",
         "consensus/protocols/paper",
