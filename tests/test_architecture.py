@@ -79,7 +79,8 @@ ARROWS = {
     "bfedrec.__main__": "bfedrec.cli",
     "bfedrec.aggregation": "bfedrec.parts consensus.registry",
     "bfedrec.attacks": (
-        "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger"
+        "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger "
+        "consensus.registry"
     ),
     "bfedrec.baselines": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.learning bfedrec.runs "
@@ -100,7 +101,7 @@ ARROWS = {
         "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.section "
         "consensus.adversary consensus.faults consensus.protocols"
     ),
-    "bfedrec.data": "bfedrec.section",
+    "bfedrec.data": "bfedrec.section consensus.registry",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "

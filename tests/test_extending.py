@@ -52,11 +52,14 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.site = folder / "site"
         self.folder = folder
+        self.data = folder / "data"
+        self.data.mkdir()
         (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
         path = os.pathsep.join([str(self.site), str(ROOT)])
         environment = {**os.environ, "PYTHONPATH": path, "IPFS_API": ""}
+        environment["BFEDREC_DATA"] = str(self.data)
         del environment["IPFS_API"]
         return subprocess.run(
             [sys.executable, *words],
@@ -150,6 +153,48 @@ def test_a_behaviour_is_used_drawn_and_listed(shop: Shop) -> None:
     assert "--behaviours dawdel" in unknown.stderr
 
 
+def write_visits(folder: Path) -> None:
+    """Write the file of the guide's data set: 40 users with 8 visits each."""
+    rows = (f"{u},{(5 * u + 27 * k) % 220},{k}\n" for u in range(40) for k in range(8))
+    (folder / "visits.csv").write_text("user,item,time\n" + "".join(rows), encoding="utf-8")
+
+
+def test_a_data_set_is_checked_listed_and_used(shop: Shop) -> None:
+    write_visits(shop.data)
+    checked = shop.command("data", "check", "visits", "--from", "data")
+    assert checked.returncode == 0, checked.stderr
+    assert "the yearbook (published)" in checked.stdout
+    listed = shop.command("data", "list").stdout
+    assert "visits: Visits to a shop, https://shop.example" in listed
+    assert f"visits: official files: {shop.data / 'visits.csv'}" in shop.command("doctor").stdout
+    assert "visits: Visits to a shop" in " ".join(shop.command("run", "--help").stdout.split())
+    out = shop.run("data.dataset=visits")
+    assert "dataset: visits" in (out / "config.yaml").read_text(encoding="utf-8")
+    assert shop.command("audit", str(out)).returncode == 0
+    unknown = shop.command("run", "tiny.yaml", "data.dataset=visit")
+    assert unknown.returncode == 2
+    assert "did you mean 'visits'?" in unknown.stderr
+    (shop.folder / "visits.csv").write_text("user,item,time\n1,2,3\n", encoding="utf-8")
+    other = shop.command("data", "check", "visits", "--from", "visits.csv")
+    assert other.returncode == 2
+    assert "the file is damaged or another version" in other.stderr
+
+
+def test_an_attack_by_clients_is_used(shop: Shop) -> None:
+    heads = set()
+    for group in ("", "{attack: lazy, share: 1, factor: 0.1}", "{attack: lazy, share: 1}"):
+        out = shop.run(f"clients.malicious=[{group}]")
+        assert shop.command("audit", str(out)).returncode == 0
+        heads.add(json.loads((out / "summary.json").read_text(encoding="utf-8"))["head"])
+    assert len(heads) == 3
+    assert "factor: 0.5" in (out / "config.yaml").read_text(encoding="utf-8")
+    text = " ".join(shop.command("run", "--help").stdout.split())
+    assert "lazy (factor=0.5): Uploads a share of what it learnt" in text
+    unknown = shop.command("run", "tiny.yaml", "clients.malicious=[{attack: lasy, share: 1}]")
+    assert unknown.returncode == 2
+    assert "did you mean 'lazy'?" in unknown.stderr
+
+
 # -- the mechanism ---------------------------------------------------------------------------------
 
 
@@ -176,6 +221,18 @@ print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
             "from consensus.adversary.behaviour import Behaviour, behaviour\n"
             "behaviour('silent')(type('Mine', (Behaviour,), {}))\n",
             "ValueError: behaviour 'silent' is registered twice, by consensus.adversary.messages "
+            "and by broken",
+        ),
+        (
+            "from bfedrec.data.source import DataSource, data_set\n"
+            "data_set('ml-1m')(type('Mine', (DataSource,), {'__module__': __name__}))\n",
+            "ValueError: data set 'ml-1m' is registered twice, by bfedrec.data.movielens_1m "
+            "and by broken",
+        ),
+        (
+            "from bfedrec.attacks.attack import Attack, attack\n"
+            "attack('scale')(type('Mine', (Attack,), {'__module__': __name__}))\n",
+            "ValueError: attack 'scale' is registered twice, by bfedrec.attacks.poisoning "
             "and by broken",
         ),
     ],

@@ -26,9 +26,7 @@ RIDDLE = re.compile(
 NOT_YET: frozenset[str] = frozenset(
     {
         "bfedrec/aggregation",
-        "bfedrec/attacks",
         "bfedrec/compression",
-        "bfedrec/data",
         "bfedrec/evaluation",
         "bfedrec/federation",
         "bfedrec/learning",
@@ -53,7 +51,6 @@ NOT_YET: frozenset[str] = frozenset(
 BARE_YET: frozenset[str] = frozenset(
     {
         "bfedrec/aggregation",
-        "bfedrec/data",
         "consensus/ledger",
         "consensus/protocols/bft",
         "consensus/protocols/paper",

@@ -1,4 +1,4 @@
-"""The malicious clients of a run: who they are, when they attack, and what a round then sends."""
+"""The malicious clients of a run: the groups, their rounds, and the uploads of a round."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Adversary:
 
     @property
     def keeps_messages(self) -> bool:
-        """Whether a group needs what it signed at the height before (`remember`)."""
+        """True if a group needs what it signed at the height before (`remember`)."""
         return any(group.plan.keeps_messages() for group in self._groups)
 
     def attack(self, height: int, client: int) -> str | None:
@@ -60,7 +60,7 @@ class Adversary:
         return self._groups[number].attack if number in self._active(height) else None
 
     def acts(self, height: int, clients: np.ndarray) -> bool:
-        """Whether a round with these clients sends anything but honest updates."""
+        """True if a round with these clients sends anything but honest updates."""
         active = self._active(height)
         return bool(np.isin(self.group[clients], active).any()) or any(
             self._earlier.get(number) for number in active
@@ -83,7 +83,7 @@ class Adversary:
         exchange: Exchange,
         train_flipped: Callable[[list[int]], LocalUpdates],
     ) -> list[Upload]:
-        """What a round sends, from what all of its clients would honestly upload.
+        """The uploads that a round sends, from those that all of its clients would honestly make.
 
         ``P``: float32[m, d], the factors of these clients after training. ``train_flipped`` trains
         those at the given places of ``uploads`` on turned labels. The honest clients' uploads come

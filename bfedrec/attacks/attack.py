@@ -1,8 +1,8 @@
-"""What malicious clients do: the vocabulary in which an attack is written, and their register.
+"""The interface of an attack by malicious clients, and the registry of attacks.
 
 An attack is a class with one method, which is given what the colluders would honestly upload in a
-round and says what they send instead. Its fields are its options in a config, its docstring is its
-help. A whole attack:
+round and returns the uploads that they send instead. Its fields are its options in a config, its
+docstring is its help. A whole attack:
 
     @attack("lazy")
     class Lazy(Attack):
@@ -14,7 +14,8 @@ help. A whole attack:
             return [replace(upload, A=self.factor * upload.A) for upload in uploads]
 
 `bfedrec.attacks.poisoning` has the attacks on what is learnt, `bfedrec.attacks.protocol_violations`
-those that break the protocol's rules; `bfedrec.attacks.adversary` says who attacks and when.
+those that break the protocol's rules; `bfedrec.attacks.adversary` chooses the clients and the
+rounds. An attack may stand in any file that is imported before a config is read.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from bfedrec.learning.upload import Upload
+from consensus.registry import Registry
 
 if TYPE_CHECKING:
     from bfedrec.compression.exchange import Exchange
@@ -37,13 +39,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the malicious clients of one attack know in a round. They collude."""
+    """The knowledge of one attack's malicious clients, who collude, in a round."""
 
     height: int
     honest: Sequence[Upload]
-    """What the round's other clients upload: only for attacks whose paper assumes that much."""
+    """The uploads of the round's other clients: for attacks whose paper assumes that much only."""
     clients: int
-    """How many clients the round has, M."""
+    """The number of clients of the round, M."""
     P: np.ndarray
     """float32[m, d]: the colluders' own factors after training, in the order of their uploads."""
     Q: np.ndarray
@@ -51,7 +53,7 @@ class Scene:
     B: np.ndarray
     """float32[d, r]: the round's basis."""
     exchange: Exchange
-    """How updates are encoded and aggregated."""
+    """The encoding and aggregation of updates."""
     generator: np.random.Generator
     """The attack's own randomness in this round."""
     train_flipped: Callable[[], LocalUpdates]
@@ -63,7 +65,7 @@ class Scene:
 
 
 class Attack(BaseModel, ABC):
-    """What the malicious clients of one kind do; its fields are its options."""
+    """An attack, followed by a share of the clients; its fields are its options."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
@@ -74,36 +76,47 @@ class Attack(BaseModel, ABC):
         return ()
 
     def keeps_messages(self) -> bool:
-        """Whether the colluders need what they signed at the height before (`Scene.earlier`);
-        they are then asked also in rounds in which none of them trains."""
+        """True if the colluders need the messages that they signed at the height before
+        (`Scene.earlier`); they are then asked also in rounds in which none of them trains."""
         return False
 
     @abstractmethod
     def forge(self, uploads: Sequence[Upload], scene: Scene) -> Sequence[Upload]:
-        """What the colluders send where honest clients would send ``uploads``.
+        """The uploads that the colluders send where honest clients would send ``uploads``.
 
         In any number and order, none at all included; a client's second upload goes to another
         server than its first.
         """
 
 
-ATTACKS: dict[str, type[Attack]] = {}
+ATTACKS: Registry[type[Attack]] = Registry("attack")
+
+COMMON = ("attack", "share", "from", "until")
+"""Keys of every entry of `clients.malicious`; an attack's own options stand beside them."""
+
+Kind = TypeVar("Kind", bound=type[Attack])
 
 
-def attack(name: str) -> Callable[[type[Attack]], type[Attack]]:
-    """Register an attack under the name that configs use."""
+def attack(name: str) -> Callable[[Kind], Kind]:
+    """Register an attack under the name that configs use.
 
-    def register(cls: type[Attack]) -> type[Attack]:
-        if name in ATTACKS:
-            raise ValueError(f"attack {name!r} is registered twice")
-        ATTACKS[name] = cls
-        return cls
+    Raises ValueError for a name that is taken or malformed, and for an option with the name of one
+    that every attack has.
+    """
+    add = ATTACKS.register(name)
 
-    return register
+    def decorate(kind: Kind) -> Kind:
+        checked: type[Attack] = kind
+        for key in COMMON:
+            if key in checked.model_fields:
+                raise ValueError(f"attack {name!r}: an option cannot be named {key!r}")
+        return add(kind)
+
+    return decorate
 
 
 def catalogue() -> str:
-    """Every attack with its options and its docstring's first sentence, as one paragraph."""
+    """List every attack with its options and its docstring's first sentence, as one paragraph."""
     entries = []
     for name, kind in ATTACKS.items():
         fields = kind.model_fields.items()

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 import bfedrec.attacks.poisoning
 import bfedrec.attacks.protocol_violations  # noqa: F401 - the attacks register themselves
-from bfedrec.attacks.attack import ATTACKS, Attack
+from bfedrec.attacks.attack import ATTACKS, COMMON, Attack
 from bfedrec.section import Section, Tree, share_of
 
 
@@ -22,7 +22,7 @@ class MaliciousClients(Section):
 
     attack: str
     share: float | str
-    """Of all clients, as 0.2 or 1/5; a draw of its own says which."""
+    """The share of all clients, as 0.2 or 1/5; a draw of its own chooses them."""
     since: int = Field(default=1, ge=1, alias="from")
     """The first round of the attack."""
     until: int | None = Field(default=None, ge=1)
@@ -33,22 +33,22 @@ class MaliciousClients(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _read(cls, value: Any, handler: Any) -> Any:
-        """Tell the attack's own options from the rest, and say in words what is wrong."""
+        """Tell the attack's own options from the rest, and report an error in words."""
         if isinstance(value, cls):
             return value
         name = value.get("attack") if isinstance(value, dict) else None
         if not isinstance(name, str) or name not in ATTACKS:
-            raise ValueError(f"attack: {name!r} is not one of {', '.join(ATTACKS)}")
-        common = ("attack", "share", "from", "until")
-        own = {key: option for key, option in value.items() if key not in common}
+            near = ATTACKS.nearest(name) if isinstance(name, str) else ""
+            raise ValueError(f"attack: {name!r} is not one of {', '.join(ATTACKS)}{near}")
+        own = {key: option for key, option in value.items() if key not in COMMON}
         unknown = own.keys() - ATTACKS[name].model_fields
         if unknown:
-            known = ", ".join([*common, *ATTACKS[name].model_fields])
+            known = ", ".join([*COMMON, *ATTACKS[name].model_fields])
             raise ValueError(f"{name}: unknown key {min(unknown)!r}; known there: {known}")
         try:
             share_of(value.get("share", "none"), 0)
             plan = ATTACKS[name].model_validate_json(json.dumps(own), strict=True)
-            found = handler({key: value[key] for key in common if key in value} | {"plan": plan})
+            found = handler({key: value[key] for key in COMMON if key in value} | {"plan": plan})
         except ValidationError as error:
             details = error.errors(include_url=False)[0]
             key = ".".join(map(str, details["loc"]))
@@ -61,7 +61,7 @@ class MaliciousClients(Section):
 
     @model_serializer(mode="plain")
     def _write(self) -> Tree:
-        """As it stands in a config, every option written out."""
+        """The group in the form of a config, every option written out."""
         common = {
             "attack": self.attack,
             "share": self.share,

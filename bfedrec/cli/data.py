@@ -6,17 +6,25 @@ Unusable data or options raise DataError or ConfigError, one line each.
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bfedrec.config import load as config
 from bfedrec.data import prepare as data
-from bfedrec.data.catalogue import CatalogueEntry, Counts, load_catalogue
+from bfedrec.data.catalogue import DATA_SETS, CatalogueEntry, Counts, load_catalogue
 from bfedrec.data.settings import DataSettings
 
+HEAD = (
+    "# The data sets that come with the package: official source, terms, files with their digests,",
+    "# and the counts that a preparation must give. Written by `bfedrec data list --toml` from the",
+    "# classes in bfedrec/data, which are what is used.",
+)
 COLUMNS = ("users", "items", "interactions", "sparsity %")
 
 
@@ -24,6 +32,11 @@ def add_parsers(parser: argparse.ArgumentParser) -> None:
     """Give `parser` the subcommands; each sets `handler`, a function of the parsed arguments."""
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="the data sets, their terms, and what is at hand")
+    listing.add_argument(
+        "--toml",
+        action="store_true",
+        help="their whole records, for datasets/catalogue.toml",
+    )
     listing.set_defaults(handler=list_command)
     for name, handler, text in (
         ("prepare", prepare_command, "read a data set, split it, and keep the result"),
@@ -54,20 +67,47 @@ def list_command(arguments: argparse.Namespace, cache: Path | None = None) -> in
         table.add_column(column, justify="right")
     table.add_column("at hand", overflow="fold")
     catalogue = load_catalogue()
+    if arguments.toml:
+        print(_toml(catalogue), end="")
+        return 0
     for name, entry in catalogue.items():
         try:
             place = data.at_hand(DataSettings.model_validate({"dataset": name}), cache)
         except data.DataError as error:
             place = str(error)
         table.add_row(name, *_cells(entry.published), place or "no: would be downloaded")
-    table.add_row("synthetic", "", "", "", "", "generated; sizes are data.synthetic.*")
-    table.add_row("csv", "", "", "", "", "your own file; columns are data.csv.*")
+    for name, kind in DATA_SETS.items():
+        if name not in catalogue:
+            table.add_row(name, "", "", "", "", kind.summary())
     console = _console()
     console.print(table)
     for name, entry in catalogue.items():
         console.print(f"\n{name}: {entry.title}, {entry.homepage}")
         console.print(f"  licence: {entry.licence}\n  cite: {entry.citation}")
     return 0
+
+
+def _toml(catalogue: dict[str, CatalogueEntry]) -> str:
+    """The records as TOML; what is at its default is left out."""
+    lines = list(HEAD)
+    for name, entry in catalogue.items():
+        lines += _table(name, entry.model_dump(exclude_defaults=True))
+    return "\n".join(lines) + "\n"
+
+
+def _table(name: str, record: dict[str, Any]) -> Iterator[str]:
+    """The lines of a TOML table: plain values and counts, then the tables within it."""
+    inner = {key: value for key, value in record.items() if isinstance(value, dict)}
+    counts = {key: value for key, value in inner.items() if "users" in value}
+    plain = {key: value for key, value in record.items() if key not in inner}
+    if plain or counts:
+        yield from ("", f"[{name}]")
+    yield from (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items())
+    for key, value in counts.items():
+        yield f"{key} = {{ {', '.join(f'{column} = {n}' for column, n in value.items())} }}"
+    for key, value in inner.items():
+        if key not in counts:
+            yield from _table(f"{name}.{key}", value)
 
 
 def prepare_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:
@@ -121,8 +161,7 @@ def _print_counts(
     if entry is None:
         table.add_row("ours (nothing is published)", *_cells(ours))
     else:
-        variant = settings.variant if settings.dataset == "lfm-2k" else ""
-        expected, note = entry.expected(statistics.layout, variant)
+        expected, note = entry.expected(statistics.layout, settings.variant)
         table.add_row(f"{entry.published_in} (published)", *_cells(entry.published))
         if expected != entry.published:
             table.add_row(f"expected here: {note}", *_cells(expected))

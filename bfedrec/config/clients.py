@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Literal
 
 from pydantic import Field, field_validator
+from pydantic.fields import FieldInfo
 
 from bfedrec.attacks.attack import catalogue
 from bfedrec.attacks.settings import MaliciousClients
@@ -59,9 +60,16 @@ class ClientSettings(Section):
     malicious: tuple[MaliciousClients, ...] = Field(
         default=(),
         description="groups of malicious clients, each {attack, share (of all clients, as 0.2 or "
-        "1/5), from, until (its first and last round; the whole run)} and the attack's own "
-        f"options. Attacks: {catalogue()}",
+        "1/5), from, until (its first and last round; the whole run)} and the attack's own options",
     )
+
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """The options, with the registered attacks in the help of the groups."""
+        groups = cls.model_fields["malicious"]
+        listed = f"{groups.description}. Attacks: {catalogue()}"
+        told = FieldInfo.merge_field_infos(groups, description=listed)
+        return {**cls.model_fields, "malicious": told}
 
     @property
     def present(self) -> int:

@@ -1,4 +1,4 @@
-"""What every source is read into: who interacted with what, and when, in the source's own ids."""
+"""The rows of every source: user, item and time of each interaction, in the source's own ids."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PublishedSplit:
     users: Ids
     """[T] user of each published test item."""
     items: Ids
-    """[T]"""
+    """[T]: the items."""
     negatives: NDArray[np.int64] | None
     """[T, 99] item ids, or None where only the test items are published."""
 
@@ -33,15 +33,16 @@ class Interactions:
     """The rows of a source in its own order."""
 
     users: Ids
-    """[n]"""
+    """[n]: user of each row."""
     items: Ids
-    """[n]"""
+    """[n]: item of each row."""
     times: NDArray[np.float64]
     """[n]: grows with time within a user; NaN where the order is unknown, which is earliest."""
     counts: NDArray[np.int64]
     """[n]: how often the source lists the row."""
     published: PublishedSplit | None
     layout: str
+    """The kind of source: official, shared, generated or csv."""
 
     def select(self, rows: NDArray) -> Interactions:
         """The interactions at `rows` (a mask, or positions in the wanted order)."""
@@ -52,6 +53,38 @@ class Interactions:
             times=self.times[rows],
             counts=self.counts[rows],
         )
+
+
+def interactions_of(
+    layout: str,
+    users: np.ndarray,
+    items: np.ndarray,
+    times: np.ndarray,
+    published: PublishedSplit | None = None,
+    counts: np.ndarray | None = None,
+) -> Interactions:
+    """Rows of a layout: ids [n], times float64[n], a published split where there is one, and how
+    often the source lists each row, int64[n] (None: once)."""
+    if counts is None:
+        counts = np.ones(len(users), dtype=np.int64)
+    return Interactions(users, items, times, counts, published, layout)
+
+
+def merge_pairs(interactions: Interactions) -> Interactions:
+    """One row per user-item pair, its latest, with the pair's counts summed."""
+    user = np.unique(interactions.users, return_inverse=True)[1]
+    item_ids, item = np.unique(interactions.items, return_inverse=True)
+    pair = np.unique(user.astype(np.int64) * len(item_ids) + item, return_inverse=True)[1]
+    totals = np.bincount(pair, weights=interactions.counts).astype(np.int64)
+    counted = Interactions(
+        interactions.users,
+        interactions.items,
+        interactions.times,
+        totals[pair],
+        interactions.published,
+        interactions.layout,
+    )
+    return counted.select(first_of_pairs(interactions))
 
 
 def keep_active(interactions: Interactions, minimum: int) -> Interactions:

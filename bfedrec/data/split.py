@@ -1,4 +1,4 @@
-"""Leave-one-out: a test item and a validation item per user, and what they are ranked against."""
+"""The leave-one-out split: a test and a validation item per user, and negatives for both."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ class _Untouched:
         self.indices = (touched_pairs % items).astype(np.int32)
 
     def is_touched(self, user: NDArray, item: NDArray) -> NDArray[np.bool_]:
-        """Whether each user ever touched the item (broadcast)."""
+        """bool: True where the user ever touched the item (broadcast)."""
         wanted = user.astype(np.int64) * self.items + item
         place = np.minimum(np.searchsorted(self.pairs, wanted), len(self.pairs) - 1)
         return self.pairs[place] == wanted

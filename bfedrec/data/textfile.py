@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from bfedrec.data.files import SourceFile
 from bfedrec.data.interactions import DataError
-from bfedrec.data.sources import SourceFile
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """What a column must hold: whole numbers >= 0 (int64), finite numbers (float64), or text."""
+    """A column's kind: whole numbers >= 0 (int64), finite numbers (float64), or text."""
 
     kind: type[np.int64] | type[np.float64] | type[np.str_]
     may_be_empty: bool = False
@@ -28,12 +28,13 @@ class Column:
 
     @property
     def meaning(self) -> str:
+        """The kind in words, for an error."""
         if self.kind is np.int64:
             return "a whole number >= 0"
         return "a finite number" if self.kind is np.float64 else "a non-empty text"
 
     def accepts(self, text: str) -> bool:
-        """Whether one cell's text is good."""
+        """True if a cell may hold this text."""
         if not text.strip():
             return self.may_be_empty
         if self.kind is np.int64:
@@ -46,8 +47,13 @@ class Column:
         return True
 
 
+ID = Column(np.int64)
+NUMBER = Column(np.float64)
+NUMBER_OR_EMPTY = Column(np.float64, may_be_empty=True)
+TEXT = Column(np.str_)
+
 Columns: TypeAlias = dict[str | int, Column]
-"""What to read: by name, or by 0-based position in a file without a header."""
+"""The columns to read: by name, or by 0-based position in a file without a header."""
 
 
 def read_columns(

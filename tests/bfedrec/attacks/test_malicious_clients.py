@@ -66,7 +66,10 @@ def test_a_group_is_written_as_it_is_read_with_every_option() -> None:
 @pytest.mark.parametrize(
     ("value", "parts"),
     [
-        ("[{attack: sgn, share: 0.2}]", ["attack: 'sgn' is not one of", "push"]),
+        (
+            "[{attack: sgn_flip, share: 0.2}]",
+            ["attack: 'sgn_flip' is not one of", "did you mean 'sign_flip'"],
+        ),
         ("[{attack: [nan], share: 0.2}]", ["attack: ['nan'] is not one of"]),
         ("[3]", ["attack: None is not one of"]),
         ("3", ["clients.malicious: 3: expected list of"]),
@@ -105,7 +108,6 @@ def test_help_tells_every_attack_with_its_options() -> None:
 
 
 def test_an_attack_is_a_class_with_one_method() -> None:
-    @attack("lazy")
     class Lazy(Attack):
         """Uploads a share of what it learnt."""
 
@@ -114,15 +116,26 @@ def test_an_attack_is_a_class_with_one_method() -> None:
         def forge(self, uploads: Sequence[Upload], scene: Scene) -> Sequence[Upload]:
             return [replace(upload, A=np.float32(self.factor) * upload.A) for upload in uploads]
 
-    try:
+    with ATTACKS.restored():
+        attack("lazy")(Lazy)
+        assert "lazy (factor=0.5): Uploads a share of what it learnt" in help_text(10_000)
         sent = forged("lazy", factor=0.25)
         assert all(
             np.array_equal(one.A, 0.25 * was.A) for one, was in zip(sent, honest(), strict=True)
         )
         with pytest.raises(ValueError, match="'lazy' is registered twice"):
             attack("lazy")(Lazy)
-    finally:
-        del ATTACKS["lazy"]
+        with pytest.raises(ConfigError, match=r"'lasy' is not one of .*did you mean 'lazy'"):
+            load(None, [malicious("attack: lasy, share: 0.1")])
+    assert "lazy" not in help_text()
+
+
+@pytest.mark.parametrize("key", ["share", "until"])
+def test_an_option_that_every_attack_has_is_refused(key: str) -> None:
+    fields: Any = {"__annotations__": {key: float}, key: 0.5, "forge": lambda self, u, s: u}
+    with pytest.raises(ValueError, match=f"attack 'late': an option cannot be named '{key}'"):
+        attack("late")(type(Attack)("Late", (Attack,), {"__module__": __name__, **fields}))
+    assert "late" not in ATTACKS
 
 
 def test_a_target_that_is_no_item_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ import pytest
 from bfedrec.cli import data as data_commands
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data import prepare as data
-from bfedrec.data.catalogue import CatalogueEntry, load_catalogue
-
-CATALOGUE = load_catalogue()
+from bfedrec.data.catalogue import DATA_SETS, CatalogueEntry, load_catalogue
+from bfedrec.data.movielens_100k import MovieLens100K
+from tests.conftest import ROOT
 
 
 def arguments(name: str, source: Path | None = None, *overrides: str) -> argparse.Namespace:
@@ -22,17 +23,15 @@ def arguments(name: str, source: Path | None = None, *overrides: str) -> argpars
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with u.data of 40 users and a catalogue whose ml-100k has its counts."""
+    """A folder with u.data of 40 users, whose counts are those of ml-100k's record."""
     rows = [(u, (u + 3 * k) % 120, 3, 1000 + k) for u in range(40) for k in range(20)]
     lines = ["\t".join(map(str, row)) + "\n" for row in rows]
     (tmp_path / "u.data").write_text("".join(lines))
     items = len({row[1] for row in rows})
     counts = {"users": 40, "items": items, "interactions": 800}
-    entry = CATALOGUE["ml-100k"].model_dump()
+    entry = MovieLens100K.entry.model_dump()
     entry["published"] = counts | {"sparsity": round(100 * (1 - 800 / (40 * items)), 2)}
-    catalogue = {"ml-100k": CatalogueEntry.model_validate(entry)}
-    for module in (data, data_commands):
-        monkeypatch.setattr(module, "load_catalogue", lambda: catalogue)
+    monkeypatch.setattr(MovieLens100K, "entry", CatalogueEntry.model_validate(entry))
     monkeypatch.delenv("BFEDREC_DATA", raising=False)
     return tmp_path
 
@@ -67,7 +66,7 @@ def test_prepare_prints_what_came_out(small: Path, capsys: pytest.CaptureFixture
 def test_list_tells_what_is_at_hand(
     small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nothing = argparse.Namespace()
+    nothing = argparse.Namespace(toml=False)
     assert data_commands.list_command(nothing, small / "cache") == 0
     assert "no: would be downloaded" in capsys.readouterr().out
     monkeypatch.setenv("BFEDREC_DATA", str(small))
@@ -75,6 +74,28 @@ def test_list_tells_what_is_at_hand(
     printed = capsys.readouterr().out
     assert f"official files: {small / 'u.data'}" in printed
     assert "licence: GroupLens" in printed
+
+
+def test_the_written_catalogue_says_what_the_classes_say(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert data_commands.list_command(argparse.Namespace(toml=True)) == 0
+    told = tomllib.loads(capsys.readouterr().out)
+    entries = {name: CatalogueEntry.model_validate(entry) for name, entry in told.items()}
+    assert entries == load_catalogue()
+    written = tomllib.loads((ROOT / "datasets" / "catalogue.toml").read_text(encoding="utf-8"))
+    assert written == {name: told[name] for name in written}
+
+
+def test_every_registered_data_set_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BFEDREC_DATA", raising=False)
+    data_commands.list_command(argparse.Namespace(toml=False), tmp_path)
+    printed = capsys.readouterr().out
+    for name, kind in DATA_SETS.items():
+        assert f"\n{name} " in printed
+        assert kind.summary() in printed
 
 
 def test_a_file_of_ones_own_is_checked_with_its_columns_named(

@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bfedrec.data.csv_file import CsvFile
+from bfedrec.data.files import Files, SourceFile
 from bfedrec.data.interactions import DataError, Interactions
-from bfedrec.data.readers import read_csv, read_pinterest
-from bfedrec.data.settings import CsvSettings, DataSettings, SyntheticSettings
-from bfedrec.data.sources import SourceFile, Sources
-from bfedrec.data.textfile import Column, read_columns
-
-ID, NUMBER, TEXT = Column(np.int64), Column(np.float64), Column(np.str_)
+from bfedrec.data.pinterest import Pinterest
+from bfedrec.data.settings import DataSettings
+from bfedrec.data.synthetic import Synthetic
+from bfedrec.data.textfile import ID, NUMBER, TEXT, Column, read_columns
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def write(tmp_path: Path) -> Any:
 
 
 def read(file: SourceFile, **settings: Any) -> Interactions:
-    return read_csv(file, CsvSettings(**settings))
+    return CsvFile(**settings).read(Files("csv", {"interactions": file}), 0)
 
 
 def test_columns_by_name_position_and_delimiter(write: Any) -> None:
@@ -150,12 +150,12 @@ def test_repeated_pairs_are_refused_or_merged(write: Any) -> None:
 )
 def test_csv_settings_that_make_no_sense_are_refused(section: dict, message: str) -> None:
     with pytest.raises(ValidationError, match=message):
-        CsvSettings(**section)
+        CsvFile(**section)
 
 
 def test_settings_are_checked() -> None:
     with pytest.raises(ValidationError, match="at most half"):
-        SyntheticSettings(items=50, interactions_per_user=30)
+        Synthetic(items=50, interactions_per_user=30)
     with pytest.raises(ValidationError):
         DataSettings.model_validate({"dataset": "netflix"})
 
@@ -168,7 +168,7 @@ def test_ncfs_pinterest_files_are_read_with_their_repeats(write: Any) -> None:
         "test": write("0\t7\t1\t0\n1\t8\t1\t0\n", "test"),
         "negatives": write(f"(0,7)\t{listed}\n(1,8)\t{listed}\n", "negative"),
     }
-    rows = read_pinterest(Sources("official", files))
+    rows = Pinterest().read(Files("official", files), 0)
     pairs = zip(rows.users.tolist(), rows.items.tolist(), rows.counts.tolist(), strict=True)
     assert sorted(pairs) == [(0, 5, 2), (0, 6, 1), (0, 7, 1), (1, 5, 1), (1, 8, 1)]
     assert rows.published is not None
@@ -177,7 +177,7 @@ def test_ncfs_pinterest_files_are_read_with_their_repeats(write: Any) -> None:
     assert rows.published.negatives.shape == (2, 99)
     files["negatives"] = write(f"(0,7)\t{listed}\n(1,9)\t{listed}\n", "negative")
     with pytest.raises(DataError, match=r"negative: its \(user,item\) pairs are not those of"):
-        read_pinterest(Sources("official", files))
+        Pinterest().read(Files("official", files), 0)
     files["test"] = write("0\t7\t1\t0\n0\t8\t1\t0\n", "test")
     with pytest.raises(DataError, match="more than one test item"):
-        read_pinterest(Sources("official", files))
+        Pinterest().read(Files("official", files), 0)

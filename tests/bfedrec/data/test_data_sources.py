@@ -9,16 +9,24 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 
+from bfedrec.config.help import help_text
+from bfedrec.config.load import load
+from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data import prepare as data
-from bfedrec.data.catalogue import CATALOGUE, CatalogueEntry, load_catalogue
-from bfedrec.data.interactions import DataError
+from bfedrec.data.catalogue import DATA_SETS, CatalogueEntry, load_catalogue
+from bfedrec.data.entry import FileEntry, Layout
+from bfedrec.data.files import Files
+from bfedrec.data.interactions import DataError, Interactions, interactions_of
+from bfedrec.data.movielens_1m import MovieLens1M
 from bfedrec.data.prepare import prepare
 from bfedrec.data.settings import DataSettings
+from bfedrec.data.source import TAKEN, Catalogued, DataSource, data_set
+from bfedrec.data.textfile import ID, read_columns
 from bfedrec.section import flatten
 
 USERS, ITEMS = 30, 150
@@ -87,7 +95,7 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with both layouts of a tiny ml-1m that the catalogue knows; its files' server."""
+    """A folder with both layouts of a tiny ml-1m that its record describes; its files' server."""
     official = write_official(tmp_path / "official")
     write_shared(tmp_path / "shared")
 
@@ -101,7 +109,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
-    entry = load_catalogue()["ml-1m"].model_dump()
+    entry = MovieLens1M.entry.model_dump()
     for role, name, algorithm in (
         ("interactions", "zip", "md5"),
         ("test", "test", "sha256"),
@@ -112,8 +120,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         file["digest"] = digest(official[name], algorithm)
         shared = entry["layouts"]["shared"]["files"][role]
         shared["digest"] = digest(tmp_path / "shared" / shared["path"])
-    catalogue = {"ml-1m": CatalogueEntry.model_validate(entry)}
-    monkeypatch.setattr(data, "load_catalogue", lambda: catalogue)
+    monkeypatch.setattr(MovieLens1M, "entry", CatalogueEntry.model_validate(entry))
     monkeypatch.delenv("BFEDREC_DATA", raising=False)
     yield tmp_path
     server.shutdown()
@@ -207,7 +214,7 @@ def test_a_damaged_file_is_refused_by_its_digest(tiny: Path, path: str) -> None:
     content = bytearray((tiny / path).read_bytes())
     content[len(content) // 2] ^= 1
     (tiny / path).write_bytes(content)
-    with pytest.raises(DataError, match=r"the catalogue says .* fetch it again") as error:
+    with pytest.raises(DataError, match=r"its record says .* fetch it again") as error:
         prepare("ml-1m", tiny / path.split("/")[0], tiny / "cache", download=False)
     assert str(tiny / path) in str(error.value)
     assert not (tiny / "cache").exists()
@@ -308,7 +315,7 @@ def another(value: Any) -> Any:
     return f"{value}?" if isinstance(value, str) else 1 if value is None else value + 1
 
 
-@pytest.mark.parametrize("dataset", get_args(DataSettings.model_fields["dataset"].annotation))
+@pytest.mark.parametrize("dataset", list(DATA_SETS))
 def test_every_option_has_its_own_prepared_file(dataset: str) -> None:
     """But for those that make no difference, which are listed with their reason here again."""
     settings = DataSettings.model_validate({"dataset": dataset})
@@ -332,25 +339,24 @@ def test_every_option_has_its_own_prepared_file(dataset: str) -> None:
     assert without_difference == expected
 
 
-@pytest.mark.parametrize("dataset", [*load_catalogue(), "new"])
+@pytest.mark.parametrize("dataset", list(load_catalogue()))
 def test_a_changed_minimum_has_its_own_prepared_file(
     dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of every data set of the catalogue, and of one that it gets tomorrow."""
-    entry = load_catalogue().get(dataset, load_catalogue()["ml-1m"])
-    settings = DataSettings().model_copy(update={"dataset": dataset})
+    entry = load_catalogue()[dataset]
+    settings = DataSettings(dataset=dataset)
     keys = set()
     for minimum in (5, 6):
-        catalogue = {dataset: entry.model_copy(update={"min_interactions": minimum})}
-        monkeypatch.setattr(data, "load_catalogue", lambda catalogue=catalogue: catalogue)
+        changed = entry.model_copy(update={"min_interactions": minimum})
+        monkeypatch.setattr(DATA_SETS[dataset], "entry", changed)
         keys.add(data._options_key(settings))
     assert len(keys) == 2
 
 
 def test_a_changed_minimum_is_prepared_anew(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert prepare("ml-1m", tiny / "official", tiny / "cache").users == USERS
-    entry = data.load_catalogue()["ml-1m"].model_copy(update={"min_interactions": 26})
-    monkeypatch.setattr(data, "load_catalogue", lambda: {"ml-1m": entry})
+    entry = MovieLens1M.entry.model_copy(update={"min_interactions": 26})
+    monkeypatch.setattr(MovieLens1M, "entry", entry)
     with pytest.raises(DataError, match="no user has the 26 interactions"):
         prepare("ml-1m", tiny / "official", tiny / "cache")
 
@@ -390,5 +396,91 @@ def test_the_catalogue_names_every_source() -> None:
         counts = entry.published
         sparsity = 100 * (1 - counts.interactions / (counts.users * counts.items))
         assert counts.sparsity == round(sparsity, 2)
-    with pytest.raises(DataError, match="cannot read the data catalogue"):
-        load_catalogue(CATALOGUE.parent / "no.toml")
+
+
+# --- a data set is one class ----------------------------------------------------------------------
+
+
+def visits(minimum: int) -> type[Catalogued]:
+    """A data set of one's own: visits.csv, with users of at least so many rows."""
+    record = MovieLens1M.entry.model_dump() | {
+        "title": "Visits to a shop",
+        "min_interactions": minimum,
+        "layouts": {"official": Layout(files={"interactions": FileEntry(path="visits.csv")})},
+    }
+
+    class Visits(Catalogued):
+        entry = CatalogueEntry.model_validate(record)
+
+        def read(self, files: Files, seed: int) -> Interactions:
+            table = read_columns(files.by_role["interactions"], {"user": ID, "item": ID})
+            times = np.arange(len(table["user"]), dtype=np.float64)
+            return interactions_of(files.layout, table["user"], table["item"], times)
+
+    return Visits
+
+
+def test_a_data_set_is_a_class_that_configs_help_and_preparation_know(tmp_path: Path) -> None:
+    rows = [f"{u},{(7 * u + 3 * k) % 120}\n" for u in range(6) for k in range(4 + u)]
+    (tmp_path / "visits.csv").write_text("user,item\n" + "".join(rows))
+    with DATA_SETS.restored():
+        data_set("visits")(visits(6))
+        assert "visits: Visits to a shop" in " ".join(help_text().split())
+        settings = load(None, ["data.dataset=visits", "data.test=latest"]).data
+        dataset = prepare(settings, tmp_path, tmp_path / "cache", download=False)
+        assert (dataset.users, dataset.statistics.dropped_users) == (4, 2)
+        keys = [data._options_key(settings)]
+        assert list((tmp_path / "cache").glob(f"visits-{keys[0][:16]}-*.npz"))
+        with pytest.raises(ConfigError, match=r"'visit': expected .*did you mean 'visits'"):
+            load(None, ["data.dataset=visit"])
+        with pytest.raises(DataError, match=r"'visit' is not one of .*did you mean 'visits'"):
+            prepare("visit", tmp_path)
+        with pytest.raises(DataError, match=r"visits: visits\.csv not found"):
+            prepare(DataSettings(dataset="visits"), None, tmp_path / "none", download=False)
+    with DATA_SETS.restored():
+        data_set("visits")(visits(7))
+        assert data._options_key(settings) not in keys
+    with pytest.raises(ConfigError, match="'visits': expected ml-1m"):
+        load(None, ["data.dataset=visits"])
+
+
+def test_a_source_without_files_draws_from_the_seed(tmp_path: Path) -> None:
+    class Wheel(DataSource):
+        meaning = "a wheel that is turned"
+
+        def read(self, files: Files, seed: int) -> Interactions:
+            users = np.repeat(np.arange(5), 6)
+            items = (np.arange(30) * 7 + seed) % 200
+            return interactions_of(files.layout, users, items, np.arange(30.0))
+
+    with DATA_SETS.restored():
+        data_set("wheel")(Wheel)
+        one, other = (
+            prepare(DataSettings(dataset="wheel", seed=seed), None, tmp_path) for seed in (0, 1)
+        )
+    assert one.users == other.users == 5
+    assert one.digest != other.digest
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("ml-1m", {}, "data set 'ml-1m' is registered twice, by bfedrec.data.movielens_1m and by"),
+        ("Visits", {}, "data set 'Visits': a name is a small letter"),
+        *((name, {}, f"data set '{name}': data.{name} is an option") for name in TAKEN),
+        ("visits", {"layouts": {}}, "data set 'visits': its record has no layout 'official'"),
+        (
+            "visits",
+            {"layouts": {"official": Layout(files={})}},
+            "data set 'visits': layout 'official' has no interactions",
+        ),
+    ],
+)
+def test_a_data_set_that_cannot_be_used_is_refused(
+    name: str, change: dict[str, Any], reason: str
+) -> None:
+    kind = visits(5)
+    kind.entry = kind.entry.model_copy(update=change)
+    with DATA_SETS.restored(), pytest.raises(ValueError, match=reason):
+        data_set(name)(kind)
+    assert list(DATA_SETS)[-1] == "csv"

@@ -1,4 +1,4 @@
-"""Where a data set's files come from: a folder, an archive, or the official download."""
+"""The files of a data set: found in a folder or an archive, or downloaded, and checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bfedrec.data.catalogue import CatalogueEntry, FileEntry
+from bfedrec.data.entry import CatalogueEntry, FileEntry
 from bfedrec.data.interactions import DataError
 
 
@@ -45,15 +45,15 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class Sources:
-    """The files of one layout, by role."""
+class Files:
+    """The files of one layout."""
 
     layout: str
-    files: dict[str, SourceFile]
+    by_role: dict[str, SourceFile]
 
     def digest(self) -> str:
         """One sha256 (hex) over every file's digest; OSError when a file is gone."""
-        lines = [f"{role} {file.digest()}\n" for role, file in sorted(self.files.items())]
+        lines = [f"{role} {file.digest()}\n" for role, file in sorted(self.by_role.items())]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -63,7 +63,7 @@ def find(
     roots: Sequence[Path],
     others: Sequence[Path],
     roles: Sequence[str],
-) -> tuple[Sources | None, list[FileEntry]]:
+) -> tuple[Files | None, list[FileEntry]]:
     """The files of the first of `roots` that holds the data set, and what it lacks officially.
 
     The interactions must lie in a root itself; published test items and negatives may also lie
@@ -86,7 +86,7 @@ def find(
             for role, found in present.items():
                 _check_digest(found, entries[role])
             if len(present) == len(entries):
-                return Sources(layout_name, present), []
+                return Files(layout_name, present), []
             if layout_name == "official" and not lacking:
                 lacking = [entries[role] for role in entries if role not in present]
     return None, lacking or [file for role, file in official.items() if role in roles]
@@ -159,7 +159,7 @@ def _member(archive: Path, path: str) -> str | None:
 
 
 def _check_digest(file: SourceFile, entry: FileEntry) -> None:
-    """DataError unless `file` has the catalogue's digest, where the catalogue knows one for it.
+    """DataError unless `file` has the digest of its record, where there is one.
 
     An archive's digest says nothing of its extracted members: those are checked by their counts.
     """
@@ -172,7 +172,7 @@ def _check_digest(file: SourceFile, entry: FileEntry) -> None:
         actual = _file_digest(file.path, algorithm)
     if actual != expected:
         raise DataError(
-            f"{file.path}: {algorithm} is {actual}, the catalogue says {expected}: "
+            f"{file.path}: {algorithm} is {actual}, its record says {expected}: "
             "the file is damaged or another version; fetch it again"
         )
 
