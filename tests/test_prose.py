@@ -37,12 +37,10 @@ NOT_YET: frozenset[str] = frozenset(
         "bfedrec/report",
         "bfedrec/report/figures",
         "bfedrec/report/tables",
-        "consensus/adversary",
         "consensus/ledger",
         "consensus/protocols/bft",
         "consensus/protocols/paper",
         "consensus/server",
-        "consensus/simulation",
         "consensus/torture",
         "consensus/torture/arena",
         "consensus/torture/oracle",
@@ -57,7 +55,6 @@ BARE_YET: frozenset[str] = frozenset(
         "consensus/ledger",
         "consensus/protocols/bft",
         "consensus/protocols/paper",
-        "consensus/simulation",
         "consensus/torture/arena",
     }
 )
