@@ -41,9 +41,6 @@ NOT_YET: frozenset[str] = frozenset(
         "consensus/protocols/bft",
         "consensus/protocols/paper",
         "consensus/server",
-        "consensus/torture",
-        "consensus/torture/arena",
-        "consensus/torture/oracle",
     }
 )
 """Rooms whose docstrings still open like that."""
@@ -55,7 +52,6 @@ BARE_YET: frozenset[str] = frozenset(
         "consensus/ledger",
         "consensus/protocols/bft",
         "consensus/protocols/paper",
-        "consensus/torture/arena",
     }
 )
 """Rooms with public definitions that still lack a docstring."""
