@@ -27,9 +27,7 @@ NOT_YET: frozenset[str] = frozenset(
     {
         "bfedrec/aggregation",
         "bfedrec/attacks",
-        "bfedrec/compression",
         "bfedrec/data",
-        "bfedrec/federation",
         "bfedrec/parts.py",
         "bfedrec/report",
         "bfedrec/report/figures",
