@@ -27,8 +27,8 @@ class CompressionSettings(PartSection):
     )
     downlink: Literal["same", "dense"] = Field(
         default="same",
-        description="what comes down: the aggregate encoded like an update, which may lose some of "
-        "it, or all of it",
+        description="encoding of the aggregate: same as that of an update, which may lose some of "
+        "it, or dense, the whole",
     )
     error_feedback: bool = Field(
         default=False,
