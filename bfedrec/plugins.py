@@ -6,8 +6,8 @@ A distribution names modules in the entry-point group ``bfedrec.plugins``:
     mine = "my_package.parts"
 
 Each module is imported before a config is read, a command's parser is built or an archive is
-audited; its decorators register its parts. What is loaded is the same for every command of one
-environment, so a run's child processes know the parts as well.
+audited; its decorators register its parts. All commands of one environment load the same plugins,
+so a run's child processes know the parts as well.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from importlib import import_module, metadata
 GROUP = "bfedrec.plugins"
 
 OWN = ("bfedrec.config.schema", "consensus.torture.arena.attackers")
-"""The modules that import those of this project's own parts. They come before any plugin, so that
-a name that is taken is refused to the plugin, and names stand in one order. Named, not imported:
-whoever has no plugin waits for none of them."""
+"""The modules that import this project's own parts. They are imported before any plugin, so that a
+plugin with a taken name is refused, and names have one order. They are named here, not imported, as
+importing them takes time that is saved without plugins."""
 
 
 class PluginError(ValueError):
-    """A plugin cannot be loaded; the message is one line that names its distribution and why."""
+    """A plugin cannot be loaded; the message is one line that names its distribution and the
+    reason."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Plugins:
 
     loaded: tuple[Plugin, ...] = ()
     failures: tuple[str, ...] = ()
-    """A line for each that could not be loaded."""
+    """One line for each plugin that could not be loaded."""
 
     @property
     def versions(self) -> dict[str, str]:
@@ -57,7 +58,8 @@ class Plugins:
 
 @cache
 def load_plugins() -> Plugins:
-    """Import every plugin, once in a process. Never raises for what a plugin does wrong."""
+    """Import every plugin, once in a process. Errors of a plugin are not raised but listed in
+    `Plugins.failures`."""
     loaded, failures = [], []
     found = sorted(_found(), key=lambda each: (each.distribution, each.name))
     for module in OWN if found else ():
@@ -74,7 +76,7 @@ def load_plugins() -> Plugins:
 
 
 def need_plugins() -> Plugins:
-    """As `load_plugins`, where a result depends on them: raises `PluginError` for the first that
+    """Load the plugins where a result depends on them; raises `PluginError` for the first that
     could not be loaded."""
     plugins = load_plugins()
     if plugins.failures:
@@ -83,8 +85,8 @@ def need_plugins() -> Plugins:
 
 
 def _found() -> list[Plugin]:
-    """The entry points of the group. Without a distribution there is nothing to cite: such an
-    entry is not read from installed metadata, and left out."""
+    """The entry points of the group. An entry without a distribution has no version to record, and
+    is left out."""
     return [
         Plugin(entry.dist.name, entry.dist.version, entry.name, entry.value.partition(":")[0])
         for entry in metadata.entry_points(group=GROUP)

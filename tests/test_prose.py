@@ -26,24 +26,14 @@ RIDDLE = re.compile(
 NOT_YET: frozenset[str] = frozenset(
     {
         "bfedrec/aggregation",
-        "bfedrec/compression",
-        "bfedrec/evaluation",
-        "bfedrec/federation",
-        "bfedrec/learning",
         "bfedrec/parts.py",
-        "bfedrec/plugins.py",
         "bfedrec/report",
         "bfedrec/report/figures",
         "bfedrec/report/tables",
-        "consensus/adversary",
         "consensus/ledger",
         "consensus/protocols/bft",
         "consensus/protocols/paper",
         "consensus/server",
-        "consensus/simulation",
-        "consensus/torture",
-        "consensus/torture/arena",
-        "consensus/torture/oracle",
     }
 )
 """Rooms whose docstrings still open like that."""
@@ -54,8 +44,6 @@ BARE_YET: frozenset[str] = frozenset(
         "consensus/ledger",
         "consensus/protocols/bft",
         "consensus/protocols/paper",
-        "consensus/simulation",
-        "consensus/torture/arena",
     }
 )
 """Rooms with public definitions that still lack a docstring."""

@@ -319,7 +319,7 @@ def _add_figure(commands: Any, chosen: bool) -> None:
 
 def _add_make(commands: Any, chosen: bool) -> None:
     make = commands.add_parser(
-        "make", help="the tables and figures, with the runs that they lack; all of them, or some"
+        "make", help="make all tables and figures, or some, and the runs that they lack"
     )
     make.set_defaults(handler=_make)
     if chosen:
@@ -348,7 +348,7 @@ def _add_torture(commands: Any, chosen: bool) -> None:
 
 
 def _add_behaviours(commands: Any, chosen: bool) -> None:
-    behaviours = commands.add_parser("behaviours", help="what malicious servers can do")
+    behaviours = commands.add_parser("behaviours", help="the behaviours of malicious servers")
     behaviours.set_defaults(handler=_behaviours)
     if chosen:
         from bfedrec.cli.behaviours import add_arguments

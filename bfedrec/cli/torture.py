@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + ", ".join(BREAKS),
     )
     parser.add_argument(
-        "--replay", metavar="SCENARIO", help="play one scenario, as a violation tells"
+        "--replay", metavar="SCENARIO", help="play one scenario, as a violation prints it"
     )
     parser.add_argument(
         "--behaviours",
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="malicious servers do these besides what a seed draws, each with even chance; seeds "
         "alone draw none that came after the recorded campaigns, nor a plugin's",
     )
-    parser.add_argument("--record", metavar="DIR", type=Path, help="write what it came to there")
+    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
 
 
 def torture_command(parsed: argparse.Namespace) -> int:

@@ -1,2 +1,2 @@
-"""How updates and aggregates become bytes: one codec for each format, and the exchange that
+"""Encoding of updates and aggregates as bytes: one codec for each format, and the exchange that
 uses them."""

@@ -1,9 +1,9 @@
 """Numbers of a few bits: the compiled arithmetic of `bfedrec.compression.quantised`.
 
-An item's r numbers share a step, their largest magnitude over L = 2^(b-1) - 1, and each becomes the
-nearest whole multiple of it, -L to L. The step is a bfloat16, the upper half of a float32: its 8
-significant bits and the at most 7 of a level make a product that a float32 holds exactly, so that
-what decodes from an encoding encodes to it again.
+An item's r numbers share a step, their largest magnitude over L = 2^(b-1) - 1, and each is rounded
+to the nearest multiple of it, from -L to L. The step is a bfloat16, the upper half of a float32:
+its 8 significant bits and the at most 7 of a level make a product that a float32 holds exactly, so
+that a decoded update encodes to the same bytes again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 from numba import njit
 
 INFINITE = 0x7F80
-"""The bits of a bfloat16 infinity; above it are NaN, and what has a sign."""
+"""Bits of a bfloat16 infinity; larger values are NaN or negative."""
 
 
 def quantise(A: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """The steps (uint16[N], bits of bfloat16) and packed levels (uint8[N, ceil(r b / 8)]) of A,
-    float32[r, N], at b = ``bits``, 2 to 8.
+    """Quantise A, float32[r, N], at b = ``bits`` from 2 to 8; return steps (uint16[N], bits of
+    bfloat16) and packed levels (uint8[N, ceil(r b / 8)]).
 
     A level is stored as level + L in b bits, the lowest first; unused bits are 0. An item whose
     numbers are too small for a step has step 0 and levels of 0; one with a number that is not
@@ -35,14 +35,15 @@ def quantise(A: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dequantise(steps: np.ndarray, packed: np.ndarray, r: int, bits: int) -> np.ndarray:
-    """A, float32[r, N], of what `flaw` finds nothing wrong with."""
+    """A, float32[r, N], from steps and levels without a `flaw`."""
     A = np.empty((r, len(steps)), np.float32)
     _unpack(_float32(steps), packed, bits, (1 << (bits - 1)) - 1, A)
     return A
 
 
 def flaw(steps: np.ndarray, packed: np.ndarray, r: int, bits: int) -> str | None:
-    """Why these are not what `quantise` makes of any finite numbers, or None."""
+    """Return the reason why `quantise` makes these steps and levels of no finite numbers, or
+    None."""
     L = (1 << (bits - 1)) - 1
     with np.errstate(over="ignore"):
         if (steps >= INFINITE).any() or not np.isfinite(_float32(steps) * np.float32(L)).all():

@@ -1,8 +1,8 @@
 """The interface of a codec (an update float32[r, N] to bytes and back) and the registry of codecs.
 
-Numbers are little-endian, and every encoding of a codec has the same size, so that a client's time
-on the wire is known before it trains. What is lost is lost for good: servers aggregate what they
-decode, and everybody merges what decodes from the model's bytes.
+Numbers are little-endian, and all encodings of a codec have the same size, so that the time of a
+client's upload is known before it trains. Servers aggregate decoded updates, and all merge the
+decoded aggregate: what an encoding loses is not recovered.
 
 A codec is a class. The fields it adds are its parameters, which a config gives as
 ``compression.FIELD`` and the genesis records. A whole codec:
@@ -61,20 +61,20 @@ class Codec(Part, ABC):
     """A format of updates of one shape.
 
     ``rows`` is r: the rank under `low_rank`, otherwise the dimension d. ``size`` is the transmitted
-    size s: about s N numbers travel. ``beacon``, where it is asked for, is the height's.
+    size s: about s N numbers travel. ``beacon``, where a method takes it, is that of the height.
     """
 
     kind_of_part: ClassVar[str] = "codec"
     under_basis: ClassVar[bool] = False
-    """Whether it encodes A (r x N), which is trained under the basis; otherwise clients train the
+    """True if it encodes A (r x N), which is trained under the basis; otherwise clients train the
     whole Delta Q (d x N)."""
     lossless: ClassVar[bool] = False
-    """Whether every update decodes to itself: then nothing is fed back, and both directions are
-    alike."""
+    """True if every update decodes to itself: then error feedback has nothing to keep, and both
+    directions use the same format."""
     tells_touched: ClassVar[bool] = True
-    """Whether the items that a client touched are read off its update: those with a number but 0.
-    If not, rules that want to know it have a mask sent along (`bfedrec.compression.exchange`), and
-    `decode` must not depend on the beacon."""
+    """True if an update shows the items that its client touched: those with a number other than 0.
+    If not, aggregation rules that need them have a mask sent along
+    (`bfedrec.compression.exchange`), and `decode` must not depend on the beacon."""
 
     rows: int
     items: int
@@ -82,8 +82,8 @@ class Codec(Part, ABC):
 
     @classmethod
     def size_for(cls, size: int | None, dimension: int, rank: int) -> int:
-        """s, where a config gives ``size`` (None: the rank) for a model of this dimension and rank;
-        a validation error on the config's key where they do not fit."""
+        """The transmitted size s, given the config's ``size`` (None: the rank) for a model of this
+        dimension and rank. Raises a validation error on the config's key where they do not fit."""
         if (size or rank) > dimension:
             key = "compression.size" if size else "model.rank"
             raise setting_error(key, f"at most model.dimension = {dimension}")
@@ -91,7 +91,7 @@ class Codec(Part, ABC):
 
     @classmethod
     def refuses_feedback(cls) -> str | None:
-        """Why there is nothing that a client could keep for its next update, or None."""
+        """Return the reason why error feedback has no effect, or None."""
         if cls.lossless:
             return "which loses nothing"
         if cls.under_basis:
@@ -101,7 +101,7 @@ class Codec(Part, ABC):
     @property
     @abstractmethod
     def byte_size(self) -> int:
-        """Bytes of every encoding."""
+        """Number of bytes of every encoding."""
 
     @abstractmethod
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
@@ -109,17 +109,17 @@ class Codec(Part, ABC):
 
     @abstractmethod
     def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:
-        """What `check` finds well-formed, as float32[r, N], perhaps read-only."""
+        """The update in ``data`` that passed `check`, as float32[r, N], perhaps read-only."""
 
     def check(self, data: Buffer) -> str | None:
-        """Why ``data`` is no encoding, or None. Its length is `byte_size`."""
+        """Return the reason why ``data``, of length `byte_size`, is no encoding, or None."""
         if not np.isfinite(np.frombuffer(data, FLOAT)).all():
             return "not all numbers are finite"
         return None
 
 
 def signed_zero(values: Buffer) -> str | None:
-    """A flaw of float32 values that stand for an update: that one of them is -0; or None."""
+    """Return the flaw of float32 values if one of them is -0, else None."""
     if (np.frombuffer(values, INDEX) == NEGATIVE_ZERO).any():
         return "a zero has a sign"
     return None

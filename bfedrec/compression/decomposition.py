@@ -1,8 +1,8 @@
 """A truncated singular value decomposition whose bytes do not depend on the machine.
 
-Servers vote on the bytes of what it gives, and a library's may sum in an order of its own. So it is
-written out: the eigenvectors of A A' (d x d) by cyclic Jacobi rotations, in float64, with nothing
-but sums, products, quotients and square roots in a fixed order.
+Servers vote on bytes computed from it, and a library's decomposition may sum in an order of its
+own. It is therefore written out: the eigenvectors of A A' (d x d) by cyclic Jacobi rotations, in
+float64, with nothing but sums, products, quotients and square roots in a fixed order.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 MOST_SWEEPS = 60
-"""Passes over all pairs, of which about ten are needed; the limit ends those over NaN."""
+"""Largest number of passes over all pairs, of which about ten are needed; the limit is for NaN."""
 
 
 def truncated_svd(A: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

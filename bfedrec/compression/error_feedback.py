@@ -1,9 +1,9 @@
-"""Error feedback: what the codec loses of a client's update, the client adds to its next one.
+"""Error feedback: a client adds to its next update what the codec lost of the last one.
 
-A client u sends what encodes A_u + e_u, and then keeps e_u <- A_u + e_u - D, where D is what
-decodes from it (Seide et al. 2014; Stich et al. 2018; Karimireddy et al. 2019). The residual e_u
-lies in Delta Q, whose coordinates are the same in every round. It never leaves the client, to whom
-what it sent counts as sent: it is not told whether the block holds it.
+A client u sends the encoding of A_u + e_u, and then keeps e_u <- A_u + e_u - D, where D is what
+that encoding decodes to (Seide et al. 2014; Stich et al. 2018; Karimireddy et al. 2019). The
+residual e_u lies in Delta Q, whose coordinates are the same in every round. It never leaves the
+client, which is not told whether the block holds its update, and takes it for received.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ class ErrorFeedback:
     """The residuals of some clients, and the updates that they send with them."""
 
     def __init__(self, exchange: Exchange, residuals: Mapping[int, bytes] | None = None) -> None:
-        """``residuals``: what is left of earlier updates, as `pack` writes it; others have none."""
+        """``residuals``: of earlier updates, by client, as `pack` writes them; other clients have
+        none."""
         self._exchange = exchange
         self.residuals: dict[int, bytes] = dict(residuals or {})
-        """By client, after what it has sent so far."""
+        """The packed residual of each client after its last update."""
 
     def sent(
         self, uploads: Sequence[Upload], beacon: bytes, attack: Callable[[int], str | None]
     ) -> list[Upload]:
-        """What clients send instead of the ``uploads`` that they have trained, in a round with this
-        beacon. Whoever follows an ``attack`` (by client; None: is honest) forges its upload from
-        what it trained alone, and keeps its residual for when it is honest again.
+        """The uploads that clients send instead of their trained ``uploads``, in a round with this
+        beacon. A client that follows an ``attack`` (its name by client; None: honest) forges its
+        upload from its training alone, and keeps its residual until it is honest again.
 
         Raises Diverged, naming the client, where numbers get too large.
         """
@@ -64,6 +65,6 @@ def pack(residual: np.ndarray) -> bytes:
 
 
 def unpack(data: bytes, r: int) -> tuple[np.ndarray, np.ndarray]:
-    """Items (int32[k]) and rows (float32[k, r]) of what `pack` gave."""
+    """Items (int32[k]) and rows (float32[k, r]) of a residual that `pack` encoded."""
     k = len(data) // (4 * (1 + r))
     return np.frombuffer(data, "<i4", k), np.frombuffer(data, "<f4", offset=4 * k).reshape(k, r)

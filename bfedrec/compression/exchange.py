@@ -1,9 +1,9 @@
-"""What travels in a round: an update as a client's payload, the aggregate as a block's model.
+"""The encoding of a round: an update as a client's payload, the aggregate as a block's contents.
 
-An exchange is a codec and a rule of aggregation. A rule that goes by item wants to know which items
-a client touched. Most codecs' updates tell (an untouched item has no number but 0); with the others
-a mask travels: the codec's bytes, then ceil(N/8) bytes, the lowest bit first, whose last, unused
-bits are 0, and rows of untouched items are +0.
+An exchange is a codec and a rule of aggregation. A rule that goes by item needs the items that
+a client touched. Most codecs' updates show them, by numbers other than 0. With the others a mask is
+sent: the codec's bytes are followed by ceil(N/8) bytes, the lowest bit first, whose unused last
+bits are 0; rows of untouched items are +0.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ NOT_ASKED = np.empty(0, np.uint8)
 
 @dataclass(frozen=True)
 class Exchange:
-    """How the updates of one run are encoded, checked, aggregated and sent back."""
+    """The encoding, checking and aggregation of a run's updates, and the encoding of its
+    aggregates."""
 
     rule: Rule
     up: Codec
-    """Of updates."""
+    """Codec of updates."""
     down: Codec
-    """Of aggregates."""
+    """Codec of aggregates."""
 
     @classmethod
     def named(
@@ -44,9 +45,9 @@ class Exchange:
         downlink: str = "same",
         parameters: Mapping[str, int] | None = None,
     ) -> Exchange:
-        """With the codec ``kind`` for updates float32[rows, items] at transmitted size ``size``;
-        ``downlink`` is "same", or "dense"; ``parameters`` are the codec's (None: its defaults).
-        Raises ValueError for what there is not."""
+        """An exchange with the codec ``kind`` for updates float32[rows, items] at transmitted size
+        ``size``. ``downlink`` is "same" or "dense"; ``parameters`` are the codec's (None: its
+        defaults). Raises ValueError for unknown names and values out of range."""
         up = codec_named(kind, rows, items, size, parameters)
         if downlink not in ("same", "dense"):
             raise ValueError(f"downlink {downlink!r} is not one of same, dense")
@@ -54,12 +55,12 @@ class Exchange:
 
     @classmethod
     def low_rank(cls, rule: Rule, r: int, N: int) -> Exchange:
-        """The paper's: A (r x N), whole, in both directions."""
+        """The paper's exchange: A (r x N), whole, in both directions."""
         return cls.named(rule, "low_rank", r, N, r)
 
     @property
     def sends_mask(self) -> bool:
-        """Whether a mask travels with an update."""
+        """True if a mask travels with an update."""
         return self.rule.goes_by_item and not self.up.tells_touched
 
     @property
@@ -70,8 +71,8 @@ class Exchange:
     # -- updates ----------------------------------------------------------------------------------
 
     def encode(self, A: np.ndarray, touched: np.ndarray, beacon: bytes) -> bytes:
-        """The payload of one client: its update (float32[r, N]) and its mask (bool[N]), in the
-        height whose beacon this is."""
+        """The payload of one client: its update (float32[r, N]) and its mask (bool[N]) at the
+        height with this beacon."""
         if not self.rule.goes_by_item:
             return self.up.encode(A, beacon)
         payload = self.up.encode(np.where(touched, A, FLOAT.type(0)), beacon)
@@ -80,7 +81,7 @@ class Exchange:
         return payload + np.packbits(touched, bitorder="little").tobytes()
 
     def check(self, payload: bytes) -> str | None:
-        """Why an edge server must not accept ``payload``, or None."""
+        """Return the reason why an edge server must refuse ``payload``, or None."""
         if len(payload) != self.payload_size:
             return f"{len(payload)} bytes instead of {self.payload_size}"
         body = memoryview(payload)[: self.up.byte_size]
@@ -96,7 +97,7 @@ class Exchange:
         return None
 
     def decode(self, payload: bytes, beacon: bytes) -> DecodedUpdate:
-        """The update and the mask in a well-formed payload."""
+        """The update and the mask in a payload that passed `check`."""
         A = self.up.decode(memoryview(payload)[: self.up.byte_size], beacon)
         if not self.rule.goes_by_item:
             return DecodedUpdate(A, NOT_ASKED)
@@ -136,7 +137,7 @@ class Exchange:
         return self.down.encode(mean.astype(FLOAT), beacon)
 
     def decode_model(self, model: bytes, beacon: bytes) -> np.ndarray:
-        """What everybody merges: the update (float32[r, N], perhaps read-only) in a model's bytes.
+        """The update that everybody merges, float32[r, N], perhaps read-only.
 
         Bytes of the right length that are no encoding, which a captured committee may decide, move
         nothing. Raises ValueError on a wrong length.
@@ -152,11 +153,12 @@ class Exchange:
         return down.decode(model, beacon)
 
 
-# -- what a config asks for, and what a genesis says ----------------------------------------------
+# -- the description in the genesis ---------------------------------------------------------------
 
 
 def describe(exchange: Exchange) -> Tree:
-    """What the genesis records of an exchange beside its rule and shape; nothing for low rank."""
+    """The description of an exchange in the genesis, beside its rule and shape; empty for low
+    rank."""
     if exchange.up.name == "low_rank":
         return {}
     downlink = "same" if exchange.down == exchange.up else "dense"
@@ -171,7 +173,7 @@ def describe(exchange: Exchange) -> Tree:
 
 
 def described(application: Mapping[str, Any], rule: Rule, rows: int, items: int) -> Exchange:
-    """The exchange that a genesis describes. Raises ValueError where it describes none."""
+    """The exchange that a genesis describes. Raises ValueError for an invalid description."""
     if "compression" not in application:
         return Exchange.low_rank(rule, rows, items)
     told = application["compression"]

@@ -1,4 +1,4 @@
-"""The codec ``quantised``: A in numbers of a few bits, an item's with a step of their own."""
+"""The codec ``quantised``: A in numbers of a few bits, with a step for each item."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from bfedrec.compression.codec import Buffer, Codec, codec
 from bfedrec.section import setting_error
 
 STEP_BITS, MIN_BITS, MAX_BITS = 16, 2, 8
-"""Bits of the step that an item's numbers share, and the fewest and most of a number."""
+"""Bits of the step that an item's numbers share, and the fewest and the most bits of a number."""
 
 
 def bits_for(r: int, s: int) -> int:
-    """b, bits of a number, where r of them and their step take the bytes of s float32 at most."""
+    """The bits b of a number, such that r numbers and their step take at most the bytes of s
+    float32."""
     return min((32 * s - STEP_BITS) // r, MAX_BITS)
 
 
 @codec("quantised")
 @dataclass(frozen=True)
 class Quantised(Codec):
-    """A of a rank r above s in numbers of few bits: an item's take the bytes of s float32 at most.
+    """A of a rank r above s in numbers of few bits: those of an item take at most the bytes of s
+    float32.
 
-    Bytes: every item's step (bfloat16), then by item its r levels of b bits, filled up to whole
-    bytes: N (2 + ceil(r b / 8)), with b = (32 s - 16) / r rounded down, 8 at most. The nearest
-    level is taken: a number is off by half a step at most, in a direction that turns with the basis
-    from round to round.
+    Bytes: every item's step (bfloat16), then by item its r levels of b bits, padded to whole bytes:
+    N (2 + ceil(r b / 8)), with b = (32 s - 16) / r rounded down, at most 8. Each number is rounded
+    to the nearest level. Its error is at most half a step, in a direction that changes with the
+    basis from round to round.
     """
 
     meaning = (
@@ -59,7 +61,7 @@ class Quantised(Codec):
 
     @property
     def bits(self) -> int:
-        """b, of a number."""
+        """The bits b of a number."""
         return bits_for(self.rows, self.size)
 
     @property

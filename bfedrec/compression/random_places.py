@@ -1,4 +1,4 @@
-"""The codec ``random``: the numbers at places that all draw from the height's beacon."""
+"""The codec ``random``: the numbers at places that are drawn from the height's beacon."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from bfedrec.compression.codec import FLOAT, Buffer, Codec, codec, signed_zero
 @codec("random")
 @dataclass(frozen=True)
 class Random(Codec):
-    """Random sparsification: the numbers at K = s N places, which all draw from the beacon.
+    """Random sparsification: the numbers at K = s N places, which are drawn from the beacon.
 
-    Bytes: the values in the order of their places, 4 K bytes. They are sent as they are, not
-    divided by the share p = s/d of places: then what decodes from an encoding encodes to it again,
-    so that the aggregate comes down without loss, and its mean over the draws is p A. The step
-    makes up for p.
+    Bytes: the values in the order of their places, 4 K bytes. They are not divided by the share p =
+    s/d of places. A decoded update then encodes to the same bytes again, so that the aggregate
+    comes down without loss, and its mean over the draws is p A; the step makes up for p.
     """
 
     meaning = "s N numbers of Delta Q at places drawn from the height's beacon"
@@ -47,8 +46,8 @@ class Random(Codec):
 
 @lru_cache(maxsize=4)
 def _places(beacon: bytes, count: int, drawn: int) -> np.ndarray:
-    """So many of ``count`` places, without replacement: those with the least of as many draws of
-    64 bits, which are the same in every version of the library."""
+    """``drawn`` of ``count`` places, without replacement, int64, ascending: those with the least of
+    as many draws of 64 bits, which are the same in every version of the library."""
     digest = hashlib.sha256(b"bfedrec places" + beacon).digest()
     bits = np.random.Philox(key=np.frombuffer(digest[:16], "<u8")).random_raw(count)
     places = np.flatnonzero(bits <= np.partition(bits, drawn - 1)[drawn - 1])[:drawn]

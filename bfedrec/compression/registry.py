@@ -1,4 +1,4 @@
-"""The codecs that come with the package, and how one is found by its name.
+"""The codecs that come with the package, and the lookup of a codec by its name.
 
 Another codec is another class under `bfedrec.compression.codec.codec`, in a file of its own that is
 imported here, or in any file that is imported before a config is read.
@@ -23,11 +23,11 @@ __all__ = ["CODECS", "codec_named"]
 def codec_named(
     name: str, rows: int, items: int, size: int, parameters: Mapping[str, int] | None = None
 ) -> Codec:
-    """The codec of that name for updates float32[rows, items], with its parameters (all of them,
-    or None for its defaults).
+    """The codec called ``name`` for updates float32[rows, items], with all of its parameters, or
+    None for its defaults.
 
-    Raises ValueError for an unknown name, which lists the names there are, for a size outside
-    1 ... rows, for parameters that are not exactly the codec's, and for values out of range.
+    Raises ValueError for an unknown name, listing those known, for a size outside of 1 ... rows,
+    for parameters that are not exactly the codec's, and for values out of range.
     """
     kind = CODECS.named(name)
     if type(size) is not int or not 1 <= size <= rows:

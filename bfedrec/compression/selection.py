@@ -6,13 +6,12 @@ import numpy as np
 from numba import njit
 
 HALF = 16
-"""A magnitude's bits are counted in two halves."""
+"""Number of bits in either half of a magnitude; the halves are counted one after the other."""
 
 
 def largest(values: np.ndarray, K: int) -> np.ndarray:
     """The places (int64[K], ascending) of the K numbers of largest magnitude in ``values``
-    (float32[n], n >= K >= 1), the first in place where they are equal. NaN counts as largest of
-    all."""
+    (float32[n], n >= K >= 1); of equal ones the first. NaN counts as the largest."""
     return _largest(values.view(np.uint32), K)
 
 
@@ -47,7 +46,7 @@ def _largest(bits, K):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _reached(counts, K):  # type: ignore[no-untyped-def]
-    """Where the K-th from above lies, and how many of its kind are among the K."""
+    """The kind that holds the K-th number from above, and how many of that kind are among the K."""
     for kind in range(counts.size - 1, -1, -1):
         if counts[kind] >= K:
             return kind, K

@@ -1,4 +1,4 @@
-"""The `compression` section of an experiment: what of an update travels, and as which bytes."""
+"""The `compression` section of an experiment: the format of updates and aggregates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from bfedrec.section import setting_error
 
 
 class CompressionSettings(PartSection):
-    """How updates and models become bytes (bfedrec/compression has a file for each format)."""
+    """The encoding of updates and aggregates as bytes (bfedrec/compression has a file for each
+    format)."""
 
     choice: ClassVar[str] = "kind"
 
@@ -26,8 +27,8 @@ class CompressionSettings(PartSection):
     )
     downlink: Literal["same", "dense"] = Field(
         default="same",
-        description="what comes down: the aggregate encoded like an update, which may lose some of "
-        "it, or all of it",
+        description="encoding of the aggregate: same as that of an update, which may lose some of "
+        "it, or dense, the whole",
     )
     error_feedback: bool = Field(
         default=False,
@@ -59,7 +60,8 @@ class CompressionSettings(PartSection):
         return self
 
     def size_for(self, dimension: int, rank: int) -> int:
-        """s, for a model of this dimension and rank; a validation error where they do not fit."""
+        """The transmitted size s for a model of this dimension and rank; raises a validation error
+        where they do not fit."""
         codec = CODECS[self.kind]
         if codec.lossless and self.downlink != "same":
             raise setting_error("compression.downlink", f"same, as compression.kind is {self.kind}")

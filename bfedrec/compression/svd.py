@@ -12,12 +12,11 @@ from bfedrec.compression.codec import FLOAT, Buffer, Codec, codec
 @codec("svd")
 @dataclass(frozen=True)
 class Svd(Codec):
-    """The s largest singular triples: A' is taken for U diag(S) V'.
+    """The s largest singular triples: A' is approximated by U diag(S) V'.
 
     Bytes: U (N x s), S (s, descending) and V (d x s), each row after row: 4 (N s + s + d s) bytes.
     The largest entry of each column of V is positive; where A has a lower rank, the rest is 0.
-    Other numbers may decode to the same update: of this codec alone it is not so that one update
-    has one encoding.
+    Unlike under the other codecs, several encodings may decode to the same update.
     """
 
     meaning = "the s largest singular triples of Delta Q"

@@ -12,10 +12,10 @@ from bfedrec.compression.codec import FLOAT, INDEX, Buffer, Codec, codec, signed
 @codec("top_k")
 @dataclass(frozen=True)
 class TopK(Codec):
-    """The K = s N numbers of largest magnitude, the first in place where they are equal.
+    """The K = s N numbers of largest magnitude; of equal ones the first.
 
     Bytes: their values, then their places in A (row after row, ascending, 32 bits each): 8 K bytes.
-    An update with fewer numbers than K is filled up with the zeros of lowest place.
+    An update with fewer than K numbers other than 0 is filled up with the zeros of lowest place.
     """
 
     meaning = "the s N largest numbers of Delta Q, with their 32-bit places"

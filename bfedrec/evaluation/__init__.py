@@ -1,1 +1,1 @@
-"""How a model is scored: ranking, metrics and statistics over seeds."""
+"""Evaluation of models: ranking, metrics, and statistics over seeds and over users."""

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of n values and the bounds that hold the true mean with the given confidence.
-
-    With one value there is no spread to judge by: the bounds are None.
-    """
+    """The mean of n values and the bounds of its confidence interval; None of a single value."""
 
     n: int
     mean: float
@@ -26,7 +23,7 @@ class Interval:
 
 
 def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """Student's t interval of the mean of independent values; raises ValueError for none."""
+    """Student's t interval of the mean of independent values. Raises ValueError for no values."""
     n = len(values)
     if n == 0:
         raise ValueError("an interval needs at least one value")
@@ -39,7 +36,8 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
 
 
 def t_quantile(degrees: int, confidence: float) -> float:
-    """The t with P(|T| <= t) = confidence, for Student's T of that many degrees of freedom."""
+    """The t with P(|T| <= t) = confidence, for Student's T with that many degrees of freedom.
+    Raises ValueError for no degrees, or a confidence outside of (0, 1)."""
     if degrees < 1 or not 0.0 < confidence < 1.0:
         raise ValueError("needs at least one degree of freedom and a confidence inside (0, 1)")
     low, high = 0.0, math.pi / 2  # in the angle atan(t / sqrt(degrees)), which is bounded

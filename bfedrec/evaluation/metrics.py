@@ -1,11 +1,11 @@
-"""Metrics of a ranking under leave-one-out, their registry, and what an evaluation holds.
+"""Metrics of a ranking under leave-one-out, their registry, and the records of an evaluation.
 
-The rank of a user's held-out item (the positive) is the number of negatives that score at least
-as high: ties count against us, so that a model which scores all alike gets nothing. Scores are
-compared exactly, hence computed the same way for every item: one sum, in the order of the factors.
-Sampled metrics rank the positive among the data set's 99 negatives; full ranking ranks it among
-all items the user never touched (Krichene and Rendle, 2020, say why both are needed). ER@K looks at
-items that somebody wants recommended, in the lists of users who never had to do with them.
+The rank of a user's held-out item (the positive) is the number of negatives that score at least as
+high: ties count against the model, so that a model which scores all items alike gets 0. Scores are
+compared exactly, hence computed in the same way for every item: one sum, in the order of the
+factors. Sampled metrics rank the positive among the data set's 99 negatives; full ranking ranks it
+among all items the user never touched (Krichene and Rendle, 2020, explain why both are needed).
+ER@K measures the exposure of target items in the lists of users who never touched them.
 
 A metric is a class with one method. Every evaluation has every registered metric: in the lines and
 the summary of a run, in sweeps and on the terminal. A whole metric:
@@ -39,19 +39,20 @@ from consensus.registry import Registry
 Split = Literal["validation", "test"]
 
 FULL = "full_"
-"""Stands before a metric's name in records of full ranking."""
+"""Prefix of a metric's name in records of full ranking."""
 
 
 @dataclass(frozen=True)
 class Metric(Part, ABC):
-    """A score of each user's ranking, whose mean over the users is what is reported."""
+    """A score of each user's ranking, reported as its mean over the users."""
 
     kind_of_part: ClassVar[str] = "metric"
     label: ClassVar[str]
-    """The name as it is printed, before ``@K``."""
+    """The printed name, before ``@K``."""
     higher_is_better: ClassVar[bool] = True
     compared: ClassVar[bool] = False
-    """Whether the paper reports it: tables and figures compare it, and tuning goes by it."""
+    """True for metrics of the paper: tables and figures compare them, and tuning selects by
+    them."""
 
     @abstractmethod
     def of(self, rank: np.ndarray, k: int) -> np.ndarray:
@@ -77,7 +78,8 @@ def compared() -> dict[str, Metric]:
 
 
 def labelled(means: Mapping[str, float], k: int) -> dict[str, float]:
-    """Of an evaluation's `means` those among the sampled negatives, by printed name: "HR@10"."""
+    """The means of an evaluation's metrics among the sampled negatives, by printed name:
+    "HR@10"."""
     return {f"{kind.label}@{k}": means[f"{name}@{k}"] for name, kind in METRICS.items()}
 
 
@@ -108,16 +110,16 @@ class Gain(Metric):
 
 
 class NotFinite(ArithmeticError):
-    """A model with NaN or infinity in it has no score."""
+    """A model with NaN or infinity in it, which cannot be scored."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How high the held-out item ranks for each user that has one.
+    """The rank of the held-out item of each user that has one.
 
     users: int64[n], ascending; the other arrays follow its order.
     rank: int64[n], 0 is best, among the sampled negatives.
-    full_rank: int64[n], among all items never touched; None if it was not asked for.
+    full_rank: int64[n], among all items that the user never touched; None if not computed.
     k: the length K of the recommendation list.
     """
 
@@ -127,11 +129,11 @@ class Evaluation:
     k: int
 
     def of(self, name: str) -> np.ndarray:
-        """The registered metric of that name per user, float64[n], among sampled negatives."""
+        """The metric called ``name`` of each user, float64[n], among the sampled negatives."""
         return METRICS.named(name)().of(self.rank, self.k)
 
     def means(self) -> dict[str, float]:
-        """The mean of every registered metric under its name in the run folder's summary: "hr@10",
+        """The mean of every registered metric, by its name in a run's summary: "hr@10",
         "full_ndcg@10", ..."""
         ranks = {"": self.rank} | ({} if self.full_rank is None else {FULL: self.full_rank})
         return {
@@ -143,10 +145,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Exposure:
-    """How high target items stand in the recommendation lists of users who never touched them.
+    """The ranks of target items in the recommendation lists of users who never touched them.
 
-    targets: the items; rank: int64[len(targets), M], the target's place among all items that the
-    user did not train on, 0 is best; -1 for users who ever touched it or were not asked about.
+    targets: the items.
+    rank: int64[len(targets), M], the target's place among all items that the user did not train
+        on, 0 is best; -1 for users who touched it or were left out.
     k: the length K of the recommendation list.
     """
 
@@ -156,8 +159,8 @@ class Exposure:
 
     @property
     def er(self) -> np.ndarray:
-        """ER@K of each target, float64: the share of the users without it in whose list it is; 0
-        where every user has it."""
+        """ER@K of each target, float64: the share of the users without it in whose list it is; 0 if
+        every user has it."""
         asked = self.rank >= 0
         hits = asked & (self.rank < self.k)
         return np.asarray(hits.sum(axis=1) / np.maximum(asked.sum(axis=1), 1))

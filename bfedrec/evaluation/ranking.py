@@ -1,4 +1,5 @@
-"""The evaluation of `metrics.py` for models whose scores are no product of factors."""
+"""Ranking of held-out items and of target items: by factors, in compiled loops, or by any
+scorer."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from bfedrec.evaluation.metrics import Evaluation, Exposure, NotFinite, Split
 from bfedrec.threads import balanced, in_threads, thread_count
 
 Scorer = Callable[[np.ndarray], np.ndarray]
-"""From users int64[b] to the scores of all items for each, float[b, N]; called from threads."""
+"""Maps users int64[b] to the scores of all items for each, float[b, N]; called from threads."""
 BLOCK = 64
 
 
@@ -24,10 +25,10 @@ def evaluate_blocks(
     full: bool = True,
     threads: int | None = None,
 ) -> Evaluation:
-    """Rank each user's held-out item by what `scorer` gives it; otherwise as `metrics.evaluate`.
+    """Rank each user's held-out item by the scores of `scorer`; otherwise as `evaluate`.
 
-    Raises ValueError when nobody has a held-out item, and NotFinite for NaN or infinity anywhere
-    in the scores.
+    Raises ValueError if nobody has a held-out item, and NotFinite for NaN or infinity anywhere in
+    the scores.
     """
     users, held_out, negatives = of_split(dataset, split)
     rank, full_rank = np.empty(len(users), np.int64), np.empty(len(users), np.int64)
@@ -50,7 +51,8 @@ def evaluate_blocks(
 def _rank_block(  # type: ignore[no-untyped-def]
     block, users, scores, held_out, negatives, touched_indptr, touched_indices, rank, full_rank
 ):
-    """Both ranks of the users at the places `block`, whose scores are the rows of `scores`."""
+    """Compute both ranks of the users at the places `block`, whose scores are the rows of
+    `scores`."""
     for row in range(block.size):
         u = users[block[row]]
         positive = held_out[u]
@@ -82,12 +84,12 @@ def evaluate(
 ) -> Evaluation:
     """Rank each user's held-out item by the scores P Q' (P float32[M, d], Q float32[N, d]).
 
-    `split` says which held-out item; users without one are left out. Full ranking leaves out
-    everything the user ever touched, the other held-out item included. Negatives that are -1
-    (fewer than 99 exist) or the positive itself (156 of NCF's ML-1M lists) count for nothing.
+    `split` names the held-out item to rank; users without one are left out. Full ranking leaves out
+    everything the user ever touched, the other held-out item included. Negatives that are -1 (fewer
+    than 99 exist) or the positive itself (156 of NCF's ML-1M lists) are not counted.
 
-    Raises ValueError for shapes that do not fit or when nobody has a held-out item, and NotFinite
-    for NaN or infinity anywhere in the model or its scores.
+    Raises ValueError for shapes that do not fit or if nobody has a held-out item, and NotFinite for
+    NaN or infinity anywhere in the model or its scores.
     """
     P, Q = _checked(P, Q, dataset)
     users, held_out, negatives = of_split(dataset, split)
@@ -107,7 +109,8 @@ def evaluate(
 
 
 def of_split(dataset: Dataset, split: Split) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The users with a held-out item in `split`, and every user's held-out item and negatives."""
+    """The users with a held-out item in `split`, and every user's held-out item and negatives.
+    Raises ValueError for an unknown split, or one without any such user."""
     if split == "validation":
         held_out, negatives = dataset.validation, dataset.validation_negatives
     elif split == "test":
@@ -132,8 +135,8 @@ def expose(
     """Rank each of `targets` for every user who never touched it (held-out items count as touched)
     among all items that the user did not train on, ties against the target.
 
-    `asked`: bool[M], the users to look at (all); a run asks the honest ones. Raises as `evaluate`,
-    and ValueError for targets that are no items.
+    `asked`: bool[M], the users to rank for; None: all. A run passes the honest ones. Raises as
+    `evaluate`, and ValueError for targets that are no items.
     """
     P, Q = _checked(P, Q, dataset)
     items = np.array(targets, np.int64)
@@ -156,7 +159,8 @@ def expose(
 
 
 def _checked(P: np.ndarray, Q: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The factors as the kernels want them, if they fit the data and are finite."""
+    """The factors in the kernels' layout. Raises ValueError if they do not fit the data, and
+    NotFinite."""
     if P.shape != (dataset.users, Q.shape[1]) or Q.shape[0] != dataset.items:
         raise ValueError(
             f"P {P.shape} and Q {Q.shape} do not fit {dataset.users} users, {dataset.items} items"
@@ -168,7 +172,7 @@ def _checked(P: np.ndarray, Q: np.ndarray, dataset: Dataset) -> tuple[np.ndarray
 
 @njit(nogil=True, cache=True)
 def _rank_sampled(part, users, P, Q, held_out, negatives, rank):  # type: ignore[no-untyped-def]
-    """rank[t] for the places t in `part`; -1 where a score is not finite."""
+    """Compute rank[t] for the places t in `part`; -1 where a score is not finite."""
     for t in part:
         u = users[t]
         positive = held_out[u]
@@ -197,7 +201,8 @@ def _score(p, q):  # type: ignore[no-untyped-def]
 def _rank_full(  # type: ignore[no-untyped-def]
     part, users, P, QT, held_out, touched_indptr, touched_indices, rank
 ):
-    """As `_rank_sampled`, against every item that the user never touched. QT is float32[d, N]."""
+    """Compute rank[t] among every item that the user never touched; -1 where a score is not finite.
+    QT is float32[d, N]."""
     N = QT.shape[1]
     scores = np.empty((BLOCK, N), np.float32)
     for first in range(0, part.size, BLOCK):
@@ -221,8 +226,8 @@ def _rank_full(  # type: ignore[no-untyped-def]
 def _rank_targets(  # type: ignore[no-untyped-def]
     users, P, QT, targets, indptr, indices, touched_indptr, touched_indices, rank
 ):
-    """rank[t, u] for these users and the targets t that they never touched, among the items they
-    did not train on; -2 where a score is not finite."""
+    """Compute rank[t, u] for these users and the targets t that they never touched, among the items
+    they did not train on; -2 where a score is not finite."""
     N = QT.shape[1]
     scores = np.empty((BLOCK, N), np.float32)
     listed = np.empty(N, np.bool_)
@@ -242,7 +247,7 @@ def _rank_targets(  # type: ignore[no-untyped-def]
                 if (touched == targets[t]).any():
                     continue
                 own = scores[row, targets[t]]
-                above = -1  # itself does not count
+                above = -1  # the target itself is not counted
                 for item in range(N):
                     above += listed[item] and scores[row, item] >= own
                 rank[t, u] = above if finite else -2
@@ -252,7 +257,8 @@ def _rank_targets(  # type: ignore[no-untyped-def]
 def _score_block(users, P, QT, scores):  # type: ignore[no-untyped-def]
     """Fill `scores` with those of all items for a block of users.
 
-    Factor by factor over all items: each score is the sum `_score` makes, and it vectorises.
+    Factor by factor over all items: each score is the same sum as that of `_score`, and the loop
+    vectorises.
     """
     d, N = QT.shape
     scores[:] = 0

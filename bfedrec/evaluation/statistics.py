@@ -1,5 +1,4 @@
-"""What may be said of measured figures: over seeds against a printed one, over users against
-another method's, and over many such comparisons at once.
+"""Statistics of measured figures: paired tests over users, and corrections for many comparisons.
 
 Intervals over seeds are Student's (`bfedrec.evaluation.intervals`).
 """
@@ -14,22 +13,23 @@ from numpy.typing import NDArray
 
 RESAMPLES = 10_000
 CELLS = 128
-"""Into how many cells of equal width differences are sorted for resampling."""
+"""Number of cells of equal width into which differences are sorted for resampling."""
 TINY = 1e-12
-"""What rounding may add to a mean of scores, which are at most 1."""
+"""Largest rounding error of a mean of scores, which are at most 1."""
 
 
 @dataclass(frozen=True)
 class Paired:
-    """The mean difference between two scores of the same users."""
+    """The mean difference between two scores of the same users, with its interval and p-value."""
 
     users: int
     difference: float
     low: float
-    """The percentile interval of the resampled means."""
+    """Lower bound of the percentile interval of the resampled means."""
     high: float
     p: float
-    """Two-sided: how often users drawn where the true difference is 0 would differ as much."""
+    """Two-sided p-value: probability of a difference at least as large among users whose true
+    difference is 0."""
 
 
 def paired_bootstrap(
@@ -39,17 +39,17 @@ def paired_bootstrap(
     resamples: int = RESAMPLES,
     confidence: float = 0.95,
 ) -> Paired:
-    """Whether the users that we happen to have explain that `ours` differs from `theirs`.
+    """Paired bootstrap over users: interval and p-value (two-sided) of mean(ours - theirs).
 
     `ours`, `theirs`: float64[n], a score for each of the same users in the same order. Users are
     drawn with replacement, `resamples` times n of them; the null distribution of the p-value is
     that of the resampled means moved to 0, and p counts the measured mean among them (Efron and
     Tibshirani, 1993, chapters 13 and 16).
 
-    How often each user is drawn is multinomial, and so is how often each of `CELLS` cells of
-    similar differences is: drawing these, with each cell's mean for its users, costs the same for
-    however many users. Hits have few distinct differences, for which it is exact; else the
-    variance within cells is lost, (range / CELLS)^2 / 12.
+    The numbers of times that users are drawn are multinomial, and so are their sums over each of
+    `CELLS` cells of similar differences: drawing these sums, with each cell's mean for its users,
+    costs the same for any number of users. Hits have few distinct differences, for which it is
+    exact; otherwise the variance within cells is lost, (range / CELLS)^2 / 12.
 
     Raises ValueError for scores of different users, of none, or that are not finite.
     """
@@ -69,7 +69,7 @@ def paired_bootstrap(
 
 
 def _cells(differences: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The cells that hold any differences: how many each, and their mean."""
+    """The number and the mean of the differences in each cell that holds any."""
     least, most = differences.min(), differences.max()
     if least == most:
         return np.array([differences.size]), np.array([least])
@@ -81,8 +81,9 @@ def _cells(differences: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """P-values corrected for being one of many, in the same order (Holm, 1979): below alpha, they
-    hold together with probability 1 - alpha. Raises ValueError for what is no probability."""
+    """P-values corrected for multiple comparisons, in the same order (Holm, 1979): all differences
+    whose corrected value is below alpha hold together with probability 1 - alpha. Raises ValueError
+    for a number outside of [0, 1]."""
     if not all(0.0 <= value <= 1.0 for value in p):
         raise ValueError(f"p-values lie in [0, 1], got {list(p)}")
     corrected, least = [0.0] * len(p), 0.0

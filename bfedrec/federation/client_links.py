@@ -1,4 +1,5 @@
-"""Clients' links: which edge server is nearest, and how long bytes take on the way.
+"""Clients' links: each client's nearest edge server, and the seconds that bytes take to it and
+back.
 
 Medians and spread come from the config; 0.75 MiB/s down and 0.25 MiB/s up are the speeds that
 reproduce the paper's Table III.
@@ -35,8 +36,8 @@ class ClientLinks:
     ) -> ClientLinks:
         """Spread clients evenly over the servers' regions (int64[servers]) and draw their links.
 
-        A client is near one of its own region's servers, which one is even chance. Speeds and
-        latency are log-normal around their medians with deviation ``settings.spread``.
+        A client is nearest to one of its region's servers, each with the same probability. Speeds
+        and latency are log-normal around their medians with deviation ``settings.spread``.
         """
         generator = streams.generator("client_links")
         region = generator.integers(0, int(regions.max()) + 1, clients)
@@ -55,9 +56,9 @@ class ClientLinks:
         )
 
     def download_seconds(self, clients: np.ndarray, size: np.ndarray) -> np.ndarray:
-        """Seconds from asking the server to having ``size`` bytes (int64[m]) of each client."""
+        """Seconds from each client's request until it has ``size`` bytes (int64[m]), float64[m]."""
         return 2 * self.latency[clients] + size / self.download[clients]
 
     def upload_seconds(self, clients: np.ndarray, size: int) -> np.ndarray:
-        """Seconds until ``size`` bytes of each client are at the server."""
+        """Seconds until ``size`` bytes of each client have reached its server, float64[m]."""
         return self.latency[clients] + size / self.upload[clients]

@@ -1,7 +1,7 @@
-"""Who trains in a round: a seeded permutation of all clients, dealt M at a time.
+"""Sampling of each round's clients: a seeded permutation of all clients, dealt M at a time.
 
-That is sampling "without replacement within and across rounds" (paper, IV.A): everybody has been
-dealt before anybody is dealt again.
+That is sampling "without replacement within and across rounds" (paper, IV.A): all clients are dealt
+before any is dealt again.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ def participants(
 def cohort(streams: Streams, clients: int, per_round: int, height: int) -> np.ndarray:
     """The clients of round ``height`` (1, 2, ...), int64[per_round], without repeats.
 
-    Where one permutation ends within a round the next one goes on; those it would deal twice to
-    that round come right after it instead. Depends on nothing but its arguments, so a resumed run
-    needs no saved state. Raises ValueError for more clients a round than there are.
+    Where one permutation ends within a round, the next one continues; clients that it would deal to
+    that round a second time follow right after the round instead. The result depends on the
+    arguments alone, so a resumed run needs no saved state. Raises ValueError for more clients a
+    round than there are.
     """
     if not 1 <= per_round <= clients:
         raise ValueError(f"a round of {per_round} clients cannot be dealt from {clients}")
@@ -46,8 +47,8 @@ def cohort(streams: Streams, clients: int, per_round: int, height: int) -> np.nd
 
 @lru_cache(maxsize=8)
 def _deal(streams: Streams, clients: int, per_round: int, deal: int) -> np.ndarray:
-    """Permutation number ``deal``, its start rid of those whom the round it begins in already has
-    from the permutation before."""
+    """Permutation number ``deal``, int64[clients], with those clients moved behind the round it
+    begins in who are already in that round from the permutation before."""
     order = streams.generator("sampling", deal).permutation(clients)
     carried = (deal * clients) % per_round
     if not carried:

@@ -1,10 +1,10 @@
-"""What clients fetch, under two accounts.
+"""The bytes that clients fetch, under two accounts.
 
 "Only A travels" assumes that a client has followed every round. Sampled without replacement, an
 ML-1M client returns after about a hundred. The paper's tables count one A per participant
-(``broadcast``); what a returning client really needs is every A it missed, or a snapshot of Q and
-the A's since, whichever is less (``catch_up``). Both are counted in every run; the config says
-which one the simulated clock is charged.
+(``broadcast``). A returning client really needs every A it missed, or a snapshot of Q and the A's
+since, whichever is less (``catch_up``). Both are counted in every run; the config chooses the one
+that is charged to the simulated clock.
 """
 
 from __future__ import annotations
@@ -45,6 +45,6 @@ class Downlink:
     def committed(
         self, height: int, clients: np.ndarray, header_bytes: int, model_bytes: int
     ) -> None:
-        """``height`` has its block, and ``clients`` took part in it: they have all before it."""
+        """Note the block of ``height``; its participants ``clients`` now have all A's before it."""
         self._seen[clients] = height - 1
         self._total.append(self._total[-1] + header_bytes + model_bytes)

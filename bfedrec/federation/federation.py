@@ -1,9 +1,9 @@
 """Algorithm 3: clients and ledger on one clock, one federated round per height.
 
 A round: deal a cohort; its clients fetch what they lack, train, and send signed updates to their
-nearest edge servers; the servers decide the block; everybody merges the A it names. Training runs
-in a thread beside the servers (`bfedrec.federation.round_training`), and is charged simulated time
-like the rest.
+nearest edge servers; the servers decide the block; all merge the A it names. Training runs in a
+thread beside the servers (`bfedrec.federation.round_training`), and is charged simulated time like
+the rest.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ from consensus.simulation.world import World
 #: malicious an attempt is blocked about every other time, so this many in a row mean that it can
 #: never be decided (too few honest servers for any committee).
 PATIENCE_ATTEMPTS = 30
-#: A cohort trains on a processor in so many parts, while the servers take in those before.
+#: Number of parts in which a cohort trains on a CPU, while servers receive the parts before.
 TRAINING_PARTS = 4
 
 
 @dataclass(frozen=True)
 class Round:
-    """One finished round."""
+    """Result of one round."""
 
     height: int
     clients: np.ndarray
-    """int64[m]: who trained."""
+    """int64[m]: the clients that trained."""
     factors: np.ndarray
     """float32[m, d]: their new p_u, which stay with them."""
     loss: float
@@ -64,22 +64,24 @@ class Round:
     downlink_bytes: dict[str, int]
     """Bytes the cohort fetched, under each account (`bfedrec.federation.downlink`)."""
     malicious: dict[str, int]
-    """How many updates followed an attack, by its name."""
+    """Number of updates that followed an attack, by its name."""
     malicious_aggregated: int
-    """How many of them are in the block."""
+    """Number of these updates in the block."""
     behind: int
-    """Honest servers that do not have the block."""
+    """Number of honest servers without the block."""
     residuals: Mapping[int, bytes]
-    """Under error feedback: what the codec left of what honest clients sent, by client."""
+    """Residuals of honest clients under error feedback, by client: the part of their updates that
+    the codec lost (`bfedrec.compression.error_feedback.pack`)."""
 
 
 class Federation:
     """All clients, the edge servers and the global model of one run."""
 
     def __init__(self, config: Config, data: Dataset, residuals: Recall | None = None) -> None:
-        """Build everything from the config's seed; nothing has happened yet.
+        """Build all parts from the config's seed; no round is played yet.
 
-        ``residuals``: where error feedback finds what earlier rounds have left.
+        ``residuals``: loads the residuals of earlier rounds, for error feedback. Raises ConfigError
+        for more clients a round than the data has users.
         """
         if config.clients.per_round > data.users:
             raise ConfigError(
@@ -112,7 +114,7 @@ class Federation:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="cohort")
 
     def close(self) -> None:
-        """Wait for a training in progress, and drop it."""
+        """Wait for a training in progress, and discard its result."""
         self._worker.shutdown(wait=True, cancel_futures=True)
 
     # -- the world --------------------------------------------------------------------------------
@@ -147,16 +149,17 @@ class Federation:
         standing: Standing,
         content: Callable[[bytes], bytes],
     ) -> None:
-        """Go on after ``blocks`` at simulated second ``now``, with servers and ``content`` as they
-        stood; P, the model and the downlink's account must have been brought there
-        (`bfedrec.runs.simulation`)."""
+        """Continue after ``blocks`` at simulated second ``now``; ``standing`` is the servers'
+        state, and ``content`` maps links to bytes. P, the model and the downlink's account must
+        have been restored before (`bfedrec.runs.simulation`)."""
         self.world = self._world(now, blocks, heads)
         self.world.restore(standing, content)
 
     # -- a round ----------------------------------------------------------------------------------
 
     def play_round(self) -> Round:
-        """Play the round after the chain's head."""
+        """Play the round after the chain's head. Raises Diverged, and Stalled and Forked as the
+        world."""
         config, learner, head = self.config, self.learner, self.world.head
         height = head.height + 1
         clients = learner.clients(height)
@@ -195,13 +198,15 @@ class Federation:
     def _train(
         self, head: Head, clients: np.ndarray, feedback: ErrorFeedback | None = None
     ) -> tuple[LocalUpdates, list[Sent]]:
-        """What these clients learn in the round after ``head``, and what they sign and send."""
+        """Train ``clients`` (int64[m]) in the round after ``head``; return their updates, and their
+        uploads with the messages signed."""
         update, uploads = self.learner.train(head.height + 1, head.beacon, clients, feedback)
         return update, [(upload, self.uplink.sign(head, upload)) for upload in uploads]
 
     def recall(self, head: Head) -> None:
-        """Train the round after ``head`` once more for what malicious clients keep of it: needed
-        before a run is continued after that round. P and the model must be as they were then."""
+        """Train the round after ``head`` once more, to restore the messages that malicious clients
+        keep of it; needed before a run continues after that round. P and the model must be as they
+        were then."""
         adversary, height = self.learner.adversary, head.height + 1
         if adversary.keeps_messages:
             clients = self.learner.clients(height)
@@ -211,7 +216,8 @@ class Federation:
     def _followed(
         self, height: int, sent: list[Sent], result: HeightResult
     ) -> tuple[dict[str, int], int]:
-        """How many updates followed an attack, by its name, and how many the block holds."""
+        """The number of updates that followed an attack, by its name, and the number of these in
+        the block."""
         sent_by: Counter[str] = Counter()
         digests = set()
         for upload, message in sent:
@@ -223,8 +229,8 @@ class Federation:
         return dict(sent_by), held
 
     def _patience(self) -> tuple[float, int | None]:
-        """The simulated seconds and, unless faults explain many, the attempts of a hopeless
-        height."""
+        """The simulated seconds and, in runs without faults, the attempts after which a height is
+        given up."""
         committee, growth = self.config.committee, 1.0 + PATIENCE_ATTEMPTS / 4
         attempt = committee.max_step * committee.vote_seconds * growth + committee.recovery_seconds
         faults = self.world.faults

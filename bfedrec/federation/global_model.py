@@ -1,5 +1,5 @@
-"""The global model as the ledger's application: which payloads are fit, what their aggregate is,
-and how every committed A moves Q (equations 5 and 6).
+"""The global model as the ledger's application: the check of payloads, their aggregate, and the
+merging of every committed A into Q (equations 5 and 6).
 
 Both a run and an audit of its chain drive this class, so both compute the same bytes.
 """
@@ -31,8 +31,8 @@ class GlobalModel:
         first_beacon: bytes,
     ) -> None:
         """``Q``: float32[N, d], the initial model. ``snapshot_every``: heights between blocks that
-        also hold the address of the whole Q; None for none. ``first_beacon``: what a
-        basis that is drawn once is drawn from."""
+        also hold the address of the whole Q; None for none. ``first_beacon``: beacon of height 1,
+        for a basis that is drawn once."""
         self.Q = Q
         self.kind = kind
         self.exchange = exchange
@@ -56,7 +56,7 @@ class GlobalModel:
         return self.exchange.up.rows
 
     def describe(self) -> Node:
-        """What the genesis records, so that `from_genesis` can rebuild this model."""
+        """The description in the genesis, from which `from_genesis` rebuilds this model."""
         description: Node = {
             "items": self.items,
             "dimension": self.dimension,
@@ -108,10 +108,10 @@ class GlobalModel:
             self._basis = (beacon, kind().matrix(self.dimension, self.rank, seed, self.Q))
         return self._basis[1]
 
-    # -- the ledger's questions -------------------------------------------------------------------
+    # -- the application's methods ----------------------------------------------------------------
 
     def check_payload(self, payload: bytes) -> str | None:
-        """Why a client's payload is unfit, or None."""
+        """Return the flaw of a client's payload, or None."""
         return self.exchange.check(payload)
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""The learning of a round: who takes part, what clients train and send, what of it counts, and how
-its aggregate moves Q (Algorithm 1, equation 5).
+"""The learning of a round: sampling of clients, training, uploads, acceptance of updates, and the
+merging of their aggregate into Q (Algorithm 1, equation 5).
 
-In a run edge servers decide what counts and aggregate it (`bfedrec.federation.federation`). Tuning
+In a run edge servers accept and aggregate the updates (`bfedrec.federation.federation`). Tuning
 plays the same rounds without servers (`Learner.play`).
 """
 
@@ -34,14 +34,14 @@ Trainer = Callable[[TrainingTask, np.ndarray, np.ndarray], LocalUpdates]
 """An implementation of Algorithm 1 for a cohort: `bfedrec.learning.cohort.train_cohort`."""
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
-"""Given a height and clients, what was left of their updates before it (`bfedrec.runs.state`)."""
+"""Maps a height and clients to the clients' residuals before that height (`bfedrec.runs.state`)."""
 
 
 class Learner:
     """All clients and the global model, round by round.
 
-    ``P``: float32[M, d], every client's own p_u, which the caller moves on after a round.
-    ``training_seconds``: wall-clock seconds that training took, for the speed that is reported.
+    ``P``: float32[M, d], every client's own p_u, which the caller updates after a round.
+    ``training_seconds``: wall-clock seconds of training so far, for the reported speed.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class Learner:
         residuals: Recall | None = None,
         threads: int | None = None,
     ) -> None:
-        """``residuals``: where error feedback finds what earlier rounds have left. ``threads``:
-        those of a training on the CPU; None: all processors.
+        """``residuals``: loads the residuals of earlier rounds, for error feedback. ``threads``:
+        number of threads of a training on the CPU; None: all processors.
 
         Raises ConfigError for a device that is not there.
         """
@@ -77,13 +77,13 @@ class Learner:
         return self.model.Q
 
     def clients(self, height: int) -> np.ndarray:
-        """Those that take part in round ``height``, int64[m]."""
+        """The clients that take part in round ``height``, int64[m]."""
         return participants(self.streams, self.data.users, self.config.clients, height)
 
     def targets(self) -> tuple[int, ...]:
         """The items whose exposure is reported: those of the config, and those of its attacks.
 
-        Raises ConfigError for an item that there is not.
+        Raises ConfigError for an item that does not exist.
         """
         found = {*self.config.evaluation.targets, *self.adversary.targets}
         if found and max(found) >= self.data.items:
@@ -96,8 +96,8 @@ class Learner:
     # -- training ---------------------------------------------------------------------------------
 
     def feedback(self, height: int, clients: np.ndarray) -> ErrorFeedback | None:
-        """Error feedback in round ``height``, with what its honest clients have kept; None if there
-        is none."""
+        """Error feedback for round ``height``, with the residuals of its honest clients, or None if
+        the config has none. Raises ValueError for a learner without ``residuals``."""
         if not self.config.compression.error_feedback:
             return None
         if self._residuals is None:
@@ -108,8 +108,9 @@ class Learner:
     def train(
         self, height: int, beacon: bytes, clients: np.ndarray, feedback: ErrorFeedback | None
     ) -> tuple[LocalUpdates, list[Upload]]:
-        """Algorithm 1 for ``clients`` (int64[m]) in the round with this beacon, and what each of
-        them sends: its update, unless it is malicious. Raises Diverged, naming round and client."""
+        """Train ``clients`` (int64[m]) in the round with this beacon (Algorithm 1); return their
+        updates and what each sends, which an attack may change. Raises Diverged, naming round and
+        client."""
         began = time.perf_counter()
         model, B = self.model, self.model.basis(beacon)
         update = self.trained(height, clients, B)
@@ -135,7 +136,8 @@ class Learner:
     def trained(
         self, height: int, clients: np.ndarray, B: np.ndarray, flipped: bool = False
     ) -> LocalUpdates:
-        """What these clients learn in round ``height`` from the factors that they hold now."""
+        """Train ``clients`` for round ``height`` from their present factors under B (float32[d,
+        r]); ``flipped``: on inverted labels. Raises Diverged, naming round and client."""
         config, training = self.config, self.config.training
         task = TrainingTask(
             self.model.Q,
@@ -175,8 +177,8 @@ class Learner:
         return [payload for payload, _ in once], [samples for _, samples in once]
 
     def play(self, height: int, beacon: bytes) -> Mapping[int, bytes]:
-        """One whole round, as honest servers without delay would decide it; what error feedback has
-        left of the clients' updates. Raises Diverged, naming round and client."""
+        """Play one whole round as honest servers without delay would decide it; return the clients'
+        residuals under error feedback. Raises Diverged, naming round and client."""
         clients = self.clients(height)
         feedback = self.feedback(height, clients)
         update, uploads = self.train(height, beacon, clients, feedback)
@@ -204,15 +206,16 @@ def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalMode
 
 
 def _shape(config: Config) -> tuple[int, str]:
-    """Rows r of an update, and the name of its basis: unless the codec is of updates under a basis,
-    the whole Delta Q is trained, which is B = I at r = d."""
+    """Rows r of an update, and the name of its basis. Codecs without a basis train the whole Delta
+    Q, which is B = I at r = d."""
     if CODECS[config.compression.kind].under_basis:
         return config.model.rank, config.model.basis
     return config.model.dimension, "identity"
 
 
 def trainer(device: str, threads: int | None) -> Trainer:
-    """The cohort's implementation for a device: compiled on the CPU, torch elsewhere."""
+    """The implementation of cohort training for a device: compiled on the CPU, torch elsewhere.
+    Raises ConfigError for a device that torch does not find."""
     if device == "cpu":
         return partial(train_cohort, threads=threads)
     from bfedrec.learning import cohort_torch  # torch takes seconds to import

@@ -1,6 +1,5 @@
-"""Who takes part in a run, as its seed draws them: clients' and servers' keys, stakes, the servers'
-graph, which servers are malicious, and the genesis that registers them.
-"""
+"""The participants of a run, drawn from its seed: clients' and servers' keys, stakes, the servers'
+graph, malicious servers, and the genesis that registers them."""
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ class Participants:
         return key
 
     def genesis(self, model: GlobalModel, sample_counts: np.ndarray) -> Genesis:
-        """Height 0: the protocol's constants, every server with its stake, every client with its
+        """The genesis: the protocol's constants, every server with its stake, every client with its
         N_u (``sample_counts``, int64[M]), and the initial model."""
         committee = self._config.committee
         parameters = Parameters(
@@ -89,7 +88,7 @@ class Participants:
         return [max(1, round(servers.stake_mean * float(draw))) for draw in draws]
 
     def malicious(self) -> dict[int, Behaviour]:
-        """The malicious servers and what they do."""
+        """The behaviours of the malicious servers, by index."""
         servers = self._config.servers
         return assign(
             servers.malicious,
@@ -100,12 +99,12 @@ class Participants:
         )
 
     def malicious_stake_share(self) -> float:
-        """Share of the stake that malicious servers hold: what sortition goes by."""
+        """Share of the stake that malicious servers hold, by which sortition draws them."""
         stakes = self.stakes()
         return sum(stakes[index] for index in self.malicious()) / sum(stakes)
 
     def faults(self) -> Faults | None:
-        """What goes wrong, the shares of servers drawn; None if nothing does."""
+        """The run's faults, with the servers they strike drawn; None without faults."""
         if not self._config.faults:
             return None
         return Faults(

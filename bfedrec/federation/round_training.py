@@ -1,4 +1,5 @@
-"""A cohort's training beside the servers, which take in first updates while the last are learnt."""
+"""Training of a cohort in parts, beside servers that receive the first updates while the last ones
+are trained."""
 
 from __future__ import annotations
 
@@ -11,20 +12,22 @@ from bfedrec.federation.uplink import Sent
 from bfedrec.learning.upload import LocalUpdates
 
 Train = Callable[[np.ndarray], tuple[LocalUpdates, list[Sent]]]
-"""What some clients (int64[m]) learn, and what they send."""
+"""Trains some clients (int64[m]); returns their updates and what they send."""
 
 
 class RoundTraining:
     """A cohort that trains in parts, one after the other, in the order in which its updates arrive.
 
-    What a client learns depends on nobody else (`bfedrec.learning.negative_sampling`), so no result
-    depends on the parts. Where some conspire all train together, as the cohort stands.
+    A client's result depends on no other client (`bfedrec.learning.negative_sampling`), so no
+    result depends on the parts. If malicious clients act together, the whole cohort is one part, in
+    its own order.
     """
 
     def __init__(
         self, worker: Executor, train: Train, clients: np.ndarray, times: np.ndarray, parts: int
     ) -> None:
-        """Begin. ``times``: float64[m], when each client's update arrives."""
+        """Begin training. ``times``: float64[m], simulated second at which each client's update
+        arrives."""
         order = np.argsort(times, kind="stable") if parts > 1 else np.arange(len(clients))
         self._parts = np.array_split(order, min(parts, len(clients)))
         self._futures = [worker.submit(train, clients[part]) for part in self._parts]
@@ -35,13 +38,13 @@ class RoundTraining:
         }
 
     def sent(self, place: int) -> Sent:
-        """What the client at this place of the cohort sends, once it has trained."""
+        """The upload and message of the client at ``place`` in the cohort, once it has trained."""
         part, index = self._place[place]
         return self._futures[part].result()[1][index]
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, list[Sent]]:
-        """The cohort's new factors (float32[m, d]) and losses (float64[m]), in its order, and all
-        that it sent."""
+        """Wait for the cohort; return its new factors (float32[m, d]) and losses (float64[m]), in
+        its order, and everything that it sent."""
         done = [future.result() for future in self._futures]
         back = np.argsort(np.concatenate(self._parts), kind="stable")
         P = np.concatenate([update.P for update, _ in done])[back]
@@ -51,5 +54,5 @@ class RoundTraining:
         return P, loss, [self.sent(place) for place in range(len(back))]
 
     def all_sent(self) -> list[Sent]:
-        """All that the cohort sends, in any number of messages, once it has trained."""
+        """Wait for the cohort; return everything that it sends, in any number of messages."""
         return self.finish()[2]

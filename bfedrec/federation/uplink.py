@@ -1,4 +1,5 @@
-"""What the clients of a round send: which messages, to which edge servers, and when they arrive."""
+"""The uplink of a round: clients' signed messages, their edge servers, and their times of
+arrival."""
 
 from __future__ import annotations
 
@@ -20,11 +21,11 @@ from consensus.records.update import ModelUpdate
 from consensus.simulation.results import Arrival
 
 Sent = tuple[Upload, SignedUpdate]
-"""What a client sends, before and after it is encoded and signed."""
+"""A client's upload, before it is encoded, and the signed message."""
 
 
 class Uplink:
-    """From what clients learnt to messages on their way."""
+    """Signing of uploads, and their way to the edge servers."""
 
     def __init__(
         self,
@@ -69,8 +70,8 @@ class Uplink:
         return update
 
     def times(self, now: float, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:
-        """When each client's update reaches its server: fetch, train, sign, send (simulated
-        seconds, float64[m]); ``fetched`` are the bytes that each fetches, ``now`` is the clock."""
+        """Simulated second at which each client's update reaches its server, float64[m]: it fetches
+        ``fetched`` bytes (int64[m]) from ``now`` on, trains, signs and sends."""
         config, training, costs = self._config, self._config.training, self._config.costs
         passes = training.local_epochs + training.user_epochs
         interactions = self._sample_counts[clients]
@@ -90,7 +91,8 @@ class Uplink:
     def arrivals(
         self, clients: np.ndarray, times: np.ndarray, sent: Callable[[int], Sent]
     ) -> list[Arrival]:
-        """One update of each client: what it sent, by its place, is asked for when it arrives."""
+        """One arrival for each client; ``sent`` gives the message of the client at a place of the
+        cohort, once it arrives."""
         return [
             Arrival(
                 float(times[place]),
@@ -103,8 +105,9 @@ class Uplink:
     def arrivals_of(
         self, sent: list[Sent], clients: np.ndarray, times: np.ndarray
     ) -> list[Arrival]:
-        """Those of a round under attack, in which a client may send nothing, or several messages:
-        each to another server, from the nearest on. Who did not train comes with the first."""
+        """Arrivals of a round under attack, in which a client may send no message, or several: each
+        to another server, from the nearest on. A message of a client outside of the cohort arrives
+        with the first."""
         trained = dict(zip(clients.tolist(), times.tolist(), strict=True))
         begun = min(trained.values())
         count: Counter[int] = Counter()

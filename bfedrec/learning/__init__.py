@@ -1,2 +1,2 @@
-"""Algorithm 1: what one client and a cohort of clients learn in a round, in compiled closed
-form."""
+"""Algorithm 1: the training of one client, or of a cohort of clients in compiled closed form, in a
+round."""

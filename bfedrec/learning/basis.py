@@ -1,8 +1,8 @@
-"""Bases: the B (d x r) under which a round's updates are trained, and their registry.
+"""Bases: the matrix B (d x r) under which a round's updates are trained, and their registry.
 
 Every client of a round must hold the same B, or the mean of their A means nothing; B therefore
-follows from what all of them have: the height's beacon, or the merged Q. A basis is a class with
-one method. A whole basis:
+follows from data that all of them have: the height's beacon, or the merged Q. A basis is a class
+with one method. A whole basis:
 
     @register_basis("leading")
     @dataclass(frozen=True)
@@ -32,17 +32,17 @@ from consensus.registry import Registry
 
 @dataclass(frozen=True)
 class Basis(Part, ABC):
-    """A rule by which all clients of a round arrive at the same B. It has no parameters."""
+    """A rule by which all clients of a round compute the same B. It has no parameters."""
 
     kind_of_part: ClassVar[str] = "basis"
     drawn_once: ClassVar[bool] = False
-    """Whether the beacon of the first height takes the place of every height's own."""
+    """True if the beacon of the first height is used at every height."""
     offered: ClassVar[bool] = True
-    """Whether a config may choose it; the others belong to codecs of the whole Delta Q."""
+    """True if a config may choose it; the others belong to codecs of the whole Delta Q."""
 
     @classmethod
     def fits(cls, d: int, r: int) -> bool:
-        """Whether there is such a basis of rank r in d dimensions."""
+        """True if there is such a basis of rank r in d dimensions."""
         return 1 <= r <= d
 
     @abstractmethod
@@ -53,7 +53,7 @@ class Basis(Part, ABC):
         """This round's B: float32[d, r], orthogonal columns of length sqrt(d/r).
 
         The length makes E[B B'] = I under `Seeded`: B A then stands for a full-rank update on
-        average. Raises ValueError for a rank that does not fit, and where Q is needed and lacks.
+        average. Raises ValueError for a rank that does not fit, or if Q is needed and missing.
         """
         if not 1 <= r <= d:
             raise ValueError(f"rank {r} is not between 1 and the dimension {d}")
@@ -74,15 +74,15 @@ def register_basis(name: str) -> Callable[[Kind], Kind]:
 
 
 def basis(name: str, d: int, r: int, beacon: bytes, Q: np.ndarray | None = None) -> np.ndarray:
-    """B, float32[d, r], of the basis of that name (`Basis.matrix`); raises ValueError for an
-    unknown one."""
+    """B, float32[d, r], of the basis called ``name`` (`Basis.matrix`); raises ValueError for an
+    unknown name."""
     return BASES.named(name)().matrix(d, r, beacon, Q)
 
 
 @register_basis("seeded")
 @dataclass(frozen=True)
 class Seeded(Basis):
-    """A draw from the height's beacon, another at every height."""
+    """Columns drawn from each height's beacon."""
 
     meaning = "drawn from each height's beacon"
 
@@ -110,7 +110,7 @@ class LeadingVectors(Basis):
 @register_basis("fixed")
 @dataclass(frozen=True)
 class Fixed(Seeded):
-    """The draw of `Seeded` from the first height's beacon, at all heights."""
+    """Columns drawn from the first height's beacon, the same at all heights."""
 
     meaning = "drawn once"
     drawn_once = True
@@ -119,7 +119,8 @@ class Fixed(Seeded):
 @register_basis("identity")
 @dataclass(frozen=True)
 class Identity(Basis):
-    """I, for updates of the whole Q (r = d): B A is A, and a step on it is a step on Q."""
+    """The identity, for updates of the whole Q (r = d): B A is A, and a step on A is a step on
+    Q."""
 
     meaning = "I, where the whole Delta Q is trained"
     offered = False

@@ -1,8 +1,8 @@
-"""Algorithm 1 for one client, written to be read: PyTorch's autograd takes the gradients.
+"""Algorithm 1 for one client in readable form: PyTorch's autograd computes the gradients.
 
-The twin of `cohort.py`, which the simulation uses; the tests hold the two equal on the same
-draws. Line numbers are those of the paper's Algorithm 1. The lines before 8 (downloading A(t),
-merging it into Q_u, forming this round's B_u) are the caller's: `lowrank.merge`, `basis.basis`.
+`cohort.py` is the fast form, which the simulation uses; tests hold the two equal on the same draws.
+Line numbers are those of the paper's Algorithm 1. The lines before 8 (downloading A(t), merging it
+into Q_u, forming this round's B_u) are the caller's: `lowrank.merge`, `basis.basis`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from bfedrec.learning.task import TrainingTask
 
 
 class LocalUpdate(NamedTuple):
-    """One client's training of a round: A_u, which it uploads, and what it keeps.
+    """The result of one client's training in a round: A_u, which it uploads, and the rest, which it
+    keeps.
 
     A: float32[r, N]; touched: bool[N], the items it trained on; p: float32[d], kept for the
     client's next round; loss: mean cross-entropy over the last pass, 0 without data.
@@ -32,14 +33,14 @@ class LocalUpdate(NamedTuple):
 
 
 def train_client(task: TrainingTask, client: int, p: np.ndarray) -> LocalUpdate:
-    """One round of one client with the factors p (float32[d]): lines 9 to 14.
+    """Train one client for a round from its factors p (float32[d]): lines 9 to 14.
 
     With `task.settings.virtual_share` it is a client of FedRec (Lin, Liang, Pan and Ming, 2020),
-    adapted to implicit feedback. Its rated items are its sample, positives and drawn negatives. To
-    them come virtual items, whose labels are found before the first pass on A_u and then stay: the
-    mean label of the sample, or the prediction of p_u, as the passes on p_u alone have left it,
+    adapted to implicit feedback. Its rated items are its sample: positives and drawn negatives.
+    Virtual items are added, whose labels are computed before the first pass on A_u and then stay:
+    the mean label of the sample, or the prediction of p_u, as the passes on p_u alone have left it,
     with the round's Q. (FedRec trains a copy of p_u for that, on the rated items alone, and then
-    returns to p_u as it was; here those passes count.)
+    discards it; here those passes count.)
     """
     settings, (N, r) = task.settings, (len(task.Q), task.B.shape[1])
     Q_u, B_u = torch.as_tensor(task.Q), torch.as_tensor(task.B)
@@ -53,7 +54,7 @@ def train_client(task: TrainingTask, client: int, p: np.ndarray) -> LocalUpdate:
     # Line 11: k runs over the batches of all passes.
     draws = client_draws(task.seed, client, task.positives(client), N, settings)
     for number, epoch in enumerate(draws):
-        train_items = number >= settings.user_epochs  # p_u alone catches up first
+        train_items = number >= settings.user_epochs  # p_u alone is trained first
         if task.predicts and number == settings.user_epochs:
             virtual = torch.sigmoid(Q_u @ p_u).detach()
         loss = 0.0
@@ -86,7 +87,7 @@ def train_client(task: TrainingTask, client: int, p: np.ndarray) -> LocalUpdate:
 def _entropy(
     settings: TrainingSettings, scores: torch.Tensor, labels: torch.Tensor
 ) -> tuple[torch.Tensor, int]:
-    """The mean cross-entropy of a batch over its examples, and how many these are."""
+    """The mean cross-entropy of a batch over its examples, and the number of examples."""
     if settings.loss == "bce":
         return binary_cross_entropy_with_logits(scores, labels), len(labels)
     groups = labels.view(-1, 1 + settings.negatives)  # each positive with its negatives is one

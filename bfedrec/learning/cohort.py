@@ -1,13 +1,14 @@
 """Algorithm 1 for a whole cohort at once: compiled, in closed form, one client per thread.
 
 The gradients touch only the rows of the items in a client's sample (`factorization.py` derives
-them), so a client costs microseconds. `client.py` is the same algorithm for one client, written
-to be read, and the two agree on the same draws.
+them), so a client costs microseconds. `client.py` is the same algorithm for one client in readable
+form, and the two agree on the same draws.
 
-A client's result depends on its own inputs alone: the same inputs give the same bytes whatever
-the number of threads and whoever else is in the cohort. Only the order of the sum in a dot product
-is left to the compiler, which chooses it for the machine's vectors; another kind of processor may
-differ in the last bits of what its clients learn (never in what servers agree on).
+A client's result depends on its own inputs alone: the same inputs give the same bytes for any
+number of threads and any other members of the cohort. Only the order of the sum in a dot product is
+left to the compiler, which chooses it for the machine's vector width. Another kind of processor may
+therefore give trained factors that differ in the last bits (but never in the bytes that servers
+vote on).
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ def train_cohort(
     P: np.ndarray,
     threads: int | None = None,
 ) -> LocalUpdates:
-    """Train each client of a cohort from A_u = 0 against frozen Q and B; change no argument.
+    """Train each client of a cohort from A_u = 0 against frozen Q and B; no argument is changed.
 
     clients: M client ids, each a row of `task.indptr`.
     P: float32[M, d], the user factors of those clients, in that order.
+    threads: number of threads; None: all processors.
 
     Raises ValueError for shapes that do not fit, and Diverged, naming the client.
     """
@@ -52,7 +54,7 @@ def train_cohort(
 
 
 def _compiled(task: TrainingTask, clients: np.ndarray) -> CompiledTask:
-    """The task of these clients as the kernels read it."""
+    """The task of these clients in the layout of the kernels."""
     settings, (d, r) = task.settings, task.B.shape
     Q, BT = np.ascontiguousarray(task.Q, np.float32), np.ascontiguousarray(task.B.T, np.float32)
     identity = r == d and np.array_equal(task.B, np.eye(d))

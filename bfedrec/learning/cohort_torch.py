@@ -1,8 +1,8 @@
 """Algorithm 1 for a whole cohort as padded PyTorch tensors, for a device such as `cuda`.
 
-The same algorithm on the same draws as `cohort.py`, which is faster on a processor: all clients
-step together, each through its own batches, and the shorter ones wait behind a mask. Sums run in
-the device's own order, so that results agree to float tolerance and not to the bit.
+The same algorithm on the same draws as `cohort.py`, which is faster on a CPU. All clients step
+together, each through its own batches; those with fewer batches are masked. Sums run in the
+device's own order, so that results agree to float tolerance and not to the bit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bfedrec.learning.upload import LocalUpdates
 
 
 def is_usable(device: str) -> bool:
-    """Whether torch can compute on `device` here."""
+    """True if torch can compute on `device` here."""
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError):  # the latter where torch was built without CUDA
@@ -87,8 +87,8 @@ def train_cohort_on(
 def _slopes(
     settings: TrainingSettings, score: torch.Tensor, y: torch.Tensor, real: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The slopes of a step's losses in its scores, and the cross-entropies, [M, n]; 0 where no
-    sample is `real` (float, 0 or 1). All arguments have that shape, `y` are the labels."""
+    """The gradients of a step's losses in its scores, and the cross-entropies, [M, n]; 0 where no
+    sample is `real` (float, 0 or 1). All arguments have that shape; `y` are the labels."""
     if settings.loss == "bce":
         entropy = binary_cross_entropy_with_logits(score, y, reduction="none")
         return (torch.sigmoid(score) - y) * real, entropy * real

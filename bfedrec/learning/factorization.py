@@ -23,7 +23,7 @@ import numpy as np
 
 
 def initial_factors(count: int, d: int, scale: float, generator: np.random.Generator) -> np.ndarray:
-    """Factors to start from: float32[count, d], normal with standard deviation scale/sqrt(d)."""
+    """Initial factors: float32[count, d], normal with standard deviation scale/sqrt(d)."""
     return generator.standard_normal((count, d), np.float32) * np.float32(scale / math.sqrt(d))
 
 

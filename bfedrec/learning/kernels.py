@@ -36,11 +36,11 @@ def _sigmoid(score):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _bce_slopes(scores, labels, entropy, counts):  # type: ignore[no-untyped-def]
-    """Turn scores into the slopes of their binary cross-entropies against the labels; return
-    `entropy` and, if it `counts`, their sum.
+    """Replace scores by the derivatives of their binary cross-entropies with respect to them;
+    return `entropy` plus, if it `counts`, the sum of the cross-entropies.
 
-    A cross-entropy is max(score, 0) - label score + log(1 + e); the logarithm is taken once a few
-    hundred factors of 1 + e <= 2.
+    A cross-entropy is max(score, 0) - label score + log(1 + e); the logarithm is taken of the
+    product of a few hundred factors 1 + e <= 2.
     """
     product = np.float64(1)
     for s in range(scores.size):
@@ -59,8 +59,9 @@ def _bce_slopes(scores, labels, entropy, counts):  # type: ignore[no-untyped-def
 
 @njit(nogil=True, cache=True)
 def _softmax_slopes(scores, labels, width):  # type: ignore[no-untyped-def]
-    """Turn the scores of whole groups of `width` samples into the slopes of their cross-entropies
-    against the labels, of which each group's are a multiple of its target; return the sum."""
+    """Replace the scores of whole groups of `width` samples by the derivatives of their
+    cross-entropies with respect to them; return the sum of these. Each group's labels are a
+    multiple of its targets."""
     entropy = np.float64(0)
     for first in range(0, scores.size, width):
         group, target = scores[first : first + width], labels[first : first + width]
@@ -79,7 +80,7 @@ def _softmax_slopes(scores, labels, width):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def products(X, Y):  # type: ignore[no-untyped-def]
-    """X Y'; the library's own product may sum in another order with every number of threads."""
+    """X Y', summed in a fixed order; a library's product may depend on the number of threads."""
     result = np.empty((X.shape[0], Y.shape[0]), np.float32)
     for i in range(X.shape[0]):
         for k in range(Y.shape[0]):
@@ -88,10 +89,10 @@ def products(X, Y):  # type: ignore[no-untyped-def]
 
 
 def gram(BT: np.ndarray) -> np.ndarray:
-    """B'B, float32[r, r]; [1, 1] where it is a multiple of I and a product would cost the most.
+    """B'B, float32[r, r]; [1, 1] where it is a multiple of I and the product would cost much.
 
-    The columns of every basis are orthogonal and of one length. Up to r = 16 the product, which
-    then costs next to nothing, is taken as it is, rounding included.
+    The columns of every basis are orthogonal and of one length. Up to r = 16 the product costs next
+    to nothing and is used as computed, rounding included.
     """
     BB: np.ndarray = products(BT, BT)
     scale = BB[0, 0]
@@ -101,7 +102,7 @@ def gram(BT: np.ndarray) -> np.ndarray:
 
 
 class CompiledTask(NamedTuple):
-    """A `TrainingTask` and its cohort as the compiled loops read them."""
+    """A `TrainingTask` and its cohort in the layout of the compiled loops."""
 
     clients: np.ndarray
     """int64[M]."""
@@ -130,7 +131,7 @@ class CompiledTask(NamedTuple):
 
 
 class Room(NamedTuple):
-    """What one thread computes in: the passes and the gradients of the client that it is at."""
+    """Working memory of one thread: the passes and the gradients of its current client."""
 
     items: np.ndarray
     labels: np.ndarray
@@ -181,7 +182,7 @@ def _decays(QB, BB, A, items, decay):  # type: ignore[no-untyped-def]
     r = decay.shape[1]
     for s in range(items.size):
         i = items[s]
-        if BB is None:  # decided when this is compiled
+        if BB is None:  # decided at compile time
             for k in range(r):
                 decay[s, k] = QB[i, k] + A[i, k]
         elif len(BB) < r:
@@ -259,7 +260,7 @@ def _train_client(u, task, room, p, touched):  # type: ignore[no-untyped-def]
     N = task.Q.shape[0]
     known = mark(room.marks, positives, 1)
     drawn = task.negatives if known < N else 0
-    # Under softmax, who has every item has nothing to tell its items from.
+    # Under softmax a client that has every item has no negatives, and empty passes.
     rated = 0 if task.softmax and not drawn else positives.size * (1 + drawn)
     count = virtual_count(task.virtual_share, positives.size, known, N)
     virtual, virtual_labels = room.virtual[:count], room.virtual_labels[:count]

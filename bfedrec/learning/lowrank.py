@@ -1,4 +1,4 @@
-"""Merging an update Delta = B A into Q (equation 6); `bfedrec.learning.basis` has B."""
+"""Merging of an update Delta Q' = B A into Q (equation 6)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numba import njit
 def merge(Q: np.ndarray, B: np.ndarray, A: np.ndarray) -> np.ndarray:
     """The merged item factors Q + (B A)': a new float32[N, d] from Q, B (d, r) and A (r, N).
 
-    Computed term by term in a fixed order, so that every client arrives at the same Q, byte for
-    byte, as long as it merges the same A in the same order. Raises ValueError on a wrong shape.
+    Computed term by term in a fixed order, so that all clients that merge the same A in the same
+    order have the same Q, byte for byte. Raises ValueError on a wrong shape.
     """
     if B.shape[0] != Q.shape[1] or A.shape != (B.shape[1], Q.shape[0]):
         raise ValueError(f"Q {Q.shape}, B {B.shape} and A {A.shape} do not fit together")

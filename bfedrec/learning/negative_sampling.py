@@ -1,10 +1,9 @@
-"""A client's random draws: which positives, in which order, against which negatives, and FedRec's
-virtual items.
+"""A client's random draws: the order of its positives, their negatives, and FedRec's virtual items.
 
 Counter-based: a client's draws follow from (seed of the round, client) alone, so that neither the
 cohort it trains in, nor its place there, nor the number of threads can change them. `cohort.py`
 calls `draw_epoch` inside its kernel; `client.py` and `cohort_torch.py` take the same draws from
-`client_draws`. The centralised methods (`sgd.py`) draw one negative at a time.
+`client_draws`. The centralised methods (`bfedrec/baselines/sgd.py`) draw one negative at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 class Epoch(NamedTuple):
     """One pass over a client's data: items (int32) and labels (float32), in order.
 
-    A positive's label is 1, a negative's 0, and a virtual item's NaN: its client fills it in.
+    A positive's label is 1, a negative's 0, and a virtual item's NaN until the client computes it.
     """
 
     items: np.ndarray
@@ -56,9 +55,9 @@ def draw_epoch(state, positives, marks, negatives, items, labels):  # type: igno
     """Fill `items` and `labels` with one pass; return the stream's next state.
 
     The positives are shuffled and each is followed by its negatives, so that every batch holds
-    about the same share of them. `marks` (uint8[N]) is 1 at the client's training items and keeps
-    them, and only them, out of the negatives: excluding the test item too would tell the model
-    where it is. The length of `items` must be len(positives) * (1 + negatives).
+    about the same share of them. `marks` (uint8[N]) is 1 at the client's training items; these
+    alone are never drawn as negatives, since leaving out the test item as well would tell the model
+    which one it is. The length of `items` must be len(positives) * (1 + negatives).
     """
     width = negatives + 1
     for k in range(positives.size):
@@ -82,8 +81,8 @@ def draw_epoch(state, positives, marks, negatives, items, labels):  # type: igno
 
 @njit(nogil=True, cache=True)
 def virtual_count(share, interactions, known, items):  # type: ignore[no-untyped-def]
-    """How many virtual items a client has: `share` (rho) for each of its training interactions, or
-    all of the `items` but the `known` that it has interacted with, if those are fewer."""
+    """Number of virtual items of a client: `share` (rho) times its training interactions, or all of
+    the `items` except the `known` that it has interacted with, if those are fewer."""
     return np.int64(min(share * interactions, np.float64(items - known)))
 
 
@@ -91,7 +90,7 @@ def virtual_count(share, interactions, known, items):  # type: ignore[no-untyped
 def draw_virtual(state, marks, virtual):  # type: ignore[no-untyped-def]
     """Fill `virtual` (int32) with different items whose mark is 0; return the next state.
 
-    There must be as many. A pass may also hold one of them as a negative.
+    There must be that many such items. A pass may also hold one of them as a negative.
     """
     for k in range(virtual.size):
         state += _GOLDEN
@@ -108,8 +107,8 @@ def draw_virtual(state, marks, virtual):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def spread(virtual, virtual_labels, items, labels):  # type: ignore[no-untyped-def]
-    """Put virtual items evenly among those of a pass, which `items` and `labels` begin with and
-    which keep their order; the room behind them is as long as `virtual`."""
+    """Insert virtual items evenly into a pass. `items` and `labels` begin with the pass, whose
+    order stays, and are longer than it by the length of `virtual`."""
     left, source = virtual.size, items.size - virtual.size
     for place in range(items.size - 1, -1, -1):
         if left and place == left * items.size // virtual.size - 1:
@@ -122,7 +121,7 @@ def spread(virtual, virtual_labels, items, labels):  # type: ignore[no-untyped-d
 
 @njit(nogil=True, cache=True)
 def mark(marks, positives, value):  # type: ignore[no-untyped-def]
-    """Set `marks` at `positives` to `value`; return how many of them differed from it."""
+    """Set `marks` at `positives` to `value`; return the number of marks that changed."""
     changed = 0
     for item in positives:
         if marks[item] != value:
@@ -151,8 +150,7 @@ def client_draws(
     `seed` is the round's (a signed 64-bit integer), `positives` (int32) the client's training
     items, repeats allowed, `items` the number N of items. A client that has every item has no
     negatives and no virtual items (and under softmax, empty passes), and one without data has empty
-    passes. Virtual items are the
-    same in all of the `local_epochs`; the `user_epochs` hold none.
+    passes. Virtual items are the same in all of the `local_epochs`; the `user_epochs` hold none.
     """
     marks = np.zeros(items, np.uint8)
     positives = np.asarray(positives, np.int32)
@@ -160,7 +158,7 @@ def client_draws(
     negatives = settings.negatives if known < items else 0
     size = positives.size * (1 + negatives)
     if settings.loss == "softmax" and not negatives:
-        size = 0  # nothing to tell its items from
+        size = 0  # there are no negatives
     virtual = np.empty(0, np.int32)
     state = client_state(seed, client)
     epochs = []

@@ -12,10 +12,11 @@ from bfedrec.section import setting_error
 
 
 class TrainingSettings(BaseModel):
-    """What a client does with its data in one round; symbols are those of the paper's III.C.
+    """The settings of a client's training in one round; symbols are those of the paper's III.C.
 
-    `client.py`, `cohort.py` and `cohort_torch.py` read it and nothing else, so that the three
-    compute the same update. Raises pydantic's `ValidationError` on an unknown key or a bad value.
+    `client.py`, `cohort.py` and `cohort_torch.py` read nothing else of the config, so that the
+    three compute the same update. Raises pydantic's `ValidationError` on an unknown key or a bad
+    value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,7 +107,8 @@ class TrainingSettings(BaseModel):
 
     @property
     def step_samples(self) -> int:
-        """Samples in one gradient step: `batch_size`, or under softmax what is whole of it."""
+        """Samples in one gradient step: `batch_size`, under softmax rounded down to whole
+        groups."""
         if self.loss == "bce":
             return self.batch_size
         group = 1 + self.negatives
@@ -118,7 +120,8 @@ class TrainingSettings(BaseModel):
         return 1.0 / (1 + self.negatives)
 
     def step_scale(self, height: int, rounds: int) -> float:
-        """Factor on both steps in round `height` (1 ... `rounds`): from 1 down to `final_step`."""
+        """Factor on both steps in round `height` (1 ... `rounds`): from 1 down to `final_step`.
+        Raises ValueError for a height outside of the run."""
         if not 1 <= height <= rounds:
             raise ValueError(f"round {height} is not one of the run's rounds, 1 to {rounds}")
         if rounds == 1:
@@ -126,7 +129,7 @@ class TrainingSettings(BaseModel):
         return 1.0 - (1.0 - self.final_step) * (height - 1) / (rounds - 1)
 
     def predicts(self, height: int, rounds: int) -> bool:
-        """Whether virtual items are labelled by predictions in round `height` of `rounds`."""
+        """True if virtual items are labelled by predictions in round `height` of `rounds`."""
         return height > round(self.virtual_mean_share * rounds)
 
 

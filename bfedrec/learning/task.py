@@ -1,4 +1,5 @@
-"""What every implementation of Algorithm 1 is given of a round, and the checks they share."""
+"""The training of one round, as every implementation of Algorithm 1 gets it, and the checks they
+share."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from bfedrec.learning.upload import Diverged, LocalUpdates
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """One round's training, the same for all of its clients. No implementation changes an array."""
+    """The training of one round, the same for all of its clients. No implementation changes an
+    array."""
 
     Q: np.ndarray
     """float32[N, d]: the merged item factors."""
@@ -26,13 +28,14 @@ class TrainingTask:
     """int32: the training items of all clients, repeats allowed."""
     settings: TrainingSettings
     seed: int
-    """Of the round's draws, a signed 64-bit integer."""
+    """Seed of the round's draws, a signed 64-bit integer."""
     step_scale: float = 1.0
     """Factor on both steps (`TrainingSettings.step_scale`)."""
     flipped: bool = False
-    """Learn the opposite, every label turned around (`bfedrec.attacks.poisoning.LabelFlip`)."""
+    """True to train on inverted labels (`bfedrec.attacks.poisoning.LabelFlip`)."""
     predicts: bool = False
-    """Label virtual items by predictions, not the mean (`TrainingSettings.predicts`)."""
+    """True if virtual items are labelled by predictions, not by the mean
+    (`TrainingSettings.predicts`)."""
 
     @property
     def item_step(self) -> float:
@@ -42,7 +45,7 @@ class TrainingTask:
 
     @property
     def user_step(self) -> float:
-        """The step on p_u."""
+        """The step on p_u (`TrainingSettings.user_step`)."""
         return self.settings.user_step * self.step_scale
 
     def positives(self, client: int) -> np.ndarray:
@@ -50,11 +53,11 @@ class TrainingTask:
         return self.indices[self.indptr[client] : self.indptr[client + 1]]
 
     def samples(self, clients: np.ndarray) -> np.ndarray:
-        """The N_u of ``clients`` (int64[M]), int64[M]."""
+        """The sample counts N_u of ``clients`` (int64[M]), int64[M]."""
         return np.asarray(self.indptr[clients + 1] - self.indptr[clients], np.int64)
 
     def cohort(self, clients: Sequence[int] | np.ndarray, P: np.ndarray) -> np.ndarray:
-        """The clients as int64[M]; ValueError where they, P, Q and B do not fit together."""
+        """The clients as int64[M]. Raises ValueError if they, P, Q and B do not fit together."""
         clients, Q, B = np.asarray(clients, np.int64), self.Q, self.B
         if P.shape != (len(clients), Q.shape[1]) or B.shape[0] != Q.shape[1]:
             raise ValueError(

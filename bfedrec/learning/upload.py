@@ -1,4 +1,4 @@
-"""What training gives (a cohort's updates, its divergence) and what a client uploads of it."""
+"""The results of training: a cohort's updates, one client's upload, and the error of divergence."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class Upload:
     A: np.ndarray
     """float32[r, N]: the update A_u."""
     touched: np.ndarray
-    """bool[N]: its mask."""
+    """bool[N]: the items that it trained on."""
     samples: int
-    """The N_u that it claims."""
+    """The N_u that it states."""
     payload: bytes | None = None
-    """Sent as it is; None: A_u is encoded when it is signed."""
+    """A payload that is sent unchanged; None: A_u is encoded when it is signed."""
     age: int = 0
-    """How many heights ago the update was due; it is signed for that height."""
+    """Number of heights since the update was due; it is signed for that height."""
     parent: bytes | None = None
-    """Signed as the block it stands on, instead of the chain's head."""
+    """The link that it is signed for as its parent block, instead of the chain's head."""
     message: SignedUpdate | None = None
-    """Sent as it is, with nothing signed anew."""
+    """A signed message that is sent unchanged."""
 
 
 class Diverged(ArithmeticError):
-    """Training left the finite numbers: the steps are too large for the data."""
+    """Numbers that are no longer finite in training: the steps are too large for the data."""
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,22 @@
-"""The base of malicious servers' behaviours, their registry, and what the members of one adversary
-know of each other.
+"""The base of malicious servers' behaviours, their registry, and the circle that the servers of one
+adversary form.
 
 A behaviour is a subclass of `Behaviour` that overrides the hooks of an honest server that it
 changes, registered by a decorator:
 
     @behaviour("echo")
     class Echo(Behaviour):
-        \"\"\"Says everything twice, the second time a second later.\"\"\"
+        \"\"\"Sends every message twice, the second time a second later.\"\"\"
 
         def outgoing(self, server, message):
             yield message
             yield replace(message, delay=message.delay + 1.0)
 
-Configs then know it by this name, alone or with others (`consensus.adversary.groups`). An attack
-says what it likes to whom it likes, but it signs and draws with its server's own keys. What it
-knows is what its server knows; the servers of one adversary know each other (`Circle`). Its
-randomness is its server's (`Behaviour.draws`), so that a run can be repeated, and it keeps nothing
-from one height to the next, so that a run can be resumed between any two.
+Configs then know it by this name, alone or with others (`consensus.adversary.groups`). A behaviour
+may send any message to any server, but it signs and draws with its own server's keys. It knows what
+its server knows, and the other servers of the same adversary (`Circle`). It draws its randomness
+from its server (`Behaviour.draws`), so that a run can be repeated, and keeps nothing from one
+height to the next, so that a run can be resumed between any two.
 """
 
 from __future__ import annotations
@@ -38,42 +38,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Circle:
-    """The servers of one adversary: they know each other, and each other's insides."""
+    """The servers of one adversary; each may read the state of the others."""
 
     members: frozenset[int] = frozenset()
     regions: tuple[int, ...] = ()
-    """In which region each server is, as far as they know: all servers, or none."""
+    """The region of each server by its index, as far as the members know it: of all servers, or of
+    none."""
     servers: dict[int, EdgeServer] = field(default_factory=dict)
-    """Those that are about, by index."""
+    """Members whose first height has begun, by index."""
 
 
 class Behaviour(Hooks["EdgeServer"]):
-    """The base of every behaviour: the hooks of an honest server, and tools for attacks."""
+    """The base of every behaviour: the hooks of an honest server, and tools for attacks.
+
+    A subclass is registered by `behaviour`.
+    """
 
     name: ClassVar[str] = "honest"
     """The name that configs use; `behaviour` sets it."""
     recorded: ClassVar[bool] = False
-    """Whether a seed of torture alone may draw it. True for those that were drawn when the recorded
-    campaigns were made, and for no other: one more would change what every recorded seed means."""
+    """True if torture may draw it for a seed unless told otherwise. True for the behaviours that
+    existed when the recorded campaigns were made and for no other: one more would change what every
+    recorded seed means."""
     partner: ClassVar[str] = ""
-    """The behaviour that it takes to do much: `strategies` has the two together, and neither
-    alone."""
+    """Name of the behaviour without which this one has little effect; `strategies` lists the two
+    together, and neither alone."""
 
     def __init__(self) -> None:
         self.acted: Counter[str] = Counter()
-        """How often it did what an honest server would not, by its name and, where there is more
-        to tell, as ``name: what``."""
+        """Number of acts that an honest server would not do, by the behaviour's name; acts of a
+        kind of their own are counted as ``name: kind``."""
         self.circle = Circle()
         self._done: set[tuple[object, ...]] = set()
         self._draws: dict[int, np.random.Generator] = {}
 
     def begins(self, server: EdgeServer) -> None:
-        """A height is about to begin at ``server``."""
+        """Prepare for the height that is about to begin at ``server``."""
         self.circle.servers[server.index] = server
         self._done.clear()
         self._draws.clear()
 
-    # -- what attacks are made with ---------------------------------------------------------------
+    # -- tools for attacks -------------------------------------------------------------------------
 
     @property
     def colluders(self) -> frozenset[int]:
@@ -81,7 +86,7 @@ class Behaviour(Hooks["EdgeServer"]):
         return self.circle.members
 
     def act(self, what: str = "", times: int = 1) -> None:
-        """Count something that an honest server would not do."""
+        """Count ``times`` acts that an honest server would not do, under ``what`` if given."""
         self.acted[f"{self.name}: {what}" if what else self.name] += times
 
     def send(
@@ -92,7 +97,8 @@ class Behaviour(Hooks["EdgeServer"]):
         to: Collection[int] | None = None,
         delay: float = 0.0,
     ) -> None:
-        """Say something of its own accord, and count it."""
+        """Send a message that an honest server would not send, to some servers or (None) by gossip,
+        and count it; ``delay`` is in seconds."""
         self.act()
         if to is None:
             server.host.gossip(kind, body, delay)
@@ -100,13 +106,13 @@ class Behaviour(Hooks["EdgeServer"]):
             server.host.send(to, kind, body, delay)
 
     def once(self, *what: object) -> bool:
-        """Whether this is the first time in this height."""
+        """True if called with ``what`` for the first time in this height."""
         first = what not in self._done
         self._done.add(what)
         return first
 
     def draws(self, server: EdgeServer) -> np.random.Generator:
-        """This attack's randomness for the height in progress."""
+        """The generator of this behaviour's random draws for the height in progress."""
         found = self._draws.get(server.height)
         if found is None:
             label = crc32(self.name.encode())
@@ -119,8 +125,8 @@ BEHAVIOURS: Registry[type[Behaviour]] = Registry("behaviour")
 
 
 def strategies() -> list[str]:
-    """What there is to compare, as configs write it: each behaviour by its name, and ``NAME+NAME``
-    for one with a partner."""
+    """Names of the strategies to compare, as configs write them: each behaviour's name, and
+    ``NAME+NAME`` for one with a partner."""
     paired = {cls.partner for cls in BEHAVIOURS.values() if cls.partner}
     return [
         f"{cls.partner}+{name}" if cls.partner else name
@@ -135,7 +141,7 @@ B = TypeVar("B", bound=Behaviour)
 def behaviour(name: str, recorded: bool = False) -> Callable[[type[B]], type[B]]:
     """A decorator that registers a behaviour under the name that configs use.
 
-    ``recorded`` marks those of torture's recorded campaigns (`Behaviour.recorded`). Raises
+    ``recorded`` marks the behaviours of torture's recorded campaigns (`Behaviour.recorded`). Raises
     ValueError for a name that is taken.
     """
 

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 
 class Composed(Behaviour):
-    """Several behaviours at once, applied in order, each for some heights; it counts what they
-    make of what an honest server would do."""
+    """Several behaviours of one server, applied in order, each in its own heights.
+
+    Each gets the message or decision that the one before made of the honest one. Changes are
+    counted in ``acted``.
+    """
 
     def __init__(
         self,
@@ -29,8 +32,11 @@ class Composed(Behaviour):
         until: float = inf,
         circle: Circle | None = None,
     ) -> None:
-        """Behaviours by name, from height ``from_`` to ``until``, both included. Raises ValueError
-        for an unknown one, naming those known."""
+        """``names``: behaviours that apply from height ``from_`` to ``until``, both included;
+        ``circle``: the adversary that the server belongs to.
+
+        Raises ValueError for an unknown name, listing those known.
+        """
         super().__init__()
         self._parts: list[tuple[Behaviour, float, float]] = []
         self.circle = circle or Circle()
@@ -38,8 +44,8 @@ class Composed(Behaviour):
         self._activate([part for part, _, _ in self._parts])
 
     def add(self, names: Sequence[str], from_: float = 1, until: float = inf) -> None:
-        """Add behaviours by name, for these heights; they begin with the next height. Raises
-        ValueError for an unknown one."""
+        """Add behaviours by name, for heights ``from_`` to ``until``, both included; they begin
+        with the next height. Raises ValueError for an unknown name, listing those known."""
         for name in names:
             if name not in BEHAVIOURS:
                 known = ", ".join(sorted(BEHAVIOURS))
@@ -52,21 +58,21 @@ class Composed(Behaviour):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The behaviours in their order, whether or not it is their time."""
+        """Names of all behaviours in order, of heights to come included."""
         return tuple(part.name for part, _, _ in self._parts)
 
     @property
     def active(self) -> tuple[str, ...]:
-        """The behaviours of the height in progress."""
+        """Names of the behaviours of the height in progress."""
         return tuple(part.name for part in self._active)
 
     def _activate(self, parts: list[Behaviour]) -> None:
         self._active = parts
         self._listeners = [part for part in parts if _overrides(part, "hears")]
-        """Those that may not take in a message: most have nothing against any, and hundreds come
+        """Behaviours that may refuse a message. Most refuse none, and hundreds of messages arrive
         in a height."""
         self._speakers = [part for part in parts if _overrides(part, "outgoing")]
-        """Those that may send something else."""
+        """Behaviours that may change what is sent."""
         self.relays = all(part.relays for part in parts)
         self.provides = all(part.provides for part in parts)
 
@@ -141,5 +147,5 @@ class Composed(Behaviour):
 
 
 def _overrides(part: Behaviour, hook: str) -> bool:
-    """Whether a behaviour has a hook of its own."""
+    """True if a behaviour has a hook of its own."""
     return getattr(type(part), hook) is not getattr(Behaviour, hook)

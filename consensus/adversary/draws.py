@@ -1,4 +1,5 @@
-"""Attacks on the draws: false tickets, old ones, the next draws steered, seats taken by haste."""
+"""Attacks on the draws: forged and replayed tickets, biased beacons, and seats taken by being
+first."""
 
 from __future__ import annotations
 
@@ -21,14 +22,15 @@ from consensus.server.hooks import AT_ONCE, Outgoing
 if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
 
-#: So many variants of a block a grinder tries under ``paper``.
+#: Number of variants of a block that a grinder tries under ``paper``.
 VARIANTS = 32
 
 
 @behaviour("forge_tickets", recorded=True)
 class ForgeTickets(Behaviour):
-    """With its ticket sends others that prove nothing: a random proof, its own proof in the name of
-    another and of one that does not exist, and a proof whose Gamma is copied from another's."""
+    """Sends forged tickets along with its own: a random proof, its own proof in the names of
+    another server and of one that does not exist, and a proof whose Gamma is copied from
+    another's."""
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "ticket" and self.once(body.height, "copy"):
@@ -53,8 +55,8 @@ class ForgeTickets(Behaviour):
 
 @behaviour("replay_tickets", recorded=True)
 class ReplayTickets(Behaviour):
-    """Sends tickets of earlier heights, its own and others', as they were and as if they were of
-    the next height."""
+    """Sends tickets of earlier heights, its own and others', both unchanged and relabelled as
+    tickets of the next height."""
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         ticket, blocks = message.body, server.chain.blocks
@@ -65,13 +67,13 @@ class ReplayTickets(Behaviour):
         old = [block.tickets[int(place)] for place in draws.integers(len(block.tickets), size=2)]
         old += [one for one in block.tickets if one.server == server.index]
         new = [replace(one, height=ticket.height) for one in old]
-        # One that an earlier block recorded for this very height is no replay, but the draw itself.
+        # One that an earlier block recorded for this very height is the draw itself, no replay.
         new = [one for one in new if one not in block.tickets]
         return (*(replace(message, body=body) for body in (*old, *new)), message)
 
 
 def another_proof(prover: Prover, alpha: bytes, salt: bytes) -> bytes:
-    """Another valid proof of a prover's one draw on ``alpha``: the same Gamma, and so the same
+    """Another valid proof of a prover's one draw on ``alpha``: the same Gamma, hence the same
     output, with another nonce (32 bytes of ``salt``)."""
     if isinstance(prover, VrfKey):
         return replace(prover, _nonce_prefix=salt).prove(alpha)[0]
@@ -81,14 +83,13 @@ def another_proof(prover: Prover, alpha: bytes, salt: bytes) -> bytes:
 
 @behaviour("grind", recorded=True)
 class Grind(Behaviour):
-    """Tries whatever may steer the next draws in its circle's favour.
+    """Biases the next draws in its circle's favour.
 
-    It shows each half of the others another proof of its draw. Under ``bft``, in its turn, it lets
-    the turn pass when the beacon that its block would bring seats fewer of its circle than their
-    stake's share; else, every other time, it leaves out of its candidate the tickets of those
-    outside the circle that would do best, as many as a block may lack. Under ``paper`` it tries
-    variants of its block, whose link seeds the next draws, and proposes the one that lets most of
-    its circle sit.
+    It shows each half of the others a different proof of its draw. Under ``bft``, in its turn, it
+    lets the turn pass if the beacon that its block would produce gives its circle fewer seats than
+    its share of the stake; otherwise, every other time, it leaves the best tickets from outside the
+    circle out of its candidate, as many as a block may lack. Under ``paper`` it tries variants of
+    its block, whose link seeds the next draws, and proposes the one that seats most of its circle.
     """
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
@@ -121,7 +122,7 @@ class Grind(Behaviour):
         return list({server.index: server, **self.circle.servers}.values())
 
     def _is_bad(self, server: EdgeServer) -> bool:
-        """Whether its circle draws badly from the beacon that its own output would make."""
+        """True if its circle draws badly from the beacon that its own output would produce."""
         genesis, head = server.genesis, server.chain.head
         mine = [draw.beta for draw in head.draws if draw.server == server.index]
         if not mine:
@@ -182,8 +183,9 @@ class Grind(Behaviour):
 
 @behaviour("rush", recorded=True)
 class Rush(Behaviour):
-    """Announces, proposes and votes at once, whatever else it has to do, to each server directly,
-    its own circle first: where the first to announce are members, that takes the seats."""
+    """Announces, proposes and votes at once, before its other work is done, and directly to each
+    server, its own circle first. Where the first servers to announce become members, the circle
+    takes the seats."""
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         if message.kind not in ("ticket", "candidate", "vote"):

@@ -1,4 +1,4 @@
-"""Malicious servers: which behaviours they follow, together, for how long, and who they are.
+"""Groups of malicious servers: which servers they are, their behaviours, and their heights.
 
 In a config ``malicious`` is a list of groups of servers, each a map:
 
@@ -9,15 +9,15 @@ In a config ``malicious`` is a list of groups of servers, each a map:
     share                      how many servers: a share of all, such as 0.1 or "1/3", rounded
                                down
     servers                    or which ones, by index
-    placement   random         where a share goes: ``random``; ``most_stake`` or ``least_stake``
-                               first; ``region``: one region by lot, then the next one
+    placement   random         the order in which a share is dealt: ``random``; ``most_stake`` or
+                               ``least_stake`` first; ``region``: one region by lot, then the next
     from        1              the first height at which they are malicious
     until       for ever       the last one
     =========== ============== ====================================================================
 
-Shares are dealt to servers that no other group has; groups that name the same servers add up.
-Outside their heights the servers do as honest ones do. All malicious servers are one adversary:
-they know each other.
+Shares are dealt to servers that no other group has; a server that several groups name by index has
+the behaviours of all of them. Outside of their heights the servers are honest. All malicious
+servers are one adversary: they know each other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PLACEMENTS = ("random", "most_stake", "least_stake", "region")
 
 
 class Group(NamedTuple):
-    """Some of the malicious servers, as a config describes them (see above)."""
+    """A group of malicious servers, as an entry of ``malicious`` describes it (see the module)."""
 
     names: tuple[str, ...]
     share: Fraction | None
@@ -51,7 +51,10 @@ class Group(NamedTuple):
 
     @classmethod
     def from_node(cls, node: Any) -> Group:
-        """The group that a config's map describes. Raises ValueError that says what is allowed."""
+        """The group that an entry of a config's ``malicious`` describes.
+
+        Raises ValueError, in one line that says what is allowed.
+        """
         if not isinstance(node, Mapping):
             raise ValueError(
                 "a group of malicious servers is a map such as "
@@ -122,10 +125,10 @@ def assign(
     regions: Sequence[int],
     generator: np.random.Generator,
 ) -> dict[int, Behaviour]:
-    """The malicious servers and what they do, by ascending index, from a config's groups.
+    """The behaviours of the malicious servers, by ascending index, from a config's groups.
 
-    ``stakes`` and ``regions`` are those of the ``servers``; what is left to chance is drawn from
-    ``generator``. Raises ValueError that says what is allowed.
+    ``stakes`` and ``regions`` are those of the ``servers``, by index; ``generator`` draws what is
+    left to chance. Raises ValueError, in one line that says what is allowed.
     """
     groups = [Group.from_node(node) for node in nodes]
     named = {server for group in groups for server in group.servers}
@@ -179,7 +182,7 @@ def _placed(
 
 
 def acts(behaviours: Iterable[Behaviour]) -> Counter[str]:
-    """How often each behaviour did what an honest server would not, over several servers."""
+    """Number of dishonest acts of several servers' behaviours, by name (`Behaviour.acted`)."""
     total: Counter[str] = Counter()
     for each in behaviours:
         total.update(each.acted)

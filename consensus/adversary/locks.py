@@ -1,4 +1,5 @@
-"""Attacks on how a view ends: on what decides a block, closes a view and carries a lock along."""
+"""Attacks on the end of a view: on the votes and certificates that decide a block, close a view and
+carry locks over."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 @behaviour("late_block", recorded=True)
 class LateBlock(Behaviour):
-    """Keeps what is decided to itself: it passes on neither blocks nor what closes a view, and
-    sends its last vote, which may be the one that decides, to a single server outside its
+    """Withholds decisions: it passes on neither blocks nor certificates that close a view, and
+    sends its last vote, which may be the one that decides, to a single server outside of its
     circle."""
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
@@ -37,15 +38,15 @@ class LateBlock(Behaviour):
         honest = [index for index in to if index not in self.colluders]
         if not honest:
             return ()
-        # The same one for all of the circle, so that only it can decide.
+        # All of the circle choose the same server, so that it alone can decide.
         return (replace(message, to=[honest[sum(body.block) % len(honest)]]),)
 
 
 @behaviour("false_locks", recorded=True)
 class FalseLocks(Behaviour):
-    """Lies about locks (``bft``): its timeouts hide the lock that it knows from one half of the
-    others and show a forged one to the other half; certificates that close a view it passes on
-    without their lock, or with a forged one; and it shows forged and old locks to everyone."""
+    """Lies about locks (``bft``): in its timeouts it hides the lock that it knows from one half of
+    the others and shows a forged lock to the other half; it passes on certificates that close a
+    view without their lock, or with a forged one; and it sends forged and old locks to everyone."""
 
     def entered(self, server: EdgeServer) -> None:
         if not server.chain.protocol.has_locks or server.stage()[1]:
@@ -76,7 +77,7 @@ class FalseLocks(Behaviour):
         return replace(message, body=hides, to=first), replace(message, body=claims, to=second)
 
     def _forged(self, server: EdgeServer, view: View) -> Certificate:
-        """A lock on a block that nobody has seen, signed by nobody else."""
+        """A lock on a block that nobody has proposed, signed by itself alone."""
         block = file_cid(self.draws(server).bytes(8))
         signature = sign_vote(server, "soft", view, block).signature
         signers = range(len(server.genesis.servers))

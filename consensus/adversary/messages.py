@@ -1,4 +1,4 @@
-"""Attacks by what is said or not said, whatever the vote."""
+"""Attacks by sending, withholding or altering messages, apart from the vote."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @behaviour("silent", recorded=True)
 class Silent(Behaviour):
-    """Says nothing, relays nothing, provides nothing."""
+    """Sends nothing, relays nothing, provides nothing."""
 
     relays = False
     provides = False
@@ -35,22 +35,22 @@ class Silent(Behaviour):
 
 @behaviour("abstain", recorded=True)
 class Abstain(Behaviour):
-    """Takes its seat, and says no more: it lets its turn pass, does not vote and leaves no view. A
-    committee of which a third does so cannot even be given up by its members."""
+    """Takes its seat and then does nothing: it lets its turn pass, does not vote and signs no
+    timeout. A committee with a third of such members cannot even close its own views."""
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         return None
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
-        # Not a certificate either that nobody can make without the vote which it keeps to itself.
+        # Nor a certificate that only it can make, since it needs the vote that it withholds.
         vote = ("candidate", "vote", "timeout", "closure", "lock")
         return () if message.kind in vote else (message,)
 
 
 @behaviour("withhold", recorded=True)
 class Withhold(Behaviour):
-    """Proposes and votes, but keeps what its proposals are made of: it hands on no update of its
-    clients, provides no content, and answers nobody who asks."""
+    """Proposes and votes, but withholds the contents of its proposals: it sends no update of its
+    clients, provides no content, and answers no request."""
 
     provides = False
 
@@ -64,7 +64,7 @@ class Withhold(Behaviour):
 @behaviour("tamper", recorded=True)
 class Tamper(Behaviour):
     """Alters the updates that it passes on: a bit of the payload, the sample count, or the
-    signature. (What reaches others by other ways reaches them unaltered.)"""
+    signature. Updates that reach others by other paths are unaltered."""
 
     relays = False
 
@@ -101,8 +101,8 @@ class Tamper(Behaviour):
 
 @behaviour("stale", recorded=True)
 class Stale(Behaviour):
-    """Says again what is long over: in every view what it said in earlier ones, and blocks,
-    tickets and votes of earlier heights, these also as if they were of this one."""
+    """Repeats old messages: in every view those of its earlier views, and blocks, tickets and votes
+    of earlier heights, also relabelled as messages of this height."""
 
     def begins(self, server: EdgeServer) -> None:
         super().begins(server)
@@ -140,8 +140,8 @@ class Stale(Behaviour):
 
 @behaviour("lie_status", recorded=True)
 class LieStatus(Behaviour):
-    """Tells absurd tales of where it stands, asks for updates that do not exist and for all that
-    do, and answers those who ask with blocks that are none."""
+    """States false heights and views, asks for updates that do not exist and for all that do, and
+    answers requests for blocks with invalid ones."""
 
     def entered(self, server: EdgeServer) -> None:
         draws, everyone = self.draws(server), others(server)
@@ -175,7 +175,7 @@ class LieStatus(Behaviour):
         return False
 
     def _junk(self, server: EdgeServer, block: Block, height: int) -> Block:
-        """An old block as if it were that of a height, with made-up signatures."""
+        """An old block relabelled as the block of ``height``, with made-up signatures."""
         header = replace(block.header, height=height)
         signatures = tuple(
             (index, self.draws(server).bytes(SIGNATURE_BYTES))

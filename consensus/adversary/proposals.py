@@ -1,4 +1,4 @@
-"""Attacks on proposals: wrong ones, two at once, too many, and with too little in them."""
+"""Attacks on proposals: wrong models, two blocks at once, floods, and updates left out."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
 
 
-#: Seconds by which a two-faced leader's circle hears its proposals before the others, and at most
-#: the farther half of these before the nearer.
+#: Seconds by which an equivocating leader's circle gets its proposals before the others, and the
+#: most by which the farther half of the others gets them before the nearer.
 HEAD_START: Final = 0.08
 
 
@@ -38,11 +38,11 @@ class Gaussian(Behaviour):
 
 @behaviour("equivocate_candidates", recorded=True)
 class EquivocateCandidates(Behaviour):
-    """Proposes two blocks in its turn, both right, one to either half of the others.
+    """Proposes two valid blocks in its turn, one to each half of the others.
 
-    Its circle is told first; then the halves, the nearer one perhaps a little after the other, so
-    that each may hear its own votes before the other's. (A locked block it must propose as it is:
-    another would be turned away.)
+    Its circle is told first; then the halves, of which the nearer may be told a little later, so
+    that each half may hear its own votes before the other's. A locked block is proposed as it is,
+    since any other would be refused.
     """
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
@@ -79,9 +79,10 @@ class EquivocateCandidates(Behaviour):
 
 @behaviour("spam", recorded=True)
 class Spam(Behaviour):
-    """At the beginning of every attempt proposes out of turn, in views of this and far attempts,
-    and floods the others with votes for blocks that nobody has seen, several in each view. Under
-    ``paper`` it proposes without waiting, in every step, a block of updates that do not exist."""
+    """Floods the others: at the beginning of every attempt it proposes out of turn, in views of
+    this attempt and of far ones, and votes for blocks that nobody has proposed, several in each
+    view. Under ``paper`` it proposes in every step, without waiting, a block of updates that do not
+    exist."""
 
     def entered(self, server: EdgeServer) -> None:
         attempt, step = server.stage()
@@ -107,7 +108,7 @@ class Spam(Behaviour):
     def _candidate(
         self, server: EdgeServer, view: View, tickets: tuple[Ticket, ...] = ()
     ) -> Candidate:
-        """A candidate out of thin air, its signature and its tickets excepted."""
+        """A candidate of invented contents; only its signature and its tickets are valid."""
         head, update = server.chain.head, self.draws(server).bytes(32)
         header = Header(
             chain_id=server.genesis.chain_id,
@@ -129,8 +130,8 @@ class Spam(Behaviour):
 
 @behaviour("censor", recorded=True)
 class Censor(Behaviour):
-    """Takes no updates from clients, relays none, and leaves out of its aggregates as many as it
-    may: down to the quota or, once the deadline has passed, down to one."""
+    """Takes no updates from clients, relays none, and leaves as many as possible out of its
+    aggregates: all beyond the quota or, once the deadline has passed, all but one."""
 
     relays = False
 

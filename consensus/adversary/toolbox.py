@@ -1,4 +1,5 @@
-"""Tools that behaviours share: signing votes, splitting servers, making a twin of a proposal."""
+"""Tools that behaviours share: signing votes, splitting servers in halves, and making the second
+block of an equivocation."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def sign_vote(
     server: EdgeServer, phase: str, view: View, block: bytes, name: int | None = None
 ) -> Vote:
-    """A vote for ``block`` signed by ``server``, in its own name or another's."""
+    """A vote for ``block`` signed by ``server``, in its own name or in that of server ``name``."""
     chain, height = server.genesis.chain_id, server.height
     signature = server.signer.sign(Vote.signing_digest(chain, height, *view, phase, block))
     return Vote(
@@ -27,13 +28,13 @@ def sign_vote(
 
 
 def others(server: EdgeServer) -> list[int]:
-    """Every server but this one."""
+    """Indices of all servers but this one."""
     return [index for index in range(len(server.genesis.servers)) if index != server.index]
 
 
 def members(server: EdgeServer, attempt: int) -> Collection[int]:
-    """The servers with a seat in an attempt of the height in progress; none where the protocol
-    does not foresee them."""
+    """The servers with a seat in an attempt of the height in progress; empty under a protocol whose
+    committees are not known beforehand."""
     head = server.chain.head
     return server.checks.sortition(server.genesis, head, attempt).committee.weights
 
@@ -41,11 +42,12 @@ def members(server: EdgeServer, attempt: int) -> Collection[int]:
 def halves(
     attack: Behaviour, server: EdgeServer, attempt: int, among: Collection[int] | None = None
 ) -> tuple[list[int], list[int]]:
-    """The servers outside the circle in two parts on which all of the circle agree; only those
-    ``among`` some, if given.
+    """The servers outside of the circle in two halves, the same for all members of the circle; only
+    those in ``among``, if given.
 
-    The attempt's members are cut about in half, between two regions if each part can still come
-    to two thirds with the circle: then it hears its own votes before the other's.
+    The attempt's members are divided about evenly. The division follows regions if the circle and
+    either half can still reach two thirds together: then each half hears its own votes before the
+    other's.
     """
     seated, regions = members(server, attempt), attack.circle.regions
     honest = [index for index in others(server) if index not in attack.colluders]
@@ -68,10 +70,11 @@ def halves(
 
 
 def twin_of(candidate: Candidate) -> Header:
-    """The other block that a two-faced leader proposes next to its own."""
+    """Header of the second block that an equivocating leader proposes next to its own."""
     return replace(candidate.header, timestamp=candidate.header.timestamp + 1)
 
 
 def half_of(header: Header) -> int:
-    """Which half of the others is shown a two-faced leader's block, as all of its circle know."""
+    """Index (0 or 1) of the half of the others that gets an equivocating leader's block; the same
+    for all of its circle."""
     return header.timestamp % 2

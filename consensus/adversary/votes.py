@@ -1,4 +1,4 @@
-"""Attacks on the vote: votes inverted, late, two-faced, and in others' names."""
+"""Attacks on the vote: inverted, late and double votes, and votes in others' names."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @behaviour("invert_votes", recorded=True)
 class InvertVotes(Behaviour):
-    """Approves incorrect candidates and rejects correct ones (paper, IV.D): with `gaussian`, the
-    malicious servers collude, each approving every other's random model."""
+    """Approves incorrect candidates and rejects correct ones (paper, IV.D). With `gaussian` the
+    malicious servers collude: each approves the others' random models."""
 
     def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
         return not honest
@@ -30,8 +30,8 @@ class InvertVotes(Behaviour):
 
 @behaviour("late_votes", recorded=True)
 class LateVotes(Behaviour):
-    """Sends its votes late: after a quarter to twice MaxVoteDuration, so that some arrive just
-    before a view ends, some just after, and some when it is long over."""
+    """Sends its votes late, by a quarter to twice MaxVoteDuration: some arrive just before a view
+    ends, some just after, and some long after."""
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         if message.kind != "vote":
@@ -42,13 +42,13 @@ class LateVotes(Behaviour):
 
 @behaviour("equivocate_votes", recorded=True)
 class EquivocateVotes(Behaviour):
-    """Votes for different blocks before two halves of the members.
+    """Votes for different blocks towards two halves of the members.
 
-    In the turn of one of its circle, who may propose two blocks (`equivocate_candidates`), each
-    half gets the votes of both phases for the block that it is proposed, at once, and no timeout
-    before it is said again. In other turns the second half gets votes for a block that nobody has
-    seen. Under ``paper`` one half is told that the candidate is approved, the other that it is
-    rejected.
+    In the turn of a member of its circle, who may propose two blocks (`equivocate_candidates`), it
+    sends each half the votes of both phases for the block that this half gets, at once, and
+    withholds its timeout until that is due again. In other turns the second half gets votes for a
+    block that nobody has proposed. Under ``paper`` it tells one half that the candidate is
+    approved, and the other that it is rejected.
     """
 
     partner = "equivocate_candidates"
@@ -56,7 +56,8 @@ class EquivocateVotes(Behaviour):
     def begins(self, server: EdgeServer) -> None:
         super().begins(server)
         self._twins: dict[bytes, tuple[int, bytes]] = {}
-        """By an ally's block: the half that is shown it, and what the other half is shown."""
+        """The half that is shown an ally's block, and the block that the other half is shown, by
+        the ally's block."""
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if (
@@ -102,8 +103,8 @@ class EquivocateVotes(Behaviour):
 
 @behaviour("phantom_votes", recorded=True)
 class PhantomVotes(Behaviour):
-    """Votes and times out in other servers' names, in those of servers that do not exist, and in
-    its own where it has no seat."""
+    """Sends votes and timeouts in other servers' names, in those of servers that do not exist, and
+    in its own name where it has no seat."""
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "candidate" and body.header.height == server.height and self.once(body.view):
@@ -126,7 +127,7 @@ class PhantomVotes(Behaviour):
                 self.send(server, "timeout", timeout, others(server))
 
     def _names(self, server: EdgeServer) -> list[int]:
-        """Two others, one that does not exist, and itself if it has no seat."""
+        """Two other servers, one that does not exist, and itself if it has no seat."""
         count = len(server.genesis.servers)
         draws = self.draws(server)
         names = [int(name) for name in draws.choice(others(server), min(2, count - 1), False)]

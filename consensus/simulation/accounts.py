@@ -1,4 +1,5 @@
-"""The accounts of a height, told from the servers that played it."""
+"""Accounts of a height, computed from the servers that played it: committee weights, evidence and
+refusals."""
 
 from __future__ import annotations
 
@@ -14,13 +15,14 @@ from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 
 Weights = tuple[tuple[int, int], ...]
-"""Committee by committee, the malicious members' weight and the total."""
+"""(malicious weight, total weight) of each committee, by attempt."""
 
 
 def weights_foreseen(
     checks: SharedChecks, malicious: Collection[int], head: Head, attempts: int
 ) -> Weights:
-    """The weights of a height's first committees; none where the protocol does not foresee them."""
+    """The weights of the committees of a height's first ``attempts``; empty under a protocol whose
+    committees are not known beforehand."""
     if not checks.protocol.committees_foreseen:
         return ()
     return tuple(
@@ -32,8 +34,8 @@ def weights_foreseen(
 def weights_deciding(
     checks: SharedChecks, malicious: Collection[int], head: Head, block: Block
 ) -> Weights:
-    """The weights of the committees up to the one that decided ``block``, or of that one alone
-    where the protocol does not foresee them."""
+    """The weights of the committees up to the one that decided ``block``; of that one alone under a
+    protocol whose committees are not known beforehand."""
     if checks.protocol.committees_foreseen:
         return weights_foreseen(checks, malicious, head, block.certificate.attempt + 1)
     return (_weigh(checks.protocol.voters(checks.genesis, head, block), malicious),)
@@ -44,7 +46,7 @@ def _weigh(committee: Committee, malicious: Collection[int]) -> tuple[int, int]:
 
 
 def evidence_at(servers: Sequence[EdgeServer], height: int) -> tuple[Evidence, ...]:
-    """The proofs that honest servers hold against others at a height."""
+    """Evidence that honest servers hold against others at a height, each piece once."""
     found: dict[tuple[str, int, int], Evidence] = {}
     for server in servers:
         if server.behaviour is None:
@@ -55,7 +57,10 @@ def evidence_at(servers: Sequence[EdgeServer], height: int) -> tuple[Evidence, .
 def updates_listed(
     servers: Sequence[EdgeServer], block: Block, digests: tuple[bytes, ...]
 ) -> tuple[SignedUpdate, ...]:
-    """The updates of ``block`` that its candidate lists by their ``digests``."""
+    """The updates of ``block``, in the order of the ``digests`` that its candidate lists.
+
+    Raises AssertionError if no server holds all of them.
+    """
     for server in servers:
         found = server.pool.pick(digests)
         if found is not None:
@@ -64,7 +69,7 @@ def updates_listed(
 
 
 def refusals(servers: Sequence[EdgeServer]) -> Counter[str]:
-    """The messages that honest servers have turned away, by reason."""
+    """Number of messages that honest servers have refused, by reason."""
     total: Counter[str] = Counter()
     for server in servers:
         if server.behaviour is None:
@@ -74,6 +79,6 @@ def refusals(servers: Sequence[EdgeServer]) -> Counter[str]:
 
 
 def furthest(servers: Sequence[EdgeServer]) -> EdgeServer:
-    """The server that has come furthest with the height, an honest one if there is any."""
+    """The server at the latest view of the height, among the honest ones if there are any."""
     honest = [server for server in servers if server.behaviour is None] or servers
     return max(honest, key=lambda server: server.stage())

@@ -1,7 +1,6 @@
-"""The standing of a world between two heights, beyond its chain and its clock: the servers that
-have less than that chain, and those that hold what the others may still ask for. A run that is
-resumed begins with it.
-"""
+"""The state of a world between two heights, beyond its chain and its clock: the servers that have
+less than that chain, and the servers that hold contents which others may still ask for. A resumed
+run begins with it."""
 
 from __future__ import annotations
 
@@ -14,29 +13,30 @@ from consensus.encoding.node import Node
 
 @dataclass(frozen=True)
 class ServerStanding:
-    """A server that has less than the chain, or may lose some of it in a crash."""
+    """The state of a server that has less than the whole chain, or may lose some of it in a
+    crash."""
 
     index: int
     height: int
-    """The height of its own chain."""
+    """Height of its own chain."""
     written: int
-    """The height up to which a crash takes nothing from it (`EdgeServer.written_height`)."""
+    """Height up to which its chain survives a crash (`EdgeServer.written_height`)."""
     lacking: tuple[int, ...]
-    """Heights of its chain whose models it has not got yet."""
+    """Heights of its chain whose models it does not have yet."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The standing of a world between two heights. It is empty where all servers have all there
-    is and none may crash."""
+    """The state of a world between two heights; empty if every server has the whole chain and none
+    may crash."""
 
     servers: tuple[ServerStanding, ...] = ()
     """By ascending index."""
     holders: tuple[tuple[int, tuple[int, ...]], ...] = ()
-    """By height: the servers that hold the model of a block which others lack."""
+    """(height, servers) for each model that some server lacks: the servers that hold it."""
 
     def to_node(self) -> Node:
-        """As plain lists and numbers, JSON-ready."""
+        """The state as plain lists and numbers, JSON-ready."""
         return {
             "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],
             "holders": [[height, list(servers)] for height, servers in self.holders],
@@ -44,7 +44,7 @@ class Standing:
 
     @classmethod
     def from_node(cls, node: Mapping[str, Any]) -> Self:
-        """The standing that `to_node` gave."""
+        """The state from which `to_node` made ``node``."""
         return cls(
             tuple(
                 ServerStanding(index, height, written, tuple(lacking))

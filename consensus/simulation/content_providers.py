@@ -1,4 +1,5 @@
-"""The holders of contents: the content-addressed network between the edge servers, as simulated."""
+"""The simulated content-addressed network between edge servers: contents, and the servers that hold
+them."""
 
 from __future__ import annotations
 
@@ -8,17 +9,18 @@ from consensus.application import Contents
 
 
 class Providers:
-    """Contents by link, and the servers that hold them."""
+    """Contents by link, with the servers that hold each."""
 
     def __init__(self) -> None:
         self.models: dict[bytes, Contents] = {}
-        """This height's published contents, by the model's link."""
+        """Published contents of this height, by the model's link."""
         self._data: dict[bytes, tuple[bytes, int]] = {}
-        """By link: the bytes, and the height they are of."""
+        """The bytes at a link, and the height of the block that they belong to."""
         self._holders: dict[bytes, set[int]] = {}
 
     def hold(self, server: int, contents: Contents, height: int, address: AddressOf) -> None:
-        """A server has these contents, made at ``height``."""
+        """Note that ``server`` has the contents of a block at ``height``; ``address`` computes
+        links."""
         model = address(contents.model)
         self.models.setdefault(model, contents)
         self._keep(server, model, contents.model, height)
@@ -26,12 +28,12 @@ class Providers:
             self._keep(server, address(contents.snapshot), contents.snapshot, height)
 
     def holders(self, link: bytes) -> set[int]:
-        """The servers that have this content."""
+        """The servers that hold the content at ``link``."""
         return self._holders.get(link, set())
 
     def fetch(self, server: int, link: bytes, serves: Callable[[int], bool]) -> bytes | None:
-        """The content at ``link`` from the first holder that ``serves`` this server, which then
-        holds it, too; None if there is none."""
+        """The content at ``link`` from the first holder for which ``serves`` is true, or None;
+        ``server`` then holds it, too."""
         for holder in sorted(self.holders(link)):
             if serves(holder):
                 data, height = self._data[link]
@@ -40,12 +42,13 @@ class Providers:
         return None
 
     def restore(self, link: bytes, data: bytes, height: int, servers: Collection[int]) -> None:
-        """These servers held ``data``, of a block at ``height``, when a resumed run was stopped."""
+        """Note ``data`` of a block at ``height`` and its holders, as they were when the resumed run
+        stopped."""
         for server in servers:
             self._keep(server, link, data, height)
 
     def forget(self, height: int, but: Collection[bytes]) -> None:
-        """Let go of what was made up to ``height``, but for the links that are still asked for."""
+        """Drop contents of blocks up to ``height``, except at the links in ``but``."""
         self.models.clear()
         for link in [
             link for link, (_, at) in self._data.items() if at <= height and link not in but
@@ -58,4 +61,5 @@ class Providers:
 
 
 AddressOf = Callable[[bytes], bytes]
-"""`consensus.encoding.dag_cbor.file_cid`, or one that remembers its results."""
+"""Computes the link of bytes: `consensus.encoding.dag_cbor.file_cid`, or a function that caches its
+results."""

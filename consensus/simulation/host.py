@@ -1,4 +1,5 @@
-"""One server's hands in the simulated world: what it sends, spends and is woken by."""
+"""The host of one server in the simulated world: it sends messages, charges time and fires
+timers."""
 
 from __future__ import annotations
 
@@ -21,8 +22,8 @@ from consensus.server.message import Kind, Message
 
 @dataclass(frozen=True)
 class Costs:
-    """Simulated seconds of the operations a server is charged for: a fixed part for each, and a
-    part per MiB for those whose size matters."""
+    """Simulated seconds charged to a server for each operation: a fixed part, and a part per MiB
+    for operations whose cost grows with size."""
 
     seconds: dict[str, float]
     seconds_per_mib: dict[str, float]
@@ -39,28 +40,28 @@ class HostingWorld(Protocol):
     randomness: Callable[..., np.random.Generator]
 
     def at(self, time: float, call: Callable[[], None]) -> None:
-        """Call at ``time`` in simulated seconds, or now if that has passed."""
+        """Call ``call`` at ``time`` in simulated seconds, or now if that has passed."""
         ...
 
     def message(self, kind: Kind, body: Any) -> Message:
-        """A message to be sent."""
+        """Return a message to be sent, its size in bytes included."""
         ...
 
     def hold(self, index: int, contents: Contents) -> None:
-        """Server ``index`` has these contents."""
+        """Note that server ``index`` has these contents."""
         ...
 
     def content_for(self, index: int, link: bytes) -> bytes | None:
-        """The content at ``link`` as server ``index`` gets it, or None."""
+        """Return the content at ``link`` as server ``index`` gets it, or None."""
         ...
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
-        """Server ``index`` has appended ``block`` at simulated second ``at``."""
+        """Note that server ``index`` has appended ``block`` at simulated second ``at``."""
         ...
 
 
 class WorldHost:
-    """One server's hands in the world (`consensus.server.host.Host`)."""
+    """The host of one server in a world (`consensus.server.host.Host`)."""
 
     def __init__(self, world: HostingWorld, index: int) -> None:
         self._world = world
@@ -74,15 +75,17 @@ class WorldHost:
             operation: seconds / MIB for operation, seconds in world.costs.seconds_per_mib.items()
         }
         self.busy_until = 0.0
-        """The time at which this server's processor has done all it was charged."""
+        """Simulated second at which this server's processor is done with all work charged so
+        far."""
         self.relay_from: float | None = None
-        """The time at which the message in hand may be passed on, if that is before all work on it
+        """Simulated second at which the message in hand may be passed on; None: once all work on it
         is done."""
         self.up = True
         self.lives = 0
-        """Counts its restarts, so that no timer outlives a crash."""
+        """Number of restarts; timers set before the last one do not fire."""
 
     def now_us(self) -> int:
+        """The server's clock in microseconds, skew included."""
         now = self._env.now
         clock = round(now * 1e6)
         if self._skews:
@@ -91,6 +94,8 @@ class WorldHost:
         return clock
 
     def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
+        """Occupy the server's processor for ``times`` operations on ``size`` bytes each
+        (`Costs`)."""
         seconds = times * self._seconds[operation]
         if size:
             seconds += times * size * self._seconds_per_byte[operation]
@@ -102,9 +107,12 @@ class WorldHost:
         self.busy_until = (busy if busy > now else now) + seconds
 
     def may_relay(self) -> None:
+        """Let the message in hand be passed on once the work charged so far is done."""
         self.relay_from = self.busy_until
 
     def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
+        """Send a message to all servers by gossip, ``delay`` seconds after the work in hand is
+        done."""
         if delay > 0.0:
             self._later(delay, partial(self.gossip, kind, body))
             return
@@ -112,6 +120,7 @@ class WorldHost:
         world.network.gossip(self._index, world.message(kind, body), self.busy_until + delay)
 
     def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
+        """Send a message to some servers, ``delay`` seconds after the work in hand is done."""
         if delay > 0.0:
             self._later(delay, partial(self.send, to, kind, body))
             return
@@ -119,13 +128,14 @@ class WorldHost:
         world.network.send_many(self._index, to, world.message(kind, body), self.busy_until + delay)
 
     def _later(self, delay: float, send: Callable[[], None]) -> None:
-        """Call ``send`` so long after the work in hand is done: what waits keeps nothing that is
-        sent in the meantime."""
+        """Call ``send`` ``delay`` seconds after the work in hand is done, unless the server crashes
+        before. Messages sent in the meantime do not wait for it."""
         lives = self.lives
         at = max(self.busy_until, self._env.now) + delay
         self._world.at(at, lambda: send() if self.lives == lives and self.up else None)
 
     def timer(self, microseconds: int, timer: Timer) -> None:
+        """Fire ``timer`` at the server after so many microseconds, unless it crashes before."""
         env = self._env
         env.call_at(env.now + microseconds / 1e6, self._wake, (self.lives, timer))
 
@@ -135,9 +145,11 @@ class WorldHost:
             self._world.servers[self._index].on_timer(timer)
 
     def publish(self, contents: Contents) -> None:
+        """Offer contents to the other servers."""
         self._world.hold(self._index, contents)
 
     def fetch(self, link: bytes) -> bytes | None:
+        """The content at ``link`` from another server, or None; charged and counted as traffic."""
         found = self._world.content_for(self._index, link)
         if found is not None:
             self.charge("store_get", len(found))
@@ -145,7 +157,9 @@ class WorldHost:
         return found
 
     def generator(self, *label: int) -> np.random.Generator:
+        """A generator of this server's random draws, with a stream for each ``label``."""
         return self._world.randomness(self._index, *label)
 
     def appended(self, block: Block) -> None:
+        """Report that the server has appended ``block``."""
         self._world.on_appended(self._index, block, max(self.busy_until, self._env.now))

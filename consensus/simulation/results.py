@@ -1,4 +1,4 @@
-"""The input of a height of the simulated world, its result, and its failures."""
+"""The arrivals that a height of the simulated world begins with, its result, and its failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consensus.records.block import Block
 
 
 class Stalled(RuntimeError):
-    """A height that no longer makes progress; the message says how far it came."""
+    """A height that makes no more progress; the message says how far it got."""
 
     def __init__(
         self,
@@ -23,8 +23,8 @@ class Stalled(RuntimeError):
         attempts: int,
         malicious_weight: tuple[tuple[int, int], ...] = (),
     ) -> None:
-        """``attempts``: the committees that the furthest honest server tried, the last included;
-        ``malicious_weight``: theirs, as in `HeightResult` (``bft`` only)."""
+        """``attempts``: number of committees that the furthest honest server tried, the last
+        included; ``malicious_weight``: their weights, as in `HeightResult` (``bft`` only)."""
         super().__init__(message)
         self.height = height
         self.attempts = attempts
@@ -32,10 +32,10 @@ class Stalled(RuntimeError):
 
 
 class Forked(RuntimeError):
-    """Two validated blocks at one height; the message names the height and both."""
+    """Two decided blocks at one height; the message names the height and both blocks."""
 
     def __init__(self, height: int, first: bytes, second: bytes) -> None:
-        """``first`` and ``second``: the blocks' links."""
+        """``first`` and ``second``: the links of the blocks."""
         super().__init__(
             f"height {height}: servers appended different blocks (a fork): "
             f"{cid_text(first)} and {cid_text(second)}"
@@ -46,9 +46,9 @@ class Forked(RuntimeError):
 
 @dataclass(frozen=True)
 class Arrival:
-    """A client's update on its way: it reaches ``server`` at ``time`` (simulated seconds).
+    """A client's update on its way to ``server``, where it arrives at ``time`` (simulated seconds).
 
-    The update itself is asked for when it arrives, so that it may be computed in the meantime.
+    ``update`` is called on arrival, so that the update may be computed in the meantime.
     """
 
     time: float
@@ -58,33 +58,35 @@ class Arrival:
 
 @dataclass
 class HeightResult:
-    """The result of one height."""
+    """Result of one height: the decided block, its contents and updates, attempts, messages and
+    bytes."""
 
     block: Block
-    """The validated block, with the certificate of the first server that had it."""
+    """The decided block, with the certificate of the first server that had it."""
     contents: Contents
     updates: tuple[SignedUpdate, ...]
-    """The aggregated updates in their order (none of a captured block's claim is believed: these
-    are those its candidate lists)."""
+    """The aggregated updates in their order. Of a captured block these are the updates that its
+    candidate lists, which its model need not be the aggregate of."""
     captured: bool
     """True if the block's model is not the aggregate of its updates: the committee was captured."""
     began: float
-    """Simulated seconds."""
+    """Simulated second at which the height began."""
     ended: float
     appended: dict[int, float] = field(default_factory=dict)
-    """The time at which each server appended the block, of those that did before the height was
-    over."""
+    """Simulated second at which a server appended the block, by server; servers that did so after
+    the end of the height are left out."""
     gossip_bytes: Counter[str] = field(default_factory=Counter)
     """Bytes between servers by kind of message, every hop counted."""
     gossip_messages: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    """Messages that honest servers turned away, by reason."""
+    """Number of messages that honest servers refused, by reason."""
     evidence: tuple[Evidence, ...] = ()
-    """Proof that honest servers hold of servers that said two things at once."""
+    """Evidence, held by honest servers, against servers that signed contradictory messages."""
     malicious_weight: tuple[tuple[int, int], ...] = ()
-    """The malicious members' weight and the total of every attempt's committee (``paper``: of the
-    one that approved the block, as each aggregator names its own)."""
+    """(malicious weight, total weight) of every attempt's committee; under ``paper`` only of the
+    committee that approved the block, as each aggregator names its own."""
     closed_by_all: int = 0
-    """Attempts that all servers together gave up, as their committees could not."""
+    """Number of attempts closed by timeouts of all servers, as their own committees could not close
+    them."""
     caught_up: int = 0
-    """Blocks of earlier heights that servers which were behind appended meanwhile."""
+    """Number of blocks of earlier heights that servers appended during this one."""

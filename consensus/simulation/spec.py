@@ -1,4 +1,4 @@
-"""The parts that a simulated world is built from, held together."""
+"""The parts of a simulated world, in one record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from consensus.simulation.host import Costs
 
 @dataclass(frozen=True)
 class WorldSpec:
-    """All that a world is built from, but for the time and the chain that it starts at."""
+    """The parts that a world is built from, except the time and the chain at which it starts."""
 
     genesis: Genesis
     """The chain's parameters and members."""
@@ -31,16 +31,16 @@ class WorldSpec:
     behaviours: dict[int, Behaviour]
     """The malicious servers' behaviours, by index."""
     costs: Costs
-    """Simulated seconds, and seconds per MiB, of what a server does."""
+    """Simulated seconds, and seconds per MiB, of a server's operations."""
     bandwidth_mib_per_s: float
-    """MiB per simulated second of a link."""
+    """Bandwidth of a link, in MiB per simulated second."""
     jitter: float
-    """Spread of the links' latencies, relative to them."""
+    """Mean of the random factor that lengthens a link's latency."""
     network_stream: Callable[[int], np.random.Generator]
     """The generator of a height's jitter draws, by height."""
     randomness: Callable[..., np.random.Generator]
-    """The generator of what a server draws, by the server and further integer labels."""
+    """The generator of a server's random draws, by the server and further integer labels."""
     faults: Faults | None = None
-    """The faults that strike, or None."""
+    """The faults of the run, or None."""
     retry_seconds: float = 2.0
-    """Simulated seconds after which a client whose update was not taken tries another server."""
+    """Simulated seconds after which a client whose update was refused tries another server."""

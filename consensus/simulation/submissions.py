@@ -1,4 +1,4 @@
-"""Clients' updates on their way to the edge servers, one of which takes each."""
+"""Submission of clients' updates to edge servers, with retries at the next nearest server."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from consensus.server.edge_server import EdgeServer
 from consensus.simulation.host import WorldHost
 from consensus.simulation.results import Arrival
 
-#: A client whose update its edge server does not take tries this many servers in turn.
+#: Number of servers that a client tries in turn until one takes its update.
 TRIES = 4
 
 
 class _Try(NamedTuple):
-    """One attempt of a client to hand its update in."""
+    """One attempt of a client to submit its update."""
 
     arrival: Arrival
     server: int
     """The server that it tries."""
     tries: int
-    """The servers that it tried before."""
+    """Number of servers tried before."""
     height: int
-    """The height that the update was sent for."""
+    """The height that the update is for."""
 
 
 class Submissions:
-    """The updates that clients hand in, at the server they are sent to or the next nearest."""
+    """The submission of a height's updates: each to its client's edge server or, if that refuses
+    it, to the next nearest."""
 
     def __init__(
         self,
@@ -39,8 +40,8 @@ class Submissions:
         latency: np.ndarray,
         retry_seconds: float,
     ) -> None:
-        """``latency``: float[servers, servers], of the way between two servers; a client waits
-        ``retry_seconds`` of simulated time before it tries another."""
+        """``latency``: float[servers, servers], one-way seconds between two servers;
+        ``retry_seconds``: simulated seconds that a client waits before it tries another server."""
         self._env = env
         self._servers = servers
         self._hosts = hosts
@@ -50,7 +51,7 @@ class Submissions:
         """The height in progress."""
 
     def begin(self, height: int, arrivals: Sequence[Arrival]) -> None:
-        """Send the updates of a height that begins."""
+        """Schedule the submission of ``arrivals`` at ``height``, which begins."""
         self._height = height
         for arrival in arrivals:
             self._schedule(arrival.time, _Try(arrival, arrival.server, 0, height))
@@ -59,10 +60,12 @@ class Submissions:
         self._env.call_at(max(time, self._env.now), self._submit, each)
 
     def _submit(self, each: _Try) -> None:
-        """A client's update reaches an edge server, which passes it on if it is fit; a client
-        whose server is down, behind, or turns it away goes to the next nearest. So does one whose
-        server keeps it to itself, or alters it, as it sees when it asks another: one that has the
-        update takes it for what it is, a copy."""
+        """Submit a client's update to an edge server, which passes it on if it is valid.
+
+        A client tries the next nearest server if this one is down, behind, or refuses the update.
+        It also does so if this one is malicious, as that may drop or alter the update; an honest
+        server that has the update already takes the second one for a copy.
+        """
         arrival, index, tries, height = each
         server = self._servers[index]
         if self._height > height or server.chain.height >= height:
@@ -72,7 +75,7 @@ class Submissions:
         if takes and server.behaviour is not None:
             takes = server.behaviour.takes(server, update.record.client)
         if takes and update.record.height < height:
-            # Among servers it may just have been long on its way; its client sent it only now.
+            # Not `receive`, which forgives updates that were long on their way between servers.
             server.refuse("stale")
             return
         if takes and server.receive("update", update, index):

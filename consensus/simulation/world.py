@@ -1,9 +1,9 @@
-"""The simulated world of the edge servers: one clock, the network, and what each server spends.
+"""The simulated world of the edge servers: one clock, the network, and charged costs.
 
-`World.run_height` plays one height: every server enters it, updates arrive where clients send
-them, and it is over when every server that can has appended the block. What is then still in
-flight is void. So between heights the world is a clock reading, a chain head and the servers that
-are behind it, and a run can be resumed from there, byte for byte.
+`World.run_height` plays one height: every server enters it, updates arrive where clients send them,
+and it is over when every server that can has appended the block. Messages still in flight are then
+dropped. Between heights the state of the world is therefore a clock reading, a chain head and the
+servers that are behind it, and a run can be resumed from there, byte for byte.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.submissions import Submissions
 
-#: With faults about, a height ends this many resend times after two thirds of the servers have
-#: the block; who does not have it by then catches up during the next heights.
+#: Under faults a height ends this many resend times after two thirds of the servers have the block;
+#: servers without it catch up during the next heights.
 GRACE = 3
 
 
 class World:
-    """All edge servers on one SimPy clock."""
+    """All edge servers on one simulated clock."""
 
     host_class: ClassVar[type[WorldHost]] = WorldHost
-    """The class that its servers act through."""
+    """Class of the servers' hosts."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class World:
         blocks: Sequence[Block] = (),
         heads: Sequence[Head] = (),
     ) -> None:
-        """``now`` (simulated seconds), ``blocks`` and ``heads`` continue an earlier run (`Chain`),
-        with what `restore` is then told. Raises ValueError for a genesis whose protocol is not
-        known."""
+        """``now`` (simulated seconds), ``blocks`` and ``heads`` (`Chain`) continue an earlier run,
+        with the state that `restore` then gets. Raises ValueError for a genesis of an unknown
+        protocol."""
         genesis, behaviours, faults = spec.genesis, spec.behaviours, spec.faults
         self.genesis = genesis
         self.protocol = protocol_of(genesis)
@@ -97,17 +97,17 @@ class World:
             self.env, self.servers, self._hosts, spec.topology.latency, spec.retry_seconds
         )
         self.head = self.servers[0].chain.head
-        """The head after the last height."""
+        """Head of the chain after the last height."""
         self._agreed = list(blocks)
-        """The block of height h at h - 1, with the one certificate that is kept of it."""
+        """The block of height h at index h - 1, with the one certificate that is kept of it."""
         self.providers = Providers()
         self._listed: dict[bytes, tuple[bytes, ...]] = {}
         self._appended: dict[int, float] = {}
         self._given_up: set[int] = set()
-        """Attempts of this height that certificates of all servers close."""
+        """Attempts of this height that timeouts of all servers closed."""
         self._caught_up = 0
         self._waited_for: set[int] = set()
-        """Honest servers without whose block the height is not over."""
+        """Honest servers that the height waits for."""
         self._first: Block | None = None
         self._over = self.env.event()
         self._closing = False
@@ -125,10 +125,9 @@ class World:
     ) -> HeightResult:
         """Play one height to its end and commit it to the application.
 
-        Raises `Stalled` if not every server has the block after ``patience`` simulated seconds,
-        or none after so many ``attempts`` (which may take a blink each, where a third of the
-        weight leaves every view at once). Raises `Forked` as soon as two servers have different
-        blocks: under a protocol that is safe the end of all trust in it.
+        Raises `Stalled` if some server lacks the block after ``patience`` simulated seconds, or if
+        none has it after ``attempts`` attempts, which may take almost no time each. Raises `Forked`
+        as soon as two servers have different blocks, which a safe protocol rules out.
         """
         before = self.head
         height = before.height + 1
@@ -182,7 +181,7 @@ class World:
         for server, host in zip(self.servers, self._hosts, strict=True):
             host.busy_until = self.env.now
             if host.up:
-                host.lives += 1  # timers of a height it was left behind in
+                host.lives += 1  # drops timers of the height before
                 server.enter_height(passive=server.chain.height < self.head.height)
         self._waited_for = {
             index
@@ -191,7 +190,7 @@ class World:
         }
 
     def _wait(self, deadline: float, attempts: int | None) -> None:
-        """Let time pass until the height is over, or there is no more hope for it."""
+        """Advance the clock until the height is over or can no longer be decided."""
         pause = self.genesis.parameters.vote_us / 1e6
         while not self._over.triggered and self.env.now < deadline:
             hopeless = attempts is not None and furthest(self.servers).stage()[0] >= attempts
@@ -201,8 +200,7 @@ class World:
             self.env.run(until=self._over | self.env.timeout(until))
 
     def _forget(self, height: int) -> None:
-        """Begin a height with nothing of the one before, but for contents that a server which is
-        behind may still ask for."""
+        """Reset the state of the height before, but keep contents still asked for."""
         self.checks.begin_height()
         self._listed.clear()
         self._appended = {}
@@ -217,19 +215,19 @@ class World:
         self.providers.forget(self._needed_after(), lacking)
 
     def _needed_after(self) -> int:
-        """The height after which some server may yet need the models of blocks."""
+        """The height after which some server may still need the models of blocks."""
         honest = (server.chain.height for server in self.servers if server.behaviour is None)
         tail = 0 if self.faults is None else self.faults.lost_tail
         return max(0, min(honest, default=self.head.height) - tail)
 
     def _bring_along(self, server: EdgeServer) -> None:
-        """A malicious server follows the chain in its own way, which is of no concern here."""
+        """Append the agreed blocks to a malicious server's chain (catching up is not simulated)."""
         ahead = max(self.servers, key=lambda other: other.chain.height).chain
         for block in ahead.blocks[server.chain.height : self.head.height]:
             server.chain.append(block, self.checks.block)
 
     def behind(self) -> dict[int, int]:
-        """The heights of the servers whose chains are shorter than the others'."""
+        """Heights of the honest servers that are behind the agreed chain, by server."""
         return {
             index: server.chain.height
             for index, server in enumerate(self.servers)
@@ -237,7 +235,7 @@ class World:
         }
 
     def standing(self) -> Standing:
-        """The standing of the world between two heights."""
+        """The state of the world between two heights, for `restore`."""
         height = self.head.height
         servers, wanted = [], set(range(self._needed_after() + 1, height + 1))
         for index, server in enumerate(self.servers):
@@ -253,8 +251,7 @@ class World:
         return Standing(tuple(servers), tuple(holders))
 
     def restore(self, standing: Standing, content: Callable[[bytes], bytes]) -> None:
-        """Stand as a world did in an earlier process; ``content`` gives the bytes at the link of a
-        block's model."""
+        """Restore the state of an earlier world; ``content`` maps a model's link to its bytes."""
         models = [block.header.model for block in self._agreed]
         for server in standing.servers:
             self.servers[server.index].resume(
@@ -266,7 +263,7 @@ class World:
     # -- up and down ------------------------------------------------------------------------------
 
     def at(self, time: float, call: Callable[[], None]) -> None:
-        """Call at ``time``, or now if that has passed."""
+        """Call ``call`` at ``time`` (simulated seconds), or now if that has passed."""
         self.env.call_at(max(time, self.env.now), _call, call)
 
     def _set_up(self, index: int, up: bool) -> None:
@@ -292,7 +289,7 @@ class World:
     # -- deliveries -------------------------------------------------------------------------------
 
     def message(self, kind: Kind, body: Any) -> Message:
-        """A message to be sent."""
+        """Return a message to be sent, its size in bytes included; count it."""
         self.messages += 1
         if kind == "candidate":
             # A malicious server may send it with another list of updates than its header names.
@@ -305,7 +302,7 @@ class World:
         return Message(kind, body, size)
 
     def _receive(self, server: int, message: Message, origin: int) -> float | None:
-        """Hand a message to a server; when it may be passed on, or None."""
+        """Hand a message to a server; return the time from which it may be passed on, or None."""
         host = self._hosts[server]
         if not host.up:
             return None
@@ -318,7 +315,7 @@ class World:
         return ready if ready > now else now
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
-        """A server's chain has grown."""
+        """Note that server ``index`` has appended ``block``; raise `Forked` if others' differ."""
         server = self.servers[index]
         if block.height <= self.head.height:  # it catches up
             agreed = self._agreed[block.height - 1]
@@ -328,7 +325,7 @@ class World:
             self._caught_up += 1
             server.enter_height(passive=server.chain.height < self.head.height)
             if not server.passive and server.behaviour is None and index not in self._appended:
-                self._waited_for.add(index)  # else it would be behind again when this one is over
+                self._waited_for.add(index)  # else it would be behind again after this height
             return
         if self._first is None:
             self._first = block
@@ -340,8 +337,8 @@ class World:
         self._see_whether_over()
 
     def _see_whether_over(self) -> None:
-        """The height is over once every honest server that is up, and was not behind, has its
-        block; with faults about, at the latest some time after two thirds of them have."""
+        """End the height once every honest server that is up, and was not behind, has its block;
+        under faults at the latest `GRACE` resend times after two thirds of them have it."""
         if self._over.triggered or self._first is None:
             return
         if not self._waited_for:
@@ -357,12 +354,11 @@ class World:
     # -- contents ---------------------------------------------------------------------------------
 
     def hold(self, index: int, contents: Contents) -> None:
-        """A server has these contents."""
+        """Note that server ``index`` has these contents."""
         self.providers.hold(index, contents, self.head.height + 1, self.checks.address)
 
     def content_for(self, index: int, link: bytes) -> bytes | None:
-        """The content at ``link`` as one server gets it: from another that is up, within reach,
-        willing, and has not lost it."""
+        """The content at ``link`` from a server that is up, reachable and willing, or None."""
         now, faults = self.env.now, self.faults
 
         def serves(holder: int) -> bool:

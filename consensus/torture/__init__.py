@@ -1,2 +1,2 @@
-"""The torture harness: seeded scenarios of malicious servers and faults, run without a break
-between heights while every invariant of the ledger is watched."""
+"""The torture harness: seeded scenarios of malicious servers and faults, in which servers go from
+height to height without a barrier while every invariant of the ledger is checked."""

@@ -1,4 +1,4 @@
-"""Campaigns: many scenarios played in several processes, and their totals."""
+"""Campaigns: many scenarios, played in several processes, and their totals."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import Outcome, run
 from consensus.torture.shrinking import shrink
 
-#: So many seeds are handed to a process at a time.
+#: Number of seeds that a process gets at a time.
 CHUNK = 20
-#: One seed in so many is run twice, to see whether the same happens.
+#: One seed in so many is run twice, to check that both traces are equal.
 TWICE = 50
-#: So many violations of one invariant are kept; the others are counted.
+#: Number of violations of one invariant that are kept; the others are only counted.
 KEPT = 5
 
 
@@ -35,12 +35,12 @@ class Plan:
     servers: int | None = None
     """Number of servers in every scenario; None: drawn for each."""
     rule: str | None = None
-    """The rule that is switched off."""
+    """The rule that is switched off, by name; None: no rule."""
     behaviours: tuple[str, ...] = ()
-    """What malicious servers of every scenario do besides what is drawn."""
+    """Behaviours that malicious servers of every scenario may follow besides those drawn."""
 
     def scenario(self, seed: int) -> Scenario:
-        """The scenario of a seed, under this plan."""
+        """The scenario of a seed under this plan."""
         bias = BREAKS[self.rule].bias if self.rule else None
         return draw(seed, self.protocol, self.servers, bias, self.behaviours)
 
@@ -135,12 +135,13 @@ class Tally:
 
 
 def play(plan: Plan, seeds: Sequence[int], stop_at_first: bool = False) -> Tally:
-    """Play the scenarios of some seeds, one after the other, in this process."""
+    """Play the scenarios of ``seeds`` in this process, one after the other; return their totals.
+    ``stop_at_first`` ends after the first violation."""
     tally = Tally()
     began = time.process_time()
     collects = gc.isenabled()
     gc.disable()  # a scenario makes hardly any garbage
-    gc.freeze()  # and exempt what is here already
+    gc.freeze()  # exempts the objects that exist already
     try:
         with plan.applied():
             for seed in seeds:
@@ -175,11 +176,12 @@ def conduct(
     stop_at_first: bool = False,
     prepare: Callable[[], object] | None = None,
 ) -> Tally:
-    """Play the scenarios of all ``seeds`` in ``jobs`` processes; call ``tell`` with the tally at
-    times. Each process calls ``prepare`` first, which registers the behaviours of plugins.
+    """Play the scenarios of all ``seeds`` in ``jobs`` processes; return their totals.
 
-    The violations do not depend on the number of processes, except that with ``stop_at_first`` it
-    may depend on them which scenarios run after the first violation.
+    ``tell`` is called with the totals so far from time to time. Each process calls ``prepare``
+    first, which registers the behaviours of plugins. The violations do not depend on the number of
+    processes, except that with ``stop_at_first`` it may determine which scenarios run after the
+    first violation.
     """
     tally = Tally()
     if jobs == 1:
@@ -211,7 +213,7 @@ def _chunks(seeds: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def shrunk(plan: Plan, found: Found) -> Found:
-    """Shrink a violation's scenario to a small one that violates the same invariant."""
+    """Shrink the scenario of a violation to a small one that violates the same invariant."""
     with plan.applied():
         smallest = shrink(found.scenario, lambda each: run(each).invariant == found.invariant)
         outcome = run(smallest)

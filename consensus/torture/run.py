@@ -1,6 +1,6 @@
 """One scenario, from its start to its verdict.
 
-First comes a safety phase with faults; the last height is left for the time after all of them have
+A safety phase with faults comes first; the last height is decided only after all of them have
 healed. Then every honest server must reach that height within `patience`, and the invariants of the
 end are checked.
 """
@@ -31,8 +31,8 @@ from consensus.torture.oracle.ending import check_ending
 from consensus.torture.oracle.monitor import Monitor
 from consensus.torture.oracle.violation import Violation
 
-#: What is remembered of one scenario is of no use to another: forgotten with it, the memos stay so
-#: small that a processor's cache holds them.
+#: Functions with caches. No scenario can use another's results: cleared after each, the caches stay
+#: small enough for a processor's own.
 MEMOS = (
     next_beacon,
     role_hash,
@@ -49,9 +49,9 @@ MEMOS = (
 #: than a third of the leaders malicious, the chance that none of so many attempts has an honest
 #: one is below 1e-9.
 ATTEMPTS = 20
-#: So many attempts, beyond the furthest before healing, are too many for any height.
+#: Attempts of a height, beyond the furthest before healing, that violate the bound of liveness.
 TOO_MANY = 40
-#: Seconds of anything that takes a while whatever the timers are.
+#: Seconds allowed for everything that does not depend on the timers.
 SLACK = 10.0
 
 
@@ -99,15 +99,16 @@ def healing_time(scenario: Scenario) -> float:
 
 
 def patience(scenario: Scenario, attempt: int, behind: int) -> float:
-    """The liveness bound: seconds after healing within which the last height is decided.
+    """The liveness bound: seconds after healing within which the last height must be decided.
 
+    ``attempt``: the furthest attempt at healing; ``behind``: heights that are still to be decided.
     A height collects its updates and tickets. Then, in the worst case, come all steps of as many
     attempts as are likely to lack an honest leader; each step takes its whole timer, and is closed
     by timeouts that were lost once and sent again. A whole attempt may wait for the recovery timer.
     """
     resend = scenario.resend / 1e3
     start = (scenario.update + scenario.ticket) / 1e3 + 3 * resend
-    if not protocol_named(scenario.protocol).timers_grow:  # then what is blocked stays so
+    if not protocol_named(scenario.protocol).timers_grow:  # a blocked height stays blocked
         return SLACK + behind * (start + ATTEMPTS * (scenario.vote / 1e3 + resend))
     attempts = attempt + ATTEMPTS
     step = scenario.vote / 1e3 * (2 + attempts) / 2 + 3 * resend
@@ -116,7 +117,8 @@ def patience(scenario: Scenario, attempt: int, behind: int) -> float:
 
 
 def run(scenario: Scenario, traced: bool = False) -> Outcome:
-    """Play a scenario to its end; no exception of a server's code is raised, but reported."""
+    """Play a scenario to its end. An exception in a server's code is not raised but reported, as a
+    violation of "no crash". ``traced``: true to compute the trace."""
     outcome = Outcome(scenario)
     genesis = genesis_of(scenario)
     monitor = Monitor(genesis, scenario.bad, traced)
@@ -163,7 +165,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
 
 
 def _named(violation: Violation, scenario: Scenario, world: TortureWorld, monitor: Monitor) -> str:
-    """The known weakness that a violation shows, or the invariant that it violates."""
+    """Name of the known weakness that a violation shows, or of the invariant that it violates."""
     honest = (server for server in world.servers if server.behaviour is None)
     failure = Failure(
         violation.invariant,
@@ -194,7 +196,7 @@ def _play(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Mo
     if healed > 0.0:
         env.run(until=healed)
         queued = world.backlog()
-        if queued > 0.0:  # at throttled links it leaves as slowly as it came
+        if queued > 0.0:  # it takes as long to leave throttled links
             healed += queued
             env.run(until=healed)
     if monitor.ledger.outside:

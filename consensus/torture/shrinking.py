@@ -9,7 +9,7 @@ from typing import Any
 from consensus.encoding.node import Node
 from consensus.torture.arena.scenario import Scenario
 
-#: What is set back to its default where that changes nothing.
+#: Fields that are set to their defaults if the scenario still violates the invariant.
 PLAIN = (
     "hostile",
     "onset",
@@ -31,8 +31,8 @@ PLAIN = (
 def shrink(scenario: Scenario, violates: Callable[[Scenario], bool], runs: int = 150) -> Scenario:
     """The smallest scenario, found in at most ``runs`` runs, for which ``violates`` is still true.
 
-    Faults, malicious servers, behaviours, servers, heights and settings are taken away as far as
-    the violation does not need them.
+    Faults, malicious servers, behaviours, servers, heights and settings are removed as long as the
+    violation remains.
     """
     left = runs
     progress = True
@@ -49,7 +49,7 @@ def shrink(scenario: Scenario, violates: Callable[[Scenario], bool], runs: int =
 
 
 def _smaller(scenario: Scenario) -> Iterator[Scenario]:
-    """Scenarios with a little less in them, the largest reductions first."""
+    """Scenarios that are a little smaller, the largest reductions first."""
     if scenario.faults:
         yield replace(scenario, faults=())
     if scenario.malicious:

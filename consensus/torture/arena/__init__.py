@@ -1,1 +1,1 @@
-"""Scenarios of the torture harness: how they are drawn and played."""
+"""Scenarios of the torture harness: drawing them from seeds, and playing them."""

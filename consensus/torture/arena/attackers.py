@@ -1,7 +1,8 @@
-"""Attackers of torture's scenarios alone: each forges what one rule is there to refuse.
+"""Behaviours of torture's scenarios alone: each forges messages that one rule of the protocol
+refuses.
 
-They are drawn like the behaviours that configs know (`consensus.adversary.groups`), and come to
-nothing unless the rule is broken (`consensus.torture.mutants.breaks`).
+They are drawn like the behaviours that configs know (`consensus.adversary.groups`), and have no
+effect unless that rule is switched off (`consensus.torture.mutants.breaks`).
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from consensus.server.edge_server import EdgeServer
 B = TypeVar("B", bound=Behaviour)
 
 ATTACKERS: Final[Registry[type[Behaviour]]] = Registry("attacker")
-"""By name, as in a scenario."""
+"""Every registered attacker by its name in a scenario."""
 
 
 def attacker(name: str, recorded: bool = False) -> Callable[[type[B]], type[B]]:
-    """A decorator that registers an attacker, as `consensus.adversary.behaviour.behaviour` does a
-    behaviour."""
+    """A decorator that registers an attacker, as `consensus.adversary.behaviour.behaviour`
+    registers a behaviour."""
 
     def register(cls: type[B]) -> type[B]:
         ATTACKERS.register(name)(cls)
@@ -43,21 +44,21 @@ def attacker(name: str, recorded: bool = False) -> Callable[[type[B]], type[B]]:
     return register
 
 
-#: Of the sorted names of the recorded campaigns, joined by commas.
+#: CRC-32 of the sorted names of the recorded campaigns, joined by commas.
 RECORDED: Final = 0x10CB9BFC
-#: So many proposals a flooder makes in its turn.
+#: Number of proposals that a flooder makes in its turn.
 FLOOD: Final = 30
 
 
 def resigned(server: EdgeServer, candidate: Candidate, **changes: Any) -> Candidate:
-    """A server's own new candidate with other values in its header."""
+    """A server's own candidate with ``changes`` to its header, signed anew."""
     header = replace(candidate.header, **changes)
     return replace(candidate, header=header, signature=server.signer.sign(header.signed))
 
 
 @attacker("impersonate", recorded=True)
 class Impersonate(Behaviour):
-    """Makes a second proposal in the name of every leader that it hears of."""
+    """Makes a second proposal in the name of every leader whose proposal it gets."""
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "candidate" and body.header.height == server.height and self.once(body.view):
@@ -70,7 +71,7 @@ class Impersonate(Behaviour):
 
 @attacker("usurp", recorded=True)
 class Usurp(Behaviour):
-    """Proposes as soon as it can, whosever turn it is."""
+    """Proposes as soon as it can, in other leaders' turns too."""
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         part = server.participant
@@ -85,7 +86,7 @@ class Usurp(Behaviour):
 
 @attacker("pad_certificates", recorded=True)
 class PadCertificates(Behaviour):
-    """Sends blocks that nobody decided: their certificates repeat its own signature, or give it
+    """Sends blocks that were not decided: their certificates repeat its own signature, or give it
     in all members' names."""
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
@@ -113,7 +114,7 @@ class PadCertificates(Behaviour):
 
 @attacker("bad_headers", recorded=True)
 class BadHeaders(Behaviour):
-    """Proposes blocks of another parent, another chain or another time, all else being right."""
+    """Proposes blocks with another parent, chain identifier or timestamp, and valid otherwise."""
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         if candidate.turn is not None:
@@ -129,7 +130,7 @@ class BadHeaders(Behaviour):
 
 @attacker("slander", recorded=True)
 class Slander(Behaviour):
-    """Votes for blocks that nobody proposed, with a made-up signature of the leader's."""
+    """Votes for blocks that nobody proposed, with a made-up signature of the leader."""
 
     def entered(self, server: EdgeServer) -> None:
         view = server.stage()
@@ -142,7 +143,7 @@ class Slander(Behaviour):
 
 @attacker("forge_closures", recorded=True)
 class ForgeClosures(Behaviour):
-    """Closes the view in progress, or a far one, with its own signature in all names."""
+    """Closes the view in progress, or a far one, with its own signature in all members' names."""
 
     def entered(self, server: EdgeServer) -> None:
         attempt, step = server.stage()
@@ -164,7 +165,7 @@ class ForgeClosures(Behaviour):
 
 @attacker("flood", recorded=True)
 class Flood(Behaviour):
-    """Makes many proposals in its turn, all of them right."""
+    """Makes many proposals in its turn, all of them valid."""
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         if candidate.turn is None:
@@ -183,14 +184,16 @@ def _every() -> dict[str, type[Behaviour]]:
 
 
 def known_behaviours() -> list[str]:
-    """The names of all that a malicious server of a scenario may do, sorted."""
+    """Names of all behaviours of malicious servers in scenarios, sorted."""
     return sorted(_every())
 
 
 def recorded_behaviours() -> list[str]:
-    """The names that a seed alone draws from, sorted: those of the recorded campaigns.
+    """Names of the behaviours that a seed alone draws from, sorted: those of the recorded
+    campaigns.
 
-    The set is closed, as a seed's draws go by places in it. Raises ValueError where it has changed.
+    The set is closed, as a seed's draws are indices into it. Raises ValueError where it has
+    changed.
     """
     names = sorted(name for name, cls in _every().items() if cls.recorded)
     if crc32(",".join(names).encode()) != RECORDED:
@@ -202,9 +205,11 @@ def recorded_behaviours() -> list[str]:
 
 
 class Adversary(Composed):
-    """Behaviours and attackers by name, composed."""
+    """Several behaviours and attackers of one server (`Composed`)."""
 
     def add(self, names: Sequence[str], from_: float = 1, until: float = inf) -> None:
+        """Add behaviours and attackers by name, for heights ``from_`` to ``until``, both included.
+        Raises ValueError for an unknown name."""
         for name in names:
             if name in ATTACKERS:
                 part = ATTACKERS[name]()

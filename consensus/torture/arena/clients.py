@@ -1,9 +1,9 @@
-"""The clients of a scenario: tiny ones, some of them hostile.
+"""The clients of a scenario, some of them hostile.
 
-An honest client makes one update for every height and brings it to an edge server; where that is
-down, behind or takes nothing it goes to the next one, and it looks after a while whether its update
-is still there (a malicious server may have dropped it, a crash may have taken it). A hostile client
-brings everything that nobody should aggregate.
+An honest client makes one update for every height and submits it to an edge server. If that server
+is down, behind or refuses it, the client tries the next one, and it checks after a while that its
+update is still there (a malicious server may have dropped it, and a crash may have lost it). A
+hostile client submits updates that nobody may aggregate.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from consensus.torture.arena.witness import Witness
 TRAINING = (0.02, 0.2)
 #: Seconds after which a client that was turned away tries the next server.
 NEXT = 0.5
-#: What a hostile client does.
+#: The kinds of updates that a hostile client submits.
 HOSTILE = (
     "two updates",
     "inflated N_u",
@@ -54,7 +54,7 @@ class ClientsWorld(Protocol):
     witness: Witness
 
     def at(self, time: float, call: Callable[[], None]) -> None:
-        """Call at ``time`` in simulated seconds, or now if that has passed."""
+        """Call ``call`` at ``time`` in simulated seconds, or now if that has passed."""
         ...
 
     def is_up(self, index: int) -> bool:
@@ -70,11 +70,12 @@ class Clients:
         self.keys = [rig.client_key(index) for index in range(count)]
         self.honest = count - hostile
         self.open = 0
-        """Updates are made for heights up to this one."""
+        """The highest height for which clients make updates."""
         self.acted: Counter[str] = Counter()
-        """What hostile clients did."""
+        """Number of each action of hostile clients."""
         self.accepted: dict[bytes, float] = {}
-        """By the digest of an honest client's update: since when an honest server has had it."""
+        """Simulated second since which an honest server has had an honest client's update, by its
+        digest."""
         self.by_digest: dict[bytes, SignedUpdate] = {}
         self._updates: dict[tuple[int, bytes], SignedUpdate] = {}
         self._begun: set[int] = set()
@@ -82,10 +83,10 @@ class Clients:
         self._losing = any(fault.get("lost_tail") for fault in world.scenario.faults)
         self._random = rig.stream(seed, 3).random
 
-    # -- when -------------------------------------------------------------------------------------
+    # -- schedule ---------------------------------------------------------------------------------
 
     def begin(self, head: Head) -> None:
-        """Somebody is at a new height: its clients begin to train."""
+        """Let clients train for the height after ``head``, if they have not begun yet."""
         height = head.height + 1
         if height > self.open or height in self._begun:
             return
@@ -101,7 +102,7 @@ class Clients:
     # -- honest clients ---------------------------------------------------------------------------
 
     def _bring(self, client: int, height: int, where: int) -> None:
-        """Bring the update of a height to a server, until one that is honest has it."""
+        """Submit the update of a height to a server, until an honest one has it."""
         world = self.world
         server = world.servers[where % len(world.servers)]
         honest = server.behaviour is None
@@ -119,17 +120,17 @@ class Clients:
         self._hand_in(server, update)
         if honest:
             self.accepted.setdefault(update.record.digest, world.env.now)
-        # An honest server keeps it while it is up; another one may have dropped it.
+        # An honest server keeps it while it is up; a malicious one may have dropped it.
         self._later(self._again, self._bring, client, height, where if honest else where + 1)
 
     def _hand_in(self, server: EdgeServer, update: SignedUpdate) -> None:
-        # Before the server has it: one that outweighs all others may decide with it at once.
+        # Noted before the server gets it: one that outweighs all others may decide with it at once.
         self.world.witness.handed_in(update)
         if server.receive("update", update, server.index):
             server.say("update", update)
 
     def update(self, client: int, head: Head) -> SignedUpdate:
-        """A client's update for the height after ``head``: the same whenever asked for."""
+        """A client's update for the height after ``head``; the same record at every call."""
         found = self._updates.get((client, head.cid))
         if found is None:
             found = self._updates[client, head.cid] = self.make(client, head)
@@ -137,7 +138,8 @@ class Clients:
         return found
 
     def make(self, who: int, head: Head, **changes: Any) -> SignedUpdate:
-        """A new update of a client, signed with ``changes`` to its fields (or its ``data``)."""
+        """A new update of client ``who``, signed with ``changes`` to its fields or to its payload
+        (``data``)."""
         data = changes.pop("data", None)
         if data is None:
             data = rig.PAYLOAD.pack(2 * self._random() - 1, float(head.height))
@@ -156,7 +158,7 @@ class Clients:
     # -- hostile clients --------------------------------------------------------------------------
 
     def _trouble(self, client: int, height: int, where: int) -> None:
-        """Bring some servers something of everything."""
+        """Submit updates of every hostile kind to some servers."""
         world = self.world
         heads = [
             server

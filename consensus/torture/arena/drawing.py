@@ -1,9 +1,9 @@
-"""The scenario of a seed.
+"""Drawing of the scenario of a seed.
 
-What a seed means must not change: recorded campaigns and tests cite seeds. All their draws come
-from one stream, the behaviours among them by their place in a closed, sorted list
+A seed must always give the same scenario, since recorded campaigns and tests cite seeds. All draws
+come from one stream; behaviours are drawn by their index in a closed, sorted list
 (`recorded_behaviours`). A behaviour that is registered later, or by another package, is not in that
-list: it is drawn where it is asked for, from a stream named after it, and changes nothing else.
+list: it is drawn only if asked for, from a stream named after it, and moves no other draw.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ BEGIN = 4.0
 #: ... and last at most so long.
 LAST = 5.0
 
-#: Seconds that what is queued at the slowest links takes to leave after they are fast again.
+#: Seconds in which messages queued at the slowest links leave once the links are fast again.
 QUEUED = 60.0
 
-#: The stream, among those of a seed, of behaviours that are asked for.
+#: Number of the seed's stream for behaviours that are asked for.
 ASKED = 6
 
 #: Servers of a scenario, the smaller ones more often: most of what can go wrong does so among few,
@@ -43,23 +43,24 @@ Malicious = tuple[tuple[int, tuple[str, ...]], ...]
 
 @dataclass(frozen=True)
 class Bias:
-    """What scenarios are made to contain, so that a broken rule is put to the test."""
+    """Properties that scenarios are made to have, so that a broken rule is put to the test."""
 
     behaviours: tuple[str, ...] = ()
-    """All malicious servers, as many as there may be, do at least this."""
+    """Behaviours that all malicious servers follow at least; as many servers as allowed are
+    malicious."""
     faults: tuple[str, ...] = ()
-    """A fault of each of these kinds strikes, besides others."""
+    """Kinds of faults of which one each strikes, besides others."""
     begin: float = BEGIN
     last: float = LAST
     hostile: bool = False
-    """One client is hostile."""
+    """True if one client is hostile."""
     sizes: tuple[int, ...] = ()
-    """The number of servers."""
+    """Numbers of servers to draw from; empty: `SIZES`."""
     changes: tuple[tuple[str, Any], ...] = ()
-    """Fields of the scenario that are set."""
+    """Fields of the scenario that are set, by name."""
 
 
-#: Behaviours that go together.
+#: Behaviours that are more harmful together.
 POTENT = (
     ("equivocate_candidates", "equivocate_votes"),
     ("equivocate_candidates", "equivocate_votes", "late_block", "late_votes"),
@@ -82,11 +83,10 @@ def draw(
 ) -> Scenario:
     """The scenario of a seed: 4 to 16 servers, or as many as given.
 
-    ``behaviours`` are asked for: malicious servers follow them as well, all else stays as drawn.
-
-    Of the servers fewer than a third of the seats of a committee are malicious, so that for
-    committees of fixed size the premise of safety always holds; where nobody foresees who sits,
-    fewer than a third of the servers.
+    Malicious servers may follow ``behaviours`` as well as those drawn; all else stays as drawn.
+    Fewer than a third of the seats of a committee are malicious, so that the premise of safety
+    always holds for committees of fixed size; under a protocol whose committees are not known
+    beforehand, fewer than a third of the servers.
     """
     rules = protocol_named(protocol)
     if bias is None:
@@ -146,7 +146,7 @@ def draw(
 
 
 def _invited(seed: int, invitations: Sequence[Invitation]) -> Bias:
-    """The bias to a protocol's known weaknesses: every other scenario is to show one."""
+    """The bias towards a protocol's known weaknesses: every other scenario is made to show one."""
     if not invitations:
         return Bias()
     which = int(np.random.default_rng((seed, 5)).integers(2 * len(invitations)))
@@ -162,7 +162,7 @@ def _pick(generator: np.random.Generator, values: Sequence[Any]) -> Any:
 
 
 def _behaviours(generator: np.random.Generator, servers: Sequence[int], bias: Bias) -> Malicious:
-    """What each malicious server does: all the same, or each its own."""
+    """The behaviours of each malicious server: the same for all, or drawn for each."""
 
     def mixture() -> tuple[str, ...]:
         if bias.behaviours:
@@ -177,8 +177,8 @@ def _behaviours(generator: np.random.Generator, servers: Sequence[int], bias: Bi
 
 
 def _with(names: Collection[str], seed: int, malicious: Malicious) -> Malicious:
-    """The same malicious servers, of which each follows each of ``names`` too with even chance, and
-    one at least does. A name has a stream of its own: it moves no other draw."""
+    """The malicious servers, each of which also follows each of ``names`` with probability 1/2, and
+    at least one of them does. Each name has a stream of its own, so it moves no other draw."""
     found = [set(theirs) for _, theirs in malicious]
     for name in names if malicious else ():
         generator = np.random.default_rng((seed, ASKED, crc32(name.encode())))

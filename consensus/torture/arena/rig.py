@@ -1,4 +1,4 @@
-"""What scenarios share: keys, costs, link latencies and the tiny application that they run."""
+"""The fixed parts of all scenarios: keys, costs, link latencies and a tiny application."""
 
 from __future__ import annotations
 
@@ -38,25 +38,30 @@ COSTS = Costs(
 BANDWIDTH = 12.5
 #: Mean of the exponential factor that stretches a link's latency.
 JITTER = 0.1
-#: So many graphs of a kind and size are drawn; scenarios take turns with them.
+#: Number of graphs of a kind and size, which scenarios take in turn by their seeds.
 GRAPHS = 16
 
 
 class TinyApplication:
-    """Payloads are two float32; the model is their sample-weighted mean, summed in order."""
+    """An application whose payloads are two float32 and whose model is their mean weighted by
+    sample counts, summed in order."""
 
     def check_payload(self, payload: bytes) -> str | None:
+        """Return the flaw of a payload: "shape", "not finite", or None."""
         if len(payload) != PAYLOAD.size:
             return "shape"
         return None if all(map(isfinite, PAYLOAD.unpack(payload))) else "not finite"
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
+        """The model's bytes (`weighted_mean`)."""
         return weighted_mean(payloads, samples)
 
     def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+        """No snapshot at any height."""
         return None
 
     def commit(self, height: int, beacon: bytes, model: bytes) -> None:
+        """Raises AssertionError: torture's world commits no model."""
         raise AssertionError("a continuous world commits nothing")
 
 
@@ -72,14 +77,14 @@ def weighted_mean(payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
 
 
 def stream(seed: int, which: int, *server: int) -> np.random.Generator:
-    """A stream of a scenario's randomness, or of one of its servers'."""
+    """A stream of a scenario's randomness, or of one of its servers' (number ``which``)."""
     seeds = np.random.SeedSequence((seed, which), spawn_key=server)
     return np.random.Generator(np.random.PCG64(seeds))
 
 
 @lru_cache(maxsize=256)
 def server_keys(index: int) -> tuple[Signer, Prover]:
-    """The keys of a server: those of its index are the same in every scenario."""
+    """The signing key and VRF key of a server; the same in every scenario."""
     return (
         MODELLED.signing_key(derive_seed(_MASTER, "server", index)),
         MODELLED.vrf_key(derive_seed(_MASTER, "vrf", index)),
@@ -88,17 +93,18 @@ def server_keys(index: int) -> tuple[Signer, Prover]:
 
 @lru_cache(maxsize=256)
 def client_key(index: int) -> Signer:
+    """The signing key of a client; the same in every scenario."""
     return MODELLED.signing_key(derive_seed(_MASTER, "client", index))
 
 
 def registered_samples(client: int) -> int:
-    """N_u as the genesis has it."""
+    """The N_u of a client that the genesis records."""
     return 10 + client
 
 
 @lru_cache(maxsize=1024)
 def graph(kind: str, servers: int, latency: float, which: int) -> Topology:
-    """One of the graphs of a kind."""
+    """Graph number ``which`` of a kind, with link latencies around ``latency`` milliseconds."""
     generator = np.random.default_rng((servers, which))
     if kind == "complete":
         return Topology.complete(generator, servers, latency)
@@ -108,12 +114,13 @@ def graph(kind: str, servers: int, latency: float, which: int) -> Topology:
 
 
 def graph_of(scenario: Scenario) -> Topology:
-    """The graph of a scenario."""
+    """The graph of a scenario's servers."""
     return graph(scenario.topology, scenario.servers, scenario.latency, scenario.seed % GRAPHS)
 
 
 def genesis_of(scenario: Scenario) -> Genesis:
-    """The genesis of a scenario's chain; the seed is in it, so no two seeds share beacons."""
+    """The genesis of a scenario's chain. It contains the seed, so that no two seeds share
+    beacons."""
     keys = [server_keys(index) for index in range(scenario.servers)]
     stake = scenario.stake
     return Genesis(

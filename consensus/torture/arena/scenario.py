@@ -1,7 +1,7 @@
-"""A scenario: all that one torture run depends on, as a record with a one-line text to replay it.
+"""A scenario: all inputs of one torture run, as a record with a one-line text to replay it.
 
 The text is a JSON map of the fields that differ from their defaults. Everything that is not in it
-(keys, link latencies, jitter, what faults strike) follows from ``seed``.
+(keys, link latencies, jitter, the draws within faults) follows from ``seed``.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ TOPOLOGIES = ("complete", "ring", "random")
 
 
 class BadScenario(ValueError):
-    """A text that is no scenario; the message says what is wrong."""
+    """A text that describes no scenario; the message says what is wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One torture run. Times are milliseconds of simulated time."""
+    """The inputs of one torture run. Times are milliseconds of simulated time."""
 
     seed: int
     servers: int
     protocol: str = DEFAULT
     topology: str = "complete"
     latency: float = 20.0
-    """Of a link, before each pair's factor in [0.5, 1.5)."""
+    """Latency of a link, before each pair's factor in [0.5, 1.5)."""
     stakes: tuple[int, ...] = ()
-    """By server; none: equal."""
+    """Stake by server; empty: equal."""
     committee: str = "fixed"
     size: int = 0
     """Committee size; 0: all servers."""
     max_step: int = 3
     clients: int = 3
     hostile: int = 0
-    """So many of the clients bring what nobody should aggregate."""
+    """Number of hostile clients, the last of all."""
     quota: int = 0
-    """Updates that are sufficient; 0: those of all clients."""
+    """Number of updates that a block needs; 0: those of all clients."""
     heights: int = 3
-    """The last height is decided after all faults have healed."""
+    """Number of heights; the last one is decided after all faults have healed."""
     vote: int = 2000
     ticket: int = 300
     update: int = 4000
@@ -50,11 +50,11 @@ class Scenario:
     recovery: int = 0
     resend: int = 1000
     malicious: tuple[tuple[int, tuple[str, ...]], ...] = ()
-    """(server, its behaviours)."""
+    """The malicious servers, each with its behaviours."""
     onset: int = 1
     """The first height at which they are malicious."""
     faults: tuple[Mapping[str, Any], ...] = ()
-    """As a config names them (`consensus.faults.faults`)."""
+    """Faults, each as a config's map (`consensus.faults.faults`)."""
 
     @property
     def bad(self) -> frozenset[int]:
@@ -63,14 +63,16 @@ class Scenario:
 
     @property
     def committee_size(self) -> int:
+        """Number of seats, or of expected seats, of a committee."""
         return self.size or self.servers
 
     @property
     def stake(self) -> tuple[int, ...]:
+        """The stake of each server, by index."""
         return self.stakes or (1,) * self.servers
 
     def text(self) -> str:
-        """One line from which `from_text` makes an equal scenario."""
+        """The text of one line from which `from_text` makes an equal scenario."""
         shown = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -80,7 +82,7 @@ class Scenario:
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """The scenario that ``text`` describes; raises `BadScenario`."""
+        """The scenario that ``text`` describes; raises `BadScenario` with one line."""
         try:
             found = json.loads(text)
         except ValueError as error:
@@ -106,7 +108,7 @@ class Scenario:
         return scenario
 
     def check(self) -> None:
-        """Raises ValueError for values that fit no scenario."""
+        """Raise ValueError for values that no scenario can have."""
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type == "int" and (type(value) is not int or value < 0):

@@ -1,4 +1,4 @@
-"""The interface of the observer that a scenario tells everything."""
+"""The interface of the observer of a scenario."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from consensus.server.edge_server import EdgeServer
 
 
 class Witness(Protocol):
-    """An observer that is told everything that happens (`consensus.torture.oracle.monitor`)."""
+    """An observer of all messages and blocks of a scenario (`consensus.torture.oracle.monitor`)."""
 
     def handed_in(self, update: SignedUpdate) -> None:
-        """A client brings an update to a server."""
+        """Note an update that a client submits to a server."""
 
     def said(self, index: int, kind: str, body: Any, to: Collection[int] | None) -> None:
-        """A server sends a message, to some or (None) to all."""
+        """Note a message that server ``index`` sends: to all (``to`` is None) or to some."""
 
     def appended(self, server: EdgeServer, block: Block) -> None:
-        """A server's chain has grown."""
+        """Note a block that a server has appended."""
 
     def cut(self, server: EdgeServer) -> None:
-        """A server is back from a crash, its chain perhaps shorter."""
+        """Note that a server is back from a crash, its chain perhaps shorter."""

@@ -1,4 +1,5 @@
-"""The world without a barrier between heights: a server that has appended a block goes on."""
+"""The world without a barrier between heights: a server that has appended a block enters the next
+height at once."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from consensus.torture.arena.clients import Clients
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.arena.witness import Witness
 
-#: Bytes of a message, by its kind: about right, and there is no need to encode most of them.
+#: Approximate bytes of a message, by its kind, which save encoding most of them.
 SIZES = {
     "update": 300,
     "ticket": 150,
@@ -40,40 +41,45 @@ SIZES = {
 
 
 class NotedSigner:
-    """A signer that notes in which order it signed what: a vote may be told long after."""
+    """A signer that records the order of its signatures, as a vote may be sent long after it was
+    signed."""
 
     def __init__(self, signer: Signer) -> None:
         self.public = signer.public
         self.order: dict[bytes, int] = {}
-        """When each digest was first signed."""
+        """The place of each digest's first signature in the order of signing."""
         self._sign = signer.sign
 
     def sign(self, digest: bytes, /) -> bytes:
+        """Sign a digest, and record it at its first signature."""
         self.order.setdefault(digest, len(self.order))
         return self._sign(digest)
 
 
 class TortureHost(WorldHost):
-    """A server's hands, which the witness watches."""
+    """The host of one server, which reports to the witness."""
 
     _world: TortureWorld
 
     def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
+        """Report the message to the witness, then send it to all."""
         self._world.witness.said(self._index, kind, body, None)
         super().gossip(kind, body, delay)
 
     def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
+        """Report the message to the witness, then send it to some."""
         self._world.witness.said(self._index, kind, body, to)
         super().send(to, kind, body, delay)
 
     def timer(self, microseconds: int, timer: Timer) -> None:
+        """Set a timer, counting the settle timers."""
         if timer[0] == "settle":
             self._world.settled += 1
         super().timer(microseconds, timer)
 
 
 class TortureWorld(World):
-    """All servers of a scenario, their clients, and a clock that nobody stops."""
+    """All servers and clients of a scenario on one clock, without a barrier between heights."""
 
     host_class = TortureHost
 
@@ -88,7 +94,7 @@ class TortureWorld(World):
         self.scenario = scenario
         self.witness = witness
         self.settled = 0
-        """How often a lock had to wait for the settle timer."""
+        """Number of times that a lock had to wait for the settle timer."""
         self.clients = Clients(self, scenario.clients, scenario.hostile, scenario.seed)
         keys = [rig.server_keys(index) for index in range(scenario.servers)]
         self.signers = [NotedSigner(signer) for signer, _ in keys]
@@ -114,21 +120,21 @@ class TortureWorld(World):
     # -- running ----------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Everybody enters the first height."""
+        """Let every server enter the first height."""
         self.network.begin(self._network_stream(1))
         for index in range(len(self.servers)):
             if self._hosts[index].up:
                 self._enter(index)
 
     def open_height(self, height: int) -> None:
-        """Let clients make updates up to ``height``."""
+        """Let clients make updates for heights up to ``height``."""
         self.clients.open = height
         for server in self.servers:
             self.clients.begin(server.chain.head)
 
     def end(self) -> None:
-        """Let go of everything: its parts refer to each other in circles, and are freed at once
-        where there are none, with no collection of garbage."""
+        """Clear all parts. They refer to each other in circles; without these they are freed at
+        once, with no run of the garbage collector."""
         parts = (self.env, self.checks, self.network, self.clients, self.witness)
         participants = [server.participant for server in self.servers]
         for part in (*self._hosts, *self.servers, *participants, *parts):
@@ -136,26 +142,27 @@ class TortureWorld(World):
         vars(self).clear()
 
     def is_up(self, index: int) -> bool:
+        """True if server ``index`` is running."""
         return self._hosts[index].up
 
     def backlog(self) -> float:
-        """Seconds until every server has done and sent all that it has in hand."""
+        """Seconds until every server has finished its work and sent all its messages."""
         latest = max(host.busy_until for host in self._hosts)
         return max(latest, *self.network._egress_free, *self.network._ingress_free) - self.env.now
 
     def holders(self, link: bytes) -> set[int]:
-        """The servers that have this content."""
+        """The servers that hold the content at ``link``."""
         return self.providers.holders(link)
 
     def when_all_at(self, height: int, servers: Collection[int]) -> simpy.Event:
-        """An event for when all of ``servers`` have the block of ``height``."""
+        """An event that succeeds once all of ``servers`` have the block of ``height``."""
         self._waiting = {i for i in servers if self.servers[i].chain.height < height}
         self._target = height
         if not self._waiting:
             self._over.succeed()
         return self._over
 
-    # -- a server goes on -------------------------------------------------------------------------
+    # -- from height to height --------------------------------------------------------------------
 
     def _enter(self, index: int) -> None:
         server, behaviour = self.servers[index], self.behaviours.get(index)
@@ -166,6 +173,7 @@ class TortureWorld(World):
         self.clients.begin(server.chain.head)
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
+        """Report the block to the witness, and let the server enter the next height at ``at``."""
         self.witness.appended(self.servers[index], block)
         if block.header.height >= self._target:
             self._waiting.discard(index)
@@ -194,11 +202,12 @@ class TortureWorld(World):
         self.witness.cut(server)
 
     def _stream_of(self, server: int, *label: int) -> np.random.Generator:
-        """A server's one stream, made when it first draws: many never do."""
+        """The one stream of a server, made at its first draw, as many never draw."""
         stream = self._streams.get(server)
         if stream is None:
             stream = self._streams[server] = rig.stream(self.scenario.seed, 2, server)
         return stream
 
     def message(self, kind: Kind, body: Any) -> Message:
+        """Return a message with the usual size of its kind; nothing is encoded."""
         return Message(kind, body, SIZES[kind])

@@ -1,4 +1,4 @@
-"""Invariants of the end: once everything has healed and the last height is decided."""
+"""Invariants of the end, checked once all faults have healed and the last height is decided."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from consensus.torture.arena.world import TortureWorld
 from consensus.torture.oracle.monitor import Monitor
 from consensus.torture.oracle.violation import Violation
 
-#: Seconds of work and of sending that a server may have before it, faults being over.
+#: Seconds of work and of sending that a server may still have queued once faults are over.
 BACKLOG = 10.0
 
 
@@ -43,7 +43,8 @@ def _check_availability(world: TortureWorld, monitor: Monitor) -> None:
 
 
 def _check_queues(scenario: Scenario, server: EdgeServer) -> None:
-    """What a server remembers is bounded by who there is and how far the height has come."""
+    """Check that the state of a server is bounded by the number of servers and clients and by the
+    attempts of its height."""
     count = scenario.servers
     if len(server.catch_up.early) > EARLY_MESSAGES * count:
         raise Violation("queues stay bounded", f"{len(server.catch_up.early)} early messages")

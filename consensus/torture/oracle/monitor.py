@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from consensus.torture.arena.world import TortureWorld
 
 
-#: Messages by which a server commits itself to nothing.
+#: Kinds of messages that commit their sender to nothing.
 UNJUDGED: Final = frozenset({"update", "ticket", "status"})
 
 

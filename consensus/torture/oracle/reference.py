@@ -1,4 +1,5 @@
-"""The reference chain that all honest servers must have, checked by the monitor block by block."""
+"""The reference chain that all honest servers must have; the monitor checks block by block against
+it."""
 
 from __future__ import annotations
 
@@ -12,14 +13,14 @@ from consensus.torture.oracle import verify
 from consensus.torture.oracle.verify import Betas, Seats
 from consensus.torture.oracle.violation import Violation
 
-#: So many attempts' committees must not all be the same.
+#: Number of attempts whose committees must not all be the same.
 REBUILT = 16
 
 
 @dataclass(frozen=True)
 class Decided:
-    """The block that honest servers appended at a height, with its consequences for the next
-    one."""
+    """The block that honest servers appended at a height, and the beacon and draws that it sets for
+    the next one."""
 
     block: Block
     updates: tuple[SignedUpdate, ...]
@@ -33,24 +34,24 @@ class Ledger:
     """The decided blocks, and the committees of the heights after them. Raises `Violation`."""
 
     def __init__(self, genesis: Genesis, bad: frozenset[int], phase: str) -> None:
-        """``phase``: of the votes that decide."""
+        """``phase``: the phase of the votes that decide."""
         self.genesis = genesis
         self.bad = bad
         self.phase = phase
         self.last: Block | None = None
-        """The block that was appended last, or was about to be."""
+        """The block whose appending was checked last."""
         self.decided: list[Decided] = []
         self.outside = False
         """True once a committee formed with at least a third of its weight malicious: the premise
-        does not hold, and nothing is guaranteed any more."""
+        does not hold, and no invariant is guaranteed any more."""
         self.spares = False
-        """True if a server sat by a public draw."""
+        """True if a server had a seat by a public draw."""
         self._seats: dict[tuple[int, int], Seats] = {}
         self._lists: dict[bytes, set[tuple[bytes, ...]]] = {}
         """The lists of updates in candidates, by block."""
         self._updates: dict[bytes, SignedUpdate] = {}
 
-    # -- who votes --------------------------------------------------------------------------------
+    # -- voters -----------------------------------------------------------------------------------
 
     def knows(self, height: int) -> bool:
         """True if the block before this height is decided."""
@@ -75,7 +76,7 @@ class Ledger:
         return self.form(block.height, block.certificate.attempt)
 
     def _draws(self, height: int) -> tuple[bytes, Betas]:
-        """A height's beacon, and the draws that the block before recorded for it."""
+        """The beacon of a height, and the draws that the block before recorded for it."""
         if height > 1:
             return self.decided[height - 2].beacon, self.decided[height - 2].betas
         return verify.first_beacon(self.genesis), verify.first_betas(self.genesis)
@@ -141,7 +142,7 @@ class Ledger:
         return verify.next_beacon(beacon, beta), betas
 
     def _aggregated(self, block: Block) -> tuple[SignedUpdate, ...]:
-        """Check that a block's aggregate is exactly that of its updates; return these."""
+        """Check that a block's model is exactly the aggregate of its updates; return these."""
         header = block.header
         lists = sorted(self._lists.get(header.cid, ()))
         listed = next((one for one in lists if verify.merkle(one) == header.updates), None)
@@ -190,12 +191,12 @@ class Ledger:
 class NamedCommittees(Ledger):
     """The decisions of a protocol whose blocks name their committees.
 
-    Nobody can say beforehand who votes, so no premise about committees is there to be kept: what is
-    violated is violated.
+    Nobody can say beforehand who votes, so that there is no premise about committees, and every
+    violated invariant counts.
     """
 
     def form(self, height: int, attempt: int) -> Seats:
-        """No seats: nobody knows them beforehand."""
+        """No seats: the voters are not known beforehand."""
         return Seats({}, 1, ())
 
     def voters(self, block: Block) -> Seats:
@@ -205,6 +206,8 @@ class NamedCommittees(Ledger):
         return Seats(seats, self.genesis.parameters.committee_size, order)
 
     def check_draws(self, block: Block) -> tuple[bytes, Betas]:
+        """Check the tickets of the block; return no beacon, and the draws that the block
+        records."""
         header = block.header
         betas = verify.betas_of(self.genesis, header.parent, header.height, block)
         if isinstance(betas, str):
@@ -212,4 +215,5 @@ class NamedCommittees(Ledger):
         return b"", betas
 
     def check_rebuilding(self) -> None:
-        """It is known not to differ; what that leads to is a violation where it does."""
+        """No check: a committee formed anew may be the same, which counts only where it leads to a
+        violation."""

@@ -2,8 +2,8 @@
 
 It shares the primitives (hashes, signatures, the race for one seat), which have tests and vectors
 of their own. The forming of committees from draws, the conditions on a certificate and those on an
-aggregate are written here a second time. A function named ``*_fault`` returns what is wrong as a
-text, or None.
+aggregate are written here a second time. A function named ``*_fault`` returns the fault as a text,
+or None.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from consensus.torture.arena.rig import weighted_mean
 Betas = dict[int, bytes]
 """VRF outputs by server: the draws that the block before a height recorded."""
 
-#: Attempts for which every draw that may win was announced.
+#: Number of attempts for which every draw that may win is announced.
 FORESEEN = 4
 
 

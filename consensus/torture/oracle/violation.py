@@ -7,6 +7,7 @@ class Violation(Exception):
     """A violated invariant, and its symptom in this scenario."""
 
     def __init__(self, invariant: str, what: str) -> None:
+        """``invariant``: its name; ``what``: the symptom, in a line."""
         super().__init__(f"{invariant}: {what}")
         self.invariant = invariant
         self.what = what
