@@ -168,7 +168,6 @@ def test_a_definition_without_a_docstring_is_found() -> None:
 
 PENDING: frozenset[str] = frozenset(
     {
-        "bfedrec.aggregation.rule:Aggregator",
         "ledger.chain:Sortition",
         "protocols.bft.state:State.valid",
         "records.block:Header.aggregate_cid",

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation.rule import DecodedUpdate, Rule, parameter, rule
+from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate, aggregator, parameter
 
 #: Distance below which Weiszfeld's iteration no longer tells updates apart (nu of Pillutla et al.).
 SMOOTHING = 1e-6
@@ -40,7 +40,7 @@ def _malicious_share() -> Any:
 
 
 @dataclass(frozen=True)
-class Robust(Rule):
+class Robust(Aggregator):
     """A rule that sees all updates of a round at once."""
 
     def mean(
@@ -57,7 +57,7 @@ class Robust(Rule):
         """The aggregate, float64[r, N], of updates (float32[M, r, N]) and masks (uint8[M, N])."""
 
 
-@rule("clip")
+@aggregator("clip")
 @dataclass(frozen=True)
 class Clip(Robust):
     """The mean over the clients that touched an item, of updates whose norm is cut to a bound
@@ -82,7 +82,7 @@ class Clip(Robust):
         return _kernels()._weighted_means(updates, masks, scales, np.ones(M))
 
 
-@rule("clip_items")
+@aggregator("clip_items")
 @dataclass(frozen=True)
 class ClipItems(Robust):
     """The mean over the clients that touched an item, of rows whose norm is cut to the median of
@@ -95,7 +95,7 @@ class ClipItems(Robust):
         return _kernels()._clipped_rows(updates, masks)
 
 
-@rule("median")
+@aggregator("median")
 @dataclass(frozen=True)
 class Median(Robust):
     """Each number is the median over the clients that touched the item (Yin et al., 2018); of an
@@ -107,7 +107,7 @@ class Median(Robust):
         return _kernels()._trimmed_means(updates, masks, 1000)
 
 
-@rule("trimmed_mean")
+@aggregator("trimmed_mean")
 @dataclass(frozen=True)
 class TrimmedMean(Robust):
     """Each number is the mean over the clients that touched the item, without the largest and the
@@ -122,7 +122,7 @@ class TrimmedMean(Robust):
         return _kernels()._trimmed_means(updates, masks, self.malicious_permille)
 
 
-@rule("krum")
+@aggregator("krum")
 @dataclass(frozen=True)
 class Krum(Robust):
     """The one update with the least sum of distances to its n - f - 2 nearest (Blanchard et al.,
@@ -152,7 +152,7 @@ class Krum(Robust):
         return max(0, min(-(-n * self.malicious_permille // 1000), (n - 3) // 2))
 
 
-@rule("multi_krum")
+@aggregator("multi_krum")
 @dataclass(frozen=True)
 class MultiKrum(Krum):
     """Each item's mean over the n - f updates that `krum` scores best."""
@@ -163,7 +163,7 @@ class MultiKrum(Krum):
         return self._mean_of(updates, masks, len(updates) - self.malicious(len(updates)))
 
 
-@rule("geometric_median")
+@aggregator("geometric_median")
 @dataclass(frozen=True)
 class GeometricMedian(Robust):
     """The A with the least sum of distances to the updates, each distance taken over the items

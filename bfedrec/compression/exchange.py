@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation.rule import DecodedUpdate, Rule
+from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate
 from bfedrec.compression.codec import FLOAT, Codec
 from bfedrec.compression.dense import Dense
 from bfedrec.compression.registry import codec_named
@@ -26,7 +26,7 @@ NOT_ASKED = np.empty(0, np.uint8)
 class Exchange:
     """How the updates of one run are encoded, checked, aggregated and sent back."""
 
-    rule: Rule
+    rule: Aggregator
     up: Codec
     """Of updates."""
     down: Codec
@@ -35,7 +35,7 @@ class Exchange:
     @classmethod
     def named(
         cls,
-        rule: Rule,
+        rule: Aggregator,
         kind: str,
         rows: int,
         items: int,
@@ -52,7 +52,7 @@ class Exchange:
         return cls(rule, up, up if downlink == "same" else Dense(rows, items, rows))
 
     @classmethod
-    def low_rank(cls, rule: Rule, r: int, N: int) -> Exchange:
+    def low_rank(cls, rule: Aggregator, r: int, N: int) -> Exchange:
         """The paper's: A (r x N), whole, in both directions."""
         return cls.named(rule, "low_rank", r, N, r)
 
@@ -169,7 +169,7 @@ def describe(exchange: Exchange) -> dict[str, Any]:
     return {"compression": told}
 
 
-def described(application: Mapping[str, Any], rule: Rule, rows: int, items: int) -> Exchange:
+def described(application: Mapping[str, Any], rule: Aggregator, rows: int, items: int) -> Exchange:
     """The exchange that a genesis describes. Raises ValueError where it describes none."""
     if "compression" not in application:
         return Exchange.low_rank(rule, rows, items)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.compression.codec import FLOAT
 from bfedrec.compression.exchange import Exchange, describe, described
 from bfedrec.learning.basis import BASES
@@ -80,7 +80,7 @@ class GlobalModel:
             N, d, r = (int(application[key]) for key in ("items", "dimension", "rank"))
             every = application["snapshot_every"]
             kind, name = application["basis"], application["aggregation"]
-            rule = rule_named(name, dict(application.get("aggregation_parameters", {})))
+            rule = aggregator_named(name, dict(application.get("aggregation_parameters", {})))
         except (KeyError, TypeError) as error:
             raise ValueError(f"the genesis describes no global model: {error}") from None
         if (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.compression.exchange import Exchange
 from bfedrec.config.schema import Config
 from consensus.encoding.cid import digest, node_cid
@@ -26,7 +26,7 @@ class Envelope:
 
     def _exchange(self, size: int, kind: str) -> Exchange:
         rows = size if kind == "low_rank" else self.config.model.dimension
-        rule = rule_named(self.config.aggregation.rule)
+        rule = aggregator_named(self.config.aggregation.rule)
         return Exchange.named(rule, kind, rows, self.items, size)
 
     def up(self, size: int, kind: str = "low_rank") -> int:

@@ -12,15 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfedrec.aggregation.registry import RULES, rule_of
-from bfedrec.aggregation.rule import Rule, parameter
-from bfedrec.aggregation.rule import rule as registered
+from bfedrec.aggregation.aggregator import Aggregator, aggregator, parameter
+from bfedrec.aggregation.registry import AGGREGATORS, aggregator_of
 from bfedrec.config.help import help_text
 from bfedrec.config.load import ConfigError, config_hash, dump, load, parse
 from tests.helpers.payloads import aggregate, check_payload, decode_model, encode_update
 from tests.helpers.plugin import imported
 
-EVERY_RULE = pytest.mark.parametrize("rule", list(RULES))
+EVERY_RULE = pytest.mark.parametrize("rule", list(AGGREGATORS))
 AVERAGES = pytest.mark.parametrize("rule", ["samples", "per_item"])
 
 EXPECTED = {
@@ -38,7 +37,7 @@ def cohort(seed: int, M: int, r: int, N: int) -> tuple[np.ndarray, np.ndarray, l
     return A, touched, rng.integers(1, 500, M).tolist()
 
 
-def encoded(A: np.ndarray, touched: np.ndarray, rule: str | Rule) -> list[bytes]:
+def encoded(A: np.ndarray, touched: np.ndarray, rule: str | Aggregator) -> list[bytes]:
     return [encode_update(a, t, rule) for a, t in zip(A, touched, strict=True)]
 
 
@@ -126,7 +125,7 @@ def test_mask_must_cover_every_update_and_nothing_else() -> None:
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_judged_without_an_error(payload: bytes) -> None:
-    for rule in RULES:
+    for rule in AGGREGATORS:
         reason = check_payload(payload, 2, 7, rule)
         assert reason is None or isinstance(reason, str)
 
@@ -160,12 +159,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bfedrec.aggregation.rule import Rule, parameter, rule
+from bfedrec.aggregation.aggregator import Aggregator, aggregator, parameter
 
 
-@rule("largest")
+@aggregator("largest")
 @dataclass(frozen=True)
-class Largest(Rule):
+class Largest(Aggregator):
     """Each number is the largest that a client sent, times a factor."""
 
     meaning = "the largest of each number, times factor_permille"
@@ -181,7 +180,7 @@ class Largest(Rule):
 @pytest.fixture
 def register() -> Iterator[None]:
     """The registry has its old rules again afterwards."""
-    with RULES.restored():
+    with AGGREGATORS.restored():
         yield
 
 
@@ -196,7 +195,7 @@ def test_a_rule_is_one_file(tmp_path: Path) -> None:
     config = load(tmp_path / "mine.yaml")
     assert parse(dump(config), "dumped") == config
     assert dump(config).count("  factor_permille: 500\n") == 1
-    chosen = rule_of(config.aggregation)
+    chosen = aggregator_of(config.aggregation)
     assert (chosen.name, chosen.parameters) == ("largest", {"factor_permille": 500})
     A = np.array([[[1.0, -4.0]], [[3.0, -2.0]]], np.float32)
     payloads = encoded(A, np.ones((2, 2), bool), chosen)
@@ -215,7 +214,7 @@ def test_the_register_has_the_rules_in_the_order_of_the_help() -> None:
     averages = ["samples", "per_item"]
     cut = ["clip", "clip_items", "median", "trimmed_mean"]
     near = ["krum", "multi_krum", "geometric_median"]
-    assert list(RULES) == averages + cut + near
+    assert list(AGGREGATORS) == averages + cut + near
     keys = list(load(None).aggregation.model_dump())
     assert keys == ["rule", "malicious_permille", "norm_permille", "iterations"]
 
@@ -223,18 +222,18 @@ def test_the_register_has_the_rules_in_the_order_of_the_help() -> None:
 @pytest.mark.usefixtures("register")
 def test_a_name_stands_for_one_rule_and_a_key_for_one_parameter() -> None:
     @dataclass(frozen=True)
-    class Other(Rule):
+    class Other(Aggregator):
         iterations: int = parameter(9, 1, 1000, "Weiszfeld iterations")
 
     with pytest.raises(ValueError, match="'median' is registered twice"):
-        registered("median")(Other)
+        aggregator("median")(Other)
     with pytest.raises(ValueError, match=r"iterations is another .* that of 'geometric_median'"):
-        registered("other")(Other)
-    assert "other" not in RULES
+        aggregator("other")(Other)
+    assert "other" not in AGGREGATORS
 
     @dataclass(frozen=True)
-    class Taken(Rule):
+    class Taken(Aggregator):
         rule: int = parameter(1, 1, 2, "a key that is taken")
 
     with pytest.raises(ValueError, match="cannot be named 'rule'"):
-        registered("taken")(Taken)
+        aggregator("taken")(Taken)

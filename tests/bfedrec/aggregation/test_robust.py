@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.aggregation.registry import RULES, rule_named
+from bfedrec.aggregation.aggregator import Aggregator
+from bfedrec.aggregation.registry import AGGREGATORS, aggregator_named
 from bfedrec.aggregation.robust import Krum, MultiKrum, Robust, TrimmedMean, krum_scores
-from bfedrec.aggregation.rule import Rule
 from bfedrec.federation.global_model import GlobalModel
 from tests.helpers.payloads import aggregate, decode_model, encode_update, exchange
 
-ROBUST = [name for name, rule in RULES.items() if issubclass(rule, Robust)]
+ROBUST = [name for name, rule in AGGREGATORS.items() if issubclass(rule, Robust)]
 EVERY_RULE = pytest.mark.parametrize("name", ROBUST)
 
 EXPECTED = {
@@ -38,7 +38,7 @@ def cohort(seed: int, M: int, r: int, N: int) -> tuple[np.ndarray, np.ndarray]:
     return A, touched
 
 
-def combined(A: np.ndarray, touched: np.ndarray, rule: str | Rule) -> np.ndarray:
+def combined(A: np.ndarray, touched: np.ndarray, rule: str | Aggregator) -> np.ndarray:
     """The aggregate by way of payloads, float32[r, N]."""
     M, r, N = A.shape
     payloads = [encode_update(a, t, rule) for a, t in zip(A, touched, strict=True)]
@@ -85,7 +85,7 @@ def test_trimmed_mean_leaves_the_extremes_out(
 def test_untrimmed_and_unclipped_are_the_mean_per_item() -> None:
     A, touched = cohort(1, 8, 3, 20)
     mean = combined(A, touched, "per_item")
-    for rule in (TrimmedMean(0), rule_named("clip", {"norm_permille": 10**6}), MultiKrum(0)):
+    for rule in (TrimmedMean(0), aggregator_named("clip", {"norm_permille": 10**6}), MultiKrum(0)):
         assert combined(A, touched, rule) == pytest.approx(mean, rel=1e-6, abs=1e-9)
 
 
@@ -103,7 +103,7 @@ def test_clip_cuts_norms_to_their_median(seed: int, M: int, r: int, N: int) -> N
 def test_clip_cuts_norms_to_the_bound_that_is_given() -> None:
     A = np.zeros((2, 1, 2), np.float32)
     A[0, 0], A[1, 0] = (3.0, 4.0), (0.3, 0.4)
-    model = combined(A, np.ones((2, 2), bool), rule_named("clip", {"norm_permille": 1500}))
+    model = combined(A, np.ones((2, 2), bool), aggregator_named("clip", {"norm_permille": 1500}))
     assert model[0] == pytest.approx([(0.9 + 0.3) / 2, (1.2 + 0.4) / 2], rel=1e-6)
 
 
@@ -165,7 +165,7 @@ def test_geometric_median_is_nearest_to_all_updates() -> None:
         difference = (A - centre) * touched[:, None, :]
         return float(np.sqrt((difference.astype(np.float64) ** 2).sum(axis=(1, 2))).sum())
 
-    found = combined(A, touched, rule_named("geometric_median", {"iterations": 200}))
+    found = combined(A, touched, aggregator_named("geometric_median", {"iterations": 200}))
     rng = np.random.default_rng(0)
     seen = touched.any(axis=0)
     for size in (1e-1, 1e-2, 1e-3):
@@ -239,15 +239,15 @@ def test_the_model_is_these_very_bytes(name: str) -> None:
 # --- what the genesis says ------------------------------------------------------------------------
 
 
-def model_with(rule: Rule) -> GlobalModel:
+def model_with(rule: Aggregator) -> GlobalModel:
     return GlobalModel(np.ones((5, 4), np.float32), "seeded", exchange(2, 5, rule), None, b"first")
 
 
 @EVERY_RULE
 def test_the_genesis_rebuilds_the_rule_with_its_parameters(name: str) -> None:
     for offset in (0, 7):
-        defaults = rule_named(name).parameters
-        model = model_with(rule_named(name, {key: v + offset for key, v in defaults.items()}))
+        defaults = aggregator_named(name).parameters
+        model = model_with(aggregator_named(name, {key: v + offset for key, v in defaults.items()}))
         description = model.describe()
         found = GlobalModel.from_genesis(description, model.encode(), b"first")
         assert found.exchange == model.exchange
@@ -275,6 +275,6 @@ def test_a_genesis_with_other_parameters_is_refused(parameters: object, message:
 
 
 def test_averages_have_nothing_to_say_in_the_genesis() -> None:
-    assert "aggregation_parameters" not in model_with(rule_named("per_item")).describe()
+    assert "aggregation_parameters" not in model_with(aggregator_named("per_item")).describe()
     with pytest.raises(ValueError, match="takes no parameters, not norm_permille"):
-        rule_named("per_item", {"norm_permille": 3})
+        aggregator_named("per_item", {"norm_permille": 3})

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.cli.audit import audit_command, build
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
@@ -79,7 +79,7 @@ def test_an_audit_recomputes_the_aggregates(run: Run) -> None:
     def deaf(genesis: Genesis, initial: bytes) -> Any:
         """As an audit that took the updates for something else."""
         model = build(genesis, initial)
-        model.exchange = replace(model.exchange, rule=rule_named("samples"))
+        model.exchange = replace(model.exchange, rule=aggregator_named("samples"))
         return model
 
     with SqliteStore(path / "chain.sqlite", read_only=True) as store:

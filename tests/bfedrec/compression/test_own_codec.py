@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.cli.audit import audit_command
 from bfedrec.compression.codec import CODECS, Codec, codec, parameter
 from bfedrec.compression.exchange import Exchange, describe, described
@@ -97,7 +97,7 @@ def test_a_run_with_it_is_counted_and_audited(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("shifted")
 def test_the_genesis_records_its_parameter() -> None:
-    rule = rule_named("samples")
+    rule = aggregator_named("samples")
     exchange = Exchange.named(rule, "shifted", 4, 5, 2, "same", {"shift": 3})
     told = describe(exchange)
     assert told["compression"]["parameters"] == {"shift": 3}

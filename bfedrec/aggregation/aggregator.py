@@ -3,9 +3,9 @@
 A rule is a class with one method. Its fields are its parameters, which a config gives as
 ``aggregation.FIELD``. A whole rule:
 
-    @rule("largest")
+    @aggregator("largest")
     @dataclass(frozen=True)
-    class Largest(Rule):
+    class Largest(Aggregator):
         \"""Each number is the largest that a client sent, times a factor.\"""
 
         meaning = "the largest of each number, times factor_permille"
@@ -32,7 +32,7 @@ import numpy as np
 from bfedrec.parts import Kind, Part, parameter, register
 from consensus.registry import Registry
 
-__all__ = ["RULES", "DecodedUpdate", "Rule", "parameter", "rule"]
+__all__ = ["AGGREGATORS", "Aggregator", "DecodedUpdate", "aggregator", "parameter"]
 
 
 class DecodedUpdate(NamedTuple):
@@ -46,7 +46,7 @@ class DecodedUpdate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rule(Part, ABC):
+class Aggregator(Part, ABC):
     """A way to aggregate the updates A_u (float32[r, N]) of a round.
 
     A subclass's fields are its parameters, each made by `parameter`.
@@ -64,12 +64,12 @@ class Rule(Part, ABC):
         are gone through once, in their order."""
 
 
-RULES: Registry[type[Rule]] = Registry(Rule.kind_of_part)
+AGGREGATORS: Registry[type[Aggregator]] = Registry(Aggregator.kind_of_part)
 
 
-def rule(name: str) -> Callable[[Kind], Kind]:
+def aggregator(name: str) -> Callable[[Kind], Kind]:
     """Register a rule under the name that configs and the genesis use.
 
     Raises ValueError as `bfedrec.parts.register`.
     """
-    return register(RULES, name, taken=("rule",))
+    return register(AGGREGATORS, name, taken=("rule",))
