@@ -170,7 +170,6 @@ PENDING: frozenset[str] = frozenset(
     {
         "ledger.chain:Sortition",
         "protocols.bft.state:State.valid",
-        "records.block:Header.aggregate_cid",
         "server.edge_server:EdgeServer.catching_up",
     }
 )

@@ -2,7 +2,7 @@
 
 Numbers are little-endian, and every encoding of a codec has the same size, so that a client's time
 on the wire is known before it trains. What is lost is lost for good: servers aggregate what they
-decode, and everybody merges what decodes from the model's bytes.
+decode, and everybody merges what decodes from the aggregate's bytes.
 
 A codec is a class. The fields it adds are its parameters, which a config gives as
 ``compression.FIELD`` and the genesis records. A whole codec:

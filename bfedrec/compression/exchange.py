@@ -1,4 +1,4 @@
-"""What travels in a round: an update as a client's payload, the aggregate as a block's model.
+"""What travels in a round: an update as a client's payload, the aggregate as a block's contents.
 
 An exchange is a codec and a rule of aggregation. A rule that goes by item wants to know which items
 a client touched. Most codecs' updates tell (an untouched item has no number but 0); with the others
@@ -107,12 +107,12 @@ class Exchange:
         packed = np.frombuffer(payload, np.uint8, offset=self.up.byte_size)
         return np.unpackbits(packed, count=self.up.items, bitorder="little")
 
-    # -- models -----------------------------------------------------------------------------------
+    # -- aggregates -------------------------------------------------------------------------------
 
     def aggregate(
         self, payloads: Sequence[bytes], sample_counts: Sequence[int], beacon: bytes
     ) -> bytes:
-        """The model of a round, from payloads in an agreed order and their N_u.
+        """The aggregate of a round, from payloads in an agreed order and their N_u.
 
         Sums run in float64 in the given order and are rounded once, element by element, with no
         operation whose order a library or processor could choose: whoever computes it gets the same
@@ -134,21 +134,21 @@ class Exchange:
         mean = self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
         return self.down.encode(mean.astype(FLOAT), beacon)
 
-    def decode_model(self, model: bytes, beacon: bytes) -> np.ndarray:
-        """What everybody merges: the update (float32[r, N], perhaps read-only) in a model's bytes.
+    def decode_aggregate(self, aggregate: bytes, beacon: bytes) -> np.ndarray:
+        """The update that everybody merges, float32[r, N], perhaps read-only.
 
         Bytes of the right length that are no encoding, which a captured committee may decide, move
         nothing. Raises ValueError on a wrong length.
         """
         down = self.down
-        if len(model) != down.byte_size:
+        if len(aggregate) != down.byte_size:
             raise ValueError(
-                f"a model of {down.rows} x {down.items} has {down.byte_size} bytes, "
-                f"not {len(model)}"
+                f"an aggregate of {down.rows} x {down.items} has {down.byte_size} bytes, "
+                f"not {len(aggregate)}"
             )
-        if down.check(model) is not None and not isinstance(down, Dense):
+        if down.check(aggregate) is not None and not isinstance(down, Dense):
             return np.zeros((down.rows, down.items), np.float32)
-        return down.decode(model, beacon)
+        return down.decode(aggregate, beacon)
 
 
 # -- what a config asks for, and what a genesis says ----------------------------------------------

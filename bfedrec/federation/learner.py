@@ -183,8 +183,8 @@ class Learner:
         self.P[clients] = update.P
         payloads, samples = self.accepted(uploads, beacon)
         if payloads:
-            model = self.model.aggregate(payloads, samples, beacon)
-            self.model.commit(height, beacon, model)
+            aggregate = self.model.aggregate(payloads, samples, beacon)
+            self.model.commit(height, beacon, aggregate)
         return {} if feedback is None else feedback.residuals
 
 

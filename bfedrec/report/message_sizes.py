@@ -59,7 +59,7 @@ class Envelope:
             updates=digest(b"updates"),
             count=clients,
             samples=clients * self.samples,
-            model=file_cid(b"model"),
+            aggregate_cid=file_cid(b"aggregate"),
             snapshot=None,
         )
         return len(header.encoded) + self._exchange(size, kind).down.byte_size

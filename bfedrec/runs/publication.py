@@ -81,7 +81,7 @@ class Publication:
         header = Block.decode(encoded).header
         payloads = [ModelUpdate.decode(data).payload for data in self._chain.updates(height)]
         snapshots = [] if header.snapshot is None else [header.snapshot]
-        return [header.model, *snapshots, *payloads]
+        return [header.aggregate_cid, *snapshots, *payloads]
 
     def _nodes(self, height: int) -> list[tuple[bytes, bytes]]:
         """The links and bytes of a height's DAG-CBOR nodes.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @behaviour("invert_votes", recorded=True)
 class InvertVotes(Behaviour):
     """Approves incorrect candidates and rejects correct ones (paper, IV.D): with `gaussian`, the
-    malicious servers collude, each approving every other's random model."""
+    malicious servers collude, each approving every other's random aggregate."""
 
     def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
         return not honest

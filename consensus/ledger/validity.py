@@ -1,8 +1,8 @@
 """The checks of a block that every protocol makes, and what a block has to build on.
 
-What a model is *worth* was the committee's question; here only proofs count, and all of them can
-be checked again by anybody from the bytes of the blocks. `consensus.ledger.protocol` puts the
-checks in their order.
+Whether an aggregate is right was the committee's question; here only proofs count, and all of
+them can be checked again by anybody from the bytes of the blocks. `consensus.ledger.protocol` puts
+the checks in their order.
 """
 
 from __future__ import annotations

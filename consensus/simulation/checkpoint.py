@@ -20,7 +20,7 @@ class ServerStanding:
     written: int
     """The height up to which a crash takes nothing from it (`EdgeServer.written_height`)."""
     lacking: tuple[int, ...]
-    """Heights of its chain whose models it has not got yet."""
+    """Heights of its chain whose aggregates it has not got yet."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Standing:
     servers: tuple[ServerStanding, ...] = ()
     """By ascending index."""
     holders: tuple[tuple[int, tuple[int, ...]], ...] = ()
-    """By height: the servers that hold the model of a block which others lack."""
+    """By height: the servers that hold the aggregate of a block which others lack."""
 
     def to_node(self) -> dict[str, Any]:
         """As plain lists and numbers, JSON-ready."""

@@ -11,17 +11,17 @@ class Providers:
     """Contents by link, and the servers that hold them."""
 
     def __init__(self) -> None:
-        self.models: dict[bytes, Contents] = {}
-        """This height's published contents, by the model's link."""
+        self.published: dict[bytes, Contents] = {}
+        """This height's published contents, by the aggregate's link."""
         self._data: dict[bytes, tuple[bytes, int]] = {}
         """By link: the bytes, and the height they are of."""
         self._holders: dict[bytes, set[int]] = {}
 
     def hold(self, server: int, contents: Contents, height: int, address: AddressOf) -> None:
         """A server has these contents, made at ``height``."""
-        model = address(contents.model)
-        self.models.setdefault(model, contents)
-        self._keep(server, model, contents.model, height)
+        link = address(contents.aggregate)
+        self.published.setdefault(link, contents)
+        self._keep(server, link, contents.aggregate, height)
         if contents.snapshot is not None:
             self._keep(server, address(contents.snapshot), contents.snapshot, height)
 
@@ -46,7 +46,7 @@ class Providers:
 
     def forget(self, height: int, but: Collection[bytes]) -> None:
         """Let go of what was made up to ``height``, but for the links that are still asked for."""
-        self.models.clear()
+        self.published.clear()
         for link in [
             link for link, (_, at) in self._data.items() if at <= height and link not in but
         ]:

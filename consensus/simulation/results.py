@@ -67,7 +67,7 @@ class HeightResult:
     """The aggregated updates in their order (none of a captured block's claim is believed: these
     are those its candidate lists)."""
     captured: bool
-    """True if the block's model is not the aggregate of its updates: the committee was captured."""
+    """True if the block's aggregate is not that of its updates: the committee was captured."""
     began: float
     """Simulated seconds."""
     ended: float

@@ -109,7 +109,7 @@ def _blocks(
                 header = Block.decode(encoded).header
                 yield header.cid, header.encoded
                 yield entry.block, encoded
-                for file in (header.model, header.snapshot):
+                for file in (header.aggregate_cid, header.snapshot):
                     if file is not None:
                         yield from file_blocks(store.get(file))[1]
             for data in store.updates(entry.height):
@@ -170,7 +170,7 @@ def _import_height(car: CarFile, store: SqliteStore, entry: _Entry) -> None:
         head, files = genesis.cid, [genesis.model]
     else:
         header = Block.decode(encoded).header
-        head, files = header.cid, [header.model, header.snapshot]
+        head, files = header.cid, [header.aggregate_cid, header.snapshot]
     if head != entry.head:
         raise EncodingError(f"the entry names another head than its block, {cid_text(head)}")
     updates = [car.block(link) for link in entry.updates]

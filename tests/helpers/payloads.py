@@ -29,5 +29,5 @@ def aggregate(
     return exchange(r, N, rule).aggregate(payloads, sample_counts, b"")
 
 
-def decode_model(model: bytes, r: int, N: int) -> np.ndarray:
-    return exchange(r, N, "samples").decode_model(model, b"")
+def decode_aggregate(aggregate: bytes, r: int, N: int) -> np.ndarray:
+    return exchange(r, N, "samples").decode_aggregate(aggregate, b"")

@@ -56,11 +56,11 @@ class ToyApplication:
         mean = (values * weights[:, None]).sum(axis=0) / weights.sum()
         return mean.astype("<f4").tobytes()
 
-    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+    def snapshot(self, height: int, beacon: bytes, aggregate: bytes) -> bytes | None:
         return None
 
-    def commit(self, height: int, beacon: bytes, model: bytes) -> None:
-        self.committed.append(model)
+    def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
+        self.committed.append(aggregate)
 
 
 class Toy:

@@ -43,7 +43,7 @@ GRAPHS = 16
 
 
 class TinyApplication:
-    """Payloads are two float32; the model is their sample-weighted mean, summed in order."""
+    """Payloads are two float32; the aggregate is their sample-weighted mean, summed in order."""
 
     def check_payload(self, payload: bytes) -> str | None:
         if len(payload) != PAYLOAD.size:
@@ -53,10 +53,10 @@ class TinyApplication:
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         return weighted_mean(payloads, samples)
 
-    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+    def snapshot(self, height: int, beacon: bytes, aggregate: bytes) -> bytes | None:
         return None
 
-    def commit(self, height: int, beacon: bytes, model: bytes) -> None:
+    def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
         raise AssertionError("a continuous world commits nothing")
 
 

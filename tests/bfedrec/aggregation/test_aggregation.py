@@ -16,7 +16,7 @@ from bfedrec.aggregation.aggregator import Aggregator, aggregator, parameter
 from bfedrec.aggregation.registry import AGGREGATORS, aggregator_of
 from bfedrec.config.help import help_text
 from bfedrec.config.load import ConfigError, config_hash, dump, load, parse
-from tests.helpers.payloads import aggregate, check_payload, decode_model, encode_update
+from tests.helpers.payloads import aggregate, check_payload, decode_aggregate, encode_update
 from tests.helpers.plugin import imported
 
 EVERY_RULE = pytest.mark.parametrize("rule", list(AGGREGATORS))
@@ -44,21 +44,25 @@ def encoded(A: np.ndarray, touched: np.ndarray, rule: str | Aggregator) -> list[
 @given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 4), st.integers(1, 20))
 def test_samples_is_the_weighted_mean_rounded_once(seed: int, M: int, r: int, N: int) -> None:
     A, touched, counts = cohort(seed, M, r, N)
-    model = decode_model(aggregate(encoded(A, touched, "samples"), counts, r, N, "samples"), r, N)
+    result = decode_aggregate(
+        aggregate(encoded(A, touched, "samples"), counts, r, N, "samples"), r, N
+    )
     for k in range(r):
         for i in range(N):
             exact = sum(Fraction(float(a[k, i])) * n for a, n in zip(A, counts, strict=True))
-            assert model[k, i] == pytest.approx(float(exact / sum(counts)), rel=2e-7, abs=1e-12)
+            assert result[k, i] == pytest.approx(float(exact / sum(counts)), rel=2e-7, abs=1e-12)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 4), st.integers(1, 20))
 def test_per_item_is_the_mean_over_those_who_touched(seed: int, M: int, r: int, N: int) -> None:
     A, touched, counts = cohort(seed, M, r, N)
-    model = decode_model(aggregate(encoded(A, touched, "per_item"), counts, r, N, "per_item"), r, N)
+    result = decode_aggregate(
+        aggregate(encoded(A, touched, "per_item"), counts, r, N, "per_item"), r, N
+    )
     for i in range(N):
         rows = A[touched[:, i], :, i]
         expected = rows.mean(axis=0, dtype=np.float64) if len(rows) else np.zeros(r)
-        assert model[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        assert result[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
 @AVERAGES
@@ -66,8 +70,8 @@ def test_the_model_is_these_very_bytes(rule: str) -> None:
     # Servers vote on the digest of these bytes: another sum is another protocol.
     touched = np.array([[True, False, True], [True, True, False]])
     A = np.where(touched[:, None, :], np.arange(-6, 6).reshape(2, 2, 3) / 7, 0).astype(np.float32)
-    model = aggregate(encoded(A, touched, rule), [3, 5], 2, 3, rule)
-    assert model.hex() == EXPECTED[rule]
+    result = aggregate(encoded(A, touched, rule), [3, 5], 2, 3, rule)
+    assert result.hex() == EXPECTED[rule]
 
 
 @AVERAGES
@@ -75,8 +79,8 @@ def test_sums_run_in_float64_in_the_given_order(rule: str) -> None:
     # In float32, 1 would be lost beside 2**30, and the order would show.
     A = np.array([2.0**30, 1.0, -(2.0**30)], np.float32).reshape(3, 1, 1)
     payloads = encoded(A, np.ones((3, 1), bool), rule)
-    model = decode_model(aggregate(payloads, [1, 1, 1], 1, 1, rule), 1, 1)
-    assert model[0, 0] == np.float32(1 / 3)
+    result = decode_aggregate(aggregate(payloads, [1, 1, 1], 1, 1, rule), 1, 1)
+    assert result[0, 0] == np.float32(1 / 3)
 
 
 @EVERY_RULE
@@ -149,7 +153,7 @@ def test_what_cannot_be_aggregated_is_refused(
 
 def test_a_model_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="8 bytes, not 4"):
-        decode_model(b"\0" * 4, 1, 2)
+        decode_aggregate(b"\0" * 4, 1, 2)
 
 
 # --- a rule in a file of its own ------------------------------------------------------------------
@@ -199,7 +203,9 @@ def test_a_rule_is_one_file(tmp_path: Path) -> None:
     assert (chosen.name, chosen.parameters) == ("largest", {"factor_permille": 500})
     A = np.array([[[1.0, -4.0]], [[3.0, -2.0]]], np.float32)
     payloads = encoded(A, np.ones((2, 2), bool), chosen)
-    assert decode_model(aggregate(payloads, [1, 1], 1, 2, chosen), 1, 2).tolist() == [[1.5, -1.0]]
+    assert decode_aggregate(aggregate(payloads, [1, 1], 1, 2, chosen), 1, 2).tolist() == [
+        [1.5, -1.0]
+    ]
 
     assert config_hash(load(None)) == usual  # what nobody asks for changes no recorded hash
     assert "largest: the largest of each number" in " ".join(help_text().split())

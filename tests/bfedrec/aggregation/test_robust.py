@@ -13,7 +13,7 @@ from bfedrec.aggregation.aggregator import Aggregator
 from bfedrec.aggregation.registry import AGGREGATORS, aggregator_named
 from bfedrec.aggregation.robust import Krum, MultiKrum, Robust, TrimmedMean, krum_scores
 from bfedrec.federation.global_model import GlobalModel
-from tests.helpers.payloads import aggregate, decode_model, encode_update, exchange
+from tests.helpers.payloads import aggregate, decode_aggregate, encode_update, exchange
 
 ROBUST = [name for name, rule in AGGREGATORS.items() if issubclass(rule, Robust)]
 EVERY_RULE = pytest.mark.parametrize("name", ROBUST)
@@ -42,7 +42,7 @@ def combined(A: np.ndarray, touched: np.ndarray, rule: str | Aggregator) -> np.n
     """The aggregate by way of payloads, float32[r, N]."""
     M, r, N = A.shape
     payloads = [encode_update(a, t, rule) for a, t in zip(A, touched, strict=True)]
-    return decode_model(aggregate(payloads, [1] * M, r, N, rule), r, N)
+    return decode_aggregate(aggregate(payloads, [1] * M, r, N, rule), r, N)
 
 
 sizes = {
@@ -60,11 +60,11 @@ sizes = {
 @given(**sizes)
 def test_median_is_taken_over_the_clients_that_touched(seed: int, M: int, r: int, N: int) -> None:
     A, touched = cohort(seed, M, r, N)
-    model = combined(A, touched, "median")
+    result = combined(A, touched, "median")
     for i in range(N):
         rows = A[touched[:, i], :, i].astype(np.float64)
         expected = np.median(rows, axis=0) if len(rows) else np.zeros(r)
-        assert np.array_equal(model[:, i], expected.astype(np.float32))
+        assert np.array_equal(result[:, i], expected.astype(np.float32))
 
 
 @settings(deadline=None)  # the first call compiles
@@ -73,13 +73,13 @@ def test_trimmed_mean_leaves_the_extremes_out(
     seed: int, M: int, r: int, N: int, permille: int
 ) -> None:
     A, touched = cohort(seed, M, r, N)
-    model = combined(A, touched, TrimmedMean(permille))
+    result = combined(A, touched, TrimmedMean(permille))
     for i in range(N):
         rows = np.sort(A[touched[:, i], :, i].astype(np.float64), axis=0)
         n = len(rows)
         cut = min(-(-n * permille // 1000), max(n - 1, 0) // 2)
         expected = rows[cut : n - cut].mean(axis=0) if n else np.zeros(r)
-        assert model[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        assert result[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
 def test_untrimmed_and_unclipped_are_the_mean_per_item() -> None:
@@ -103,15 +103,15 @@ def test_clip_cuts_norms_to_their_median(seed: int, M: int, r: int, N: int) -> N
 def test_clip_cuts_norms_to_the_bound_that_is_given() -> None:
     A = np.zeros((2, 1, 2), np.float32)
     A[0, 0], A[1, 0] = (3.0, 4.0), (0.3, 0.4)
-    model = combined(A, np.ones((2, 2), bool), aggregator_named("clip", {"norm_permille": 1500}))
-    assert model[0] == pytest.approx([(0.9 + 0.3) / 2, (1.2 + 0.4) / 2], rel=1e-6)
+    result = combined(A, np.ones((2, 2), bool), aggregator_named("clip", {"norm_permille": 1500}))
+    assert result[0] == pytest.approx([(0.9 + 0.3) / 2, (1.2 + 0.4) / 2], rel=1e-6)
 
 
 @settings(deadline=None)  # the first call compiles
 @given(**sizes)
 def test_clip_items_cuts_each_row_to_the_items_median(seed: int, M: int, r: int, N: int) -> None:
     A, touched = cohort(seed, M, r, N)
-    model = combined(A, touched, "clip_items")
+    result = combined(A, touched, "clip_items")
     for i in range(N):
         rows = A[touched[:, i], :, i].astype(np.float64)
         norms = np.linalg.norm(rows, axis=1)
@@ -119,7 +119,7 @@ def test_clip_items_cuts_each_row_to_the_items_median(seed: int, M: int, r: int,
         if len(rows):
             scale = np.minimum(1.0, np.median(norms) / np.maximum(norms, 1e-300))
             expected = (rows * scale[:, None]).mean(axis=0)
-        assert model[:, i] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert result[:, i] == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 @settings(deadline=None)  # the first call compiles
@@ -188,11 +188,11 @@ def test_a_minority_cannot_move_the_aggregate_far(name: str, size: float) -> Non
     A = honest.astype(np.float32)
     A[:6] = np.where(touched[:6, None, :], -size, 0)
     # A fifth of the clients, and up to a third of those that touched one item.
-    model = combined(A, touched, name)
+    result = combined(A, touched, name)
     assert np.abs(combined(A, touched, "per_item") - 1).max() > 1.5
     # Cut to the honest norm, a fifth of the clients still pulls with its share of the weight.
     allowed = 0.8 if name.startswith("clip") else 0.25
-    heard = model[:, model.any(axis=0)]  # krum's one client leaves out items
+    heard = result[:, result.any(axis=0)]  # krum's one client leaves out items
     assert np.abs(heard - 1).max() < allowed
 
 
@@ -202,10 +202,10 @@ def test_what_nobody_touched_stays_and_one_client_alone_is_heard(name: str) -> N
     touched[:, 9] = [False, True, False, False, False]
     A[:, :, 9] = 0
     A[1, :, 9] = 0.01
-    model = combined(A, touched, name)
-    assert not model[:, 0].any()
+    result = combined(A, touched, name)
+    assert not result[:, 0].any()
     if name not in ("krum", "multi_krum", "clip"):
-        assert model[:, 9] == pytest.approx(0.01)
+        assert result[:, 9] == pytest.approx(0.01)
 
 
 @EVERY_RULE

@@ -235,8 +235,8 @@ def test_the_aggregate_comes_down_without_loss_under_random() -> None:
     payloads = [exchange.encode(A, touched, b"beacon") for A, touched in updates]
     decoded = [exchange.decode(payload, b"beacon") for payload in payloads]
     exact = exchange.rule.mean(decoded, [1] * 5, 4, 10).astype(np.float32)
-    model = exchange.aggregate(payloads, [1] * 5, b"beacon")
-    assert np.array_equal(exchange.decode_model(model, b"beacon"), exact)
+    aggregate = exchange.aggregate(payloads, [1] * 5, b"beacon")
+    assert np.array_equal(exchange.decode_aggregate(aggregate, b"beacon"), exact)
     assert exact.any()
 
 
@@ -302,8 +302,8 @@ def test_wrong_length_is_refused(kind: str, rule: str, change: int) -> None:
     assert exchange.check(changed) == f"{len(changed)} bytes instead of {len(payload)}"
     with pytest.raises(ValueError, match=r"payload 0: .* instead of"):
         exchange.aggregate([changed], [1], b"")
-    with pytest.raises(ValueError, match="a model of 4 x 9"):
-        exchange.decode_model(changed[: exchange.down.byte_size - 1], b"")
+    with pytest.raises(ValueError, match="an aggregate of 4 x 9"):
+        exchange.decode_aggregate(changed[: exchange.down.byte_size - 1], b"")
 
 
 @EVERY_CODEC
@@ -415,19 +415,19 @@ def test_every_rule_aggregates_what_decodes(kind: str, rule: str) -> None:
     again = [exchange.decode(payload, b"x").A for payload in payloads]
     plain = [whole.encode(A, A.any(axis=0), b"x") for A in again]
     counts = list(range(1, 8))
-    model = exchange.aggregate(payloads, counts, b"x")
-    assert model == whole.aggregate(plain, counts, b"x")
-    assert len(model) == 4 * 5 * 12
+    aggregate = exchange.aggregate(payloads, counts, b"x")
+    assert aggregate == whole.aggregate(plain, counts, b"x")
+    assert len(aggregate) == 4 * 5 * 12
 
 
 @COMPRESSING
 def test_bytes_that_are_no_encoding_move_nothing(kind: str) -> None:
-    """What a captured committee may decide: standard normals of the model's length."""
+    """What a captured committee may decide: standard normals of the aggregate's length."""
     exchange = Exchange.named(aggregator_named("per_item"), kind, 5, 12, 2)
     size = exchange.down.byte_size
     noise = np.random.default_rng(1).standard_normal(-(-size // 4)).astype("<f4")
-    moved = exchange.decode_model(noise.tobytes()[:size], b"x")
+    moved = exchange.decode_aggregate(noise.tobytes()[:size], b"x")
     assert np.isfinite(moved).all()
     assert moved.any() == (kind == "random")
     nan = np.full(len(noise), np.nan, "<f4").tobytes()[:size]
-    assert not exchange.decode_model(nan, b"x").any()
+    assert not exchange.decode_aggregate(nan, b"x").any()

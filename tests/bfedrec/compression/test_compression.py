@@ -26,7 +26,7 @@ from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
 N, D, S = 60, 8, 2  # items and dimension of the small experiment, and its transmitted size
 WHOLE, PART = 4 * D * N, 4 * S * N
 MASK = 8
-SIZES = {  # of a payload and of a model
+SIZES = {  # of a payload and of an aggregate
     "dense": (WHOLE + MASK, WHOLE),
     "quantised": (PART, PART),  # 8 numbers, 6 bits each, and their step: 64 bits an item
     "quantised dense": (PART, WHOLE),
@@ -60,15 +60,15 @@ Run = tuple[str, Path, dict[str, Any]]
 
 def test_the_bytes_are_those_of_the_codec(run: Run) -> None:
     case, path, summary = run
-    payload, model = SIZES[case]
+    payload, aggregate = SIZES[case]
     with SqliteStore(path / "chain.sqlite", read_only=True) as store:
         records = [data for height in store.update_heights() for data in store.updates(height)]
         held = {len(store.get(ModelUpdate.decode(data).payload)) for data in records}
         headers = [Block.decode(store.block(height)).header for height in range(1, 13)]
-        assert {len(store.get(header.model)) for header in headers} == {model}
+        assert {len(store.get(header.aggregate_cid)) for header in headers} == {aggregate}
     assert held == {payload}
     assert summary["uplink_bytes"] == sum(map(len, records)) + len(records) * payload
-    broadcast = 10 * (WHOLE + sum(len(header.encoded) + model for header in headers[:-1]))
+    broadcast = 10 * (WHOLE + sum(len(header.encoded) + aggregate for header in headers[:-1]))
     assert summary["downlink_bytes_broadcast"] == broadcast
 
 

@@ -217,14 +217,14 @@ def test_a_genesis_that_does_not_fit_is_refused(change: dict[str, object], messa
 def test_a_client_that_catches_up_from_a_snapshot_has_the_same_q() -> None:
     ahead, behind = make_model(every=2), make_model(every=2)
     generator = np.random.default_rng(2)
-    models = [generator.standard_normal((2, 9)).astype("<f4").tobytes() for _ in range(3)]
+    aggregates = [generator.standard_normal((2, 9)).astype("<f4").tobytes() for _ in range(3)]
     snapshots = []
-    for height, model in enumerate(models, 1):
+    for height, A in enumerate(aggregates, 1):
         beacon = bytes([height])
-        snapshots.append(ahead.snapshot(height, beacon, model))
-        ahead.commit(height, beacon, model)
+        snapshots.append(ahead.snapshot(height, beacon, A))
+        ahead.commit(height, beacon, A)
     assert [snapshot is not None for snapshot in snapshots] == [False, True, False]
     assert snapshots[1] is not None
     behind.Q = np.frombuffer(snapshots[1], "<f4").reshape(9, 6)
-    behind.commit(3, bytes([3]), models[2])
+    behind.commit(3, bytes([3]), aggregates[2])
     assert ahead.encode() == behind.encode()

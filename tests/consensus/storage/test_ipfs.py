@@ -207,10 +207,10 @@ def test_a_run_has_the_same_chain_and_can_be_walked_on_the_node(
             header = Block.decode(encoded).header
             path = head + "/parent" * (12 - height)
             assert resolve(store, path) == cid_text(header.cid)
-            assert resolve(store, f"{path}/model") == cid_text(header.model)
-            assert store.get(header.model) == chain.get(header.model)
+            assert resolve(store, f"{path}/model") == cid_text(header.aggregate_cid)
+            assert store.get(header.aggregate_cid) == chain.get(header.aggregate_cid)
             assert store.get(node_cid(encoded)) == encoded
-            assert {cid_text(header.cid), cid_text(header.model)} <= pinned
+            assert {cid_text(header.cid), cid_text(header.aggregate_cid)} <= pinned
         assert store.get(parse_cid(resolve(store, head + "/parent" * 12))) == chain.block(0)
         links = [
             ModelUpdate.decode(data).payload
@@ -358,7 +358,7 @@ def test_what_a_node_lacks_it_is_given(
         publication.complete()
         assert publication.complete() == 0
         header = Block.decode(chain.block(5)).header
-        store.remove(header.model)
+        store.remove(header.aggregate_cid)
         store.remove(header.cid)
         assert publication.complete() == 2
         # A user who pinned the chain from its head, in one, keeps it so.
