@@ -22,7 +22,7 @@ from consensus.ledger.validity import Head, InvalidBlock
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.content import NotFound, StoreError
 from consensus.storage.sqlite import SqliteStore
 
@@ -171,7 +171,7 @@ def _audit_updates(
     updates = []
     for position, data in enumerate(encoded):
         try:
-            record = ModelUpdate.decode(data)
+            record = UpdateRecord.decode(data)
         except MalformedRecord as error:
             raise AuditFailure(height, f"update {position}: {error}") from error
         update = SignedUpdate(record, _content(store, height, "payload", record.payload))

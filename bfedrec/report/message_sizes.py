@@ -11,7 +11,7 @@ from consensus.encoding.cid import digest, node_cid
 from consensus.encoding.fields import KEY_BYTES, SIGNATURE_BYTES
 from consensus.encoding.unixfs import file_cid
 from consensus.records.block import Header
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Envelope:
         """Bytes of one client's update: the signed record, what the codec ``kind`` makes of an
         update at the transmitted size ``size``, and the mask where the rule of aggregation needs
         one."""
-        record = ModelUpdate(
+        record = UpdateRecord(
             digest(b"chain"),
             self.config.rounds,
             node_cid(b"parent"),

@@ -10,7 +10,7 @@ from bfedrec.federation.federation import Federation, Round
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.publication import Publication
 from consensus.records.block import Block
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.content import MemoryStore
 from consensus.storage.ipfs import IpfsStore
 from consensus.storage.ipfs_rpc import Tell
@@ -135,7 +135,7 @@ class ChainWriter:
                 self.block(at).header.aggregate_cid for at in range(1, height + 1)
             )
             for retained in range(max(1, height - self._window + 1), height + 1):
-                records = [ModelUpdate.decode(data) for data in self._chain.updates(retained)]
+                records = [UpdateRecord.decode(data) for data in self._chain.updates(retained)]
                 self._payloads.append((retained, [record.payload for record in records]))
         if self._publication is not None:
             self._publication.complete()

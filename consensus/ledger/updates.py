@@ -21,7 +21,7 @@ from consensus.encoding.fields import computed_once
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.validity import Head
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 
 PayloadCheck = Callable[[bytes], str | None]
 """`consensus.application.Application.check_payload`."""
@@ -29,9 +29,9 @@ PayloadCheck = Callable[[bytes], str | None]
 
 @dataclass(frozen=True)
 class SignedUpdate:
-    """An update as it travels: the signed record with its payload next to it."""
+    """An update as it travels: its signed record and its payload."""
 
-    record: ModelUpdate
+    record: UpdateRecord
     payload: bytes
 
     @property

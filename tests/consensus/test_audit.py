@@ -12,7 +12,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block, Candidate
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.sqlite import SqliteStore
 from tests.consensus.simulation.test_world import colluding, first_capture
 from tests.helpers.audited import BLOCKS, HEIGHTS, RESULTS, TOY, Keeper, assert_fails, build, verify
@@ -110,7 +110,7 @@ def test_a_record_decodes_from_what_the_store_holds(chain: Path) -> None:
         assert Genesis.decode(store.block(0)) == TOY.genesis
         for block, result in zip(BLOCKS, RESULTS, strict=True):
             assert Block.decode(store.block(block.height)) == block
-            assert [ModelUpdate.decode(data) for data in store.updates(block.height)] == [
+            assert [UpdateRecord.decode(data) for data in store.updates(block.height)] == [
                 update.record for update in result.updates
             ]
 

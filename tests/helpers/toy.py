@@ -14,7 +14,7 @@ from consensus.faults.faults import Faults
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.topology import Topology
 from consensus.records.genesis import Genesis, Member, Parameters
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.simulation.host import Costs
 from consensus.simulation.results import Arrival, HeightResult
 from consensus.simulation.spec import WorldSpec
@@ -166,8 +166,8 @@ class Toy:
             "payload": file_cid(payload),
         }
         fields.update(changes)
-        signature = self.clients[client].sign(ModelUpdate.signing_digest(**fields))  # type: ignore[arg-type]
-        return SignedUpdate(ModelUpdate(**fields, signature=signature), payload)  # type: ignore[arg-type]
+        signature = self.clients[client].sign(UpdateRecord.signing_digest(**fields))  # type: ignore[arg-type]
+        return SignedUpdate(UpdateRecord(**fields, signature=signature), payload)  # type: ignore[arg-type]
 
     def play(self, patience: float = 200.0) -> HeightResult:
         """One height with one honest update of every client."""

@@ -19,7 +19,7 @@ from bfedrec.sweeps.tuning import learn
 from consensus.audit import AuditFailure, audit
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
 
@@ -63,7 +63,7 @@ def test_the_bytes_are_those_of_the_codec(run: Run) -> None:
     payload, aggregate = SIZES[case]
     with SqliteStore(path / "chain.sqlite", read_only=True) as store:
         records = [data for height in store.update_heights() for data in store.updates(height)]
-        held = {len(store.get(ModelUpdate.decode(data).payload)) for data in records}
+        held = {len(store.get(UpdateRecord.decode(data).payload)) for data in records}
         headers = [Block.decode(store.block(height)).header for height in range(1, 13)]
         assert {len(store.get(header.aggregate_cid)) for header in headers} == {aggregate}
     assert held == {payload}
@@ -100,7 +100,7 @@ def test_a_resumed_run_ends_alike_and_an_altered_payload_is_found(run: Run, tmp_
     assert lasting(play(tmp_path, *options(case), resume=True)) == lasting(summary)
     assert metrics(tmp_path) == metrics(path)
     with SqliteStore(tmp_path / "chain.sqlite", read_only=True) as store:
-        link = ModelUpdate.decode(store.updates(3)[0]).payload
+        link = UpdateRecord.decode(store.updates(3)[0]).payload
         payload = bytearray(store.get(link))
     payload[1] ^= 1
     with closing(sqlite3.connect(tmp_path / "chain.sqlite")) as database, database:

@@ -37,7 +37,7 @@ from consensus.ledger.chain import heads_of
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.compression.test_codecs import update
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
@@ -209,7 +209,7 @@ def test_a_run_loses_nothing_of_what_its_clients_trained(tmp_path: Path, kind: s
         for height, head in enumerate(
             heads_of(federation.genesis, protocol_of(federation.genesis), blocks)[:-1], 1
         ):
-            records = [ModelUpdate.decode(data) for data in store.updates(height)]
+            records = [UpdateRecord.decode(data) for data in store.updates(height)]
             assert len(records) == 10
             for record in records:
                 update = exchange.decode(store.get(record.payload), head.beacon)

@@ -24,7 +24,7 @@ from consensus.encoding.cid import cid_text, node_cid, parse_cid
 from consensus.encoding.dag_cbor import encode
 from consensus.encoding.unixfs import file_blocks, file_cid
 from consensus.records.block import Block
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.content import NotFound, StoreError
 from consensus.storage.ipfs import IpfsStore
 from consensus.storage.sqlite import SqliteStore
@@ -213,7 +213,7 @@ def test_a_run_has_the_same_chain_and_can_be_walked_on_the_node(
             assert {cid_text(header.cid), cid_text(header.aggregate_cid)} <= pinned
         assert store.get(parse_cid(resolve(store, head + "/parent" * 12))) == chain.block(0)
         links = [
-            ModelUpdate.decode(data).payload
+            UpdateRecord.decode(data).payload
             for height in chain.update_heights()
             for data in chain.updates(height)
         ]
