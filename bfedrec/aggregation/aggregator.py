@@ -1,4 +1,4 @@
-"""The interface of an aggregation rule (a round's updates in, one aggregate out) and the register.
+"""The interface of an aggregation rule (a round's updates in, one aggregate out), and the register.
 
 A rule is a class with one method. Its fields are its parameters, which a config gives as
 ``aggregation.FIELD``. A whole rule:
@@ -36,7 +36,7 @@ __all__ = ["AGGREGATORS", "Aggregator", "DecodedUpdate", "aggregator", "paramete
 
 
 class DecodedUpdate(NamedTuple):
-    """One client's update as a server reads it in a payload."""
+    """One client's update as a server reads it from a payload."""
 
     A: np.ndarray
     """float32[r, N], read-only or not."""
@@ -54,14 +54,17 @@ class Aggregator(Part, ABC):
 
     kind_of_part: ClassVar[str] = "aggregation rule"
     goes_by_item: ClassVar[bool] = True
-    """Whether it has to know which items a client trained on."""
+    """True if it has to know which items a client trained on."""
 
     @abstractmethod
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
     ) -> np.ndarray:
-        """The aggregate, float64[r, N], of as many updates as there are sample counts (N_u), which
-        are gone through once, in their order."""
+        """The aggregate A, float64[r, N], of a round's updates.
+
+        ``updates`` are as many as ``sample_counts`` (N_u), and are gone through once, in their
+        order. Every server has to get the same bytes.
+        """
 
 
 AGGREGATORS: Registry[type[Aggregator]] = Registry(Aggregator.kind_of_part)

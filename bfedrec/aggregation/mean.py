@@ -1,8 +1,7 @@
-"""Rules of aggregation: how the updates of a round become one.
+"""The aggregation rules that average; `bfedrec.aggregation.robust` has those against attacks.
 
-What a rule can be told are integers, which the genesis records, so that an audit computes the same
-aggregate. Here are the two that average; `bfedrec.aggregation.robust` has those that withstand
-malicious clients. How updates travel is `bfedrec.compression.exchange`'s.
+A rule's parameters are integers, which the genesis records, so that an audit computes the same
+aggregate. The formats in which updates travel are the business of `bfedrec.compression.exchange`.
 """
 
 from __future__ import annotations

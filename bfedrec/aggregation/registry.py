@@ -1,6 +1,6 @@
-"""The rules by which edge servers turn a round's updates into one, by their names.
+"""The aggregation rules by their names.
 
-Another rule is another class under `bfedrec.aggregation.aggregator.aggregator`: in
+Another rule is another class under the decorator `bfedrec.aggregation.aggregator.aggregator`: in
 `bfedrec.aggregation.mean`, in `bfedrec.aggregation.robust`, or in any file that is imported before
 a config is read.
 """
@@ -22,15 +22,16 @@ class Choice(Protocol):
     """A config's section that names a rule and has its parameters."""
 
     @property
-    def rule(self) -> str: ...
+    def rule(self) -> str:
+        """The rule's name."""
 
     @property
     def parameters(self) -> dict[str, int]:
-        """Those of the rule."""
+        """The parameters of the rule, by their keys."""
 
 
 def aggregator_named(name: str, parameters: Mapping[str, int] | None = None) -> Aggregator:
-    """The rule of that name, with its parameters (all of them, or None for its defaults).
+    """The rule of that name with these parameters: all that it has, or None for its defaults.
 
     Raises ValueError for an unknown name, which lists the names there are, for parameters that
     are not exactly the rule's, and for values out of range.

@@ -1,13 +1,13 @@
-"""Rules of aggregation that withstand malicious clients, item by item.
+"""The aggregation rules that withstand malicious clients, item by item.
 
 All of them work on the rows that clients really sent: an item's row follows from the updates of
-the clients that touched it, by the mask of each. Were the others' zeros counted, the median
-would be 0 for every item that less than half of a cohort touched, and nothing rare were learnt.
-The price: where few honest clients touch an item, few colluders are the majority there.
+the clients that touched it, by the mask of each. If the zeros of the others counted, the median
+would be 0 for every item that less than half of a cohort touched, and no rare item would ever be
+learnt. The price: where few honest clients touch an item, a few colluders are the majority there.
 
 No rule looks at sample counts, which clients report themselves. Sums run in float64, one number
-after the other in the order of the payloads (or of the sorted values), compiled without leave to
-reorder: the bytes are the same wherever they are computed.
+after the other in the order of the payloads (or of the sorted values), and the compiler may not
+reorder them: the bytes are the same wherever they are computed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SMOOTHING = 1e-6
 
 
 def _malicious_share() -> Any:
-    """The parameter that several rules share."""
+    """The parameter ``malicious_permille``, which several rules share."""
     return parameter(
         333,
         0,
@@ -41,7 +41,7 @@ def _malicious_share() -> Any:
 
 @dataclass(frozen=True)
 class Robust(Aggregator):
-    """A rule that sees all updates of a round at once."""
+    """A rule that reads all updates of a round at once, as one array."""
 
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
@@ -202,7 +202,7 @@ def _zero(r: int, N: int) -> np.ndarray:
 
 
 def _kernels() -> ModuleType:
-    """The compiled loops, loaded when they are used: configs read the rules without numba."""
+    """The compiled loops, imported at their first use: a config can be read without numba."""
     from bfedrec.aggregation import kernels
 
     return kernels

@@ -10,7 +10,7 @@ from bfedrec.parts import PartSection
 
 
 class AggregationSettings(PartSection):
-    """How a round's updates become one A."""
+    """The rule by which a round's updates become one aggregate A."""
 
     choice: ClassVar[str] = "rule"
     #: As recorded configs write them.

@@ -16,7 +16,7 @@ from consensus.server.hooks import Hooks
 from consensus.server.host import Host
 
 
-class Aggregator(Protocol):
+class Proposer(Protocol):
     """The part of a server that making and judging contents uses."""
 
     index: int
@@ -32,7 +32,7 @@ class BlockContents:
     """Contents of one server's candidates, its own and those that it judges (Algorithm 2, lines
     4-6 and 11)."""
 
-    def __init__(self, server: Aggregator) -> None:
+    def __init__(self, server: Proposer) -> None:
         self._server = server
         self._checks = server.checks
         self._host = server.host
