@@ -1,7 +1,7 @@
 """Parts: classes that are chosen by name in a config (a rule, a codec, a basis, a metric).
 
-A part registers itself under its name, and its fields made by `parameter` are options of the
-section that chooses it (`PartSection`): what a class says of itself is said nowhere else.
+A part is registered under its name, and its fields made by `parameter` are options of the section
+that chooses it (`PartSection`): the class is the only place that describes it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Part:
     """A named part; its parameters are integers, each a field made by `parameter`."""
 
     kind_of_part: ClassVar[str]
-    """What such a part is called in errors, as "codec"."""
+    """The noun for such parts in errors, as "codec"."""
     name: ClassVar[str]
     """The name that configs and records use; registration sets it."""
     meaning: ClassVar[str]
@@ -105,7 +105,8 @@ def check_keys(kind: type[Part], parameters: Mapping[str, int]) -> None:
 class PartSection(Section):
     """A section that chooses a part by name and has the parameters of all registered ones.
 
-    A subclass has a field ``choice`` (str) with the default's name, and says what its `parts` are.
+    A subclass names in ``choice`` its field (str) for the part's name, whose default is the default
+    part, and lists the registered ones in `parts`.
     """
 
     # The parameters of all parts stand beside the fields of the class: `_read` fills them in.
@@ -116,7 +117,7 @@ class PartSection(Section):
     first: ClassVar[tuple[str, ...]] = ()
     """Parameters that stand before the others, in this order."""
     about: ClassVar[str] = ""
-    """What the help says before it lists the parts."""
+    """The text of the help before the list of parts."""
 
     @classmethod
     def parts(cls) -> tuple[type[Part], ...]:
@@ -145,7 +146,7 @@ class PartSection(Section):
     def _read(cls, value: Any) -> Any:
         """Check all options against the registry, and add what is at its default.
 
-        What is wrong is reported on its own key, as by a section with these fields.
+        An error is reported on the key that it concerns, as by a section with these fields.
         """
         if not isinstance(value, dict):
             return value

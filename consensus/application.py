@@ -11,7 +11,7 @@ from typing import Protocol
 class Contents:
     """The contents that a block's addresses point to."""
 
-    model: bytes
+    aggregate: bytes
     """The aggregate A, which every client fetches."""
     snapshot: bytes | None = None
     """The application's whole state after this block, at the heights that record one; else None."""
@@ -36,17 +36,17 @@ class Application(Protocol):
         """
         ...
 
-    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
-        """The application's whole state after the block at ``height`` with the aggregate ``model``.
+    def snapshot(self, height: int, beacon: bytes, aggregate: bytes) -> bytes | None:
+        """The application's whole state after the block at ``height`` with ``aggregate``.
 
         ``beacon`` is the randomness of the height. None at the heights that record no state.
         """
         ...
 
-    def commit(self, height: int, beacon: bytes, model: bytes) -> None:
-        """Advance to the validated block at ``height``, whose aggregate is ``model``.
+    def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
+        """Advance to the validated block at ``height``, which has ``aggregate``.
 
-        ``beacon`` is the randomness of the height. If a committee was captured, ``model`` need not
-        be the aggregate of anything.
+        ``beacon`` is the randomness of the height. If a committee was captured, ``aggregate``
+        need not be that of any updates.
         """
         ...

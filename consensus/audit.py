@@ -22,7 +22,7 @@ from consensus.ledger.validity import Head, InvalidBlock
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.content import NotFound, StoreError
 from consensus.storage.sqlite import SqliteStore
 
@@ -125,26 +125,26 @@ def _audit_height(
     report.proofs += len(block.tickets)
     report.signatures += 1 + len(block.certificate.signatures)
     header = block.header
-    model = _content(store, height, "model", header.model)
+    aggregate = _content(store, height, "aggregate", header.aggregate_cid)
     try:
         records = store.updates(height)
     except StoreError as error:
         raise AuditFailure(height, f"its updates cannot be read: {error}") from error
     if records:
-        _audit_updates(store, genesis, application, head, header, records, model)
+        _audit_updates(store, genesis, application, head, header, records, aggregate)
         report.signatures += len(records)
         report.aggregates += 1
     try:
-        snapshot = application.snapshot(height, head.beacon, model)
-        application.commit(height, head.beacon, model)
+        snapshot = application.snapshot(height, head.beacon, aggregate)
+        application.commit(height, head.beacon, aggregate)
     except ValueError as error:
-        raise AuditFailure(height, f"the model does not fit: {error}") from error
+        raise AuditFailure(height, f"the aggregate does not fit: {error}") from error
     if (snapshot is None) != (header.snapshot is None):
         raise AuditFailure(height, "it has a snapshot where none belongs, or lacks one")
     if header.snapshot is not None and snapshot != _content(
         store, height, "snapshot", header.snapshot
     ):
-        raise AuditFailure(height, "the snapshot is not the state that the models lead to")
+        raise AuditFailure(height, "the snapshot is not the state that the aggregates lead to")
     return after
 
 
@@ -164,14 +164,14 @@ def _audit_updates(
     head: Head,
     header: Header,
     encoded: list[bytes],
-    model: bytes,
+    aggregate: bytes,
 ) -> None:
     """Verify the retained updates of a block, and that its aggregate is theirs."""
     height = header.height
     updates = []
     for position, data in enumerate(encoded):
         try:
-            record = ModelUpdate.decode(data)
+            record = UpdateRecord.decode(data)
         except MalformedRecord as error:
             raise AuditFailure(height, f"update {position}: {error}") from error
         update = SignedUpdate(record, _content(store, height, "payload", record.payload))
@@ -187,8 +187,8 @@ def _audit_updates(
     if (len(updates), sum(samples)) != (header.count, header.samples):
         raise AuditFailure(height, "the header miscounts its updates or their samples")
     payloads = [update.payload for update in updates]
-    if application.aggregate(payloads, samples, head.beacon) != model:
-        raise AuditFailure(height, f"the model is not the aggregate of its {len(updates)} updates")
+    if application.aggregate(payloads, samples, head.beacon) != aggregate:
+        raise AuditFailure(height, f"the aggregate is not that of its {len(updates)} updates")
 
 
 def _audit_head(store: SqliteStore, head: Head) -> None:

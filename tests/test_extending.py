@@ -200,14 +200,16 @@ def test_an_attack_by_clients_is_used(shop: Shop) -> None:
 
 def test_the_doctor_lists_plugins(shop: Shop) -> None:
     told = shop.command("doctor").stdout
-    assert re.search(r"^ok +plugins +shop-parts 1\.0 \(rule = shop_parts\.rule\)$", told, re.M)
+    assert re.search(
+        r"^ok +plugins +shop-parts 1\.0 \(aggregator = shop_parts\.aggregator\)$", told, re.M
+    )
 
 
 def test_a_library_loads_plugins_with_the_first_config(shop: Shop) -> None:
     code = """
-from bfedrec.aggregation.registry import RULES
+from bfedrec.aggregation.registry import AGGREGATORS
 from bfedrec.config.load import load
-assert "largest" not in RULES
+assert "largest" not in AGGREGATORS
 print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
 """
     assert shop.python("-c", code).stdout == "largest\n"

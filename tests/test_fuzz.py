@@ -24,7 +24,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Turn
 from consensus.records.sync import Status, Want
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.records.votes import PHASES, Certificate, TimeoutCertificate
 from consensus.server.message import BODIES, Malformed, Message, with_flipped_bit
 from tests.helpers.bft_rig import Bench, snapshot
@@ -222,7 +222,7 @@ class Fuzzer:
         """What the receiver makes of bytes sent in ``body``'s place."""
         if isinstance(body, SignedUpdate):
             try:
-                return replace(body, record=ModelUpdate.decode(data))
+                return replace(body, record=UpdateRecord.decode(data))
             except MalformedRecord as error:
                 return Malformed(data, str(error))
         try:

@@ -1,4 +1,4 @@
-"""Compiled loops of the robust rules, in float64 and a fixed order."""
+"""Compiled loops of the robust rules: sums in float64, in a fixed order."""
 
 from __future__ import annotations
 

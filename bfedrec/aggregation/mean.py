@@ -1,8 +1,7 @@
-"""Rules of aggregation: how the updates of a round become one.
+"""The aggregation rules that average; `bfedrec.aggregation.robust` has those against attacks.
 
-What a rule can be told are integers, which the genesis records, so that an audit computes the same
-aggregate. Here are the two that average; `bfedrec.aggregation.robust` has those that withstand
-malicious clients. How updates travel is `bfedrec.compression.exchange`'s.
+A rule's parameters are integers, which the genesis records, so that an audit computes the same
+aggregate. The formats in which updates travel are the business of `bfedrec.compression.exchange`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bfedrec.aggregation.rule import DecodedUpdate, Rule, rule
+from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate, aggregator
 
 
-@rule("samples")
+@aggregator("samples")
 @dataclass(frozen=True)
-class Samples(Rule):
+class Samples(Aggregator):
     """Equation 5 and Algorithm 2, line 5: A = sum over u of (N_u / N) A_u."""
 
     meaning = "the mean weighted by sample counts, as in the paper"
@@ -35,9 +34,9 @@ class Samples(Rule):
         return total / sum(sample_counts)
 
 
-@rule("per_item")
+@aggregator("per_item")
 @dataclass(frozen=True)
-class PerItem(Rule):
+class PerItem(Aggregator):
     """Each item's row is the mean over the clients that touched the item; 0 where none did."""
 
     meaning = "each item's mean over the clients that trained on it"

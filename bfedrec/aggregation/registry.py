@@ -1,7 +1,8 @@
-"""The rules by which edge servers turn a round's updates into one, by their names.
+"""The aggregation rules by their names.
 
-Another rule is another class under `bfedrec.aggregation.rule.rule`: in `bfedrec.aggregation.mean`,
-in `bfedrec.aggregation.robust`, or in any file that is imported before a config is read.
+Another rule is another class under the decorator `bfedrec.aggregation.aggregator.aggregator`: in
+`bfedrec.aggregation.mean`, in `bfedrec.aggregation.robust`, or in any file that is imported before
+a config is read.
 """
 
 from __future__ import annotations
@@ -11,36 +12,37 @@ from typing import Protocol
 
 import bfedrec.aggregation.mean
 import bfedrec.aggregation.robust  # noqa: F401 - the rules register themselves
-from bfedrec.aggregation.rule import RULES, Rule
+from bfedrec.aggregation.aggregator import AGGREGATORS, Aggregator
 from bfedrec.parts import check_keys
 
-__all__ = ["RULES", "rule_named", "rule_of"]
+__all__ = ["AGGREGATORS", "aggregator_named", "aggregator_of"]
 
 
 class Choice(Protocol):
     """A config's section that names a rule and has its parameters."""
 
     @property
-    def rule(self) -> str: ...
+    def rule(self) -> str:
+        """The rule's name."""
 
     @property
     def parameters(self) -> dict[str, int]:
-        """Those of the rule."""
+        """The parameters of the rule, by their keys."""
 
 
-def rule_named(name: str, parameters: Mapping[str, int] | None = None) -> Rule:
-    """The rule of that name, with its parameters (all of them, or None for its defaults).
+def aggregator_named(name: str, parameters: Mapping[str, int] | None = None) -> Aggregator:
+    """The rule of that name with these parameters: all that it has, or None for its defaults.
 
     Raises ValueError for an unknown name, which lists the names there are, for parameters that
     are not exactly the rule's, and for values out of range.
     """
-    kind = RULES.named(name)
+    kind = AGGREGATORS.named(name)
     if parameters is None:
         return kind()
     check_keys(kind, parameters)
     return kind(**parameters)
 
 
-def rule_of(settings: Choice) -> Rule:
+def aggregator_of(settings: Choice) -> Aggregator:
     """The rule that a config asks for."""
-    return rule_named(settings.rule, settings.parameters)
+    return aggregator_named(settings.rule, settings.parameters)

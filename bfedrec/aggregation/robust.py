@@ -1,13 +1,13 @@
-"""Rules of aggregation that withstand malicious clients, item by item.
+"""The aggregation rules that withstand malicious clients, item by item.
 
 All of them work on the rows that clients really sent: an item's row follows from the updates of
-the clients that touched it, by the mask of each. Were the others' zeros counted, the median
-would be 0 for every item that less than half of a cohort touched, and nothing rare were learnt.
-The price: where few honest clients touch an item, few colluders are the majority there.
+the clients that touched it, by the mask of each. If the zeros of the others counted, the median
+would be 0 for every item that less than half of a cohort touched, and no rare item would ever be
+learnt. The price: where few honest clients touch an item, a few colluders are the majority there.
 
 No rule looks at sample counts, which clients report themselves. Sums run in float64, one number
-after the other in the order of the payloads (or of the sorted values), compiled without leave to
-reorder: the bytes are the same wherever they are computed.
+after the other in the order of the payloads (or of the sorted values), and the compiler may not
+reorder them: the bytes are the same wherever they are computed.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation.rule import DecodedUpdate, Rule, parameter, rule
+from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate, aggregator, parameter
 
 #: Distance below which Weiszfeld's iteration no longer tells updates apart (nu of Pillutla et al.).
 SMOOTHING = 1e-6
 
 
 def _malicious_share() -> Any:
-    """The parameter that several rules share."""
+    """The parameter ``malicious_permille``, which several rules share."""
     return parameter(
         333,
         0,
@@ -40,8 +40,8 @@ def _malicious_share() -> Any:
 
 
 @dataclass(frozen=True)
-class Robust(Rule):
-    """A rule that sees all updates of a round at once."""
+class Robust(Aggregator):
+    """A rule that reads all updates of a round at once, as one array."""
 
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
@@ -57,7 +57,7 @@ class Robust(Rule):
         """The aggregate, float64[r, N], of updates (float32[M, r, N]) and masks (uint8[M, N])."""
 
 
-@rule("clip")
+@aggregator("clip")
 @dataclass(frozen=True)
 class Clip(Robust):
     """The mean over the clients that touched an item, of updates whose norm is cut to a bound
@@ -82,7 +82,7 @@ class Clip(Robust):
         return _kernels()._weighted_means(updates, masks, scales, np.ones(M))
 
 
-@rule("clip_items")
+@aggregator("clip_items")
 @dataclass(frozen=True)
 class ClipItems(Robust):
     """The mean over the clients that touched an item, of rows whose norm is cut to the median of
@@ -95,7 +95,7 @@ class ClipItems(Robust):
         return _kernels()._clipped_rows(updates, masks)
 
 
-@rule("median")
+@aggregator("median")
 @dataclass(frozen=True)
 class Median(Robust):
     """Each number is the median over the clients that touched the item (Yin et al., 2018); of an
@@ -107,7 +107,7 @@ class Median(Robust):
         return _kernels()._trimmed_means(updates, masks, 1000)
 
 
-@rule("trimmed_mean")
+@aggregator("trimmed_mean")
 @dataclass(frozen=True)
 class TrimmedMean(Robust):
     """Each number is the mean over the clients that touched the item, without the largest and the
@@ -122,7 +122,7 @@ class TrimmedMean(Robust):
         return _kernels()._trimmed_means(updates, masks, self.malicious_permille)
 
 
-@rule("krum")
+@aggregator("krum")
 @dataclass(frozen=True)
 class Krum(Robust):
     """The one update with the least sum of distances to its n - f - 2 nearest (Blanchard et al.,
@@ -152,7 +152,7 @@ class Krum(Robust):
         return max(0, min(-(-n * self.malicious_permille // 1000), (n - 3) // 2))
 
 
-@rule("multi_krum")
+@aggregator("multi_krum")
 @dataclass(frozen=True)
 class MultiKrum(Krum):
     """Each item's mean over the n - f updates that `krum` scores best."""
@@ -163,7 +163,7 @@ class MultiKrum(Krum):
         return self._mean_of(updates, masks, len(updates) - self.malicious(len(updates)))
 
 
-@rule("geometric_median")
+@aggregator("geometric_median")
 @dataclass(frozen=True)
 class GeometricMedian(Robust):
     """The A with the least sum of distances to the updates, each distance taken over the items
@@ -202,7 +202,7 @@ def _zero(r: int, N: int) -> np.ndarray:
 
 
 def _kernels() -> ModuleType:
-    """The compiled loops, loaded when they are used: configs read the rules without numba."""
+    """The compiled loops, imported at their first use: a config can be read without numba."""
     from bfedrec.aggregation import kernels
 
     return kernels

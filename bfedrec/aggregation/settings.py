@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bfedrec.aggregation.registry import RULES
-from bfedrec.aggregation.rule import Rule
+from bfedrec.aggregation.aggregator import Aggregator
+from bfedrec.aggregation.registry import AGGREGATORS
 from bfedrec.parts import PartSection
 
 
 class AggregationSettings(PartSection):
-    """How a round's updates become one A."""
+    """The rule by which a round's updates become one aggregate A."""
 
     choice: ClassVar[str] = "rule"
     #: As recorded configs write them.
@@ -19,5 +19,5 @@ class AggregationSettings(PartSection):
     rule: str = "per_item"
 
     @classmethod
-    def parts(cls) -> tuple[type[Rule], ...]:
-        return tuple(RULES.values())
+    def parts(cls) -> tuple[type[Aggregator], ...]:
+        return tuple(AGGREGATORS.values())

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation.rule import DecodedUpdate, Rule
+from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate
 from bfedrec.compression.codec import FLOAT, Codec
 from bfedrec.compression.dense import Dense
 from bfedrec.compression.registry import codec_named
@@ -28,7 +28,7 @@ class Exchange:
     """The encoding, checking and aggregation of a run's updates, and the encoding of its
     aggregates."""
 
-    rule: Rule
+    rule: Aggregator
     up: Codec
     """Codec of updates."""
     down: Codec
@@ -37,7 +37,7 @@ class Exchange:
     @classmethod
     def named(
         cls,
-        rule: Rule,
+        rule: Aggregator,
         kind: str,
         rows: int,
         items: int,
@@ -54,7 +54,7 @@ class Exchange:
         return cls(rule, up, up if downlink == "same" else Dense(rows, items, rows))
 
     @classmethod
-    def low_rank(cls, rule: Rule, r: int, N: int) -> Exchange:
+    def low_rank(cls, rule: Aggregator, r: int, N: int) -> Exchange:
         """The paper's exchange: A (r x N), whole, in both directions."""
         return cls.named(rule, "low_rank", r, N, r)
 
@@ -109,12 +109,12 @@ class Exchange:
         packed = np.frombuffer(payload, np.uint8, offset=self.up.byte_size)
         return np.unpackbits(packed, count=self.up.items, bitorder="little")
 
-    # -- models -----------------------------------------------------------------------------------
+    # -- aggregates -------------------------------------------------------------------------------
 
     def aggregate(
         self, payloads: Sequence[bytes], sample_counts: Sequence[int], beacon: bytes
     ) -> bytes:
-        """The model of a round, from payloads in an agreed order and their N_u.
+        """The aggregate of a round, from payloads in an agreed order and their N_u.
 
         Sums run in float64 in the given order and are rounded once, element by element, with no
         operation whose order a library or processor could choose: whoever computes it gets the same
@@ -136,21 +136,21 @@ class Exchange:
         mean = self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
         return self.down.encode(mean.astype(FLOAT), beacon)
 
-    def decode_model(self, model: bytes, beacon: bytes) -> np.ndarray:
+    def decode_aggregate(self, aggregate: bytes, beacon: bytes) -> np.ndarray:
         """The update that everybody merges, float32[r, N], perhaps read-only.
 
         Bytes of the right length that are no encoding, which a captured committee may decide, move
         nothing. Raises ValueError on a wrong length.
         """
         down = self.down
-        if len(model) != down.byte_size:
+        if len(aggregate) != down.byte_size:
             raise ValueError(
-                f"a model of {down.rows} x {down.items} has {down.byte_size} bytes, "
-                f"not {len(model)}"
+                f"an aggregate of {down.rows} x {down.items} has {down.byte_size} bytes, "
+                f"not {len(aggregate)}"
             )
-        if down.check(model) is not None and not isinstance(down, Dense):
+        if down.check(aggregate) is not None and not isinstance(down, Dense):
             return np.zeros((down.rows, down.items), np.float32)
-        return down.decode(model, beacon)
+        return down.decode(aggregate, beacon)
 
 
 # -- the description in the genesis ---------------------------------------------------------------
@@ -172,7 +172,7 @@ def describe(exchange: Exchange) -> Tree:
     return {"compression": told}
 
 
-def described(application: Mapping[str, Any], rule: Rule, rows: int, items: int) -> Exchange:
+def described(application: Mapping[str, Any], rule: Aggregator, rows: int, items: int) -> Exchange:
     """The exchange that a genesis describes. Raises ValueError for an invalid description."""
     if "compression" not in application:
         return Exchange.low_rank(rule, rows, items)

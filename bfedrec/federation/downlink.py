@@ -26,7 +26,7 @@ class Downlink:
         self._seen = np.full(clients, -1, np.int64)
         """Height of the last A that each client has merged; -1: not even Q(0)."""
         self._total = [0]
-        """Bytes of all headers and models of heights 1 ... h, at index h."""
+        """Bytes of all headers and aggregates of heights 1 ... h, at index h."""
 
     def fetch(self, clients: np.ndarray, height: int) -> dict[str, np.ndarray]:
         """Bytes (int64[m]) that each of ``clients`` fetches to train at ``height``, by account."""
@@ -43,8 +43,8 @@ class Downlink:
         }
 
     def committed(
-        self, height: int, clients: np.ndarray, header_bytes: int, model_bytes: int
+        self, height: int, clients: np.ndarray, header_bytes: int, aggregate_bytes: int
     ) -> None:
         """Note the block of ``height``; its participants ``clients`` now have all A's before it."""
         self._seen[clients] = height - 1
-        self._total.append(self._total[-1] + header_bytes + model_bytes)
+        self._total.append(self._total[-1] + header_bytes + aggregate_bytes)

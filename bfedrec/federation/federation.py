@@ -180,7 +180,7 @@ class Federation:
         malicious, aggregated = self._followed(height, sent, result)
         learner.P[clients] = P
         header_bytes = len(result.block.header.encoded)
-        self.downlink.committed(height, clients, header_bytes, len(result.contents.model))
+        self.downlink.committed(height, clients, header_bytes, len(result.contents.aggregate))
         return Round(
             height,
             clients,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.compression.codec import FLOAT
 from bfedrec.compression.exchange import Exchange, describe, described
 from bfedrec.learning.basis import BASES
@@ -81,7 +81,7 @@ class GlobalModel:
             N, d, r = (int(application[key]) for key in ("items", "dimension", "rank"))
             every = application["snapshot_every"]
             kind, name = application["basis"], application["aggregation"]
-            rule = rule_named(name, dict(application.get("aggregation_parameters", {})))
+            rule = aggregator_named(name, dict(application.get("aggregation_parameters", {})))
         except (KeyError, TypeError) as error:
             raise ValueError(f"the genesis describes no global model: {error}") from None
         if (
@@ -118,15 +118,15 @@ class GlobalModel:
         """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
         return self.exchange.aggregate(payloads, samples, beacon)
 
-    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
-        """The bytes of Q after ``model`` at every ``snapshot_every``-th height, else None."""
+    def snapshot(self, height: int, beacon: bytes, aggregate: bytes) -> bytes | None:
+        """The bytes of Q after ``aggregate`` at every ``snapshot_every``-th height, else None."""
         if self.snapshot_every is None or height % self.snapshot_every:
             return None
-        return np.ascontiguousarray(self._merged(beacon, model), FLOAT).tobytes()
+        return np.ascontiguousarray(self._merged(beacon, aggregate), FLOAT).tobytes()
 
-    def commit(self, height: int, beacon: bytes, model: bytes) -> None:
+    def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
         """Algorithm 1, line 7: Q += B A."""
-        self.Q = self._merged(beacon, model)
+        self.Q = self._merged(beacon, aggregate)
 
-    def _merged(self, beacon: bytes, model: bytes) -> np.ndarray:
-        return merge(self.Q, self.basis(beacon), self.exchange.decode_model(model, beacon))
+    def _merged(self, beacon: bytes, aggregate: bytes) -> np.ndarray:
+        return merge(self.Q, self.basis(beacon), self.exchange.decode_aggregate(aggregate, beacon))

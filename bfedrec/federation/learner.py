@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from bfedrec.aggregation.registry import rule_of
+from bfedrec.aggregation.registry import aggregator_of
 from bfedrec.attacks.adversary import Adversary
 from bfedrec.compression.codec import CODECS
 from bfedrec.compression.error_feedback import ErrorFeedback
@@ -185,8 +185,8 @@ class Learner:
         self.P[clients] = update.P
         payloads, samples = self.accepted(uploads, beacon)
         if payloads:
-            model = self.model.aggregate(payloads, samples, beacon)
-            self.model.commit(height, beacon, model)
+            aggregate = self.model.aggregate(payloads, samples, beacon)
+            self.model.commit(height, beacon, aggregate)
         return {} if feedback is None else feedback.residuals
 
 
@@ -197,7 +197,7 @@ def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalMode
     Q = initial_factors(items, model.dimension, model.init_scale, generator)
     rows, kind = _shape(config)
     size = compression.size_for(model.dimension, model.rank)
-    rule = rule_of(config.aggregation)
+    rule = aggregator_of(config.aggregation)
     downlink, parameters = compression.downlink, compression.parameters
     exchange = Exchange.named(rule, compression.kind, rows, items, size, downlink, parameters)
     catch_up = config.clients.downlink == "catch_up"

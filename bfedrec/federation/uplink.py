@@ -17,7 +17,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.simulation.results import Arrival
 
 Sent = tuple[Upload, SignedUpdate]
@@ -60,9 +60,9 @@ class Uplink:
             payload = self._exchange.encode(upload.A, upload.touched, head.beacon)
         link = file_cid(payload)
         signature = key.sign(
-            ModelUpdate.signing_digest(chain_id, height, parent, key.public, upload.samples, link)
+            UpdateRecord.signing_digest(chain_id, height, parent, key.public, upload.samples, link)
         )
-        record = ModelUpdate(chain_id, height, parent, key.public, upload.samples, link, signature)
+        record = UpdateRecord(chain_id, height, parent, key.public, upload.samples, link, signature)
         update = SignedUpdate(record, payload)
         # Hashed as the servers will do, once for all of them, while the other core is busy with
         # the committee: hashing lets go of the interpreter.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.compression.exchange import Exchange
 from bfedrec.config.schema import Config
 from consensus.encoding.cid import digest, node_cid
 from consensus.encoding.fields import KEY_BYTES, SIGNATURE_BYTES
 from consensus.encoding.unixfs import file_cid
 from consensus.records.block import Header
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Envelope:
 
     def _exchange(self, size: int, kind: str) -> Exchange:
         rows = size if kind == "low_rank" else self.config.model.dimension
-        rule = rule_named(self.config.aggregation.rule)
+        rule = aggregator_named(self.config.aggregation.rule)
         return Exchange.named(rule, kind, rows, self.items, size)
 
     def up(self, size: int, kind: str = "low_rank") -> int:
         """Bytes of one client's update: the signed record, what the codec ``kind`` makes of an
         update at the transmitted size ``size``, and the mask where the rule of aggregation needs
         one."""
-        record = ModelUpdate(
+        record = UpdateRecord(
             digest(b"chain"),
             self.config.rounds,
             node_cid(b"parent"),
@@ -59,7 +59,7 @@ class Envelope:
             updates=digest(b"updates"),
             count=clients,
             samples=clients * self.samples,
-            model=file_cid(b"model"),
+            aggregate_cid=file_cid(b"aggregate"),
             snapshot=None,
         )
         return len(header.encoded) + self._exchange(size, kind).down.byte_size

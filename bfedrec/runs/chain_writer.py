@@ -10,7 +10,7 @@ from bfedrec.federation.federation import Federation, Round
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.publication import Publication
 from consensus.records.block import Block
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.content import MemoryStore
 from consensus.storage.ipfs import IpfsStore
 from consensus.storage.ipfs_rpc import Tell
@@ -31,7 +31,7 @@ class ChainWriter:
         self._payloads: deque[tuple[int, list[bytes]]] = deque()
         """Links of the retained payloads by height, the oldest first; only if updates leave a
         window."""
-        self._models: set[bytes] = set()
+        self._aggregates: set[bytes] = set()
         """Links of all aggregates: with one client a round, its update's payload is the
         aggregate."""
         self._chain: SqliteStore | None = None
@@ -84,14 +84,14 @@ class ChainWriter:
             return
         result, height = played.result, played.height
         links = [entry.record.payload for entry in result.updates]
-        self._models.add(result.block.header.model)
+        self._aggregates.add(result.block.header.aggregate_cid)
         if self._retain == "window":
             self._payloads.append((height, links))
         forgotten, leaving = self._leave_window(height - self._window)
         if self._publication is not None:
             self._publication.withdraw(leaving)
         with self._chain.transaction():
-            self._chain.put(result.contents.model)
+            self._chain.put(result.contents.aggregate)
             if result.contents.snapshot is not None:
                 self._chain.put(result.contents.snapshot)
             self._chain.put_block(height, result.block.encoded)
@@ -120,7 +120,7 @@ class ChainWriter:
             old, payloads = self._payloads.popleft()
             forgotten.append(old)
             links.update(dict.fromkeys(payloads))
-        needed = self._models.union(*(later for _, later in self._payloads)) if links else set()
+        needed = self._aggregates.union(*(later for _, later in self._payloads)) if links else set()
         return forgotten, [link for link in links if link not in needed]
 
     def resume(self, height: int) -> None:
@@ -131,9 +131,11 @@ class ChainWriter:
         if self._chain is None:
             return
         if self._retain == "window":
-            self._models.update(self.block(at).header.model for at in range(1, height + 1))
+            self._aggregates.update(
+                self.block(at).header.aggregate_cid for at in range(1, height + 1)
+            )
             for retained in range(max(1, height - self._window + 1), height + 1):
-                records = [ModelUpdate.decode(data) for data in self._chain.updates(retained)]
+                records = [UpdateRecord.decode(data) for data in self._chain.updates(retained)]
                 self._payloads.append((retained, [record.payload for record in records]))
         if self._publication is not None:
             self._publication.complete()

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from consensus.encoding.cid import cid_text, node_cid
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.content import StoreError
 from consensus.storage.ipfs import IpfsStore
 from consensus.storage.sqlite import SqliteStore
@@ -79,9 +79,9 @@ class Publication:
         if height == 0:
             return [Genesis.decode(encoded).model]
         header = Block.decode(encoded).header
-        payloads = [ModelUpdate.decode(data).payload for data in self._chain.updates(height)]
+        payloads = [UpdateRecord.decode(data).payload for data in self._chain.updates(height)]
         snapshots = [] if header.snapshot is None else [header.snapshot]
-        return [header.model, *snapshots, *payloads]
+        return [header.aggregate_cid, *snapshots, *payloads]
 
     def _nodes(self, height: int) -> list[tuple[bytes, bytes]]:
         """The links and bytes of a height's DAG-CBOR nodes.

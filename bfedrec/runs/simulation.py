@@ -129,7 +129,7 @@ class Simulation(Closing):
             self.progress.update(
                 Note(
                     f"height {played.height}: malicious servers captured the committee of attempt "
-                    f"{certificate.attempt + 1}; the model is not the aggregate of the updates"
+                    f"{certificate.attempt + 1}; the aggregate is not that of the updates"
                 )
             )
 
@@ -185,13 +185,15 @@ class Simulation(Closing):
         blocks = [self.chain.block(at) for at in range(1, height + 1)]
         heads = heads_of(federation.genesis, protocol_of(federation.genesis), blocks)
         for at, (block, head) in enumerate(zip(blocks, heads, strict=False), 1):
-            model = self.chain.content.get(block.header.model)
+            aggregate = self.chain.content.get(block.header.aggregate_cid)
             if at == height:
                 federation.recall(head)
-            federation.learner.model.commit(at, head.beacon, model)
+            federation.learner.model.commit(at, head.beacon, aggregate)
             row = self.state.row(at)
             federation.learner.P[row.clients] = row.factors
-            federation.downlink.committed(at, row.clients, len(block.header.encoded), len(model))
+            federation.downlink.committed(
+                at, row.clients, len(block.header.encoded), len(aggregate)
+            )
         self.chain.resume(height)
         if height:
             row = self.state.row(height)

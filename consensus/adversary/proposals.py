@@ -29,11 +29,11 @@ HEAD_START: Final = 0.08
 
 @behaviour("gaussian", recorded=True)
 class Gaussian(Behaviour):
-    """Proposes random values as the global model (paper, IV.D): float32 standard normals."""
+    """Proposes random values as the aggregate (paper, IV.D): float32 standard normals."""
 
     def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
-        values = generator.standard_normal(len(honest.model) // 4, dtype=np.float32)
-        return replace(honest, model=values.astype("<f4").tobytes())
+        values = generator.standard_normal(len(honest.aggregate) // 4, dtype=np.float32)
+        return replace(honest, aggregate=values.astype("<f4").tobytes())
 
 
 @behaviour("equivocate_candidates", recorded=True)
@@ -122,7 +122,7 @@ class Spam(Behaviour):
             updates=updates_root((update,)),
             count=1,
             samples=1,
-            model=file_cid(update),
+            aggregate_cid=file_cid(update),
             snapshot=None,
         )
         return Candidate(header, server.signer.sign(header.signed), tickets, (update,))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @behaviour("invert_votes", recorded=True)
 class InvertVotes(Behaviour):
     """Approves incorrect candidates and rejects correct ones (paper, IV.D). With `gaussian` the
-    malicious servers collude: each approves the others' random models."""
+    malicious servers collude: each approves the others' random aggregates."""
 
     def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
         return not honest

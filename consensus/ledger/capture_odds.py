@@ -3,8 +3,8 @@
 Of N servers with equal stake f are malicious, and n of the N are drawn for a committee, in which
 strictly more than two thirds of the seats decide. The malicious *block* it when the others cannot
 reach that without them, and *capture* it when they reach it alone; a captured committee is blocked
-too. The seats they get are hypergeometric (sampling without replacement), and what really comes
-out of tickets, role hashes and the race for seats has to agree.
+too. The seats they get are hypergeometric (sampling without replacement), and the committees that
+tickets, role hashes and the race for seats give have to agree with that.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ when committees fail; their independence is part of what is measured."""
 def blocked_and_captured(
     servers: int, malicious: int, size: int, draws: int, seed: int, suite: Suite = MODELLED
 ) -> tuple[int, int]:
-    """Count, of `draws` committees, those that the malicious block and those that they capture.
+    """The numbers of committees, of `draws`, that the malicious block and that they capture.
 
-    They are the committees of `malicious_seats`, which see for the arguments and errors.
+    The committees, arguments and errors are those of `malicious_seats`.
     """
     block, decide = seats_to_block(size), seats_to_decide(size)
     blocked = captured = 0
@@ -120,9 +120,9 @@ def malicious_seats(
 def first_of_equal_stake(hashes: list[bytes], size: int) -> list[int]:
     """The indices of the first `size` finishers of the race, in order, when all stakes are equal.
 
-    It is their order by `sortition.race_key`: that key's time never decreases as the hash of 32
-    bytes grows, and where it does not increase either, the hash itself decides. So the hashes
-    alone order as the keys do, at a hundredth of the cost.
+    That is their order by `sortition.race_key`: the time in the key never decreases as the hash of
+    32 bytes grows, and of equal times the hash decides. So the hashes alone give the same order, at
+    a hundredth of the cost.
     """
     return sorted(range(len(hashes)), key=hashes.__getitem__)[:size]
 

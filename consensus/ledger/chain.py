@@ -1,6 +1,6 @@
 """The chain: blocks, the heads they lead to, and the append that nothing invalid passes.
 
-What makes a block valid is the protocol's to say (`consensus.ledger.protocol`).
+The protocol decides which blocks are valid (`consensus.ledger.protocol`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from consensus.records.genesis import Genesis
 
 
 def heads_of(genesis: Genesis, protocol: Protocol, blocks: Sequence[Block]) -> list[Head]:
-    """The heads that ``blocks`` lead to, the genesis' first. Headers and draws are checked, votes
-    are not: they were when the blocks were appended. Raises `InvalidBlock`."""
+    """The heads that ``blocks`` lead to, that of the genesis first.
+
+    Headers and draws are checked. Votes are not: they were when the blocks were appended. Raises
+    `InvalidBlock`.
+    """
     heads = [protocol.first_head(genesis)]
     for block in blocks:
         check_header(genesis, heads[-1], block.header)
@@ -34,9 +37,9 @@ class Chain:
         blocks: Sequence[Block] = (),
         heads: Sequence[Head] = (),
     ) -> None:
-        """An empty chain, or one that continues after ``blocks`` with the ``heads`` they led to,
-        the genesis' first (a resumed run; they were checked when they were appended, and
-        `consensus.audit` checks them from bytes)."""
+        """An empty chain, or that of a resumed run: ``blocks`` and the ``heads`` they led to, that
+        of the genesis first. They were checked when they were appended, and `consensus.audit`
+        checks them from bytes."""
         self.genesis = genesis
         self.protocol = protocol
         """The rules of its blocks."""
@@ -48,6 +51,7 @@ class Chain:
 
     @property
     def height(self) -> int:
+        """The height of the last block; 0 for an empty chain."""
         return self.head.height
 
     def append(self, block: Block, check: BlockCheck | None = None) -> None:
@@ -65,7 +69,7 @@ class Chain:
         self.blocks[-1] = block
 
     def cut(self, height: int) -> None:
-        """Forget the blocks above ``height``: what a crash took before it was on the disk."""
+        """Forget the blocks above ``height``, which a crash took before they were on the disk."""
         if 0 <= height < self.height:
             del self.blocks[height:], self.heads[height + 1 :]
             self.head = self.heads[-1]

@@ -3,11 +3,11 @@
 Under ``bft`` every server makes one VRF ticket per height, a height ahead, and the block before
 records them: from then on everybody knows the same draws. Independent hashes of a draw's output
 beta decide, attempt by attempt, its holder's seat and its place among the aggregators, and (if its
-block is accepted) the next beacon. One proof for all of them costs what one does; in the
-random-oracle model they are as independent as with an input each.
+block is accepted) the next beacon. One proof serves all of them; in the random-oracle model they
+are as independent as if each had an input of its own.
 
-Under ``paper`` a ticket is drawn on the latest block when it is needed, its output alone says
-whether its holder may sit, and the first to *announce* do.
+Under ``paper`` a ticket is drawn on the latest block when it is needed. Its output alone decides if
+its holder may sit, and the first to *announce* themselves do.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ATTEMPTS_FORESEEN = 4
 
 
 class InvalidTicket(ValueError):
-    """A ticket that does not prove what it claims."""
+    """Error: a ticket does not prove what it claims."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,10 @@ def check_ticket(genesis: Genesis, seed: bytes, ticket: Ticket) -> Draw:
 
 
 def public_draws(genesis: Genesis) -> tuple[Draw, ...]:
-    """The draws of height 1, which no earlier block could record: hashes of the chain's identity
-    and each server's VRF key."""
+    """The draws of height 1, which no earlier block could record.
+
+    They are hashes of the chain's identity and each server's VRF key.
+    """
     return tuple(
         Draw(
             index,
@@ -64,12 +66,12 @@ def public_draws(genesis: Genesis) -> tuple[Draw, ...]:
 
 
 def spare_draws(genesis: Genesis, beacon: bytes, draws: Sequence[Draw]) -> tuple[Draw, ...]:
-    """Draws of the servers that are not among ``draws``, in public from the beacon of the height
-    that they are for.
+    """Draws for the servers that are not among ``draws``: hashes of the height's beacon.
 
-    A fault may keep the tickets of honest servers from the block that records them. Their seats
-    must not stay empty, or the others, of whom some are silent, may never be two thirds again; so
-    the servers without a ticket come last in every order, by these draws, and fill what is left.
+    A fault may keep the tickets of honest servers from the block that records them. If their seats
+    stayed empty, the others, of whom some are silent, might never be two thirds again. So the
+    servers without a ticket come last in every order, by these draws, and fill the seats that are
+    left.
     """
     drawn = {draw.server for draw in draws}
     return tuple(
@@ -95,27 +97,27 @@ def first_beacon(genesis: Genesis) -> bytes:
 
 @lru_cache(maxsize=64)  # every server goes on from the same block
 def next_beacon(beacon: bytes, beta: bytes) -> bytes:
-    """The beacon of the next height, from this one's and the accepted aggregator's VRF output:
-    beacon(h+1) = H(beacon(h), H(beta, role)).
+    """The beacon of the next height: beacon(h+1) = H(beacon(h), H(beta, role)), of this height's
+    beacon and the accepted aggregator's VRF output.
 
-    Unlike the block's hash, which the paper uses, it leaves the aggregator nothing to try
-    variants of: its output is fixed by its key and an earlier beacon.
+    The paper uses the block's hash, of which the aggregator could try variants. Its VRF output is
+    fixed by its key and an earlier beacon.
     """
     return digest(b"bfedrec/beacon" + beacon + role_hash(beta, "beacon"))
 
 
 @dataclass(frozen=True)
 class Committee:
-    """The members of one attempt."""
+    """The committee of one attempt: its members, and their weights."""
 
     weights: dict[int, int]
     """Voting weight by server index, heaviest or best draw first."""
     total: int
-    """The weight that two thirds are taken of: at least the genesis' committee size, so that a
-    handful of draws is no committee."""
+    """The weight of which a quorum is more than two thirds: at least the committee size of the
+    genesis, so that a few draws are no committee."""
 
     def weight_of(self, servers: Iterable[int]) -> int:
-        """The summed weight of distinct ``servers``; others than members weigh nothing."""
+        """The summed weight of distinct ``servers``; those that are no members weigh nothing."""
         return sum(self.weights.get(server, 0) for server in servers)
 
     def approves(self, weight: int) -> bool:
@@ -123,17 +125,17 @@ class Committee:
         return 3 * weight > 2 * self.total
 
     def cannot_approve(self, rejecting: int) -> bool:
-        """True if, with this much weight rejecting, two thirds are out of reach. The seats that
-        nobody drew count in the total, but will never approve."""
+        """True if a quorum is out of reach once members of weight ``rejecting`` reject. The seats
+        that nobody drew count in the total, but never approve."""
         return not self.approves(sum(self.weights.values()) - rejecting)
 
     def holds_back(self, weight: int) -> bool:
-        """True if ``weight`` is *more than* a third: some of it is honest."""
+        """True if ``weight`` is *more than* a third of the total: some of it is honest."""
         return 3 * weight > self.total
 
     def overwhelms(self, weight: int) -> bool:
-        """True if ``weight`` is *more than* five sixths: no other two thirds can follow, though
-        half the committee be malicious (PROTOCOL.md, safety 2)."""
+        """True if ``weight`` is *more than* five sixths of the total: no quorum for another block
+        can follow, even if half of the committee is malicious (PROTOCOL.md, safety 2)."""
         return 6 * weight > 5 * self.total
 
 
@@ -144,9 +146,9 @@ def form_committee(
 
     ``fixed``: weighted sampling without replacement by exponential races on the stake, the first
     ``committee_size`` finishers with one seat each. ``weighted``: Algorand's sortition; a draw
-    counts with its binomial weight. ``spares`` (`spare_draws`) fill the seats that are left, of a
-    weighted committee only from the attempt on that no ticket was announced for: before, a server
-    could else choose between two draws.
+    counts with its binomial weight. ``spares`` (`spare_draws`) fill the seats that are left; those
+    of a weighted committee only in attempts that no ticket was announced for: earlier, a server
+    could choose between two draws.
     """
     size = genesis.parameters.committee_size
     role = f"committee/{attempt}"
@@ -176,10 +178,10 @@ def form_committee(
 def aggregator_order(
     genesis: Genesis, draws: Sequence[Draw], attempt: int, spares: Sequence[Draw] = ()
 ) -> tuple[int, ...]:
-    """The servers in the order in which they may propose in an attempt, one step each, those with
-    ``spares`` last.
+    """The servers in the order in which they propose in an attempt, one a step; those with
+    ``spares`` come last.
 
-    The paper's servers race; then a spammer's bad candidates use up every step.
+    In the paper servers race instead, and a spammer's bad candidates can use up every step.
     """
     role = f"aggregator/{attempt}"
     ordered = _raced(genesis, draws, role)
@@ -191,9 +193,9 @@ def aggregator_order(
 def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
     """True if a draw may win a seat in one of the next height's first attempts.
 
-    Where there are many more servers than seats most cannot, and a thousand tickets would travel
-    for twenty seats. ``fixed``: its hash is below the share of stake at which twice the seats and
-    twenty more are expected to be announced. All are where that would be no fewer.
+    Where there are many more servers than seats most draws cannot, and a thousand tickets would
+    travel for twenty seats. ``fixed``: the hash must be below the share of stake at which twice the
+    seats and twenty more are expected to be announced. Where that would be all servers, all do.
     """
     parameters = genesis.parameters
     plausible = 2 * parameters.committee_size + 20
@@ -212,8 +214,10 @@ def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
 
 
 def may_sit(genesis: Genesis, draw: Draw, candidates_per_seat: int) -> bool:
-    """``paper``: true if a draw by stake and output may sit, so that ``candidates_per_seat`` times
-    the seats are expected to find somebody who may (III.D leaves the number open)."""
+    """True if a draw, by its stake and output, may sit under ``paper``.
+
+    ``candidates_per_seat``: expected number of such draws for each seat (III.D leaves it open).
+    """
     parameters = genesis.parameters
     bar = candidates_per_seat * parameters.committee_size * genesis.servers[draw.server].stake
     hashed = int.from_bytes(role_hash(draw.beta, "committee"), "big")
@@ -229,6 +233,7 @@ def enough_draws(genesis: Genesis, draws: Sequence[Draw | Ticket]) -> bool:
 
 
 def _seats(genesis: Genesis, draw: Draw, role: str) -> int:
+    """The number of seats that a draw wins in ``role``, of a weighted committee."""
     return weight(
         role_hash(draw.beta, role),
         genesis.servers[draw.server].stake,

@@ -1,7 +1,7 @@
 """Evidence: two signatures of one server that contradict each other.
 
-An honest server never signs two blocks in one phase of one view, nor proposes two in one view.
-Whoever holds both signatures can show them to anybody; nobody can make them up.
+An honest server never signs two blocks in one phase of one view, nor proposes two in one view. Both
+signatures together are proof for anybody, and nobody else can make them.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class Evidence:
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """One piece of evidence per server, kind and height is kept."""
+        """The key under which one piece of evidence is kept: kind, height and server."""
         return "proposal" if self.phase == "proposal" else "vote", self.height, self.server
 
 
 def holds(genesis: Genesis, evidence: Evidence) -> bool:
-    """True if the evidence proves what it says."""
+    """True if both signatures are the server's, and on two different blocks."""
     if evidence.server >= len(genesis.servers) or evidence.blocks[0] == evidence.blocks[1]:
         return False
     key = genesis.servers[evidence.server].signing_key

@@ -1,4 +1,4 @@
-"""The interface of a consensus protocol, as the ledger and all around it know it, and the register.
+"""The interface of a consensus protocol to the ledger and to all around it, and the register.
 
 A protocol is a package with a module ``protocol``, which holds one class:
 
@@ -13,7 +13,7 @@ A protocol is a package with a module ``protocol``, which holds one class:
 imported before a genesis or a config names it. `consensus.protocols.bft.protocol` and
 `consensus.protocols.paper.protocol` are whole ones.
 
-A protocol has no state: what it is asked about comes with the question.
+A protocol has no state: its methods are given all that they ask about.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 
 @dataclass(frozen=True)
 class Invitation:
-    """A setting that invites a known weakness, which torture draws more often than chance would."""
+    """A setting that invites a known weakness; torture draws it more often than chance would."""
 
     behaviours: tuple[str, ...]
     """The behaviours of all malicious servers."""
@@ -57,11 +57,11 @@ class Invitation:
 
 @dataclass(frozen=True)
 class Failure:
-    """A violated invariant, and what a protocol needs to say which of its weaknesses it shows."""
+    """A violated invariant, with what a protocol needs to name the weakness that it shows."""
 
     invariant: str
     behaviours: Mapping[int, frozenset[str]]
-    """The malicious servers', by server."""
+    """The behaviours of the malicious servers, by server."""
     decided: Sequence[Block]
     """The first block that an honest server appended at each height."""
     last: Block | None
@@ -71,7 +71,7 @@ class Failure:
 
 
 class Protocol(ABC):
-    """A way to agree on a block: its validity rules, its servers, and what others may ask of it."""
+    """A way to agree on blocks: its validity rules, its capabilities and its servers."""
 
     name: ClassVar[str]
     """The name that configs and the genesis use; `protocol` sets it."""
@@ -86,9 +86,9 @@ class Protocol(ABC):
     deciding: ClassVar[str]
     """The phase of the votes that decide."""
     committees_foreseen: ClassVar[bool] = False
-    """True if the committee of an attempt is drawn anew from the head alone (`sortition`): then
-    everybody can say beforehand whether fewer than a third of it are malicious, and how often it
-    is not follows from `consensus.ledger.capture_odds`."""
+    """True if the committee of an attempt is drawn anew from the head alone (`sortition`): its
+    malicious members are then known beforehand, and `consensus.ledger.capture_odds` gives the
+    frequency of committees that they block or capture."""
     takes_turns: ClassVar[bool] = False
     """True if servers propose by turn; otherwise they race."""
     has_locks: ClassVar[bool] = False
@@ -98,12 +98,12 @@ class Protocol(ABC):
     draws_on_links: ClassVar[bool] = False
     """True if a block's link seeds the draws after it, so that its proposer may try variants."""
     invitations: ClassVar[tuple[Invitation, ...]] = ()
-    """Settings that invite its known weaknesses."""
+    """The settings that invite its known weaknesses."""
 
     # -- validity ---------------------------------------------------------------------------------
 
     def check_genesis(self, genesis: Genesis) -> None:
-        """Check that the genesis asks for what the protocol has. Raises `MalformedRecord`."""
+        """Check that the protocol has what the genesis asks for. Raises `MalformedRecord`."""
         if genesis.parameters.committee not in self.committees:
             raise MalformedRecord(
                 f"parameters.committee: the protocol {self.name} knows only "
@@ -120,15 +120,15 @@ class Protocol(ABC):
 
     @abstractmethod
     def check_drawn(self, genesis: Genesis, draws: Sequence[Draw]) -> None:
-        """Check the draws that a block carries, each of which holds by itself, together. Raises
-        `InvalidBlock`."""
+        """Check all draws of a block together: their number, their order, their right to seats.
+        Each of them by itself is valid. Raises `InvalidBlock`."""
 
     @abstractmethod
     def voters(
         self, genesis: Genesis, head: Head, block: Block, sortition: SortitionOf | None = None
     ) -> Committee:
-        """The committee whose votes decide ``block``. Raises `InvalidBlock` where it could not be
-        proposed or decided in the views that it names."""
+        """The committee whose votes decide ``block``. Raises `InvalidBlock` if the block could not
+        be proposed or decided in the views that it names."""
 
     @abstractmethod
     def head_after(
@@ -168,10 +168,10 @@ class Protocol(ABC):
         check_certificate(genesis, header.height, committee, certificate, self.deciding)
         return self.head_after(genesis, head, header, draws)
 
-    # -- what only some protocols have ------------------------------------------------------------
+    # -- for some protocols only ------------------------------------------------------------------
 
     def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
-        """The voters and proposers of an attempt at height + 1, as far as the head tells: nobody,
+        """The sortition of an attempt at height + 1, as far as it follows from the head: empty,
         unless `committees_foreseen`."""
         return Sortition(Committee({}, genesis.parameters.committee_size), ())
 
@@ -188,7 +188,7 @@ class Protocol(ABC):
         certificate: TimeoutCertificate,
         sortition: SortitionOf | None = None,
     ) -> None:
-        """Check what closes a view at height + 1. Raises `InvalidBlock`, always without
+        """Check a timeout certificate at height + 1. Raises `InvalidBlock`, always without
         `has_locks`."""
         raise InvalidBlock(f"the protocol {self.name} closes no views")
 
@@ -200,19 +200,19 @@ class Protocol(ABC):
         raise InvalidBlock(f"the protocol {self.name} has no timeouts")
 
     def may_sit(self, genesis: Genesis, draw: Draw) -> bool:
-        """True if a draw, by itself, gives its server a claim to a seat."""
+        """True if a draw by itself entitles its server to a seat."""
         return True
 
     def weakness(self, failure: Failure) -> str:
-        """The name of the known weakness that a violation shows; the invariant's, if it is none."""
+        """The name of the known weakness that a violation shows; if none, the invariant's."""
         return failure.invariant
 
     # -- servers ----------------------------------------------------------------------------------
 
     @abstractmethod
     def participant_class(self) -> type[Any]:
-        """The class of a server's part in it (`consensus.server.participant.Participant`), which is
-        imported when it is asked for."""
+        """The class of a server's part in it (`consensus.server.participant.Participant`), imported
+        by this call."""
 
 
 PROTOCOLS: dict[str, Protocol] = {}

@@ -1,9 +1,9 @@
-"""Stake-weighted sortition: what a VRF output wins, exactly, on every platform.
+"""Stake-weighted sortition: the seats that a VRF output wins, the same on every platform.
 
 Two kinds of committee (see `consensus.ledger.committee`): of variable size, where a ticket's weight
 is its binomial number of seats (Algorand, `weight`); and of fixed size, where the stake-weighted
 race of `race_key` draws members without replacement. Both use integers only: no rounding mode,
-library or processor can make two servers disagree about who sits.
+library or processor can make two servers disagree about the members.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _HASH_MAX: Final = 2**256 - 1
 def role_hash(beta: bytes, role: str) -> bytes:
     """A hash of the VRF output `beta` for one role, 32 bytes.
 
-    Independent (as of a random oracle) of the hashes for other roles, so that one proof serves
-    every role its holder may have.
+    It is independent (as of a random oracle) of the hashes for other roles, so that one proof
+    serves every role that its holder may have.
     """
     return digest(_role_tag(role) + beta)
 
@@ -43,9 +43,9 @@ def _role_tag(role: str) -> bytes:
 def weight(beta: bytes, stake: int, total_stake: int, expected_size: int) -> int:
     """The number of seats, 0 to `stake`, that a ticket wins.
 
-    The quantile of the binomial distribution of `stake` trials with success probability
-    expected_size / total_stake, at the point that the first 32 bytes of `beta` (a VRF output or
-    a hash of one) mark in [0, 1]. Exact. Raises ValueError for input out of range.
+    It is the exact quantile of the binomial distribution of `stake` trials with success probability
+    expected_size / total_stake, at the point in [0, 1] that the first 32 bytes of `beta` (a VRF
+    output or a hash of one) mark. Raises ValueError for input out of range.
     """
     if len(beta) < _HASH_BYTES:
         raise ValueError(f"sortition takes {_HASH_BYTES} bytes or more of a VRF output")
@@ -62,7 +62,7 @@ def weight(beta: bytes, stake: int, total_stake: int, expected_size: int) -> int
 
 
 class _Binomial:
-    """The cumulative distribution of Binomial(w, a / W), scaled to 256 bits, as far as asked.
+    """The cumulative distribution of Binomial(w, a / W), scaled to 256 bits, computed on demand.
 
     With b = W - a, seat j's term is C(w, j) a^j b^(w-j), and h / M <= acc_j / W^w exactly when
     h <= floor(acc_j M / W^w). Those floors are kept, so that a draw is a search among them.
@@ -103,12 +103,13 @@ _MANTISSA_BITS: Final = 128
 # Every server orders the same tickets.
 @lru_cache(maxsize=1 << 14)
 def race_key(beta: bytes, stake: int) -> tuple[int, bytes]:
-    """The time at which a ticket finishes its race; the smallest keys win.
+    """The time at which a ticket finishes its race, and `beta`, which settles ties; the smallest
+    keys win.
 
-    Exponential race: the finishing time is -ln(u) / stake, which draws without replacement, each
-    time with a probability in proportion to the stake among those left. u = 1 - h / 2**256 with
-    h the first 32 bytes of `beta`, so that among equal stakes the lowest betas win. The time is
-    an integer, in units of ln 2 / 2**128; `beta` settles ties. Raises ValueError for a stake
+    In this exponential race the finishing time is -ln(u) / stake. That draws without replacement,
+    each time with a probability in proportion to the stake among those left. u = 1 - h / 2**256
+    with h the first 32 bytes of `beta`, so that among equal stakes the lowest betas win. The time
+    is an integer, in units of ln 2 / 2**128. Raises ValueError for a stake
     below 1 or fewer than 32 bytes.
     """
     if stake < 1:
@@ -123,10 +124,10 @@ def race_key(beta: bytes, stake: int) -> tuple[int, bytes]:
 def _log2(value: int) -> int:
     """log2(value) for 1 <= value <= 2**256, in units of 2**-64, rounded down; never decreasing.
 
-    What `_log2_by_squaring` gives, which is the definition, in a fifth of the time: by the series
+    The definition is `_log2_by_squaring`; this gives the same in a fifth of the time, by the series
     log2(m / s) = 2 / ln 2 (z + z**3 / 3 + z**5 / 5 + ...), z = (m - s) / (m + s), for the mantissa
-    m and s, its first eight bits. That is off by less than 2**-96, so it is only where the bits
-    below the result are (nearly) all zeros or all ones that it could be another integer.
+    m and s, its first eight bits. The series is off by less than 2**-96, so only where the bits
+    below the result are (nearly) all zeros or all ones could it give another integer.
     """
     exponent = value.bit_length() - 1
     mantissa = (value << _SERIES_BITS) >> exponent

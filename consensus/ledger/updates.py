@@ -1,13 +1,13 @@
 """The pool of checked updates that one server holds for the height it is at.
 
-An update enters only if it is for this very block, by a registered client, with a sample count
-no larger than registered, an intact and finite payload and a valid signature. Whatever fails is
-counted by reason and changes nothing else.
+An update enters only if it builds on this very block, is by a registered client, has a sample count
+no larger than registered, an intact and finite payload and a valid signature. An update that is
+turned away is counted by reason and changes nothing else.
 
 One update per client counts. Two different ones of one client, both signed, are evidence against
-it: this server no longer aggregates either, but keeps both and passes both on. Else a client that
-sends different updates to different servers would leave them with pools in which no candidate's
-updates are all to be found, and could stop the chain.
+it: this server no longer aggregates either, but keeps both and passes both on. Otherwise a client
+that sends different updates to different servers would leave them with different pools, in none of
+which all updates of a candidate are found, and could stop the chain.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from consensus.encoding.fields import computed_once
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.validity import Head
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 
 PayloadCheck = Callable[[bytes], str | None]
 """`consensus.application.Application.check_payload`."""
@@ -29,9 +29,9 @@ PayloadCheck = Callable[[bytes], str | None]
 
 @dataclass(frozen=True)
 class SignedUpdate:
-    """An update as it travels: the signed record with its payload next to it."""
+    """An update as it travels: its signed record and its payload."""
 
-    record: ModelUpdate
+    record: UpdateRecord
     payload: bytes
 
     @property
@@ -91,7 +91,7 @@ class UpdatePool:
 
     def add(self, update: SignedUpdate, head: Head) -> bool:
         """Keep ``update`` if it is fit and its client's first, or its second and so evidence, or
-        one that is wanted; whether it was kept (and is worth passing on)."""
+        one that is wanted. Returns True if it was kept (and is worth passing on)."""
         record = update.record
         if record.digest in self._by_digest:
             return False  # the same update by another path: nothing to count
@@ -110,15 +110,15 @@ class UpdatePool:
         return True
 
     def want(self, digests: Iterable[bytes]) -> None:
-        """Keep these updates when they come, of whatever client: a candidate lists them.
+        """Keep these updates when they come, of any client: a candidate lists them.
 
         Of a client that sent many different ones, every server keeps the first two that reach it.
-        Were that all, one server could list a third that another refuses for good.
+        Without this, one server could list a third that another refuses for good.
         """
         self._wanted.update(digests)
 
     def ordered(self) -> list[SignedUpdate]:
-        """The updates to be aggregated, by ascending digest: the order in which they are."""
+        """The updates to be aggregated, by ascending digest: the order of aggregation."""
         found = (self._by_digest[key] for key in sorted(self._by_digest))
         return [update for update in found if update.record.client not in self._twice]
 

@@ -1,8 +1,7 @@
-"""The checks of a block that every protocol makes, and what a block has to build on.
+"""The checks of a block that every protocol makes, and the head that a block builds on.
 
-What a model is *worth* was the committee's question; here only proofs count, and all of them can
-be checked again by anybody from the bytes of the blocks. `consensus.ledger.protocol` puts the
-checks in their order.
+The committee has judged the aggregate. Here only proofs count, all of which anybody can check again
+from the bytes of the blocks. `consensus.ledger.protocol` puts the checks in their order.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from consensus.records.votes import Certificate
 
 
 class InvalidBlock(ValueError):
-    """A block that does not extend the chain; the message says why."""
+    """Error: a block does not extend the chain; the message gives the reason."""
 
 
 @frozen
 class Head:
-    """Where a chain stands: what the next block has to build on."""
+    """The latest block of a chain, with what the next one needs of it."""
 
     height: int
     cid: bytes
     """Link to the last header (the genesis at height 0)."""
     timestamp: int
     beacon: bytes
-    """The beacon of height + 1 (32 bytes): the seed of what its round draws in public."""
+    """The beacon of height + 1 (32 bytes): the seed of all that its round draws in public."""
     draws: tuple[Draw, ...] = field(default=(), repr=False)
-    """The draws of height + 1's committees, by ascending server; none where the protocol has them
-    made on the head (`Protocol.committees_foreseen`)."""
+    """The draws for the committees of height + 1, by ascending server; empty under a protocol that
+    has them made on the head (`Protocol.committees_foreseen` is False)."""
 
     @classmethod
     def of_genesis(cls, genesis: Genesis, draws: tuple[Draw, ...] = ()) -> Head:
@@ -50,7 +49,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Sortition:
-    """The voters and the proposers of one attempt after a head."""
+    """The committee of one attempt after a head, and the servers that may propose in it."""
 
     committee: Committee
     order: tuple[int, ...]
@@ -142,6 +141,6 @@ def check_certificate(
 
 
 def check_signers(signers: Sequence[int]) -> None:
-    """Check that signers are distinct and in ascending order. Raises `InvalidBlock`."""
+    """Check that the signers are distinct and in ascending order. Raises `InvalidBlock`."""
     if list(signers) != sorted(set(signers)):
         raise InvalidBlock("its signers are not distinct and in ascending order")

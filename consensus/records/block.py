@@ -210,14 +210,19 @@ class Header(Record):
     """Number of aggregated updates."""
     samples: int
     """N, the sum of their sample counts."""
-    model: bytes
+    aggregate_cid: bytes
     """Link (IPFS address) to the aggregate A; `model` on the wire."""
     snapshot: bytes | None
     """Link to the whole item matrix Q after this block, at the heights that have one."""
 
+    def to_node(self) -> dict[str, Any]:
+        node = super().to_node()
+        node["model"] = node.pop("aggregate_cid")
+        return node
+
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = fields_of(node, "header", names_of(cls))
+        found = fields_of(node, "header", _HEADER_KEYS)
         return cls(
             fixed_bytes(found["chain_id"], "header.chain_id", DIGEST_BYTES),
             integer(found["height"], "header.height", 1),
@@ -248,3 +253,6 @@ class Header(Record):
     def signed(self) -> bytes:
         """The digest (32 bytes) that the aggregator signs."""
         return proposal_digest(self.chain_id, self.height, self.view, self.cid)
+
+
+_HEADER_KEYS = names_of(Header) - {"aggregate_cid"} | {"model"}

@@ -1,4 +1,4 @@
-"""The record of a client's signed model update."""
+"""The record of a client's signed update."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from consensus.encoding.frozen import frozen
 
 
 @frozen
-class ModelUpdate(Record):
-    """A client's signed claim: from N_u samples, at this height, this payload (its A_u)."""
+class UpdateRecord(Record):
+    """A client's signed statement: this payload (its A_u), at this height, from N_u samples."""
 
     KIND: ClassVar[str] = "update"
 

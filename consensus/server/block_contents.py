@@ -16,7 +16,7 @@ from consensus.server.hooks import Hooks
 from consensus.server.host import Host
 
 
-class Aggregator(Protocol):
+class Proposer(Protocol):
     """The part of a server that making and judging contents uses."""
 
     index: int
@@ -32,19 +32,19 @@ class BlockContents:
     """Contents of one server's candidates, its own and those that it judges (Algorithm 2, lines
     4-6 and 11)."""
 
-    def __init__(self, server: Aggregator) -> None:
+    def __init__(self, server: Proposer) -> None:
         self._server = server
         self._checks = server.checks
         self._host = server.host
-        self._models: set[bytes] = set()
+        self._aggregates: set[bytes] = set()
 
     def begin(self) -> None:
-        """Begin a height: no model of it is here."""
-        self._models = set()
+        """Begin a height: no aggregate of it is here."""
+        self._aggregates = set()
 
-    def has(self, model: bytes) -> bool:
-        """True if this server made or recomputed ``model`` (its CID) in this height."""
-        return model in self._models
+    def has(self, aggregate_cid: bytes) -> bool:
+        """True if this server made or recomputed the aggregate with this CID in this height."""
+        return aggregate_cid in self._aggregates
 
     def aggregate(self, updates: Sequence[SignedUpdate]) -> Contents:
         """Line 5: what these updates come to."""
@@ -73,7 +73,7 @@ class BlockContents:
         """The header of a block of these updates with these contents, which are published."""
         head = self._server.chain.head
         snapshot = contents.snapshot
-        model = self._publish(contents)
+        aggregate_cid = self._publish(contents)
         return Header(
             chain_id=self._server.chain.genesis.chain_id,
             height=self._server.height,
@@ -86,16 +86,16 @@ class BlockContents:
             updates=updates_root([update.record.digest for update in updates]),
             count=len(updates),
             samples=sum(update.record.samples for update in updates),
-            model=model,
+            aggregate_cid=aggregate_cid,
             snapshot=None if snapshot is None else self._checks.address(snapshot),
         )
 
     def _publish(self, contents: Contents) -> bytes:
         self._host.publish(contents)
-        self._host.charge("store_put", len(contents.model))
-        model = self._checks.address(contents.model)
-        self._models.add(model)
-        return model
+        self._host.charge("store_put", len(contents.aggregate))
+        aggregate_cid = self._checks.address(contents.aggregate)
+        self._aggregates.add(aggregate_cid)
+        return aggregate_cid
 
     def is_timely(self, header: Header) -> bool:
         """Whether a block's time is not far ahead of this server's clock: another server, or a
@@ -118,9 +118,9 @@ class BlockContents:
         ):
             return False
         contents = self.aggregate(updates)
-        self._host.charge("hash", len(contents.model))
-        self._models.add(self._checks.address(contents.model))
+        self._host.charge("hash", len(contents.aggregate))
+        aggregate_cid = self._checks.address(contents.aggregate)
+        self._aggregates.add(aggregate_cid)
         self._host.publish(contents)
-        return header.model == self._checks.address(contents.model) and header.snapshot == (
-            None if contents.snapshot is None else self._checks.address(contents.snapshot)
-        )
+        snapshot = None if contents.snapshot is None else self._checks.address(contents.snapshot)
+        return (header.aggregate_cid, header.snapshot) == (aggregate_cid, snapshot)

@@ -58,7 +58,7 @@ class Follower(Protocol):
         ...
 
     def fetch_lacking(self) -> None:
-        """Try again to get models that could not be had with their blocks."""
+        """Try again to get aggregates that could not be had with their blocks."""
         ...
 
 

@@ -207,13 +207,13 @@ class SharedChecks:
         key = tuple(update.record.digest for update in updates)
         known = self._aggregates.get(key)
         if known is None:
-            model = self.application.aggregate(
+            aggregate = self.application.aggregate(
                 [update.payload for update in updates],
                 [update.record.samples for update in updates],
                 head.beacon,
             )
-            snapshot = self.application.snapshot(head.height + 1, head.beacon, model)
-            known = self._aggregates[key] = Contents(model, snapshot)
+            snapshot = self.application.snapshot(head.height + 1, head.beacon, aggregate)
+            known = self._aggregates[key] = Contents(aggregate, snapshot)
         return known
 
     def address(self, data: bytes) -> bytes:

@@ -79,7 +79,7 @@ class EdgeServer:
         self.late = False
         """Whether the deadline for updates has passed: what is at hand is then sufficient."""
         self.lacking: set[bytes] = set()
-        """Links of models of the chain that this server has not got yet."""
+        """Links of aggregates of the chain that this server has not got yet."""
         self.contents = BlockContents(self)
         self.catch_up = CatchUp(self)
         self.participant = participant(self)
@@ -119,7 +119,7 @@ class EdgeServer:
 
     def resume(self, height: int, written: int, lacking: Collection[bytes]) -> None:
         """Stand where this server of an earlier process stood between two heights: with blocks up
-        to ``height``, of which a crash takes none up to ``written``, without the models at
+        to ``height``, of which a crash takes none up to ``written``, without the aggregates at
         ``lacking``. (Unless told, it has everything.)"""
         self.chain.cut(height)
         self.lacking.update(lacking)
@@ -223,13 +223,13 @@ class EdgeServer:
     # -- blocks -----------------------------------------------------------------------------------
 
     def decide(self, block: Block) -> None:
-        """Append the validated block and have its model at hand; the height is over here. Raises
-        `InvalidBlock` and then changes nothing."""
+        """Append the validated block and have its aggregate at hand; the height is over here.
+        Raises `InvalidBlock` and then changes nothing."""
         self.chain.append(block, self.checks.block)
         self.active = False
-        model = block.header.model
-        if not self.contents.has(model) and self.host.fetch(model) is None:
-            self.lacking.add(model)
+        aggregate_cid = block.header.aggregate_cid
+        if not self.contents.has(aggregate_cid) and self.host.fetch(aggregate_cid) is None:
+            self.lacking.add(aggregate_cid)
         self.host.appended(block)
 
     def on_block(self, block: Block) -> bool:
@@ -245,7 +245,7 @@ class EdgeServer:
         return True
 
     def fetch_lacking(self) -> None:
-        """Try again to get the models of blocks which could not be had with them."""
+        """Try again to get the aggregates of blocks which could not be had with them."""
         for link in sorted(self.lacking):
             if self.host.fetch(link) is not None:
                 self.lacking.discard(link)

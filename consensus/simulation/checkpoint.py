@@ -22,7 +22,7 @@ class ServerStanding:
     written: int
     """Height up to which its chain survives a crash (`EdgeServer.written_height`)."""
     lacking: tuple[int, ...]
-    """Heights of its chain whose models it does not have yet."""
+    """Heights of its chain whose aggregates it does not have yet."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Standing:
     servers: tuple[ServerStanding, ...] = ()
     """By ascending index."""
     holders: tuple[tuple[int, tuple[int, ...]], ...] = ()
-    """(height, servers) for each model that some server lacks: the servers that hold it."""
+    """(height, servers) for each aggregate that some server lacks: the servers that hold it."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""

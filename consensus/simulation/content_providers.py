@@ -12,8 +12,8 @@ class Providers:
     """Contents by link, with the servers that hold each."""
 
     def __init__(self) -> None:
-        self.models: dict[bytes, Contents] = {}
-        """Published contents of this height, by the model's link."""
+        self.published: dict[bytes, Contents] = {}
+        """Published contents of this height, by the aggregate's link."""
         self._data: dict[bytes, tuple[bytes, int]] = {}
         """The bytes at a link, and the height of the block that they belong to."""
         self._holders: dict[bytes, set[int]] = {}
@@ -21,9 +21,9 @@ class Providers:
     def hold(self, server: int, contents: Contents, height: int, address: AddressOf) -> None:
         """Note that ``server`` has the contents of a block at ``height``; ``address`` computes
         links."""
-        model = address(contents.model)
-        self.models.setdefault(model, contents)
-        self._keep(server, model, contents.model, height)
+        link = address(contents.aggregate)
+        self.published.setdefault(link, contents)
+        self._keep(server, link, contents.aggregate, height)
         if contents.snapshot is not None:
             self._keep(server, address(contents.snapshot), contents.snapshot, height)
 
@@ -49,7 +49,7 @@ class Providers:
 
     def forget(self, height: int, but: Collection[bytes]) -> None:
         """Drop contents of blocks up to ``height``, except at the links in ``but``."""
-        self.models.clear()
+        self.published.clear()
         for link in [
             link for link, (_, at) in self._data.items() if at <= height and link not in but
         ]:

@@ -68,7 +68,7 @@ class HeightResult:
     """The aggregated updates in their order. Of a captured block these are the updates that its
     candidate lists, which its model need not be the aggregate of."""
     captured: bool
-    """True if the block's model is not the aggregate of its updates: the committee was captured."""
+    """True if the block's aggregate is not that of its updates: the committee was captured."""
     began: float
     """Simulated second at which the height began."""
     ended: float

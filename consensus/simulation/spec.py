@@ -23,7 +23,7 @@ class WorldSpec:
     genesis: Genesis
     """The chain's parameters and members."""
     application: Application
-    """The application whose models the servers agree on."""
+    """The application whose aggregates the servers agree on."""
     topology: Topology
     """The servers' links and latencies."""
     keys: Sequence[tuple[Signer, Prover]]

@@ -146,15 +146,15 @@ class World:
             self.env.run(until=ended)
         block = self._first
         assert block is not None
-        contents = self.providers.models[block.header.model]
+        contents = self.providers.published[block.header.aggregate_cid]
         updates = updates_listed(self.servers, block, self._listed[block.cid])
         honest = self.checks.aggregate(before, updates)
-        self.application.commit(height, before.beacon, contents.model)
+        self.application.commit(height, before.beacon, contents.aggregate)
         result = HeightResult(
             block=block,
             contents=contents,
             updates=updates,
-            captured=contents.model != honest.model,
+            captured=contents.aggregate != honest.aggregate,
             began=began,
             ended=self.env.now,
             appended=dict(sorted(self._appended.items())),
@@ -215,7 +215,7 @@ class World:
         self.providers.forget(self._needed_after(), lacking)
 
     def _needed_after(self) -> int:
-        """The height after which some server may still need the models of blocks."""
+        """The height after which some server may still need the aggregates of blocks."""
         honest = (server.chain.height for server in self.servers if server.behaviour is None)
         tail = 0 if self.faults is None else self.faults.lost_tail
         return max(0, min(honest, default=self.head.height) - tail)
@@ -240,25 +240,27 @@ class World:
         servers, wanted = [], set(range(self._needed_after() + 1, height + 1))
         for index, server in enumerate(self.servers):
             own, links = server.chain.height, server.lacking
-            lacking = [b.height for b in self._agreed if b.header.model in links] if links else []
+            missing = (b for b in self._agreed if b.header.aggregate_cid in links)
+            lacking = [b.height for b in missing] if links else []
             if own < height or lacking or self.faults is not None:
                 servers.append(ServerStanding(index, own, server.written_height(), tuple(lacking)))
                 wanted.update(lacking)
         holders = (
-            (at, tuple(sorted(self.providers.holders(self._agreed[at - 1].header.model))))
+            (at, tuple(sorted(self.providers.holders(self._agreed[at - 1].header.aggregate_cid))))
             for at in sorted(wanted)
         )
         return Standing(tuple(servers), tuple(holders))
 
     def restore(self, standing: Standing, content: Callable[[bytes], bytes]) -> None:
-        """Restore the state of an earlier world; ``content`` maps a model's link to its bytes."""
-        models = [block.header.model for block in self._agreed]
+        """Restore the state of an earlier world; ``content`` maps an aggregate's link to its
+        bytes."""
+        aggregates = [block.header.aggregate_cid for block in self._agreed]
         for server in standing.servers:
             self.servers[server.index].resume(
-                server.height, server.written, [models[at - 1] for at in server.lacking]
+                server.height, server.written, [aggregates[at - 1] for at in server.lacking]
             )
         for at, holders in standing.holders:
-            self.providers.restore(models[at - 1], content(models[at - 1]), at, holders)
+            self.providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)
 
     # -- up and down ------------------------------------------------------------------------------
 

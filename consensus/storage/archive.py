@@ -22,7 +22,7 @@ from consensus.encoding.fields import MalformedRecord
 from consensus.encoding.unixfs import file_blocks, read_file
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.car import CarError, CarFile, write_car
 from consensus.storage.content import StoreError
 from consensus.storage.sqlite import SqliteStore
@@ -109,12 +109,12 @@ def _blocks(
                 header = Block.decode(encoded).header
                 yield header.cid, header.encoded
                 yield entry.block, encoded
-                for file in (header.model, header.snapshot):
+                for file in (header.aggregate_cid, header.snapshot):
                     if file is not None:
                         yield from file_blocks(store.get(file))[1]
             for data in store.updates(entry.height):
                 yield node_cid(data), data
-                yield from file_blocks(store.get(ModelUpdate.decode(data).payload))[1]
+                yield from file_blocks(store.get(UpdateRecord.decode(data).payload))[1]
         except (MalformedRecord, StoreError) as error:
             raise StoreError(f"height {entry.height}: {error}") from None
         yield node_cid(entry.encoded), entry.encoded
@@ -170,11 +170,11 @@ def _import_height(car: CarFile, store: SqliteStore, entry: _Entry) -> None:
         head, files = genesis.cid, [genesis.model]
     else:
         header = Block.decode(encoded).header
-        head, files = header.cid, [header.model, header.snapshot]
+        head, files = header.cid, [header.aggregate_cid, header.snapshot]
     if head != entry.head:
         raise EncodingError(f"the entry names another head than its block, {cid_text(head)}")
     updates = [car.block(link) for link in entry.updates]
-    files += [ModelUpdate.decode(data).payload for data in updates]
+    files += [UpdateRecord.decode(data).payload for data in updates]
     for link in files:
         if link is not None and store.put(read_file(link, car.block)) != link:
             raise EncodingError(f"{cid_text(link)} is laid out in another way than our files")

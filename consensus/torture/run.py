@@ -19,7 +19,7 @@ from consensus.ledger.protocol import Failure
 from consensus.ledger.sortition import race_key, role_hash
 from consensus.protocols.registry import protocol_named
 from consensus.records.ticket import Ticket
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.records.view import proposal_digest
 from consensus.records.votes import Timeout, Vote
 from consensus.torture.arena.attackers import Adversary
@@ -38,7 +38,7 @@ MEMOS = (
     role_hash,
     race_key,
     modelled_signature,
-    ModelUpdate.signing_digest,
+    UpdateRecord.signing_digest,
     Ticket.alpha,
     Vote.signing_digest,
     Timeout.signing_digest,

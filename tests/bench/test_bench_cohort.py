@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bfedrec.aggregation.registry import RULES
+from bfedrec.aggregation.registry import AGGREGATORS
 from bfedrec.aggregation.robust import Robust
 from bfedrec.learning.basis import basis
 from bfedrec.learning.cohort import train_cohort
@@ -60,7 +60,9 @@ def test_aggregation_of_sixty_payloads(benchmark: Any) -> None:
     assert benchmark.stats["median"] <= 0.003
 
 
-@pytest.mark.parametrize("rule", [name for name, kind in RULES.items() if issubclass(kind, Robust)])
+@pytest.mark.parametrize(
+    "rule", [name for name, kind in AGGREGATORS.items() if issubclass(kind, Robust)]
+)
 def test_robust_aggregation_of_sixty_payloads(benchmark: Any, rule: str) -> None:
     update = updates()
     counts = update.samples.tolist()

@@ -12,7 +12,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block, Candidate
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.sqlite import SqliteStore
 from tests.consensus.simulation.test_world import colluding, first_capture
 from tests.helpers.audited import BLOCKS, HEIGHTS, RESULTS, TOY, Keeper, assert_fails, build, verify
@@ -40,7 +40,7 @@ def test_an_honest_chain_passes_and_is_counted(chain: Path) -> None:
         head=cid_text(BLOCKS[-1].cid),
     )
     links = {update.record.payload for result in RESULTS for update in result.updates}
-    links |= {block.header.model for block in BLOCKS} | {TOY.genesis.model}
+    links |= {block.header.aggregate_cid for block in BLOCKS} | {TOY.genesis.model}
     assert report.contents == len(links)
 
 
@@ -79,11 +79,11 @@ def test_a_block_that_was_decided_later_than_proposed_passes(tmp_path: Path) -> 
     forge = Forge(FRESH)
     block = forge.block(view=(1, 2))
     updates = forge.updates()
-    model = FRESH.application.aggregate(
+    aggregate = FRESH.application.aggregate(
         [update.payload for update in updates], [update.record.samples for update in updates]
     )
     keeper = Keeper(tmp_path / "c.sqlite", FRESH.genesis)
-    keeper.write(block, model, tuple(updates))
+    keeper.write(block, aggregate, tuple(updates))
     keeper.store.close()
     assert verify(tmp_path / "c.sqlite").aggregates == 1
 
@@ -110,21 +110,21 @@ def test_a_record_decodes_from_what_the_store_holds(chain: Path) -> None:
         assert Genesis.decode(store.block(0)) == TOY.genesis
         for block, result in zip(BLOCKS, RESULTS, strict=True):
             assert Block.decode(store.block(block.height)) == block
-            assert [ModelUpdate.decode(data) for data in store.updates(block.height)] == [
+            assert [UpdateRecord.decode(data) for data in store.updates(block.height)] == [
                 update.record for update in result.updates
             ]
 
 
 # -- what a captured committee certifies -----------------------------------------------------------
-LIE = file_cid(b"another model")
+LIE = file_cid(b"another aggregate")
 FRESH = Toy(servers=7, clients=4, committee_size=5)
 
 
 def test_a_captured_block_is_found_where_updates_were_kept(tmp_path: Path) -> None:
-    """Its proofs stand: only the updates tell that the model is not their aggregate."""
+    """Its proofs stand: only the updates tell that the aggregate is not theirs."""
     toy, results = first_capture()
     kept = Keeper(tmp_path / "kept.sqlite", toy.genesis).write_all(results)
-    assert_fails(kept, len(results), "the model is not the aggregate of its 2 updates")
+    assert_fails(kept, len(results), "the aggregate is not that of its 2 updates")
     dropped = Keeper(tmp_path / "dropped.sqlite", toy.genesis).write_all(results, retain=False)
     assert verify(dropped).blocks == len(results)
 
@@ -161,10 +161,10 @@ def test_a_lie_that_the_whole_committee_signed_is_found(tmp_path: Path, name: st
     candidate, updates, reason = LIES[name]
     block = FORGE.block(candidate)
     chain_from(FRESH.genesis).append(block)  # the certificate is perfect
-    model = FRESH.application.aggregate(
+    aggregate = FRESH.application.aggregate(
         [update.payload for update in updates], [update.record.samples for update in updates]
     )
     keeper = Keeper(tmp_path / "c.sqlite", FRESH.genesis)
-    keeper.write(block, model, tuple(updates))
+    keeper.write(block, aggregate, tuple(updates))
     keeper.store.close()
     assert_fails(tmp_path / "c.sqlite", 1, reason)

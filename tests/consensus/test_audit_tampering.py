@@ -194,13 +194,13 @@ def test_a_store_without_a_chain_is_told(tmp_path: Path) -> None:
     assert_fails(tmp_path / "c.sqlite", 0, "there is no genesis")
 
 
-LIE = file_cid(b"another model")
+LIE = file_cid(b"another aggregate")
 STRANGER = SigningKey.from_seed(b"stranger" * 4)
 
 
 def with_lie(block: Block) -> Block:
-    """The block with another model, and a certificate that names it: the old votes."""
-    header = replace(block.header, model=LIE)
+    """The block with another aggregate, and a certificate that names it: the old votes."""
+    header = replace(block.header, aggregate_cid=LIE)
     certificate = replace(block.certificate, block=header.cid)
     return replace(block, header=header, certificate=certificate)
 
@@ -214,7 +214,7 @@ def resigned(block: Block, key: SigningKey) -> Block:
     ("change", "reason"),
     [
         (
-            lambda block: replace(block, header=replace(block.header, model=LIE)),
+            lambda block: replace(block, header=replace(block.header, aggregate_cid=LIE)),
             "its certificate is for another block",
         ),
         (with_lie, "the aggregator's signature is not valid"),
@@ -301,13 +301,13 @@ def test_a_genesis_for_another_application_is_told(copy: Path) -> None:
 
 def test_missing_content_is_told_where_it_is_needed(copy: Path) -> None:
     drop = "DELETE FROM content WHERE cid = ?"
-    model, payload = BLOCKS[2].header.model, RESULTS[3].updates[1].record.payload
+    aggregate_cid, payload = BLOCKS[2].header.aggregate_cid, RESULTS[3].updates[1].record.payload
     shared = {u.record.payload for result in RESULTS[:3] for u in result.updates}
     assert payload not in shared
     tamper(copy, (drop, (payload,)))
     assert_fails(copy, 4, "the payload is missing")
-    tamper(copy, (drop, (model,)))
-    assert_fails(copy, 3, "the model is missing")
+    tamper(copy, (drop, (aggregate_cid,)))
+    assert_fails(copy, 3, "the aggregate is missing")
     tamper(copy, (drop, (TOY.genesis.model,)))
     assert_fails(copy, 0, "is not in this store")
 
@@ -317,10 +317,10 @@ def test_wrong_content_is_told_where_it_is_needed(copy: Path) -> None:
         copy,
         (
             "UPDATE content SET data = ? WHERE cid = ?",
-            (RESULTS[0].contents.model, BLOCKS[2].header.model),
+            (RESULTS[0].contents.aggregate, BLOCKS[2].header.aggregate_cid),
         ),
     )
-    assert_fails(copy, 3, "the model is not what its address says")
+    assert_fails(copy, 3, "the aggregate is not what its address says")
 
 
 def test_content_that_nobody_needs_is_checked_too(copy: Path) -> None:

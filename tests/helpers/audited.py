@@ -37,11 +37,11 @@ class Keeper:
             self.store.set_meta("head", genesis.cid)
 
     def write(
-        self, block: Block, model: bytes, updates: tuple[SignedUpdate, ...], retain: bool = True
+        self, block: Block, aggregate: bytes, updates: tuple[SignedUpdate, ...], retain: bool = True
     ) -> None:
-        """Add a height: its block, its model and, with ``retain``, its updates."""
+        """Add a height: its block, its aggregate and, with ``retain``, its updates."""
         with self.store.transaction():
-            self.store.put(model)
+            self.store.put(aggregate)
             self.store.put_block(block.height, block.encoded)
             self.store.set_meta("head", block.cid)
             if retain:
@@ -52,7 +52,7 @@ class Keeper:
     def write_all(self, results: list[HeightResult], retain: bool = True) -> Path:
         """Add the heights of ``results`` and close the store; its path."""
         for result in results:
-            self.write(result.block, result.contents.model, result.updates, retain)
+            self.write(result.block, result.contents.aggregate, result.updates, retain)
         self.store.close()
         return self.path
 

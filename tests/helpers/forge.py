@@ -98,7 +98,7 @@ class Forge:
             tickets = self.tickets()
         digests = tuple(update.record.digest for update in listed)
         samples = [update.record.samples for update in listed]
-        model = self.toy.application.aggregate([update.payload for update in listed], samples)
+        aggregate = self.toy.application.aggregate([update.payload for update in listed], samples)
         header = Header(
             chain_id=self.genesis.chain_id,
             height=self.height,
@@ -111,7 +111,7 @@ class Forge:
             updates=updates_root(digests),
             count=len(listed),
             samples=sum(samples),
-            model=file_cid(model),
+            aggregate_cid=file_cid(aggregate),
             snapshot=None,
         )
         header = replace(header, **changes)  # type: ignore[arg-type]

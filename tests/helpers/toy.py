@@ -14,7 +14,7 @@ from consensus.faults.faults import Faults
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.topology import Topology
 from consensus.records.genesis import Genesis, Member, Parameters
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.simulation.host import Costs
 from consensus.simulation.results import Arrival, HeightResult
 from consensus.simulation.spec import WorldSpec
@@ -56,11 +56,11 @@ class ToyApplication:
         mean = (values * weights[:, None]).sum(axis=0) / weights.sum()
         return mean.astype("<f4").tobytes()
 
-    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+    def snapshot(self, height: int, beacon: bytes, aggregate: bytes) -> bytes | None:
         return None
 
-    def commit(self, height: int, beacon: bytes, model: bytes) -> None:
-        self.committed.append(model)
+    def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
+        self.committed.append(aggregate)
 
 
 class Toy:
@@ -166,8 +166,8 @@ class Toy:
             "payload": file_cid(payload),
         }
         fields.update(changes)
-        signature = self.clients[client].sign(ModelUpdate.signing_digest(**fields))  # type: ignore[arg-type]
-        return SignedUpdate(ModelUpdate(**fields, signature=signature), payload)  # type: ignore[arg-type]
+        signature = self.clients[client].sign(UpdateRecord.signing_digest(**fields))  # type: ignore[arg-type]
+        return SignedUpdate(UpdateRecord(**fields, signature=signature), payload)  # type: ignore[arg-type]
 
     def play(self, patience: float = 200.0) -> HeightResult:
         """One height with one honest update of every client."""

@@ -44,7 +44,7 @@ def check_invariants(toy: Toy, results: list[HeightResult]) -> None:
         assert header.parent == before.cid
         assert header.height == before.height + 1
         assert header.timestamp > before.timestamp
-        assert file_cid(result.contents.model) == header.model
+        assert file_cid(result.contents.aggregate) == header.aggregate_cid
         digests = [update.record.digest for update in result.updates]
         assert digests == sorted(set(digests))
         assert header.count == len(digests)
@@ -57,7 +57,7 @@ def check_invariants(toy: Toy, results: list[HeightResult]) -> None:
             [update.payload for update in result.updates],
             [update.record.samples for update in result.updates],
         )
-        assert result.captured == (exact != result.contents.model)
+        assert result.captured == (exact != result.contents.aggregate)
         assert result.began < min(result.appended.values())
         for server, at in result.appended.items():
             assert at <= result.ended or toy.world.servers[server].behaviour is not None
@@ -72,6 +72,6 @@ def check_invariants(toy: Toy, results: list[HeightResult]) -> None:
         again = chain_from(toy.genesis)
         for block in server.chain.blocks:
             again.append(block)
-    assert toy.application.committed == [result.contents.model for result in results]
+    assert toy.application.committed == [result.contents.aggregate for result in results]
     for one, other in pairwise(results):
         assert one.ended == other.began

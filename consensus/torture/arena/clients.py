@@ -20,7 +20,7 @@ from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.server.edge_server import EdgeServer
 from consensus.torture.arena import rig
 from consensus.torture.arena.scenario import Scenario
@@ -152,8 +152,8 @@ class Clients:
             "payload": file_cid(data),
             **changes,
         }
-        signature = self.keys[who].sign(ModelUpdate.signing_digest(*fields.values()))
-        return SignedUpdate(ModelUpdate(**fields, signature=signature), data)
+        signature = self.keys[who].sign(UpdateRecord.signing_digest(*fields.values()))
+        return SignedUpdate(UpdateRecord(**fields, signature=signature), data)
 
     # -- hostile clients --------------------------------------------------------------------------
 

@@ -43,7 +43,7 @@ GRAPHS = 16
 
 
 class TinyApplication:
-    """An application whose payloads are two float32 and whose model is their mean weighted by
+    """An application whose payloads are two float32 and whose aggregate is their mean weighted by
     sample counts, summed in order."""
 
     def check_payload(self, payload: bytes) -> str | None:
@@ -53,15 +53,15 @@ class TinyApplication:
         return None if all(map(isfinite, PAYLOAD.unpack(payload))) else "not finite"
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
-        """The model's bytes (`weighted_mean`)."""
+        """The aggregate's bytes (`weighted_mean`)."""
         return weighted_mean(payloads, samples)
 
-    def snapshot(self, height: int, beacon: bytes, model: bytes) -> bytes | None:
+    def snapshot(self, height: int, beacon: bytes, aggregate: bytes) -> bytes | None:
         """No snapshot at any height."""
         return None
 
-    def commit(self, height: int, beacon: bytes, model: bytes) -> None:
-        """Raises AssertionError: torture's world commits no model."""
+    def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
+        """Raises AssertionError: torture's world commits no aggregate."""
         raise AssertionError("a continuous world commits nothing")
 
 

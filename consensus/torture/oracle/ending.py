@@ -36,7 +36,7 @@ def _check_availability(world: TortureWorld, monitor: Monitor) -> None:
     """Check that an honest server has every decided aggregate."""
     for decided in monitor.ledger.decided:
         header = decided.block.header
-        if not world.holders(header.model) - monitor.bad:
+        if not world.holders(header.aggregate_cid) - monitor.bad:
             raise Violation(
                 "content can be fetched", f"nobody honest has the model of height {header.height}"
             )

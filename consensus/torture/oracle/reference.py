@@ -157,7 +157,7 @@ class Ledger:
             if fault is not None:
                 raise Violation("updates", f"height {header.height}: one {fault}")
             updates.append(update)
-        fault = verify.model_fault(header, updates)
+        fault = verify.aggregate_fault(header, updates)
         if fault is not None:
             raise Violation("exact aggregate", f"height {header.height}: {fault}")
         return tuple(updates)

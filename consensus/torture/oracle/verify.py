@@ -231,7 +231,7 @@ def update_fault(genesis: Genesis, header: Header, update: SignedUpdate) -> str 
     return None
 
 
-def model_fault(header: Header, updates: Sequence[SignedUpdate]) -> str | None:
+def aggregate_fault(header: Header, updates: Sequence[SignedUpdate]) -> str | None:
     """The fault of a header's claims about its (valid) updates; None if they are right."""
     digests = [sha256(update.record.encoded).digest() for update in updates]
     if any(a >= b for a, b in pairwise(digests)):
@@ -242,10 +242,10 @@ def model_fault(header: Header, updates: Sequence[SignedUpdate]) -> str | None:
         return "it states another count"
     if header.samples != sum(update.record.samples for update in updates):
         return "it states another N"
-    model = weighted_mean(
+    aggregate = weighted_mean(
         [update.payload for update in updates], [update.record.samples for update in updates]
     )
-    if header.model != b"\x01\x55\x12\x20" + sha256(model).digest():
+    if header.aggregate_cid != b"\x01\x55\x12\x20" + sha256(aggregate).digest():
         return "its model is not the aggregate of its updates"
     return None
 

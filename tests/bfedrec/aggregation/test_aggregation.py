@@ -12,15 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bfedrec.aggregation.registry import RULES, rule_of
-from bfedrec.aggregation.rule import Rule, parameter
-from bfedrec.aggregation.rule import rule as registered
+from bfedrec.aggregation.aggregator import Aggregator, aggregator, parameter
+from bfedrec.aggregation.registry import AGGREGATORS, aggregator_of
 from bfedrec.config.help import help_text
 from bfedrec.config.load import ConfigError, config_hash, dump, load, parse
-from tests.helpers.payloads import aggregate, check_payload, decode_model, encode_update
+from tests.helpers.payloads import aggregate, check_payload, decode_aggregate, encode_update
 from tests.helpers.plugin import imported
 
-EVERY_RULE = pytest.mark.parametrize("rule", list(RULES))
+EVERY_RULE = pytest.mark.parametrize("rule", list(AGGREGATORS))
 AVERAGES = pytest.mark.parametrize("rule", ["samples", "per_item"])
 
 EXPECTED = {
@@ -38,28 +37,32 @@ def cohort(seed: int, M: int, r: int, N: int) -> tuple[np.ndarray, np.ndarray, l
     return A, touched, rng.integers(1, 500, M).tolist()
 
 
-def encoded(A: np.ndarray, touched: np.ndarray, rule: str | Rule) -> list[bytes]:
+def encoded(A: np.ndarray, touched: np.ndarray, rule: str | Aggregator) -> list[bytes]:
     return [encode_update(a, t, rule) for a, t in zip(A, touched, strict=True)]
 
 
 @given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 4), st.integers(1, 20))
 def test_samples_is_the_weighted_mean_rounded_once(seed: int, M: int, r: int, N: int) -> None:
     A, touched, counts = cohort(seed, M, r, N)
-    model = decode_model(aggregate(encoded(A, touched, "samples"), counts, r, N, "samples"), r, N)
+    result = decode_aggregate(
+        aggregate(encoded(A, touched, "samples"), counts, r, N, "samples"), r, N
+    )
     for k in range(r):
         for i in range(N):
             exact = sum(Fraction(float(a[k, i])) * n for a, n in zip(A, counts, strict=True))
-            assert model[k, i] == pytest.approx(float(exact / sum(counts)), rel=2e-7, abs=1e-12)
+            assert result[k, i] == pytest.approx(float(exact / sum(counts)), rel=2e-7, abs=1e-12)
 
 
 @given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 4), st.integers(1, 20))
 def test_per_item_is_the_mean_over_those_who_touched(seed: int, M: int, r: int, N: int) -> None:
     A, touched, counts = cohort(seed, M, r, N)
-    model = decode_model(aggregate(encoded(A, touched, "per_item"), counts, r, N, "per_item"), r, N)
+    result = decode_aggregate(
+        aggregate(encoded(A, touched, "per_item"), counts, r, N, "per_item"), r, N
+    )
     for i in range(N):
         rows = A[touched[:, i], :, i]
         expected = rows.mean(axis=0, dtype=np.float64) if len(rows) else np.zeros(r)
-        assert model[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        assert result[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
 @AVERAGES
@@ -67,8 +70,8 @@ def test_the_model_is_these_very_bytes(rule: str) -> None:
     # Servers vote on the digest of these bytes: another sum is another protocol.
     touched = np.array([[True, False, True], [True, True, False]])
     A = np.where(touched[:, None, :], np.arange(-6, 6).reshape(2, 2, 3) / 7, 0).astype(np.float32)
-    model = aggregate(encoded(A, touched, rule), [3, 5], 2, 3, rule)
-    assert model.hex() == EXPECTED[rule]
+    result = aggregate(encoded(A, touched, rule), [3, 5], 2, 3, rule)
+    assert result.hex() == EXPECTED[rule]
 
 
 @AVERAGES
@@ -76,8 +79,8 @@ def test_sums_run_in_float64_in_the_given_order(rule: str) -> None:
     # In float32, 1 would be lost beside 2**30, and the order would show.
     A = np.array([2.0**30, 1.0, -(2.0**30)], np.float32).reshape(3, 1, 1)
     payloads = encoded(A, np.ones((3, 1), bool), rule)
-    model = decode_model(aggregate(payloads, [1, 1, 1], 1, 1, rule), 1, 1)
-    assert model[0, 0] == np.float32(1 / 3)
+    result = decode_aggregate(aggregate(payloads, [1, 1, 1], 1, 1, rule), 1, 1)
+    assert result[0, 0] == np.float32(1 / 3)
 
 
 @EVERY_RULE
@@ -126,7 +129,7 @@ def test_mask_must_cover_every_update_and_nothing_else() -> None:
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_judged_without_an_error(payload: bytes) -> None:
-    for rule in RULES:
+    for rule in AGGREGATORS:
         reason = check_payload(payload, 2, 7, rule)
         assert reason is None or isinstance(reason, str)
 
@@ -150,7 +153,7 @@ def test_what_cannot_be_aggregated_is_refused(
 
 def test_a_model_of_another_size_is_refused() -> None:
     with pytest.raises(ValueError, match="8 bytes, not 4"):
-        decode_model(b"\0" * 4, 1, 2)
+        decode_aggregate(b"\0" * 4, 1, 2)
 
 
 # --- a rule in a file of its own ------------------------------------------------------------------
@@ -160,12 +163,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bfedrec.aggregation.rule import Rule, parameter, rule
+from bfedrec.aggregation.aggregator import Aggregator, aggregator, parameter
 
 
-@rule("largest")
+@aggregator("largest")
 @dataclass(frozen=True)
-class Largest(Rule):
+class Largest(Aggregator):
     """Each number is the largest that a client sent, times a factor."""
 
     meaning = "the largest of each number, times factor_permille"
@@ -181,7 +184,7 @@ class Largest(Rule):
 @pytest.fixture
 def register() -> Iterator[None]:
     """The registry has its old rules again afterwards."""
-    with RULES.restored():
+    with AGGREGATORS.restored():
         yield
 
 
@@ -196,11 +199,13 @@ def test_a_rule_is_one_file(tmp_path: Path) -> None:
     config = load(tmp_path / "mine.yaml")
     assert parse(dump(config), "dumped") == config
     assert dump(config).count("  factor_permille: 500\n") == 1
-    chosen = rule_of(config.aggregation)
+    chosen = aggregator_of(config.aggregation)
     assert (chosen.name, chosen.parameters) == ("largest", {"factor_permille": 500})
     A = np.array([[[1.0, -4.0]], [[3.0, -2.0]]], np.float32)
     payloads = encoded(A, np.ones((2, 2), bool), chosen)
-    assert decode_model(aggregate(payloads, [1, 1], 1, 2, chosen), 1, 2).tolist() == [[1.5, -1.0]]
+    assert decode_aggregate(aggregate(payloads, [1, 1], 1, 2, chosen), 1, 2).tolist() == [
+        [1.5, -1.0]
+    ]
 
     assert config_hash(load(None)) == usual  # what nobody asks for changes no recorded hash
     assert "largest: the largest of each number" in " ".join(help_text().split())
@@ -215,7 +220,7 @@ def test_the_register_has_the_rules_in_the_order_of_the_help() -> None:
     averages = ["samples", "per_item"]
     cut = ["clip", "clip_items", "median", "trimmed_mean"]
     near = ["krum", "multi_krum", "geometric_median"]
-    assert list(RULES) == averages + cut + near
+    assert list(AGGREGATORS) == averages + cut + near
     keys = list(load(None).aggregation.model_dump())
     assert keys == ["rule", "malicious_permille", "norm_permille", "iterations"]
 
@@ -223,18 +228,18 @@ def test_the_register_has_the_rules_in_the_order_of_the_help() -> None:
 @pytest.mark.usefixtures("register")
 def test_a_name_stands_for_one_rule_and_a_key_for_one_parameter() -> None:
     @dataclass(frozen=True)
-    class Other(Rule):
+    class Other(Aggregator):
         iterations: int = parameter(9, 1, 1000, "Weiszfeld iterations")
 
     with pytest.raises(ValueError, match="'median' is registered twice"):
-        registered("median")(Other)
+        aggregator("median")(Other)
     with pytest.raises(ValueError, match=r"iterations is another .* that of 'geometric_median'"):
-        registered("other")(Other)
-    assert "other" not in RULES
+        aggregator("other")(Other)
+    assert "other" not in AGGREGATORS
 
     @dataclass(frozen=True)
-    class Taken(Rule):
+    class Taken(Aggregator):
         rule: int = parameter(1, 1, 2, "a key that is taken")
 
     with pytest.raises(ValueError, match="cannot be named 'rule'"):
-        registered("taken")(Taken)
+        aggregator("taken")(Taken)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.aggregation.registry import RULES, rule_named
+from bfedrec.aggregation.aggregator import Aggregator
+from bfedrec.aggregation.registry import AGGREGATORS, aggregator_named
 from bfedrec.aggregation.robust import Krum, MultiKrum, Robust, TrimmedMean, krum_scores
-from bfedrec.aggregation.rule import Rule
 from bfedrec.federation.global_model import GlobalModel
-from tests.helpers.payloads import aggregate, decode_model, encode_update, exchange
+from tests.helpers.payloads import aggregate, decode_aggregate, encode_update, exchange
 
-ROBUST = [name for name, rule in RULES.items() if issubclass(rule, Robust)]
+ROBUST = [name for name, rule in AGGREGATORS.items() if issubclass(rule, Robust)]
 EVERY_RULE = pytest.mark.parametrize("name", ROBUST)
 
 EXPECTED = {
@@ -38,11 +38,11 @@ def cohort(seed: int, M: int, r: int, N: int) -> tuple[np.ndarray, np.ndarray]:
     return A, touched
 
 
-def combined(A: np.ndarray, touched: np.ndarray, rule: str | Rule) -> np.ndarray:
+def combined(A: np.ndarray, touched: np.ndarray, rule: str | Aggregator) -> np.ndarray:
     """The aggregate by way of payloads, float32[r, N]."""
     M, r, N = A.shape
     payloads = [encode_update(a, t, rule) for a, t in zip(A, touched, strict=True)]
-    return decode_model(aggregate(payloads, [1] * M, r, N, rule), r, N)
+    return decode_aggregate(aggregate(payloads, [1] * M, r, N, rule), r, N)
 
 
 sizes = {
@@ -60,11 +60,11 @@ sizes = {
 @given(**sizes)
 def test_median_is_taken_over_the_clients_that_touched(seed: int, M: int, r: int, N: int) -> None:
     A, touched = cohort(seed, M, r, N)
-    model = combined(A, touched, "median")
+    result = combined(A, touched, "median")
     for i in range(N):
         rows = A[touched[:, i], :, i].astype(np.float64)
         expected = np.median(rows, axis=0) if len(rows) else np.zeros(r)
-        assert np.array_equal(model[:, i], expected.astype(np.float32))
+        assert np.array_equal(result[:, i], expected.astype(np.float32))
 
 
 @settings(deadline=None)  # the first call compiles
@@ -73,19 +73,19 @@ def test_trimmed_mean_leaves_the_extremes_out(
     seed: int, M: int, r: int, N: int, permille: int
 ) -> None:
     A, touched = cohort(seed, M, r, N)
-    model = combined(A, touched, TrimmedMean(permille))
+    result = combined(A, touched, TrimmedMean(permille))
     for i in range(N):
         rows = np.sort(A[touched[:, i], :, i].astype(np.float64), axis=0)
         n = len(rows)
         cut = min(-(-n * permille // 1000), max(n - 1, 0) // 2)
         expected = rows[cut : n - cut].mean(axis=0) if n else np.zeros(r)
-        assert model[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        assert result[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
 def test_untrimmed_and_unclipped_are_the_mean_per_item() -> None:
     A, touched = cohort(1, 8, 3, 20)
     mean = combined(A, touched, "per_item")
-    for rule in (TrimmedMean(0), rule_named("clip", {"norm_permille": 10**6}), MultiKrum(0)):
+    for rule in (TrimmedMean(0), aggregator_named("clip", {"norm_permille": 10**6}), MultiKrum(0)):
         assert combined(A, touched, rule) == pytest.approx(mean, rel=1e-6, abs=1e-9)
 
 
@@ -103,15 +103,15 @@ def test_clip_cuts_norms_to_their_median(seed: int, M: int, r: int, N: int) -> N
 def test_clip_cuts_norms_to_the_bound_that_is_given() -> None:
     A = np.zeros((2, 1, 2), np.float32)
     A[0, 0], A[1, 0] = (3.0, 4.0), (0.3, 0.4)
-    model = combined(A, np.ones((2, 2), bool), rule_named("clip", {"norm_permille": 1500}))
-    assert model[0] == pytest.approx([(0.9 + 0.3) / 2, (1.2 + 0.4) / 2], rel=1e-6)
+    result = combined(A, np.ones((2, 2), bool), aggregator_named("clip", {"norm_permille": 1500}))
+    assert result[0] == pytest.approx([(0.9 + 0.3) / 2, (1.2 + 0.4) / 2], rel=1e-6)
 
 
 @settings(deadline=None)  # the first call compiles
 @given(**sizes)
 def test_clip_items_cuts_each_row_to_the_items_median(seed: int, M: int, r: int, N: int) -> None:
     A, touched = cohort(seed, M, r, N)
-    model = combined(A, touched, "clip_items")
+    result = combined(A, touched, "clip_items")
     for i in range(N):
         rows = A[touched[:, i], :, i].astype(np.float64)
         norms = np.linalg.norm(rows, axis=1)
@@ -119,7 +119,7 @@ def test_clip_items_cuts_each_row_to_the_items_median(seed: int, M: int, r: int,
         if len(rows):
             scale = np.minimum(1.0, np.median(norms) / np.maximum(norms, 1e-300))
             expected = (rows * scale[:, None]).mean(axis=0)
-        assert model[:, i] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert result[:, i] == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 @settings(deadline=None)  # the first call compiles
@@ -165,7 +165,7 @@ def test_geometric_median_is_nearest_to_all_updates() -> None:
         difference = (A - centre) * touched[:, None, :]
         return float(np.sqrt((difference.astype(np.float64) ** 2).sum(axis=(1, 2))).sum())
 
-    found = combined(A, touched, rule_named("geometric_median", {"iterations": 200}))
+    found = combined(A, touched, aggregator_named("geometric_median", {"iterations": 200}))
     rng = np.random.default_rng(0)
     seen = touched.any(axis=0)
     for size in (1e-1, 1e-2, 1e-3):
@@ -188,11 +188,11 @@ def test_a_minority_cannot_move_the_aggregate_far(name: str, size: float) -> Non
     A = honest.astype(np.float32)
     A[:6] = np.where(touched[:6, None, :], -size, 0)
     # A fifth of the clients, and up to a third of those that touched one item.
-    model = combined(A, touched, name)
+    result = combined(A, touched, name)
     assert np.abs(combined(A, touched, "per_item") - 1).max() > 1.5
     # Cut to the honest norm, a fifth of the clients still pulls with its share of the weight.
     allowed = 0.8 if name.startswith("clip") else 0.25
-    heard = model[:, model.any(axis=0)]  # krum's one client leaves out items
+    heard = result[:, result.any(axis=0)]  # krum's one client leaves out items
     assert np.abs(heard - 1).max() < allowed
 
 
@@ -202,10 +202,10 @@ def test_what_nobody_touched_stays_and_one_client_alone_is_heard(name: str) -> N
     touched[:, 9] = [False, True, False, False, False]
     A[:, :, 9] = 0
     A[1, :, 9] = 0.01
-    model = combined(A, touched, name)
-    assert not model[:, 0].any()
+    result = combined(A, touched, name)
+    assert not result[:, 0].any()
     if name not in ("krum", "multi_krum", "clip"):
-        assert model[:, 9] == pytest.approx(0.01)
+        assert result[:, 9] == pytest.approx(0.01)
 
 
 @EVERY_RULE
@@ -239,15 +239,15 @@ def test_the_model_is_these_very_bytes(name: str) -> None:
 # --- what the genesis says ------------------------------------------------------------------------
 
 
-def model_with(rule: Rule) -> GlobalModel:
+def model_with(rule: Aggregator) -> GlobalModel:
     return GlobalModel(np.ones((5, 4), np.float32), "seeded", exchange(2, 5, rule), None, b"first")
 
 
 @EVERY_RULE
 def test_the_genesis_rebuilds_the_rule_with_its_parameters(name: str) -> None:
     for offset in (0, 7):
-        defaults = rule_named(name).parameters
-        model = model_with(rule_named(name, {key: v + offset for key, v in defaults.items()}))
+        defaults = aggregator_named(name).parameters
+        model = model_with(aggregator_named(name, {key: v + offset for key, v in defaults.items()}))
         description = model.describe()
         found = GlobalModel.from_genesis(description, model.encode(), b"first")
         assert found.exchange == model.exchange
@@ -275,6 +275,6 @@ def test_a_genesis_with_other_parameters_is_refused(parameters: object, message:
 
 
 def test_averages_have_nothing_to_say_in_the_genesis() -> None:
-    assert "aggregation_parameters" not in model_with(rule_named("per_item")).describe()
+    assert "aggregation_parameters" not in model_with(aggregator_named("per_item")).describe()
     with pytest.raises(ValueError, match="takes no parameters, not norm_permille"):
-        rule_named("per_item", {"norm_permille": 3})
+        aggregator_named("per_item", {"norm_permille": 3})

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.attacks.adversary import Adversary
 from bfedrec.attacks.attack import ATTACKS, Attack, Scene, attack, mean_and_deviation
 from bfedrec.attacks.poisoning import ALittleIsEnough, Push
@@ -276,7 +276,7 @@ def test_forgeries_break_one_rule_each() -> None:
     assert Counter(one.client for one in forged("two_updates")) == dict.fromkeys(range(M), 2)
     for value in ("nan", "inf"):
         assert not any(np.isfinite(one.A).any() for one in forged("nan", value=value))
-    larger = Exchange.low_rank(rule_named("per_item"), R + 1, N)
+    larger = Exchange.low_rank(aggregator_named("per_item"), R + 1, N)
     for one in forged("wrong_shape"):
         assert one.payload is not None
         assert len(one.payload) == larger.payload_size
@@ -416,7 +416,7 @@ def test_an_audit_recomputes_the_aggregates_of_a_robust_rule(
     def deaf(genesis: Genesis, initial: bytes) -> Any:
         """As an audit that did not know the rule's parameters."""
         model = build(genesis, initial)
-        model.exchange = replace(model.exchange, rule=rule_named("trimmed_mean"))
+        model.exchange = replace(model.exchange, rule=aggregator_named("trimmed_mean"))
         return model
 
     with SqliteStore(path / "chain.sqlite", read_only=True) as store:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.aggregation.registry import RULES, rule_named
+from bfedrec.aggregation.registry import AGGREGATORS, aggregator_named
 from bfedrec.compression.codec import Codec
 from bfedrec.compression.decomposition import truncated_svd
 from bfedrec.compression.exchange import Exchange
@@ -230,13 +230,13 @@ def test_random_places_are_drawn_evenly_and_anew_every_height() -> None:
 
 
 def test_the_aggregate_comes_down_without_loss_under_random() -> None:
-    exchange = Exchange.named(rule_named("per_item"), "random", 4, 10, 2)
+    exchange = Exchange.named(aggregator_named("per_item"), "random", 4, 10, 2)
     updates = [update(seed, 4, 10) for seed in range(5)]
     payloads = [exchange.encode(A, touched, b"beacon") for A, touched in updates]
     decoded = [exchange.decode(payload, b"beacon") for payload in payloads]
     exact = exchange.rule.mean(decoded, [1] * 5, 4, 10).astype(np.float32)
-    model = exchange.aggregate(payloads, [1] * 5, b"beacon")
-    assert np.array_equal(exchange.decode_model(model, b"beacon"), exact)
+    aggregate = exchange.aggregate(payloads, [1] * 5, b"beacon")
+    assert np.array_equal(exchange.decode_aggregate(aggregate, b"beacon"), exact)
     assert exact.any()
 
 
@@ -293,7 +293,7 @@ def test_svd_does_not_depend_on_how_an_update_lies_in_memory() -> None:
 @pytest.mark.parametrize("rule", ["samples", "per_item"])
 @pytest.mark.parametrize("change", [-1, 1, 8])
 def test_wrong_length_is_refused(kind: str, rule: str, change: int) -> None:
-    exchange = Exchange.named(rule_named(rule), kind, 4, 9, 4 if kind == "dense" else 2)
+    exchange = Exchange.named(aggregator_named(rule), kind, 4, 9, 4 if kind == "dense" else 2)
     payload = exchange.encode(*update(1, 4, 9), b"")
     mask = 2 if rule == "per_item" and kind in ("low_rank", "dense") else 0
     assert len(payload) == exchange.payload_size == exchange.up.byte_size + mask
@@ -302,14 +302,14 @@ def test_wrong_length_is_refused(kind: str, rule: str, change: int) -> None:
     assert exchange.check(changed) == f"{len(changed)} bytes instead of {len(payload)}"
     with pytest.raises(ValueError, match=r"payload 0: .* instead of"):
         exchange.aggregate([changed], [1], b"")
-    with pytest.raises(ValueError, match="a model of 4 x 9"):
-        exchange.decode_model(changed[: exchange.down.byte_size - 1], b"")
+    with pytest.raises(ValueError, match="an aggregate of 4 x 9"):
+        exchange.decode_aggregate(changed[: exchange.down.byte_size - 1], b"")
 
 
 @EVERY_CODEC
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_refused(kind: str, number: float) -> None:
-    exchange = Exchange.named(rule_named("per_item"), kind, 4, 9, 4)
+    exchange = Exchange.named(aggregator_named("per_item"), kind, 4, 9, 4)
     A, touched = update(1, 4, 9)
     A[2, 3], touched[3] = number, True
     assert exchange.check(exchange.encode(A, touched, b"")) == "not all numbers are finite"
@@ -359,9 +359,9 @@ def test_singular_values_must_descend() -> None:
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=150), st.sampled_from(list(CODECS)), st.sampled_from(list(RULES)))
+@given(st.binary(max_size=150), st.sampled_from(list(CODECS)), st.sampled_from(list(AGGREGATORS)))
 def test_any_bytes_are_judged_without_an_error(data: bytes, kind: str, rule: str) -> None:
-    exchange = Exchange.named(rule_named(rule), kind, 3, 7, 2)
+    exchange = Exchange.named(aggregator_named(rule), kind, 3, 7, 2)
     size = exchange.payload_size
     for payload in (data, (data * size)[:size].ljust(size, b"\1")):
         reason = exchange.check(payload)
@@ -383,7 +383,7 @@ def test_any_bytes_are_judged_without_an_error(data: bytes, kind: str, rule: str
 )
 def test_a_codec_that_there_is_not(kind: str, size: int, downlink: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Exchange.named(rule_named("samples"), kind, 4, 9, size, downlink)
+        Exchange.named(aggregator_named("samples"), kind, 4, 9, size, downlink)
 
 
 def test_too_many_numbers_for_their_bytes_are_refused() -> None:
@@ -396,7 +396,7 @@ def test_too_many_numbers_for_their_bytes_are_refused() -> None:
 
 @COMPRESSING
 def test_an_update_tells_which_items_were_touched(kind: str) -> None:
-    exchange = Exchange.named(rule_named("per_item"), kind, 6, 40, 4)
+    exchange = Exchange.named(aggregator_named("per_item"), kind, 6, 40, 4)
     A, touched = update(5, 6, 40)
     read = exchange.decode(exchange.encode(A, touched, b"x"), b"x")
     assert read.touched.dtype == np.uint8
@@ -405,29 +405,29 @@ def test_an_update_tells_which_items_were_touched(kind: str) -> None:
     assert read.touched.sum() > touched.sum() / 2
 
 
-@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("rule", list(AGGREGATORS))
 @COMPRESSING
 def test_every_rule_aggregates_what_decodes(kind: str, rule: str) -> None:
-    exchange = Exchange.named(rule_named(rule), kind, 5, 12, 2, "dense")
+    exchange = Exchange.named(aggregator_named(rule), kind, 5, 12, 2, "dense")
     updates = [update(seed, 5, 12) for seed in range(7)]
     payloads = [exchange.encode(A, touched, b"x") for A, touched in updates]
-    whole = Exchange.named(rule_named(rule), "dense", 5, 12, 5)
+    whole = Exchange.named(aggregator_named(rule), "dense", 5, 12, 5)
     again = [exchange.decode(payload, b"x").A for payload in payloads]
     plain = [whole.encode(A, A.any(axis=0), b"x") for A in again]
     counts = list(range(1, 8))
-    model = exchange.aggregate(payloads, counts, b"x")
-    assert model == whole.aggregate(plain, counts, b"x")
-    assert len(model) == 4 * 5 * 12
+    aggregate = exchange.aggregate(payloads, counts, b"x")
+    assert aggregate == whole.aggregate(plain, counts, b"x")
+    assert len(aggregate) == 4 * 5 * 12
 
 
 @COMPRESSING
 def test_bytes_that_are_no_encoding_move_nothing(kind: str) -> None:
-    """What a captured committee may decide: standard normals of the model's length."""
-    exchange = Exchange.named(rule_named("per_item"), kind, 5, 12, 2)
+    """What a captured committee may decide: standard normals of the aggregate's length."""
+    exchange = Exchange.named(aggregator_named("per_item"), kind, 5, 12, 2)
     size = exchange.down.byte_size
     noise = np.random.default_rng(1).standard_normal(-(-size // 4)).astype("<f4")
-    moved = exchange.decode_model(noise.tobytes()[:size], b"x")
+    moved = exchange.decode_aggregate(noise.tobytes()[:size], b"x")
     assert np.isfinite(moved).all()
     assert moved.any() == (kind == "random")
     nan = np.full(len(noise), np.nan, "<f4").tobytes()[:size]
-    assert not exchange.decode_model(nan, b"x").any()
+    assert not exchange.decode_aggregate(nan, b"x").any()

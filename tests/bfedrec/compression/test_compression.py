@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.cli.audit import audit_command, build
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
@@ -19,14 +19,14 @@ from bfedrec.sweeps.tuning import learn
 from consensus.audit import AuditFailure, audit
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
 
 N, D, S = 60, 8, 2  # items and dimension of the small experiment, and its transmitted size
 WHOLE, PART = 4 * D * N, 4 * S * N
 MASK = 8
-SIZES = {  # of a payload and of a model
+SIZES = {  # of a payload and of an aggregate
     "dense": (WHOLE + MASK, WHOLE),
     "quantised": (PART, PART),  # 8 numbers, 6 bits each, and their step: 64 bits an item
     "quantised dense": (PART, WHOLE),
@@ -60,15 +60,15 @@ Run = tuple[str, Path, dict[str, Any]]
 
 def test_the_bytes_are_those_of_the_codec(run: Run) -> None:
     case, path, summary = run
-    payload, model = SIZES[case]
+    payload, aggregate = SIZES[case]
     with SqliteStore(path / "chain.sqlite", read_only=True) as store:
         records = [data for height in store.update_heights() for data in store.updates(height)]
-        held = {len(store.get(ModelUpdate.decode(data).payload)) for data in records}
+        held = {len(store.get(UpdateRecord.decode(data).payload)) for data in records}
         headers = [Block.decode(store.block(height)).header for height in range(1, 13)]
-        assert {len(store.get(header.model)) for header in headers} == {model}
+        assert {len(store.get(header.aggregate_cid)) for header in headers} == {aggregate}
     assert held == {payload}
     assert summary["uplink_bytes"] == sum(map(len, records)) + len(records) * payload
-    broadcast = 10 * (WHOLE + sum(len(header.encoded) + model for header in headers[:-1]))
+    broadcast = 10 * (WHOLE + sum(len(header.encoded) + aggregate for header in headers[:-1]))
     assert summary["downlink_bytes_broadcast"] == broadcast
 
 
@@ -79,7 +79,7 @@ def test_an_audit_recomputes_the_aggregates(run: Run) -> None:
     def deaf(genesis: Genesis, initial: bytes) -> Any:
         """As an audit that took the updates for something else."""
         model = build(genesis, initial)
-        model.exchange = replace(model.exchange, rule=rule_named("samples"))
+        model.exchange = replace(model.exchange, rule=aggregator_named("samples"))
         return model
 
     with SqliteStore(path / "chain.sqlite", read_only=True) as store:
@@ -100,7 +100,7 @@ def test_a_resumed_run_ends_alike_and_an_altered_payload_is_found(run: Run, tmp_
     assert lasting(play(tmp_path, *options(case), resume=True)) == lasting(summary)
     assert metrics(tmp_path) == metrics(path)
     with SqliteStore(tmp_path / "chain.sqlite", read_only=True) as store:
-        link = ModelUpdate.decode(store.updates(3)[0]).payload
+        link = UpdateRecord.decode(store.updates(3)[0]).payload
         payload = bytearray(store.get(link))
     payload[1] ^= 1
     with closing(sqlite3.connect(tmp_path / "chain.sqlite")) as database, database:

@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 from safetensors.numpy import load_file
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.cli.audit import audit_command
 from bfedrec.compression.error_feedback import ErrorFeedback, pack, unpack
 from bfedrec.compression.exchange import Exchange
@@ -37,7 +37,7 @@ from consensus.ledger.chain import heads_of
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.compression.test_codecs import update
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
@@ -77,7 +77,7 @@ def simulating(path: Path, *overrides: str, resume: bool = False) -> Iterator[Si
 @pytest.mark.parametrize("rule", ["samples", "per_item"])
 @LOSSY
 def test_what_is_sent_and_what_is_left_add_up_to_what_was_trained(kind: str, rule: str) -> None:
-    exchange = Exchange.named(rule_named(rule), kind, 6, 40, 1)
+    exchange = Exchange.named(aggregator_named(rule), kind, 6, 40, 1)
     feedback = ErrorFeedback(exchange)
     trained, sent = np.zeros((6, 40)), np.zeros((6, 40))
     for height in range(20):
@@ -110,7 +110,7 @@ def test_a_residual_is_kept_by_item(share: float) -> None:
 
 def test_nothing_is_left_where_nothing_is_lost() -> None:
     for kind in ("random", "top_k"):
-        feedback = ErrorFeedback(Exchange.named(rule_named("per_item"), kind, 6, 40, 6))
+        feedback = ErrorFeedback(Exchange.named(aggregator_named("per_item"), kind, 6, 40, 6))
         A, touched = update(1, 6, 40)
         (upload,) = feedback.sent([Upload(3, A, touched, 1)], b"x", honest)
         assert np.array_equal(upload.A, A)
@@ -118,7 +118,7 @@ def test_nothing_is_left_where_nothing_is_lost() -> None:
 
 
 def test_who_follows_an_attack_forges_what_it_trained_and_keeps_its_residual() -> None:
-    exchange = Exchange.named(rule_named("per_item"), "top_k", 6, 40, 1)
+    exchange = Exchange.named(aggregator_named("per_item"), "top_k", 6, 40, 1)
     feedback = ErrorFeedback(exchange)
     uploads = [Upload(client, *update(client, 6, 40), 1) for client in (4, 5)]
     feedback.sent(uploads, b"x", honest)
@@ -131,7 +131,7 @@ def test_who_follows_an_attack_forges_what_it_trained_and_keeps_its_residual() -
 
 
 def test_a_residual_out_of_bounds_is_told() -> None:
-    exchange = Exchange.named(rule_named("samples"), "random", 6, 40, 1)
+    exchange = Exchange.named(aggregator_named("samples"), "random", 6, 40, 1)
     feedback = ErrorFeedback(exchange)
     most = np.full((6, 40), 3e38, np.float32)
     upload = Upload(7, most, np.ones(40, np.bool_), 1)
@@ -209,7 +209,7 @@ def test_a_run_loses_nothing_of_what_its_clients_trained(tmp_path: Path, kind: s
         for height, head in enumerate(
             heads_of(federation.genesis, protocol_of(federation.genesis), blocks)[:-1], 1
         ):
-            records = [ModelUpdate.decode(data) for data in store.updates(height)]
+            records = [UpdateRecord.decode(data) for data in store.updates(height)]
             assert len(records) == 10
             for record in records:
                 update = exchange.decode(store.get(record.payload), head.beacon)

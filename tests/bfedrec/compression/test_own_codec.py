@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.cli.audit import audit_command
 from bfedrec.compression.codec import CODECS, Codec, codec, parameter
 from bfedrec.compression.exchange import Exchange, describe, described
@@ -19,7 +19,7 @@ from bfedrec.compression.registry import codec_named
 from bfedrec.config.help import help_text
 from bfedrec.config.load import ConfigError, config_hash, dump, load, parse
 from consensus.records.genesis import Genesis
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.runs.test_simulation import play
 from tests.helpers.plugin import imported
@@ -86,7 +86,7 @@ def test_a_run_with_it_is_counted_and_audited(tmp_path: Path) -> None:
     with SqliteStore(run / "chain.sqlite", read_only=True) as store:
         records = [data for height in store.update_heights() for data in store.updates(height)]
         application = Genesis.decode(store.block(0)).application
-        payloads = [store.get(ModelUpdate.decode(data).payload) for data in records]
+        payloads = [store.get(UpdateRecord.decode(data).payload) for data in records]
     assert application["compression"]["parameters"] == {"shift": 12}
     assert {len(payload) for payload in payloads} == {4 * D * N}
     assert summary["uplink_bytes"] == sum(map(len, records)) + len(records) * 4 * D * N
@@ -97,7 +97,7 @@ def test_a_run_with_it_is_counted_and_audited(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("shifted")
 def test_the_genesis_records_its_parameter() -> None:
-    rule = rule_named("samples")
+    rule = aggregator_named("samples")
     exchange = Exchange.named(rule, "shifted", 4, 5, 2, "same", {"shift": 3})
     told = describe(exchange)
     assert told["compression"]["parameters"] == {"shift": 3}

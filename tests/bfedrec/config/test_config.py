@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.aggregation.registry import RULES
+from bfedrec.aggregation.registry import AGGREGATORS
 from bfedrec.aggregation.settings import AggregationSettings
 from bfedrec.compression.registry import CODECS
 from bfedrec.compression.settings import CompressionSettings
@@ -454,7 +454,7 @@ def test_the_transmitted_size_is_the_rank_unless_told() -> None:
 
 def test_names_in_the_config_are_those_that_the_parts_know() -> None:
     rule = AggregationSettings.options()["rule"].annotation
-    assert set(get_args(rule)) == set(RULES)
+    assert set(get_args(rule)) == set(AGGREGATORS)
     kind = CompressionSettings.options()["kind"].annotation
     assert set(get_args(kind)) == set(CODECS)
     assert set(PAPERS_ATTACK) <= set(BEHAVIOURS)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.aggregation.registry import rule_named
+from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.compression.exchange import Exchange
 from bfedrec.config.clients import ClientSettings
 from bfedrec.federation.client_links import MIB, ClientLinks
@@ -171,7 +171,7 @@ def test_a_codec_of_its_own_is_rebuilt_and_low_rank_is_not_named() -> None:
     }
     Q = make_model().Q
     for kind, size, downlink in (("dense", 6, "same"), ("svd", 2, "same"), ("top_k", 3, "dense")):
-        encoded = Exchange.named(rule_named("per_item"), kind, 6, 9, size, downlink)
+        encoded = Exchange.named(aggregator_named("per_item"), kind, 6, 9, size, downlink)
         model = GlobalModel(Q, "identity", encoded, None, b"first")
         told = {"kind": kind, "size": size, "downlink": downlink}
         assert model.describe() == plain | {
@@ -186,7 +186,7 @@ def test_a_codec_of_its_own_is_rebuilt_and_low_rank_is_not_named() -> None:
 
 
 def test_under_the_identity_basis_the_update_itself_is_merged() -> None:
-    encoded = Exchange.named(rule_named("samples"), "dense", 6, 9, 6)
+    encoded = Exchange.named(aggregator_named("samples"), "dense", 6, 9, 6)
     model = GlobalModel(make_model().Q.copy(), "identity", encoded, None, b"first")
     Q, A = model.Q.copy(), np.random.default_rng(1).standard_normal((6, 9)).astype("<f4")
     model.commit(1, b"beacon", A.tobytes())
@@ -217,14 +217,14 @@ def test_a_genesis_that_does_not_fit_is_refused(change: dict[str, object], messa
 def test_a_client_that_catches_up_from_a_snapshot_has_the_same_q() -> None:
     ahead, behind = make_model(every=2), make_model(every=2)
     generator = np.random.default_rng(2)
-    models = [generator.standard_normal((2, 9)).astype("<f4").tobytes() for _ in range(3)]
+    aggregates = [generator.standard_normal((2, 9)).astype("<f4").tobytes() for _ in range(3)]
     snapshots = []
-    for height, model in enumerate(models, 1):
+    for height, A in enumerate(aggregates, 1):
         beacon = bytes([height])
-        snapshots.append(ahead.snapshot(height, beacon, model))
-        ahead.commit(height, beacon, model)
+        snapshots.append(ahead.snapshot(height, beacon, A))
+        ahead.commit(height, beacon, A)
     assert [snapshot is not None for snapshot in snapshots] == [False, True, False]
     assert snapshots[1] is not None
     behind.Q = np.frombuffer(snapshots[1], "<f4").reshape(9, 6)
-    behind.commit(3, bytes([3]), models[2])
+    behind.commit(3, bytes([3]), aggregates[2])
     assert ahead.encode() == behind.encode()

@@ -340,7 +340,7 @@ def test_a_captured_block_is_what_an_audit_finds(
     first = next(height for height, result in enumerate(results, 1) if result.captured)
     assert audit_command(tmp_path) == 1
     said = capsys.readouterr().err
-    assert f"height {first}: the model is not the aggregate of its 10 updates" in said
+    assert f"height {first}: the aggregate is not that of its 10 updates" in said
 
 
 FAULTY = {

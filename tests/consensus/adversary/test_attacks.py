@@ -148,7 +148,7 @@ def play(run: Run, heights: int, patience: float = 1000.0) -> Run:
             [update.payload for update in result.updates],
             [update.record.samples for update in result.updates],
         )
-        assert result.contents.model == exact
+        assert result.contents.aggregate == exact
         for found in result.evidence:
             assert holds(run.toy.genesis, found)
             assert found.server in run.behaviours, "evidence against an honest server"
@@ -529,8 +529,8 @@ def test_what_is_withheld_is_got_elsewhere_or_not_approved() -> None:
     run = begin("withhold")
     for _ in range(6):
         [*_, result] = play(run, 1).results
-        world, link = run.toy.world, result.block.header.model
-        assert world.content_for(9, link) == result.contents.model
+        world, link = run.toy.world, result.block.header.aggregate_cid
+        assert world.content_for(9, link) == result.contents.aggregate
         assert result.block.header.count == 4
     assert not run.said("update")
 

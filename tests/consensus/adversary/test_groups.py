@@ -55,8 +55,8 @@ def test_the_base_is_honest() -> None:
 
 def test_gaussian_proposes_noise_of_the_right_size() -> None:
     proposed = Composed(["gaussian"]).contents(HONEST, generator())
-    assert len(proposed.model) == len(HONEST.model)
-    values = np.frombuffer(proposed.model, "<f4")
+    assert len(proposed.aggregate) == len(HONEST.aggregate)
+    values = np.frombuffer(proposed.aggregate, "<f4")
     assert np.isfinite(values).all()
     assert abs(values.mean()) < 0.15
     assert 0.9 < values.std() < 1.1
@@ -76,7 +76,7 @@ def test_inverted_votes_approve_what_is_wrong_and_reject_what_is_right() -> None
 def test_behaviours_compose_in_order_and_count_what_they_change() -> None:
     both = Composed(["gaussian", "invert_votes"])
     assert both.names == ("gaussian", "invert_votes")
-    assert both.contents(HONEST, generator()).model != HONEST.model
+    assert both.contents(HONEST, generator()).aggregate != HONEST.aggregate
     assert both.verdict(True, generator()) is False
     assert both.acted == {"gaussian": 1, "invert_votes": 1}
     assert Composed(["invert_votes", "invert_votes"]).verdict(True, generator()) is True

@@ -13,7 +13,7 @@ from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.clock import Clock
 from consensus.network.network import MIB, Network
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.server.message import Malformed, Message, with_flipped_bit
 from tests.helpers.fault_scene import LATENCY, Note, Scene, faults_of, mesh, note, row, within
 
@@ -141,7 +141,7 @@ def test_an_altered_message_is_passed_on_as_it_came() -> None:
 
 
 update = SignedUpdate(
-    ModelUpdate(
+    UpdateRecord(
         bytes(32), 1, b"\x01\x71\x12\x20" + bytes(32), bytes(32), 5,
         b"\x01\x55\x12\x20" + bytes(32), bytes(64),
     ),
@@ -157,7 +157,7 @@ def test_one_bit_of_an_update_is_flipped_in_its_record_or_its_payload(where: flo
     if isinstance(got.body, Malformed):
         assert differing_bits(got.body.data, record) == 1
         with pytest.raises(MalformedRecord):
-            ModelUpdate.decode(got.body.data)
+            UpdateRecord.decode(got.body.data)
     else:
         flipped = differing_bits(got.body.record.encoded, record)
         assert flipped + differing_bits(got.body.payload, payload) == 1

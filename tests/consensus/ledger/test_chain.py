@@ -231,14 +231,16 @@ WRONG: dict[str, tuple[Callable[[], Block], str]] = {
         "aggregator's signature",
     ),
     "header changed after signing": (
-        lambda: certified(resealed(GOOD, model=file_cid(b"other"))),
+        lambda: certified(resealed(GOOD, aggregate_cid=file_cid(b"other"))),
         "aggregator's signature",
     ),
     "header re-signed by a stranger": (
         lambda: certified(
             replace(
-                resealed(GOOD, model=file_cid(b"other")),
-                signature=stranger().sign(replace(GOOD.header, model=file_cid(b"other")).signed),
+                resealed(GOOD, aggregate_cid=file_cid(b"other")),
+                signature=stranger().sign(
+                    replace(GOOD.header, aggregate_cid=file_cid(b"other")).signed
+                ),
             )
         ),
         "aggregator's signature",
@@ -301,7 +303,8 @@ WRONG: dict[str, tuple[Callable[[], Block], str]] = {
     ),
     "header re-signed by its aggregator": (
         lambda: replace(
-            FORGE.block(FORGE.candidate(model=file_cid(b"other"))), certificate=GOOD.certificate
+            FORGE.block(FORGE.candidate(aggregate_cid=file_cid(b"other"))),
+            certificate=GOOD.certificate,
         ),
         "its certificate is for another block",
     ),

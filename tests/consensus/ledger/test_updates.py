@@ -13,7 +13,7 @@ from consensus.encoding.dag_cbor import merkle_root
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.updates import SignedUpdate, UpdatePool, check_update, updates_root
 from consensus.ledger.validity import Head
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from tests.helpers.forge import Forge
 from tests.helpers.rules import checks_of
 from tests.helpers.toy import Toy
@@ -214,7 +214,7 @@ def test_the_root_covers_every_digest_and_their_order() -> None:
 @settings(deadline=None)
 @given(st.sampled_from(["height", "samples"]), st.integers(0, 2**63 - 1))
 def test_no_number_in_an_update_can_be_changed(name: str, value: int) -> None:
-    record = ModelUpdate(**{**FIT.record.to_node(), name: value})
+    record = UpdateRecord(**{**FIT.record.to_node(), name: value})
     if record != FIT.record:
         assert check(HEAD, SignedUpdate(record, FIT.payload)) is not None
 

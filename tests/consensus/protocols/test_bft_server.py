@@ -104,7 +104,7 @@ def test_the_leader_proposes_the_aggregate_of_all_it_has() -> None:
     expected = FORGE.candidate(timestamp=bench.host.now)
     assert candidate == expected
     assert bench.host.whom("candidate") == [None], "gossiped"
-    assert bench.host.published[0].model == TOY.application.aggregate(
+    assert bench.host.published[0].aggregate == TOY.application.aggregate(
         [update.payload for update in UPDATES], [update.record.samples for update in UPDATES]
     )
     assert ("store_put", 8, 1) in bench.host.charged
@@ -218,7 +218,7 @@ def test_a_member_recomputes_and_votes_for_what_is_right() -> None:
         tuple(server for server in FORGE.sortition().committee.weights if server != MEMBER)
     ]
     assert ("aggregate", 8 * CLIENTS, 1) in bench.host.charged
-    assert bench.host.published[0].model, "what it approves of it provides"
+    assert bench.host.published[0].aggregate, "what it approves of it provides"
 
 
 def test_a_candidate_may_go_on_before_its_draws_are_verified() -> None:
@@ -253,7 +253,7 @@ def test_who_has_no_seat_does_not_vote() -> None:
 
 
 WRONG: dict[str, Candidate] = {
-    "another model": FORGE.candidate(model=file_cid(b"noise")),
+    "another aggregate": FORGE.candidate(aggregate_cid=file_cid(b"noise")),
     "a snapshot where none belongs": FORGE.candidate(snapshot=file_cid(b"state")),
     "updates in another order": FORGE.candidate(list(reversed(UPDATES))),
     "an update twice": FORGE.candidate([UPDATES[0], *UPDATES]),
@@ -516,7 +516,7 @@ def test_who_did_not_compute_a_model_fetches_it() -> None:
     bench = Bench().ready().hear("candidate", CANDIDATE).hear("block", FORGE.block())
     assert bench.host.fetched == []
     bench = Bench().ready().hear("block", FORGE.block())
-    assert bench.host.fetched == [CANDIDATE.header.model]
+    assert bench.host.fetched == [CANDIDATE.header.aggregate_cid]
     assert bench.server.lacking == set()
 
 
@@ -524,16 +524,16 @@ def test_a_model_that_nobody_has_yet_is_fetched_later() -> None:
     bench = Bench(BYSTANDER)
     bench.host.contents = {}
     bench.hear("block", FORGE.block())
-    model = CANDIDATE.header.model
-    assert bench.server.lacking == {model}
+    link = CANDIDATE.header.aggregate_cid
+    assert bench.server.lacking == {link}
     bench.server.enter_height()
-    assert bench.server.lacking == {model}, "tried as the next height begins"
+    assert bench.server.lacking == {link}, "tried as the next height begins"
     bench.wake("resend")
-    assert bench.server.lacking == {model}
-    bench.host.contents = {model: b"model"}
+    assert bench.server.lacking == {link}
+    bench.host.contents = {link: b"aggregate"}
     bench.wake("resend")
     assert bench.server.lacking == set()
-    assert bench.host.fetched == [model] * 4
+    assert bench.host.fetched == [link] * 4
 
 
 def test_a_decided_height_is_over() -> None:
@@ -1298,9 +1298,9 @@ class Noisy(Behaviour):
 def test_a_malicious_leader_proposes_what_it_likes_and_its_allies_vote_for_it() -> None:
     bench = Bench(LEADER, behaviour=Noisy()).ready()
     [candidate] = bench.said("candidate")
-    assert candidate.header.model != CANDIDATE.header.model
+    assert candidate.header.aggregate_cid != CANDIDATE.header.aggregate_cid
     assert candidate.updates == CANDIDATE.updates
-    assert file_cid(bench.host.published[0].model) == candidate.header.model
+    assert file_cid(bench.host.published[0].aggregate) == candidate.header.aggregate_cid
     honest = Bench().ready().hear("candidate", candidate)
     assert honest.said("vote") == []
     assert len(honest.said("timeout")) == 1

@@ -185,7 +185,7 @@ def test_an_aggregator_names_whom_it_likes() -> None:
     bench = Bench(forge.winners[0], toy).ready()
     named = {ticket.server for ticket in bench.part.state.committee(bench.part.rules)}
     assert not named & set(last)
-    block = forge.block(forge.candidate(tickets=forge.seats(last), model=toy.genesis.model))
+    block = forge.block(forge.candidate(tickets=forge.seats(last), aggregate_cid=toy.genesis.model))
     assert bench.server.receive("block", block, 0)
     assert bench.server.chain.head.cid == block.cid
 

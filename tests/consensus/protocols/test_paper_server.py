@@ -297,7 +297,7 @@ def test_votes_go_to_the_committee_and_the_aggregator() -> None:
     ("changes", "right"),
     [
         ({}, True),
-        ({"model": file_cid(b"noise")}, False),
+        ({"aggregate_cid": file_cid(b"noise")}, False),
         ({"samples": 1}, False),
         ({"snapshot": file_cid(b"Q")}, False),
         ({"timestamp": 1_000_000 + 2_000_000}, True),
@@ -536,7 +536,7 @@ def check_chain(toy: Toy, results: list[HeightResult]) -> None:
             [update.payload for update in result.updates],
             [update.record.samples for update in result.updates],
         )
-        assert file_cid(exact) == result.block.header.model
+        assert file_cid(exact) == result.block.header.aggregate_cid
     for server in toy.world.servers:
         cids = [block.cid for block in server.chain.blocks]
         assert cids == [result.block.cid for result in results][: len(cids)]

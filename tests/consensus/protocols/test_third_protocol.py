@@ -74,7 +74,7 @@ def stored(path: Path, world: Toy, blocks: int) -> None:
         store.set_meta("head", world.genesis.cid)
         for height in range(1, blocks + 1):
             result = world.play()
-            store.put(result.contents.model)
+            store.put(result.contents.aggregate)
             store.put_block(height, result.block.encoded)
             store.set_meta("head", result.block.cid)
 

@@ -18,13 +18,13 @@ from consensus.records.block import Block, Candidate, Header, Turn
 from consensus.records.genesis import Genesis, Member, Parameters
 from consensus.records.sync import Status, Want
 from consensus.records.ticket import Ticket, tickets_digest
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.records.view import proposal_digest
 from consensus.records.votes import PHASES, Certificate, Timeout, TimeoutCertificate, Vote
 
 RECORDS: tuple[type[Record], ...] = (
     Genesis,
-    ModelUpdate,
+    UpdateRecord,
     Ticket,
     Header,
     Vote,
@@ -74,7 +74,7 @@ geneses = st.builds(
     st.dictionaries(st.text(max_size=5), st.one_of(naturals, st.text(max_size=5), st.none())),
     naturals,
 )
-updates = st.builds(ModelUpdate, fixed(32), positive, links, fixed(32), naturals, links, fixed(64))
+updates = st.builds(UpdateRecord, fixed(32), positive, links, fixed(32), naturals, links, fixed(64))
 tickets = st.builds(Ticket, positive, naturals, fixed(80))
 headers = st.builds(
     Header,
@@ -272,7 +272,7 @@ def test_a_flipped_byte_is_refused_or_is_another_record(
 
 @settings(deadline=None)
 @given(updates)
-def test_an_update_signs_every_field_but_the_signature(update: ModelUpdate) -> None:
+def test_an_update_signs_every_field_but_the_signature(update: UpdateRecord) -> None:
     node = update.to_node()
     others: dict[str, Any] = {
         "chain_id": bytes(32),
@@ -285,7 +285,7 @@ def test_an_update_signs_every_field_but_the_signature(update: ModelUpdate) -> N
     }
     assert others.keys() == node.keys()
     for name, value in others.items():
-        changed = ModelUpdate.from_node({**node, name: value})
+        changed = UpdateRecord.from_node({**node, name: value})
         differs = name != "signature" and value != node[name]
         assert (changed.signed != update.signed) == differs
 
@@ -394,7 +394,7 @@ def test_a_signature_for_one_kind_serves_no_other() -> None:
     """The same fields under another tag give another digest."""
     link = file_cid(b"")
     digests = {
-        ModelUpdate.signing_digest(bytes(32), 1, link, bytes(32), 1, link),
+        UpdateRecord.signing_digest(bytes(32), 1, link, bytes(32), 1, link),
         Vote.signing_digest(bytes(32), 1, 0, 0, "soft", link),
         Vote.signing_digest(bytes(32), 1, 0, 0, "cert", link),
         proposal_digest(bytes(32), 1, (0, 0), link),

@@ -384,8 +384,8 @@ BAD: dict[str, Block] = {
             ),
         ),
     ),
-    "another model": replace(
-        BLOCKS[1], header=replace(BLOCKS[1].header, model=file_cid(b"another"))
+    "another aggregate": replace(
+        BLOCKS[1], header=replace(BLOCKS[1].header, aggregate_cid=file_cid(b"another"))
     ),
     "another parent": NEXT.block(NEXT.candidate(parent=file_cid(b"another"))),
     "a ticket dropped": replace(BLOCKS[1], tickets=BLOCKS[1].tickets[1:]),

@@ -213,13 +213,13 @@ def test_aggregates_and_addresses_are_what_they_are() -> None:
     checks = fresh()
     updates = FORGE.updates()
     contents = checks.aggregate(FORGE.head, updates)
-    assert contents.model == TOY.application.aggregate(
+    assert contents.aggregate == TOY.application.aggregate(
         [update.payload for update in updates], [update.record.samples for update in updates]
     )
     assert checks.aggregate(FORGE.head, FORGE.updates()) is contents
     assert checks.aggregate(FORGE.head, updates[:2]) != contents
-    assert checks.address(contents.model) == file_cid(contents.model)
-    assert checks.address(contents.model + b"x") == file_cid(contents.model + b"x")
+    assert checks.address(contents.aggregate) == file_cid(contents.aggregate)
+    assert checks.address(contents.aggregate + b"x") == file_cid(contents.aggregate + b"x")
     assert checks.updates_root(CANDIDATE) == CANDIDATE.header.updates
     fewer = replace(CANDIDATE, updates=CANDIDATE.updates[:2])
     assert checks.updates_root(fewer) != CANDIDATE.header.updates

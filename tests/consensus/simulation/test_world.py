@@ -118,10 +118,10 @@ def test_charged_work_takes_simulated_time(monkeypatch: pytest.MonkeyPatch) -> N
             return Toy(servers=7, clients=5).play().ended
 
     quick = Toy(servers=7, clients=5).play().ended
-    # The leader signs its header, then members two votes each; the model is put once.
+    # The leader signs its header, then members two votes each; the aggregate is put once.
     assert duration("sign", 0.1) > quick + 0.29
     assert duration("store_put", 0.3) > quick + 0.29
-    assert duration("store_get", 0.3) == quick, "everyone has computed the model"
+    assert duration("store_get", 0.3) == quick, "everyone has computed the aggregate"
 
 
 # -- updates ---------------------------------------------------------------------------------------

@@ -139,32 +139,32 @@ def test_content_comes_from_those_that_hold_it_and_give_it() -> None:
         faults=struck(5, crash(1, until=50.0), cut(2, until=60.0)),
     )
     world = toy.world
-    contents = Contents(b"a model", b"a state")
-    model, state = file_cid(b"a model"), file_cid(b"a state")
+    contents = Contents(b"an aggregate", b"a state")
+    aggregate_cid, state = file_cid(b"an aggregate"), file_cid(b"a state")
     world.network.begin(np.random.default_rng(0))
-    assert world.content_for(4, model) is None
+    assert world.content_for(4, aggregate_cid) is None
     world.hold(0, contents)
-    assert world.content_for(4, model) is None, "withheld"
+    assert world.content_for(4, aggregate_cid) is None, "withheld"
     world.hold(1, contents)
     world.env.run(until=1.0)
-    assert world.content_for(4, model) is None, "down"
+    assert world.content_for(4, aggregate_cid) is None, "down"
     world.hold(2, contents)
-    assert world.content_for(4, model) is None, "out of reach"
-    assert world.content_for(2, model) == b"a model", "its own"
+    assert world.content_for(4, aggregate_cid) is None, "out of reach"
+    assert world.content_for(2, aggregate_cid) == b"an aggregate", "its own"
     world.env.run(until=55.0)
     assert world.content_for(4, state) == b"a state", "up again"
     assert world.providers.holders(state) == {0, 1, 2, 4}, "and now it has it, too"
-    assert world.providers.holders(model) == {0, 1, 2}
+    assert world.providers.holders(aggregate_cid) == {0, 1, 2}
 
 
 def test_lost_content_is_fetched_from_another() -> None:
     lost = {"missing_content": 1.0, "servers": [0]}
     toy = Toy(servers=4, clients=1, crypto="modelled", faults=struck(4, lost))
-    toy.world.hold(0, Contents(b"a model"))
-    model = file_cid(b"a model")
-    assert toy.world.content_for(3, model) is None
-    toy.world.hold(2, Contents(b"a model"))
-    assert toy.world.content_for(3, model) == b"a model"
+    toy.world.hold(0, Contents(b"an aggregate"))
+    aggregate_cid = file_cid(b"an aggregate")
+    assert toy.world.content_for(3, aggregate_cid) is None
+    toy.world.hold(2, Contents(b"an aggregate"))
+    assert toy.world.content_for(3, aggregate_cid) == b"an aggregate"
 
 
 def test_who_only_saw_the_block_fetches_the_model_and_pays_for_it() -> None:

@@ -230,8 +230,12 @@ def test_a_block_left_out_is_told_with_its_height(
         blocks = {cid: car.block(cid) for cid in car._places}
         root = car.roots[0]
     entry = decode(blocks[root])
-    model = Block.decode(blocks[entry["block"]]).header.model
-    for missing, told in ((model, "height 6: "), (entry["block"], "height 6: "), (root, "")):
+    aggregate_cid = Block.decode(blocks[entry["block"]]).header.aggregate_cid
+    for missing, told in (
+        (aggregate_cid, "height 6: "),
+        (entry["block"], "height 6: "),
+        (root, ""),
+    ):
         left = [(cid, data) for cid, data in blocks.items() if cid != missing]
         write_car(tmp_path / "x.car", root, left)
         assert import_command(tmp_path / "x.car", tmp_path / "out") == 1

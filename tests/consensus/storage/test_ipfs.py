@@ -24,7 +24,7 @@ from consensus.encoding.cid import cid_text, node_cid, parse_cid
 from consensus.encoding.dag_cbor import encode
 from consensus.encoding.unixfs import file_blocks, file_cid
 from consensus.records.block import Block
-from consensus.records.update import ModelUpdate
+from consensus.records.update import UpdateRecord
 from consensus.storage.content import NotFound, StoreError
 from consensus.storage.ipfs import IpfsStore
 from consensus.storage.sqlite import SqliteStore
@@ -207,13 +207,13 @@ def test_a_run_has_the_same_chain_and_can_be_walked_on_the_node(
             header = Block.decode(encoded).header
             path = head + "/parent" * (12 - height)
             assert resolve(store, path) == cid_text(header.cid)
-            assert resolve(store, f"{path}/model") == cid_text(header.model)
-            assert store.get(header.model) == chain.get(header.model)
+            assert resolve(store, f"{path}/model") == cid_text(header.aggregate_cid)
+            assert store.get(header.aggregate_cid) == chain.get(header.aggregate_cid)
             assert store.get(node_cid(encoded)) == encoded
-            assert {cid_text(header.cid), cid_text(header.model)} <= pinned
+            assert {cid_text(header.cid), cid_text(header.aggregate_cid)} <= pinned
         assert store.get(parse_cid(resolve(store, head + "/parent" * 12))) == chain.block(0)
         links = [
-            ModelUpdate.decode(data).payload
+            UpdateRecord.decode(data).payload
             for height in chain.update_heights()
             for data in chain.updates(height)
         ]
@@ -358,7 +358,7 @@ def test_what_a_node_lacks_it_is_given(
         publication.complete()
         assert publication.complete() == 0
         header = Block.decode(chain.block(5)).header
-        store.remove(header.model)
+        store.remove(header.aggregate_cid)
         store.remove(header.cid)
         assert publication.complete() == 2
         # A user who pinned the chain from its head, in one, keeps it so.

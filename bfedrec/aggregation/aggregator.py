@@ -1,11 +1,11 @@
-"""The interface of an aggregation rule (a round's updates in, one aggregate out) and the register.
+"""The interface of an aggregation rule (a round's updates in, one aggregate out), and the register.
 
 A rule is a class with one method. Its fields are its parameters, which a config gives as
 ``aggregation.FIELD``. A whole rule:
 
-    @rule("largest")
+    @aggregator("largest")
     @dataclass(frozen=True)
-    class Largest(Rule):
+    class Largest(Aggregator):
         \"""Each number is the largest that a client sent, times a factor.\"""
 
         meaning = "the largest of each number, times factor_permille"
@@ -32,11 +32,11 @@ import numpy as np
 from bfedrec.parts import Kind, Part, parameter, register
 from consensus.registry import Registry
 
-__all__ = ["RULES", "DecodedUpdate", "Rule", "parameter", "rule"]
+__all__ = ["AGGREGATORS", "Aggregator", "DecodedUpdate", "aggregator", "parameter"]
 
 
 class DecodedUpdate(NamedTuple):
-    """One client's update as a server reads it in a payload."""
+    """One client's update as a server reads it from a payload."""
 
     A: np.ndarray
     """float32[r, N], read-only or not."""
@@ -46,7 +46,7 @@ class DecodedUpdate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Rule(Part, ABC):
+class Aggregator(Part, ABC):
     """A way to aggregate the updates A_u (float32[r, N]) of a round.
 
     A subclass's fields are its parameters, each made by `parameter`.
@@ -54,22 +54,25 @@ class Rule(Part, ABC):
 
     kind_of_part: ClassVar[str] = "aggregation rule"
     goes_by_item: ClassVar[bool] = True
-    """Whether it has to know which items a client trained on."""
+    """True if it has to know which items a client trained on."""
 
     @abstractmethod
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
     ) -> np.ndarray:
-        """The aggregate, float64[r, N], of as many updates as there are sample counts (N_u), which
-        are gone through once, in their order."""
+        """The aggregate A, float64[r, N], of a round's updates.
+
+        ``updates`` are as many as ``sample_counts`` (N_u), and are gone through once, in their
+        order. Every server has to get the same bytes.
+        """
 
 
-RULES: Registry[type[Rule]] = Registry(Rule.kind_of_part)
+AGGREGATORS: Registry[type[Aggregator]] = Registry(Aggregator.kind_of_part)
 
 
-def rule(name: str) -> Callable[[Kind], Kind]:
+def aggregator(name: str) -> Callable[[Kind], Kind]:
     """Register a rule under the name that configs and the genesis use.
 
     Raises ValueError as `bfedrec.parts.register`.
     """
-    return register(RULES, name, taken=("rule",))
+    return register(AGGREGATORS, name, taken=("rule",))
