@@ -33,7 +33,7 @@ class Follower(Protocol):
     index: int
     height: int
     active: bool
-    passive: bool
+    catching_up: bool
     chain: Chain
     genesis: Genesis
     parameters: Parameters
@@ -131,7 +131,7 @@ class CatchUp:
     def _status(self) -> Status:
         server = self._server
         height, stage = server.chain.height, server.participant.stage()
-        if not server.active or server.passive:
+        if not server.active or server.catching_up:
             return Status(height, *stage)
         return Status(height, *stage, server.pool.digests(), server.participant.tickets_held())
 
@@ -140,8 +140,8 @@ class CatchUp:
         server = self._server
         server.fetch_lacking()
         progress = server.height, len(server.pool), server.participant.progress()
-        if progress == self._progress or server.passive:
-            if not server.passive:
+        if progress == self._progress or server.catching_up:
+            if not server.catching_up:
                 server.participant.say_again()
             others = len(server.genesis.servers) - 1
             if others:
@@ -165,7 +165,7 @@ class CatchUp:
             for block in server.chain.blocks[status.height : status.height + BLOCKS_AT_ONCE]:
                 server.say("block", block, [sender])
             self.ask([sender])
-        elif server.active and not server.passive:
+        elif server.active and not server.catching_up:
             server.participant.help(status, sender)
             for digest in server.pool.digests():
                 if digest not in status.updates:

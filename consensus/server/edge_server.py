@@ -74,7 +74,7 @@ class EdgeServer:
         """The height in progress, or the last one."""
         self.active = False
         """Whether a height is in progress."""
-        self.passive = False
+        self.catching_up = False
         """Whether it only catches up: the others have decided this height long ago."""
         self.late = False
         """Whether the deadline for updates has passed: what is at hand is then sufficient."""
@@ -93,10 +93,10 @@ class EdgeServer:
 
     # -- a height begins and ends -----------------------------------------------------------------
 
-    def enter_height(self, passive: bool = False) -> None:
+    def enter_height(self, catching_up: bool = False) -> None:
         """Begin the height after the chain's head (Algorithm 2, lines 1-3)."""
         self.height = self.chain.height + 1
-        self.active, self.passive = True, passive
+        self.active, self.catching_up = True, catching_up
         self.late = False
         self.contents.begin()
         self.pool.clear()
@@ -115,7 +115,7 @@ class EdgeServer:
         self.active = False
         self.forget_early()
         self.evidence.clear()
-        self.enter_height(passive=self.chain.height < known_height)
+        self.enter_height(catching_up=self.chain.height < known_height)
 
     def resume(self, height: int, written: int, lacking: Collection[bytes]) -> None:
         """Stand where this server of an earlier process stood between two heights: with blocks up

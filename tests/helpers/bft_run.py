@@ -30,14 +30,14 @@ def sortition(attempt: int) -> Sortition:
     return Sortition(Committee(dict.fromkeys(members, 1), 6), tuple(members[:STEPS]))
 
 
-def seat_of(
+def context_of(
     index: int = 1, settles: bool = True, stakes: Sequence[int] = (1,) * SERVERS
 ) -> HeightContext:
     return HeightContext(index, HEIGHT, tuple(stakes), sortition, settles)
 
 
-SEAT = seat_of()
-BYSTANDER = seat_of(6)
+CONTEXT = context_of()
+BYSTANDER = context_of(6)
 
 
 def leader(view: View) -> int:
@@ -63,20 +63,23 @@ def header(view: View = (0, 0), salt: int = 0, aggregator: int | None = None) ->
 
 def candidate(
     view: View = (0, 0),
-    why: TimeoutCertificate | None = None,
+    justification: TimeoutCertificate | None = None,
     salt: int = 0,
     aggregator: int | None = None,
 ) -> Candidate:
     """A new block."""
-    return Candidate(header(view, salt, aggregator), bytes(64), (), (), why)
+    return Candidate(header(view, salt, aggregator), bytes(64), (), (), justification)
 
 
 def again(
-    first: Candidate, view: View, why: TimeoutCertificate | None, server: int | None = None
+    first: Candidate,
+    view: View,
+    justification: TimeoutCertificate | None,
+    server: int | None = None,
 ) -> Candidate:
     """``first``'s block in a later view."""
     turn = Turn(*view, leader(view) if server is None else server, bytes(64))
-    return replace(first, justification=why, turn=turn)
+    return replace(first, justification=justification, turn=turn)
 
 
 def vote(server: int, of: Candidate, phase: str = "soft", view: View | None = None) -> Vote:
@@ -118,9 +121,9 @@ TWIN = candidate(salt=1)
 class Run:
     """One server's way through a height, event by event."""
 
-    def __init__(self, seat: HeightContext = SEAT, promises: Promises | None = None) -> None:
-        self.seat = seat
-        self.state, self.last = bft.begin(seat, promises or Promises())
+    def __init__(self, context: HeightContext = CONTEXT, promises: Promises | None = None) -> None:
+        self.context = context
+        self.state, self.last = bft.begin(context, promises or Promises())
         self.effects: list[bft.Effect] = list(self.last)
 
     def take(self, step: Step) -> Run:
@@ -129,12 +132,12 @@ class Run:
         return self
 
     def on(self, what: str, *arguments: Any) -> Run:
-        return self.take(getattr(bft, f"on_{what}")(self.seat, self.state, *arguments))
+        return self.take(getattr(bft, f"on_{what}")(self.context, self.state, *arguments))
 
-    def propose(self, of: Candidate = C, fit: bool | None = True) -> Run:
-        """``of`` comes, when all locks have been shown, and is judged, unless ``fit`` is None."""
+    def propose(self, of: Candidate = C, valid: bool | None = True) -> Run:
+        """``of`` comes, when all locks have been shown, and is judged, unless ``valid`` is None."""
         self.on("candidate", of).on("listen_timer", of.view)
-        return self if fit is None else self.on("judged", of.header.cid, fit)
+        return self if valid is None else self.on("judged", of.header.cid, valid)
 
     def votes(self, servers: Iterable[int], of: Candidate = C, phase: str = "soft") -> Run:
         for server in servers:
@@ -157,5 +160,5 @@ class Run:
 
     def unmoved(self, what: str, *arguments: Any) -> bool:
         """Whether an event leaves the very same state behind, and nothing to do."""
-        state, effects = getattr(bft, f"on_{what}")(self.seat, self.state, *arguments)
+        state, effects = getattr(bft, f"on_{what}")(self.context, self.state, *arguments)
         return state is self.state and effects == ()

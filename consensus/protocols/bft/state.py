@@ -73,7 +73,7 @@ class Promises:
         """The highest lock it knows."""
         return max(self.locks, key=lambda lock: lock.name, default=None)
 
-    def told(self, view: View, everyone: bool) -> Certificate | None:
+    def named_lock(self, view: View, everyone: bool) -> Certificate | None:
         """The lock that a timeout of ``view`` (of all its attempt) names: the highest of those
         that are no later, for what closes a view cannot know what came after it."""
         end = (view[0] + 1, -1) if everyone else view
@@ -111,11 +111,11 @@ class State:
 
     promises: Promises
     view: View = (0, 0)
-    why: TimeoutCertificate | None = None
+    justification: TimeoutCertificate | None = None
     """What closed the view before this one."""
     candidates: Mapping[View, Candidate] = field(default_factory=dict)
     """The first proposal of every view, by its leader."""
-    fit: Mapping[bytes, bool] = field(default_factory=dict)
+    valid: Mapping[bytes, bool] = field(default_factory=dict)
     """By block: whether its contents were found right."""
     votes: Mapping[tuple[str, View, bytes], Tally] = field(default_factory=dict)
     """By phase, view and block."""
@@ -129,7 +129,7 @@ class State:
     listened: bool = False
     """Whether it has been in the view for the settle time: whoever certified a block before has
     shown its lock meanwhile."""
-    told: View = (-1, 0)
+    timed_out: View = (-1, 0)
     """The last view that it has said a timeout of since it is up: one said before a crash may have
     reached nobody, and is said again."""
     decided: Certificate | None = None

@@ -17,7 +17,7 @@ from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.paper import vote as paper
 from consensus.protocols.paper.validity import CANDIDATES_PER_SEAT
-from consensus.protocols.paper.vote import Rules, State
+from consensus.protocols.paper.vote import HeightContext, State
 from consensus.records.block import Block, Candidate
 from consensus.records.sync import Status
 from consensus.records.ticket import Ticket, tickets_digest
@@ -38,7 +38,7 @@ ATTEMPTS_AHEAD: Final = 1024
 class PaperParticipant(Participant):
     """One server's part in `paper`."""
 
-    rules: Rules
+    context: HeightContext
 
     def __init__(self, server: EdgeServer) -> None:
         self.server = server
@@ -52,9 +52,8 @@ class PaperParticipant(Participant):
     def begin(self) -> None:
         server = self.server
         parameters = server.parameters
-        self.rules = Rules(
-            server.index, server.height, parameters.committee_size, parameters.max_step
-        )
+        size, max_step = parameters.committee_size, parameters.max_step
+        self.context = HeightContext(server.index, server.height, size, max_step)
         self._mine: Ticket | None = None
         """This server's ticket, if it wins."""
         self._collected = False
@@ -71,7 +70,7 @@ class PaperParticipant(Participant):
         state, effects = paper.begin()
         self.state = state
         server.set_timer("tickets", parameters.ticket_us)
-        if not server.passive:
+        if not server.catching_up:
             self._draw()
             self._apply((state, effects))
 
@@ -152,7 +151,8 @@ class PaperParticipant(Participant):
 
     def on_ticket(self, ticket: Ticket) -> bool:
         server = self.server
-        if server.passive or any(known.server == ticket.server for known in self.state.announced):
+        known = {announced.server for announced in self.state.announced}
+        if server.catching_up or ticket.server in known:
             return False
         server.host.charge("vrf_verify")
         try:
@@ -168,8 +168,8 @@ class PaperParticipant(Participant):
     def seats_taken(self) -> bool:
         """Whether there is a committee: every seat is taken or, once the time to announce is over,
         enough of them to approve anything."""
-        taken = len(self.state.committee(self.rules))
-        return taken == self.rules.size or (self._collected and self.rules.agree(taken))
+        taken = len(self.state.committee(self.context))
+        return taken == self.context.size or (self._collected and self.context.agree(taken))
 
     # -- proposing --------------------------------------------------------------------------------
 
@@ -209,12 +209,12 @@ class PaperParticipant(Participant):
             return
         server.host.charge("sign")
         self._tell("candidate", candidate)
-        self._apply(paper.on_candidate(self.rules, self.state, candidate))
+        self._apply(paper.on_candidate(self.context, self.state, candidate))
 
     def candidate_of(self, updates: Sequence[SignedUpdate]) -> Candidate:
         """What this server would propose in the slot in progress from these updates (at least
         one): it names the committee as it has heard it announce itself."""
-        tickets = self.state.committee(self.rules)
+        tickets = self.state.committee(self.context)
         header = self.server.contents.propose_header(
             updates, *self.state.slot, tickets_digest(tickets)
         )
@@ -229,7 +229,7 @@ class PaperParticipant(Participant):
 
     def on_candidate(self, candidate: Candidate) -> bool:
         server = self.server
-        if server.passive:
+        if server.catching_up:
             return False
         if candidate.turn is not None or candidate.justification is not None:
             return server.refuse("candidate of another protocol")
@@ -247,7 +247,7 @@ class PaperParticipant(Participant):
             server.checks.candidate(server.chain.head, candidate)
         except InvalidBlock:
             return server.refuse("candidate header")
-        self._apply(paper.on_candidate(self.rules, self.state, candidate))
+        self._apply(paper.on_candidate(self.context, self.state, candidate))
         return True
 
     def _unknown(self, tickets: Sequence[Ticket]) -> int:
@@ -265,12 +265,12 @@ class PaperParticipant(Participant):
             self._judging = candidate
             return
         self._judging = None
-        fit = server.sufficient(len(updates)) and self._is_correct(candidate, updates)
+        valid = server.sufficient(len(updates)) and self._is_correct(candidate, updates)
         if server.behaviour is not None:
-            fit = server.behaviour.verdict(
-                fit, server.host.generator(server.height, *candidate.view, 1)
+            valid = server.behaviour.verdict(
+                valid, server.host.generator(server.height, *candidate.view, 1)
             )
-        self._apply(paper.on_judged(self.rules, self.state, candidate, fit))
+        self._apply(paper.on_judged(self.context, self.state, candidate, valid))
 
     def _is_correct(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
         """Whether an honest member approves of a candidate that it sees for the first time."""
@@ -292,11 +292,11 @@ class PaperParticipant(Participant):
         )
         to = candidate.seated | {header.aggregator}
         self._tell("vote", vote, sorted(to - {server.index}))
-        self._apply(paper.on_vote(self.rules, self.state, vote))
+        self._apply(paper.on_vote(self.context, self.state, vote))
 
     def on_vote(self, vote: Vote) -> bool:
         server = self.server
-        if server.passive:
+        if server.catching_up:
             return False
         slot = (vote.attempt, vote.step)
         if vote.server >= len(server.genesis.servers) or vote.chain_id != server.genesis.chain_id:
@@ -305,7 +305,7 @@ class PaperParticipant(Participant):
             return server.refuse("vote of another protocol")
         if vote.attempt > self.state.slot[0] + ATTEMPTS_AHEAD:
             return server.refuse("vote for another attempt")
-        if vote.step >= self.rules.max_step:
+        if vote.step >= self.context.max_step:
             return server.refuse("vote beyond MaxStep")
         candidate = self.state.candidates.get(slot)
         if (
@@ -321,7 +321,7 @@ class PaperParticipant(Participant):
         server.host.charge("verify")
         if not server.checks.vote(server.chain.head, vote):
             return server.refuse("vote signature")
-        self._apply(paper.on_vote(self.rules, self.state, vote))
+        self._apply(paper.on_vote(self.context, self.state, vote))
         return True
 
     # -- deciding ---------------------------------------------------------------------------------
@@ -357,7 +357,7 @@ class PaperParticipant(Participant):
             if view == self.state.slot and self.state.trying is None:
                 self._propose()
         elif what == "vote":
-            self._apply(paper.on_vote_timer(self.rules, self.state, view))
+            self._apply(paper.on_vote_timer(self.context, self.state, view))
 
     def on_late_timer(self, what: str, height: int) -> None:
         """Nothing is left to do once a height is over."""
@@ -386,8 +386,8 @@ class PaperParticipant(Participant):
             self.server.say("candidate", state.trying, [sender])
 
     def predicament(self) -> str:
-        taken, size = len(self.state.committee(self.rules)), self.rules.size
-        if not self.rules.agree(taken):
+        taken, size = len(self.state.committee(self.context)), self.context.size
+        if not self.context.agree(taken):
             return (
                 f"only {taken} servers announced themselves for {size} seats, and draws on the "
                 "same block give no others, a deadlock of Algorithm 2"

@@ -23,7 +23,7 @@ from consensus.records.votes import Certificate, Vote
 
 
 @dataclass(frozen=True)
-class Rules:
+class HeightContext:
     """What one server knows of a height before it begins."""
 
     index: int
@@ -60,10 +60,10 @@ class State:
     """By slot and server: its first vote."""
     decided: Certificate | None = None
 
-    def committee(self, rules: Rules) -> tuple[Ticket, ...]:
+    def committee(self, context: HeightContext) -> tuple[Ticket, ...]:
         """The first to announce, as this server heard them. A failed attempt changes neither the
         draws nor who announced first, so a committee formed anew (line 17) is the same."""
-        return self.announced[: rules.size]
+        return self.announced[: context.size]
 
 
 # -- what is to be done ---------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def on_ticket(state: State, ticket: Ticket) -> Step:
     return replace(state, announced=(*state.announced, ticket)), ()
 
 
-def on_candidate(rules: Rules, state: State, candidate: Candidate) -> Step:
+def on_candidate(context: HeightContext, state: State, candidate: Candidate) -> Step:
     """A checked candidate: the first to arrive has its slot, others for it are void.
 
     Whoever waits for a candidate takes one of a later slot, too: others have moved on.
@@ -134,24 +134,24 @@ def on_candidate(rules: Rules, state: State, candidate: Candidate) -> Step:
         state, effects = _take(state, candidate)
     else:
         effects = ()
-    state, more = _count(rules, state, slot)
+    state, more = _count(context, state, slot)
     return state, effects + more
 
 
-def on_judged(rules: Rules, state: State, candidate: Candidate, fit: bool) -> Step:
+def on_judged(context: HeightContext, state: State, candidate: Candidate, valid: bool) -> Step:
     """A member has found a candidate right, or wrong (line 11)."""
     slot = candidate.view
     if (
         state.trying is not candidate
         or state.decided is not None
         or state.voted >= slot
-        or rules.index not in candidate.seated
+        or context.index not in candidate.seated
     ):
         return state, ()
-    return replace(state, voted=slot), (Say("approve" if fit else "reject", candidate),)
+    return replace(state, voted=slot), (Say("approve" if valid else "reject", candidate),)
 
 
-def on_vote(rules: Rules, state: State, vote: Vote) -> Step:
+def on_vote(context: HeightContext, state: State, vote: Vote) -> Step:
     """A checked vote. Votes count for as long as the height lasts, also when their slot is over
     (line 12 knows no other block that may have been approved meanwhile)."""
     slot = (vote.attempt, vote.step)
@@ -159,15 +159,15 @@ def on_vote(rules: Rules, state: State, vote: Vote) -> Step:
     if vote.server in cast:
         return state, ()
     state = replace(state, votes={**state.votes, slot: {**cast, vote.server: vote}})
-    return _count(rules, state, slot)
+    return _count(context, state, slot)
 
 
-def on_vote_timer(rules: Rules, state: State, slot: View) -> Step:
+def on_vote_timer(context: HeightContext, state: State, slot: View) -> Step:
     """MaxVoteDuration has passed: on to the next step, and after MaxStep of them to a committee
     formed anew (lines 14-17)."""
     if slot != state.slot or state.trying is None or state.decided is not None:
         return state, ()
-    state = replace(state, slot=rules.after(slot), trying=None)
+    state = replace(state, slot=context.after(slot), trying=None)
     waiting = [later for later in state.candidates if later >= state.slot]
     if waiting:
         return _take(state, state.candidates[min(waiting)])
@@ -181,7 +181,7 @@ def _take(state: State, candidate: Candidate) -> Step:
     return replace(state, slot=candidate.view, trying=candidate), (Try(candidate),)
 
 
-def _count(rules: Rules, state: State, slot: View) -> Step:
+def _count(context: HeightContext, state: State, slot: View) -> Step:
     """Lines 12-13: whether more than two thirds of the seats approve of a slot's candidate."""
     candidate = state.candidates.get(slot)
     if candidate is None or state.decided is not None:
@@ -192,7 +192,7 @@ def _count(rules: Rules, state: State, slot: View) -> Step:
         for server, vote in state.votes.get(slot, {}).items()
         if vote.phase == "approve" and vote.block == block and server in seated
     ]
-    if not rules.agree(len(approvals)):
+    if not context.agree(len(approvals)):
         return state, ()
-    certificate = Certificate(rules.height, *slot, "approve", block, tuple(sorted(approvals)))
+    certificate = Certificate(context.height, *slot, "approve", block, tuple(sorted(approvals)))
     return replace(state, decided=certificate), (Decide(candidate, certificate),)

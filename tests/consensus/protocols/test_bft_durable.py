@@ -103,7 +103,7 @@ def test_a_crash_takes_no_block_that_something_was_said_on() -> None:
     other.server.active = False
     other.server.restart(5, 1)
     assert other.server.chain.height == 0, "nothing was promised at height 2 yet"
-    assert other.server.passive
+    assert other.server.catching_up
 
 
 def test_a_server_whose_block_was_lost_keeps_to_what_it_promised_there() -> None:
@@ -112,7 +112,7 @@ def test_a_server_whose_block_was_lost_keeps_to_what_it_promised_there() -> None
     bench.hear("block", FORGE.block())
     bench.server.active = False
     bench.server.restart(1, 0)
-    assert (bench.server.chain.height, bench.server.passive) == (0, False)
+    assert (bench.server.chain.height, bench.server.catching_up) == (0, False)
     assert bench.part.durable.promises == promises
     bench.host.sent.clear()
     bench.ready().hear("candidate", TWIN).votes(TWIN)

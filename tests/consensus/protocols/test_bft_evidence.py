@@ -55,7 +55,7 @@ def test_a_vote_shows_what_its_voter_was_proposed() -> None:
 
 
 def test_what_a_vote_was_not_proposed_proves_nothing() -> None:
-    """A malicious voter cannot make an honest leader look two-faced."""
+    """A malicious voter cannot make it look as if an honest leader equivocated."""
     for proposal in (bytes(64), CANDIDATE.signature, flipped(TWIN.signature)):
         bench = Bench().ready().hear("candidate", CANDIDATE)
         bench.hear("vote", FORGE.vote(TWIN, OTHERS[0], proposal=proposal))

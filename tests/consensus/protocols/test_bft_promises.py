@@ -21,8 +21,8 @@ from consensus.records.view import View
 from tests.helpers.bft_run import (
     BLOCK,
     BYSTANDER,
+    CONTEXT,
     HEIGHT,
-    SEAT,
     SERVERS,
     TWIN,
     C,
@@ -30,8 +30,8 @@ from tests.helpers.bft_run import (
     again,
     candidate,
     closing,
+    context_of,
     lock,
-    seat_of,
     sortition,
     timeout,
     vote,
@@ -43,7 +43,7 @@ SWORN = Promises(HEIGHT, (0, 1), (0, 0), (0, 0), (lock(C),))
 
 
 def test_promises_outlive_a_restart_within_the_height() -> None:
-    state, effects = bft.begin(SEAT, SWORN)
+    state, effects = bft.begin(CONTEXT, SWORN)
     assert state == State(SWORN)
     assert state.promises is SWORN
     assert effects == (Enter((0, 0)),)
@@ -51,23 +51,23 @@ def test_promises_outlive_a_restart_within_the_height() -> None:
 
 def test_promises_of_another_height_say_nothing_about_this_one() -> None:
     for height in (0, HEIGHT - 1, HEIGHT + 1):
-        state, _ = bft.begin(SEAT, replace(SWORN, height=height))
+        state, _ = bft.begin(CONTEXT, replace(SWORN, height=height))
         assert state.promises == Promises(HEIGHT)
 
 
 def test_after_a_restart_nothing_is_voted_for_twice() -> None:
     first = Run().propose().votes(range(6))
     assert [say.phase for say in first.did(CastVote)] == ["soft", "cert"]
-    second = Run(SEAT, first.state.promises).propose(TWIN).votes(range(6), TWIN)
+    second = Run(CONTEXT, first.state.promises).propose(TWIN).votes(range(6), TWIN)
     second.votes(range(6)).on("settle_timer", (0, 0))
     assert second.did(CastVote) == []
-    third = Run(SEAT, first.state.promises).propose().votes(range(6))
+    third = Run(CONTEXT, first.state.promises).propose().votes(range(6))
     assert third.did(CastVote) == []
 
 
 def test_after_a_restart_a_view_that_was_left_stays_left() -> None:
     first = Run().on("view_timer", (0, 0))
-    second = Run(SEAT, first.state.promises).propose().votes(range(6))
+    second = Run(CONTEXT, first.state.promises).propose().votes(range(6))
     assert second.did(CastVote) == []
     assert second.did(SendTimeout) == [SendTimeout((0, 0), False)], "and that is said once more"
     assert second.unmoved("view_timer", (0, 0))
@@ -76,7 +76,7 @@ def test_after_a_restart_a_view_that_was_left_stays_left() -> None:
 def test_after_a_restart_a_timeout_is_said_again() -> None:
     """The crash may have come before it reached anybody, and nobody else can say it."""
     first = Run().on("view_timer", (0, 0))
-    second = Run(SEAT, first.state.promises).on("view_timer", (0, 0))
+    second = Run(CONTEXT, first.state.promises).on("view_timer", (0, 0))
     assert second.last == (SendTimeout((0, 0), False),)
     assert second.unmoved("view_timer", (0, 0))
     first = Run(BYSTANDER).on("recovery_timer", (0, 0))
@@ -90,13 +90,13 @@ def test_a_leader_proposes_once_a_crash_notwithstanding() -> None:
     run = Run().on("closed", closing((0, 0)))
     state = bft.on_proposing(run.state)
     assert state.promises == replace(run.state.promises, proposed=(0, 1))
-    again, _ = bft.begin(SEAT, state.promises)
+    again, _ = bft.begin(CONTEXT, state.promises)
     assert again.promises.proposed == (0, 1)
 
 
-def test_who_only_looks_on_says_nothing_at_all() -> None:
-    run = Run(SEAT)
-    run.take(bft.begin(SEAT, Promises(HEIGHT), looks_on=True))
+def test_who_is_catching_up_says_nothing_at_all() -> None:
+    run = Run(CONTEXT)
+    run.take(bft.begin(CONTEXT, Promises(HEIGHT), catching_up=True))
     run.propose().votes(range(6)).timeouts([2, 3, 4])
     for what in ("view_timer", "settle_timer", "recovery_timer"):
         run.on(what, (0, 0))
@@ -109,13 +109,13 @@ def test_who_only_looks_on_says_nothing_at_all() -> None:
 
 def test_after_a_restart_a_soft_vote_may_still_be_followed_by_its_cert_vote() -> None:
     first = Run().propose()
-    second = Run(SEAT, first.state.promises).propose().votes(range(6))
+    second = Run(CONTEXT, first.state.promises).propose().votes(range(6))
     assert second.did(CastVote) == [CastVote("cert", (0, 0), BLOCK)]
 
 
 def test_after_a_restart_a_lock_still_binds() -> None:
     first = Run().propose().votes([1, 2, 3, 4, 5])
-    second = Run(SEAT, first.state.promises).propose(candidate((0, 1), closing((0, 0))))
+    second = Run(CONTEXT, first.state.promises).propose(candidate((0, 1), closing((0, 0))))
     assert second.did(CastVote) == []
 
 
@@ -134,7 +134,7 @@ CANDIDATES = [
     for why in [None, *CLOSINGS]
     for first in FIRSTS
     for of in [replace(first, justification=why), *(again(first, v, why) for v in VIEWS[1:])]
-    if bft.follows(SEAT, of) is None
+    if bft.follows(CONTEXT, of) is None
 ]
 events = st.one_of(
     st.tuples(st.just("candidate"), st.sampled_from(CANDIDATES)),
@@ -189,22 +189,22 @@ def quorum(state: State, which: int, soft: int, cert: int) -> list[tuple[Any, ..
 def test_no_sequence_of_events_makes_a_server_break_its_promises(
     sequence: list[tuple[Any, ...]], settles: bool, index: int
 ) -> None:
-    seat = seat_of(index, settles)
-    run = Run(seat)
+    context = context_of(index, settles)
+    run = Run(context)
     said: dict[tuple[str, View], bytes] = {}
     judged: set[bytes] = set()
     left: View = (-1, 0)
     entered: View = (0, 0)
     for event in sequence:
         if event[0] == "restart":
-            run = Run(seat, run.state.promises)
+            run = Run(context, run.state.promises)
             entered = (0, 0)
             continue
         steps = quorum(run.state, *event[1:]) if event[0] == "quorum" else [event]
         for step in steps:
             if step[0] == "judged":
                 judged.add(step[1])
-            if step[0] == "vote" and not seat.weight(step[1].attempt, step[1].server):
+            if step[0] == "vote" and not context.weight(step[1].attempt, step[1].server):
                 continue  # the server has refused it
             before = run.state
             run.on(*step)
@@ -221,7 +221,7 @@ def test_no_sequence_of_events_makes_a_server_break_its_promises(
                     assert key not in said
                     said[key] = effect.block
                     assert effect.view == run.state.view
-                    assert seat.weight(effect.view[0], index)
+                    assert context.weight(effect.view[0], index)
                     # ... and nothing once the view was left,
                     assert effect.view > left
                     # ... and of what was found right, proposed there, and not contradicted

@@ -159,12 +159,12 @@ def test_a_stale_timer_does_nothing(what: str, height: int, view: View) -> None:
     assert len(bench.host.timers) == timers
 
 
-# -- looking on ------------------------------------------------------------------------------------
+# -- catching up ----------------------------------------------------------------------------------
 
 
-def test_a_passive_server_says_nothing_but_follows() -> None:
+def test_a_server_that_is_catching_up_says_nothing_but_follows() -> None:
     bench = Bench(LEADER, start=False)
-    bench.server.enter_height(passive=True)
+    bench.server.enter_height(catching_up=True)
     bench.ready().hear("candidate", CANDIDATE).votes(CANDIDATE)
     for what in ("view", "settle", "recovery"):
         bench.wake(what)
@@ -177,8 +177,8 @@ def test_a_passive_server_says_nothing_but_follows() -> None:
     assert bench.part.durable.promises == before, "and promises nothing"
 
 
-def test_a_passive_server_sees_a_decision_by_votes() -> None:
+def test_a_server_that_is_catching_up_sees_a_decision_by_votes() -> None:
     bench = Bench(start=False)
-    bench.server.enter_height(passive=True)
+    bench.server.enter_height(catching_up=True)
     bench.hear("candidate", CANDIDATE).votes(CANDIDATE, phase="cert")
     assert len(bench.host.blocks) == 1

@@ -29,8 +29,8 @@ from tests.helpers.bft_run import (
     again,
     candidate,
     closing,
+    context_of,
     lock,
-    seat_of,
     timeout,
     vote,
 )
@@ -90,7 +90,7 @@ def test_what_comes_first_does_not_matter() -> None:
     """Votes before their candidate, candidate before its judgement: the votes wait."""
     run = Run().votes([0, 2, 3, 4, 5])
     assert run.did(CastVote) == []
-    run.propose(fit=None)
+    run.propose(valid=None)
     assert run.did(CastVote) == []
     run.on("judged", BLOCK, True)
     assert run.did(CastVote) == [CastVote("soft", (0, 0), BLOCK)]
@@ -125,7 +125,7 @@ def test_votes_of_attempts_to_come_are_kept_and_no_further() -> None:
 
 
 def test_two_thirds_and_no_more_neither_lock_nor_decide() -> None:
-    run = Run(seat_of(settles=False)).propose().votes([1, 2, 3, 4])
+    run = Run(context_of(settles=False)).propose().votes([1, 2, 3, 4])
     assert (run.state.promises.locks, len(run.did(CastVote))) == ((), 1)
     run.votes([1, 2, 3, 4], phase="cert")
     assert run.state.decided is None
@@ -134,14 +134,14 @@ def test_two_thirds_and_no_more_neither_lock_nor_decide() -> None:
 
 
 def test_votes_for_another_block_do_not_count() -> None:
-    run = Run(seat_of(settles=False)).propose().votes([1, 2, 3]).votes([0, 4, 5], TWIN)
+    run = Run(context_of(settles=False)).propose().votes([1, 2, 3]).votes([0, 4, 5], TWIN)
     assert run.did(CastVote) == [CastVote("soft", (0, 0), BLOCK)]
     run.votes([1, 2, 3, 4], phase="cert").votes([0, 5], TWIN, phase="cert")
     assert run.did(Decide) == []
 
 
 def test_votes_for_another_view_do_not_count() -> None:
-    run = Run(seat_of(settles=False)).propose().votes([1, 2, 3])
+    run = Run(context_of(settles=False)).propose().votes([1, 2, 3])
     for server in (0, 4, 5):
         run.on("vote", vote(server, C, "soft", (0, 1)))
         run.on("vote", vote(server, C, "cert", (0, 1)))
@@ -184,7 +184,7 @@ def test_a_lock_settles_once() -> None:
 def test_in_later_attempts_locks_settle_alike() -> None:
     why = closing((0, 2))
     of = candidate((1, 0), why)
-    run = Run(seat_of(2)).propose(of).votes([1, 2, 3, 4, 5], of)
+    run = Run(context_of(2)).propose(of).votes([1, 2, 3, 4, 5], of)
     assert run.did(Settle) == [Settle((1, 0))]
     assert run.did(CastVote) == [CastVote("soft", (1, 0), of.header.cid)]
     run.votes([6], of)
@@ -213,7 +213,7 @@ def test_nobody_listens_in_the_first_view_or_without_a_seat_or_where_locks_do_no
     of = candidate((0, 1), closing((0, 0)))
     assert Run().propose().did(AwaitLocks) == []
     assert Run(BYSTANDER).on("candidate", of).did(AwaitLocks) == []
-    run = Run(seat_of(settles=False)).on("candidate", of).on("judged", of.header.cid, True)
+    run = Run(context_of(settles=False)).on("candidate", of).on("judged", of.header.cid, True)
     assert run.did(AwaitLocks) == []
     assert run.last == (CastVote("soft", (0, 1), of.header.cid),)
 
@@ -229,7 +229,7 @@ def test_the_settle_time_of_another_view_says_nothing() -> None:
 
 
 def test_without_settling_a_lock_is_certified_at_once() -> None:
-    run = Run(seat_of(settles=False)).propose().votes([1, 2, 3, 4, 5])
+    run = Run(context_of(settles=False)).propose().votes([1, 2, 3, 4, 5])
     assert run.last == (CastVote("cert", (0, 0), BLOCK),)
     assert run.did(Settle) == []
 

@@ -25,16 +25,16 @@ from consensus.records.votes import TimeoutCertificate
 from tests.helpers.bft_run import (
     BLOCK,
     BYSTANDER,
+    CONTEXT,
     HEIGHT,
-    SEAT,
     TWIN,
     C,
     Run,
     again,
     candidate,
     closing,
+    context_of,
     lock,
-    seat_of,
     sortition,
     timeout,
 )
@@ -59,24 +59,24 @@ def test_the_time_of_another_view_says_nothing() -> None:
 
 
 def test_a_member_leaves_at_once_when_contents_are_wrong() -> None:
-    run = Run().propose(fit=False)
+    run = Run().propose(valid=False)
     assert run.last == (SendTimeout((0, 0), False),)
     assert run.did(CastVote) == []
 
 
 def test_a_member_declines_what_comes_at_the_wrong_time_but_not_for_ever() -> None:
     """Others may have had the time right, and locked it: then it is voted for after all."""
-    run = Run().propose(fit=None).on("declined", (0, 0))
+    run = Run().propose(valid=None).on("declined", (0, 0))
     assert run.last == (SendTimeout((0, 0), False),)
     assert run.unmoved("declined", (0, 0))
     assert run.unmoved("declined", (0, 1)), "of another view"
     run.propose(again(C, (0, 1), closing((0, 0), lock(C))))
     assert run.did(CastVote) == [CastVote("soft", (0, 1), BLOCK)]
-    run = Run().propose(fit=False).propose(again(C, (0, 1), closing((0, 0), lock(C))), fit=None)
+    run = Run().propose(valid=False).propose(again(C, (0, 1), closing((0, 0), lock(C))), valid=None)
     assert run.did(CastVote) == [], "what is wrong stays wrong"
 
 
-def test_a_member_leaves_a_two_faced_leader_at_once() -> None:
+def test_a_member_leaves_a_leader_that_equivocates_at_once() -> None:
     run = Run().propose().on("candidate", TWIN)
     assert run.last == (SendTimeout((0, 0), False),)
     assert run.state.candidates[0, 0] == C, "the first stands"
@@ -86,11 +86,11 @@ def test_a_member_leaves_a_two_faced_leader_at_once() -> None:
     assert run.did(CastVote) == []
 
 
-def test_a_leader_is_two_faced_in_its_own_view_only() -> None:
+def test_a_leader_equivocates_in_its_own_view_only() -> None:
     run = Run().propose().on("equivocated", (0, 1)).votes(range(6))
     assert [say.phase for say in run.did(CastVote)] == ["soft", "cert"]
     of = candidate((0, 1), closing((0, 0)))
-    run.propose(of, fit=None)
+    run.propose(of, valid=None)
     assert run.did(SendTimeout) == [SendTimeout((0, 1), False)]
 
 
@@ -120,7 +120,7 @@ def test_more_than_two_thirds_close_a_view() -> None:
     entries = tuple((server, None, bytes([server] * 64)) for server in (0, 2, 3, 4, 5))
     certificate = TimeoutCertificate(HEIGHT, 0, 0, False, entries, None)
     assert run.last == (ShowTimeoutCertificate(certificate), Enter((0, 1)), AwaitLocks((0, 1)))
-    assert (run.state.view, run.state.why) == ((0, 1), certificate)
+    assert (run.state.view, run.state.justification) == ((0, 1), certificate)
     assert run.unmoved("timeout", timeout(1)), "and that is that"
 
 
@@ -152,13 +152,13 @@ def test_timeouts_of_attempts_to_come_are_kept_and_no_further() -> None:
     ],
 )
 def test_the_view_after(view: View, everyone: bool, after: View) -> None:
-    assert SEAT.next_view(closing(view, everyone=everyone)) == after
+    assert CONTEXT.next_view(closing(view, everyone=everyone)) == after
     run = Run().on("closed", closing(view, everyone=everyone))
     assert run.last == (Enter(after), AwaitLocks(after))
 
 
 def test_fewer_leaders_than_maxstep_take_one_turn_each() -> None:
-    two = replace(SEAT, sortition=lambda attempt: replace(sortition(attempt), order=(3, 4)))
+    two = replace(CONTEXT, sortition=lambda attempt: replace(sortition(attempt), order=(3, 4)))
     assert [two.leader((0, step)) for step in range(3)] == [3, 4, None]
     assert two.next_view(closing((0, 0))) == (0, 1)
     assert two.next_view(closing((0, 1))) == (1, 0)
@@ -197,12 +197,12 @@ def test_the_recovery_time_of_another_view_says_nothing() -> None:
 
 def test_exactly_two_thirds_of_all_stake_close_an_attempt() -> None:
     stakes = (1, 1, 1, 1, 1, 1, 3)
-    run = Run(seat_of(stakes=stakes)).timeouts(range(5), everyone=True)
+    run = Run(context_of(stakes=stakes)).timeouts(range(5), everyone=True)
     assert run.did(ShowTimeoutCertificate) == []
     run.timeouts([5], everyone=True)
     assert [closed.certificate.everyone for closed in run.did(ShowTimeoutCertificate)] == [True]
     assert run.state.view == (1, 0)
-    run = Run(seat_of(stakes=stakes)).timeouts([6, 0, 1], everyone=True)
+    run = Run(context_of(stakes=stakes)).timeouts([6, 0, 1], everyone=True)
     assert run.did(ShowTimeoutCertificate) == []
     run.timeouts([2], everyone=True)
     assert run.state.view == (1, 0), "stake counts, not servers"
@@ -280,11 +280,11 @@ def test_a_timeout_names_no_lock_later_than_what_it_closes() -> None:
         (5, 0): locks[2],
     }
     for view, expected in told.items():
-        assert promises.told(view, False) == expected
-    assert promises.told((0, 0), True) == locks[0], "any of the attempt's"
-    assert promises.told((1, 0), True) == locks[2]
-    assert Promises(HEIGHT, locks=(locks[2],)).told((1, 0), False) is None
-    assert Promises(HEIGHT, locks=(locks[2],)).told((0, 0), True) is None
+        assert promises.named_lock(view, False) == expected
+    assert promises.named_lock((0, 0), True) == locks[0], "any of the attempt's"
+    assert promises.named_lock((1, 0), True) == locks[2]
+    assert Promises(HEIGHT, locks=(locks[2],)).named_lock((1, 0), False) is None
+    assert Promises(HEIGHT, locks=(locks[2],)).named_lock((0, 0), True) is None
 
 
 def test_the_highest_lock_is_that_of_the_latest_view() -> None:
@@ -304,7 +304,7 @@ FOLLOWS: dict[str, tuple[Candidate, str | None]] = {
     "the first, by another": (candidate(aggregator=1), "not its turn"),
     "beyond the last step": (candidate((0, 3), closing((0, 2)), aggregator=3), "not its turn"),
     "the first, with a certificate": (
-        candidate(why=closing((0, 0))),
+        candidate(justification=closing((0, 0))),
         "justification of another view",
     ),
     "the first, proposed again": (again(C, (0, 0), None), "no justification"),
@@ -362,7 +362,7 @@ FOLLOWS: dict[str, tuple[Candidate, str | None]] = {
 @pytest.mark.parametrize("name", FOLLOWS)
 def test_what_a_view_allows(name: str) -> None:
     of, reason = FOLLOWS[name]
-    assert bft.follows(SEAT, of) == reason
+    assert bft.follows(CONTEXT, of) == reason
 
 
 def test_a_lock_on_another_block_contradicts_a_candidate_it_does_not_know() -> None:
@@ -394,9 +394,9 @@ def test_a_candidate_that_a_lock_contradicts_gets_no_vote() -> None:
 
 def test_a_locked_block_is_voted_for_again() -> None:
     held = lock(C)
-    run = Run(seat_of(settles=False)).propose().votes(range(6))
+    run = Run(context_of(settles=False)).propose().votes(range(6))
     of = again(C, (0, 1), closing((0, 0), held))
-    run.propose(of, fit=None)
+    run.propose(of, valid=None)
     assert run.did(Validate) == [Validate(C)], "once found right, it is right"
     assert run.did(CastVote)[-1] == CastVote("soft", (0, 1), BLOCK)
     run.votes(range(6), of)
@@ -405,9 +405,9 @@ def test_a_locked_block_is_voted_for_again() -> None:
 
 def test_a_candidate_brings_what_closed_the_view_before() -> None:
     why = closing((0, 2))
-    run = Run(seat_of(2)).on("candidate", candidate((1, 0), why))
+    run = Run(context_of(2)).on("candidate", candidate((1, 0), why))
     assert [type(effect) for effect in run.last] == [Enter, AwaitLocks, Validate]
-    assert (run.state.view, run.state.why) == ((1, 0), why)
+    assert (run.state.view, run.state.justification) == ((1, 0), why)
 
 
 def test_a_candidate_of_a_past_view_is_no_candidate() -> None:

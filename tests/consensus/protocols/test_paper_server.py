@@ -237,9 +237,9 @@ def test_without_progress_it_says_again_what_it_said_and_asks() -> None:
     assert len(set(to or ())) == ASKED_AT_ONCE
 
 
-def test_a_server_that_is_behind_only_looks_on() -> None:
+def test_a_server_that_is_behind_says_nothing() -> None:
     bench = Bench(MEMBER, TOY)
-    bench.server.enter_height(passive=True)
+    bench.server.enter_height(catching_up=True)
     before = bench.state()
     bench.host.timers.clear()
     vote = FORGE.vote(FIRST, SEATED[0])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.protocols.paper import vote as paper
-from consensus.protocols.paper.vote import Decide, Rules, Say, State, Try, Wait
+from consensus.protocols.paper.vote import Decide, HeightContext, Say, State, Try, Wait
 from consensus.records.block import Candidate
 from consensus.records.votes import Vote
 from tests.helpers.paper_scene import (
@@ -23,7 +23,7 @@ from tests.helpers.paper_scene import (
     SECOND,
 )
 
-RULES = Rules(MEMBER, 1, SEATS, 3)
+CONTEXT = HeightContext(MEMBER, 1, SEATS, 3)
 
 
 # -- the vote, as pure functions -------------------------------------------------------------------
@@ -38,7 +38,7 @@ def fold(state: State, *steps: Callable[[State], paper.Step]) -> tuple[State, li
 
 
 def arrives(candidate: Candidate) -> Callable[[State], paper.Step]:
-    return lambda state: paper.on_candidate(RULES, state, candidate)
+    return lambda state: paper.on_candidate(CONTEXT, state, candidate)
 
 
 def cast(
@@ -47,13 +47,13 @@ def cast(
     votes = [FORGE.vote(candidate, server, phase) for server in servers]
 
     def hears(vote: Vote) -> Callable[[State], paper.Step]:
-        return lambda state: paper.on_vote(RULES, state, vote)
+        return lambda state: paper.on_vote(CONTEXT, state, vote)
 
     return [hears(vote) for vote in votes]
 
 
 def over(slot: tuple[int, int]) -> Callable[[State], paper.Step]:
-    return lambda state: paper.on_vote_timer(RULES, state, slot)
+    return lambda state: paper.on_vote_timer(CONTEXT, state, slot)
 
 
 def test_a_height_begins_with_a_race() -> None:
@@ -63,15 +63,15 @@ def test_a_height_begins_with_a_race() -> None:
 def test_after_max_step_candidates_comes_the_next_attempt() -> None:
     slots = [(0, 0)]
     for _ in range(6):
-        slots.append(RULES.after(slots[-1]))
+        slots.append(CONTEXT.after(slots[-1]))
     assert slots == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
-    assert Rules(0, 1, 3, 1).after((4, 0)) == (5, 0)
+    assert HeightContext(0, 1, 3, 1).after((4, 0)) == (5, 0)
 
 
 @pytest.mark.parametrize(("size", "needed"), [(1, 1), (2, 2), (3, 3), (4, 3), (6, 5), (20, 14)])
 def test_more_than_two_thirds_of_the_seats_agree(size: int, needed: int) -> None:
-    rules = Rules(0, 1, size, 3)
-    assert [rules.agree(count) for count in (needed - 1, needed)] == [False, True]
+    context = HeightContext(0, 1, size, 3)
+    assert [context.agree(count) for count in (needed - 1, needed)] == [False, True]
 
 
 def test_the_first_candidate_has_its_slot() -> None:
@@ -107,10 +107,10 @@ def test_who_waits_for_a_candidate_follows_those_who_have_moved_on() -> None:
     assert (state.slot, effects) == ((7, 2), [Wait((7, 2))])
 
 
-@pytest.mark.parametrize(("fit", "phase"), [(True, "approve"), (False, "reject")])
-def test_a_member_votes_once_in_a_slot(fit: bool, phase: str) -> None:
+@pytest.mark.parametrize(("valid", "phase"), [(True, "approve"), (False, "reject")])
+def test_a_member_votes_once_in_a_slot(valid: bool, phase: str) -> None:
     def judged(candidate: Candidate) -> Callable[[State], paper.Step]:
-        return lambda state: paper.on_judged(RULES, state, candidate, fit)
+        return lambda state: paper.on_judged(CONTEXT, state, candidate, valid)
 
     state, effects = fold(State(), arrives(FIRST), judged(FIRST), judged(FIRST), judged(SECOND))
     assert effects == [Try(FIRST), Say(phase, FIRST)]
@@ -120,7 +120,7 @@ def test_a_member_votes_once_in_a_slot(fit: bool, phase: str) -> None:
 
 
 def test_only_members_vote() -> None:
-    stranger = replace(RULES, index=LOSERS[0])
+    stranger = replace(CONTEXT, index=LOSERS[0])
     state, _ = paper.on_candidate(stranger, State(), FIRST)
     assert paper.on_judged(stranger, state, FIRST, True) == (state, ())
 
@@ -167,11 +167,11 @@ def test_the_committee_is_who_announced_first_and_stays_so() -> None:
     for server in [*order, 2, 9]:
         state, _ = paper.on_ticket(state, FORGE.ticket(server))
     assert [ticket.server for ticket in state.announced] == order
-    first = state.committee(RULES)
+    first = state.committee(CONTEXT)
     assert [ticket.server for ticket in first] == order[:SEATS]
     for attempt in range(3):
-        for step in range(RULES.max_step):
+        for step in range(CONTEXT.max_step):
             slot = (attempt, step)
             state, _ = fold(state, arrives(FORGE.candidate(view=slot)), over(slot))
     assert state.slot == (3, 0)
-    assert state.committee(RULES) == first
+    assert state.committee(CONTEXT) == first
