@@ -56,7 +56,6 @@ BARE_YET: frozenset[str] = frozenset(
         "bfedrec/data",
         "consensus/ledger",
         "consensus/protocols/bft",
-        "consensus/protocols/paper",
         "consensus/simulation",
         "consensus/torture/arena",
     }

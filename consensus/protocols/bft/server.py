@@ -8,8 +8,7 @@ by recomputing it; sign and send the votes that are due; when a block is decided
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from consensus.ledger.evidence import Evidence
@@ -24,11 +23,10 @@ from consensus.records.sync import Status
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
 from consensus.server.edge_server import EdgeServer
-from consensus.server.message import Kind
-from consensus.server.participant import Participant
+from consensus.server.voting import VotingParticipant
 
 
-class BftParticipant(Participant):
+class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
     """One server's part in `bft`: its vote, with its `Proposals` and `Tickets`."""
 
     HEIGHT_OF = {"ticket": lambda ticket: ticket.height - 1}  # noqa: RUF012
@@ -68,6 +66,7 @@ class BftParticipant(Participant):
             server.checks.sortitions(head),
             server.parameters.settle_us > 0,
         )
+        self.begin_vote()
         self.tickets.begin()
         self.proposals.begin()
         self._members: dict[int, list[int]] = {}
@@ -75,12 +74,8 @@ class BftParticipant(Participant):
         """By phase, view and server: the first vote."""
         self.undecided: Certificate | None = None
         """A certificate that decides a block which is not here."""
-        self.said: list[tuple[Kind, object, Collection[int] | None]] = []
-        """What it sent in this view, to be said again."""
         self._closures_told: set[View] = set()
         self._seen_block: bytes | None = None
-        self._effects: deque[bft.Effect] = deque()
-        self._draining = False
         promises = self.durable.promises
         back = not server.catching_up and promises.height == server.height
         if back:
@@ -118,16 +113,11 @@ class BftParticipant(Participant):
             who |= dict.fromkeys((*self.members(attempt), *self.context.sortition(attempt).order))
         self.tickets.announce(who)
 
-    def tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
-        """Send something of this view, and remember to say it again if need be."""
-        self.said.append((kind, body, to))
-        self.server.say(kind, body, to)
-
     # -- the vote's effects -----------------------------------------------------------------------
 
     def apply(self, step: bft.Step) -> bool:
-        """Take over a state, its promises first, and do what follows from it; whether anything
-        did or the state changed."""
+        """Take over a state, its promises first, and do what follows from it. Returns True if
+        anything did or the state changed."""
         state, effects = step
         changed = state is not self.state
         if changed:
@@ -138,15 +128,7 @@ class BftParticipant(Participant):
                 self.durable.write(promises, self.proposals.bodies, server.pool)
         if not effects:
             return changed
-        self._effects.extend(effects)
-        if self._draining:
-            return True
-        self._draining = True
-        try:
-            while self._effects and self.server.active:
-                self._do(self._effects.popleft())
-        finally:
-            self._draining = False
+        self.do_all(effects)
         return True
 
     def _do(self, effect: bft.Effect) -> None:
@@ -284,7 +266,7 @@ class BftParticipant(Participant):
         return self.apply(bft.on_timeout(self.context, self.state, timeout))
 
     def on_closure(self, certificate: TimeoutCertificate) -> bool:
-        """Somebody has what closes a view. That may be over; a lock that it carries is news."""
+        """Check what closes a view. That may be over; a lock that it carries is news."""
         server = self.server
         news = certificate.lock is not None and not self._knows(certificate.lock)
         if self.context.next_view(certificate) <= self.state.view and not news:
@@ -300,7 +282,7 @@ class BftParticipant(Participant):
         return any(known.name == lock.name for known in self.state.promises.locks)
 
     def on_lock(self, lock: Certificate) -> bool:
-        """Somebody shows a lock."""
+        """Check a lock that somebody shows."""
         server = self.server
         if self._knows(lock):
             return False
@@ -314,7 +296,7 @@ class BftParticipant(Participant):
     # -- deciding ---------------------------------------------------------------------------------
 
     def decide_by(self, certificate: Certificate) -> None:
-        """A block has more than two thirds of the cert votes: append it, and pass it on. Its
+        """Append the block that has more than two thirds of the cert votes, and pass it on. Its
         aggregator does at once, other members if they do not see it go round."""
         server = self.server
         body = self.proposals.bodies.get(certificate.block)
@@ -342,7 +324,7 @@ class BftParticipant(Participant):
         self._seen_block = block
 
     def draws_to_check(self, block: Block) -> int:
-        """Of a block whose candidate was here the draws are checked already."""
+        """The number of draws to check: none of a block whose candidate was here."""
         return 0 if block.cid in self.proposals.bodies else len(block.tickets)
 
     # -- timers -----------------------------------------------------------------------------------
@@ -376,8 +358,7 @@ class BftParticipant(Participant):
         return self.stage()
 
     def say_again(self) -> None:
-        for kind, body, to in self.said:
-            self.server.say(kind, body, to)
+        super().say_again()
         self.tickets.announce_again()
 
     def tickets_held(self) -> tuple[int, ...]:

@@ -8,8 +8,7 @@ thirds of the approvals has the block, and its aggregator shares it.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from consensus.ledger.committee import Draw, InvalidTicket, may_sit
@@ -24,8 +23,7 @@ from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
-from consensus.server.message import Kind
-from consensus.server.participant import Participant
+from consensus.server.voting import VotingParticipant
 
 #: The first of all servers to propose is expected after this share of MaxVoteDuration: the race
 #: has to take long compared with a message, or everybody votes for a candidate of their own.
@@ -35,7 +33,7 @@ RACE: Final = 0.1
 ATTEMPTS_AHEAD: Final = 1024
 
 
-class PaperParticipant(Participant):
+class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
     """One server's part in `paper`."""
 
     context: HeightContext
@@ -57,16 +55,13 @@ class PaperParticipant(Participant):
         self._mine: Ticket | None = None
         """This server's ticket, if it wins."""
         self._collected = False
-        """Whether the time to announce is over: fewer than all seats must then do."""
+        """True if the time to announce is over: fewer than all seats must then do."""
         self._entered: View | None = None
         self._racing: View | None = None
         """The slot that this server competes to propose in."""
         self._judging: Candidate | None = None
         """A candidate some of whose updates are not here."""
-        self._said: list[tuple[Kind, object, Collection[int] | None]] = []
-        """What it sent in this slot, to be said again."""
-        self._effects: deque[paper.Effect] = deque()
-        self._draining = False
+        self.begin_vote()
         state, effects = paper.begin()
         self.state = state
         server.set_timer("tickets", parameters.ticket_us)
@@ -82,15 +77,7 @@ class PaperParticipant(Participant):
     def _apply(self, step: paper.Step) -> None:
         """Take over a state and do what follows from it."""
         self.state, effects = step
-        self._effects.extend(effects)
-        if self._draining:
-            return
-        self._draining = True
-        try:
-            while self._effects and self.server.active:
-                self._do(self._effects.popleft())
-        finally:
-            self._draining = False
+        self.do_all(effects)
 
     def _do(self, effect: paper.Effect) -> None:
         server = self.server
@@ -111,14 +98,9 @@ class PaperParticipant(Participant):
     def _enter(self, slot: View) -> None:
         if slot != self._entered:
             self._entered = slot
-            self._said.clear()
+            self.said.clear()
             if self.server.behaviour is not None:
                 self.server.behaviour.entered(self.server)
-
-    def _tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
-        """Send something of this slot, and remember to say it again if need be."""
-        self._said.append((kind, body, to))
-        self.server.say(kind, body, to)
 
     def _later(self, what: str, seconds: float) -> None:
         """Set a timer for what speed decides; a malicious server waits as long as it likes."""
@@ -150,6 +132,7 @@ class PaperParticipant(Participant):
             self._later("announce", share * server.parameters.ticket_us / 2e6)
 
     def on_ticket(self, ticket: Ticket) -> bool:
+        """Check another server's announcement and keep it."""
         server = self.server
         known = {announced.server for announced in self.state.announced}
         if server.catching_up or ticket.server in known:
@@ -166,7 +149,7 @@ class PaperParticipant(Participant):
         return True
 
     def seats_taken(self) -> bool:
-        """Whether there is a committee: every seat is taken or, once the time to announce is over,
+        """True if there is a committee: every seat is taken or, once the time to announce is over,
         enough of them to approve anything."""
         taken = len(self.state.committee(self.context))
         return taken == self.context.size or (self._collected and self.context.agree(taken))
@@ -180,8 +163,8 @@ class PaperParticipant(Participant):
             self._race_if_ready()
 
     def _race_if_ready(self) -> None:
-        """Line 4, and "it competes" (III.D): once updates are sufficient it takes a while to
-        propose; whoever hears a candidate before that comes too late."""
+        """Compete to propose once updates are sufficient, after a while (line 4, and III.D);
+        whoever hears a candidate before that comes too late."""
         server = self.server
         slot = self.state.slot
         if (
@@ -197,7 +180,7 @@ class PaperParticipant(Participant):
             self._later("propose", mean * float(draws.standard_exponential()))
 
     def _propose(self) -> None:
-        """Lines 5-6: aggregate, publish, send."""
+        """Aggregate, publish and send (lines 5-6)."""
         server = self.server
         if not server.sufficient(len(server.pool)):
             self._racing = None  # a client's second update took its first away
@@ -208,12 +191,12 @@ class PaperParticipant(Participant):
         if candidate is None:
             return
         server.host.charge("sign")
-        self._tell("candidate", candidate)
+        self.tell("candidate", candidate)
         self._apply(paper.on_candidate(self.context, self.state, candidate))
 
     def candidate_of(self, updates: Sequence[SignedUpdate]) -> Candidate:
-        """What this server would propose in the slot in progress from these updates (at least
-        one): it names the committee as it has heard it announce itself."""
+        """The candidate that this server would propose in the slot in progress from these updates
+        (at least one): it names the committee as it has heard it announce itself."""
         tickets = self.state.committee(self.context)
         header = self.server.contents.propose_header(
             updates, *self.state.slot, tickets_digest(tickets)
@@ -228,6 +211,7 @@ class PaperParticipant(Participant):
     # -- candidates -------------------------------------------------------------------------------
 
     def on_candidate(self, candidate: Candidate) -> bool:
+        """Check a proposed block; the first of its slot goes before its committee."""
         server = self.server
         if server.catching_up:
             return False
@@ -251,12 +235,12 @@ class PaperParticipant(Participant):
         return True
 
     def _unknown(self, tickets: Sequence[Ticket]) -> int:
-        """How many of these tickets this server has not checked."""
+        """The number of these tickets that this server has not checked."""
         known = {ticket.server for ticket in self.state.announced}
         return sum(ticket.server not in known for ticket in tickets)
 
     def _judge(self, candidate: Candidate) -> None:
-        """Line 11: recompute the candidate. Pools may differ, and nobody asks for what is missing:
+        """Recompute the candidate (line 11). Pools may differ, and nobody asks for what is missing:
         a member votes when the gossip has brought it, or not at all. What is sufficient, each
         decides by what it has heard and when it began."""
         server = self.server
@@ -273,7 +257,7 @@ class PaperParticipant(Participant):
         self._apply(paper.on_judged(self.context, self.state, candidate, valid))
 
     def _is_correct(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
-        """Whether an honest member approves of a candidate that it sees for the first time."""
+        """True if an honest member approves of a candidate that it sees for the first time."""
         contents = self.server.contents
         return contents.is_timely(candidate.header) and contents.recomputes(candidate, updates)
 
@@ -291,10 +275,11 @@ class PaperParticipant(Participant):
             chain_id, server.height, *slot, phase, block, server.index, server.signer.sign(signed)
         )
         to = candidate.seated | {header.aggregator}
-        self._tell("vote", vote, sorted(to - {server.index}))
+        self.tell("vote", vote, sorted(to - {server.index}))
         self._apply(paper.on_vote(self.context, self.state, vote))
 
     def on_vote(self, vote: Vote) -> bool:
+        """Check and count a member's vote."""
         server = self.server
         if server.catching_up:
             return False
@@ -337,10 +322,10 @@ class PaperParticipant(Participant):
         return self._unknown(block.tickets)
 
     def block_seen(self, block: bytes) -> None:
-        """Nobody but the aggregator passes a block on."""
+        """Do nothing: nobody but the aggregator passes a block on."""
 
     def resume(self, written: int) -> None:
-        """Nothing is promised, and nothing remembered."""
+        """Do nothing: nothing is promised, and nothing remembered."""
 
     # -- timers -----------------------------------------------------------------------------------
 
@@ -360,19 +345,18 @@ class PaperParticipant(Participant):
             self._apply(paper.on_vote_timer(self.context, self.state, view))
 
     def on_late_timer(self, what: str, height: int) -> None:
-        """Nothing is left to do once a height is over."""
+        """Do nothing: nothing is left to do once a height is over."""
 
     # -- staying in step --------------------------------------------------------------------------
 
     def progress(self) -> object:
-        """Slots pass whether or not anything is heard: that is no progress."""
+        """The number of announcements: slots pass whether or not anything is heard."""
         return len(self.state.announced)
 
     def say_again(self) -> None:
         if self._mine is not None and self._mine in self.state.announced:
             self.server.say("ticket", self._mine)
-        for kind, body, to in self._said:
-            self.server.say(kind, body, to)
+        super().say_again()
 
     def tickets_held(self) -> tuple[int, ...]:
         return tuple(sorted(ticket.server for ticket in self.state.announced))
