@@ -39,9 +39,6 @@ NOT_YET: frozenset[str] = frozenset(
         "bfedrec/report/tables",
         "consensus/adversary",
         "consensus/ledger",
-        "consensus/protocols/bft",
-        "consensus/protocols/paper",
-        "consensus/server",
         "consensus/simulation",
         "consensus/torture",
         "consensus/torture/arena",
@@ -55,7 +52,6 @@ BARE_YET: frozenset[str] = frozenset(
         "bfedrec/aggregation",
         "bfedrec/data",
         "consensus/ledger",
-        "consensus/protocols/bft",
         "consensus/simulation",
         "consensus/torture/arena",
     }

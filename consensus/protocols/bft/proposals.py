@@ -106,7 +106,7 @@ class Proposals:
     def begin(self) -> None:
         """Begin a height: nothing is proposed or judged yet."""
         self._collected = False
-        """Whether tickets have been collected for long enough to propose."""
+        """True if tickets have been collected for long enough to propose."""
         self.bodies: dict[bytes, Candidate] = {}
         """By block: a candidate that brought it, whatever the view."""
         self.first: dict[View, tuple[bytes, bytes]] = {}
@@ -114,14 +114,14 @@ class Proposals:
         self._judging: dict[bytes, Candidate] = {}
         """Candidates whose contents cannot be judged yet."""
         self._leads = False
-        """Whether the view in progress is this server's turn."""
+        """True if the view in progress is this server's turn."""
         self._armed = False
-        """Whether the timer of the first view runs; it starts when the updates are there."""
+        """True if the timer of the first view runs; it starts when the updates are there."""
 
     # -- proposing --------------------------------------------------------------------------------
 
     def enter_view(self, view: View) -> None:
-        """A view begins, which may be this server's turn."""
+        """Enter a view, which may be this server's turn."""
         self._leads = self._vote.context.leader(view) == self._server.index
 
     def on_ticket(self, ticket: Ticket) -> bool:
@@ -133,13 +133,13 @@ class Proposals:
         return True
 
     def on_tickets_timer(self) -> None:
-        """Tickets were collected for long enough."""
+        """Go on, as tickets were collected for long enough."""
         self._collected = True
         self._arm_if_ready()
         self.propose_if_due()
 
     def updates_changed(self) -> None:
-        """The pool has grown, or the deadline for updates has passed."""
+        """Go on, as the pool has grown or the deadline for updates has passed."""
         self._arm_if_ready()
         if self._judging:
             for candidate in list(self._judging.values()):
@@ -163,7 +163,7 @@ class Proposals:
         return self._server.parameters.vote_us * (2 + view[0]) // 2
 
     def propose_if_due(self) -> None:
-        """The leader proposes, once: the locked block again, or a new one when there are updates
+        """Propose once, as the leader: the locked block again, or a new one when there are updates
         and tickets enough (lines 4-6)."""
         if not self._leads:
             return
@@ -265,14 +265,14 @@ class Proposals:
         return None if reason is None else f"candidate: {reason}"
 
     def _needs(self, block: bytes) -> bool:
-        """Whether a block is locked or decided, so that its body must be had."""
+        """True if a block is locked or decided, so that its body must be had."""
         undecided = self._vote.undecided
         return any(lock.block == block for lock in self._vote.state.promises.locks) or (
             undecided is not None and undecided.block == block
         )
 
     def hear(self, view: View, vote: Vote) -> None:
-        """A soft vote tells what its voter was proposed."""
+        """Learn from a soft vote which block its voter was proposed."""
         known, leader = self.first.get(view), self._vote.context.leader(view)
         if leader is None or (known is not None and known[0] == vote.block):
             return

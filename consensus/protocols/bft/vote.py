@@ -42,9 +42,9 @@ from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vo
 
 
 def follows(context: HeightContext, candidate: Candidate) -> str | None:
-    """Why a candidate is not what its view allows, or None: it needs the certificate that closed
-    the view before; if that carries a lock, the locked block is proposed again, and nothing else;
-    if not, a new one."""
+    """The reason why a candidate is not what its view allows, or None: it needs the certificate
+    that closed the view before; if that carries a lock, the locked block is proposed again, and
+    nothing else; if not, a new one."""
     justification, view = candidate.justification, candidate.view
     if candidate.proposer != context.leader(view):
         return "not its turn"
@@ -63,7 +63,7 @@ def follows(context: HeightContext, candidate: Candidate) -> str | None:
 
 
 def contradicted(state: State, candidate: Candidate) -> bool:
-    """Whether this server knows a lock on another block, higher than the one that justifies the
+    """True if this server knows a lock on another block, higher than the one that justifies the
     candidate: somebody may have decided that block."""
     if not state.promises.locks:
         return False
@@ -82,7 +82,7 @@ def contradicted(state: State, candidate: Candidate) -> bool:
 
 
 def begin(context: HeightContext, promises: Promises, catching_up: bool = False) -> Step:
-    """A height begins, or is entered again after a restart with the promises made in it. A server
+    """Begin a height, or enter it again after a restart with the promises made in it. A server
     that is catching up says nothing at all."""
     if catching_up:
         promises = _with(BLANK.promises, height=context.height, proposed=NEVER, left=NEVER)
@@ -95,12 +95,12 @@ def begin(context: HeightContext, promises: Promises, catching_up: bool = False)
 
 
 def on_proposing(state: State) -> State:
-    """It is about to propose a block in the view in progress: once, whatever befalls it."""
+    """Promise to propose no second block in the view in progress, whatever befalls it."""
     return _with(state, promises=_with(state.promises, proposed=state.view))
 
 
 def on_candidate(context: HeightContext, state: State, candidate: Candidate) -> Step:
-    """A checked candidate, of which `follows` says nothing bad."""
+    """Take in a checked candidate, of which `follows` says nothing bad."""
     effects: tuple[Effect, ...] = ()
     if candidate.justification is not None:
         state, effects = on_closed(context, state, candidate.justification)
@@ -121,27 +121,27 @@ def on_candidate(context: HeightContext, state: State, candidate: Candidate) -> 
 
 
 def on_judged(context: HeightContext, state: State, block: bytes, valid: bool) -> Step:
-    """The contents of a block were found right, or wrong."""
+    """Go on, as the contents of a block were found right, or wrong."""
     if state.valid.get(block) is valid:
         return state, ()
     return _act(context, _with(state, valid={**state.valid, block: valid}))
 
 
 def on_declined(context: HeightContext, state: State, view: View) -> Step:
-    """The block of a view came at the wrong time (as this server's clock and tickets have it), or
-    without a ticket: no reason to refuse it when others have locked it."""
+    """Leave a view whose block came at the wrong time (as this server's clock and tickets have it),
+    or without a ticket: no reason to refuse it when others have locked it."""
     return _leave(context, state) if view == state.view else (state, ())
 
 
 def on_equivocated(context: HeightContext, state: State, view: View) -> Step:
-    """The leader of a view has signed two proposals."""
+    """Note that the leader of a view has signed two proposals."""
     if view in state.equivocated:
         return state, ()
     return _act(context, _with(state, equivocated=state.equivocated | {view}))
 
 
 def on_vote(context: HeightContext, state: State, vote: Vote) -> Step:
-    """A checked vote of a member, its first in this phase and view."""
+    """Count a checked vote of a member, its first in this phase and view."""
     view = (vote.attempt, vote.step)
     if vote.attempt > state.view[0] + ATTEMPTS_AHEAD or (
         vote.phase == "soft" and (view < state.view or view <= state.promises.cert)
@@ -163,7 +163,7 @@ def on_vote(context: HeightContext, state: State, vote: Vote) -> Step:
 
 
 def on_timeout(context: HeightContext, state: State, timeout: Timeout) -> Step:
-    """A checked timeout, its lock included."""
+    """Count a checked timeout, its lock included."""
     if timeout.lock is not None:
         state = _learn(state, timeout.lock)
     view = timeout.view
@@ -196,7 +196,7 @@ def on_timeout(context: HeightContext, state: State, timeout: Timeout) -> Step:
 
 
 def on_closed(context: HeightContext, state: State, certificate: TimeoutCertificate) -> Step:
-    """A checked timeout certificate: on to the next view, with the lock that it carries."""
+    """Go on to the view after a checked timeout certificate, with the lock that it carries."""
     if certificate.lock is not None:
         state = _learn(state, certificate.lock)
     view = context.next_view(certificate)
@@ -229,32 +229,32 @@ def on_closed(context: HeightContext, state: State, certificate: TimeoutCertific
 
 
 def on_lock(context: HeightContext, state: State, lock: Certificate) -> Step:
-    """A checked soft certificate that somebody showed."""
+    """Learn a checked soft certificate that somebody showed."""
     return _act(context, _learn(state, lock))
 
 
 def on_view_timer(context: HeightContext, state: State, view: View) -> Step:
-    """The time of a view is over."""
+    """Leave a view whose time is over."""
     return _leave(context, state) if view == state.view else (state, ())
 
 
 def on_settle_timer(context: HeightContext, state: State, view: View) -> Step:
-    """Nothing has contradicted the lock of a view for the settle time, if `_act` finds so."""
+    """Go on, as a lock has settled, if `_act` finds that nothing contradicts it."""
     if view != state.settling or state.settled:
         return state, ()
     return _act(context, _with(state, settled=True))
 
 
 def on_listen_timer(context: HeightContext, state: State, view: View) -> Step:
-    """Whoever had a lock to show in a view has shown it."""
+    """Go on, as whoever had a lock to show in a view has shown it."""
     if view != state.view or state.listened:
         return state, ()
     return _act(context, _with(state, listened=True))
 
 
 def on_recovery_timer(context: HeightContext, state: State, view: View) -> Step:
-    """The view's time has long been over, and its committee has not closed it: this server gives
-    up all of the attempt (which its first step stands for)."""
+    """Give up all of an attempt (which its first step stands for): the view's time has long been
+    over, and its committee has not closed it."""
     end = (view[0] + 1, -1)
     if view != state.view or state.timed_out >= end:
         return state, ()
@@ -323,7 +323,7 @@ def _leave(context: HeightContext, state: State) -> Step:
 
 
 def _left(state: State, view: View) -> State:
-    """It votes in no view up to this one any more."""
+    """Promise to vote in no view up to this one any more."""
     promises = state.promises
     if promises.left < view:
         promises = _with(promises, left=view)
