@@ -481,7 +481,7 @@ def is_known(bench: Bench, kind: str, body: Any) -> bool:
             first = part.first_votes.get(key)
             return first is not None and first.block == body.block
         case "closure":
-            return part.seat.next_view(body) <= state.view
+            return part.context.next_view(body) <= state.view
         case "lock":
             return any(lock.name == body.name for lock in state.promises.locks)
     return False

@@ -47,7 +47,7 @@ class BlockContents:
         return aggregate_cid in self._aggregates
 
     def aggregate(self, updates: Sequence[SignedUpdate]) -> Contents:
-        """Line 5: what these updates come to."""
+        """The contents that these updates come to (line 5)."""
         self._host.charge("aggregate", sum(len(update.payload) for update in updates))
         return self._checks.aggregate(self._server.chain.head, updates)
 
@@ -98,14 +98,14 @@ class BlockContents:
         return aggregate_cid
 
     def is_timely(self, header: Header) -> bool:
-        """Whether a block's time is not far ahead of this server's clock: another server, or a
+        """True if a block's time is not far ahead of this server's clock: another server, or a
         later one, may come to another opinion. (The least time that there may be after the block
         before is right in any case: many clocks may have been ahead when that was made.)"""
         latest = self._host.now_us() + self._server.parameters.vote_us
         return header.timestamp <= max(latest, self._server.chain.head.timestamp + 1)
 
     def recomputes(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
-        """Whether a candidate's contents are right, at whatever time and whoever asks: its updates
+        """True if a candidate's contents are right, at whatever time and whoever asks: its updates
         in their order, and, recomputed from them, the very bytes that the addresses name. Those
         bytes this server then has, and provides: what it approves can be fetched."""
         header, digests = candidate.header, candidate.updates

@@ -33,7 +33,7 @@ class Follower(Protocol):
     index: int
     height: int
     active: bool
-    passive: bool
+    catching_up: bool
     chain: Chain
     genesis: Genesis
     parameters: Parameters
@@ -63,7 +63,7 @@ class Follower(Protocol):
 
 
 class CatchUp:
-    """What one server asks of others and gives them, so that none stays behind."""
+    """Questions of one server to others, and its answers to theirs, so that none stays behind."""
 
     def __init__(self, server: Follower) -> None:
         self._server = server
@@ -71,7 +71,7 @@ class CatchUp:
         """Messages of the height to come: kind, body and sender."""
         self._early_from: Counter[int] = Counter()
         self._asked: Counter[tuple[int, int]] = Counter()
-        """By server: how often it was asked since the last resend time."""
+        """By server and height: the number of questions to it since the last resend time."""
         self._progress: object = None
 
     def begin(self) -> None:
@@ -94,8 +94,8 @@ class CatchUp:
         self._asked.clear()
 
     def out_of_step(self, kind: str, body: Any, sender: int, height: int) -> bool:
-        """A message of another height: of the next one it is kept, of a later one it says that
-        this server is behind. Returns True if it is worth passing on."""
+        """Take in a message of another height: of the next one it is kept, of a later one it says
+        that this server is behind. Returns True if it is worth passing on."""
         server = self._server
         if height <= server.chain.height:
             # Others downstream may still need the block that this server already has.
@@ -131,17 +131,17 @@ class CatchUp:
     def _status(self) -> Status:
         server = self._server
         height, stage = server.chain.height, server.participant.stage()
-        if not server.active or server.passive:
+        if not server.active or server.catching_up:
             return Status(height, *stage)
         return Status(height, *stage, server.pool.digests(), server.participant.tickets_held())
 
     def on_resend(self) -> None:
-        """A while has passed: if nothing has changed, say again what was said, and ask others."""
+        """Say again what was said, and ask others, if nothing has changed for a while."""
         server = self._server
         server.fetch_lacking()
         progress = server.height, len(server.pool), server.participant.progress()
-        if progress == self._progress or server.passive:
-            if not server.passive:
+        if progress == self._progress or server.catching_up:
+            if not server.catching_up:
                 server.participant.say_again()
             others = len(server.genesis.servers) - 1
             if others:
@@ -165,7 +165,7 @@ class CatchUp:
             for block in server.chain.blocks[status.height : status.height + BLOCKS_AT_ONCE]:
                 server.say("block", block, [sender])
             self.ask([sender])
-        elif server.active and not server.passive:
+        elif server.active and not server.catching_up:
             server.participant.help(status, sender)
             for digest in server.pool.digests():
                 if digest not in status.updates:

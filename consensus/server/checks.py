@@ -79,7 +79,7 @@ class SharedChecks:
         return known[1]
 
     def vouch(self, seed: bytes, ticket: Ticket, draw: Draw) -> None:
-        """A server of this process has just made ``ticket`` with its own key.
+        """Take a ticket as checked that a server of this process has just made with its own key.
 
         Its maker computed both sides of the equation that verifying computes (U = kB, V = kH),
         so the proof holds, and is not verified again in real time; that would take longer than
@@ -120,8 +120,8 @@ class SharedChecks:
         return known
 
     def candidate(self, head: Head, candidate: Candidate) -> tuple[Draw, ...]:
-        """That a candidate extends ``head``, its draws hold, its updates are those that its header
-        names, and its aggregator and who proposes it signed it; returns the draws. Raises
+        """Check that a candidate extends ``head``, its draws hold, its updates are those that its
+        header names, and its aggregator and who proposes it signed it; returns the draws. Raises
         `InvalidBlock`. (Whose turn it is, and what justifies it, is the protocol's to say.)"""
 
         def compute() -> tuple[Draw, ...]:
@@ -147,7 +147,7 @@ class SharedChecks:
         return self._once(head, candidate, compute)
 
     def vote(self, head: Head, vote: Vote) -> bool:
-        """Whether the vote is its server's own; the server must be registered."""
+        """True if the vote is its server's own; the server must be registered."""
         known = self._memo.get((id(vote), head.cid))
         if known is None:  # as for updates
             key = self.genesis.servers[vote.server].signing_key
@@ -157,7 +157,7 @@ class SharedChecks:
         return known[1]
 
     def timeout(self, head: Head, timeout: Timeout) -> bool:
-        """Whether the timeout is its server's own (which must be registered), and its lock
+        """True if the timeout is its server's own (which must be registered), and its lock
         holds."""
 
         def compute() -> bool:

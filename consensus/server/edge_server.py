@@ -54,7 +54,7 @@ class EdgeServer:
         participant: Callable[[EdgeServer], Participant],
         behaviour: Hooks[Any] | None = None,
     ) -> None:
-        """``participant`` makes the server's part in its protocol."""
+        """Make its parts; ``participant`` makes the one in its protocol."""
         self.index = index
         self.chain = chain
         self.genesis = chain.genesis
@@ -73,11 +73,11 @@ class EdgeServer:
         self.height = chain.height
         """The height in progress, or the last one."""
         self.active = False
-        """Whether a height is in progress."""
-        self.passive = False
-        """Whether it only catches up: the others have decided this height long ago."""
+        """True if a height is in progress."""
+        self.catching_up = False
+        """True if it follows the height without voting: the others have decided it long ago."""
         self.late = False
-        """Whether the deadline for updates has passed: what is at hand is then sufficient."""
+        """True if the deadline for updates has passed: what is at hand is then sufficient."""
         self.lacking: set[bytes] = set()
         """Links of aggregates of the chain that this server has not got yet."""
         self.contents = BlockContents(self)
@@ -93,10 +93,10 @@ class EdgeServer:
 
     # -- a height begins and ends -----------------------------------------------------------------
 
-    def enter_height(self, passive: bool = False) -> None:
+    def enter_height(self, catching_up: bool = False) -> None:
         """Begin the height after the chain's head (Algorithm 2, lines 1-3)."""
         self.height = self.chain.height + 1
-        self.active, self.passive = True, passive
+        self.active, self.catching_up = True, catching_up
         self.late = False
         self.contents.begin()
         self.pool.clear()
@@ -115,7 +115,7 @@ class EdgeServer:
         self.active = False
         self.forget_early()
         self.evidence.clear()
-        self.enter_height(passive=self.chain.height < known_height)
+        self.enter_height(catching_up=self.chain.height < known_height)
 
     def resume(self, height: int, written: int, lacking: Collection[bytes]) -> None:
         """Stand where this server of an earlier process stood between two heights: with blocks up
@@ -217,7 +217,7 @@ class EdgeServer:
         return True
 
     def sufficient(self, count: int) -> bool:
-        """Line 4: the quota, or whatever is there once the deadline has passed."""
+        """True for the quota, or whatever is there once the deadline has passed (line 4)."""
         return count >= self.parameters.quota or (self.late and count > 0)
 
     # -- blocks -----------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ class Outgoing:
     kind: Any
     body: Any
     to: Collection[int] | None
-    """Whom to; None for everybody, by gossip."""
+    """The servers to send it to; None for everybody, by gossip."""
     delay: float = 0.0
     """Seconds from when the server's work is done; `AT_ONCE` does not wait for that."""
 
@@ -45,13 +45,13 @@ class Hooks(Generic[ServerT]):
     """True if others get content from the server."""
 
     def begins(self, server: ServerT) -> None:
-        """A height is about to begin at ``server``."""
+        """Prepare for a height that is about to begin at ``server``."""
 
     def entered(self, server: ServerT) -> None:
-        """A view (an attempt and step) has begun at ``server``."""
+        """Prepare for a view (an attempt and step) that has begun at ``server``."""
 
     def hears(self, server: ServerT, kind: str, body: Any, sender: int) -> bool:
-        """Whether to take in, and to pass on, a message that ``sender`` began; it may be of any
+        """True to take in, and to pass on, a message that ``sender`` began; it may be of any
         height, and wrong."""
         return True
 
@@ -61,22 +61,22 @@ class Hooks(Generic[ServerT]):
         return honest
 
     def takes(self, server: ServerT, client: bytes) -> bool:
-        """Whether to take an update that a client hands in (and pass it on)."""
+        """True to take an update that a client hands in (and pass it on)."""
         return True
 
     def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
-        """What to propose where an honest aggregator would propose ``honest``."""
+        """The contents to propose where an honest aggregator would propose ``honest``."""
         return honest
 
     def proposes(self, server: ServerT, candidate: Candidate) -> Candidate | None:
-        """What to propose, in its turn, where its server is about to propose ``candidate``; None
-        lets the turn pass."""
+        """The candidate to propose, in its turn, where its server is about to propose
+        ``candidate``; None lets the turn pass."""
         return candidate
 
     def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
-        """Whether to approve a candidate that an honest member would (or would not) approve."""
+        """True to approve a candidate that an honest member would (or would not) approve."""
         return honest
 
     def outgoing(self, server: ServerT, message: Outgoing) -> Iterable[Outgoing]:
-        """What to send where an honest server would send ``message``."""
+        """The messages to send where an honest server would send ``message``."""
         return (message,)

@@ -28,7 +28,7 @@ class Host(Protocol):
         ...
 
     def may_relay(self) -> None:
-        """What is being handled may be passed on when the work charged so far is done; more of it
+        """Let what is being handled be passed on when the work charged so far is done; more of it
         is done while it travels on (should it fail, what was passed on is refused there, too)."""
         ...
 

@@ -1,4 +1,4 @@
-"""What travels between edge servers, and what a flipped bit makes of it."""
+"""Messages between edge servers, and what a flipped bit makes of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vo
 
 @dataclass(slots=True)  # not frozen, though nobody alters one: that would cost four times as much
 class Message:
-    """What travels: a record, what kind it is, and how many bytes its encoding has."""
+    """A record on its way, its kind, and the number of bytes of its encoding."""
 
     kind: str
     body: Any
@@ -30,7 +30,7 @@ class Malformed:
     data: bytes
     """The bytes that came."""
     reason: str
-    """Why they are no record."""
+    """The reason why they are no record."""
 
 
 def with_flipped_bit(message: Message, where: float) -> Message:
@@ -85,4 +85,4 @@ BODIES: Final[Mapping[str, type[Any]]] = {
     "status": Status,
     "want": Want,
 }
-"""What a message of each kind carries; whatever else it brings is malformed."""
+"""By kind: the type of body that a message carries; whatever else it brings is malformed."""

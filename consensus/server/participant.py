@@ -47,7 +47,7 @@ class Participant(ABC):
 
     @abstractmethod
     def updates_changed(self) -> None:
-        """The pool has grown, or the deadline for updates has passed."""
+        """Go on, as the pool has grown or the deadline for updates has passed."""
 
     def predicament(self) -> str:
         """One clause on what keeps the height from ever ending, if the protocol has no way out of
@@ -62,7 +62,7 @@ class Participant(ABC):
 
     @abstractmethod
     def block_seen(self, block: bytes) -> None:
-        """The head's block, by its CID, goes round among the servers."""
+        """Note that the head's block, by its CID, goes round among the servers."""
 
     # -- crashes ----------------------------------------------------------------------------------
 

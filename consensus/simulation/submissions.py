@@ -71,7 +71,7 @@ class Submissions:
         if self._height > height or server.chain.height >= height:
             return  # too late: the height is decided
         update = arrival.update()
-        takes = self._hosts[index].up and not server.passive
+        takes = self._hosts[index].up and not server.catching_up
         if takes and server.behaviour is not None:
             takes = server.behaviour.takes(server, update.record.client)
         if takes and update.record.height < height:

@@ -182,11 +182,11 @@ class World:
             host.busy_until = self.env.now
             if host.up:
                 host.lives += 1  # drops timers of the height before
-                server.enter_height(passive=server.chain.height < self.head.height)
+                server.enter_height(catching_up=server.chain.height < self.head.height)
         self._waited_for = {
             index
             for index, server in enumerate(self.servers)
-            if server.behaviour is None and self._hosts[index].up and not server.passive
+            if server.behaviour is None and self._hosts[index].up and not server.catching_up
         }
 
     def _wait(self, deadline: float, attempts: int | None) -> None:
@@ -325,8 +325,8 @@ class World:
                 raise Forked(block.height, agreed.cid, block.cid)
             server.chain.keep(agreed)
             self._caught_up += 1
-            server.enter_height(passive=server.chain.height < self.head.height)
-            if not server.passive and server.behaviour is None and index not in self._appended:
+            server.enter_height(catching_up=server.chain.height < self.head.height)
+            if not server.catching_up and server.behaviour is None and index not in self._appended:
                 self._waited_for.add(index)  # else it would be behind again after this height
             return
         if self._first is None:

@@ -55,7 +55,7 @@ _LEFT_OUT = {
     "signer",
     "prover",
     "behaviour",
-    "seat",
+    "context",
     "_handlers",
     "_stakes",
     "height_of",

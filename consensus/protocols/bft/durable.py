@@ -14,7 +14,7 @@ class Durable:
     """Promises of the last height that a server took part in, and the locked blocks behind them."""
 
     def __init__(self, height: int) -> None:
-        """A server that stands at ``height`` and has promised nothing after it."""
+        """Begin as a server that stands at ``height`` and has promised nothing after it."""
         self.promises = Promises(height)
         self.locked: dict[bytes, tuple[Candidate, tuple[SignedUpdate, ...]]] = {}
         """By block: those of its locks that it could prove right: it may be the only one left who

@@ -73,7 +73,7 @@ class Proposer(Protocol):
 class Voting(Protocol):
     """The part of the vote (`consensus.protocols.bft.server.BftParticipant`) that proposals use."""
 
-    seat: HeightContext
+    context: HeightContext
     state: State
     undecided: Certificate | None
 
@@ -106,7 +106,7 @@ class Proposals:
     def begin(self) -> None:
         """Begin a height: nothing is proposed or judged yet."""
         self._collected = False
-        """Whether tickets have been collected for long enough to propose."""
+        """True if tickets have been collected for long enough to propose."""
         self.bodies: dict[bytes, Candidate] = {}
         """By block: a candidate that brought it, whatever the view."""
         self.first: dict[View, tuple[bytes, bytes]] = {}
@@ -114,15 +114,15 @@ class Proposals:
         self._judging: dict[bytes, Candidate] = {}
         """Candidates whose contents cannot be judged yet."""
         self._leads = False
-        """Whether the view in progress is this server's turn."""
+        """True if the view in progress is this server's turn."""
         self._armed = False
-        """Whether the timer of the first view runs; it starts when the updates are there."""
+        """True if the timer of the first view runs; it starts when the updates are there."""
 
     # -- proposing --------------------------------------------------------------------------------
 
     def enter_view(self, view: View) -> None:
-        """A view begins, which may be this server's turn."""
-        self._leads = self._vote.seat.leader(view) == self._server.index
+        """Enter a view, which may be this server's turn."""
+        self._leads = self._vote.context.leader(view) == self._server.index
 
     def on_ticket(self, ticket: Ticket) -> bool:
         """Check another server's draw and keep it."""
@@ -133,13 +133,13 @@ class Proposals:
         return True
 
     def on_tickets_timer(self) -> None:
-        """Tickets were collected for long enough."""
+        """Go on, as tickets were collected for long enough."""
         self._collected = True
         self._arm_if_ready()
         self.propose_if_due()
 
     def updates_changed(self) -> None:
-        """The pool has grown, or the deadline for updates has passed."""
+        """Go on, as the pool has grown or the deadline for updates has passed."""
         self._arm_if_ready()
         if self._judging:
             for candidate in list(self._judging.values()):
@@ -163,17 +163,17 @@ class Proposals:
         return self._server.parameters.vote_us * (2 + view[0]) // 2
 
     def propose_if_due(self) -> None:
-        """The leader proposes, once: the locked block again, or a new one when there are updates
+        """Propose once, as the leader: the locked block again, or a new one when there are updates
         and tickets enough (lines 4-6)."""
         if not self._leads:
             return
         server, vote = self._server, self._vote
         state = vote.state
-        view, why = state.view, state.why
+        view, justification = state.view, state.justification
         if max(state.promises.proposed, state.promises.left) >= view:
             return
-        if why is not None and why.lock is not None:
-            candidate = self._again(why.lock, view)
+        if justification is not None and justification.lock is not None:
+            candidate = self._again(justification.lock, view)
         else:
             candidate = self.anew(view)
         if candidate is None:
@@ -187,7 +187,7 @@ class Proposals:
         vote.tell("candidate", candidate)
         self._note(view, candidate.header.cid, candidate.proposal)
         self.bodies.setdefault(candidate.header.cid, candidate)
-        vote.apply(bft.on_candidate(vote.seat, vote.state, candidate))
+        vote.apply(bft.on_candidate(vote.context, vote.state, candidate))
 
     def _again(self, lock: Certificate, view: View) -> Candidate | None:
         """The locked block, proposed again in a view; None, and its voters are asked for it, if it
@@ -199,7 +199,7 @@ class Proposals:
             return None
         signed = proposal_digest(server.genesis.chain_id, server.height, view, lock.block)
         turn = Turn(*view, server.index, server.signer.sign(signed))
-        return replace(body, justification=self._vote.state.why, turn=turn)
+        return replace(body, justification=self._vote.state.justification, turn=turn)
 
     def anew(self, view: View) -> Candidate | None:
         """A new block for a view; None if updates or tickets are too few."""
@@ -215,7 +215,7 @@ class Proposals:
             server.signer.sign(header.signed),
             tickets,
             tuple(update.record.digest for update in updates),
-            self._vote.state.why,
+            self._vote.state.justification,
         )
 
     # -- others' candidates -----------------------------------------------------------------------
@@ -243,7 +243,7 @@ class Proposals:
         before = vote.state
         if not self._armed:
             self.arm()
-        vote.apply(bft.on_candidate(vote.seat, vote.state, candidate))
+        vote.apply(bft.on_candidate(vote.context, vote.state, candidate))
         if server.active and vote.undecided is not None:
             vote.decide_by(vote.undecided)
         if server.active:
@@ -261,19 +261,19 @@ class Proposals:
             return ""
         if view in state.equivocated and not self._needs(block):
             return "third proposal"  # two are evidence; a leader may make thousands
-        reason = bft.follows(self._vote.seat, candidate)
+        reason = bft.follows(self._vote.context, candidate)
         return None if reason is None else f"candidate: {reason}"
 
     def _needs(self, block: bytes) -> bool:
-        """Whether a block is locked or decided, so that its body must be had."""
+        """True if a block is locked or decided, so that its body must be had."""
         undecided = self._vote.undecided
         return any(lock.block == block for lock in self._vote.state.promises.locks) or (
             undecided is not None and undecided.block == block
         )
 
     def hear(self, view: View, vote: Vote) -> None:
-        """A soft vote tells what its voter was proposed."""
-        known, leader = self.first.get(view), self._vote.seat.leader(view)
+        """Learn from a soft vote which block its voter was proposed."""
+        known, leader = self.first.get(view), self._vote.context.leader(view)
         if leader is None or (known is not None and known[0] == vote.block):
             return
         server = self._server
@@ -287,13 +287,13 @@ class Proposals:
     def _note(self, view: View, block: bytes, signature: bytes) -> None:
         """Remember a proposal; a second one of the same view is evidence against its leader."""
         first = self.first.setdefault(view, (block, signature))
-        leader = self._vote.seat.leader(view)
+        leader = self._vote.context.leader(view)
         if first[0] == block or leader is None:
             return
         height, blocks = self._server.height, (first[0], block)
         signatures = (first[1], signature)
         self._server.accuse(Evidence(leader, height, view, "proposal", blocks, signatures))
-        self._vote.apply(bft.on_equivocated(self._vote.seat, self._vote.state, view))
+        self._vote.apply(bft.on_equivocated(self._vote.context, self._vote.state, view))
 
     # -- judging ----------------------------------------------------------------------------------
 
@@ -317,15 +317,15 @@ class Proposals:
         timely = locked or (
             server.contents.is_timely(candidate.header) and self._tickets.are_all_in(candidate)
         )
-        fit = server.contents.recomputes(candidate, updates)
-        approves = fit and timely
+        valid = server.contents.recomputes(candidate, updates)
+        approves = valid and timely
         if server.behaviour is not None:
             label = (server.height, *candidate.view, 1)
             approves = server.behaviour.verdict(approves, server.host.generator(*label))
-        if approves or not fit:
-            vote.apply(bft.on_judged(vote.seat, vote.state, block, approves))
+        if approves or not valid:
+            vote.apply(bft.on_judged(vote.context, vote.state, block, approves))
         else:
-            vote.apply(bft.on_declined(vote.seat, vote.state, candidate.view))
+            vote.apply(bft.on_declined(vote.context, vote.state, candidate.view))
 
     def on_want_timer(self, view: View) -> None:
         """Ask for the updates of the candidate of the view in progress, and later again."""

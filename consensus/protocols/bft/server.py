@@ -8,8 +8,7 @@ by recomputing it; sign and send the votes that are due; when a block is decided
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from consensus.ledger.evidence import Evidence
@@ -24,11 +23,10 @@ from consensus.records.sync import Status
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
 from consensus.server.edge_server import EdgeServer
-from consensus.server.message import Kind
-from consensus.server.participant import Participant
+from consensus.server.voting import VotingParticipant
 
 
-class BftParticipant(Participant):
+class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
     """One server's part in `bft`: its vote, with its `Proposals` and `Tickets`."""
 
     HEIGHT_OF = {"ticket": lambda ticket: ticket.height - 1}  # noqa: RUF012
@@ -61,13 +59,14 @@ class BftParticipant(Participant):
 
     def begin(self) -> None:
         server, head = self.server, self.server.chain.head
-        self.seat = HeightContext(
+        self.context = HeightContext(
             server.index,
             server.height,
             self._stakes,
             server.checks.sortitions(head),
             server.parameters.settle_us > 0,
         )
+        self.begin_vote()
         self.tickets.begin()
         self.proposals.begin()
         self._members: dict[int, list[int]] = {}
@@ -75,22 +74,18 @@ class BftParticipant(Participant):
         """By phase, view and server: the first vote."""
         self.undecided: Certificate | None = None
         """A certificate that decides a block which is not here."""
-        self.said: list[tuple[Kind, object, Collection[int] | None]] = []
-        """What it sent in this view, to be said again."""
         self._closures_told: set[View] = set()
         self._seen_block: bytes | None = None
-        self._effects: deque[bft.Effect] = deque()
-        self._draining = False
         promises = self.durable.promises
-        back = not server.passive and promises.height == server.height
+        back = not server.catching_up and promises.height == server.height
         if back:
             self.durable.recall(self.proposals.bodies, server.pool, head)
-        state, effects = bft.begin(self.seat, promises, looks_on=server.passive)
+        state, effects = bft.begin(self.context, promises, catching_up=server.catching_up)
         self.state = state
         self._none_yet = None if back else state.promises
         """The promises of a height in which it has made none."""
         server.set_timer("tickets", server.parameters.ticket_us)
-        if not server.passive and self.tickets.draw():
+        if not server.catching_up and self.tickets.draw():
             self._announce()
         self.apply((state, effects))
         if back and self.durable.promises != Promises(server.height):
@@ -106,7 +101,7 @@ class BftParticipant(Participant):
         """The others on an attempt's committee."""
         others = self._members.get(attempt)
         if others is None:
-            weights = self.seat.sortition(attempt).committee.weights
+            weights = self.context.sortition(attempt).committee.weights
             others = self._members[attempt] = [s for s in weights if s != self.server.index]
         return others
 
@@ -115,38 +110,25 @@ class BftParticipant(Participant):
         attempt and, so that it is there in time, of the next."""
         who: dict[int, None] = {}
         for attempt in (self.state.view[0], self.state.view[0] + 1):
-            who |= dict.fromkeys((*self.members(attempt), *self.seat.sortition(attempt).order))
+            who |= dict.fromkeys((*self.members(attempt), *self.context.sortition(attempt).order))
         self.tickets.announce(who)
-
-    def tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
-        """Send something of this view, and remember to say it again if need be."""
-        self.said.append((kind, body, to))
-        self.server.say(kind, body, to)
 
     # -- the vote's effects -----------------------------------------------------------------------
 
     def apply(self, step: bft.Step) -> bool:
-        """Take over a state, its promises first, and do what follows from it; whether anything
-        did or the state changed."""
+        """Take over a state, its promises first, and do what follows from it. Returns True if
+        anything did or the state changed."""
         state, effects = step
         changed = state is not self.state
         if changed:
             self.state = state
             promises, server = state.promises, self.server
             new = promises is not self.durable.promises and promises is not self._none_yet
-            if new and not server.passive:
+            if new and not server.catching_up:
                 self.durable.write(promises, self.proposals.bodies, server.pool)
         if not effects:
             return changed
-        self._effects.extend(effects)
-        if self._draining:
-            return True
-        self._draining = True
-        try:
-            while self._effects and self.server.active:
-                self._do(self._effects.popleft())
-        finally:
-            self._draining = False
+        self.do_all(effects)
         return True
 
     def _do(self, effect: bft.Effect) -> None:
@@ -178,19 +160,19 @@ class BftParticipant(Participant):
             self.proposals.enter_view(view)
             if view != (0, 0):
                 server.set_timer("view", self.proposals.view_us(view), view)
-            why = self.state.why
-            if why is not None:
+            justification = self.state.justification
+            if justification is not None:
                 if view[1] == 0:
                     self._announce()
-                if self.seat.weight(view[0], server.index):
+                if self.context.weight(view[0], server.index):
                     # Whoever led here may have told only some: nobody stays behind for long.
-                    self._tell_closure(why)
+                    self._tell_closure(justification)
             if server.behaviour is not None:
                 server.behaviour.entered(self.server)
         self.proposals.propose_if_due()
 
     def _tell_closure(self, certificate: TimeoutCertificate) -> None:
-        view = self.seat.next_view(certificate)
+        view = self.context.next_view(certificate)
         if view not in self._closures_told:
             self._closures_told.add(view)
             self.server.say("closure", certificate)
@@ -213,11 +195,11 @@ class BftParticipant(Participant):
             proposal[1] if phase == "soft" and proposal[0] == block else b"",
         )
         to = dict.fromkeys(self.members(view[0]))
-        leader = self.seat.leader(view)
+        leader = self.context.leader(view)
         if leader is not None and leader != server.index:
             to[leader] = None
         self.tell("vote", vote, tuple(to))
-        self.apply(bft.on_vote(self.seat, self.state, vote))
+        self.apply(bft.on_vote(self.context, self.state, vote))
 
     def on_vote(self, vote: Vote) -> bool:
         """Check and count a member's vote."""
@@ -228,9 +210,9 @@ class BftParticipant(Participant):
             return server.refuse("vote of another protocol")
         if vote.attempt > self.state.view[0] + bft.ATTEMPTS_AHEAD:
             return server.refuse("vote for another attempt")
-        if self.seat.leader(view) is None:
+        if self.context.leader(view) is None:
             return server.refuse("vote beyond MaxStep")
-        if not self.seat.weight(vote.attempt, vote.server):
+        if not self.context.weight(vote.attempt, vote.server):
             return server.refuse("vote without a seat")
         key = (vote.phase, view, vote.server)
         first = self.first_votes.get(key)
@@ -248,14 +230,14 @@ class BftParticipant(Participant):
         if vote.phase == "soft" and vote.proposal:
             self.proposals.hear(view, vote)
         if server.active:
-            self.apply(bft.on_vote(self.seat, self.state, vote))
+            self.apply(bft.on_vote(self.context, self.state, vote))
         return True
 
     # -- leaving a view ---------------------------------------------------------------------------
 
     def _leave(self, view: View, everyone: bool) -> None:
         server, chain_id = self.server, self.server.genesis.chain_id
-        lock = self.state.promises.told(view, everyone)
+        lock = self.state.promises.named_lock(view, everyone)
         signed = Timeout.signing_digest(
             chain_id, server.height, view, everyone, None if lock is None else lock.name
         )
@@ -263,7 +245,7 @@ class BftParticipant(Participant):
         signature = server.signer.sign(signed)
         timeout = Timeout(chain_id, server.height, *view, everyone, server.index, signature, lock)
         self.tell("timeout", timeout)
-        self.apply(bft.on_timeout(self.seat, self.state, timeout))
+        self.apply(bft.on_timeout(self.context, self.state, timeout))
 
     def on_timeout(self, timeout: Timeout) -> bool:
         """Check and count a timeout of a view, or of an attempt."""
@@ -272,35 +254,35 @@ class BftParticipant(Participant):
             return server.refuse("timeout by a stranger")
         if timeout.attempt > self.state.view[0] + bft.ATTEMPTS_AHEAD:
             return server.refuse("timeout of another attempt")
-        if self.seat.leader(timeout.view) is None or (timeout.everyone and timeout.step):
+        if self.context.leader(timeout.view) is None or (timeout.everyone and timeout.step):
             return server.refuse("timeout beyond MaxStep")
-        if not timeout.everyone and not self.seat.weight(timeout.attempt, timeout.server):
+        if not timeout.everyone and not self.context.weight(timeout.attempt, timeout.server):
             return server.refuse("timeout without a seat")
         server.host.charge("verify")
         if timeout.lock is not None:
             server.host.charge("verify", times=len(timeout.lock.signatures))
         if not server.checks.timeout(server.chain.head, timeout):
             return server.refuse("timeout signature")
-        return self.apply(bft.on_timeout(self.seat, self.state, timeout))
+        return self.apply(bft.on_timeout(self.context, self.state, timeout))
 
     def on_closure(self, certificate: TimeoutCertificate) -> bool:
-        """Somebody has what closes a view. That may be over; a lock that it carries is news."""
+        """Check what closes a view. That may be over; a lock that it carries is news."""
         server = self.server
         news = certificate.lock is not None and not self._knows(certificate.lock)
-        if self.seat.next_view(certificate) <= self.state.view and not news:
+        if self.context.next_view(certificate) <= self.state.view and not news:
             return False
         server.host.charge("verify", times=len(certificate.entries))
         try:
             server.checks.closed(server.chain.head, certificate)
         except InvalidBlock:
             return server.refuse("timeout certificate")
-        return self.apply(bft.on_closed(self.seat, self.state, certificate))
+        return self.apply(bft.on_closed(self.context, self.state, certificate))
 
     def _knows(self, lock: Certificate) -> bool:
         return any(known.name == lock.name for known in self.state.promises.locks)
 
     def on_lock(self, lock: Certificate) -> bool:
-        """Somebody shows a lock."""
+        """Check a lock that somebody shows."""
         server = self.server
         if self._knows(lock):
             return False
@@ -309,12 +291,12 @@ class BftParticipant(Participant):
             server.checks.lock(server.chain.head, lock)
         except InvalidBlock:
             return server.refuse("lock")
-        return self.apply(bft.on_lock(self.seat, self.state, lock))
+        return self.apply(bft.on_lock(self.context, self.state, lock))
 
     # -- deciding ---------------------------------------------------------------------------------
 
     def decide_by(self, certificate: Certificate) -> None:
-        """A block has more than two thirds of the cert votes: append it, and pass it on. Its
+        """Append the block that has more than two thirds of the cert votes, and pass it on. Its
         aggregator does at once, other members if they do not see it go round."""
         server = self.server
         body = self.proposals.bodies.get(certificate.block)
@@ -327,11 +309,11 @@ class BftParticipant(Participant):
             server.refuse("decision")  # a captured committee's, of a block not yet proposed
             return
         block = Block(body.header, body.signature, body.tickets, certificate)
-        if self.seat.leader(certificate.view) == server.index:
+        if self.context.leader(certificate.view) == server.index:
             server.say("block", block)
         else:
             # One after the other: whoever sees it go round keeps quiet.
-            weights = self.seat.sortition(certificate.attempt).committee.weights
+            weights = self.context.sortition(certificate.attempt).committee.weights
             rank = len(weights)
             if server.index in weights:
                 rank = 1 + list(weights).index(server.index)
@@ -342,7 +324,7 @@ class BftParticipant(Participant):
         self._seen_block = block
 
     def draws_to_check(self, block: Block) -> int:
-        """Of a block whose candidate was here the draws are checked already."""
+        """The number of draws to check: none of a block whose candidate was here."""
         return 0 if block.cid in self.proposals.bodies else len(block.tickets)
 
     # -- timers -----------------------------------------------------------------------------------
@@ -357,18 +339,18 @@ class BftParticipant(Participant):
         if what == "tickets":
             self.proposals.on_tickets_timer()
         elif what == "view":
-            self.apply(bft.on_view_timer(self.seat, self.state, view))
+            self.apply(bft.on_view_timer(self.context, self.state, view))
             recovery_us = server.parameters.recovery_us
             if server.active and view == self.state.view and recovery_us:
                 server.set_timer("recovery", recovery_us, view)
         elif what == "settle":
-            self.apply(bft.on_settle_timer(self.seat, self.state, view))
+            self.apply(bft.on_settle_timer(self.context, self.state, view))
         elif what == "listen":
-            self.apply(bft.on_listen_timer(self.seat, self.state, view))
+            self.apply(bft.on_listen_timer(self.context, self.state, view))
         elif what == "want":
             self.proposals.on_want_timer(view)
         elif what == "recovery":
-            self.apply(bft.on_recovery_timer(self.seat, self.state, view))
+            self.apply(bft.on_recovery_timer(self.context, self.state, view))
 
     # -- staying in step --------------------------------------------------------------------------
 
@@ -376,8 +358,7 @@ class BftParticipant(Participant):
         return self.stage()
 
     def say_again(self) -> None:
-        for kind, body, to in self.said:
-            self.server.say(kind, body, to)
+        super().say_again()
         self.tickets.announce_again()
 
     def tickets_held(self) -> tuple[int, ...]:
@@ -385,8 +366,8 @@ class BftParticipant(Participant):
 
     def help(self, status: Status, sender: int) -> None:
         server, state, promises = self.server, self.state, self.state.promises
-        if state.why is not None and (status.attempt, status.step) < state.view:
-            server.say("closure", state.why, [sender])
+        if state.justification is not None and (status.attempt, status.step) < state.view:
+            server.say("closure", state.justification, [sender])
         wanted = [state.candidates.get(state.view)]
         wanted += [self.proposals.bodies.get(lock.block) for lock in promises.locks]
         wanted += [self.proposals.bodies.get(state.decided.block) if state.decided else None]

@@ -22,7 +22,7 @@ NEVER: View = (2**63, 0)
 
 @dataclass(frozen=True)
 class HeightContext:
-    """What one server knows of a height before it begins."""
+    """Knowledge that one server has of a height before it begins."""
 
     index: int
     height: int
@@ -30,12 +30,12 @@ class HeightContext:
     sortition: Callable[[int], Sortition]
     """Committee and turns of an attempt."""
     settles: bool
-    """Whether a lock waits for the settle timer before it is certified, unless hardly anybody
+    """True if a lock waits for the settle timer before it is certified, unless hardly anybody
     could have voted for another block, and, in every view but the first, a soft vote until others
     have shown their locks (`AwaitLocks`)."""
 
     def leader(self, view: View) -> int | None:
-        """Whose turn the view is."""
+        """The server whose turn the view is; None beyond the last turn of its attempt."""
         attempt, step = view
         order = self.sortition(attempt).order
         return order[step] if step < len(order) else None
@@ -54,7 +54,8 @@ class HeightContext:
 
 @dataclass(frozen=True)
 class Promises:
-    """What a server may never go back on, a crash included: written down before it is sent."""
+    """Promises that a server may never go back on, a crash included: they are written down before
+    anything that follows from them is sent."""
 
     height: int = 0
     soft: View = (-1, 0)
@@ -73,7 +74,7 @@ class Promises:
         """The highest lock it knows."""
         return max(self.locks, key=lambda lock: lock.name, default=None)
 
-    def told(self, view: View, everyone: bool) -> Certificate | None:
+    def named_lock(self, view: View, everyone: bool) -> Certificate | None:
         """The lock that a timeout of ``view`` (of all its attempt) names: the highest of those
         that are no later, for what closes a view cannot know what came after it."""
         end = (view[0] + 1, -1) if everyone else view
@@ -82,7 +83,7 @@ class Promises:
 
 
 class Tally(NamedTuple):
-    """Who said one thing, and the weight of all who did."""
+    """The servers that said one thing, and their weight."""
 
     servers: int = 0
     """Bit i is set if server i did."""
@@ -91,6 +92,7 @@ class Tally(NamedTuple):
     """The messages, newest first: (message, the earlier ones)."""
 
     def add(self, server: int, weight: int, message: Vote | Timeout) -> Tally:
+        """The tally with ``server``'s message of this weight, which it does not hold yet."""
         return Tally(self.servers | 1 << server, self.weight + weight, (message, self.said))
 
     def messages(self) -> list[Any]:
@@ -107,29 +109,29 @@ NOBODY = Tally()
 
 @dataclass(frozen=True)
 class State:
-    """How far one server has come with a height."""
+    """The point that one server has reached in a height."""
 
     promises: Promises
     view: View = (0, 0)
-    why: TimeoutCertificate | None = None
-    """What closed the view before this one."""
+    justification: TimeoutCertificate | None = None
+    """The certificate that closed the view before this one."""
     candidates: Mapping[View, Candidate] = field(default_factory=dict)
     """The first proposal of every view, by its leader."""
-    fit: Mapping[bytes, bool] = field(default_factory=dict)
-    """By block: whether its contents were found right."""
+    valid: Mapping[bytes, bool] = field(default_factory=dict)
+    """By block: True if its contents were found right."""
     votes: Mapping[tuple[str, View, bytes], Tally] = field(default_factory=dict)
     """By phase, view and block."""
     timeouts: Mapping[tuple[View, bool], Tally] = field(default_factory=dict)
-    """By view, and whether everyone or the committee closes it."""
+    """By view, and True if everyone closes it, False if its committee does."""
     equivocated: frozenset[View] = frozenset()
     """Views whose leader signed two proposals."""
     settling: View | None = None
     """The view whose narrow lock waits for the settle timer, or has waited for it."""
     settled: bool = False
     listened: bool = False
-    """Whether it has been in the view for the settle time: whoever certified a block before has
+    """True if it has been in the view for the settle time: whoever certified a block before has
     shown its lock meanwhile."""
-    told: View = (-1, 0)
+    timed_out: View = (-1, 0)
     """The last view that it has said a timeout of since it is up: one said before a crash may have
     reached nobody, and is said again."""
     decided: Certificate | None = None
@@ -146,12 +148,12 @@ def _with(record: R, **changes: Any) -> R:
 
 
 BLANK = State(Promises())
-"""Where every height begins, but for its promises."""
+"""The state in which every height begins, but for its promises."""
 
 
 @dataclass(frozen=True)
 class Enter:
-    """A view has begun: start its timer; its leader proposes."""
+    """Begin a view: start its timer; its leader proposes."""
 
     view: View
 
@@ -203,14 +205,14 @@ class ShowLock:
 
 @dataclass(frozen=True)
 class ShowTimeoutCertificate:
-    """This server has itself put together what closes a view."""
+    """Show everyone what closes a view, which this server has put together."""
 
     certificate: TimeoutCertificate
 
 
 @dataclass(frozen=True)
 class Decide:
-    """The block is decided."""
+    """Append the block: it is decided."""
 
     certificate: Certificate
 

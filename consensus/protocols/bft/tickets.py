@@ -115,7 +115,7 @@ class Tickets:
         return sum(ticket.server not in self.held for ticket in tickets)
 
     def are_all_in(self, candidate: Candidate) -> bool:
-        """Whether a candidate records every ticket that has been here for so long that its
+        """True if a candidate records every ticket that has been here for so long that its
         aggregator, too, must have had it: none is left out of the next height's draws. What is
         left out is shown to the others, or every candidate would lack what somebody has."""
         listed = {ticket.server for ticket in candidate.tickets}

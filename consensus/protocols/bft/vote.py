@@ -38,40 +38,41 @@ from consensus.records.block import Candidate
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
 
-# -- what is to be done ---------------------------------------------------------------------------
-
-
 # -- rules ----------------------------------------------------------------------------------------
 
 
-def follows(seat: HeightContext, candidate: Candidate) -> str | None:
-    """Why a candidate is not what its view allows, or None: it needs the certificate that closed
-    the view before; if that carries a lock, the locked block is proposed again, and nothing else;
-    if not, a new one."""
-    why, view = candidate.justification, candidate.view
-    if candidate.proposer != seat.leader(view):
+def follows(context: HeightContext, candidate: Candidate) -> str | None:
+    """The reason why a candidate is not what its view allows, or None: it needs the certificate
+    that closed the view before; if that carries a lock, the locked block is proposed again, and
+    nothing else; if not, a new one."""
+    justification, view = candidate.justification, candidate.view
+    if candidate.proposer != context.leader(view):
         return "not its turn"
-    if why is None:
+    if justification is None:
         return None if view == (0, 0) and candidate.turn is None else "no justification"
-    if seat.next_view(why) != view:
+    if context.next_view(justification) != view:
         return "justification of another view"
-    if why.lock is None:
+    if justification.lock is None:
         return None if candidate.turn is None else "proposed again without a lock"
     header = candidate.header
     if candidate.turn is not None and (
-        header.view >= view or header.aggregator != seat.leader(header.view)
+        header.view >= view or header.aggregator != context.leader(header.view)
     ):
         return "first proposed out of turn"
-    return None if header.cid == why.lock.block else "not the locked block"
+    return None if header.cid == justification.lock.block else "not the locked block"
 
 
 def contradicted(state: State, candidate: Candidate) -> bool:
-    """Whether this server knows a lock on another block, higher than the one that justifies the
+    """True if this server knows a lock on another block, higher than the one that justifies the
     candidate: somebody may have decided that block."""
     if not state.promises.locks:
         return False
-    why, block = candidate.justification, candidate.header.cid
-    base = why.lock.view if why is not None and why.lock is not None else (-1, 0)
+    justification, block = candidate.justification, candidate.header.cid
+    base = (
+        justification.lock.view
+        if justification is not None and justification.lock is not None
+        else (-1, 0)
+    )
     return any(
         lock.block != block and base < lock.view <= candidate.view for lock in state.promises.locks
     )
@@ -80,67 +81,67 @@ def contradicted(state: State, candidate: Candidate) -> bool:
 # -- what happens ---------------------------------------------------------------------------------
 
 
-def begin(seat: HeightContext, promises: Promises, looks_on: bool = False) -> Step:
-    """A height begins, or is entered again after a restart with the promises made in it. A server
-    that only looks on says nothing at all."""
-    if looks_on:
-        promises = _with(BLANK.promises, height=seat.height, proposed=NEVER, left=NEVER)
-        state = _with(BLANK, promises=promises, told=NEVER)
+def begin(context: HeightContext, promises: Promises, catching_up: bool = False) -> Step:
+    """Begin a height, or enter it again after a restart with the promises made in it. A server
+    that is catching up says nothing at all."""
+    if catching_up:
+        promises = _with(BLANK.promises, height=context.height, proposed=NEVER, left=NEVER)
+        state = _with(BLANK, promises=promises, timed_out=NEVER)
     else:
-        if promises.height != seat.height:
-            promises = _with(BLANK.promises, height=seat.height)
+        if promises.height != context.height:
+            promises = _with(BLANK.promises, height=context.height)
         state = _with(BLANK, promises=promises)
     return state, (Enter(state.view),)
 
 
 def on_proposing(state: State) -> State:
-    """It is about to propose a block in the view in progress: once, whatever befalls it."""
+    """Promise to propose no second block in the view in progress, whatever befalls it."""
     return _with(state, promises=_with(state.promises, proposed=state.view))
 
 
-def on_candidate(seat: HeightContext, state: State, candidate: Candidate) -> Step:
-    """A checked candidate, of which `follows` says nothing bad."""
+def on_candidate(context: HeightContext, state: State, candidate: Candidate) -> Step:
+    """Take in a checked candidate, of which `follows` says nothing bad."""
     effects: tuple[Effect, ...] = ()
     if candidate.justification is not None:
-        state, effects = on_closed(seat, state, candidate.justification)
+        state, effects = on_closed(context, state, candidate.justification)
     view = candidate.view
     known = state.candidates.get(view)
     if known is not None:
         if known.header.cid == candidate.header.cid:
             return state, effects
-        state, more = on_equivocated(seat, state, view)
+        state, more = on_equivocated(context, state, view)
         return state, effects + more
     if view < state.view:
         return state, effects
     state = _with(state, candidates={**state.candidates, view: candidate})
     if view != state.view:
         return state, effects
-    state, more = _consider(seat, state)
+    state, more = _consider(context, state)
     return state, effects + more
 
 
-def on_judged(seat: HeightContext, state: State, block: bytes, fit: bool) -> Step:
-    """The contents of a block were found right, or wrong."""
-    if state.fit.get(block) is fit:
+def on_judged(context: HeightContext, state: State, block: bytes, valid: bool) -> Step:
+    """Go on, as the contents of a block were found right, or wrong."""
+    if state.valid.get(block) is valid:
         return state, ()
-    return _act(seat, _with(state, fit={**state.fit, block: fit}))
+    return _act(context, _with(state, valid={**state.valid, block: valid}))
 
 
-def on_declined(seat: HeightContext, state: State, view: View) -> Step:
-    """The block of a view came at the wrong time (as this server's clock and tickets have it), or
-    without a ticket: no reason to refuse it when others have locked it."""
-    return _leave(seat, state) if view == state.view else (state, ())
+def on_declined(context: HeightContext, state: State, view: View) -> Step:
+    """Leave a view whose block came at the wrong time (as this server's clock and tickets have it),
+    or without a ticket: no reason to refuse it when others have locked it."""
+    return _leave(context, state) if view == state.view else (state, ())
 
 
-def on_equivocated(seat: HeightContext, state: State, view: View) -> Step:
-    """The leader of a view has signed two proposals."""
+def on_equivocated(context: HeightContext, state: State, view: View) -> Step:
+    """Note that the leader of a view has signed two proposals."""
     if view in state.equivocated:
         return state, ()
-    return _act(seat, _with(state, equivocated=state.equivocated | {view}))
+    return _act(context, _with(state, equivocated=state.equivocated | {view}))
 
 
-def on_vote(seat: HeightContext, state: State, vote: Vote) -> Step:
-    """A checked vote of a member, its first in this phase and view."""
+def on_vote(context: HeightContext, state: State, vote: Vote) -> Step:
+    """Count a checked vote of a member, its first in this phase and view."""
     view = (vote.attempt, vote.step)
     if vote.attempt > state.view[0] + ATTEMPTS_AHEAD or (
         vote.phase == "soft" and (view < state.view or view <= state.promises.cert)
@@ -150,19 +151,19 @@ def on_vote(seat: HeightContext, state: State, vote: Vote) -> Step:
     tally = state.votes.get(key, NOBODY)
     if tally.servers >> vote.server & 1:
         return state, ()
-    tally = tally.add(vote.server, seat.weight(vote.attempt, vote.server), vote)
+    tally = tally.add(vote.server, context.weight(vote.attempt, vote.server), vote)
     state = _with(state, votes={**state.votes, key: tally})
     if vote.phase == "cert":
-        committee = seat.sortition(vote.attempt).committee
+        committee = context.sortition(vote.attempt).committee
         if state.decided is None and committee.approves(tally.weight):
-            certificate = _certificate(seat, key, tally)
+            certificate = _certificate(context, key, tally)
             return _with(state, decided=certificate), (Decide(certificate),)
         return state, ()
-    return _act(seat, state) if view == state.view else (state, ())
+    return _act(context, state) if view == state.view else (state, ())
 
 
-def on_timeout(seat: HeightContext, state: State, timeout: Timeout) -> Step:
-    """A checked timeout, its lock included."""
+def on_timeout(context: HeightContext, state: State, timeout: Timeout) -> Step:
+    """Count a checked timeout, its lock included."""
     if timeout.lock is not None:
         state = _learn(state, timeout.lock)
     view = timeout.view
@@ -174,43 +175,43 @@ def on_timeout(seat: HeightContext, state: State, timeout: Timeout) -> Step:
     if tally.servers >> timeout.server & 1:
         return state, ()
     weight = (
-        seat.stakes[timeout.server]
+        context.stakes[timeout.server]
         if timeout.everyone
-        else seat.weight(timeout.attempt, timeout.server)
+        else context.weight(timeout.attempt, timeout.server)
     )
     tally = tally.add(timeout.server, weight, timeout)
     state = _with(state, timeouts={**state.timeouts, key: tally})
-    committee = seat.sortition(timeout.attempt).committee
+    committee = context.sortition(timeout.attempt).committee
     if timeout.everyone:
-        enough = 3 * tally.weight >= 2 * sum(seat.stakes)
+        enough = 3 * tally.weight >= 2 * sum(context.stakes)
     else:
         enough = committee.approves(tally.weight)
     if enough:
         certificate = _closing(timeout, tally)
-        state, effects = on_closed(seat, state, certificate)
+        state, effects = on_closed(context, state, certificate)
         return state, (ShowTimeoutCertificate(certificate), *effects)
     if not timeout.everyone and view == state.view and committee.holds_back(tally.weight):
-        return _leave(seat, state)  # an honest member gave up: two thirds are out of reach
-    return _act(seat, state)
+        return _leave(context, state)  # an honest member gave up: two thirds are out of reach
+    return _act(context, state)
 
 
-def on_closed(seat: HeightContext, state: State, certificate: TimeoutCertificate) -> Step:
-    """A checked timeout certificate: on to the next view, with the lock that it carries."""
+def on_closed(context: HeightContext, state: State, certificate: TimeoutCertificate) -> Step:
+    """Go on to the view after a checked timeout certificate, with the lock that it carries."""
     if certificate.lock is not None:
         state = _learn(state, certificate.lock)
-    view = seat.next_view(certificate)
+    view = context.next_view(certificate)
     if view <= state.view:
         return state, ()
     effects: list[Effect] = [Enter(view)]
     lock = state.promises.lock
     if lock is not None and (certificate.lock is None or lock.view > certificate.lock.view):
         effects.append(ShowLock(lock))
-    if seat.settles and seat.weight(view[0], seat.index):
+    if context.settles and context.weight(view[0], context.index):
         effects.append(AwaitLocks(view))
     state = _with(
         state,
         view=view,
-        why=certificate,
+        justification=certificate,
         settling=None,
         settled=False,
         listened=False,
@@ -223,39 +224,39 @@ def on_closed(seat: HeightContext, state: State, certificate: TimeoutCertificate
             if key[0] >= view or (key[1] and key[0][0] == view[0])
         },
     )
-    state, more = _consider(seat, state)
+    state, more = _consider(context, state)
     return state, (*effects, *more)
 
 
-def on_lock(seat: HeightContext, state: State, lock: Certificate) -> Step:
-    """A checked soft certificate that somebody showed."""
-    return _act(seat, _learn(state, lock))
+def on_lock(context: HeightContext, state: State, lock: Certificate) -> Step:
+    """Learn a checked soft certificate that somebody showed."""
+    return _act(context, _learn(state, lock))
 
 
-def on_view_timer(seat: HeightContext, state: State, view: View) -> Step:
-    """The time of a view is over."""
-    return _leave(seat, state) if view == state.view else (state, ())
+def on_view_timer(context: HeightContext, state: State, view: View) -> Step:
+    """Leave a view whose time is over."""
+    return _leave(context, state) if view == state.view else (state, ())
 
 
-def on_settle_timer(seat: HeightContext, state: State, view: View) -> Step:
-    """Nothing has contradicted the lock of a view for the settle time, if `_act` finds so."""
+def on_settle_timer(context: HeightContext, state: State, view: View) -> Step:
+    """Go on, as a lock has settled, if `_act` finds that nothing contradicts it."""
     if view != state.settling or state.settled:
         return state, ()
-    return _act(seat, _with(state, settled=True))
+    return _act(context, _with(state, settled=True))
 
 
-def on_listen_timer(seat: HeightContext, state: State, view: View) -> Step:
-    """Whoever had a lock to show in a view has shown it."""
+def on_listen_timer(context: HeightContext, state: State, view: View) -> Step:
+    """Go on, as whoever had a lock to show in a view has shown it."""
     if view != state.view or state.listened:
         return state, ()
-    return _act(seat, _with(state, listened=True))
+    return _act(context, _with(state, listened=True))
 
 
-def on_recovery_timer(seat: HeightContext, state: State, view: View) -> Step:
-    """The view's time has long been over, and its committee has not closed it: this server gives
-    up all of the attempt (which its first step stands for)."""
+def on_recovery_timer(context: HeightContext, state: State, view: View) -> Step:
+    """Give up all of an attempt (which its first step stands for): the view's time has long been
+    over, and its committee has not closed it."""
     end = (view[0] + 1, -1)
-    if view != state.view or state.told >= end:
+    if view != state.view or state.timed_out >= end:
         return state, ()
     return _left(state, end), (SendTimeout((view[0], 0), True),)
 
@@ -263,33 +264,33 @@ def on_recovery_timer(seat: HeightContext, state: State, view: View) -> Step:
 # -- steps shared by them -------------------------------------------------------------------------
 
 
-def _consider(seat: HeightContext, state: State) -> Step:
+def _consider(context: HeightContext, state: State) -> Step:
     """Look at the candidate of the view in progress, if it is here."""
     candidate = state.candidates.get(state.view)
     if candidate is None:
         return state, ()
-    if candidate.header.cid in state.fit:
-        return _act(seat, state)
+    if candidate.header.cid in state.valid:
+        return _act(context, state)
     return state, (Validate(candidate),)
 
 
-def _act(seat: HeightContext, state: State) -> Step:
+def _act(context: HeightContext, state: State) -> Step:
     """Cast whatever vote is due in the view in progress."""
     view, promises = state.view, state.promises
     candidate = state.candidates.get(view)
-    if candidate is None or state.decided is not None or not seat.weight(view[0], seat.index):
+    if candidate is None or state.decided is not None or not context.weight(view[0], context.index):
         return state, ()
     if promises.left >= view:
-        return _leave(seat, state)
+        return _leave(context, state)
     block = candidate.header.cid
-    fit = state.fit.get(block)
-    if view in state.equivocated or fit is False or contradicted(state, candidate):
-        return _leave(seat, state)
-    if not fit:
+    valid = state.valid.get(block)
+    if view in state.equivocated or valid is False or contradicted(state, candidate):
+        return _leave(context, state)
+    if not valid:
         return state, ()
     effects: list[Effect] = []
     if promises.soft < view:
-        if seat.settles and view != (0, 0) and not state.listened:
+        if context.settles and view != (0, 0) and not state.listened:
             return state, ()
         promises = _with(promises, soft=view)
         state = _with(state, promises=promises)
@@ -298,13 +299,13 @@ def _act(seat: HeightContext, state: State) -> Step:
     tally = state.votes.get(key)
     if tally is None or promises.cert >= view:
         return state, tuple(effects)
-    if not seat.sortition(view[0]).committee.approves(tally.weight):
+    if not context.sortition(view[0]).committee.approves(tally.weight):
         return state, tuple(effects)
     if not any(lock.name == (*view, block) for lock in promises.locks):
-        state = _learn(state, _certificate(seat, key, tally))
+        state = _learn(state, _certificate(context, key, tally))
     # Above five sixths nobody can come to another lock, though half the committee be malicious.
-    certain = seat.sortition(view[0]).committee.overwhelms(tally.weight)
-    if seat.settles and not state.settled and not certain:
+    certain = context.sortition(view[0]).committee.overwhelms(tally.weight)
+    if context.settles and not state.settled and not certain:
         if state.settling != view:
             state = _with(state, settling=view)
             effects.append(Settle(view))
@@ -313,20 +314,20 @@ def _act(seat: HeightContext, state: State) -> Step:
     return state, (*effects, CastVote("cert", view, block))
 
 
-def _leave(seat: HeightContext, state: State) -> Step:
+def _leave(context: HeightContext, state: State) -> Step:
     """Give up the view in progress, as a member."""
     view = state.view
-    if state.told >= view or not seat.weight(view[0], seat.index):
+    if state.timed_out >= view or not context.weight(view[0], context.index):
         return state, ()
     return _left(state, view), (SendTimeout(view, False),)
 
 
 def _left(state: State, view: View) -> State:
-    """It votes in no view up to this one any more."""
+    """Promise to vote in no view up to this one any more."""
     promises = state.promises
     if promises.left < view:
         promises = _with(promises, left=view)
-    return _with(state, promises=promises, told=view)
+    return _with(state, promises=promises, timed_out=view)
 
 
 def _learn(state: State, lock: Certificate) -> State:
@@ -337,10 +338,10 @@ def _learn(state: State, lock: Certificate) -> State:
     return _with(state, promises=_with(promises, locks=(*promises.locks, lock)))
 
 
-def _certificate(seat: HeightContext, key: tuple[str, View, bytes], tally: Tally) -> Certificate:
+def _certificate(context: HeightContext, key: tuple[str, View, bytes], tally: Tally) -> Certificate:
     phase, (attempt, step), block = key
     return Certificate(
-        seat.height,
+        context.height,
         attempt,
         step,
         phase,

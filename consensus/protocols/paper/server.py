@@ -8,8 +8,7 @@ thirds of the approvals has the block, and its aggregator shares it.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from consensus.ledger.committee import Draw, InvalidTicket, may_sit
@@ -17,15 +16,14 @@ from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.paper import vote as paper
 from consensus.protocols.paper.validity import CANDIDATES_PER_SEAT
-from consensus.protocols.paper.vote import Rules, State
+from consensus.protocols.paper.vote import HeightContext, State
 from consensus.records.block import Block, Candidate
 from consensus.records.sync import Status
 from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
-from consensus.server.message import Kind
-from consensus.server.participant import Participant
+from consensus.server.voting import VotingParticipant
 
 #: The first of all servers to propose is expected after this share of MaxVoteDuration: the race
 #: has to take long compared with a message, or everybody votes for a candidate of their own.
@@ -35,10 +33,10 @@ RACE: Final = 0.1
 ATTEMPTS_AHEAD: Final = 1024
 
 
-class PaperParticipant(Participant):
+class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
     """One server's part in `paper`."""
 
-    rules: Rules
+    context: HeightContext
 
     def __init__(self, server: EdgeServer) -> None:
         self.server = server
@@ -52,26 +50,22 @@ class PaperParticipant(Participant):
     def begin(self) -> None:
         server = self.server
         parameters = server.parameters
-        self.rules = Rules(
-            server.index, server.height, parameters.committee_size, parameters.max_step
-        )
+        size, max_step = parameters.committee_size, parameters.max_step
+        self.context = HeightContext(server.index, server.height, size, max_step)
         self._mine: Ticket | None = None
         """This server's ticket, if it wins."""
         self._collected = False
-        """Whether the time to announce is over: fewer than all seats must then do."""
+        """True if the time to announce is over: fewer than all seats must then do."""
         self._entered: View | None = None
         self._racing: View | None = None
         """The slot that this server competes to propose in."""
         self._judging: Candidate | None = None
         """A candidate some of whose updates are not here."""
-        self._said: list[tuple[Kind, object, Collection[int] | None]] = []
-        """What it sent in this slot, to be said again."""
-        self._effects: deque[paper.Effect] = deque()
-        self._draining = False
+        self.begin_vote()
         state, effects = paper.begin()
         self.state = state
         server.set_timer("tickets", parameters.ticket_us)
-        if not server.passive:
+        if not server.catching_up:
             self._draw()
             self._apply((state, effects))
 
@@ -83,15 +77,7 @@ class PaperParticipant(Participant):
     def _apply(self, step: paper.Step) -> None:
         """Take over a state and do what follows from it."""
         self.state, effects = step
-        self._effects.extend(effects)
-        if self._draining:
-            return
-        self._draining = True
-        try:
-            while self._effects and self.server.active:
-                self._do(self._effects.popleft())
-        finally:
-            self._draining = False
+        self.do_all(effects)
 
     def _do(self, effect: paper.Effect) -> None:
         server = self.server
@@ -112,14 +98,9 @@ class PaperParticipant(Participant):
     def _enter(self, slot: View) -> None:
         if slot != self._entered:
             self._entered = slot
-            self._said.clear()
+            self.said.clear()
             if self.server.behaviour is not None:
                 self.server.behaviour.entered(self.server)
-
-    def _tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
-        """Send something of this slot, and remember to say it again if need be."""
-        self._said.append((kind, body, to))
-        self.server.say(kind, body, to)
 
     def _later(self, what: str, seconds: float) -> None:
         """Set a timer for what speed decides; a malicious server waits as long as it likes."""
@@ -151,8 +132,10 @@ class PaperParticipant(Participant):
             self._later("announce", share * server.parameters.ticket_us / 2e6)
 
     def on_ticket(self, ticket: Ticket) -> bool:
+        """Check another server's announcement and keep it."""
         server = self.server
-        if server.passive or any(known.server == ticket.server for known in self.state.announced):
+        known = {announced.server for announced in self.state.announced}
+        if server.catching_up or ticket.server in known:
             return False
         server.host.charge("vrf_verify")
         try:
@@ -166,10 +149,10 @@ class PaperParticipant(Participant):
         return True
 
     def seats_taken(self) -> bool:
-        """Whether there is a committee: every seat is taken or, once the time to announce is over,
+        """True if there is a committee: every seat is taken or, once the time to announce is over,
         enough of them to approve anything."""
-        taken = len(self.state.committee(self.rules))
-        return taken == self.rules.size or (self._collected and self.rules.agree(taken))
+        taken = len(self.state.committee(self.context))
+        return taken == self.context.size or (self._collected and self.context.agree(taken))
 
     # -- proposing --------------------------------------------------------------------------------
 
@@ -180,8 +163,8 @@ class PaperParticipant(Participant):
             self._race_if_ready()
 
     def _race_if_ready(self) -> None:
-        """Line 4, and "it competes" (III.D): once updates are sufficient it takes a while to
-        propose; whoever hears a candidate before that comes too late."""
+        """Compete to propose once updates are sufficient, after a while (line 4, and III.D);
+        whoever hears a candidate before that comes too late."""
         server = self.server
         slot = self.state.slot
         if (
@@ -197,7 +180,7 @@ class PaperParticipant(Participant):
             self._later("propose", mean * float(draws.standard_exponential()))
 
     def _propose(self) -> None:
-        """Lines 5-6: aggregate, publish, send."""
+        """Aggregate, publish and send (lines 5-6)."""
         server = self.server
         if not server.sufficient(len(server.pool)):
             self._racing = None  # a client's second update took its first away
@@ -208,13 +191,13 @@ class PaperParticipant(Participant):
         if candidate is None:
             return
         server.host.charge("sign")
-        self._tell("candidate", candidate)
-        self._apply(paper.on_candidate(self.rules, self.state, candidate))
+        self.tell("candidate", candidate)
+        self._apply(paper.on_candidate(self.context, self.state, candidate))
 
     def candidate_of(self, updates: Sequence[SignedUpdate]) -> Candidate:
-        """What this server would propose in the slot in progress from these updates (at least
-        one): it names the committee as it has heard it announce itself."""
-        tickets = self.state.committee(self.rules)
+        """The candidate that this server would propose in the slot in progress from these updates
+        (at least one): it names the committee as it has heard it announce itself."""
+        tickets = self.state.committee(self.context)
         header = self.server.contents.propose_header(
             updates, *self.state.slot, tickets_digest(tickets)
         )
@@ -228,8 +211,9 @@ class PaperParticipant(Participant):
     # -- candidates -------------------------------------------------------------------------------
 
     def on_candidate(self, candidate: Candidate) -> bool:
+        """Check a proposed block; the first of its slot goes before its committee."""
         server = self.server
-        if server.passive:
+        if server.catching_up:
             return False
         if candidate.turn is not None or candidate.justification is not None:
             return server.refuse("candidate of another protocol")
@@ -247,16 +231,16 @@ class PaperParticipant(Participant):
             server.checks.candidate(server.chain.head, candidate)
         except InvalidBlock:
             return server.refuse("candidate header")
-        self._apply(paper.on_candidate(self.rules, self.state, candidate))
+        self._apply(paper.on_candidate(self.context, self.state, candidate))
         return True
 
     def _unknown(self, tickets: Sequence[Ticket]) -> int:
-        """How many of these tickets this server has not checked."""
+        """The number of these tickets that this server has not checked."""
         known = {ticket.server for ticket in self.state.announced}
         return sum(ticket.server not in known for ticket in tickets)
 
     def _judge(self, candidate: Candidate) -> None:
-        """Line 11: recompute the candidate. Pools may differ, and nobody asks for what is missing:
+        """Recompute the candidate (line 11). Pools may differ, and nobody asks for what is missing:
         a member votes when the gossip has brought it, or not at all. What is sufficient, each
         decides by what it has heard and when it began."""
         server = self.server
@@ -265,15 +249,15 @@ class PaperParticipant(Participant):
             self._judging = candidate
             return
         self._judging = None
-        fit = server.sufficient(len(updates)) and self._is_correct(candidate, updates)
+        valid = server.sufficient(len(updates)) and self._is_correct(candidate, updates)
         if server.behaviour is not None:
-            fit = server.behaviour.verdict(
-                fit, server.host.generator(server.height, *candidate.view, 1)
+            valid = server.behaviour.verdict(
+                valid, server.host.generator(server.height, *candidate.view, 1)
             )
-        self._apply(paper.on_judged(self.rules, self.state, candidate, fit))
+        self._apply(paper.on_judged(self.context, self.state, candidate, valid))
 
     def _is_correct(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
-        """Whether an honest member approves of a candidate that it sees for the first time."""
+        """True if an honest member approves of a candidate that it sees for the first time."""
         contents = self.server.contents
         return contents.is_timely(candidate.header) and contents.recomputes(candidate, updates)
 
@@ -291,12 +275,13 @@ class PaperParticipant(Participant):
             chain_id, server.height, *slot, phase, block, server.index, server.signer.sign(signed)
         )
         to = candidate.seated | {header.aggregator}
-        self._tell("vote", vote, sorted(to - {server.index}))
-        self._apply(paper.on_vote(self.rules, self.state, vote))
+        self.tell("vote", vote, sorted(to - {server.index}))
+        self._apply(paper.on_vote(self.context, self.state, vote))
 
     def on_vote(self, vote: Vote) -> bool:
+        """Check and count a member's vote."""
         server = self.server
-        if server.passive:
+        if server.catching_up:
             return False
         slot = (vote.attempt, vote.step)
         if vote.server >= len(server.genesis.servers) or vote.chain_id != server.genesis.chain_id:
@@ -305,7 +290,7 @@ class PaperParticipant(Participant):
             return server.refuse("vote of another protocol")
         if vote.attempt > self.state.slot[0] + ATTEMPTS_AHEAD:
             return server.refuse("vote for another attempt")
-        if vote.step >= self.rules.max_step:
+        if vote.step >= self.context.max_step:
             return server.refuse("vote beyond MaxStep")
         candidate = self.state.candidates.get(slot)
         if (
@@ -321,7 +306,7 @@ class PaperParticipant(Participant):
         server.host.charge("verify")
         if not server.checks.vote(server.chain.head, vote):
             return server.refuse("vote signature")
-        self._apply(paper.on_vote(self.rules, self.state, vote))
+        self._apply(paper.on_vote(self.context, self.state, vote))
         return True
 
     # -- deciding ---------------------------------------------------------------------------------
@@ -337,10 +322,10 @@ class PaperParticipant(Participant):
         return self._unknown(block.tickets)
 
     def block_seen(self, block: bytes) -> None:
-        """Nobody but the aggregator passes a block on."""
+        """Do nothing: nobody but the aggregator passes a block on."""
 
     def resume(self, written: int) -> None:
-        """Nothing is promised, and nothing remembered."""
+        """Do nothing: nothing is promised, and nothing remembered."""
 
     # -- timers -----------------------------------------------------------------------------------
 
@@ -357,22 +342,21 @@ class PaperParticipant(Participant):
             if view == self.state.slot and self.state.trying is None:
                 self._propose()
         elif what == "vote":
-            self._apply(paper.on_vote_timer(self.rules, self.state, view))
+            self._apply(paper.on_vote_timer(self.context, self.state, view))
 
     def on_late_timer(self, what: str, height: int) -> None:
-        """Nothing is left to do once a height is over."""
+        """Do nothing: nothing is left to do once a height is over."""
 
     # -- staying in step --------------------------------------------------------------------------
 
     def progress(self) -> object:
-        """Slots pass whether or not anything is heard: that is no progress."""
+        """The number of announcements: slots pass whether or not anything is heard."""
         return len(self.state.announced)
 
     def say_again(self) -> None:
         if self._mine is not None and self._mine in self.state.announced:
             self.server.say("ticket", self._mine)
-        for kind, body, to in self._said:
-            self.server.say(kind, body, to)
+        super().say_again()
 
     def tickets_held(self) -> tuple[int, ...]:
         return tuple(sorted(ticket.server for ticket in self.state.announced))
@@ -386,8 +370,8 @@ class PaperParticipant(Participant):
             self.server.say("candidate", state.trying, [sender])
 
     def predicament(self) -> str:
-        taken, size = len(self.state.committee(self.rules)), self.rules.size
-        if not self.rules.agree(taken):
+        taken, size = len(self.state.committee(self.context)), self.context.size
+        if not self.context.agree(taken):
             return (
                 f"only {taken} servers announced themselves for {size} seats, and draws on the "
                 "same block give no others, a deadlock of Algorithm 2"

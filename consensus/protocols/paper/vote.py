@@ -23,8 +23,8 @@ from consensus.records.votes import Certificate, Vote
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What one server knows of a height before it begins."""
+class HeightContext:
+    """Knowledge that one server has of a height before it begins."""
 
     index: int
     height: int
@@ -39,19 +39,19 @@ class Rules:
         return (attempt, step + 1) if step + 1 < self.max_step else (attempt + 1, 0)
 
     def agree(self, members: int) -> bool:
-        """Whether so many are *more than* two thirds of the seats (line 12)."""
+        """True if so many are *more than* two thirds of the seats (line 12)."""
         return 3 * members > 2 * self.size
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far one server has come with a height."""
+    """The point that one server has reached in a height."""
 
     slot: View = (0, 0)
     trying: Candidate | None = None
     """The candidate before the committee; None while the server waits for one."""
     announced: tuple[Ticket, ...] = ()
-    """Who may sit, in the order in which this server heard of them."""
+    """Tickets of those who may sit, in the order in which this server heard of them."""
     candidates: Mapping[View, Candidate] = field(default_factory=dict)
     """By slot: the candidate that arrived first."""
     voted: View = (-1, 0)
@@ -60,10 +60,10 @@ class State:
     """By slot and server: its first vote."""
     decided: Certificate | None = None
 
-    def committee(self, rules: Rules) -> tuple[Ticket, ...]:
+    def committee(self, context: HeightContext) -> tuple[Ticket, ...]:
         """The first to announce, as this server heard them. A failed attempt changes neither the
         draws nor who announced first, so a committee formed anew (line 17) is the same."""
-        return self.announced[: rules.size]
+        return self.announced[: context.size]
 
 
 # -- what is to be done ---------------------------------------------------------------------------
@@ -71,14 +71,14 @@ class State:
 
 @dataclass(frozen=True)
 class Wait:
-    """A slot has begun without a candidate: compete to propose one."""
+    """Begin a slot without a candidate: compete to propose one."""
 
     slot: View
 
 
 @dataclass(frozen=True)
 class Try:
-    """A candidate is before its committee: start MaxVoteDuration, and judge it as a member."""
+    """Put a candidate before its committee: start MaxVoteDuration, and judge it as a member."""
 
     candidate: Candidate
 
@@ -93,7 +93,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Decide:
-    """A candidate is the validated block."""
+    """Append a candidate: it is the validated block."""
 
     candidate: Candidate
     certificate: Certificate
@@ -107,20 +107,20 @@ Step = tuple[State, tuple[Effect, ...]]
 
 
 def begin() -> Step:
-    """A height begins, or is entered again after a restart: nothing of it is remembered."""
+    """Begin a height, or enter it again after a restart: nothing of it is remembered."""
     state = State()
     return state, (Wait(state.slot),)
 
 
 def on_ticket(state: State, ticket: Ticket) -> Step:
-    """A checked announcement, the first of its server."""
+    """Take in a checked announcement, the first of its server."""
     if any(known.server == ticket.server for known in state.announced):
         return state, ()
     return replace(state, announced=(*state.announced, ticket)), ()
 
 
-def on_candidate(rules: Rules, state: State, candidate: Candidate) -> Step:
-    """A checked candidate: the first to arrive has its slot, others for it are void.
+def on_candidate(context: HeightContext, state: State, candidate: Candidate) -> Step:
+    """Take in a checked candidate: the first to arrive has its slot, others for it are void.
 
     Whoever waits for a candidate takes one of a later slot, too: others have moved on.
     """
@@ -134,40 +134,40 @@ def on_candidate(rules: Rules, state: State, candidate: Candidate) -> Step:
         state, effects = _take(state, candidate)
     else:
         effects = ()
-    state, more = _count(rules, state, slot)
+    state, more = _count(context, state, slot)
     return state, effects + more
 
 
-def on_judged(rules: Rules, state: State, candidate: Candidate, fit: bool) -> Step:
-    """A member has found a candidate right, or wrong (line 11)."""
+def on_judged(context: HeightContext, state: State, candidate: Candidate, valid: bool) -> Step:
+    """Vote as a member that has found a candidate right, or wrong (line 11)."""
     slot = candidate.view
     if (
         state.trying is not candidate
         or state.decided is not None
         or state.voted >= slot
-        or rules.index not in candidate.seated
+        or context.index not in candidate.seated
     ):
         return state, ()
-    return replace(state, voted=slot), (Say("approve" if fit else "reject", candidate),)
+    return replace(state, voted=slot), (Say("approve" if valid else "reject", candidate),)
 
 
-def on_vote(rules: Rules, state: State, vote: Vote) -> Step:
-    """A checked vote. Votes count for as long as the height lasts, also when their slot is over
-    (line 12 knows no other block that may have been approved meanwhile)."""
+def on_vote(context: HeightContext, state: State, vote: Vote) -> Step:
+    """Count a checked vote. Votes count for as long as the height lasts, also when their slot is
+    over (line 12 knows no other block that may have been approved meanwhile)."""
     slot = (vote.attempt, vote.step)
     cast = state.votes.get(slot, {})
     if vote.server in cast:
         return state, ()
     state = replace(state, votes={**state.votes, slot: {**cast, vote.server: vote}})
-    return _count(rules, state, slot)
+    return _count(context, state, slot)
 
 
-def on_vote_timer(rules: Rules, state: State, slot: View) -> Step:
-    """MaxVoteDuration has passed: on to the next step, and after MaxStep of them to a committee
-    formed anew (lines 14-17)."""
+def on_vote_timer(context: HeightContext, state: State, slot: View) -> Step:
+    """Go on to the next step, as MaxVoteDuration has passed, and after MaxStep of them to a
+    committee formed anew (lines 14-17)."""
     if slot != state.slot or state.trying is None or state.decided is not None:
         return state, ()
-    state = replace(state, slot=rules.after(slot), trying=None)
+    state = replace(state, slot=context.after(slot), trying=None)
     waiting = [later for later in state.candidates if later >= state.slot]
     if waiting:
         return _take(state, state.candidates[min(waiting)])
@@ -181,8 +181,8 @@ def _take(state: State, candidate: Candidate) -> Step:
     return replace(state, slot=candidate.view, trying=candidate), (Try(candidate),)
 
 
-def _count(rules: Rules, state: State, slot: View) -> Step:
-    """Lines 12-13: whether more than two thirds of the seats approve of a slot's candidate."""
+def _count(context: HeightContext, state: State, slot: View) -> Step:
+    """Decide a slot's candidate if more than two thirds of the seats approve (lines 12-13)."""
     candidate = state.candidates.get(slot)
     if candidate is None or state.decided is not None:
         return state, ()
@@ -192,7 +192,7 @@ def _count(rules: Rules, state: State, slot: View) -> Step:
         for server, vote in state.votes.get(slot, {}).items()
         if vote.phase == "approve" and vote.block == block and server in seated
     ]
-    if not rules.agree(len(approvals)):
+    if not context.agree(len(approvals)):
         return state, ()
-    certificate = Certificate(rules.height, *slot, "approve", block, tuple(sorted(approvals)))
+    certificate = Certificate(context.height, *slot, "approve", block, tuple(sorted(approvals)))
     return replace(state, decided=certificate), (Decide(candidate, certificate),)

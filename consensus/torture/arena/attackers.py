@@ -77,7 +77,7 @@ class Usurp(Behaviour):
         part = server.participant
         if kind in ("update", "ticket") and isinstance(part, BftParticipant) and server.active:
             view = part.stage()
-            if part.seat.leader(view) != server.index:
+            if part.context.leader(view) != server.index:
                 candidate = part.proposals.anew(view)
                 if candidate is not None and self.once(view):
                     self.send(server, "candidate", candidate, others(server))

@@ -219,7 +219,7 @@ BREAKS: Final = {
             "lock",
             "timeouts carry no lock, and nobody keeps to one",
             (
-                Patch(Promises, "told", do.always(None)),
+                Patch(Promises, "named_lock", do.always(None)),
                 Patch(vote, "contradicted", do.always(False)),
             ),
             Bias(("late_block", "late_votes"), CUTS),

@@ -131,15 +131,15 @@ def first_attempt(original: Any) -> Any:
 
 def goes_on_voting(original: Any) -> Any:
     """`vote._left` after which votes are still cast in the view that was left."""
-    return lambda state, view: replace(state, told=view)
+    return lambda state, view: replace(state, timed_out=view)
 
 
 def mute_again(original: Any) -> Any:
     """`vote.begin` that does not repeat the timeouts said before a crash."""
 
-    def begin(seat: Any, promises: Any, looks_on: bool = False) -> Any:
-        state, effects = original(seat, promises, looks_on)
-        return replace(state, told=max(state.told, state.promises.left)), effects
+    def begin(context: Any, promises: Any, catching_up: bool = False) -> Any:
+        state, effects = original(context, promises, catching_up)
+        return replace(state, timed_out=max(state.timed_out, state.promises.left)), effects
 
     return begin
 
@@ -147,8 +147,8 @@ def mute_again(original: Any) -> Any:
 def blind_lock(original: Any) -> Any:
     """`vote._act` that certifies whatever it has cast a soft vote for."""
 
-    def act(seat: Any, state: Any) -> Any:
-        state, effects = original(seat, state)
+    def act(context: Any, state: Any) -> Any:
+        state, effects = original(context, state)
         view, cast = state.view, state.promises.soft == state.view
         candidate = state.candidates.get(view)
         may = max(state.promises.cert, state.promises.left) < view
@@ -164,7 +164,7 @@ def hearsay(original: Any) -> Any:
     """`Proposals.hear` that does not look at the leader's signature."""
 
     def hear(self: Any, view: Any, vote: Any) -> None:
-        known, leader = self.first.get(view), self._vote.seat.leader(view)
+        known, leader = self.first.get(view), self._vote.context.leader(view)
         if leader is not None and (known is None or known[0] != vote.block):
             self._note(view, vote.block, vote.proposal)
 
@@ -230,7 +230,7 @@ def judged_late(original: Any) -> Any:
         complete = self._tickets.are_all_in(candidate)
         timely = server.contents.is_timely(candidate.header) and complete
         if candidate.turn is not None and here and not timely:
-            vote.apply(bft.on_declined(vote.seat, vote.state, candidate.view))
+            vote.apply(bft.on_declined(vote.context, vote.state, candidate.view))
         else:
             original(self, candidate)
 

@@ -58,7 +58,7 @@ class Model:
         self.draw = np.random.default_rng(seed)
         self.servers, self.size, self.bad, self.recovery = servers, size, set(bad), recovery
         self.honest = [server for server in range(servers) if server not in self.bad]
-        self.seats = {
+        self.contexts = {
             server: HeightContext(server, HEIGHT, (1,) * servers, self.sortition, settles)
             for server in self.honest
         }
@@ -102,7 +102,7 @@ class Model:
     # -- honest servers ---------------------------------------------------------------------------
 
     def begin(self, server: int) -> None:
-        self.apply(server, bft.begin(self.seats[server], self.promises[server]))
+        self.apply(server, bft.begin(self.contexts[server], self.promises[server]))
 
     def apply(self, server: int, step: Step) -> None:
         state, effects = step
@@ -113,7 +113,7 @@ class Model:
 
     def on(self, server: int, what: str, *arguments: Any) -> None:
         handler: Callable[..., Step] = getattr(bft, f"on_{what}")
-        self.apply(server, handler(self.seats[server], self.states[server], *arguments))
+        self.apply(server, handler(self.contexts[server], self.states[server], *arguments))
 
     def tell(self, server: int, kind: str, body: Any) -> None:
         """An honest server says something to all."""
@@ -149,7 +149,7 @@ class Model:
                 self.votes.setdefault(key, set()).add(server)
                 self.tell(server, "vote", self.vote(server, *key))
             case SendTimeout(view, everyone):
-                lock = self.promises[server].told(view, everyone)
+                lock = self.promises[server].named_lock(view, everyone)
                 timeout = Timeout(
                     bytes(32), HEIGHT, *view, everyone, server, bytes([server] * 64), lock
                 )
@@ -176,9 +176,9 @@ class Model:
 
     def propose(self, server: int, view: View) -> None:
         """An honest leader proposes once, a restart notwithstanding."""
-        if self.seats[server].leader(view) != server or view in self.proposed:
+        if self.contexts[server].leader(view) != server or view in self.proposed:
             return
-        why = self.states[server].why
+        why = self.states[server].justification
         if why is not None and why.lock is not None:
             candidate = self.again(why.lock.block, view, why, server)
         else:
@@ -208,7 +208,7 @@ class Model:
 
     def receive(self, server: int, kind: str, body: Any) -> None:
         if kind == "candidate" and (
-            bft.follows(self.seats[server], body) is not None
+            bft.follows(self.contexts[server], body) is not None
             or (body.justification is not None and not self.holds(body.justification))
         ):
             return
@@ -371,7 +371,8 @@ class Model:
         self.did["view"] += max(state.view for state in self.states.values()) > (0, 0)
         self.did["attempt"] += max(state.view for state in self.states.values())[0] > 0
         self.did["carried"] += any(
-            state.why is not None and state.why.lock is not None for state in self.states.values()
+            state.justification is not None and state.justification.lock is not None
+            for state in self.states.values()
         )
         return self.did
 

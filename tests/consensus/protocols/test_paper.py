@@ -24,7 +24,7 @@ from consensus.protocols.bft.server import BftParticipant
 from consensus.protocols.paper import vote as paper
 from consensus.protocols.paper.server import PaperParticipant
 from consensus.protocols.paper.validity import head_after
-from consensus.protocols.paper.vote import Decide, Rules, State
+from consensus.protocols.paper.vote import Decide, HeightContext, State
 from consensus.records.block import Candidate
 from consensus.records.ticket import Ticket
 from consensus.server.edge_server import EdgeServer
@@ -183,7 +183,7 @@ def test_an_aggregator_names_whom_it_likes() -> None:
     forge = PaperForge(toy)
     last = forge.winners[-3:]
     bench = Bench(forge.winners[0], toy).ready()
-    named = {ticket.server for ticket in bench.part.state.committee(bench.part.rules)}
+    named = {ticket.server for ticket in bench.part.state.committee(bench.part.context)}
     assert not named & set(last)
     block = forge.block(forge.candidate(tickets=forge.seats(last), aggregate_cid=toy.genesis.model))
     assert bench.server.receive("block", block, 0)
@@ -302,11 +302,11 @@ def test_a_certificate_that_is_formed_late_forks_with_one_of_another_step() -> N
     decided: dict[int, bytes] = {}
 
     def server(
-        index: int, *events: Callable[[Rules, State], paper.Step]
+        index: int, *events: Callable[[HeightContext, State], paper.Step]
     ) -> tuple[State, list[paper.Effect]]:
-        rules, state, effects = Rules(index, 1, 4, 3), State(), []
+        context, state, effects = HeightContext(index, 1, 4, 3), State(), []
         for event in events:
-            state, more = event(rules, state)
+            state, more = event(context, state)
             effects += more
         for effect in effects:
             if isinstance(effect, Decide):
@@ -316,20 +316,22 @@ def test_a_certificate_that_is_formed_late_forks_with_one_of_another_step() -> N
                 chain.append(forge.block(effect.candidate, signers))
         return state, effects
 
-    def arrives(candidate: Candidate) -> Callable[[Rules, State], paper.Step]:
-        return lambda rules, state: paper.on_candidate(rules, state, candidate)
+    def arrives(candidate: Candidate) -> Callable[[HeightContext, State], paper.Step]:
+        return lambda context, state: paper.on_candidate(context, state, candidate)
 
-    def judges(candidate: Candidate) -> Callable[[Rules, State], paper.Step]:
-        return lambda rules, state: paper.on_judged(rules, state, candidate, True)
+    def judges(candidate: Candidate) -> Callable[[HeightContext, State], paper.Step]:
+        return lambda context, state: paper.on_judged(context, state, candidate, True)
 
-    def hears(candidate: Candidate, *servers: int) -> list[Callable[[Rules, State], paper.Step]]:
-        def hear(vote: Any) -> Callable[[Rules, State], paper.Step]:
-            return lambda rules, state: paper.on_vote(rules, state, vote)
+    def hears(
+        candidate: Candidate, *servers: int
+    ) -> list[Callable[[HeightContext, State], paper.Step]]:
+        def hear(vote: Any) -> Callable[[HeightContext, State], paper.Step]:
+            return lambda context, state: paper.on_vote(context, state, vote)
 
         return [hear(forge.vote(candidate, index)) for index in servers]
 
-    def over(rules: Rules, state: State) -> paper.Step:
-        return paper.on_vote_timer(rules, state, (0, 0))
+    def over(context: HeightContext, state: State) -> paper.Step:
+        return paper.on_vote_timer(context, state, (0, 0))
 
     server(0, arrives(one), judges(one), *hears(one, 0, 1, 2))
     for index in (1, 2):

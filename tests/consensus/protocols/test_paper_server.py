@@ -1,50 +1,36 @@
-"""`paper` where it does what it should: its vote, its server, and honest worlds."""
+"""One server under `paper`, without clock or network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.adversary.behaviour import Behaviour
-from consensus.encoding.fields import MalformedRecord
 from consensus.encoding.unixfs import file_cid
-from consensus.faults.faults import Faults
-from consensus.faults.kinds import Crash, Fault, Loss, Partition
-from consensus.ledger.validity import Head, InvalidBlock
-from consensus.protocols.paper import vote as paper
 from consensus.protocols.paper.server import ATTEMPTS_AHEAD
-from consensus.protocols.paper.vote import Decide, Rules, Say, State, Try, Wait
-from consensus.protocols.registry import protocol_of
-from consensus.records.block import Block, Candidate, Turn
-from consensus.records.genesis import Genesis
+from consensus.records.block import Candidate, Turn
 from consensus.records.sync import Status
-from consensus.records.ticket import tickets_digest
 from consensus.records.votes import Vote
 from consensus.server.catching_up import ASKED_AT_ONCE
 from consensus.server.message import Malformed
-from consensus.simulation.results import HeightResult
-from tests.helpers.paper_rig import Bench, PaperForge
-from tests.helpers.rules import chain_from
-from tests.helpers.toy import Toy
-
-SERVERS, SEATS, CLIENTS = 12, 3, 3
-TOY = Toy(
-    servers=SERVERS, clients=CLIENTS, committee_size=SEATS, protocol="paper", crypto="modelled"
+from tests.helpers.paper_rig import Bench
+from tests.helpers.paper_scene import (
+    CLIENTS,
+    FIRST,
+    FORGE,
+    LOSERS,
+    MEMBER,
+    SEATED,
+    SEATS,
+    SECOND,
+    SERVERS,
+    TOY,
 )
-FORGE = PaperForge(TOY)
-SEATED = FORGE.winners[:SEATS]
-LOSERS = [server for server in range(SERVERS) if server not in FORGE.winners]
-MEMBER = SEATED[-1]
-RULES = Rules(MEMBER, 1, SEATS, 3)
-FIRST = FORGE.candidate()
-SECOND = FORGE.candidate(aggregator=1)
+from tests.helpers.toy import Toy
 
 
 def test_the_bench_has_who_it_needs() -> None:
@@ -52,157 +38,6 @@ def test_the_bench_has_who_it_needs() -> None:
     assert len(LOSERS) > 1
     assert SEATED[0] != 0  # the aggregator of the tests' candidates is no member
     assert 0 not in SEATED
-
-
-# -- the vote, as pure functions -------------------------------------------------------------------
-
-
-def fold(state: State, *steps: Callable[[State], paper.Step]) -> tuple[State, list[paper.Effect]]:
-    effects: list[paper.Effect] = []
-    for step in steps:
-        state, more = step(state)
-        effects += more
-    return state, effects
-
-
-def arrives(candidate: Candidate) -> Callable[[State], paper.Step]:
-    return lambda state: paper.on_candidate(RULES, state, candidate)
-
-
-def cast(
-    candidate: Candidate, servers: Iterable[int], phase: str = "approve"
-) -> list[Callable[[State], paper.Step]]:
-    votes = [FORGE.vote(candidate, server, phase) for server in servers]
-
-    def hears(vote: Vote) -> Callable[[State], paper.Step]:
-        return lambda state: paper.on_vote(RULES, state, vote)
-
-    return [hears(vote) for vote in votes]
-
-
-def over(slot: tuple[int, int]) -> Callable[[State], paper.Step]:
-    return lambda state: paper.on_vote_timer(RULES, state, slot)
-
-
-def test_a_height_begins_with_a_race() -> None:
-    assert paper.begin() == (State(), (Wait((0, 0)),))
-
-
-def test_after_max_step_candidates_comes_the_next_attempt() -> None:
-    slots = [(0, 0)]
-    for _ in range(6):
-        slots.append(RULES.after(slots[-1]))
-    assert slots == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
-    assert Rules(0, 1, 3, 1).after((4, 0)) == (5, 0)
-
-
-@pytest.mark.parametrize(("size", "needed"), [(1, 1), (2, 2), (3, 3), (4, 3), (6, 5), (20, 14)])
-def test_more_than_two_thirds_of_the_seats_agree(size: int, needed: int) -> None:
-    rules = Rules(0, 1, size, 3)
-    assert [rules.agree(count) for count in (needed - 1, needed)] == [False, True]
-
-
-def test_the_first_candidate_has_its_slot() -> None:
-    state, effects = fold(State(), arrives(FIRST), arrives(SECOND))
-    assert effects == [Try(FIRST)]
-    assert state.trying is FIRST
-    assert state.candidates == {(0, 0): FIRST}
-
-
-def test_the_next_slot_begins_when_max_vote_duration_is_over_and_not_before() -> None:
-    state, _ = fold(State(), arrives(FIRST), over((0, 1)))
-    assert state.trying is FIRST
-    state, effects = fold(state, over((0, 0)))
-    assert (state.slot, state.trying, effects) == ((0, 1), None, [Wait((0, 1))])
-    assert fold(state, over((0, 0)), over((0, 1))) == (state, [])  # nothing is voted on
-
-
-def test_a_candidate_of_a_later_slot_waits_for_its_turn() -> None:
-    later = [FORGE.candidate(view=view) for view in ((1, 0), (0, 2))]
-    state, effects = fold(State(), arrives(FIRST), *map(arrives, later))
-    assert effects == [Try(FIRST)]
-    state, effects = fold(state, over((0, 0)))
-    assert (state.slot, effects) == ((0, 2), [Try(later[1])])
-    state, effects = fold(state, over((0, 2)))
-    assert (state.slot, effects) == ((1, 0), [Try(later[0])])
-
-
-def test_who_waits_for_a_candidate_follows_those_who_have_moved_on() -> None:
-    later = FORGE.candidate(view=(7, 1))
-    state, effects = fold(State(), arrives(later))
-    assert (state.slot, effects) == ((7, 1), [Try(later)])
-    state, effects = fold(state, arrives(FIRST), over((7, 1)))
-    assert (state.slot, effects) == ((7, 2), [Wait((7, 2))])
-
-
-@pytest.mark.parametrize(("fit", "phase"), [(True, "approve"), (False, "reject")])
-def test_a_member_votes_once_in_a_slot(fit: bool, phase: str) -> None:
-    def judged(candidate: Candidate) -> Callable[[State], paper.Step]:
-        return lambda state: paper.on_judged(RULES, state, candidate, fit)
-
-    state, effects = fold(State(), arrives(FIRST), judged(FIRST), judged(FIRST), judged(SECOND))
-    assert effects == [Try(FIRST), Say(phase, FIRST)]
-    assert state.voted == (0, 0)
-    state, effects = fold(state, over((0, 0)), judged(FIRST))
-    assert effects == [Wait((0, 1))]
-
-
-def test_only_members_vote() -> None:
-    stranger = replace(RULES, index=LOSERS[0])
-    state, _ = paper.on_candidate(stranger, State(), FIRST)
-    assert paper.on_judged(stranger, state, FIRST, True) == (state, ())
-
-
-def test_two_thirds_of_the_seats_decide() -> None:
-    state, effects = fold(State(), arrives(FIRST), *cast(FIRST, SEATED[:-1]))
-    assert effects == [Try(FIRST)]
-    state, effects = fold(state, *cast(FIRST, SEATED[-1:]))
-    assert [type(effect) for effect in effects] == [Decide]
-    decided = effects[0]
-    assert isinstance(decided, Decide)
-    assert decided.candidate is FIRST
-    assert decided.certificate == FORGE.block(FIRST).certificate
-    assert fold(state, over((0, 0)), arrives(FORGE.candidate(view=(0, 1))))[1] == []
-
-
-def test_what_is_no_approval_of_a_member_does_not_count() -> None:
-    votes = [
-        *cast(FIRST, SEATED[:1], "reject"),
-        *cast(FIRST, SEATED[1:]),
-        *cast(FIRST, LOSERS),
-        *cast(SECOND, FORGE.winners[SEATS:]),
-        *cast(FIRST, SEATED[:1]),  # a second vote
-    ]
-    assert fold(State(), arrives(FIRST), *votes)[1] == [Try(FIRST)]
-
-
-@settings(deadline=None)
-@given(st.permutations(range(4)), st.integers(0, 4))
-def test_the_order_of_votes_and_their_candidate_does_not_matter(
-    order: list[int], passed: int
-) -> None:
-    """Not even if the slot is over: an approval counts for as long as the height lasts."""
-    happen = [arrives(FIRST), *cast(FIRST, SEATED)]
-    steps = [happen[place] for place in order]
-    steps.insert(passed, over((0, 0)))
-    state, _ = fold(State(), *steps)
-    assert state.decided == FORGE.block(FIRST).certificate
-
-
-def test_the_committee_is_who_announced_first_and_stays_so() -> None:
-    order = [5, 2, 9, 0, 7]
-    state = State()
-    for server in [*order, 2, 9]:
-        state, _ = paper.on_ticket(state, FORGE.ticket(server))
-    assert [ticket.server for ticket in state.announced] == order
-    first = state.committee(RULES)
-    assert [ticket.server for ticket in first] == order[:SEATS]
-    for attempt in range(3):
-        for step in range(RULES.max_step):
-            slot = (attempt, step)
-            state, _ = fold(state, arrives(FORGE.candidate(view=slot)), over(slot))
-    assert state.slot == (3, 0)
-    assert state.committee(RULES) == first
 
 
 # -- one server ------------------------------------------------------------------------------------
@@ -402,9 +237,9 @@ def test_without_progress_it_says_again_what_it_said_and_asks() -> None:
     assert len(set(to or ())) == ASKED_AT_ONCE
 
 
-def test_a_server_that_is_behind_only_looks_on() -> None:
+def test_a_server_that_is_behind_says_nothing() -> None:
     bench = Bench(MEMBER, TOY)
-    bench.server.enter_height(passive=True)
+    bench.server.enter_height(catching_up=True)
     before = bench.state()
     bench.host.timers.clear()
     vote = FORGE.vote(FIRST, SEATED[0])
@@ -472,160 +307,3 @@ def test_nothing_that_arrives_in_whatever_order_breaks_a_server(
     mine = {vote.encoded: vote for vote in bench.host.all("vote") if vote.server == index}
     assert len({(vote.attempt, vote.step) for vote in mine.values()}) == len(mine)
     assert bench.server.chain.height <= 1
-
-
-# -- blocks ----------------------------------------------------------------------------------------
-
-
-def resealed(tickets: tuple[Any, ...]) -> Block:
-    """A block whose members are these, all of which approve."""
-    candidate = FORGE.candidate(tickets=tickets)
-    return FORGE.block(candidate, sorted({ticket.server for ticket in tickets}))
-
-
-@pytest.mark.parametrize(
-    ("block", "reason"),
-    [
-        (FORGE.block(FIRST, SEATED[:2]), "2 of 3 is not more than two thirds"),
-        (FORGE.block(FIRST, sorted([*SEATED, LOSERS[0]])), "voted without a seat"),
-        (FORGE.block(FIRST, phase="reject"), "of the reject phase"),
-        (FORGE.block(FIRST, view=(0, 1)), "another step than it was proposed in"),
-        (resealed(FORGE.seats(FORGE.winners[: SEATS + 1])), "more members than seats"),
-        (resealed(FORGE.seats(SEATED[:2])), "2 members cannot approve"),
-        (resealed(FORGE.seats([SEATED[0], SEATED[1], SEATED[1]])), "two tickets"),
-        (resealed(FORGE.seats([*SEATED[:2], LOSERS[0]])), "wins no seat"),
-        (resealed((*FORGE.seats(SEATED[:2]), FORGE.draw(MEMBER, 2)[0])), "for another height"),
-        (FORGE.block(FORGE.candidate(tickets=FORGE.seats(), signer=1)), "signature is not valid"),
-    ],
-)
-def test_a_block_that_proves_too_little_is_invalid(block: Block, reason: str) -> None:
-    with pytest.raises(InvalidBlock, match=reason):
-        chain_from(TOY.genesis).append(block)
-
-
-def test_a_blocks_link_seeds_what_follows() -> None:
-    chain = chain_from(TOY.genesis)
-    assert chain.head.draws == ()
-    chain.append(FORGE.block(FIRST))
-    assert chain.head == Head(1, FIRST.header.cid, FIRST.header.timestamp, FIRST.header.cid[-32:])
-    following = PaperForge(TOY, chain.head)
-    assert following.winners != FORGE.winners
-    block = following.block()
-    assert block.header.tickets == tickets_digest(block.tickets)
-    chain.append(block)
-
-
-def test_the_paper_knows_no_weighted_committee() -> None:
-    node = TOY.genesis.to_node()
-    node["parameters"]["committee"] = "weighted"
-    genesis = Genesis.from_node(node)
-    with pytest.raises(MalformedRecord, match="paper knows only 'fixed'"):
-        protocol_of(genesis).check_genesis(genesis)
-
-
-# -- honest worlds ---------------------------------------------------------------------------------
-
-
-def check_chain(toy: Toy, results: list[HeightResult]) -> None:
-    """What every server holds, checked afresh."""
-    replay = chain_from(toy.genesis)
-    for result in results:
-        replay.append(result.block)
-        assert not result.captured
-        exact = toy.application.aggregate(
-            [update.payload for update in result.updates],
-            [update.record.samples for update in result.updates],
-        )
-        assert file_cid(exact) == result.block.header.aggregate_cid
-    for server in toy.world.servers:
-        cids = [block.cid for block in server.chain.blocks]
-        assert cids == [result.block.cid for result in results][: len(cids)]
-    for one, other in pairwise(results):
-        assert one.ended == other.began
-
-
-@pytest.mark.parametrize(
-    ("servers", "size", "crypto"),
-    [
-        (1, 1, "real"),
-        (4, 4, "real"),
-        (9, 6, "real"),
-        (4, 4, "modelled"),
-        (9, 6, "modelled"),
-        (30, 20, "modelled"),
-    ],
-)
-def test_honest_servers_decide_height_after_height(servers: int, size: int, crypto: str) -> None:
-    toy = Toy(servers=servers, clients=5, committee_size=size, protocol="paper", crypto=crypto)
-    results = [toy.play() for _ in range(6)]
-    check_chain(toy, results)
-    assert {server.chain.height for server in toy.world.servers} == {6}
-    assert all(len(result.updates) == 5 for result in results)
-    assert sum(result.block.header.view == (0, 0) for result in results) > 3
-    for result in results:
-        assert set(result.refused) <= {"another candidate was first"}
-        assert result.evidence == ()
-        assert result.malicious_weight == ((0, size),)
-
-
-def test_stakes_decide_who_may_sit() -> None:
-    """One of ten servers has five sixths of the stake: it may always sit, others now and then."""
-    toy = Toy(
-        servers=10,
-        clients=2,
-        committee_size=1,
-        stakes=[1] * 9 + [45],
-        protocol="paper",
-        crypto="modelled",
-    )
-    seats, expected = 0, 0.0
-    for _ in range(30):
-        winners = PaperForge(toy, toy.world.head).winners
-        assert 9 in winners
-        expected += 1 / len(winners)
-        seats += toy.play().block.tickets[0].server == 9
-    assert 0.8 < expected / 30 < 0.95
-    assert 0.7 < seats / 30 < 1.0
-
-
-def test_the_same_seed_gives_the_same_chain_byte_for_byte() -> None:
-    def chain(seed: int) -> list[bytes]:
-        toy = Toy(
-            servers=9, clients=4, seed=seed, committee_size=6, protocol="paper", crypto="modelled"
-        )
-        return [toy.play().block.encoded for _ in range(3)]
-
-    assert chain(3) == chain(3)
-    assert chain(3) != chain(4)
-
-
-def test_updates_may_be_few_once_the_deadline_has_passed() -> None:
-    toy = Toy(servers=4, clients=3, quota=5, update_us=3_000_000, protocol="paper")
-    results = [toy.play() for _ in range(2)]
-    check_chain(toy, results)
-    assert all(result.ended - result.began > 3.0 for result in results)
-
-
-@pytest.mark.parametrize(
-    "faults",
-    [
-        [Crash(servers=(2,), from_=1.0, until=6.0, lost_tail=1)],
-        [Partition(groups=((0, 1), (2, 3, 4, 5, 6)), from_=0.8, until=6.0)],
-        [Loss(rate=0.2, until=6.0)],
-    ],
-)
-def test_servers_that_fell_behind_catch_up(faults: list[Fault]) -> None:
-    toy = Toy(
-        servers=7,
-        clients=4,
-        seed=2,
-        committee_size=5,
-        protocol="paper",
-        crypto="modelled",
-        faults=Faults(faults, 7, np.random.default_rng(0)),
-    )
-    results = [toy.play() for _ in range(12)]
-    check_chain(toy, results)
-    assert toy.world.faults is not None
-    assert sum(toy.world.faults.fired.values()) > 0
-    assert {server.chain.height for server in toy.world.servers} == {12}

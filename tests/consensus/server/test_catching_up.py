@@ -314,11 +314,11 @@ def test_a_decided_block_that_is_not_here_can_be_asked_of_whoever_voted_for_it()
     assert other.server.chain.height == 1
 
 
-@pytest.mark.parametrize("passive", [False, True])
-def test_who_is_between_heights_or_looks_on_helps_nobody(passive: bool) -> None:
-    if passive:
+@pytest.mark.parametrize("catching_up", [False, True])
+def test_who_is_between_heights_or_catching_up_helps_nobody(catching_up: bool) -> None:
+    if catching_up:
         bench = at(0, start=False)
-        bench.server.enter_height(passive=True)
+        bench.server.enter_height(catching_up=True)
         status = Status(0, 0, 0)
     else:
         bench, status = between(), Status(1, 0, 0)
@@ -340,10 +340,10 @@ class Late(Bench):
 
         def go_on(block: Block) -> None:
             appended(block)
-            self.server.enter_height(passive=self.server.chain.height < known)
+            self.server.enter_height(catching_up=self.server.chain.height < known)
 
         self.host.appended = go_on  # type: ignore[method-assign]
-        self.server.enter_height(passive=True)
+        self.server.enter_height(catching_up=True)
 
 
 def test_a_late_server_asks_takes_every_block_and_votes_again() -> None:
@@ -354,7 +354,7 @@ def test_a_late_server_asks_takes_every_block_and_votes_again() -> None:
     peer.hear("status", late.said("status")[0], sender=MEMBER)
     late.hear("block", *peer.said("block"), sender=5)
     assert late.server.chain.head == peer.server.chain.head
-    assert late.server.passive is False
+    assert late.server.catching_up is False
     assert late.server.height == 5
     assert [ticket.height for ticket in late.said("ticket")] == [6]
 

@@ -383,7 +383,7 @@ class TwoFaced(Behaviour):
         yield replace(message, body=other, to=others[1::2])
 
 
-def test_a_two_faced_leader_is_found_out_and_named() -> None:
+def test_a_leader_that_equivocates_is_found_out_and_named() -> None:
     toy = Toy(servers=7, clients=2, crypto="modelled", malicious={0: TwoFaced(), 1: TwoFaced()})
     results = [toy.play() for _ in range(8)]
     check_invariants(toy, results)
