@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.encoding.cid import EncodingError, node_cid
-from consensus.encoding.dag_cbor import encode
+from consensus.encoding.dag_cbor import decode, encode
 from consensus.encoding.fields import MalformedRecord, Record
 from consensus.encoding.unixfs import file_cid
 from consensus.records.block import Block, Candidate, Header, Turn
@@ -555,6 +555,15 @@ def test_a_record_that_is_none_is_refused_by_the_field(
 ) -> None:
     with pytest.raises(MalformedRecord, match=reason):
         type(record).from_node(replaced(record.to_node(), path, value))
+
+
+@settings(deadline=None)
+@given(headers)
+def test_the_address_of_the_aggregate_is_called_model_on_the_wire(header: Header) -> None:
+    """Chains that are written have this key, and paths on an IPFS node end in it."""
+    node = decode(header.encoded)
+    assert node.keys() == {field.name for field in fields(Header)} - {"aggregate_cid"} | {"model"}
+    assert node["model"] == header.aggregate_cid
 
 
 def test_records_are_frozen() -> None:
