@@ -16,6 +16,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
 Part = TypeVar("Part")
@@ -87,3 +89,15 @@ class Registry(Mapping[str, Part], Generic[Part]):
 
     def __len__(self) -> int:
         return len(self._parts)
+
+
+def modules_of(package: str) -> list[str]:
+    """The dotted names of a package's modules in alphabetical order; none of them is imported."""
+    room = import_module(package)
+    return sorted(module.name for module in iter_modules(room.__path__, f"{package}."))
+
+
+def import_parts(package: str) -> None:
+    """Import every module of a package in alphabetical order, so that its parts are registered."""
+    for module in modules_of(package):
+        import_module(module)

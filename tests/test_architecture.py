@@ -117,7 +117,7 @@ ARROWS = {
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data "
         "bfedrec.evaluation bfedrec.runs bfedrec.section bfedrec.streams bfedrec.sweeps "
         "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
-        "consensus.records consensus.torture"
+        "consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.plugins "

@@ -195,6 +195,44 @@ def test_an_attack_by_clients_is_used(shop: Shop) -> None:
     assert "did you mean 'lazy'?" in unknown.stderr
 
 
+def test_a_table_is_listed_and_made(shop: Shop) -> None:
+    listed = shop.command("table").stdout.splitlines()
+    assert listed[-1].split() == ["sizes", *["servers", "and", "seats", "of", "a", "committee"]]
+    assert listed[0].startswith("table1 ")
+    done = shop.command("table", "sizes", "committee.size=7", "--format", "csv")
+    assert (done.returncode, done.stdout) == (0, "part,count\nservers,30\ncommittee,7\n")
+    assert (shop.folder / "results" / "tables" / "sizes.tex").exists()
+    assert "sizes" in shop.command("table", "--help").stdout
+    wrong = shop.command("table", "size")
+    assert wrong.returncode == 2
+    assert wrong.stderr.endswith("did you mean 'sizes'?\n")
+
+
+def test_a_figure_is_made_with_the_runs_that_it_lacks(shop: Shop) -> None:
+    assert "\nuplink " in shop.command("figure").stdout
+    lacking = shop.command("figure", "uplink")
+    assert lacking.returncode == 2
+    assert "2 of 2 runs are not recorded" in lacking.stderr
+    done = shop.command("make", "uplink")
+    assert done.returncode == 0, done.stderr
+    rows = (shop.folder / "results" / "figures" / "uplink.csv").read_text(encoding="utf-8")
+    assert [line.split(",")[0] for line in rows.splitlines()] == ["rounds", "1", "2"]
+    assert shop.command("figure", "uplink").returncode == 0
+    assert (shop.folder / "results" / "figures" / "uplink.pdf").exists()
+
+
+def test_a_plugin_with_a_figure_does_not_load_matplotlib(shop: Shop) -> None:
+    code = """
+import sys
+from bfedrec.plugins import need_plugins
+need_plugins()
+from bfedrec.report.registry import FIGURES
+assert list(FIGURES) == ["uplink"]
+print("matplotlib" in sys.modules)
+"""
+    assert shop.python("-c", code).stdout == "False\n"
+
+
 # -- the mechanism ---------------------------------------------------------------------------------
 
 
@@ -235,6 +273,13 @@ print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
             "from bfedrec.attacks.attack import Attack, attack\n"
             "attack('scale')(type('Mine', (Attack,), {'__module__': __name__}))\n",
             "ValueError: attack 'scale' is registered twice, by bfedrec.attacks.poisoning "
+            "and by broken",
+        ),
+        (
+            "from bfedrec.report.registry import register_table\n"
+            "def make(request): ...\n"
+            "register_table('table1', 'mine', make)\n",
+            "ValueError: table 'table1' is registered twice, by bfedrec.report.tables.table1 "
             "and by broken",
         ),
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def _toml(catalogue: dict[str, CatalogueEntry]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(name: str, record: dict[str, Any]) -> Iterator[str]:
+def _table(name: str, record: Mapping[str, Any]) -> Iterator[str]:
     """The lines of a TOML table: plain values and counts, then the tables within it."""
     inner = {key: value for key, value in record.items() if isinstance(value, dict)}
     counts = {key: value for key, value in inner.items() if "users" in value}

@@ -1,26 +1,171 @@
-"""RQ3, Byzantine fault tolerance (paper, IV.D): its experiments."""
+"""The registries of tables and figures.
+
+A file in `report/tables` or `report/figures` that registers a part under the file's own name is all
+that adds one here; a plugin's parts register when the plugin is imported.
+
+A whole table:
+
+    def make(request):
+        columns = (Column("word", "word"), Column("letters", "letters", 0))
+        rows = [{"word": word, "letters": len(word)} for word in request.overrides]
+        return Made(Table("words", "Words and their lengths", columns, rows))
+
+    register_table("words", "the length of each word", make)
+
+A figure is drawn from rows, which are also written as CSV:
+
+    register_figure("loss", "the loss over the rounds", experiments, rows, draw)
+
+``experiments()`` returns the sweeps whose runs it needs, ``rows`` takes the recorded runs of each
+(a list of `Runs`, one a setting) and returns mappings with the same keys, and ``draw(rows)``
+returns a matplotlib `Figure`. Matplotlib is not loaded here: a plugin imports it inside ``draw``.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bfedrec.report.artefact import Experiment
+from bfedrec.config.help import nearest
+from bfedrec.config.yaml_core import ConfigError
+from bfedrec.report.artefact import Experiment, Made, Request
+from consensus.registry import Registry, import_parts, modules_of
 
-FIG3 = Experiment(
-    Path("experiments/fig3.yaml"), ("protocol=bft,paper", "servers.malicious=0,1/3"), "0"
-)
-COMMITTEES = Experiment(
-    Path("experiments/committees.yaml"),
-    ("committee.size=4,7,10,15,20,25,30", "servers.malicious=0,0.1,0.2,0.3,1/3,0.4,0.5"),
-    "0",
-    compact=True,
-)
-THIRD = Experiment(
-    Path("experiments/third.yaml"),
-    ("committee.size=20,30", "servers.malicious=0,6,8,9,10,11,12,13"),
-    "0-2",
-    compact=True,
-)
-RECOVERY = Experiment(
-    Path("experiments/recovery.yaml"), ("@experiments/faults",), "0-4", compact=True
-)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ROOMS = {"table": "bfedrec.report.tables", "figure": "bfedrec.report.figures"}
+"""The packages with this project's own parts, by the kind of part."""
+LAST = 100
+"""The place of a part that does not name one: after those of this project."""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A table or a figure, made from recorded runs."""
+
+    name: str
+    shows: str
+    """Its content in a line, for the list of `bfedrec table` or `bfedrec figure`."""
+    experiments: Callable[[], Sequence[Experiment]]
+    """The experiments whose runs it is made of."""
+    place: int
+    """Its position in lists and in `bfedrec make`, ascending; equal ones go by name."""
+    group: str
+    """A name under which `bfedrec make` makes it together with others; empty for none."""
+
+
+@dataclass(frozen=True)
+class TableKind(Artefact):
+    """A registered table."""
+
+    make: Callable[[Request], Made]
+
+
+@dataclass(frozen=True)
+class FigureKind(Artefact):
+    """A registered figure."""
+
+    rows: Callable[..., Sequence[Mapping[str, Any]]]
+    """The data to draw, from the recorded runs of each experiment; empty for nothing to draw."""
+    draw: Callable[..., Figure]
+    """The drawing of these rows."""
+    of_some: bool
+    """Whether it can be drawn while runs are missing, of those that are recorded."""
+
+
+TABLES: Registry[TableKind] = Registry("table")
+FIGURES: Registry[FigureKind] = Registry("figure")
+
+Kind = TypeVar("Kind", bound=Artefact)
+
+
+def register_table(
+    name: str,
+    shows: str,
+    make: Callable[[Request], Made],
+    experiments: Callable[[], Sequence[Experiment]] = tuple,
+    place: int = LAST,
+    group: str = "",
+) -> None:
+    """Register a table (see `TableKind` for the arguments).
+
+    Raises ValueError for a name that is malformed, or that another table or figure has.
+    """
+    _refuse_taken("table", name, make.__module__)
+    TABLES.register(name)(TableKind(name, shows, experiments, place, group, make))
+
+
+def register_figure(
+    name: str,
+    shows: str,
+    experiments: Callable[[], Sequence[Experiment]],
+    rows: Callable[..., Sequence[Mapping[str, Any]]],
+    draw: Callable[..., Figure],
+    of_some: bool = False,
+    place: int = LAST,
+    group: str = "",
+) -> None:
+    """Register a figure (see `FigureKind` for the arguments).
+
+    Raises ValueError for a name that is malformed, or that another table or figure has.
+    """
+    _refuse_taken("figure", name, draw.__module__)
+    kind = FigureKind(name, shows, experiments, place, group, rows, draw, of_some)
+    FIGURES.register(name)(kind)
+
+
+def _refuse_taken(kind: str, name: str, module: str) -> None:
+    """Raise ValueError for a name that a part of the other kind or one of this project's own has.
+
+    Their files have their names, so those that are not imported yet are known, too.
+    """
+    if name in (FIGURES if kind == "table" else TABLES):
+        raise ValueError(f"{kind} {name!r}: a table and a figure cannot have one name")
+    for room in ROOMS.values():
+        own = f"{room}.{name}"
+        if own != module and own in modules_of(room):
+            raise ValueError(f"{kind} {name!r} is registered twice, by {own} and by {module}")
+
+
+def tables() -> dict[str, TableKind]:
+    """All tables by name, in the order of their places."""
+    import_parts(ROOMS["table"])
+    return _in_order(TABLES)
+
+
+def figures() -> dict[str, FigureKind]:
+    """All figures by name, in the order of their places; loads matplotlib."""
+    import_parts(ROOMS["figure"])
+    return _in_order(FIGURES)
+
+
+def _in_order(registry: Registry[Kind]) -> dict[str, Kind]:
+    kinds = sorted(registry.values(), key=lambda kind: (kind.place, kind.name))
+    return {kind.name: kind for kind in kinds}
+
+
+def choose(what: str, word: str, known: Mapping[str, Kind]) -> list[Kind]:
+    """The parts of ``known`` that a word of a command line means: the one of that name, those of
+    that group, or `all`.
+
+    Raises `ConfigError`, with the names and the nearest, for any other word. ``what`` names in
+    errors what is chosen, as "table".
+    """
+    if word == "all":
+        return list(known.values())
+    if word in known:
+        return [known[word]]
+    found = [kind for kind in known.values() if word and kind.group == word]
+    if not found:
+        words = words_for(known)
+        told = f"{what} {word!r}: not one of {', '.join(words)}{nearest(word, words)}"
+        raise ConfigError(f"command line: {told}")
+    return found
+
+
+def words_for(known: Mapping[str, Artefact]) -> list[str]:
+    """The words that `choose` understands: names, then groups, then `all`."""
+    groups = dict.fromkeys(kind.group for kind in known.values() if kind.group)
+    return [*known, *(group for group in groups if group not in known), "all"]

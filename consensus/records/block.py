@@ -215,7 +215,7 @@ class Header(Record):
     snapshot: bytes | None
     """Link to the whole item matrix Q after this block, at the heights that have one."""
 
-    def to_node(self) -> dict[str, Any]:
+    def to_node(self) -> Node:
         node = super().to_node()
         node["model"] = node.pop("aggregate_cid")
         return node

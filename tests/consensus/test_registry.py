@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
-from consensus.registry import Registry
+from consensus.registry import Registry, import_parts, modules_of
 
 
 @pytest.fixture
@@ -58,3 +61,20 @@ def test_what_is_registered_for_a_while_is_forgotten(colours: Registry[int]) -> 
         colours.register("green")(3)
         assert colours["green"] == 3
     assert list(colours) == ["red", "amber"]
+
+
+def test_every_module_of_a_package_is_imported_in_alphabetical_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = tmp_path / "some_room"
+    room.mkdir()
+    (room / "__init__.py").touch()
+    for name in ("b", "c", "a"):
+        (room / f"{name}.py").write_text(f"import some_parts\nsome_parts.SEEN.append({name!r})\n")
+    (tmp_path / "some_parts.py").write_text("SEEN = []\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert modules_of("some_room") == [f"some_room.{name}" for name in "abc"]
+    assert "some_room.a" not in sys.modules
+    import_parts("some_room")
+    import_parts("some_room")
+    assert sys.modules["some_parts"].SEEN == ["a", "b", "c"]

@@ -19,6 +19,7 @@ from bfedrec.evaluation.intervals import Interval, t_interval
 from bfedrec.evaluation.metrics import compared
 from bfedrec.report import published
 from bfedrec.report.artefact import Experiment, Runs
+from bfedrec.report.registry import register_figure
 from bfedrec.report.style import (
     AMBER,
     BLUE,
@@ -218,3 +219,14 @@ def _draw_published(axes: Axes, data: Rows, name: str) -> None:
             ", ".join(names), (0.0, place), xycoords=("axes fraction", "data"), xytext=(2, 2),
             textcoords="offset points", color=GREY, fontsize=8,
         )  # fmt: skip
+
+
+register_figure(
+    "accuracy",
+    "HR and NDCG over all bytes of the clients, a line for each method over its sizes",
+    experiments,
+    rows,
+    draw,
+    of_some=True,
+    place=7,
+)

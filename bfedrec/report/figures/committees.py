@@ -12,8 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from bfedrec.report import rq3
 from bfedrec.report.artefact import Runs
 from bfedrec.report.committee_theory import expected
+from bfedrec.report.registry import register_figure
 from bfedrec.report.style import HEAT, Row, Rows, styled
 from bfedrec.runs.figures import count
 from consensus.ledger.capture_odds import frequency_interval
@@ -145,3 +147,14 @@ def _heat(axes: Axes, data: Rows, key: str, norm: Normalize, text: Callable[[Any
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+register_figure(
+    "committees",
+    "attempts and captured blocks over committee size and malicious share: a heat map",
+    lambda: (rq3.COMMITTEES,),
+    rows,
+    draw,
+    place=4,
+    group=rq3.GROUP,
+)

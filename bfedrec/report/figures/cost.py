@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bfedrec.evaluation.intervals import t_interval
+from bfedrec.report import rq3
 from bfedrec.report.artefact import Runs
 from bfedrec.report.committee_theory import expected
 from bfedrec.report.curves import per_round
+from bfedrec.report.registry import register_figure
 from bfedrec.report.style import BLUE, GREY, ORANGE, Row, Rows, styled
 from bfedrec.runs.figures import Figures, count, number
 from consensus.ledger.capture_odds import frequency_interval
@@ -196,3 +198,14 @@ def _draw_frequencies(axes: Axes, data: Rows) -> None:
     axes.set_xlabel(f"seats of the committee, of {data[0]['servers']} servers")
     axes.set_ylim(bottom=0.0)
     axes.legend(loc="best")
+
+
+register_figure(
+    "cost",
+    "attempts, time and bytes per block; blocked and captured committees against theory",
+    lambda: (rq3.FIG3, rq3.COMMITTEES),
+    rows,
+    draw,
+    place=3,
+    group=rq3.GROUP,
+)

@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 
 from bfedrec.evaluation.intervals import Interval, t_interval
 from bfedrec.evaluation.metrics import compared
+from bfedrec.report import rq3
 from bfedrec.report.artefact import Runs
+from bfedrec.report.registry import register_figure
 from bfedrec.report.style import BLUE, ORANGE, Row, Rows, label_ends, styled
 from bfedrec.runs.figures import Figures, count
 from bfedrec.sweeps.recorded import Recorded
@@ -152,3 +154,14 @@ def _draw_metric(axes: Axes, data: Rows, name: str) -> None:
             )
     top = max((row[name] for row in data), default=1.0)
     label_ends(axes, labels, 0.17 * top)
+
+
+register_figure(
+    "fig3",
+    "HR and NDCG over the rounds, with and without a third of the servers malicious",
+    lambda: (rq3.FIG3,),
+    rows,
+    draw,
+    place=2,
+    group=rq3.GROUP,
+)

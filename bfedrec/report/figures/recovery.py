@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bfedrec.evaluation.intervals import t_interval
+from bfedrec.report import rq3
 from bfedrec.report.artefact import Runs
+from bfedrec.report.registry import register_figure
 from bfedrec.report.style import BLUE, GREY, ORANGE, PALE, Row, Rows, styled
 from bfedrec.runs.figures import count, number
 from consensus.faults.faults import fault_from_node
@@ -136,3 +138,14 @@ def _draw_recovery(axes: Axes, data: Rows) -> None:
         axes.plot([], [], mark, color=colour, markersize=4.5, label=label)
     axes.set_xlim(left=0.0)
     axes.legend(loc="lower right")
+
+
+register_figure(
+    "recovery",
+    "how long the ledger takes to recover after each fault",
+    lambda: (rq3.RECOVERY,),
+    rows,
+    draw,
+    place=6,
+    group=rq3.GROUP,
+)

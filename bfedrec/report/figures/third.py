@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bfedrec.evaluation.intervals import t_interval
+from bfedrec.report import rq3
 from bfedrec.report.artefact import Runs
 from bfedrec.report.committee_theory import expected
+from bfedrec.report.registry import register_figure
 from bfedrec.report.style import BLUE, GREY, ORANGE, PALE, Row, Rows, styled
 from bfedrec.runs.figures import count, number
 
@@ -130,3 +132,14 @@ def _draw_panel(axes: Axes, data: Rows, sizes: Sequence[int], name: str) -> None
                 color=GREY, linestyle="--", linewidth=1.0, label=label,
             )  # fmt: skip
     axes.set_ylim(bottom=0.0)
+
+
+register_figure(
+    "third",
+    "what a block takes below, at and above a third of malicious servers",
+    lambda: (rq3.THIRD,),
+    rows,
+    draw,
+    place=5,
+    group=rq3.GROUP,
+)

@@ -15,6 +15,7 @@ from bfedrec.evaluation.intervals import Interval
 from bfedrec.evaluation.statistics import RESAMPLES, Paired, holm
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
 from bfedrec.report.paired_users import METRICS, K, compare_users
+from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table
 from bfedrec.runs.figures import number
 from bfedrec.section import flatten
@@ -137,3 +138,12 @@ def _verdict(runs: Runs, reference: Runs, metric: str, p: float) -> str:
     if p < ALPHA and min(by_seed) > 0.0:
         return "better"
     return "worse" if p < ALPHA and max(by_seed) < 0.0 else "level"
+
+
+register_table(
+    "ablations",
+    "what one change at a time does to MovieLens-1M at size 4",
+    make,
+    experiments,
+    place=4,
+)

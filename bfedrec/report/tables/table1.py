@@ -11,6 +11,7 @@ from bfedrec.data import prepare as data
 from bfedrec.data.catalogue import Counts, load_catalogue
 from bfedrec.report.artefact import Made, Request
 from bfedrec.report.published import Printed
+from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table
 
 DATA = ("ml-1m", "pinterest", "lfm-2k")
@@ -98,3 +99,8 @@ def _printed(value: Any) -> Printed:
 
 def _told(what: str, lines: list[str]) -> str:
     return "\n".join([f"{len(lines)} {what}", *lines]) if lines else ""
+
+
+register_table(
+    "table1", "the data sets' counts, and whether they are what they should be", make, place=1
+)

@@ -15,6 +15,7 @@ from bfedrec.evaluation.statistics import RESAMPLES, Paired, holm
 from bfedrec.report import published
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
 from bfedrec.report.paired_users import METRICS, K, compare_users
+from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table, compare, compared
 
 
@@ -189,3 +190,8 @@ def _leads(entries: Sequence[Entry], runs: Sequence[Runs]) -> Mapping[Place, dic
         }
         for (place, pair), p in zip(pairs.items(), corrected, strict=True)
     }
+
+
+register_table(
+    "table2", "HR@10 and NDCG@10 of every method and data set", make, experiments, place=2
+)

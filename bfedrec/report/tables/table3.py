@@ -18,6 +18,7 @@ from bfedrec.report import published
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
 from bfedrec.report.message_sizes import Envelope
 from bfedrec.report.published import Printed
+from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table
 from bfedrec.runs.figures import number
 
@@ -272,3 +273,12 @@ def _measured(runs: Runs | None, config: Config) -> dict[str, Cell]:
         "catch_up": minutes("catch_up"),
         "clock": sum(number(end, "simulated_seconds") for end in ends) / len(ends) / 60.0,
     }
+
+
+register_table(
+    "table3",
+    "communication minutes of the compressors, by payload and message",
+    make,
+    experiments,
+    place=3,
+)

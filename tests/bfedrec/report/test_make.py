@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from bfedrec.cli import figure as figure_command
-from bfedrec.cli import table as table_command
 from bfedrec.cli.main import main
 from bfedrec.report import missing_runs as making
+from bfedrec.report import registry
 from bfedrec.report.artefact import RECORDED, Experiment, Runs
 from bfedrec.report.missing_runs import make_missing
 from bfedrec.report.style import Rows
@@ -51,13 +51,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(ablations, "REFERENCE", Experiment(CONFIG, ("rounds=4",), "0"))
     monkeypatch.setattr(ablations, "CHANGES", Experiment(CONFIG, ("rounds=4", "@more"), "0"))
     compact = Experiment(CONFIG, ("rounds=4", "committee.size=3,4"), "0", compact=True)
-    tables = {name: table_command.KINDS[name] for name in ("table2", "ablations")}
-    monkeypatch.setattr(table_command, "KINDS", tables)
-    monkeypatch.setattr(
-        figure_command,
-        "KINDS",
-        {"cost": replace(figure_command.KINDS["cost"], experiments=lambda: (compact,), rows=heads)},
-    )
+    tables = {name: registry.tables()[name] for name in ("table2", "ablations")}
+    cost = replace(registry.figures()["cost"], experiments=lambda: (compact,), rows=heads)
+    monkeypatch.setattr(registry, "tables", lambda: tables)
+    monkeypatch.setattr(registry, "figures", lambda: {"cost": cost})
     return tmp_path
 
 
@@ -78,8 +75,8 @@ def draws_nothing(monkeypatch: pytest.MonkeyPatch) -> list[Rows]:
         written.append(rows)
         return []
 
-    kind = figure_command.KINDS["cost"]
-    monkeypatch.setitem(figure_command.KINDS, "cost", replace(kind, draw=lambda rows: None))  # type: ignore[arg-type,return-value]
+    kind = replace(registry.figures()["cost"], draw=lambda rows: None)
+    monkeypatch.setattr(registry, "figures", lambda: {"cost": kind})
     monkeypatch.setattr(figure_command, "write", write)
     return written
 
@@ -214,7 +211,7 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 def recorded_sweeps() -> dict[str, tuple[sweeps.Sweep, bool]]:
     """Every sweep that the Makefile records, by name, and whether as lines: those of all artefacts,
     and those that it names itself."""
-    kinds = [*table_command.KINDS.values(), *figure_command.KINDS.values()]
+    kinds = [*registry.tables().values(), *registry.figures().values()]
     experiments = [one for kind in kinds for one in kind.experiments()]
     told = subprocess.run(
         ["make", "--dry-run", "results", "behaviours"], capture_output=True, text=True, check=True
@@ -269,7 +266,7 @@ def test_recorded_sweeps_are_where_they_would_be_recorded(
 
 def test_runs_that_several_artefacts_need_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    kinds = [*table_command.KINDS.values(), *figure_command.KINDS.values()]
+    kinds = [*registry.tables().values(), *registry.figures().values()]
     experiments = [one for kind in kinds for one in kind.experiments()]
     assert all(one.config.exists() for one in experiments)
     needed, parts = making._parts(experiments, {})

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from bfedrec.cli.figure import KINDS
 from bfedrec.cli.main import main
 from bfedrec.config.load import load
-from bfedrec.report import registry as rq3
+from bfedrec.report import rq3
 from bfedrec.report.artefact import Runs
 from bfedrec.report.committee_theory import expected
 from bfedrec.report.figures import committees as rq3_committees
@@ -22,6 +21,7 @@ from bfedrec.report.figures import cost as rq3_cost
 from bfedrec.report.figures import fig3 as rq3_learning
 from bfedrec.report.figures import recovery as rq3_recovery
 from bfedrec.report.figures import third as rq3_third
+from bfedrec.report.registry import figures
 from bfedrec.sweeps.recorded import Recorded
 from consensus.faults.faults import fault_from_node
 from tests.bfedrec.sweeps.test_recorded import TINY
@@ -91,12 +91,12 @@ def texts(figure: Figure) -> str:
 def test_the_command_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["figure"]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in told] == list(KINDS)
+    assert [line.split()[0] for line in told] == list(figures())
     assert main(["figure", "fig4"]) == 2
     assert "'fig4': not one of fig2, fig3, " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", list(KINDS))
+@pytest.mark.parametrize("name", list(figures()))
 def test_every_experiment_can_be_planned(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -106,7 +106,7 @@ def test_every_experiment_can_be_planned(
     assert "runs are not recorded in" in told[0]
     commands = [line.strip() for line in told[told.index("They are made and recorded by:") + 1 :]]
     *commands, at_once = commands
-    assert commands == [one.command(tmp_path) for one in KINDS[name].experiments()]
+    assert commands == [one.command(tmp_path) for one in figures()[name].experiments()]
     assert at_once == f"All at once, resumable: bfedrec make {name} --record {tmp_path}"
     assert (tmp_path / "out").exists() == (name == "fig2")  # whose minutes can be counted
 

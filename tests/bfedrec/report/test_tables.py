@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bfedrec.cli.main import main
-from bfedrec.cli.table import KINDS, Kind
 from bfedrec.evaluation.intervals import Interval, t_interval
 from bfedrec.report.artefact import Made
 from bfedrec.report.published import Printed
+from bfedrec.report.registry import TABLES, register_table, tables
 from bfedrec.report.table import (
     FORMATS,
     MISSING,
@@ -121,7 +121,7 @@ def test_a_table_is_written_in_every_form(tmp_path: Path) -> None:
 def test_the_command_lists_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table"]) == 0
     told = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in told] == list(KINDS)
+    assert [line.split()[0] for line in told] == list(tables())
     assert main(["table", "table4"]) == 2
     assert "'table4': not one of table1, " in capsys.readouterr().err
 
@@ -135,12 +135,12 @@ def test_the_command_prints_writes_and_says_what_is_missing(
     wrong: str,
     status: int,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     made = Made(table(), lacking, wrong)
-    monkeypatch.setitem(KINDS, "some", Kind("nothing", lambda request: made))
-    assert main(["table", "some", "--out", str(tmp_path), "--format", "csv"]) == status
+    with TABLES.restored():
+        register_table("some", "nothing", lambda request: made)
+        assert main(["table", "some", "--out", str(tmp_path), "--format", "csv"]) == status
     told = capsys.readouterr()
     assert told.out == as_csv(table())
     assert (tmp_path / "some.tex").exists()
