@@ -27,16 +27,25 @@ NAME = re.compile(r"[a-z][a-z0-9_-]*")
 """The form of a name: it has to stand in YAML, in a command and in a file's name as it is."""
 
 
+LAST = 1_000
+"""The place of a part that does not name one: after those of this project."""
+
+
 class Registry(Mapping[str, Part], Generic[Part]):
-    """The registered parts of one kind by name, in the order of registration."""
+    """The registered parts of one kind by name, in the order of their places, and of registration
+    where places are equal."""
 
     def __init__(self, kind: str) -> None:
         """``kind`` names what is registered in errors, as "codec"."""
         self.kind = kind
         self._parts: dict[str, Part] = {}
+        self._places: dict[str, int] = {}
 
-    def register(self, name: str) -> Callable[[P], P]:
+    def register(self, name: str, place: int = LAST) -> Callable[[P], P]:
         """A decorator that registers what it is given under ``name`` and returns it unchanged.
+
+        ``place`` is the position in lists, for an order that depends neither on names nor on the
+        order in which modules are imported.
 
         Raises ValueError for a name that is taken or malformed.
         """
@@ -54,6 +63,8 @@ class Registry(Mapping[str, Part], Generic[Part]):
                     f"{self.kind} {name!r} is registered twice, by {one} and by {other}"
                 )
             self._parts[name] = part  # type: ignore[assignment]  # a class keeps its own type
+            self._places[name] = place
+            self._parts = dict(sorted(self._parts.items(), key=lambda one: self._places[one[0]]))
             return part
 
         return add
@@ -75,11 +86,11 @@ class Registry(Mapping[str, Part], Generic[Part]):
     @contextmanager
     def restored(self) -> Iterator[None]:
         """A context at whose end the registry is as it was before: for a part of a test's own."""
-        before = dict(self._parts)
+        before, places = dict(self._parts), dict(self._places)
         try:
             yield
         finally:
-            self._parts = before
+            self._parts, self._places = before, places
 
     def __getitem__(self, name: str) -> Part:
         return self._parts[name]

@@ -266,7 +266,7 @@ print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
         (
             "from bfedrec.data.source import DataSource, data_set\n"
             "data_set('ml-1m')(type('Mine', (DataSource,), {'__module__': __name__}))\n",
-            "ValueError: data set 'ml-1m' is registered twice, by bfedrec.data.movielens_1m "
+            "ValueError: data set 'ml-1m' is registered twice, by bfedrec.data.sets.movielens_1m "
             "and by broken",
         ),
         (

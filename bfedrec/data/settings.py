@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.data.catalogue import DATA_SETS
-from bfedrec.data.csv_file import CsvFile
+from bfedrec.data.sets.csv_file import CsvFile
+from bfedrec.data.sets.synthetic import Synthetic
 from bfedrec.data.source import DataSource
-from bfedrec.data.synthetic import Synthetic
 from bfedrec.section import setting_error
 
 

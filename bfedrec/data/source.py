@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from bfedrec.data.entry import CatalogueEntry
 from bfedrec.data.files import Files
 from bfedrec.data.interactions import Interactions
-from consensus.registry import Registry
+from consensus.registry import LAST, Registry
 
 
 class DataSource(BaseModel, ABC):
@@ -98,15 +98,16 @@ TAKEN = ("dataset", "variant", "test", "validation", "seed")
 Kind = TypeVar("Kind", bound=type[DataSource])
 
 
-def data_set(name: str) -> Callable[[Kind], Kind]:
-    """Register a data set under the name that configs, commands and prepared files use.
+def data_set(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
+    """Register a data set under the name that configs, commands and prepared files use, at this
+    place in lists.
 
     Raises ValueError for a name that is taken or malformed, and for a published data set whose
     record has no official layout with interactions.
     """
     if name in TAKEN:
         raise ValueError(f"data set {name!r}: data.{name} is an option of every data set")
-    add = DATA_SETS.register(name)
+    add = DATA_SETS.register(name, place)
 
     def decorate(kind: Kind) -> Kind:
         if issubclass(kind, Catalogued):

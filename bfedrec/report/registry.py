@@ -30,15 +30,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bfedrec.config.help import nearest
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.report.artefact import Experiment, Made, Request
-from consensus.registry import Registry, import_parts, modules_of
+from consensus.registry import LAST, Registry, import_parts, modules_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROOMS = {"table": "bfedrec.report.tables", "figure": "bfedrec.report.figures"}
 """The packages with this project's own parts, by the kind of part."""
-LAST = 100
-"""The place of a part that does not name one: after those of this project."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,6 @@ class Artefact:
     """Its content in a line, for the list of `bfedrec table` or `bfedrec figure`."""
     experiments: Callable[[], Sequence[Experiment]]
     """The experiments whose runs it is made of."""
-    place: int
-    """Its position in lists and in `bfedrec make`, ascending; equal ones go by name."""
     group: str
     """A name under which `bfedrec make` makes it together with others; empty for none."""
 
@@ -89,12 +85,12 @@ def register_table(
     place: int = LAST,
     group: str = "",
 ) -> None:
-    """Register a table (see `TableKind` for the arguments).
+    """Register a table (see `TableKind` for the arguments) at ``place`` in lists, ascending.
 
     Raises ValueError for a name that is malformed, or that another table or figure has.
     """
     _refuse_taken("table", name, make.__module__)
-    TABLES.register(name)(TableKind(name, shows, experiments, place, group, make))
+    TABLES.register(name, place)(TableKind(name, shows, experiments, group, make))
 
 
 def register_figure(
@@ -107,13 +103,13 @@ def register_figure(
     place: int = LAST,
     group: str = "",
 ) -> None:
-    """Register a figure (see `FigureKind` for the arguments).
+    """Register a figure (see `FigureKind` for the arguments) at ``place`` in lists, ascending.
 
     Raises ValueError for a name that is malformed, or that another table or figure has.
     """
     _refuse_taken("figure", name, draw.__module__)
-    kind = FigureKind(name, shows, experiments, place, group, rows, draw, of_some)
-    FIGURES.register(name)(kind)
+    kind = FigureKind(name, shows, experiments, group, rows, draw, of_some)
+    FIGURES.register(name, place)(kind)
 
 
 def _refuse_taken(kind: str, name: str, module: str) -> None:
@@ -132,18 +128,13 @@ def _refuse_taken(kind: str, name: str, module: str) -> None:
 def tables() -> dict[str, TableKind]:
     """All tables by name, in the order of their places."""
     import_parts(ROOMS["table"])
-    return _in_order(TABLES)
+    return dict(TABLES)
 
 
 def figures() -> dict[str, FigureKind]:
     """All figures by name, in the order of their places; loads matplotlib."""
     import_parts(ROOMS["figure"])
-    return _in_order(FIGURES)
-
-
-def _in_order(registry: Registry[Kind]) -> dict[str, Kind]:
-    kinds = sorted(registry.values(), key=lambda kind: (kind.place, kind.name))
-    return {kind.name: kind for kind in kinds}
+    return dict(FIGURES)
 
 
 def choose(what: str, word: str, known: Mapping[str, Kind]) -> list[Kind]:

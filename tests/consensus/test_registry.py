@@ -25,6 +25,15 @@ def test_parts_are_found_by_name_in_the_order_of_registration(colours: Registry[
     assert "green" not in colours
 
 
+def test_places_order_the_parts_and_registration_those_of_equal_places(
+    colours: Registry[int],
+) -> None:
+    colours.register("blue", place=2)(3)
+    colours.register("cyan", place=1)(4)
+    colours.register("grey", place=2)(5)
+    assert list(colours) == ["cyan", "blue", "grey", "red", "amber"]
+
+
 def test_a_registered_class_stays_what_it_is() -> None:
     registry: Registry[type] = Registry("shape")
 

@@ -13,7 +13,7 @@ from bfedrec.cli import data as data_commands
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data import prepare as data
 from bfedrec.data.catalogue import DATA_SETS, CatalogueEntry, load_catalogue
-from bfedrec.data.movielens_100k import MovieLens100K
+from bfedrec.data.sets.movielens_100k import MovieLens100K
 from tests.conftest import ROOT
 
 

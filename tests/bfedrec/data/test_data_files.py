@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bfedrec.data.csv_file import CsvFile
 from bfedrec.data.files import Files, SourceFile
 from bfedrec.data.interactions import DataError, Interactions
-from bfedrec.data.pinterest import Pinterest
+from bfedrec.data.sets.csv_file import CsvFile
+from bfedrec.data.sets.pinterest import Pinterest
+from bfedrec.data.sets.synthetic import Synthetic
 from bfedrec.data.settings import DataSettings
-from bfedrec.data.synthetic import Synthetic
 from bfedrec.data.textfile import ID, NUMBER, TEXT, Column, read_columns
 
 

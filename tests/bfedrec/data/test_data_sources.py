@@ -22,8 +22,8 @@ from bfedrec.data.catalogue import DATA_SETS, CatalogueEntry, load_catalogue
 from bfedrec.data.entry import FileEntry, Layout
 from bfedrec.data.files import Files
 from bfedrec.data.interactions import DataError, Interactions, interactions_of
-from bfedrec.data.movielens_1m import MovieLens1M
 from bfedrec.data.prepare import prepare
+from bfedrec.data.sets.movielens_1m import MovieLens1M
 from bfedrec.data.settings import DataSettings
 from bfedrec.data.source import TAKEN, Catalogued, DataSource, data_set
 from bfedrec.data.textfile import ID, read_columns
@@ -465,7 +465,11 @@ def test_a_source_without_files_draws_from_the_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
-        ("ml-1m", {}, "data set 'ml-1m' is registered twice, by bfedrec.data.movielens_1m and by"),
+        (
+            "ml-1m",
+            {},
+            "data set 'ml-1m' is registered twice, by bfedrec.data.sets.movielens_1m and by",
+        ),
         ("Visits", {}, "data set 'Visits': a name is a small letter"),
         *((name, {}, f"data set '{name}': data.{name} is an option") for name in TAKEN),
         ("visits", {"layouts": {}}, "data set 'visits': its record has no layout 'official'"),

@@ -28,7 +28,7 @@ SHARED = Layout(
 )
 
 
-@data_set("lfm-2k")
+@data_set("lfm-2k", place=3)
 class LastFm2K(Catalogued):
     """Last.fm tag assignments: one row per user, artist and tag."""
 

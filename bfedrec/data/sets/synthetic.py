@@ -15,7 +15,7 @@ POPULARITY = 1.2
 """Weight of an item's log-popularity, a standard normal."""
 
 
-@data_set("synthetic")
+@data_set("synthetic", place=5)
 class Synthetic(DataSource):
     """The size and structure of the generated data set.
 

@@ -44,7 +44,7 @@ SHARED = Layout(
 )
 
 
-@data_set("pinterest")
+@data_set("pinterest", place=2)
 class Pinterest(Catalogued):
     """Pinterest in NCF's ids; no times exist, and a pair may be listed more than once."""
 

@@ -20,7 +20,7 @@ from bfedrec.data.source import DataSource, data_set
 from bfedrec.data.textfile import ID, NUMBER, TEXT, Columns, read_columns
 
 
-@data_set("csv")
+@data_set("csv", place=6)
 class CsvFile(DataSource):
     """A user's own file of interactions: one row per interaction.
 

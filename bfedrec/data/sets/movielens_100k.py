@@ -28,7 +28,7 @@ SHARED = Layout(
 )
 
 
-@data_set("ml-100k")
+@data_set("ml-100k", place=4)
 class MovieLens100K(Catalogued):
     """MovieLens 100K."""
 

@@ -49,7 +49,7 @@ SHARED = Layout(
 )
 
 
-@data_set("ml-1m")
+@data_set("ml-1m", place=1)
 class MovieLens1M(Catalogued):
     """MovieLens 1M, with NCF's test items; NCF's ids are user - 1 and the order of an item's first
     appearance."""
