@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.section import Section
-from consensus.registry import Registry
+from consensus.registry import LAST, Registry
 
 
 @dataclass(frozen=True)
@@ -62,15 +62,16 @@ def parameters_of(kind: type[Part]) -> dict[str, dataclasses.Field[Any]]:
 
 
 def register(
-    registry: Registry[type[AnyPart]], name: str, taken: tuple[str, ...] = ()
+    registry: Registry[type[AnyPart]], name: str, taken: tuple[str, ...] = (), place: int = LAST
 ) -> Callable[[Kind], Kind]:
     """A decorator that registers a class under the name that configs and records use.
 
-    ``taken``: keys of the choosing section that are no parameters. Raises ValueError for a name
+    ``taken``: keys of the choosing section that are no parameters; ``place``: as in
+    `Registry.register`. Raises ValueError for a name
     that is taken or malformed, for a parameter with such a key, and for one that another part has
     with another default, other bounds or another description: a config has one key for both.
     """
-    add = registry.register(name)
+    add = registry.register(name, place)
 
     def decorate(kind: Kind) -> Kind:
         # A name that is taken is refused as such, below.

@@ -88,7 +88,7 @@ class WrongShape(Attack):
     """Uploads all of an A with one row more than the genesis says."""
 
     def forge(self, uploads: Sequence[Upload], scene: Scene) -> Sequence[Upload]:
-        from bfedrec.compression.dense import (
+        from bfedrec.compression.codecs.dense import (
             Dense,  # brings numba, which a config alone does not need
         )
 

@@ -1,4 +1,4 @@
-"""Numbers of a few bits: the compiled arithmetic of `bfedrec.compression.quantised`.
+"""Numbers of a few bits: the compiled arithmetic of `bfedrec.compression.codecs.quantised`.
 
 An item's r numbers share a step, their largest magnitude over L = 2^(b-1) - 1, and each is rounded
 to the nearest multiple of it, from -L to L. The step is a bfloat16, the upper half of a float32:

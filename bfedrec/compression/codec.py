@@ -45,7 +45,7 @@ import numpy as np
 
 from bfedrec.parts import Kind, Part, parameter, register
 from bfedrec.section import setting_error
-from consensus.registry import Registry
+from consensus.registry import LAST, Registry
 
 __all__ = ["CODECS", "FLOAT", "INDEX", "Buffer", "Codec", "codec", "parameter", "signed_zero"]
 
@@ -128,9 +128,9 @@ def signed_zero(values: Buffer) -> str | None:
 CODECS: Registry[type[Codec]] = Registry(Codec.kind_of_part)
 
 
-def codec(name: str) -> Callable[[Kind], Kind]:
-    """Register a codec under the name that configs and the genesis use.
+def codec(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
+    """Register a codec under the name that configs and the genesis use, at this place in lists.
 
     Raises ValueError as `bfedrec.parts.register`.
     """
-    return register(CODECS, name, taken=("kind", "size", "downlink", "error_feedback"))
+    return register(CODECS, name, taken=("kind", "size", "downlink", "error_feedback"), place=place)

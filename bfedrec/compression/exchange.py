@@ -16,7 +16,7 @@ import numpy as np
 
 from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate
 from bfedrec.compression.codec import FLOAT, Codec
-from bfedrec.compression.dense import Dense
+from bfedrec.compression.codecs.dense import Dense
 from bfedrec.compression.registry import codec_named
 from bfedrec.section import Tree
 

@@ -1,23 +1,20 @@
 """The codecs that come with the package, and the lookup of a codec by its name.
 
-Another codec is another class under `bfedrec.compression.codec.codec`, in a file of its own that is
-imported here, or in any file that is imported before a config is read.
+Another codec is another class under `bfedrec.compression.codec.codec`: in a file of
+`bfedrec.compression.codecs`, which is found there, or in a plugin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import bfedrec.compression.dense
-import bfedrec.compression.low_rank
-import bfedrec.compression.quantised
-import bfedrec.compression.random_places
-import bfedrec.compression.svd
-import bfedrec.compression.top_k  # noqa: F401 - the codecs register themselves
 from bfedrec.compression.codec import CODECS, Codec
 from bfedrec.parts import check_keys
+from consensus.registry import import_parts
 
 __all__ = ["CODECS", "codec_named"]
+
+import_parts("bfedrec.compression.codecs")
 
 
 def codec_named(

@@ -1,4 +1,4 @@
-"""The K largest of many numbers, found by counting: compiled, for `bfedrec.compression.top_k`."""
+"""The K largest of many numbers, found by counting; compiled, for the codec `top_k`."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from bfedrec.section import setting_error
 
 
 class CompressionSettings(PartSection):
-    """The encoding of updates and aggregates as bytes (bfedrec/compression has a file for each
-    format)."""
+    """The encoding of updates and aggregates as bytes (bfedrec/compression/codecs has a
+    file for each format)."""
 
     choice: ClassVar[str] = "kind"
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from bfedrec.aggregation.registry import AGGREGATORS, aggregator_named
 from bfedrec.compression.codec import Codec
+from bfedrec.compression.codecs.quantised import Quantised
+from bfedrec.compression.codecs.random_places import Random
+from bfedrec.compression.codecs.svd import Svd
+from bfedrec.compression.codecs.top_k import TopK
 from bfedrec.compression.decomposition import truncated_svd
 from bfedrec.compression.exchange import Exchange
-from bfedrec.compression.quantised import Quantised
-from bfedrec.compression.random_places import Random
 from bfedrec.compression.registry import CODECS, codec_named
-from bfedrec.compression.svd import Svd
-from bfedrec.compression.top_k import TopK
 
 EVERY_CODEC = pytest.mark.parametrize("kind", list(CODECS))
 COMPRESSING = pytest.mark.parametrize("kind", ["quantised", "random", "top_k", "svd"])

@@ -19,7 +19,7 @@ def bits_for(r: int, s: int) -> int:
     return min((32 * s - STEP_BITS) // r, MAX_BITS)
 
 
-@codec("quantised")
+@codec("quantised", place=3)
 @dataclass(frozen=True)
 class Quantised(Codec):
     """A of a rank r above s in numbers of few bits: those of an item take at most the bytes of s

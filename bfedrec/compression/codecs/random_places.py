@@ -11,7 +11,7 @@ import numpy as np
 from bfedrec.compression.codec import FLOAT, Buffer, Codec, codec, signed_zero
 
 
-@codec("random")
+@codec("random", place=4)
 @dataclass(frozen=True)
 class Random(Codec):
     """Random sparsification: the numbers at K = s N places, which are drawn from the beacon.

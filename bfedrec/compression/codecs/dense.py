@@ -10,7 +10,7 @@ from bfedrec.compression.codec import FLOAT, Buffer, Codec, codec
 from bfedrec.section import setting_error
 
 
-@codec("dense")
+@codec("dense", place=1)
 @dataclass(frozen=True)
 class Dense(Codec):
     """All of Delta Q, row after row: exactly 4 r N bytes."""

@@ -9,7 +9,7 @@ import numpy as np
 from bfedrec.compression.codec import FLOAT, INDEX, Buffer, Codec, codec, signed_zero
 
 
-@codec("top_k")
+@codec("top_k", place=6)
 @dataclass(frozen=True)
 class TopK(Codec):
     """The K = s N numbers of largest magnitude; of equal ones the first.

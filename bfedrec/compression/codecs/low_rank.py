@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bfedrec.compression.codec import Codec, codec
-from bfedrec.compression.dense import Dense
+from bfedrec.compression.codecs.dense import Dense
 from bfedrec.section import setting_error
 
 
-@codec("low_rank")
+@codec("low_rank", place=2)
 @dataclass(frozen=True)
 class LowRank(Dense):
     """A of rank r = s, all of it, row after row: 4 r N bytes. It stands for Delta Q' = B A."""

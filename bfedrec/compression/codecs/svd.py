@@ -9,7 +9,7 @@ import numpy as np
 from bfedrec.compression.codec import FLOAT, Buffer, Codec, codec
 
 
-@codec("svd")
+@codec("svd", place=5)
 @dataclass(frozen=True)
 class Svd(Codec):
     """The s largest singular triples: A' is approximated by U diag(S) V'.
