@@ -8,15 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.helpers.ipfs_node import IpfsNode, Unavailable
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("load")
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure() -> None:
-    """Where the tests run in the background, SIGINT is ignored, and would be by all commands that
-    they start and interrupt."""
+    """Restore SIGINT where it is ignored, as in the background: all commands that the tests start
+    and interrupt would ignore it too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

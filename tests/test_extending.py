@@ -67,7 +67,6 @@ class Shop:
             text=True,
             cwd=self.folder,
             env=environment,
-            timeout=240,
         )
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "tests" / "helpers" / "ipfs_node" / "package.json"
 INSTALLED = ROOT / ".cache" / "ipfs-node"
 INSTALL_SECONDS = 900
-READY_SECONDS = 120
+READY_SECONDS = 900
 
 
 class Unavailable(Exception):
@@ -107,18 +106,22 @@ class IpfsNode:
         """Have it end by itself."""
         self._end(signal.SIGTERM)
 
-    def pause(self, seconds: float) -> None:
-        """Let it hang for a while; returns at once."""
+    def hang(self) -> None:
+        """Let it hang until it is told to `go_on`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
-        threading.Timer(seconds, self._process.send_signal, [signal.SIGCONT]).start()
+
+    def go_on(self) -> None:
+        """End its hanging, if it does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
         self._process.send_signal(how)
         try:
-            self._process.wait(20)
+            self._process.wait(120)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

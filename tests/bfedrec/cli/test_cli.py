@@ -7,7 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -23,6 +22,7 @@ from bfedrec.sweeps import sweep as sweeps
 from consensus.encoding.cid import node_cid
 from consensus.simulation.results import Forked
 from consensus.simulation.world import World
+from tests.helpers.halting import await_halt, halting
 
 TINY = """\
 name: tiny
@@ -44,10 +44,12 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def start(*words: object) -> subprocess.Popen[str]:
+def start(environment: dict[str, str], *words: object) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     command = [sys.executable, "-m", "bfedrec", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,14 +138,12 @@ def test_a_run_leaves_its_folder_and_is_not_run_twice(
 def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
     config: Path, tmp_path: Path
 ) -> None:
-    words = ["run", str(config), "rounds=150"]
+    words = ["run", str(config), "rounds=20"]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
-    process = start(*words, "--out", tmp_path / "cut")
-    metrics = tmp_path / "cut" / "metrics.jsonl"
-    while not (metrics.exists() and metrics.stat().st_size) and process.poll() is None:
-        time.sleep(0.01)
+    process = start(halting(tmp_path / "halt", 7), *words, "--out", tmp_path / "cut")
+    await_halt(tmp_path / "halt", process)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate()
     assert process.returncode == 130, output + errors
     assert errors.count("\n") == 1
     command = errors.strip().partition("continue with: bfedrec ")[2].split()
@@ -162,14 +162,8 @@ def test_a_run_killed_five_times_ends_the_same(config: Path, tmp_path: Path) -> 
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     out = tmp_path / "cut"
     for kill in range(5):
-        process = start(*words, "--out", out, "--resume")
-        lines = 10 + 25 * kill
-        while process.poll() is None:
-            metrics = out / "metrics.jsonl"
-            if metrics.exists() and metrics.read_bytes().count(b"\n") >= lines:
-                break
-            time.sleep(0.001 + 0.002 * kill)
-        process.kill()
+        halt = halting(tmp_path / "halt", 20 + 50 * kill, calls=1 + 700 * kill)
+        process = start(halt, *words, "--out", out, "--resume")
         process.communicate()
         assert process.returncode == -signal.SIGKILL
     assert main([*words, "--out", str(out), "--resume"]) == 0
@@ -182,11 +176,10 @@ def test_a_run_killed_five_times_ends_the_same(config: Path, tmp_path: Path) -> 
 
 
 def test_sigterm_is_an_interrupt(config: Path, tmp_path: Path) -> None:
-    process = start("run", config, "rounds=100000", "--out", tmp_path / "run")
-    while not (tmp_path / "run" / "metrics.jsonl").exists() and process.poll() is None:
-        time.sleep(0.01)
+    process = start(halting(tmp_path / "halt", 3), "run", config, "--out", tmp_path / "run")
+    await_halt(tmp_path / "halt", process)
     process.terminate()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == 130
     assert "--resume" in errors
 
@@ -300,22 +293,19 @@ def test_an_interrupted_sweep_stops_its_runs(
     out = tmp_path / "sweep"
     usual = signal.signal(signal.SIGINT, signal.SIG_IGN) if background else None
     try:
-        process = start("sweep", config, "rounds=100000", "--seeds", "0", "--out", out)
+        halt = halting(tmp_path / "halt", 3)
+        process = start(halt, "sweep", config, "--seeds", "0", "--out", out)
     finally:
         if background:
             signal.signal(signal.SIGINT, usual)
-    run = default_path(load(config, ["rounds=100000", "seed=0"]), out)
-    while not (run / "metrics.jsonl").exists() and process.poll() is None:
-        time.sleep(0.01)
+    run = default_path(load(config, ["seed=0"]), out)
+    await_halt(tmp_path / "halt", process)
     process.send_signal(signal.SIGTERM if background else signal.SIGINT)
-    try:
-        _, errors = process.communicate(timeout=60)
-    finally:
-        process.terminate()  # should it go on for all that: its runs would for hours
+    _, errors = process.communicate()
     assert process.returncode == 130
     assert "continues the sweep" in errors
     # The run has let its folder go: it is not writing any more.
-    RunFolder.open(load(config, ["rounds=100000", "seed=0"]), run, resume=True).close()
+    RunFolder.open(load(config, ["seed=0"]), run, resume=True).close()
 
 
 def test_settings_of_a_sweep_are_the_grid_without_repetition(config: Path) -> None:

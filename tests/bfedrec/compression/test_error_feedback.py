@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -41,6 +40,7 @@ from consensus.records.update import UpdateRecord
 from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.compression.test_codecs import update
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
+from tests.helpers.halting import halting
 
 LOSSY = pytest.mark.parametrize("kind", ["random", "top_k", "svd"])
 FAST = ("crypto=modelled", "clients.per_round=30")
@@ -285,19 +285,8 @@ def test_a_run_goes_on_alike_after_sigkill(reference: Run, tmp_path: Path) -> No
     command = [sys.executable, "-m", "bfedrec", "run", str(tmp_path / "small.yaml"), *SMALL]
     command += [*FEEDBACK, "--out", str(run), "--resume"]
 
-    def reached() -> int:
-        try:
-            place = f"file:{run / 'state.sqlite'}?mode=ro"
-            with closing(sqlite3.connect(place, uri=True)) as database:
-                return int(database.execute("SELECT count(*) FROM rounds").fetchone()[0])
-        except sqlite3.OperationalError:
-            return 0
-
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and reached() < 5:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
+    killed = subprocess.run(command, capture_output=True, env=halting(tmp_path / "halt", 5, 100))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert lasting(json.loads((run / "summary.json").read_text())) == lasting(summary)
     assert metrics(run) == metrics(path)

@@ -10,7 +10,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from bfedrec.sweeps import sweep as sweeps
 from bfedrec.sweeps.sweep import parse_seeds, plan
 from tests.bfedrec.sweeps.test_recorded import TINY
 from tests.conftest import ROOT
+from tests.helpers.halting import await_halt, halting
 
 CONFIG = Path("tiny.yaml")
 
@@ -176,7 +176,7 @@ def test_time_left_is_that_of_like_runs() -> None:
 
 
 def test_an_interrupted_make_goes_on(here: Path) -> None:
-    words = ["make", "table2", "rounds=200", "--seeds", "0"]
+    words = ["make", "table2", "rounds=20", "--seeds", "0"]
     code = (
         "import sys; from pathlib import Path; from bfedrec.report.tables import table2; "
         "from bfedrec.report.artefact import Experiment; from bfedrec.cli.main import main; "
@@ -185,11 +185,16 @@ def test_an_interrupted_make_goes_on(here: Path) -> None:
         "sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, *words]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, stdout=subprocess.PIPE)
-    while not list(Path().rglob("metrics.jsonl")) and process.poll() is None:
-        time.sleep(0.01)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        stdout=subprocess.PIPE,
+        env=halting(here / "halt", 7),
+    )
+    await_halt(here / "halt", process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert (process.returncode, errors) == (130, "interrupted; the same command goes on\n")
     log = next(Path().rglob("log.txt"))
     assert "interrupted" in log.read_text()

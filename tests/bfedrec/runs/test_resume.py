@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from consensus.simulation.checkpoint import Standing
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
+from tests.helpers.halting import halting
 from tests.helpers.toy import COSTS, Toy
 
 SCENARIOS = {
@@ -89,7 +89,7 @@ def stopped_at(whole: Path, copy: Path, kept: int) -> None:
 def standings(run: Path) -> list[dict[str, Any]]:
     """How a run's servers stood after every height."""
     place = f"file:{run / 'state.sqlite'}?mode=ro"
-    with closing(sqlite3.connect(place, uri=True, timeout=30.0)) as database:
+    with closing(sqlite3.connect(place, uri=True, timeout=600.0)) as database:
         rows = database.execute("SELECT counters FROM rounds ORDER BY height").fetchall()
     return [json.loads(counters)["standing"] for (counters,) in rows]
 
@@ -156,18 +156,14 @@ def test_sigkill_while_servers_are_down_cut_off_and_malicious(tmp_path: Path) ->
     run = tmp_path / "run"
     command = [sys.executable, "-m", "bfedrec", "run", str(tmp_path / "small.yaml"), *SMALL]
     command += [*words, "--out", str(run), "--resume"]
-    reached = 0
-    for _ in range(2):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None:
-            stood = standings(run) if (run / "metrics.jsonl").exists() else []
-            if len(stood) > reached + 3 and behind(stood[-1]):
-                break
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "the run ended before it was killed"
-        reached = len(standings(run))
-        assert reached < 40
+    lagging = [
+        height for height, stood in enumerate(standings(tmp_path / "whole"), 1) if behind(stood)
+    ]
+    for height in (lagging[2], lagging[-1]):
+        halt = halting(tmp_path / "halt", height, calls=50 * height)
+        killed = subprocess.run(command, capture_output=True, env=halt)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert len(standings(run)) == height
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     finished = json.loads((run / "summary.json").read_text())
     assert lasting(finished) == lasting(summary)

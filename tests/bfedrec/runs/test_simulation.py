@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from consensus.records.block import Block
 from consensus.simulation.results import HeightResult
 from consensus.simulation.world import World
 from consensus.storage.sqlite import SqliteStore
+from tests.helpers.halting import halting
 
 SMALL = (
     "rounds=12",
@@ -200,25 +200,11 @@ def test_sigkill_at_any_moment_loses_at_most_the_round(
     (tmp_path / "small.yaml").write_text("name: small\n")
     command += [*SMALL, "--out", str(tmp_path / "run"), "--resume"]
     generator = np.random.default_rng(7)
-    kills = 0
-    while True:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        if kills < 5:
-            state = tmp_path / "run" / "state.sqlite"
-            while process.poll() is None and not state.exists():
-                time.sleep(0.01)
-            time.sleep(float(generator.uniform(0.0, 0.3)))
-            process.send_signal(signal.SIGKILL)
-            kills += process.wait() == -signal.SIGKILL
-            assert process.stderr is not None
-            process.stderr.close()
-            if (tmp_path / "run" / "summary.json").exists():
-                break
-            continue
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
-        break
-    assert kills >= 3
+    for height in (1, 3, 4, 8, 11):  # 4 and 8 are evaluated
+        halt = halting(tmp_path / "halt", height, calls=int(generator.integers(1, 5_000)))
+        killed = subprocess.run(command, capture_output=True, env=halt)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    subprocess.run(command, check=True, capture_output=True)
     finished = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert lasting(finished) == lasting(summary)
     assert metrics(tmp_path / "run") == metrics(path)
