@@ -17,7 +17,7 @@ run: setup-run
 	$(BIN)/bfedrec audit $(QUICKSTART)
 
 test: lint
-	$(BIN)/pytest -n $(JOBS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 # What the tables and figures lack of recorded runs, from real data and resumable; then all of them.
 JOBS ?= 2
