@@ -195,6 +195,54 @@ def test_an_attack_by_clients_is_used(shop: Shop) -> None:
     assert "did you mean 'lazy'?" in unknown.stderr
 
 
+def test_a_protocol_is_run_audited_and_attacked(shop: Shop) -> None:
+    out = shop.run("protocol=full")
+    assert "protocol: full" in (out / "config.yaml").read_text(encoding="utf-8")
+    audit = shop.command("audit", str(out))
+    assert audit.returncode == 0, audit.stderr
+    text = " ".join(shop.command("run", "--help").stdout.split())
+    assert "full (Algorithm 2 with a member in every seat)" in text
+    record = ("--record", str(shop.folder / "torture-full"))
+    asked = shop.command("torture", "--protocol", "full", "--seeds", "0-3", *record)
+    (path,) = (shop.folder / "torture-full").glob("*.json")
+    assert path.name == "torture-full-0-3.json", asked.stderr
+    unknown = shop.command("run", "tiny.yaml", "protocol=ful")
+    assert unknown.returncode == 2
+    assert "did you mean 'full'?" in unknown.stderr
+    shop.site.rename(shop.folder / "elsewhere")
+    without = shop.command("audit", str(out))
+    (shop.folder / "elsewhere").rename(shop.site)
+    assert without.returncode != 0
+    assert "protocol 'full' is not one of bft, paper" in without.stdout + without.stderr
+    shop.site.rename(shop.folder / "elsewhere")
+    without = shop.command("audit", str(out))
+    (shop.folder / "elsewhere").rename(shop.site)
+    assert without.returncode != 0
+    assert "protocol 'full' is not one of bft, paper" in without.stdout + without.stderr
+
+
+def test_the_rules_of_a_protocol_decide(shop: Shop) -> None:
+    """Of four seats three are taken: `paper` is content, the protocol of the guide is not."""
+    code = """
+from bfedrec.plugins import need_plugins
+need_plugins()
+from consensus.ledger.validity import InvalidBlock
+from consensus.protocols.registry import protocol_named, protocol_of
+from tests.helpers.toy import Toy
+world = Toy(servers=3, clients=2, committee_size=4, protocol="paper", crypto="modelled")
+block = world.play().block
+head = protocol_of(world.genesis).first_head(world.genesis)
+protocol_of(world.genesis).check_block(world.genesis, head, block)
+try:
+    protocol_named("full").check_block(world.genesis, head, block)
+except InvalidBlock as error:
+    print(error)
+full = Toy(servers=4, clients=2, committee_size=4, protocol="full", crypto="modelled")
+print(len(full.play().block.tickets), type(full.world.servers[0].participant).__name__)
+"""
+    assert shop.python("-c", code).stdout == "a seat is empty\n4 FullParticipant\n"
+
+
 def test_a_table_is_listed_and_made(shop: Shop) -> None:
     listed = shop.command("table").stdout.splitlines()
     assert listed[-1].split() == ["sizes", *["servers", "and", "seats", "of", "a", "committee"]]
@@ -261,6 +309,13 @@ print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
             "from consensus.adversary.behaviour import Behaviour, behaviour\n"
             "behaviour('silent')(type('Mine', (Behaviour,), {}))\n",
             "ValueError: behaviour 'silent' is registered twice, by consensus.adversary.messages "
+            "and by broken",
+        ),
+        (
+            "from consensus.ledger.protocol import protocol\n"
+            "from consensus.protocols.paper.protocol import Paper\n"
+            "protocol('bft')(type('Mine', (Paper,), {'__module__': __name__}))\n",
+            "ValueError: protocol 'bft' is registered twice, by consensus.protocols.bft.protocol "
             "and by broken",
         ),
         (
