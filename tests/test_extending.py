@@ -281,6 +281,43 @@ print("matplotlib" in sys.modules)
     assert shop.python("-c", code).stdout == "False\n"
 
 
+ROOMS = {
+    "consensus.adversary.behaviours": (
+        "consensus.adversary.composed",
+        "consensus.adversary.behaviour.BEHAVIOURS",
+    ),
+    "bfedrec.aggregation.rules": (
+        "bfedrec.aggregation.registry",
+        "bfedrec.aggregation.aggregator.AGGREGATORS",
+    ),
+    "bfedrec.attacks.kinds": ("bfedrec.attacks.settings", "bfedrec.attacks.attack.ATTACKS"),
+    "bfedrec.data.sets": ("bfedrec.data.catalogue", "bfedrec.data.source.DATA_SETS"),
+}
+"""Folders with a file for each part or few: the module that finds them, and their registry."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_file_in_a_room_is_enough(room: str, tmp_path: Path) -> None:
+    finder, registry = ROOMS[room]
+    module, _, name = registry.rpartition(".")
+    shop = Shop(tmp_path)
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "zzz.py").write_text(
+        f"from {module} import {name}\n{name}.register('zzz')(type('Mine', (), {{}}))\n",
+        encoding="utf-8",
+    )
+    code = f"""
+import {room}
+{room}.__path__.append({str(new)!r})
+import {finder}
+from {module} import {name}
+print(list({name})[-1], len({name}) > 2)
+"""
+    done = shop.python("-c", code)
+    assert done.stdout == "zzz True\n", done.stderr
+
+
 # -- the mechanism ---------------------------------------------------------------------------------
 
 
@@ -308,8 +345,8 @@ print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
         (
             "from consensus.adversary.behaviour import Behaviour, behaviour\n"
             "behaviour('silent')(type('Mine', (Behaviour,), {}))\n",
-            "ValueError: behaviour 'silent' is registered twice, by consensus.adversary.messages "
-            "and by broken",
+            "ValueError: behaviour 'silent' is registered twice, by "
+            "consensus.adversary.behaviours.messages and by broken",
         ),
         (
             "from consensus.ledger.protocol import protocol\n"
@@ -327,7 +364,7 @@ print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
         (
             "from bfedrec.attacks.attack import Attack, attack\n"
             "attack('scale')(type('Mine', (Attack,), {'__module__': __name__}))\n",
-            "ValueError: attack 'scale' is registered twice, by bfedrec.attacks.poisoning "
+            "ValueError: attack 'scale' is registered twice, by bfedrec.attacks.kinds.poisoning "
             "and by broken",
         ),
         (
