@@ -137,7 +137,7 @@ ARROWS = {
         "consensus.records consensus.storage"
     ),
     "consensus.faults": "consensus.server",
-    "consensus.ledger": "consensus.crypto consensus.encoding consensus.records",
+    "consensus.ledger": "consensus.crypto consensus.encoding consensus.records consensus.registry",
     "consensus.network": "consensus.faults consensus.server",
     "consensus.protocols": "consensus.ledger consensus.records",
     "consensus.protocols.bft": (

@@ -194,6 +194,54 @@ def test_an_attack_by_clients_is_used(shop: Shop) -> None:
     assert "did you mean 'lazy'?" in unknown.stderr
 
 
+def test_a_protocol_is_run_audited_and_attacked(shop: Shop) -> None:
+    out = shop.run("protocol=full")
+    assert "protocol: full" in (out / "config.yaml").read_text(encoding="utf-8")
+    audit = shop.command("audit", str(out))
+    assert audit.returncode == 0, audit.stderr
+    text = " ".join(shop.command("run", "--help").stdout.split())
+    assert "full (Algorithm 2 with a member in every seat)" in text
+    record = ("--record", str(shop.folder / "torture-full"))
+    asked = shop.command("torture", "--protocol", "full", "--seeds", "0-3", *record)
+    (path,) = (shop.folder / "torture-full").glob("*.json")
+    assert path.name == "torture-full-0-3.json", asked.stderr
+    unknown = shop.command("run", "tiny.yaml", "protocol=ful")
+    assert unknown.returncode == 2
+    assert "did you mean 'full'?" in unknown.stderr
+    shop.site.rename(shop.folder / "elsewhere")
+    without = shop.command("audit", str(out))
+    (shop.folder / "elsewhere").rename(shop.site)
+    assert without.returncode != 0
+    assert "protocol 'full' is not one of bft, paper" in without.stdout + without.stderr
+    shop.site.rename(shop.folder / "elsewhere")
+    without = shop.command("audit", str(out))
+    (shop.folder / "elsewhere").rename(shop.site)
+    assert without.returncode != 0
+    assert "protocol 'full' is not one of bft, paper" in without.stdout + without.stderr
+
+
+def test_the_rules_of_a_protocol_decide(shop: Shop) -> None:
+    """Of four seats three are taken: `paper` is content, the protocol of the guide is not."""
+    code = """
+from bfedrec.plugins import need_plugins
+need_plugins()
+from consensus.ledger.validity import InvalidBlock
+from consensus.protocols.registry import protocol_named, protocol_of
+from tests.helpers.toy import Toy
+world = Toy(servers=3, clients=2, committee_size=4, protocol="paper", crypto="modelled")
+block = world.play().block
+head = protocol_of(world.genesis).first_head(world.genesis)
+protocol_of(world.genesis).check_block(world.genesis, head, block)
+try:
+    protocol_named("full").check_block(world.genesis, head, block)
+except InvalidBlock as error:
+    print(error)
+full = Toy(servers=4, clients=2, committee_size=4, protocol="full", crypto="modelled")
+print(len(full.play().block.tickets), type(full.world.servers[0].participant).__name__)
+"""
+    assert shop.python("-c", code).stdout == "a seat is empty\n4 FullParticipant\n"
+
+
 def test_a_table_is_listed_and_made(shop: Shop) -> None:
     listed = shop.command("table").stdout.splitlines()
     assert listed[-1].split() == ["sizes", *["servers", "and", "seats", "of", "a", "committee"]]
@@ -232,6 +280,43 @@ print("matplotlib" in sys.modules)
     assert shop.python("-c", code).stdout == "False\n"
 
 
+ROOMS = {
+    "consensus.adversary.behaviours": (
+        "consensus.adversary.composed",
+        "consensus.adversary.behaviour.BEHAVIOURS",
+    ),
+    "bfedrec.aggregation.rules": (
+        "bfedrec.aggregation.registry",
+        "bfedrec.aggregation.aggregator.AGGREGATORS",
+    ),
+    "bfedrec.attacks.kinds": ("bfedrec.attacks.settings", "bfedrec.attacks.attack.ATTACKS"),
+    "bfedrec.data.sets": ("bfedrec.data.catalogue", "bfedrec.data.source.DATA_SETS"),
+}
+"""Folders with a file for each part or few: the module that finds them, and their registry."""
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_file_in_a_room_is_enough(room: str, tmp_path: Path) -> None:
+    finder, registry = ROOMS[room]
+    module, _, name = registry.rpartition(".")
+    shop = Shop(tmp_path)
+    new = tmp_path / "new"
+    new.mkdir()
+    (new / "zzz.py").write_text(
+        f"from {module} import {name}\n{name}.register('zzz')(type('Mine', (), {{}}))\n",
+        encoding="utf-8",
+    )
+    code = f"""
+import {room}
+{room}.__path__.append({str(new)!r})
+import {finder}
+from {module} import {name}
+print(list({name})[-1], len({name}) > 2)
+"""
+    done = shop.python("-c", code)
+    assert done.stdout == "zzz True\n", done.stderr
+
+
 # -- the mechanism ---------------------------------------------------------------------------------
 
 
@@ -259,7 +344,14 @@ print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
         (
             "from consensus.adversary.behaviour import Behaviour, behaviour\n"
             "behaviour('silent')(type('Mine', (Behaviour,), {}))\n",
-            "ValueError: behaviour 'silent' is registered twice, by consensus.adversary.messages "
+            "ValueError: behaviour 'silent' is registered twice, by "
+            "consensus.adversary.behaviours.messages and by broken",
+        ),
+        (
+            "from consensus.ledger.protocol import protocol\n"
+            "from consensus.protocols.paper.protocol import Paper\n"
+            "protocol('bft')(type('Mine', (Paper,), {'__module__': __name__}))\n",
+            "ValueError: protocol 'bft' is registered twice, by consensus.protocols.bft.protocol "
             "and by broken",
         ),
         (
@@ -271,7 +363,7 @@ print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
         (
             "from bfedrec.attacks.attack import Attack, attack\n"
             "attack('scale')(type('Mine', (Attack,), {'__module__': __name__}))\n",
-            "ValueError: attack 'scale' is registered twice, by bfedrec.attacks.poisoning "
+            "ValueError: attack 'scale' is registered twice, by bfedrec.attacks.kinds.poisoning "
             "and by broken",
         ),
         (

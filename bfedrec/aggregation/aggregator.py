@@ -16,8 +16,8 @@ A rule is a class with one method. Its fields are its parameters, which a config
             largest = np.max([update.A for update in updates], axis=0).astype(np.float64)
             return largest * self.factor_permille / 1000
 
-`bfedrec.aggregation.mean` has the rules that average, `bfedrec.aggregation.robust` those that
-withstand malicious clients.
+`bfedrec.aggregation.rules.mean` has the rules that average, `bfedrec.aggregation.rules.robust`
+those that withstand malicious clients.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The aggregation rules by their names.
 
-Another rule is another class under the decorator `bfedrec.aggregation.aggregator.aggregator`: in
-`bfedrec.aggregation.mean`, in `bfedrec.aggregation.robust`, or in any file that is imported before
-a config is read.
+Another rule is another class under the decorator `bfedrec.aggregation.aggregator.aggregator`: in a
+file of `bfedrec.aggregation.rules`, which is found there, or in a plugin.
 """
 
 from __future__ import annotations
@@ -10,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-import bfedrec.aggregation.mean
-import bfedrec.aggregation.robust  # noqa: F401 - the rules register themselves
 from bfedrec.aggregation.aggregator import AGGREGATORS, Aggregator
 from bfedrec.parts import check_keys
+from consensus.registry import import_parts
 
 __all__ = ["AGGREGATORS", "aggregator_named", "aggregator_of"]
+
+import_parts("bfedrec.aggregation.rules")
 
 
 class Choice(Protocol):

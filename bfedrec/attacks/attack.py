@@ -13,9 +13,10 @@ docstring is its help. A whole attack:
         def forge(self, uploads, scene):
             return [replace(upload, A=self.factor * upload.A) for upload in uploads]
 
-`bfedrec.attacks.poisoning` has the attacks on what is learnt, `bfedrec.attacks.protocol_violations`
-those that break the protocol's rules; `bfedrec.attacks.adversary` chooses the clients and the
-rounds. An attack may stand in any file that is imported before a config is read.
+`bfedrec.attacks.kinds.poisoning` has the attacks on what is learnt,
+`bfedrec.attacks.kinds.protocol_violations` those that break the protocol's rules;
+`bfedrec.attacks.adversary` chooses the clients and the rounds. An attack stands in a file of
+`bfedrec.attacks.kinds`, which is found there, or in a plugin.
 """
 
 from __future__ import annotations

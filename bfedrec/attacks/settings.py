@@ -8,10 +8,11 @@ from typing import Any
 from pydantic import Field, ValidationError, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
 
-import bfedrec.attacks.poisoning
-import bfedrec.attacks.protocol_violations  # noqa: F401 - the attacks register themselves
 from bfedrec.attacks.attack import ATTACKS, COMMON, Attack
 from bfedrec.section import Section, Tree, share_of
+from consensus.registry import import_parts
+
+import_parts("bfedrec.attacks.kinds")
 
 
 class MaliciousClients(Section):

@@ -32,7 +32,7 @@ class TrainingTask:
     step_scale: float = 1.0
     """Factor on both steps (`TrainingSettings.step_scale`)."""
     flipped: bool = False
-    """True to train on inverted labels (`bfedrec.attacks.poisoning.LabelFlip`)."""
+    """True to train on inverted labels (`bfedrec.attacks.kinds.poisoning.LabelFlip`)."""
     predicts: bool = False
     """True if virtual items are labelled by predictions, not by the mean
     (`TrainingSettings.predicts`)."""

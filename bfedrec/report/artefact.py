@@ -1,4 +1,4 @@
-"""What a table or a figure is made of: experiments, and their runs among the recorded.
+"""The sources of a table or a figure: experiments, and their runs among the recorded.
 
 An artefact only reads what sweeps have recorded. It names the runs that are missing, and the
 command that makes them.
@@ -19,7 +19,7 @@ from bfedrec.sweeps.recorded import Recorded, read
 from bfedrec.sweeps.sweep import parse_seeds, plan
 
 RECORDED = Path("results/reference")
-"""Where this repository's own runs are recorded."""
+"""The folder in which this repository's own runs are recorded."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,17 @@ class Experiment:
 
     config: Path
     grid: tuple[str, ...] = ()
-    """What the sweep varies, as on its command line."""
+    """The values that the sweep varies, as on its command line."""
     seeds: str = "0"
     compact: bool = False
-    """Whether it is recorded as a line per run."""
+    """True if it is recorded as a line per run."""
 
     def changed(self, overrides: Sequence[str], seeds: str | None) -> Experiment:
         """The same experiment with some options changed, and perhaps other seeds."""
         return replace(self, grid=(*overrides, *self.grid), seeds=seeds or self.seeds)
 
     def command(self, folder: Path) -> str:
-        """What makes its runs and records them in a folder."""
+        """The command line that makes its runs and records them in a folder."""
         words = ["bfedrec", "sweep", str(self.config), *self.grid, "--seeds", self.seeds]
         words += ["--record", str(folder), *(["--compact"] if self.compact else [])]
         return shlex.join(words)
@@ -51,7 +51,7 @@ class Runs:
     overrides: tuple[str, ...]
     by_seed: dict[int, Recorded]
     planned: Config | None = None
-    """What their config has to be, but for the seed; None where they were not looked for."""
+    """The config that they have to have, but for the seed; None if they were not looked for."""
 
     @property
     def config(self) -> Config:
@@ -66,25 +66,25 @@ class Runs:
 
     @property
     def malicious(self) -> int:
-        """How many servers are malicious (of equal stake)."""
+        """The number of malicious servers (of equal stake)."""
         summary = next(iter(self.by_seed.values())).summary
         share = number(summary, "malicious_stake_share")
         return round(share * self.config.servers.count)
 
     @property
     def finished(self) -> list[Recorded]:
-        """Those that came to their end."""
+        """The runs that came to their end."""
         return [run for run in self.by_seed.values() if not run.stopped]
 
     @property
     def stopped(self) -> list[Recorded]:
-        """Those whose servers could not agree on another block."""
+        """The runs whose servers could not agree on another block."""
         return [run for run in self.by_seed.values() if run.stopped]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What is recorded of some experiments."""
+    """The recorded runs of some experiments."""
 
     settings: list[list[Runs]]
     """For each experiment the runs of its settings, in their order."""
@@ -142,8 +142,8 @@ class Request:
 
 
 def add_request(parser: argparse.ArgumentParser, names: Iterable[str], out: Path) -> None:
-    """What a command understands that makes one of the artefacts ``names``, and writes to ``out``
-    unless told where: a `Request`."""
+    """Add the arguments of a `Request`, for a command that makes one of the artefacts ``names``
+    and by default writes to ``out``."""
     parser.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(names)}")
     parser.add_argument(
         "overrides",
@@ -170,6 +170,6 @@ class Made:
 
     table: Table
     lacking: str = ""
-    """What it needs and is not there, and how to get it; empty where nothing is."""
+    """A text about missing runs and how to make them; empty if none is missing."""
     wrong: str = ""
-    """What is not as it should be."""
+    """A text about results that are not as they should be; empty if all are."""

@@ -1,4 +1,4 @@
-"""What malicious servers reach by theory: attempts that a height takes, and blocks they capture.
+"""The power of malicious servers by theory: attempts that a height takes, blocks they capture.
 
 Of N servers with equal stake f are malicious; a committee of n is drawn anew for every attempt, and
 MaxStep aggregators in turn, all independently. An attempt decides when the committee is not blocked
@@ -16,7 +16,7 @@ from consensus.ledger.capture_odds import p_blocked, p_captured
 
 @dataclass(frozen=True)
 class Expected:
-    """What to expect of one setting."""
+    """The expected figures of one setting."""
 
     blocked: float
     """P(a committee is blocked)."""

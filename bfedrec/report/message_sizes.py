@@ -1,4 +1,4 @@
-"""What travels with a payload: the sizes of messages, as the program encodes them."""
+"""The sizes of messages as the program encodes them: a payload and all that travels with it."""
 
 from __future__ import annotations
 

@@ -32,9 +32,9 @@ class _Part:
     jobs: list[Job]
     """The runs that are to be made."""
     seconds: list[float]
-    """How long its runs took, as far as there are any."""
+    """The seconds that each of its known runs took."""
     left: int = field(init=False)
-    """How many of its jobs have not ended."""
+    """The number of its jobs that have not ended."""
     recorded: bool = False
 
     def __post_init__(self) -> None:
@@ -80,7 +80,7 @@ def _known(folder: Path) -> Known:
 
 
 def _parts(experiments: Sequence[Experiment], known: Known) -> tuple[int, list[_Part]]:
-    """How many different runs are needed, and the experiments of which one is not recorded."""
+    """The number of different runs that are needed, and the experiments that lack one."""
     claimed: dict[Key, Path] = {}
     parts = []
     for experiment, seeds in _merged(experiments).items():
@@ -144,8 +144,8 @@ def _at(sweep: Sweep, places: Mapping[Key, Path]) -> Sweep:
 
 
 def _left(parts: Sequence[_Part], at_once: int) -> str:
-    """How long all that is left may take: each run as long as the others of its experiment, or as
-    all that are known; empty where nothing is left, or known."""
+    """An estimate of the time left, in words: each run as long as the others of its experiment, or
+    as all that are known; empty if nothing is left, or known."""
     known = [seconds for part in parts for seconds in part.seconds]
     left = sum(part.left for part in parts)
     if not known or not left:

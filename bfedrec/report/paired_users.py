@@ -21,8 +21,8 @@ METRICS = {name: f"{metric.label}@{K}" for name, metric in compared().items()}
 
 
 def compare_users(one: Runs, other: Runs, metric: str, place: tuple[str, ...]) -> Paired | None:
-    """What `one` has over `other` by `metric` (a key of METRICS), over the users that both have
-    tested; None where ranks lack, or the data differ.
+    """The lead of `one` over `other` by `metric` (a key of METRICS), over the users that both have
+    tested; None if ranks lack, or the data differ.
 
     Draws depend on `place`, the comparison's name: another comparison in a table leaves them as
     they are.

@@ -26,7 +26,7 @@ NAMES = {
     "puresvd": "PureSVD",
     "gmf": "GMF",
 }
-"""How methods of others are called that are keys there."""
+"""The printed names of others' methods, by their keys there."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Printed:
         return float(self.value + self.unit / 2)
 
     def matches(self, value: float) -> bool:
-        """Whether a number, rounded to as many digits (half away from zero), is this one."""
+        """True if a number, rounded to as many digits (half away from zero), is this one."""
         return Decimal(value).quantize(self.unit, ROUND_HALF_UP) == self.value
 
     def __str__(self) -> str:
@@ -60,7 +60,8 @@ class Printed:
 
 def scores(collection: str, data: str, method: str) -> dict[str, Printed]:
     """A method's published `hr` and `ndcg` at 10 on a data set, from one of the collections of
-    published.toml (`bfedrec.table2`, `centralised.table`); empty where there are none."""
+    published.toml (`bfedrec.report.tables.table2`, `centralised.table`); empty
+    if there are none."""
     table = _content()
     for step in (*collection.split("."), data):
         table = table.get(step, {})
@@ -75,8 +76,8 @@ def minutes(method: str) -> dict[int, Printed]:
 
 
 def by_size(data: str) -> dict[str, dict[int, dict[str, Printed]]]:
-    """What [colr] has of a data set: for each method, by transmitted size, `hr` and `ndcg` at 10;
-    empty where there is nothing."""
+    """The figures of [colr] for a data set: for each method, by transmitted size, `hr` and `ndcg`
+    at 10; empty if there is none."""
     table = dict(_content()["colr"]["figure"].get(data, {}))
     sizes = table.pop("sizes", [])
     return {
@@ -105,9 +106,9 @@ Verdict = Literal["above", "level", "below", "open"]
 
 
 def verdict(found: Interval, printed: Printed) -> Verdict:
-    """Where the true mean lies beside a printed figure, which stands for all that are rounded to
-    it: `above` or `below` where the interval has nothing in common with those, else `level`. `open`
-    where there is one value only and therefore no interval."""
+    """The side of a printed figure on which the true mean lies. The figure stands for all values
+    that are rounded to it: `above` or `below` if the interval has nothing in common with those,
+    else `level`; `open` if there is one value only and therefore no interval."""
     if found.low is None or found.high is None:
         return "open"
     if found.low >= printed.high:

@@ -68,7 +68,7 @@ class FigureKind(Artefact):
     draw: Callable[..., Figure]
     """The drawing of these rows."""
     of_some: bool
-    """Whether it can be drawn while runs are missing, of those that are recorded."""
+    """True if it can be drawn of the recorded runs while others are missing."""
 
 
 TABLES: Registry[TableKind] = Registry("table")

@@ -1,4 +1,4 @@
-"""How every figure looks, and how one is written: PDF, PNG, and beside them its data as CSV."""
+"""The look of every figure, and the writing of one: PDF, PNG, and beside them its data as CSV."""
 
 from __future__ import annotations
 

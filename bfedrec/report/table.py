@@ -1,4 +1,4 @@
-"""What every table is made of, and how one is written: as Markdown, CSV and LaTeX (booktabs).
+"""The parts of every table, and the writing of one: as Markdown, CSV and LaTeX (booktabs).
 
 A table's rows are its cells: each says what is measured, the published figure, ours, the
 difference, the interval and the verdict.
@@ -27,7 +27,7 @@ Row = Mapping[str, Cell]
 
 @dataclass(frozen=True)
 class Column:
-    """What a column holds and how it is shown."""
+    """A column: its key in the rows, its heading and its format."""
 
     key: str
     heading: str
@@ -39,7 +39,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, of whatever."""
+    """A table: its columns and its rows."""
 
     name: str
     title: str

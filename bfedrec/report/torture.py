@@ -1,4 +1,4 @@
-"""What a torture campaign came to, as files: JSON for programs, Markdown for people."""
+"""The results of a torture campaign as files: JSON for programs, Markdown for people."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def figures_of(tally: Tally, seconds: float) -> Node:
 
 
 def counts_of(tally: Tally) -> dict[str, dict[str, int]]:
-    """What a tally counts by name: for each kind of name its counts, in order of the names."""
+    """The counts of a tally for each kind of name, in order of the names."""
     names = {"faults": list(FAULTS), "behaviours": known_behaviours()}
     return {what: _complete(getattr(tally, what), names.get(what, ())) for what in COUNTS}
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consensus.adversary import draws, locks, messages, proposals, votes  # noqa: F401  (they register themselves)
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle
 from consensus.application import Contents
 from consensus.records.block import Candidate
+from consensus.registry import import_parts
 from consensus.server.hooks import Outgoing
 
 if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
+
+import_parts("consensus.adversary.behaviours")
 
 
 class Composed(Behaviour):

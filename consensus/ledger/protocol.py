@@ -41,6 +41,7 @@ from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis
 from consensus.records.ticket import Ticket
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
+from consensus.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ class Protocol(ABC):
         by this call."""
 
 
-PROTOCOLS: dict[str, Protocol] = {}
+PROTOCOLS: Registry[Protocol] = Registry("protocol")
 """Every registered protocol by its name; `consensus.protocols.registry` fills it."""
 
 Kind = TypeVar("Kind", bound=type[Protocol])
@@ -223,14 +224,12 @@ Kind = TypeVar("Kind", bound=type[Protocol])
 
 def protocol(name: str) -> Callable[[Kind], Kind]:
     """Register a protocol under the name that configs and the genesis use. Raises ValueError for
-    one that is taken."""
+    one that is taken or malformed."""
 
     def register(kind: Kind) -> Kind:
-        if name in PROTOCOLS:
-            raise ValueError(f"protocol {name!r} is registered twice")
+        PROTOCOLS.register(name)(kind())
         kind.name = name
         kind.title = kind.title or name
-        PROTOCOLS[name] = kind()
         return kind
 
     return register

@@ -27,10 +27,8 @@ for _found in sorted(iter_modules(consensus.protocols.__path__)):
 
 def protocol_named(name: str) -> Protocol:
     """The protocol of that name. Raises ValueError for an unknown one, which lists those there
-    are."""
-    if name not in PROTOCOLS:
-        raise ValueError(f"protocol {name!r} is not one of {', '.join(PROTOCOLS)}")
-    return PROTOCOLS[name]
+    are and the nearest."""
+    return PROTOCOLS.named(name)
 
 
 def protocol_of(genesis: Genesis) -> Protocol:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bfedrec.aggregation.registry import AGGREGATORS
-from bfedrec.aggregation.robust import Robust
+from bfedrec.aggregation.rules.robust import Robust
 from bfedrec.learning.basis import basis
 from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors

@@ -51,9 +51,9 @@ LOOKS = {
     "SVD": (GREY, "v"),
 }
 LIKE = {"colr": "BFedRec", "fedmf": "FedMF", "topk": "top-K", "svd": "SVD"}
-"""Which of our methods a published one is alike."""
+"""The method of ours that is like a published one, by the key of the latter."""
 RECORDED, OTHERS, ALL_DATA = "recorded", "published by others", "centralised, published by others"
-"""Where a row comes from."""
+"""The sources of a row."""
 KEY: Mapping[str, Any] = {
     "one model a round fetched": {},
     "catching up": {"linestyle": ":", "linewidth": 1.2},
@@ -92,7 +92,7 @@ METHODS = (
 
 
 def experiments() -> tuple[Experiment, ...]:
-    """Those of the methods, in their order."""
+    """The experiments of the methods, in their order."""
     return tuple(method.experiment for method in METHODS)
 
 

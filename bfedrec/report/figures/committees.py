@@ -1,5 +1,5 @@
-"""How large a committee has to be, and how many malicious servers it bears: a heat map of attempts
-and captured blocks over committee size and malicious share, measured and by theory."""
+"""A heat map of attempts and captured blocks over committee size and malicious share, measured and
+by theory: the size that a committee needs, and the malicious servers that it bears."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def draw(data: Rows) -> Figure:
 
 
 def held(data: Rows) -> str:
-    """How many measured intervals hold what theory expects, of the settings without a stall."""
+    """The number of measured intervals that hold the expected value, of the settings without a
+    stall, in words."""
     known = [row for row in data if not row["stalled_runs"] and row["attempts_expected"]]
     good = sum(
         row["attempts_low"] <= row["attempts_expected"] <= row["attempts_high"] for row in known

@@ -1,5 +1,5 @@
-"""What the paper leaves out: committees, simulated time and bytes that a block costs, and how often
-malicious servers block or capture a committee, beside the theory."""
+"""The costs that the paper leaves out: committees, simulated time and bytes for a block, and the
+frequency of committees that malicious servers block or capture, beside the theory."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rows(learning: Sequence[Runs], committees: Sequence[Runs]) -> list[Row]:
 
 
 def _foreseen(runs: Runs) -> bool:
-    """Whether its protocol draws committees as theory has it (`expected`)."""
+    """True if its protocol draws committees as theory has it (`expected`)."""
     return protocol_named(runs.protocol).committees_foreseen
 
 
@@ -139,7 +139,7 @@ def draw(data: Rows) -> Figure:
 
 
 def agreement(data: Rows, measure: str) -> str:
-    """How many of the intervals hold the value that theory gives."""
+    """The number of intervals that hold the value of the theory, in words."""
     known = [row for row in data if row["measure"] == measure and row["value"] is not None]
     held = sum(row["low"] <= row["expected"] <= row["high"] for row in known)
     return f"theory within {held} of {len(known)} intervals (99 %)"

@@ -2,7 +2,7 @@
 are published and as we count them; and, where runs are recorded, what the simulated clock and
 catching up make of them.
 
-What is counted stands in `bfedrec.table3`.
+What is counted stands in `bfedrec.report.tables.table3`.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ LOOKS = {
     "top-K": (ORANGE, "s"),
 }
 NOTES = {"SVD": (9, -3)}
-"""Where a difference is written, in points from ours; else below it."""
+"""The offset of a difference's text from the point of ours, in points; other texts are below it."""
 STEP = 0.19
-"""Between two methods' columns, where two sizes are 1 apart."""
+"""The distance between two methods' columns, in units of that between two sizes."""
 NOTABLE = 0.05
-"""From which share on minutes differ: beside a point, or among the cheapest."""
+"""The share by which minutes have to differ, to be noted beside a point or not to be cheapest."""
 DRAWN = ("paper", "message", "payload")
 RECORDED = ("recorded", "catch_up", "clock")
 
 
 def rows(*settings: Sequence[Runs]) -> list[Row]:
     """The figure's data, a row for each method and size, in minutes; what is not recorded is None.
-    Raises `ConfigError`, as `bfedrec.table3.cells`."""
+    Raises `ConfigError`, as `bfedrec.report.tables.table3.cells`."""
     found = []
     for row in table3.cells(*settings):
         paper = row["paper"]
@@ -89,7 +89,7 @@ def draw(data: Rows) -> Figure:
 
 
 def finding(data: Rows) -> str:
-    """Who is cheapest, and which published rows ours are not, in words."""
+    """The cheapest method, and the published rows that ours contradict, in words."""
     sizes = sorted({row["size"] for row in data})
     told = []
     for key, who in (("paper", "as published"), ("message", "by encoded message")):
@@ -149,7 +149,8 @@ def _draw_published(axes: Axes, data: Rows) -> None:
 
 
 def _label_ends(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -> None:
-    """As `label_ends`, on a logarithmic scale: each at least 25 % above the one below."""
+    """Label lines like `label_ends`, on a logarithmic scale: each at least 25 % above the one
+    below."""
     below = 0.0
     for x, y, text, colour in sorted(labels, key=lambda label: label[1]):
         below = max(y, 1.25 * below)
@@ -157,7 +158,7 @@ def _label_ends(axes: Axes, labels: Sequence[tuple[float, float, str, str]]) -> 
 
 
 def _draw_recorded(axes: Axes, data: Rows) -> None:
-    """What recorded runs took, over the sizes."""
+    """Draw the minutes that recorded runs took, over the sizes."""
     sizes = sorted({row["size"] for row in data})
     labels = []
     for method, (colour, mark) in LOOKS.items():

@@ -69,7 +69,7 @@ def _named(name: str, found: Interval) -> dict[str, float | None]:
 
 
 def _stop(runs: Runs, run: Recorded) -> Row:
-    """Where a run stopped: its last score, the rounds it played, and why it ended."""
+    """The end of a stopped run: its last score, the rounds it played, and the reason."""
     last, stop = run.metrics[-1], run.stop
     found = _row(runs, stop.outcome, count(last, "height"), [last], stop.because)
     return found | {"round": stop.rounds}
@@ -99,7 +99,7 @@ def draw(data: Rows) -> Figure:
 
 
 def finding(data: Rows) -> str:
-    """What a protocol's runs say, in words: the test scores, or where it stopped."""
+    """The result of a protocol's runs in words: the test scores, or the round it stopped in."""
     honest = [row for row in data if row["malicious"] == 0]
     attacked = [row for row in data if row["malicious"] > 0]
     stops = [row for row in attacked if row["what"] in ("stalled", "forked")]

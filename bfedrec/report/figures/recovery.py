@@ -1,5 +1,5 @@
-"""How long the ledger takes to recover after each fault: until the next block, and until the last
-server has the newest one."""
+"""The time that the ledger takes to recover from each fault: until the next block, and until the
+last server has the newest one."""
 
 from __future__ import annotations
 

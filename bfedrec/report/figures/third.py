@@ -80,7 +80,7 @@ def draw(data: Rows) -> Figure:
 
 
 def finding(data: Rows) -> str:
-    """Where runs stall, in words."""
+    """The settings in which runs stall, in words."""
     parts = []
     for size in sorted({row["committee"] for row in data}):
         stalls = [row["malicious"] for row in data if row["committee"] == size and row["stalled"]]

@@ -99,7 +99,7 @@ def table(reference: Runs, changes: Sequence[Runs]) -> Table:
 
 
 def _change(reference: Runs, runs: Runs) -> str:
-    """What of a row's config differs from the reference's, as it would be typed."""
+    """The options by which a row's config differs from the reference's, as typed in a command."""
     values = flatten(runs.config)
     keys = [key for key in differences(runs.config, reference.config) if key not in UNTOLD]
     return " ".join(f"{key}={_text(values[key])}" for key in keys)

@@ -27,7 +27,7 @@ class Entry:
     method: str
     experiment: Experiment
     published: tuple[str, str, str] | None = None
-    """Where published.toml has its figures: collection, data set, method."""
+    """The place of its figures in published.toml: collection, data set, method."""
 
 
 def _entry(
@@ -113,7 +113,7 @@ def make(request: Request) -> Made:
 
 
 def experiments() -> tuple[Experiment, ...]:
-    """Those of the entries, in their order."""
+    """The experiments of the entries, in their order."""
     return tuple(entry.experiment for entry in ENTRIES)
 
 
@@ -132,8 +132,8 @@ def table(entries: Sequence[Entry], runs: Sequence[Runs]) -> Table:
 
 
 def by_others(label: str, data: str, size: int) -> str:
-    """What others have published of a data set, in words: federated at a transmitted size, and
-    centralised."""
+    """The figures that others have published for a data set, in words: federated at a transmitted
+    size, and centralised."""
     federated = {method: each[size] for method, each in published.by_size(data).items()}
     told = [
         ", ".join(
@@ -169,7 +169,7 @@ Place = tuple[str, str, str]
 
 
 def _leads(entries: Sequence[Entry], runs: Sequence[Runs]) -> Mapping[Place, dict[str, Cell]]:
-    """What the first method of each data set has over every other one, where ranks were left."""
+    """The lead of the first method of each data set over every other one that left ranks."""
     first: dict[str, Runs] = {}
     pairs: dict[Place, Paired] = {}
     for entry, of_it in zip(entries, runs, strict=True):

@@ -28,7 +28,7 @@ FLOAT_BYTES = 4
 MIB = 2**20
 
 Values = Callable[[int, int, int], float]
-"""How many numbers of 32 bits one message has, of size s, N items and dimension d."""
+"""The count of 32-bit numbers in one message, a function of size s, N items and dimension d."""
 
 
 def _values(s: int, N: int, d: int) -> float:
@@ -69,7 +69,7 @@ class Method:
     kind: str
     """Its codec (`bfedrec.compression.codec`)."""
     values: Values
-    """What its payload holds, both ways."""
+    """The numbers in its payload, both ways."""
     holds: str
     experiment: Experiment
     """Recorded runs at the sizes in their order."""
@@ -127,7 +127,7 @@ GUESSES: Mapping[str, Mapping[str, tuple[Values, Values]]] = {
         "U, S and V up, the dense mean down": (_dense, _factors),
     },
 }
-"""What else the rows that do not follow could have counted: values down, values up."""
+"""Other counts that could explain the rows that do not follow: values down, values up."""
 COLUMNS = (
     Column("method", "method"),
     Column("size", "size", 0),
@@ -166,7 +166,7 @@ def make(request: Request) -> Made:
 
 
 def experiments() -> tuple[Experiment, ...]:
-    """Those of the methods, in their order."""
+    """The experiments of the methods, in their order."""
     return tuple(method.experiment for method in METHODS)
 
 
@@ -233,7 +233,7 @@ class _Counted:
         return self.minutes(envelope.down(size, method.kind), envelope.up(size, method.kind))
 
     def unexplained(self, key: str) -> str:
-        """What a row that does not follow from its payload could be, in words."""
+        """An explanation, in words, of a row that does not follow from its payload."""
         row = published.minutes(key)
         label = next(method.label for method in METHODS if method.key == key)
         errors = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bfedrec.aggregation.aggregator import Aggregator
 from bfedrec.aggregation.registry import AGGREGATORS, aggregator_named
-from bfedrec.aggregation.robust import Krum, MultiKrum, Robust, TrimmedMean, krum_scores
+from bfedrec.aggregation.rules.robust import Krum, MultiKrum, Robust, TrimmedMean, krum_scores
 from bfedrec.federation.global_model import GlobalModel
 from tests.helpers.payloads import aggregate, decode_aggregate, encode_update, exchange
 

@@ -15,7 +15,7 @@ from pydantic import Field
 from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.attacks.adversary import Adversary
 from bfedrec.attacks.attack import ATTACKS, Attack, Scene, attack, mean_and_deviation
-from bfedrec.attacks.poisoning import ALittleIsEnough, Push
+from bfedrec.attacks.kinds.poisoning import ALittleIsEnough, Push
 from bfedrec.cli.audit import audit_command, build
 from bfedrec.compression.exchange import Exchange
 from bfedrec.config.help import help_text

@@ -470,7 +470,7 @@ def test_grinders_gain_nothing_but_lost_turns() -> None:
 
 @pytest.mark.parametrize("crypto", ["real", "modelled"])
 def test_one_draw_has_many_proofs(crypto: str) -> None:
-    from consensus.adversary.draws import another_proof
+    from consensus.adversary.behaviours.draws import another_proof
 
     toy = Toy(servers=1, crypto=crypto)
     key = toy.keys[0][1]

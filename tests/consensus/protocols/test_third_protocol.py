@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,12 +51,19 @@ class FullParticipant(PaperParticipant):
     """A part of a class of its own."""
 
 
-@pytest.fixture(autouse=True)
+@contextmanager
 def registered() -> Iterator[None]:
+    """A context in which the protocol is registered."""
+    with PROTOCOLS.restored():
+        interface.protocol("full")(Full)
+        yield
+
+
+@pytest.fixture
+def full() -> Iterator[None]:
     """The protocol, for one test."""
-    interface.protocol("full")(Full)
-    yield
-    del PROTOCOLS["full"]
+    with registered():
+        yield
 
 
 def toy() -> Toy:
@@ -79,6 +87,7 @@ def stored(path: Path, world: Toy, blocks: int) -> None:
             store.set_meta("head", result.block.cid)
 
 
+@pytest.mark.usefixtures("full")
 def test_a_world_of_it_decides_and_its_chain_is_audited(tmp_path: Path) -> None:
     world = toy()
     assert isinstance(world.world.servers[0].participant, FullParticipant)
@@ -87,6 +96,7 @@ def test_a_world_of_it_decides_and_its_chain_is_audited(tmp_path: Path) -> None:
         assert audit(store, build).blocks == 3
 
 
+@pytest.mark.usefixtures("full")
 def test_its_own_rule_decides() -> None:
     """Of four seats three are taken: `paper` is content, the other protocol not."""
     world = Toy(servers=3, clients=2, committee_size=4, protocol="paper", crypto="modelled")
@@ -97,6 +107,7 @@ def test_its_own_rule_decides() -> None:
         protocol_named("full").check_block(world.genesis, head, block)
 
 
+@pytest.mark.usefixtures("full")
 def test_configs_and_their_help_know_it() -> None:
     assert load(None, ["protocol=full"]).protocol == "full"
     assert "full (no seat stays empty)" in help_text(10_000)
@@ -104,32 +115,40 @@ def test_configs_and_their_help_know_it() -> None:
         load(None, ["protocol=full", "committee.kind=weighted"])
 
 
+@pytest.mark.usefixtures("full")
 def test_torture_plays_it() -> None:
     outcome = run(Scenario(seed=3, servers=4, protocol="full"))
     assert (outcome.heights, outcome.what) == (3, "")
     assert draw(3, "full").protocol == "full"
 
 
+@pytest.mark.usefixtures("full")
 def test_a_name_is_taken_once() -> None:
-    with pytest.raises(ValueError, match="protocol 'full' is registered twice"):
+    told = f"protocol 'full' is registered twice, by {__name__} and by {__name__}"
+    with pytest.raises(ValueError, match=told):
         interface.protocol("full")(Full)
+
+
+@pytest.mark.usefixtures("full")
+def test_an_unknown_name_is_told_the_nearest() -> None:
+    with pytest.raises(ValueError, match="not one of bft, paper, full; did you mean 'full'"):
+        protocol_named("ful")
+    with pytest.raises(ConfigError, match=r"expected bft \| paper \| full; did you mean 'full'"):
+        load(None, ["protocol=ful"])
 
 
 def test_an_unknown_name_is_one_line(tmp_path: Path) -> None:
     """In a config, a scenario, a genesis that a world is made of, and a chain that is audited."""
-    world = toy()
-    stored(tmp_path / "chain.sqlite", world, 1)
-    del PROTOCOLS["full"]
-    try:
-        told = "protocol 'full' is not one of bft, paper"
-        with pytest.raises(ConfigError, match=r"protocol: 'full': expected bft \| paper"):
-            load(None, ["protocol=full"])
-        with pytest.raises(BadScenario, match=told):
-            Scenario.from_text('{"seed":1,"servers":4,"protocol":"full"}')
-        with pytest.raises(ValueError, match=told):
-            toy()
-        store = SqliteStore(tmp_path / "chain.sqlite", read_only=True)
-        with store, pytest.raises(AuditFailure, match=f"^height 0: {told}$"):
-            audit(store, build)
-    finally:
-        interface.protocol("full")(Full)
+    with registered():
+        world = toy()
+        stored(tmp_path / "chain.sqlite", world, 1)
+    told = "protocol 'full' is not one of bft, paper"
+    with pytest.raises(ConfigError, match=r"protocol: 'full': expected bft \| paper"):
+        load(None, ["protocol=full"])
+    with pytest.raises(BadScenario, match=told):
+        Scenario.from_text('{"seed":1,"servers":4,"protocol":"full"}')
+    with pytest.raises(ValueError, match=told):
+        toy()
+    store = SqliteStore(tmp_path / "chain.sqlite", read_only=True)
+    with store, pytest.raises(AuditFailure, match=f"^height 0: {told}$"):
+        audit(store, build)

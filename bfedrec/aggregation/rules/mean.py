@@ -1,4 +1,4 @@
-"""The aggregation rules that average; `bfedrec.aggregation.robust` has those against attacks.
+"""The aggregation rules that average; `bfedrec.aggregation.rules.robust` has those against attacks.
 
 A rule's parameters are integers, which the genesis records, so that an audit computes the same
 aggregate. The formats in which updates travel are the business of `bfedrec.compression.exchange`.

@@ -1,0 +1,1 @@
+"""The aggregation rules that come with the package, found by `bfedrec.aggregation.registry`."""

@@ -1,0 +1,1 @@
+"""The attacks by clients that come with the package, found by `bfedrec.attacks.settings`."""

@@ -1,0 +1,1 @@
+"""The behaviours of malicious servers, found by `consensus.adversary.composed`."""
