@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bfedrec.cli.status import CHECK_FAILED
 from bfedrec.config.load import load
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.federation.global_model import GlobalModel
@@ -24,8 +26,15 @@ def build(genesis: Genesis, initial: bytes) -> GlobalModel:
     return GlobalModel.from_genesis(genesis.application, initial, first_beacon(genesis))
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bfedrec audit`."""
+    parser.add_argument("run", metavar="RUN", type=Path, help="a run folder, or a chain.sqlite")
+    parser.set_defaults(handler=lambda parsed: audit_command(parsed.run))
+
+
 def audit_command(run: Path) -> int:
-    """Audit a run folder or a chain file; return 0 if all holds, else 1 with a line on stderr.
+    """Audit a run folder or a chain file; return 0 if all holds, else `CHECK_FAILED`, with a line
+    on standard error.
 
     Raises `consensus.storage.content.StoreError` for a file that cannot be read at all, and
     `bfedrec.runs.folder.RunError` for a run of a method that makes no chain.
@@ -43,7 +52,7 @@ def audit_command(run: Path) -> int:
         _compare_summary(path.parent, report)
     except AuditFailure as failure:
         print(f"{path}: audit failed at {failure}", file=sys.stderr)
-        return 1
+        return CHECK_FAILED
     print(
         f"{path}: audit passed in {time.perf_counter() - began:.1f} s: {report.blocks} blocks, "
         f"{report.proofs} VRF proofs, {report.signatures} signatures, {report.aggregates} "

@@ -17,6 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="print the values of `bfedrec sweep CONFIG servers.malicious=...` that compare the "
         "behaviours of this share of the servers, as 1/3: the paper's attack, then each behaviour",
     )
+    parser.set_defaults(handler=behaviours_command)
 
 
 def behaviours_command(parsed: Namespace) -> int:

@@ -19,7 +19,7 @@ from consensus.storage.content import StoreError
 from consensus.storage.sqlite import SqliteStore
 
 
-def add_parsers(chain: argparse.ArgumentParser) -> None:
+def add_arguments(chain: argparse.ArgumentParser) -> None:
     """Add the commands below `bfedrec chain`."""
     commands = chain.add_subparsers(title="commands", metavar="COMMAND", required=True)
     out = commands.add_parser(

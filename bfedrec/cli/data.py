@@ -28,7 +28,7 @@ HEAD = (
 COLUMNS = ("users", "items", "interactions", "sparsity %")
 
 
-def add_parsers(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give `parser` the subcommands; each sets `handler`, a function of the parsed arguments."""
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     listing = commands.add_parser("list", help="the data sets, their terms, and what is at hand")

@@ -6,6 +6,7 @@ those of the user's node.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import statistics
@@ -84,6 +85,21 @@ class Costs:
             through = sum(w * x * y for w, x, (_, y) in zip(weights, sizes, points, strict=True))
             return cls(0.0, through / sum(w * x * x for w, x in zip(weights, sizes, strict=True)))
         return cls(fixed, slope)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bfedrec doctor`."""
+    parser.description = (
+        f"Looks for an IPFS node at the multiaddr in IPFS_API (default: {DEFAULT_API}) and "
+        "measures adding and fetching 15 KB, 1 MB and 16 MB."
+    )
+    parser.add_argument(
+        "--save",
+        metavar="FILE.yaml",
+        type=Path,
+        help="write the node's measured costs, for: bfedrec run CONFIG @FILE.yaml",
+    )
+    parser.set_defaults(handler=lambda parsed: doctor_command(parsed.save))
 
 
 def doctor_command(save: Path | None) -> int:

@@ -6,13 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from bfedrec.cli.status import NOT_RECORDED
 from bfedrec.report import registry
 from bfedrec.report.artefact import Request, add_request, find
 from bfedrec.report.registry import FigureKind
 from bfedrec.report.style import write
 
 FIGURES = Path("results/figures")
-NOT_RECORDED = 2
 
 
 def figure_command(parsed: argparse.Namespace) -> int:
@@ -53,3 +53,4 @@ def make(kind: FigureKind, request: Request, folder: Path) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bfedrec figure`."""
     add_request(parser, registry.words_for(registry.figures()), FIGURES)
+    parser.set_defaults(handler=figure_command)

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bfedrec.cli import figure
-from bfedrec.cli.figure import NOT_RECORDED
-from bfedrec.cli.sweep import INTERRUPTED
-from bfedrec.cli.table import CHECK_FAILED
+from bfedrec.cli.status import CHECK_FAILED, INTERRUPTED, NOT_RECORDED
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.report import registry
 from bfedrec.report.artefact import RECORDED, Request
@@ -100,3 +98,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help=f"where tables/ and figures/ go (default: {RESULTS})",
     )
+    parser.set_defaults(handler=make_command)

@@ -5,17 +5,48 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from bfedrec.cli.run import CONFIG_HELP
+from bfedrec.cli.status import INTERRUPTED
 from bfedrec.evaluation.metrics import FULL, METRICS
 from bfedrec.sweeps import sweep as sweeps
 from bfedrec.sweeps.recorded import place_of, record
 from bfedrec.sweeps.sweep import Row
 
-INTERRUPTED = 130
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bfedrec sweep`."""
+    parser.epilog = "The options of an experiment are those of `bfedrec run --help`."
+    parser.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
+    parser.add_argument(
+        "overrides",
+        metavar="KEY=A,B,C",
+        nargs="*",
+        default=[],
+        help="values an option takes in turn; several keys make a grid. @FOLDER: the options of "
+        "each YAML file in it in turn",
+    )
+    parser.add_argument("--seeds", default="0-4", help="as 0-4 or 0,3,7 (default: 0-4)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    parser.add_argument("--out", type=Path, help="folder for the runs and the sweep's table")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="DIR",
+        help="keep the table and every run's config, manifest, metrics and summary in a folder "
+        "below this one, named after the sweep; runs of other seeds join those recorded there",
+    )
+    parser.add_argument(
+        "--compact",
+        action="store_true",
+        help="record all runs in one file instead, a line each (for many small ones)",
+    )
+    parser.set_defaults(handler=sweep_command)
 
 
 def sweep_command(parsed: argparse.Namespace) -> int:

@@ -6,14 +6,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from bfedrec.cli.figure import NOT_RECORDED
+from bfedrec.cli.status import CHECK_FAILED, NOT_RECORDED
 from bfedrec.report import registry
 from bfedrec.report.artefact import Request, add_request
 from bfedrec.report.registry import TableKind
 from bfedrec.report.table import FORMATS, write
 
 TABLES = Path("results/tables")
-CHECK_FAILED = 1
 
 
 def table_command(parsed: argparse.Namespace) -> int:
@@ -56,3 +55,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="markdown",
         help="what is printed; all are written",
     )
+    parser.set_defaults(handler=table_command)

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bfedrec.cli.status import CHECK_FAILED
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.plugins import load_plugins
 from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks, record_campaign
@@ -31,7 +32,6 @@ from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrun
 from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import run
 
-CHECK_FAILED = 1
 #: Seconds between two lines where output is no terminal.
 EVERY = 10.0
 
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "alone draw none that came after the recorded campaigns, nor a plugin's",
     )
     parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
+    parser.set_defaults(handler=torture_command)
 
 
 def torture_command(parsed: argparse.Namespace) -> int:

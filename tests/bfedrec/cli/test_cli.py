@@ -106,7 +106,7 @@ def test_a_bug_is_not_dressed_up_as_bad_usage(monkeypatch: pytest.MonkeyPatch) -
     def broken() -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("bfedrec.runs.manifest.versions", broken)
+    monkeypatch.setattr("bfedrec.cli.version.versions", broken)
     with pytest.raises(KeyError):
         main(["version"])
 

@@ -1,0 +1,90 @@
+"""`bfedrec run`: one experiment, from its config to its summary and curves."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bfedrec.cli.status import INTERRUPTED
+
+if TYPE_CHECKING:
+    from bfedrec.config.schema import Config
+    from bfedrec.runs.figures import Figures
+    from bfedrec.runs.folder import RunFolder
+
+CONFIG_HELP = "the experiment: a YAML file"
+OVERRIDE_HELP = (
+    "an option changed, as model.rank=4; the value is YAML. @FILE: the options of another YAML file"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `bfedrec run`."""
+    parser.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
+    parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help=OVERRIDE_HELP)
+    parser.add_argument(
+        "--out", type=Path, help="run folder (default: results/runs/NAME-HASH-sSEED)"
+    )
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    parser.set_defaults(handler=run_command)
+
+
+def options_help() -> str:
+    """The options of an experiment, which `bfedrec run --help` ends with."""
+    from bfedrec.config.help import help_text
+
+    return f"options of an experiment, in CONFIG or as KEY=VALUE:\n\n{help_text()}"
+
+
+def run_command(parsed: argparse.Namespace) -> int:
+    """Make a run, or what is left of it, and print its summary; returns the exit status."""
+    from bfedrec.config.load import load
+    from bfedrec.runs.folder import RunFolder, finished, read_summary
+
+    config = load(parsed.config, parsed.overrides)
+    with RunFolder.open(config, parsed.out, parsed.resume) as folder:
+        if finished(folder.path):
+            print(f"{folder.path}: finished already")
+            _print_summary(read_summary(folder.path))
+            return 0
+        from bfedrec.report.curves import curves
+
+        try:
+            summary = _play(config, folder, parsed.resume)
+        except KeyboardInterrupt:
+            words = ["bfedrec", "run", str(parsed.config), *parsed.overrides]
+            words += ["--out", str(folder.path), "--resume"]
+            folder.log("interrupted")
+            print(f"interrupted; continue with: {shlex.join(words)}", file=sys.stderr)
+            return INTERRUPTED
+        except Exception as error:
+            folder.log(f"failed: {error}")
+            raise
+        folder.write_summary(summary)
+        curves(folder.path)
+        print(f"{folder.path}: done")
+        _print_summary(summary)
+    return 0
+
+
+def _play(config: Config, folder: RunFolder, resume: bool) -> Figures:
+    from bfedrec.runs.progress import Progress
+
+    if config.method == "federated":
+        from bfedrec.runs import simulation
+
+        with Progress(config.rounds, folder.log) as progress:
+            return simulation.run(config, folder, resume, progress)
+    from bfedrec.baselines import centralised
+
+    with Progress(centralised.epochs(config), folder.log, unit="epoch") as progress:
+        return centralised.run(config, folder, resume, progress)
+
+
+def _print_summary(summary: Figures) -> None:
+    for name, value in summary.items():
+        text = f"{value:,.4f}" if isinstance(value, float) else value
+        print(f"  {name:<28} {f'{text:,}' if isinstance(text, int) else text}")
