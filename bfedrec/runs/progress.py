@@ -87,12 +87,15 @@ class Progress:
         self._every = every
         self._clock = clock
         self._height = 0
-        self._first_height: int | None = None
-        self._learners = 0  # clients, or samples of epochs
+        self._paced_from: tuple[float, int] | None = None
+        """Time and height after the first round or epoch here, which compiles kernels and is left
+        out of speeds."""
+        self._learners = 0
+        """Clients that trained since then, or samples of epochs."""
         self._attempts = 0
         self._simulated = 0.0
         self._score: Evaluated | None = None
-        self._began = self._printed = clock()
+        self._printed = clock()
         self._live: Live | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._live = Live(
@@ -103,7 +106,7 @@ class Progress:
             )
 
     def __enter__(self) -> Progress:
-        self._began = self._printed = self._clock()
+        self._printed = self._clock()
         if self._live is not None:
             self._live.start()
         return self
@@ -116,17 +119,12 @@ class Progress:
         """Show an event."""
         match event:
             case RoundDone():
-                if self._first_height is None:
-                    self._first_height = event.height - 1  # a resumed run does not begin at 0
-                self._height = event.height
-                self._learners += event.clients
+                self._advance(event.height, event.clients)
                 self._attempts += event.attempts
                 self._simulated = event.simulated_seconds
                 self._line_when_due()
             case EpochDone():
-                self._first_height = 0
-                self._height = event.epoch
-                self._learners += event.samples
+                self._advance(event.epoch, event.samples)
                 self._line_when_due()
             case Evaluated():
                 self._score = event
@@ -134,6 +132,13 @@ class Progress:
                 self._line(self.status())
             case Note():
                 self._line(event.text, always=True)
+
+    def _advance(self, height: int, learners: int) -> None:
+        self._height = height
+        if self._paced_from is None:
+            self._paced_from = self._clock(), height
+        else:
+            self._learners += learners
 
     def status(self) -> str:
         """The progress of the run, as one line."""
@@ -148,7 +153,8 @@ class Progress:
         return "  ".join(parts)
 
     def _pace(self) -> list[str]:
-        seconds = self._clock() - self._began
+        began, first = self._paced_from or (self._clock(), self._height)
+        seconds, done = self._clock() - began, self._height - first
         parts = []
         federated = self._unit == "height"
         if seconds > 0 and self._learners:
@@ -157,8 +163,7 @@ class Progress:
         if federated:
             parts += [f"simulated {duration(self._simulated)}", f"attempts {self._attempts}"]
         left = self._rounds - self._height
-        done = self._height - (self._first_height or 0)
-        if left and done and self._first_height is not None:
+        if left and done:
             parts.append(f"ETA {duration(seconds / done * left)}")
         return parts
 

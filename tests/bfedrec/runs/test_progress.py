@@ -39,14 +39,16 @@ def test_plain_lines_come_with_evaluations_and_after_a_while() -> None:
     )
 
 
-def test_a_resumed_run_is_timed_from_where_it_went_on() -> None:
+def test_a_run_is_timed_after_its_first_round_here_which_compiles() -> None:
     clock = Clock()
     progress = Progress(100, lambda line: None, Console(file=io.StringIO()), clock=clock)
     with progress:
-        clock.now = 10.0
+        clock.now = 30.0
         progress.update(RoundDone(91, 60, 1, 5.0))
-    assert "ETA 1m30s" in progress.status()
-    assert "6 clients/s" in progress.status()
+        assert progress.status() == "height 91/100  simulated 5.0 s  attempts 1"
+        clock.now = 40.0
+        progress.update(RoundDone(92, 60, 1, 6.0))
+    assert progress.status().endswith("  6 clients/s  simulated 6.0 s  attempts 2  ETA 1m20s")
 
 
 def test_an_old_score_says_how_old_it_is() -> None:
