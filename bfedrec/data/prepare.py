@@ -154,8 +154,13 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
     minimum = settings.source.minimum()
     active = keep_active(every, minimum)
     if len(active.users) == 0:
+        most = int(np.unique(every.users, return_counts=True)[1].max(initial=0))
+        name, hint = settings.dataset, ""
+        if "min_interactions" in type(settings.source).model_fields:
+            hint = f"; lower data.{name}.min_interactions"
         raise DataError(
-            f"{settings.dataset}: no user has the {minimum} interactions that are asked for"
+            f"{name}: no user has the {minimum} interactions that are asked for, the most active "
+            f"has {most}{hint}"
         )
     if settings.variant in settings.source.variants():
         active = active.select(first_of_pairs(active))

@@ -375,7 +375,8 @@ def test_users_below_the_minimum_are_dropped_before_the_split(tmp_path: Path) ->
     strict = settings.model_copy(
         update={"csv": settings.csv.model_copy(update={"min_interactions": 6})}
     )
-    with pytest.raises(DataError, match="no user has the 6 interactions"):
+    lacking = "csv: no user has the 6 interactions .* has 5; lower data.csv.min_interactions$"
+    with pytest.raises(DataError, match=lacking):
         prepare(strict, None, tmp_path / "cache")
     with pytest.raises(DataError, match="no such file"):
         prepare(settings, tmp_path / "other.csv", tmp_path / "cache")
