@@ -67,9 +67,9 @@ def register(
     """A decorator that registers a class under the name that configs and records use.
 
     ``taken``: keys of the choosing section that are no parameters; ``place``: as in
-    `Registry.register`. Raises ValueError for a name
-    that is taken or malformed, for a parameter with such a key, and for one that another part has
-    with another default, other bounds or another description: a config has one key for both.
+    `Registry.register`. Raises ValueError for a name that is taken or malformed, for a parameter
+    with such a key, and for one that another part has with another default, other bounds or another
+    description: a config has one key for both.
     """
     add = registry.register(name, place)
 

@@ -26,7 +26,6 @@ P = TypeVar("P")
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 """The form of a name: it has to stand in YAML, in a command and in a file's name as it is."""
 
-
 LAST = 1_000
 """The place of a part that does not name one: after those of this project."""
 

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.plugin import GUIDE, shown
+
 ROOT = Path(__file__).resolve().parent.parent
-GUIDE = ROOT / "docs" / "extending.md"
-BLOCK = re.compile(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-"""A file in the guide: its name in a line of its own, then its text between fences."""
 TINY = """
 rounds: 2
 data: {dataset: synthetic, synthetic: {users: 40, items: 220, interactions_per_user: 8}}
@@ -25,11 +24,6 @@ clients: {per_round: 4}
 servers: {count: 4, regions: 2, links_per_server: 2}
 committee: {size: 4}
 """
-
-
-def files() -> dict[str, str]:
-    """The files that the guide shows, by name."""
-    return dict(BLOCK.findall(GUIDE.read_text(encoding="utf-8")))
 
 
 def install(folder: Path, parts: dict[str, str], name: str, version: str, points: str) -> None:
@@ -84,7 +78,7 @@ class Shop:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """All that the guide shows, installed."""
     shop = Shop(tmp_path_factory.mktemp("shop"))
-    parts = files()
+    parts = shown()
     project = tomllib.loads(parts.pop("pyproject.toml"))["project"]
     points = "".join(
         f"{name} = {module}\n"
@@ -95,7 +89,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 
 def test_the_guide_names_every_file_it_shows() -> None:
-    parts = files()
+    parts = shown()
     project = tomllib.loads(parts.pop("pyproject.toml"))["project"]
     modules = set(project["entry-points"]["bfedrec.plugins"].values())
     assert {file.removesuffix(".py").replace("/", ".") for file in parts} == modules
@@ -288,6 +282,10 @@ ROOMS = {
     "bfedrec.aggregation.rules": (
         "bfedrec.aggregation.registry",
         "bfedrec.aggregation.aggregator.AGGREGATORS",
+    ),
+    "bfedrec.compression.codecs": (
+        "bfedrec.compression.registry",
+        "bfedrec.compression.codec.CODECS",
     ),
     "bfedrec.attacks.kinds": ("bfedrec.attacks.settings", "bfedrec.attacks.attack.ATTACKS"),
     "bfedrec.data.sets": ("bfedrec.data.catalogue", "bfedrec.data.source.DATA_SETS"),

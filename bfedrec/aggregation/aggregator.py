@@ -1,20 +1,7 @@
 """The interface of an aggregation rule (a round's updates in, one aggregate out), and the register.
 
 A rule is a class with one method. Its fields are its parameters, which a config gives as
-``aggregation.FIELD``. A whole rule:
-
-    @aggregator("largest")
-    @dataclass(frozen=True)
-    class Largest(Aggregator):
-        \"""Each number is the largest that a client sent, times a factor.\"""
-
-        meaning = "the largest of each number, times factor_permille"
-
-        factor_permille: int = parameter(1000, 1, 2000, "the factor in thousandths")
-
-        def mean(self, updates, sample_counts, r, N):
-            largest = np.max([update.A for update in updates], axis=0).astype(np.float64)
-            return largest * self.factor_permille / 1000
+``aggregation.FIELD``. docs/extending.md shows a whole one.
 
 `bfedrec.aggregation.rules.mean` has the rules that average, `bfedrec.aggregation.rules.robust`
 those that withstand malicious clients.

@@ -2,16 +2,7 @@
 
 An attack is a class with one method, which is given what the colluders would honestly upload in a
 round and returns the uploads that they send instead. Its fields are its options in a config, its
-docstring is its help. A whole attack:
-
-    @attack("lazy")
-    class Lazy(Attack):
-        \"""Uploads a share of what it learnt.\"""
-
-        factor: float = Field(default=0.5, description="the share")
-
-        def forge(self, uploads, scene):
-            return [replace(upload, A=self.factor * upload.A) for upload in uploads]
+docstring is its help. docs/extending.md shows a whole one.
 
 `bfedrec.attacks.kinds.poisoning` has the attacks on what is learnt,
 `bfedrec.attacks.kinds.protocol_violations` those that break the protocol's rules;

@@ -5,33 +5,9 @@ client's upload is known before it trains. Servers aggregate decoded updates, an
 decoded aggregate: what an encoding loses is not recovered.
 
 A codec is a class. The fields it adds are its parameters, which a config gives as
-``compression.FIELD`` and the genesis records. A whole codec:
-
-    @codec("shifted")
-    @dataclass(frozen=True)
-    class Shifted(Codec):
-        \"""All numbers as integers of 32 bits, in units of 2^-shift.\"""
-
-        meaning = "integers in units of 2^-shift"
-
-        shift: int = parameter(16, 0, 30, "bits after the point")
-
-        @property
-        def byte_size(self):
-            return 4 * self.rows * self.items
-
-        def encode(self, A, beacon):
-            return np.rint(A * 2.0**self.shift).astype("<i4").tobytes()
-
-        def decode(self, data, beacon):
-            numbers = np.frombuffer(data, "<i4") / 2.0**self.shift
-            return numbers.astype(np.float32).reshape(self.rows, self.items)
-
-        def check(self, data):
-            return None
-
-It may stand in any file that is imported before a config is read. Reading a config imports no
-compiler: a codec imports compiled arithmetic in the method that needs it.
+``compression.FIELD`` and the genesis records. docs/extending.md shows a whole one.
+It stands in a file of `bfedrec.compression.codecs`, which is found there, or in a plugin. Reading a
+config imports no compiler: a codec imports compiled arithmetic in the method that needs it.
 """
 
 from __future__ import annotations

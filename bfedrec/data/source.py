@@ -1,19 +1,8 @@
 """The interface of a data set, from its files to interactions, and the registry of data sets.
 
-A data set that others published is a class with a record of its files and counts, and a reader:
-
-    @data_set("visits")
-    class Visits(Catalogued):
-        \"""Visits to the pages of a shop.\"""
-
-        entry = CatalogueEntry(title="Visits to a shop", ...)
-
-        def read(self, files, seed):
-            columns = {"user": ID, "item": ID, "time": NUMBER}
-            table = read_columns(files.by_role["interactions"], columns)
-            return interactions_of(files.layout, table["user"], table["item"], table["time"])
-
-It may stand in any file that is imported before a config is read (docs/extending.md).
+A data set that others published is a class with a record of its files and counts (`Catalogued`) and
+a reader; docs/extending.md shows a whole one. It stands in a file of `bfedrec.data.sets`, which is
+found there, or in a plugin.
 """
 
 from __future__ import annotations

@@ -8,18 +8,7 @@ among all items the user never touched (Krichene and Rendle, 2020, explain why b
 ER@K measures the exposure of target items in the lists of users who never touched them.
 
 A metric is a class with one method. Every evaluation has every registered metric: in the lines and
-the summary of a run, in sweeps and on the terminal. A whole metric:
-
-    @metric("mrr")
-    @dataclass(frozen=True)
-    class ReciprocalRank(Metric):
-        \"""1 over the positive's place in the list, counted from 1; 0 outside of it.\"""
-
-        label = "MRR"
-        meaning = "reciprocal rank"
-
-        def of(self, rank, k):
-            return np.where(rank < k, 1.0 / (rank + 1.0), 0.0)
+the summary of a run, in sweeps and on the terminal; docs/extending.md shows a whole one.
 
 Tables and figures of the paper compare the metrics that the paper has (`compared`).
 """

@@ -2,17 +2,7 @@
 
 Every client of a round must hold the same B, or the mean of their A means nothing; B therefore
 follows from data that all of them have: the height's beacon, or the merged Q. A basis is a class
-with one method. A whole basis:
-
-    @register_basis("leading")
-    @dataclass(frozen=True)
-    class Leading(Basis):
-        \"""The first r coordinates.\"""
-
-        meaning = "the first r coordinates"
-
-        def columns(self, d, r, beacon, Q):
-            return np.eye(d)[:, :r]
+with one method; docs/extending.md shows a whole one.
 """
 
 from __future__ import annotations

@@ -2,15 +2,8 @@
 adversary form.
 
 A behaviour is a subclass of `Behaviour` that overrides the hooks of an honest server that it
-changes, registered by a decorator:
-
-    @behaviour("echo")
-    class Echo(Behaviour):
-        \"\"\"Sends every message twice, the second time a second later.\"\"\"
-
-        def outgoing(self, server, message):
-            yield message
-            yield replace(message, delay=message.delay + 1.0)
+changes, registered by a decorator, in a file of `consensus.adversary.behaviours`, which is found
+there, or in a plugin; docs/extending.md shows a whole one.
 
 Configs then know it by this name, alone or with others (`consensus.adversary.groups`). A behaviour
 may send any message to any server, but it signs and draws with its own server's keys. It knows what

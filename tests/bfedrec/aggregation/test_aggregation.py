@@ -158,28 +158,6 @@ def test_a_model_of_another_size_is_refused() -> None:
 
 # --- a rule in a file of its own ------------------------------------------------------------------
 
-LARGEST = '''
-from dataclasses import dataclass
-
-import numpy as np
-
-from bfedrec.aggregation.aggregator import Aggregator, aggregator, parameter
-
-
-@aggregator("largest")
-@dataclass(frozen=True)
-class Largest(Aggregator):
-    """Each number is the largest that a client sent, times a factor."""
-
-    meaning = "the largest of each number, times factor_permille"
-
-    factor_permille: int = parameter(1000, 1, 2000, "the factor in thousandths")
-
-    def mean(self, updates, sample_counts, r, N):
-        largest = np.max([update.A for update in updates], axis=0).astype(np.float64)
-        return largest * self.factor_permille / 1000
-'''
-
 
 @pytest.fixture
 def register() -> Iterator[None]:
@@ -193,7 +171,7 @@ def test_a_rule_is_one_file(tmp_path: Path) -> None:
     usual = config_hash(load(None))
     with pytest.raises(ConfigError, match=r"aggregation\.factor_permille: unknown key"):
         load(None, ["aggregation.factor_permille=500"])
-    imported(tmp_path, "largest", LARGEST)
+    imported(tmp_path, "aggregator")
 
     (tmp_path / "mine.yaml").write_text("aggregation: {rule: largest, factor_permille: 500}\n")
     config = load(tmp_path / "mine.yaml")

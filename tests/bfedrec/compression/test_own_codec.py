@@ -26,41 +26,13 @@ from tests.helpers.plugin import imported
 
 N, D = 60, 8  # items and dimension of the small experiment
 
-SHIFTED = '''
-from dataclasses import dataclass
-import numpy as np
-from bfedrec.compression.codec import Codec, codec, parameter
-
-@codec("shifted")
-@dataclass(frozen=True)
-class Shifted(Codec):
-    """All numbers as integers of 32 bits, in units of 2^-shift."""
-
-    meaning = "integers in units of 2^-shift"
-
-    shift: int = parameter(16, 0, 30, "bits after the point")
-
-    @property
-    def byte_size(self):
-        return 4 * self.rows * self.items
-
-    def encode(self, A, beacon):
-        return np.rint(A * 2.0**self.shift).astype("<i4").tobytes()
-
-    def decode(self, data, beacon):
-        numbers = np.frombuffer(data, "<i4") / 2.0**self.shift
-        return numbers.astype(np.float32).reshape(self.rows, self.items)
-
-    def check(self, data):
-        return None
-'''
 CHOSEN = ["compression.kind=shifted", "compression.shift=12"]
 
 
 @pytest.fixture
 def shifted(tmp_path: Path) -> Iterator[None]:
     with CODECS.restored():
-        imported(tmp_path, "shifted", SHIFTED)
+        imported(tmp_path, "codec")
         yield
 
 

@@ -17,29 +17,11 @@ from bfedrec.runs.ranks import read
 from tests.bfedrec.runs.test_simulation import metrics, play
 from tests.helpers.plugin import imported
 
-RECIPROCAL = '''
-from dataclasses import dataclass
-import numpy as np
-from bfedrec.config.help import options
-from bfedrec.evaluation.metrics import Metric, metric
-
-@metric("mrr")
-@dataclass(frozen=True)
-class ReciprocalRank(Metric):
-    """1 over the positive's place in the list, counted from 1; 0 outside of it."""
-
-    label = "MRR"
-    meaning = "reciprocal rank"
-
-    def of(self, rank, k):
-        return np.where(rank < k, 1.0 / (rank + 1.0), 0.0)
-'''
-
 
 @pytest.fixture
 def reciprocal(tmp_path: Path) -> Iterator[None]:
     with METRICS.restored():
-        imported(tmp_path, "reciprocal", RECIPROCAL)
+        imported(tmp_path, "metric")
         yield
 
 

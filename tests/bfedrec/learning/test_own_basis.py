@@ -19,27 +19,11 @@ from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.runs.test_simulation import play
 from tests.helpers.plugin import imported
 
-LEADING = '''
-from dataclasses import dataclass
-import numpy as np
-from bfedrec.learning.basis import Basis, register_basis
-
-@register_basis("leading")
-@dataclass(frozen=True)
-class Leading(Basis):
-    """The first r coordinates."""
-
-    meaning = "the first r coordinates"
-
-    def columns(self, d, r, beacon, Q):
-        return np.eye(d)[:, :r]
-'''
-
 
 @pytest.fixture
 def leading(tmp_path: Path) -> Iterator[None]:
     with BASES.restored():
-        imported(tmp_path, "leading", LEADING)
+        imported(tmp_path, "basis")
         yield
 
 
