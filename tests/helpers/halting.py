@@ -17,6 +17,7 @@ HOOK = """
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from bfedrec.runs.state import RunState
@@ -42,8 +43,8 @@ def halting(self, state, *more):
             sys.setprofile(kill)
         else:
             Path(mark).touch()
-            while True:
-                signal.pause()
+            while True:  # a signal just before signal.pause() would be waited for without end
+                time.sleep(0.05)
 
 
 RunState.append = halting
