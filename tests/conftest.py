@@ -38,8 +38,18 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def ipfs_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IpfsNode]:
     """A running IPFS node; installed on the first use. Whoever stops it starts it again."""
+    yield from _running(tmp_path_factory.mktemp("ipfs"))
+
+
+@pytest.fixture
+def empty_ipfs_node(tmp_path: Path) -> Iterator[IpfsNode]:
+    """A running IPFS node of one test's own."""
+    yield from _running(tmp_path)
+
+
+def _running(folder: Path) -> Iterator[IpfsNode]:
     try:
-        node = IpfsNode(tmp_path_factory.mktemp("ipfs") / "repository")
+        node = IpfsNode(folder / "repository")
         node.start()
     except Unavailable as reason:
         pytest.skip(str(reason))

@@ -335,50 +335,57 @@ print(load("tiny.yaml", ["aggregation.rule=largest"]).aggregation.rule)
     assert shop.python("-c", code).stdout == "largest\n"
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
-        (
-            "from consensus.adversary.behaviour import Behaviour, behaviour\n"
-            "behaviour('silent')(type('Mine', (Behaviour,), {}))\n",
-            "ValueError: behaviour 'silent' is registered twice, by "
-            "consensus.adversary.behaviours.messages and by broken",
-        ),
-        (
-            "from consensus.ledger.protocol import protocol\n"
-            "from consensus.protocols.paper.protocol import Paper\n"
-            "protocol('bft')(type('Mine', (Paper,), {'__module__': __name__}))\n",
-            "ValueError: protocol 'bft' is registered twice, by consensus.protocols.bft.protocol "
-            "and by broken",
-        ),
-        (
-            "from bfedrec.data.source import DataSource, data_set\n"
-            "data_set('ml-1m')(type('Mine', (DataSource,), {'__module__': __name__}))\n",
-            "ValueError: data set 'ml-1m' is registered twice, by bfedrec.data.sets.movielens_1m "
-            "and by broken",
-        ),
-        (
-            "from bfedrec.attacks.attack import Attack, attack\n"
-            "attack('scale')(type('Mine', (Attack,), {'__module__': __name__}))\n",
-            "ValueError: attack 'scale' is registered twice, by bfedrec.attacks.kinds.poisoning "
-            "and by broken",
-        ),
-        (
-            "from bfedrec.report.registry import register_table\n"
-            "def make(request): ...\n"
-            "register_table('table1', 'mine', make)\n",
-            "ValueError: table 'table1' is registered twice, by bfedrec.report.tables.table1 "
-            "and by broken",
-        ),
-    ],
-)
-def test_a_plugin_that_fails_is_told_and_stops_what_may_depend_on_it(
-    text: str, why: str, tmp_path: Path
-) -> None:
+TAKEN = {
+    "behaviour": (
+        "from consensus.adversary.behaviour import Behaviour, behaviour\n"
+        "behaviour('silent')(type('Mine', (Behaviour,), {}))\n",
+        "behaviour 'silent' is registered twice, by consensus.adversary.behaviours.messages",
+    ),
+    "protocol": (
+        "from consensus.ledger.protocol import protocol\n"
+        "from consensus.protocols.paper.protocol import Paper\n"
+        "protocol('bft')(type('Mine', (Paper,), {'__module__': __name__}))\n",
+        "protocol 'bft' is registered twice, by consensus.protocols.bft.protocol",
+    ),
+    "data_set": (
+        "from bfedrec.data.source import DataSource, data_set\n"
+        "data_set('ml-1m')(type('Mine', (DataSource,), {'__module__': __name__}))\n",
+        "data set 'ml-1m' is registered twice, by bfedrec.data.sets.movielens_1m",
+    ),
+    "attack": (
+        "from bfedrec.attacks.attack import Attack, attack\n"
+        "attack('scale')(type('Mine', (Attack,), {'__module__': __name__}))\n",
+        "attack 'scale' is registered twice, by bfedrec.attacks.kinds.poisoning",
+    ),
+    "table": (
+        "from bfedrec.report.registry import register_table\n"
+        "def make(request): ...\n"
+        "register_table('table1', 'mine', make)\n",
+        "table 'table1' is registered twice, by bfedrec.report.tables.table1",
+    ),
+}
+"""Plugins whose part has a name of this project, and the beginning of the cause that is told."""
+
+
+def test_a_plugin_with_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    points = "".join(f"{kind} = taken_{kind}\n" for kind in TAKEN)
+    install(shop.site, {"empty/__init__.py": ""}, "taken-parts", "2.0", points)
+    for kind, (text, _) in TAKEN.items():
+        (shop.site / f"taken_{kind}.py").write_text(text, encoding="utf-8")
+    told = [line for line in shop.command("doctor").stdout.splitlines() if "plugins" in line]
+    assert told == [
+        f"FAIL  plugins   plugin taken-parts 2.0 ({kind} = taken_{kind}) cannot be loaded: "
+        f"ValueError: {why} and by taken_{kind}"
+        for kind, (_, why) in sorted(TAKEN.items())
+    ]
+
+
+def test_a_plugin_that_fails_is_told_and_stops_what_may_depend_on_it(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     install(shop.site, {"broken/__init__.py": ""}, "broken-parts", "2.0", "it = broken\n")
-    (shop.site / "broken" / "__init__.py").write_text(text, encoding="utf-8")
+    (shop.site / "broken" / "__init__.py").write_text("import no_such_module\n", encoding="utf-8")
+    why = "ModuleNotFoundError: No module named 'no_such_module'"
     line = f"plugin broken-parts 2.0 (it = broken) cannot be loaded: {why}"
     stopped = shop.command("run", "tiny.yaml", "--out", "out")
     assert (stopped.returncode, stopped.stderr) == (2, f"bfedrec: {line}\n")
