@@ -18,6 +18,8 @@ PACKAGE = ROOT / "tests" / "helpers" / "ipfs_node" / "package.json"
 INSTALLED = ROOT / ".cache" / "ipfs-node"
 INSTALL_SECONDS = 900
 READY_SECONDS = 900
+PATIENCE = 300.0
+"""Seconds in which a node answers, on however busy a machine."""
 
 
 class Unavailable(Exception):
