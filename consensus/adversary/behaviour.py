@@ -6,8 +6,9 @@ changes, registered by a decorator, in a file of `consensus.adversary.behaviours
 there, or in a plugin; docs/extending.md shows a whole one.
 
 Configs then know it by this name, alone or with others (`consensus.adversary.groups`). A behaviour
-may send any message to any server, but it signs and draws with its own server's keys. It knows what
-its server knows, and the other servers of the same adversary (`Circle`). It draws its randomness
+may send any message to any server, but it signs and draws with its own server's keys, or with those
+of its circle. It knows what its server knows, and the other servers of the same adversary
+(`Circle`). It draws its randomness
 from its server (`Behaviour.draws`), so that a run can be repeated, and keeps nothing from one
 height to the next, so that a run can be resumed between any two.
 """
@@ -39,6 +40,8 @@ class Circle:
     none."""
     servers: dict[int, EdgeServer] = field(default_factory=dict)
     """Members whose first height has begun, by index."""
+    schemes: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    """Plans that members share for one height, by the behaviour's name: the height and the plan."""
 
 
 class Behaviour(Hooks["EdgeServer"]):

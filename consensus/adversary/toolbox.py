@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from consensus.adversary.behaviour import Behaviour
 from consensus.records.block import Candidate, Header
 from consensus.records.view import View
-from consensus.records.votes import Vote
+from consensus.records.votes import Certificate, Timeout, Vote
 
 if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
@@ -25,6 +25,14 @@ def sign_vote(
     return Vote(
         chain, height, *view, phase, block, server.index if name is None else name, signature
     )
+
+
+def sign_timeout(server: EdgeServer, view: View, lock: Certificate | None = None) -> Timeout:
+    """A timeout of ``view`` signed by ``server``, which names ``lock``."""
+    chain, height = server.genesis.chain_id, server.height
+    named = None if lock is None else lock.name
+    signature = server.signer.sign(Timeout.signing_digest(chain, height, view, False, named))
+    return Timeout(chain, height, *view, False, server.index, signature, lock)
 
 
 def others(server: EdgeServer) -> list[int]:
