@@ -16,8 +16,11 @@ from consensus.server.host import Host
 from consensus.server.message import Kind
 from consensus.server.participant import Participant
 
-#: So many messages of the height to come are kept from any one server.
+#: So many messages of the heights to come are kept from any one server, ...
 EARLY_MESSAGES = 256
+#: ... up to so many heights ahead: a server that others have left behind by a few heights is with
+#: them again within a few messages, and is to know by then what they said meanwhile.
+EARLY_HEIGHTS = 4
 #: So many blocks are sent at a time to a server that is behind.
 BLOCKS_AT_ONCE = 32
 #: So often any one server is asked for the blocks after the last one here, until things are said
@@ -68,15 +71,19 @@ class CatchUp:
     def __init__(self, server: Follower) -> None:
         self._server = server
         self.early: list[tuple[str, Any, int]] = []
-        """Messages of the height to come: kind, body and sender."""
+        """Messages of the heights to come: kind, body and sender."""
         self._early_from: Counter[int] = Counter()
         self._asked: Counter[tuple[int, int]] = Counter()
         """By server and height: the number of questions to it since the last resend time."""
         self._progress: object = None
+        self._corrected: set[tuple[int, int]] = set()
+        """Servers that were shown a block which they had not decided, with its height."""
 
     def begin(self) -> None:
         """Begin a height: no progress in it is known."""
         self._progress = None
+        oldest = self._server.chain.height - BLOCKS_AT_ONCE
+        self._corrected = {each for each in self._corrected if each[1] > oldest}
 
     # -- what comes early or late -----------------------------------------------------------------
 
@@ -84,6 +91,8 @@ class CatchUp:
         """Take in what came before its height, which has begun."""
         early, self.early = self.early, []
         self._early_from.clear()
+        # What others said of a proposal first: its leader may have shown them another.
+        early.sort(key=lambda each: each[0] == "candidate")
         for kind, body, sender in early:
             self._server.receive(kind, body, sender)
 
@@ -94,25 +103,41 @@ class CatchUp:
         self._asked.clear()
 
     def out_of_step(self, kind: str, body: Any, sender: int, height: int) -> bool:
-        """Take in a message of another height: of the next one it is kept, of a later one it says
-        that this server is behind. Returns True if it is worth passing on."""
+        """Take in a message of another height: of one to come it is kept, and says that this server
+        is behind; one of a height that is decided may be answered with the block. Returns True if
+        it is worth passing on."""
         server = self._server
         if height <= server.chain.height:
             # Others downstream may still need the block that this server already has.
-            if kind != "block" or body.cid != server.chain.head.cid:
-                return False
-            server.participant.block_seen(body.cid)
-            return True
-        if height > (server.height if server.active else server.chain.height) + 1:
+            if kind == "block" and body.cid == server.chain.head.cid:
+                server.participant.block_seen(body.cid)
+                return True
+            self._correct(kind, body, sender, height)
+            return False
+        ahead = height - (server.height if server.active else server.chain.height)
+        if ahead > 1:
             self._ask(sender)
+        if ahead > EARLY_HEIGHTS:
             return False
         if self._early_from[sender] >= EARLY_MESSAGES:
             return server.refuse("too early")
         self._early_from[sender] += 1
         self.early.append((kind, body, sender))
-        if server.active and self._early_from[sender] == 1:
+        if ahead == 1 and server.active and self._early_from[sender] == 1:
             self._ask(sender)  # it has a block that is not here
         return True
+
+    def _correct(self, kind: str, body: Any, sender: int, height: int) -> None:
+        """Show the block of a decided height to a server that may be about to decide another one
+        there; once, as an answer to it alone."""
+        server = self._server
+        recent = height > max(0, server.chain.height - BLOCKS_AT_ONCE)
+        if not recent or (sender, height) in self._corrected:
+            return
+        block = server.chain.blocks[height - 1]
+        if server.participant.goes_on(kind, body, block):
+            self._corrected.add((sender, height))
+            server.say("block", block, [sender])
 
     # -- asking -----------------------------------------------------------------------------------
 

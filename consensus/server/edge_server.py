@@ -115,7 +115,8 @@ class EdgeServer:
         self.active = False
         self.forget_early()
         self.evidence.clear()
-        self.enter_height(catching_up=self.chain.height < known_height)
+        behind = self.chain.height < known_height
+        self.enter_height(catching_up=self.participant.abstains(self.chain.height + 1) or behind)
 
     def resume(self, height: int, written: int, lacking: Collection[bytes]) -> None:
         """Stand where this server of an earlier process stood between two heights: with blocks up

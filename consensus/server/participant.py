@@ -56,6 +56,11 @@ class Participant(ABC):
 
     # -- blocks -----------------------------------------------------------------------------------
 
+    def goes_on(self, kind: str, body: Any, decided: Block) -> bool:
+        """True if a message of the height of the ``decided`` block shows that its sender goes on
+        there without it, and may come to decide another one."""
+        return False
+
     @abstractmethod
     def draws_to_check(self, block: Block) -> int:
         """The number of draws that a block carries and this server has not checked before."""
@@ -65,6 +70,19 @@ class Participant(ABC):
         """Note that the head's block, by its CID, goes round among the servers."""
 
     # -- crashes ----------------------------------------------------------------------------------
+
+    strike: Callable[[], None] | None = None
+    """A call that makes the server crash as soon as it has written down a promise."""
+
+    def lose_promises(self) -> None:
+        """Make what was promised unreadable, as a crash may that tears the record; nothing where
+        nothing is promised."""
+        return
+
+    def abstains(self, height: int) -> bool:
+        """True if a server that comes back at this height says nothing in it, as it cannot know
+        what it has promised there."""
+        return False
 
     def written_height(self) -> int:
         """The height up to which blocks are on the disk for certain, whatever a crash takes."""

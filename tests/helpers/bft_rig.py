@@ -87,6 +87,7 @@ def snapshot(server: EdgeServer) -> dict[str, Any]:
         "durable": part.durable,
         "proposals": part.proposals,
         "tickets": part.tickets,
+        "views": part.views,
     }
     return {name: _remembered(holder) for name, holder in parts.items()}
 

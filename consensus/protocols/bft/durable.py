@@ -19,6 +19,28 @@ class Durable:
         self.locked: dict[bytes, tuple[Candidate, tuple[SignedUpdate, ...]]] = {}
         """By block: those of its locks that it could prove right: it may be the only one left who
         can propose them again."""
+        self._unreadable = False
+        self._abstains = 0
+        """The height in which it says nothing, as it cannot know what it has promised there."""
+
+    def lose(self) -> None:
+        """Make the record unreadable. The blocks that it was written after are on the disk."""
+        self._unreadable = True
+
+    def abstains(self, height: int) -> bool:
+        """True if a server that comes back at ``height`` must not say anything in it.
+
+        It may have promised something there, and at no later height: promises follow the block
+        that they build on. A record that does not match its checksum may be the last one, half
+        written, before anything that follows from it was sent, or an older one gone bad: it counts
+        as lost in either case.
+        """
+        if self._unreadable:
+            self._unreadable = False
+            self._abstains = height
+            self.promises = Promises(self.promises.height)
+            self.locked.clear()
+        return height == self._abstains
 
     def resume(self, written: int) -> None:
         """Stand where it stood in an earlier process, with blocks up to ``written`` on the disk."""

@@ -18,6 +18,7 @@ from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.state import HeightContext, State
 from consensus.protocols.bft.tickets import Tickets
+from consensus.protocols.bft.view_changes import ViewChanges
 from consensus.records.block import Candidate, Turn
 from consensus.records.genesis import Genesis, Parameters
 from consensus.records.sync import Want
@@ -76,6 +77,7 @@ class Voting(Protocol):
     context: HeightContext
     state: State
     undecided: Certificate | None
+    views: ViewChanges
 
     def apply(self, step: bft.Step) -> bool:
         """Take over a state of the vote and do what follows from it."""
@@ -238,6 +240,8 @@ class Proposals:
                 server.checks.closed(server.chain.head, candidate.justification)
         except InvalidBlock:
             return server.refuse("candidate header")
+        if candidate.justification is not None:
+            vote.views.note(candidate.justification)
         self.bodies.setdefault(block, candidate)
         self._note(view, block, candidate.proposal)
         before = vote.state

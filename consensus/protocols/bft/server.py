@@ -12,16 +12,16 @@ from collections.abc import Callable
 from typing import Any
 
 from consensus.ledger.evidence import Evidence
-from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.durable import Durable
 from consensus.protocols.bft.proposals import Proposals
 from consensus.protocols.bft.state import HeightContext, Promises
 from consensus.protocols.bft.tickets import Tickets
+from consensus.protocols.bft.view_changes import ViewChanges
 from consensus.records.block import Block
 from consensus.records.sync import Status
 from consensus.records.view import View
-from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
+from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.server.voting import VotingParticipant
 
@@ -38,15 +38,14 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
         self.state = bft.BLANK
         self.tickets = Tickets(server)
         self.proposals = Proposals(server, self, self.tickets)
+        self.views = ViewChanges(server, self)
 
     def handlers(self) -> dict[str, Callable[[Any], bool]]:
         return {
             "ticket": self.proposals.on_ticket,
             "candidate": self.proposals.on_candidate,
             "vote": self.on_vote,
-            "timeout": self.on_timeout,
-            "closure": self.on_closure,
-            "lock": self.on_lock,
+            **self.views.handlers(),
         }
 
     def resume(self, written: int) -> None:
@@ -54,6 +53,12 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
 
     def written_height(self) -> int:
         return self.durable.written_height()
+
+    def lose_promises(self) -> None:
+        self.durable.lose()
+
+    def abstains(self, height: int) -> bool:
+        return self.durable.abstains(height)
 
     # -- a height begins --------------------------------------------------------------------------
 
@@ -69,12 +74,12 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
         self.begin_vote()
         self.tickets.begin()
         self.proposals.begin()
+        self.views.begin()
         self._members: dict[int, list[int]] = {}
         self.first_votes: dict[tuple[str, View, int], Vote] = {}
         """By phase, view and server: the first vote."""
         self.undecided: Certificate | None = None
         """A certificate that decides a block which is not here."""
-        self._closures_told: set[View] = set()
         self._seen_block: bytes | None = None
         promises = self.durable.promises
         back = not server.catching_up and promises.height == server.height
@@ -126,6 +131,8 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
             new = promises is not self.durable.promises and promises is not self._none_yet
             if new and not server.catching_up:
                 self.durable.write(promises, self.proposals.bodies, server.pool)
+                if self.strike is not None:
+                    self.strike()
         if not effects:
             return changed
         self.do_all(effects)
@@ -141,15 +148,15 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
             case bft.Enter(view):
                 self._enter(view)
             case bft.SendTimeout(view, everyone):
-                self._leave(view, everyone)
+                self.views.leave(view, everyone)
             case bft.Settle(view):
                 server.set_timer("settle", server.parameters.settle_us, view)
             case bft.AwaitLocks(view):
                 server.set_timer("listen", server.parameters.settle_us, view)
-            case bft.ShowLock(lock):
-                server.say("lock", lock)
+            case bft.ShowLock(lock, to):
+                server.say("lock", lock, None if to is None else [to])
             case bft.ShowTimeoutCertificate(certificate):
-                self._tell_closure(certificate)
+                self.views.tell(certificate)
             case bft.Decide(certificate):
                 self.decide_by(certificate)
 
@@ -166,16 +173,10 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
                     self._announce()
                 if self.context.weight(view[0], server.index):
                     # Whoever led here may have told only some: nobody stays behind for long.
-                    self._tell_closure(justification)
+                    self.views.tell(justification)
             if server.behaviour is not None:
                 server.behaviour.entered(self.server)
         self.proposals.propose_if_due()
-
-    def _tell_closure(self, certificate: TimeoutCertificate) -> None:
-        view = self.context.next_view(certificate)
-        if view not in self._closures_told:
-            self._closures_told.add(view)
-            self.server.say("closure", certificate)
 
     # -- votes ------------------------------------------------------------------------------------
 
@@ -233,66 +234,6 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
             self.apply(bft.on_vote(self.context, self.state, vote))
         return True
 
-    # -- leaving a view ---------------------------------------------------------------------------
-
-    def _leave(self, view: View, everyone: bool) -> None:
-        server, chain_id = self.server, self.server.genesis.chain_id
-        lock = self.state.promises.named_lock(view, everyone)
-        signed = Timeout.signing_digest(
-            chain_id, server.height, view, everyone, None if lock is None else lock.name
-        )
-        server.host.charge("sign")
-        signature = server.signer.sign(signed)
-        timeout = Timeout(chain_id, server.height, *view, everyone, server.index, signature, lock)
-        self.tell("timeout", timeout)
-        self.apply(bft.on_timeout(self.context, self.state, timeout))
-
-    def on_timeout(self, timeout: Timeout) -> bool:
-        """Check and count a timeout of a view, or of an attempt."""
-        server = self.server
-        if timeout.server >= len(self._stakes) or timeout.chain_id != server.genesis.chain_id:
-            return server.refuse("timeout by a stranger")
-        if timeout.attempt > self.state.view[0] + bft.ATTEMPTS_AHEAD:
-            return server.refuse("timeout of another attempt")
-        if self.context.leader(timeout.view) is None or (timeout.everyone and timeout.step):
-            return server.refuse("timeout beyond MaxStep")
-        if not timeout.everyone and not self.context.weight(timeout.attempt, timeout.server):
-            return server.refuse("timeout without a seat")
-        server.host.charge("verify")
-        if timeout.lock is not None:
-            server.host.charge("verify", times=len(timeout.lock.signatures))
-        if not server.checks.timeout(server.chain.head, timeout):
-            return server.refuse("timeout signature")
-        return self.apply(bft.on_timeout(self.context, self.state, timeout))
-
-    def on_closure(self, certificate: TimeoutCertificate) -> bool:
-        """Check what closes a view. That may be over; a lock that it carries is news."""
-        server = self.server
-        news = certificate.lock is not None and not self._knows(certificate.lock)
-        if self.context.next_view(certificate) <= self.state.view and not news:
-            return False
-        server.host.charge("verify", times=len(certificate.entries))
-        try:
-            server.checks.closed(server.chain.head, certificate)
-        except InvalidBlock:
-            return server.refuse("timeout certificate")
-        return self.apply(bft.on_closed(self.context, self.state, certificate))
-
-    def _knows(self, lock: Certificate) -> bool:
-        return any(known.name == lock.name for known in self.state.promises.locks)
-
-    def on_lock(self, lock: Certificate) -> bool:
-        """Check a lock that somebody shows."""
-        server = self.server
-        if self._knows(lock):
-            return False
-        server.host.charge("verify", times=len(lock.signatures))
-        try:
-            server.checks.lock(server.chain.head, lock)
-        except InvalidBlock:
-            return server.refuse("lock")
-        return self.apply(bft.on_lock(self.context, self.state, lock))
-
     # -- deciding ---------------------------------------------------------------------------------
 
     def decide_by(self, certificate: Certificate) -> None:
@@ -319,6 +260,14 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
                 rank = 1 + list(weights).index(server.index)
             server.set_timer("relay", rank * server.parameters.ticket_us, certificate.view)
         server.decide(block)
+
+    def goes_on(self, kind: str, body: Any, decided: Block) -> bool:
+        if kind == "candidate":
+            kind, body = "closure", body.justification
+        if kind == "closure":
+            # Who enters a view by it may vote there for whatever its lock allows.
+            return body is not None and (body.lock is None or body.lock.block != decided.cid)
+        return kind == "vote" and bool(body.block != decided.cid)
 
     def block_seen(self, block: bytes) -> None:
         self._seen_block = block

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from consensus.ledger.validity import Sortition
 from consensus.records.block import Candidate
 from consensus.records.view import View
-from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
+from consensus.records.votes import Certificate, LockName, Timeout, TimeoutCertificate, Vote
 
 #: Votes are kept for this many attempts ahead of one's own, no further: a server cannot be made
 #: to remember what a malicious one invents about a distant future.
@@ -68,6 +68,9 @@ class Promises:
     """It votes in no view up to this one."""
     locks: tuple[Certificate, ...] = ()
     """The soft certificates that it knows, of different views or blocks."""
+    told: tuple[tuple[View, bool, LockName | None], ...] = ()
+    """The lock that it named on leaving each view, or (True) each attempt: the same after a crash,
+    though it may know a higher one by then. Two timeouts of one view are evidence against it."""
 
     @property
     def lock(self) -> Certificate | None:
@@ -75,8 +78,12 @@ class Promises:
         return max(self.locks, key=lambda lock: lock.name, default=None)
 
     def named_lock(self, view: View, everyone: bool) -> Certificate | None:
-        """The lock that a timeout of ``view`` (of all its attempt) names: the highest of those
-        that are no later, for what closes a view cannot know what came after it."""
+        """The lock that a timeout of ``view`` (of all its attempt) names: that which it has named
+        before, else the highest of those that are no later, for what closes a view cannot know
+        what came after it."""
+        for left, all_of_it, name in self.told:
+            if (left, all_of_it) == (view, everyone):
+                return next((lock for lock in self.locks if lock.name == name), None)
         end = (view[0] + 1, -1) if everyone else view
         known = (lock for lock in self.locks if lock.view <= end)
         return max(known, key=lambda lock: lock.name, default=None)
@@ -134,6 +141,9 @@ class State:
     timed_out: View = (-1, 0)
     """The last view that it has said a timeout of since it is up: one said before a crash may have
     reached nobody, and is said again."""
+    shown: frozenset[tuple[object, LockName]] = frozenset()
+    """Locks that it has shown: to everyone, by the view whose closure lacked them, and to servers
+    that voted for another block."""
     decided: Certificate | None = None
 
 
@@ -198,9 +208,11 @@ class AwaitLocks:
 
 @dataclass(frozen=True)
 class ShowLock:
-    """Show everyone a lock that the closing of a view left out."""
+    """Show a lock that the closing of a view left out, or that speaks against a vote."""
 
     lock: Certificate
+    to: int | None = None
+    """The server that needs it; None: everyone."""
 
 
 @dataclass(frozen=True)

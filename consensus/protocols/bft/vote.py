@@ -78,6 +78,20 @@ def contradicted(state: State, candidate: Candidate) -> bool:
     )
 
 
+def lacking(
+    context: HeightContext, state: State, certificate: TimeoutCertificate
+) -> Certificate | None:
+    """The lock that those lack who enter a view by ``certificate``: the highest of the views before
+    that this server knows, if it is higher than the one that the certificate carries, and it has
+    not shown it yet; else None."""
+    view = context.next_view(certificate)
+    before = (lock for lock in state.promises.locks if lock.view < view)
+    lock, carried = max(before, key=lambda lock: lock.name, default=None), certificate.lock
+    if lock is None or (carried is not None and lock.view <= carried.view):
+        return None
+    return None if (view, lock.name) in state.shown else lock
+
+
 # -- what happens ---------------------------------------------------------------------------------
 
 
@@ -141,8 +155,19 @@ def on_equivocated(context: HeightContext, state: State, view: View) -> Step:
 
 
 def on_vote(context: HeightContext, state: State, vote: Vote) -> Step:
-    """Count a checked vote of a member, its first in this phase and view."""
+    """Count a checked vote of a member, its first in this phase and view. Whoever votes for another
+    block than the one that is locked in that view is shown the lock."""
     view = (vote.attempt, vote.step)
+    for lock in state.promises.locks:
+        if lock.view == view and lock.block != vote.block:
+            state, reply = _show(state, lock, vote.server)
+            state, effects = _count(context, state, vote, view)
+            return state, reply + effects
+    return _count(context, state, vote, view)
+
+
+def _count(context: HeightContext, state: State, vote: Vote, view: View) -> Step:
+    """Count a vote, and do what is due then."""
     if vote.attempt > state.view[0] + ATTEMPTS_AHEAD or (
         vote.phase == "soft" and (view < state.view or view <= state.promises.cert)
     ):
@@ -196,16 +221,16 @@ def on_timeout(context: HeightContext, state: State, timeout: Timeout) -> Step:
 
 
 def on_closed(context: HeightContext, state: State, certificate: TimeoutCertificate) -> Step:
-    """Go on to the view after a checked timeout certificate, with the lock that it carries."""
+    """Go on to the view after a checked timeout certificate, with the lock that it carries; one
+    that carries less than this server knows is answered with its lock, whatever view it is in
+    itself: others enter by that certificate."""
     if certificate.lock is not None:
         state = _learn(state, certificate.lock)
     view = context.next_view(certificate)
+    state, reply = _show(state, lacking(context, state, certificate), view)
     if view <= state.view:
-        return state, ()
-    effects: list[Effect] = [Enter(view)]
-    lock = state.promises.lock
-    if lock is not None and (certificate.lock is None or lock.view > certificate.lock.view):
-        effects.append(ShowLock(lock))
+        return state, reply
+    effects: list[Effect] = [Enter(view), *reply]
     if context.settles and context.weight(view[0], context.index):
         effects.append(AwaitLocks(view))
     state = _with(
@@ -258,7 +283,7 @@ def on_recovery_timer(context: HeightContext, state: State, view: View) -> Step:
     end = (view[0] + 1, -1)
     if view != state.view or state.timed_out >= end:
         return state, ()
-    return _left(state, end), (SendTimeout((view[0], 0), True),)
+    return _left(state, end, (view[0], 0), True)
 
 
 # -- steps shared by them -------------------------------------------------------------------------
@@ -319,15 +344,29 @@ def _leave(context: HeightContext, state: State) -> Step:
     view = state.view
     if state.timed_out >= view or not context.weight(view[0], context.index):
         return state, ()
-    return _left(state, view), (SendTimeout(view, False),)
+    return _left(state, view, view, False)
 
 
-def _left(state: State, view: View) -> State:
-    """Promise to vote in no view up to this one any more."""
+def _left(state: State, end: View, view: View, everyone: bool) -> Step:
+    """Promise to vote in no view up to ``end`` any more, and to name no other lock in a timeout of
+    ``view``; say so."""
     promises = state.promises
-    if promises.left < view:
-        promises = _with(promises, left=view)
-    return _with(state, promises=promises, timed_out=view)
+    if all(told[:2] != (view, everyone) for told in promises.told):
+        lock = promises.named_lock(view, everyone)
+        name = None if lock is None else lock.name
+        promises = _with(promises, told=(*promises.told, (view, everyone, name)))
+    if promises.left < end:
+        promises = _with(promises, left=end)
+    return _with(state, promises=promises, timed_out=end), (SendTimeout(view, everyone),)
+
+
+def _show(state: State, lock: Certificate | None, why: View | int) -> Step:
+    """Show a lock, once for each reason: to the server ``why`` that votes against it, or to all
+    that enter the view ``why``."""
+    if lock is None or (why, lock.name) in state.shown:
+        return state, ()
+    to = why if isinstance(why, int) else None
+    return _with(state, shown=state.shown | {(why, lock.name)}), (ShowLock(lock, to),)
 
 
 def _learn(state: State, lock: Certificate) -> State:

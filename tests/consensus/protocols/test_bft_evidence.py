@@ -34,7 +34,7 @@ from tests.helpers.toy import Toy
 def assert_proves(bench: Bench, server: int, phase: str) -> Evidence:
     [found] = bench.server.evidence.values()
     assert (found.server, found.phase, found.height) == (server, phase, 1)
-    assert set(found.blocks) == {BLOCK, TWIN.header.cid}
+    assert set(found.said) == {BLOCK, TWIN.header.cid}
     assert holds(TOY.genesis, found)
     return found
 
@@ -85,6 +85,52 @@ def test_two_votes_of_two_views_are_no_evidence() -> None:
     assert bench.server.refused == {}
 
 
+LOCK = FORGE.lock(CANDIDATE)
+LEAVINGS: dict[str, tuple[bool, Any, Any]] = {
+    "of a view": (False, None, LOCK),
+    "of a view, the other way round": (False, LOCK, None),
+    "of a view, two locks": (False, LOCK, FORGE.lock(TWIN)),
+    "of an attempt": (True, None, LOCK),
+}
+
+
+@pytest.mark.parametrize("what", LEAVINGS)
+def test_two_timeouts_with_different_locks_are_evidence(what: str) -> None:
+    everyone, one, other = LEAVINGS[what]
+    liar, bench = OTHERS[0], Bench().ready()
+    bench.hear("timeout", FORGE.timeout(liar, everyone=everyone, lock=one))
+    bench.hear("timeout", FORGE.timeout(liar, everyone=everyone, lock=one))
+    bench.hear("timeout", FORGE.timeout(liar, everyone=not everyone, lock=other))
+    bench.hear("timeout", FORGE.timeout(liar, (0, 1), lock=other))
+    assert bench.server.evidence == {}, "the same twice, and two that close different things"
+    bench.hear("timeout", FORGE.timeout(liar, everyone=everyone, lock=other))
+    [(key, found)] = bench.server.evidence.items()
+    assert key == ("timeout", 1, liar)
+    assert (found.phase, found.view) == ("recovery" if everyone else "timeout", (0, 0))
+    assert found.said == tuple(None if lock is None else lock.name for lock in (one, other))
+    assert holds(TOY.genesis, found)
+    for change in [
+        {"phase": "timeout" if everyone else "recovery"},
+        {"said": tuple(reversed(found.said))},
+        {"view": (0, 1)},
+        {"server": OTHERS[1]},
+        {"said": (found.said[0],) * 2, "signatures": (found.signatures[0],) * 2},
+    ]:
+        assert not holds(TOY.genesis, replace(found, **change)), change  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("carried", ["closure", "candidate"])
+def test_two_certificates_that_close_a_view_show_who_left_it_twice(carried: str) -> None:
+    bench = Bench().ready().hear("closure", FORGE.closing(locks={OTHERS[0]: LOCK}))
+    assert bench.server.evidence == {}
+    closure: Any = FORGE.closing()
+    if carried == "candidate":
+        closure = FORGE.candidate(view=(0, 1), justification=closure)
+    bench.hear(carried, closure)
+    assert [found.server for found in bench.server.evidence.values()] == [OTHERS[0]]
+    assert all(holds(TOY.genesis, found) for found in bench.server.evidence.values())
+
+
 def test_evidence_that_was_altered_does_not_hold() -> None:
     bench = Bench().ready().hear("candidate", CANDIDATE, TWIN)
     real = assert_proves(bench, LEADER, "proposal")
@@ -96,9 +142,9 @@ def test_evidence_that_was_altered_does_not_hold() -> None:
         {"view": (0, 1)},
         {"view": (1, 0)},
         {"phase": "soft"},
-        {"blocks": (BLOCK, BLOCK), "signatures": (CANDIDATE.signature,) * 2},
-        {"blocks": (real.blocks[0], file_cid(b"other"))},
-        {"blocks": tuple(reversed(real.blocks))},
+        {"said": (BLOCK, BLOCK), "signatures": (CANDIDATE.signature,) * 2},
+        {"said": (real.said[0], file_cid(b"other"))},
+        {"said": tuple(reversed(real.said))},
         {"signatures": (one, flipped(other))},
         {"signatures": (one, one)},
         {"signatures": (other, one)},
@@ -107,7 +153,7 @@ def test_evidence_that_was_altered_does_not_hold() -> None:
         assert not holds(TOY.genesis, replace(real, **change)), change
     assert not holds(Toy(servers=SERVERS, crypto="modelled", seed=99).genesis, real)
     turned = replace(
-        real, blocks=tuple(reversed(real.blocks)), signatures=tuple(reversed(real.signatures))
+        real, said=tuple(reversed(real.said)), signatures=tuple(reversed(real.signatures))
     )
     assert holds(TOY.genesis, turned)
 

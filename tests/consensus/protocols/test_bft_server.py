@@ -200,7 +200,7 @@ def test_a_decided_height_is_over() -> None:
         ("candidate", CANDIDATE),
         ("vote", FORGE.vote(CANDIDATE, LEADER)),
         ("timeout", FORGE.timeout(LEADER)),
-        ("closure", closed()),
+        ("closure", closed(lock=LOCK)),
         ("lock", LOCK),
     ]:
         assert not bench.server.receive(kind, body, LEADER)

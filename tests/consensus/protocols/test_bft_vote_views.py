@@ -37,6 +37,7 @@ from tests.helpers.bft_run import (
     lock,
     sortition,
     timeout,
+    vote,
 )
 
 # -- leaving a view --------------------------------------------------------------------------------
@@ -265,6 +266,55 @@ def test_whoever_knows_a_higher_lock_than_a_closing_shows_it() -> None:
     assert run.last == (Enter((0, 1)), ShowLock(held), AwaitLocks((0, 1)))
     run = Run().on("lock", held).on("closed", closing((0, 0), held))
     assert run.last == (Enter((0, 1)), AwaitLocks((0, 1)))
+
+
+def test_whoever_has_gone_on_shows_its_lock_to_those_who_lack_it() -> None:
+    """Others enter a view by a certificate that this server did not enter it by."""
+    held = lock(C)
+    run = Run().on("closed", closing((0, 0), held))
+    run.on("closed", closing((0, 0)))
+    assert run.last == (ShowLock(held),)
+    assert run.unmoved("closed", closing((0, 0))), "once for each view"
+    run.on("closed", closing((0, 1))).on("closed", closing((0, 2)))
+    assert run.did(ShowLock) == [ShowLock(held)] * 3
+    assert run.state.view == (1, 0)
+
+
+def test_the_lock_that_is_shown_is_of_use_in_the_view_that_is_entered() -> None:
+    """One of that view or a later one would not speak against what is proposed there."""
+    early, late = lock(C), lock(candidate((0, 2), closing((0, 1))))
+    run = Run(promises=Promises(HEIGHT, locks=(early, late))).on("closed", closing((0, 2), late))
+    assert run.did(ShowLock) == []
+    run.on("closed", closing((0, 0))).on("closed", closing((0, 2)))
+    assert run.did(ShowLock) == [ShowLock(early), ShowLock(late)]
+
+
+def test_whoever_votes_against_a_lock_in_its_view_is_shown_it() -> None:
+    held = lock(C)
+    for phase in ("soft", "cert"):
+        run = Run().on("lock", held).on("vote", vote(1, C, phase))
+        assert run.did(ShowLock) == [], "it votes for the locked block"
+        run.on("vote", vote(2, TWIN, phase)).on("vote", vote(3, TWIN, phase))
+        assert run.did(ShowLock) == [ShowLock(held, 2), ShowLock(held, 3)]
+        run.on("vote", vote(2, candidate((0, 1), closing((0, 0))), phase))
+        assert len(run.did(ShowLock)) == 2, "another view may go another way"
+    run = Run().on("lock", held).on("closed", closing((0, 0), held)).on("vote", vote(2, TWIN))
+    assert run.did(ShowLock) == [ShowLock(held, 2)], "though the view is over here"
+
+
+def test_a_view_is_left_with_the_same_lock_after_a_crash() -> None:
+    """Two timeouts with different locks would be evidence against an honest server."""
+    run = Run().on("view_timer", (0, 0)).on("lock", lock(C))
+    promises = run.state.promises
+    assert promises.named_lock((0, 0), False) is None
+    again = Run(promises=promises).on("view_timer", (0, 0))
+    assert again.did(SendTimeout) == [SendTimeout((0, 0), False)]
+    assert again.state.promises.named_lock((0, 0), False) is None
+    again.on("recovery_timer", (0, 0))
+    assert again.state.promises.named_lock((0, 0), True) == lock(C), "never said before"
+    held = Run().on("lock", lock(C)).on("view_timer", (0, 0)).state.promises
+    assert held.named_lock((0, 0), False) == lock(C)
+    assert held.told == (((0, 0), False, lock(C).name),)
 
 
 def test_a_timeout_names_no_lock_later_than_what_it_closes() -> None:
