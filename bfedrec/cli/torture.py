@@ -27,7 +27,7 @@ from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks,
 from bfedrec.runs.progress import duration
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
-from consensus.torture.arena.scenario import BadScenario, Scenario
+from consensus.torture.arena.scenario import PREMISES, BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
 from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import run
@@ -70,6 +70,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="malicious servers do these besides what a seed draws, each with even chance; seeds "
         "alone draw none that came after the recorded campaigns, nor a plugin's",
+    )
+    parser.add_argument(
+        "--premise",
+        choices=PREMISES,
+        default=PREMISES[0],
+        help="draw less than a third of every committee malicious, and any faults (third, the "
+        "default); or up to half of it, while an adversary chooses within a bound when messages of "
+        "honest servers arrive (half)",
+    )
+    parser.add_argument(
+        "--hard-crashes",
+        action="store_true",
+        help="servers crash when they have made a promise and sent nothing yet, and may find "
+        "their promises unreadable",
     )
     parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
     parser.set_defaults(handler=torture_command)
@@ -201,7 +215,7 @@ class Display:
 
 def _campaign(parsed: argparse.Namespace) -> int:
     seeds = parse_seeds(parsed.seeds)
-    plan = Plan(parsed.protocol, parsed.servers, parsed.rule, parse_names(parsed.behaviours))
+    plan = _plan(parsed, parsed.rule)
     with Display(parsed.rule or parsed.protocol, len(seeds)) as display:
         stop = parsed.rule is not None
         tally = conduct(plan, seeds, parsed.jobs, display.update, stop, load_plugins)
@@ -218,6 +232,17 @@ def _campaign(parsed: argparse.Namespace) -> int:
     if parsed.record is not None:
         print(f"recorded in {record_campaign(parsed, tally, seconds)}")
     return CHECK_FAILED if tally.violations else 0
+
+
+def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
+    return Plan(
+        parsed.protocol,
+        parsed.servers,
+        rule,
+        parse_names(parsed.behaviours),
+        parsed.premise,
+        parsed.hard_crashes,
+    )
 
 
 def _print(tally: Tally, seconds: float) -> None:
@@ -245,7 +270,7 @@ def _break_all(parsed: argparse.Namespace) -> int:
     seeds = parse_seeds(parsed.seeds)
     found: dict[str, tuple[Tally, str]] = {}
     for rule in BREAKS:
-        plan = Plan(parsed.protocol, parsed.servers, rule, parse_names(parsed.behaviours))
+        plan = _plan(parsed, rule)
         with Display(rule, len(seeds)) as display:
             tally = conduct(plan, seeds, parsed.jobs, display.update, True, load_plugins)
         first = tally.found[0] if tally.found else None

@@ -68,6 +68,8 @@ def record_campaign(parsed: argparse.Namespace, tally: Tally, seconds: float) ->
     for what, counts in counts_of(tally).items():
         tables.append(_table((what, "times"), counts.items()))
     name = f"torture-{parsed.protocol}" + (f"-{parsed.servers}" if parsed.servers else "")
+    name += "-half" if parsed.premise == "half" else ""
+    name += "-hard-crashes" if parsed.hard_crashes else ""
     name += f"-{parsed.rule}" if parsed.rule else ""
     name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
     return _write(parsed.record, f"{name}-{parsed.seeds}", figures, tables)

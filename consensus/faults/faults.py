@@ -129,6 +129,21 @@ class Lifecycle(NamedTuple):
     """Number of the last written blocks that the crash loses."""
     fault: str
     """The name of the fault that causes it, for ``Faults.fired``."""
+    promising: bool = False
+    """True if the server goes down when it next makes a promise."""
+    torn: bool = False
+    """True if its promises cannot be read when it comes back."""
+
+
+class _Outage(NamedTuple):
+    """The time during which a server is down."""
+
+    begins: float
+    ends: float
+    lost_tail: int
+    fault: str
+    promising: bool = False
+    torn: bool = False
 
 
 class Faults:
@@ -250,11 +265,18 @@ class Faults:
         A server that is down does not crash: overlapping outages of one server are merged to one,
         which loses the longer tail. Every call gives the same list.
         """
-        outages: dict[int, list[tuple[float, float, int, str]]] = {}
+        outages: dict[int, list[_Outage]] = {}
         for index, fault in enumerate(self.faults):
             if isinstance(fault, Crash):
                 for server in sorted(fault.members):
-                    outage = (fault.from_, fault.until, fault.lost_tail, fault.NAME)
+                    outage = _Outage(
+                        fault.from_,
+                        fault.until,
+                        fault.lost_tail,
+                        fault.NAME,
+                        fault.promising,
+                        fault.torn,
+                    )
                     outages.setdefault(server, []).append(outage)
             elif isinstance(fault, Churn):
                 generator = np.random.default_rng((self._seed, index))
@@ -262,9 +284,17 @@ class Faults:
                     outages.setdefault(server, []).append(outage)
         events = []
         for server, found in outages.items():
-            for begins, ends, lost, name in _merged(found):
-                events.append(Lifecycle(begins, server, "crash", lost, name))
-                events.append(Lifecycle(ends, server, "restart", lost, name))
+            for outage in _merged(found):
+                crash = Lifecycle(
+                    outage.begins,
+                    server,
+                    "crash",
+                    outage.lost_tail,
+                    outage.fault,
+                    outage.promising,
+                    outage.torn,
+                )
+                events += [crash, crash._replace(time=outage.ends, what="restart")]
         return sorted(event for event in events if event.time < horizon)
 
     @property
@@ -316,8 +346,8 @@ class Faults:
 
 def _churned(
     fault: Churn, generator: np.random.Generator, horizon: float
-) -> Iterator[tuple[int, tuple[float, float, int, str]]]:
-    """Outages as (server, (begin, end, lost tail, name)), in order of time.
+) -> Iterator[tuple[int, _Outage]]:
+    """Each server that goes down, with its outage, in order of time.
 
     They are drawn one after the other, so that a longer horizon only adds to them.
     """
@@ -331,18 +361,24 @@ def _churned(
         begins, server = up[0]
         ends = min(begins + lasts(fault.down), fault.until)
         heapreplace(up, (ends + lasts(1.0 / fault.rate), server))
-        yield server, (begins, ends, fault.lost_tail, fault.NAME)
+        yield server, _Outage(begins, ends, fault.lost_tail, fault.NAME)
 
 
-def _merged(
-    outages: list[tuple[float, float, int, str]],
-) -> list[tuple[float, float, int, str]]:
-    """One server's outages in order of time, with overlapping and touching ones merged."""
-    merged: list[tuple[float, float, int, str]] = []
-    for begins, ends, lost, name in sorted(outages):
-        if merged and begins <= merged[-1][1]:
-            first, until, tail, named = merged[-1]
-            merged[-1] = (first, max(until, ends), max(tail, lost), named)
+def _merged(outages: list[_Outage]) -> list[_Outage]:
+    """One server's outages in order of time, with overlapping and touching ones merged; one that
+    waits for a promise does so only alone."""
+    merged: list[_Outage] = []
+    for outage in sorted(outages):
+        last = merged[-1] if merged else None
+        if last is not None and outage.begins <= last.ends:
+            merged[-1] = _Outage(
+                last.begins,
+                max(last.ends, outage.ends),
+                max(last.lost_tail, outage.lost_tail),
+                last.fault,
+                False,
+                last.torn or outage.torn,
+            )
         else:
-            merged.append((begins, ends, lost, name))
+            merged.append(outage)
     return merged

@@ -318,12 +318,19 @@ class Eclipse(_OfServers, Cut):
 
 @dataclass(frozen=True, kw_only=True)
 class Crash(_OfServers):
-    """Some servers go down, and come back without the last ``lost_tail`` blocks that they wrote."""
+    """Some servers go down, and come back without the last ``lost_tail`` blocks that they wrote.
+
+    ``promising``: each goes down only when it has written down a promise and sent nothing yet of
+    what follows from it (``bft``). ``torn``: what it had promised cannot be read any more when it
+    comes back.
+    """
 
     NAME = "crash"
     MAIN = "servers"
     servers: tuple[int, ...] | float = _is(options.servers)
     lost_tail: int = _is(options.blocks, 0)
+    promising: bool = _is(options.yes_or_no, False)
+    torn: bool = _is(options.yes_or_no, False)
 
 
 @dataclass(frozen=True, kw_only=True)

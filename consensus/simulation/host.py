@@ -112,7 +112,9 @@ class WorldHost:
 
     def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
         """Send a message to all servers by gossip, ``delay`` seconds after the work in hand is
-        done."""
+        done; none if the server went down amid that work."""
+        if not self.up:
+            return
         if delay > 0.0:
             self._later(delay, partial(self.gossip, kind, body))
             return
@@ -120,7 +122,10 @@ class WorldHost:
         world.network.gossip(self._index, world.message(kind, body), self.busy_until + delay)
 
     def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
-        """Send a message to some servers, ``delay`` seconds after the work in hand is done."""
+        """Send a message to some servers, ``delay`` seconds after the work in hand is done; none if
+        the server went down amid that work."""
+        if not self.up:
+            return
         if delay > 0.0:
             self._later(delay, partial(self.send, to, kind, body))
             return

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import simpy
 
 from consensus.application import Contents
+from consensus.faults.faults import Lifecycle
 from consensus.ledger.chain import Chain
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
@@ -70,9 +71,7 @@ class World:
         self.env = Clock(now)
         self.checks = SharedChecks(genesis, self.protocol, spec.application)
         self.faults = faults
-        self.network = Network(
-            self.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, self._receive, faults
-        )
+        self.network = self.make_network(spec)
         self.randomness = spec.randomness
         self.behaviours = behaviours
         self.messages = 0
@@ -117,6 +116,17 @@ class World:
                     self._set_up(event.server, event.what == "restart")
                 else:
                     self.at(event.time, partial(self._live_or_die, event))
+
+    def make_network(self, spec: WorldSpec) -> Network:
+        """The network between the servers."""
+        return Network(
+            self.env,
+            spec.topology,
+            spec.bandwidth_mib_per_s,
+            spec.jitter,
+            self._receive,
+            spec.faults,
+        )
 
     # -- a height ---------------------------------------------------------------------------------
 
@@ -275,18 +285,43 @@ class World:
         behaviour = self.behaviours.get(index)
         self.network.set_relaying(index, up and (behaviour is None or behaviour.relays))
 
-    def _live_or_die(self, event: Any) -> None:
-        assert self.faults is not None
-        self._set_up(event.server, event.what == "restart")
-        server = self.servers[event.server]
+    def _live_or_die(self, event: Lifecycle) -> None:
+        server, host = self.servers[event.server], self._hosts[event.server]
         if event.what == "crash":
-            self.faults.fired[event.fault] += 1
-            server.active = False
-            self._waited_for.discard(event.server)
-            self._see_whether_over()
+            if event.promising:
+                server.participant.strike = partial(self._crash, event)
+            else:
+                self._crash(event)
             return
-        self._hosts[event.server].busy_until = self.env.now
-        server.restart(event.lost_tail, self.head.height)
+        server.participant.strike = None
+        if not host.up:
+            self._set_up(event.server, True)
+            host.busy_until = self.env.now
+            self._restart(event)
+
+    def _crash(self, event: Lifecycle) -> None:
+        """Take a server down."""
+        assert self.faults is not None
+        server = self.servers[event.server]
+        self._set_up(event.server, False)
+        self.faults.fired[event.fault] += 1
+        for how in ("promising", "torn"):
+            if getattr(event, how):
+                self.faults.fired[f"{event.fault}: {how}"] += 1
+        server.active = False
+        server.participant.strike = None
+        if event.torn:
+            server.participant.lose_promises()
+        self._crashed(event.server)
+
+    def _crashed(self, index: int) -> None:
+        """Go on without a server that has gone down."""
+        self._waited_for.discard(index)
+        self._see_whether_over()
+
+    def _restart(self, event: Lifecycle) -> None:
+        """Let a server that is up again come back."""
+        self.servers[event.server].restart(event.lost_tail, self.head.height)
 
     # -- deliveries -------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from itertools import islice
 
 from consensus.protocols.registry import DEFAULT
 from consensus.torture.arena.drawing import draw
+from consensus.torture.arena.edge import draw_half, harden
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import Outcome, run
@@ -38,11 +39,21 @@ class Plan:
     """The rule that is switched off, by name; None: no rule."""
     behaviours: tuple[str, ...] = ()
     """Behaviours that malicious servers of every scenario may follow besides those drawn."""
+    premise: str = "third"
+    """The premise of all scenarios (`consensus.torture.arena.scenario.PREMISES`)."""
+    hard: bool = False
+    """True to make crashes harder (`consensus.torture.arena.edge.harden`)."""
 
     def scenario(self, seed: int) -> Scenario:
         """The scenario of a seed under this plan."""
         bias = BREAKS[self.rule].bias if self.rule else None
-        return draw(seed, self.protocol, self.servers, bias, self.behaviours)
+        half = self.premise == "half" or (bias is not None and bias.half)
+        if half:
+            behaviours = (*self.behaviours, *(bias.behaviours if bias else ()))
+            scenario = draw_half(seed, behaviours, self.servers)
+        else:
+            scenario = draw(seed, self.protocol, self.servers, bias, self.behaviours)
+        return harden(scenario) if self.hard or (bias is not None and bias.hard) else scenario
 
     def applied(self) -> AbstractContextManager[None]:
         """A context in which the plan's rule is switched off."""

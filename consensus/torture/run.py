@@ -51,6 +51,28 @@ MEMOS = (
 ATTEMPTS = 20
 #: Attempts of a height, beyond the furthest before healing, that violate the bound of liveness.
 TOO_MANY = 40
+#: Invariants that a committee outside of the premise may violate; it may not make an honest server
+#: crash, sign twice, take back a block or accuse an honest one.
+PRESUMED = frozenset(
+    {
+        "one block per height",
+        "committed prefix",
+        "height + 1",
+        "hash links",
+        "exact aggregate",
+        "updates",
+        "content can be fetched",
+        "heights within one",
+        "a block within the bound",
+        "updates are not censored",
+        "a rebuilt committee differs",
+        "queues stay bounded",
+        "tickets",
+    }
+)
+#: Seconds, and attempts, for which a scenario is played in which too many are malicious for
+#: liveness.
+BRIEFLY, FEW = 10.0, 5
 #: Seconds allowed for everything that does not depend on the timers.
 SLACK = 10.0
 
@@ -121,7 +143,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     violation of "no crash". ``traced``: true to compute the trace."""
     outcome = Outcome(scenario)
     genesis = genesis_of(scenario)
-    monitor = Monitor(genesis, scenario.bad, traced)
+    monitor = Monitor(genesis, scenario.bad, traced, scenario.premise == "half", _skewed(scenario))
     faults = Faults(
         [fault_from_node(node) for node in scenario.faults],
         scenario.servers,
@@ -144,8 +166,9 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
         outcome.invariant = "no crash"
         outcome.what = f"{type(error).__name__}: {error} ({_where(error)})"
     ledger = monitor.ledger
-    outcome.outside = ledger.outside
-    if outcome.outside:
+    outcome.outside = ledger.outside or world.greatest_delay > scenario.bound / 1e3 + 1e-9
+    over = outcome.outside and outcome.invariant in PRESUMED
+    if over or (outcome.invariant == "a block within the bound" and not scenario.lives):
         outcome.invariant = outcome.what = ""
     outcome.heights = len(ledger.decided)
     outcome.attempt = monitor.attempt
@@ -177,6 +200,10 @@ def _named(violation: Violation, scenario: Scenario, world: TortureWorld, monito
     return protocol_named(scenario.protocol).weakness(failure)
 
 
+def _skewed(scenario: Scenario) -> bool:
+    return any("skew" in fault for fault in scenario.faults)
+
+
 def _where(error: BaseException) -> str:
     """The innermost place in the tested code that an exception came through."""
     trace, place = error.__traceback__, "?"
@@ -203,8 +230,8 @@ def _play(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Mo
         return
     honest = [server for server in world.servers if server.behaviour is None]
     behind = last - min(server.chain.height for server in honest)
-    bound = patience(scenario, monitor.attempt, behind)
-    monitor.limit = monitor.attempt + TOO_MANY
+    bound = patience(scenario, monitor.attempt, behind) if scenario.lives else BRIEFLY
+    monitor.limit = monitor.attempt + (TOO_MANY if scenario.lives else FEW)
     world.open_height(last)
     reached = world.when_all_at(last, [server.index for server in honest])
     env.run(until=reached | env.timeout(bound))

@@ -58,6 +58,11 @@ class Bias:
     """Numbers of servers to draw from; empty: `SIZES`."""
     changes: tuple[tuple[str, Any], ...] = ()
     """Fields of the scenario that are set, by name."""
+    half: bool = False
+    """True to draw worlds in which up to half of a committee may be malicious
+    (`consensus.torture.arena.edge.draw_half`); only ``behaviours`` apply to these."""
+    hard: bool = False
+    """True to make crashes harder (`consensus.torture.arena.edge.harden`)."""
 
 
 #: Behaviours that are more harmful together.

@@ -15,6 +15,11 @@ from consensus.protocols.registry import DEFAULT, protocol_named
 
 TOPOLOGIES = ("complete", "ring", "random")
 
+PREMISES = ("third", "half")
+"""PROTOCOL.md's premises of safety: less than a third of every committee malicious, whatever the
+network does; or up to half of it, and every message of an honest server received within D by all
+honest servers, with 2 D less than the settle time."""
+
 
 class BadScenario(ValueError):
     """A text that describes no scenario; the message says what is wrong with it."""
@@ -55,6 +60,14 @@ class Scenario:
     """The first height at which they are malicious."""
     faults: tuple[Mapping[str, Any], ...] = ()
     """Faults, each as a config's map (`consensus.faults.faults`)."""
+    premise: str = "third"
+    """The premise under which safety is judged, one of `PREMISES`."""
+    bound: int = 0
+    """D of the scheduling adversary, which chooses within it when messages of honest servers
+    arrive; 0: there is none, and latencies are the links'."""
+    barrier: bool = False
+    """True if no server begins a height before all honest servers that are up have the block before
+    it."""
 
     @property
     def bad(self) -> frozenset[int]:
@@ -70,6 +83,12 @@ class Scenario:
     def stake(self) -> tuple[int, ...]:
         """The stake of each server, by index."""
         return self.stakes or (1,) * self.servers
+
+    @property
+    def lives(self) -> bool:
+        """True if less than a third of all stake is malicious, the premise of liveness."""
+        stake = self.stake
+        return 3 * sum(stake[server] for server in self.bad) < sum(stake) or not self.bad
 
     def text(self) -> str:
         """The text of one line from which `from_text` makes an equal scenario."""
@@ -114,6 +133,10 @@ class Scenario:
             if field.type == "int" and (type(value) is not int or value < 0):
                 raise ValueError(f"{field.name}: expected an integer from 0, got {value!r}")
         protocol_named(self.protocol)
+        if self.premise not in PREMISES:
+            raise ValueError(f"premise: expected one of {', '.join(PREMISES)}")
+        if type(self.barrier) is not bool:
+            raise ValueError(f"barrier: expected true or false, got {self.barrier!r}")
         if self.topology not in TOPOLOGIES:
             raise ValueError(f"topology: expected one of {', '.join(TOPOLOGIES)}")
         if self.servers < 1 or self.clients < 1 or self.heights < 1 or self.max_step < 1:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
+from consensus.server.host import Timer
 
 
 class Witness(Protocol):
@@ -15,6 +16,9 @@ class Witness(Protocol):
 
     def handed_in(self, update: SignedUpdate) -> None:
         """Note an update that a client submits to a server."""
+
+    def timed(self, index: int, timer: Timer) -> None:
+        """Note a timer that server ``index`` sets."""
 
     def said(self, index: int, kind: str, body: Any, to: Collection[int] | None) -> None:
         """Note a message that server ``index`` sends: to all (``to`` is None) or to some."""

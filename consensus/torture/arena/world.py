@@ -3,7 +3,7 @@ height at once."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from math import inf
 from typing import Any
 
@@ -12,7 +12,8 @@ import simpy
 
 from consensus.adversary.behaviour import Behaviour
 from consensus.crypto.suites import Signer
-from consensus.faults.faults import Faults
+from consensus.faults.faults import Faults, Lifecycle
+from consensus.network.network import Network
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
 from consensus.server.host import Timer
@@ -23,6 +24,7 @@ from consensus.simulation.world import World
 from consensus.torture.arena import rig
 from consensus.torture.arena.clients import Clients
 from consensus.torture.arena.scenario import Scenario
+from consensus.torture.arena.schedule import Schedule, ScheduledNetwork
 from consensus.torture.arena.witness import Witness
 
 #: Approximate bytes of a message, by its kind, which save encoding most of them.
@@ -41,18 +43,23 @@ SIZES = {
 
 
 class NotedSigner:
-    """A signer that records the order of its signatures, as a vote may be sent long after it was
-    signed."""
+    """A signer that records the order and the times of its signatures, as a vote may be sent long
+    after it was signed."""
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, signer: Signer, now: Callable[[], float]) -> None:
         self.public = signer.public
         self.order: dict[bytes, int] = {}
         """The place of each digest's first signature in the order of signing."""
+        self.times: dict[bytes, float] = {}
+        """The simulated second of each digest's first signature."""
         self._sign = signer.sign
+        self._now = now
 
     def sign(self, digest: bytes, /) -> bytes:
         """Sign a digest, and record it at its first signature."""
-        self.order.setdefault(digest, len(self.order))
+        if digest not in self.order:
+            self.order[digest] = len(self.order)
+            self.times[digest] = self._now()
         return self._sign(digest)
 
 
@@ -63,18 +70,23 @@ class TortureHost(WorldHost):
 
     def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
         """Report the message to the witness, then send it to all."""
+        if not self.up:
+            return
         self._world.witness.said(self._index, kind, body, None)
         super().gossip(kind, body, delay)
 
     def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
         """Report the message to the witness, then send it to some."""
+        if not self.up:
+            return
         self._world.witness.said(self._index, kind, body, to)
         super().send(to, kind, body, delay)
 
     def timer(self, microseconds: int, timer: Timer) -> None:
-        """Set a timer, counting the settle timers."""
-        if timer[0] == "settle":
-            self._world.settled += 1
+        """Set a timer, and report the timer of a lock or of a view to the witness."""
+        if timer[0] in ("settle", "listen"):
+            self._world.settled += timer[0] == "settle"
+            self._world.witness.timed(self._index, timer)
         super().timer(microseconds, timer)
 
 
@@ -97,9 +109,11 @@ class TortureWorld(World):
         """Number of times that a lock had to wait for the settle timer."""
         self.clients = Clients(self, scenario.clients, scenario.hostile, scenario.seed)
         keys = [rig.server_keys(index) for index in range(scenario.servers)]
-        self.signers = [NotedSigner(signer) for signer, _ in keys]
+        self.signers = [NotedSigner(signer, lambda: self.env.now) for signer, _ in keys]
         self._waiting: set[int] = set()
         self._target: float = inf
+        self._held: dict[int, Callable[[], None]] = {}
+        """By server that waits at the barrier: how it enters the next height."""
         seed = scenario.seed
         self._streams: dict[int, np.random.Generator] = {}
         spec = WorldSpec(
@@ -116,6 +130,25 @@ class TortureWorld(World):
             faults,
         )
         super().__init__(spec)
+
+    def make_network(self, spec: WorldSpec) -> Network:
+        """The network of the links, or one on which an adversary chooses when messages arrive."""
+        scenario = self.scenario
+        if not scenario.bound:
+            return super().make_network(spec)
+        network = ScheduledNetwork(
+            self.env, spec.topology, rig.BANDWIDTH, rig.JITTER, self._receive, spec.faults
+        )
+        generator = rig.stream(scenario.seed, 7)
+        network.schedule = Schedule(generator, scenario.servers, scenario.bad, scenario.bound / 1e3)
+        return network
+
+    @property
+    def greatest_delay(self) -> float:
+        """The greatest delay between honest servers that the adversary chose, in seconds; 0 where
+        there is none."""
+        network = self.network
+        return network.schedule.greatest if isinstance(network, ScheduledNetwork) else 0.0
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -185,17 +218,29 @@ class TortureWorld(World):
             if self._hosts[index].lives == lives and self._hosts[index].up:
                 self._enter(index)
 
-        self.at(at, enter)
-
-    def _live_or_die(self, event: Any) -> None:
-        assert self.faults is not None
-        index, server = event.server, self.servers[event.server]
-        self._set_up(index, event.what == "restart")
-        if event.what == "crash":
-            self.faults.fired[event.fault] += 1
-            server.active = False
+        if not self.scenario.barrier:
+            self.at(at, enter)
             return
-        self._hosts[index].busy_until = self.env.now
+        self._held[index] = lambda: self.at(at, enter)
+        self._open_barrier()
+
+    def _open_barrier(self) -> None:
+        """Let servers go on that have waited for the honest ones."""
+        honest = [
+            server.chain.height
+            for server in self.servers
+            if server.behaviour is None and self._hosts[server.index].up
+        ]
+        least = min(honest, default=0)
+        for index in [i for i in self._held if self.servers[i].chain.height <= least]:
+            self._held.pop(index)()
+
+    def _crashed(self, index: int) -> None:
+        self._held.pop(index, None)
+        self._open_barrier()
+
+    def _restart(self, event: Lifecycle) -> None:
+        server = self.servers[event.server]
         if server.behaviour is not None:
             server.behaviour.begins(server)
         server.restart(event.lost_tail, 0)

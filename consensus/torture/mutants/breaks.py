@@ -7,10 +7,6 @@ one of the first thousand violates an invariant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from types import ModuleType
 from typing import Final
 
 from consensus.ledger import protocol, validity
@@ -28,41 +24,15 @@ from consensus.server.catching_up import CatchUp
 from consensus.server.checks import SharedChecks
 from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants import stand_ins as do
-from consensus.torture.mutants.patch import Patch, StandIn
-
-ORDINARY: Final = Bias()
-CRASHES = ("crash", "churn")
-CUTS = ("partition", "loss", "partition")
-
-
-@dataclass(frozen=True)
-class Break:
-    """A rule switched off."""
-
-    name: str
-    what: str
-    """The error of servers without the rule, in a line."""
-    patches: tuple[Patch, ...]
-    bias: Bias = ORDINARY
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """Switch the rule off until the context is left."""
-        with ExitStack() as stack:
-            for patch in self.patches:
-                stack.enter_context(patch.applied())
-            yield
-
-
-def _imported(module: ModuleType, name: str, stand_in: StandIn) -> Patch:
-    """The patch of a function in a module that imports it."""
-    return Patch(module, name, stand_in, imported=True)
+from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported
+from consensus.torture.mutants.edge_breaks import EDGE_BREAKS
+from consensus.torture.mutants.patch import Patch
 
 
 def _header(message: str) -> tuple[Patch, ...]:
     """Patches that leave out of `check_header` the check that fails with ``message``."""
     return tuple(
-        _imported(module, "check_header", do.unless(message)) for module in (protocol, checks)
+        imported(module, "check_header", do.unless(message)) for module in (protocol, checks)
     )
 
 
@@ -70,7 +40,7 @@ def _certificate(what: str) -> tuple[Patch, ...]:
     """Patches that leave out of `check_certificate`, for blocks and for locks, the check of
     ``what``: ``signatures``, ``seats`` or ``distinct`` signers."""
     return tuple(
-        _imported(module, "check_certificate", do.certificate_without(what))
+        imported(module, "check_certificate", do.certificate_without(what))
         for module in (protocol, bft_validity)
     )
 
@@ -114,7 +84,7 @@ BREAKS: Final = {
             "a signature that is given twice counts twice",
             (
                 Patch(validity, "check_signers", do.always(None)),
-                _imported(bft_validity, "check_signers", do.always(None)),
+                imported(bft_validity, "check_signers", do.always(None)),
                 *_certificate("distinct"),
             ),
             Bias(("pad_certificates",)),
@@ -136,8 +106,8 @@ BREAKS: Final = {
             "proposal-signatures",
             "anybody proposes in everybody's name",
             (
-                _imported(checks, "check_signature", do.always(None)),
-                _imported(protocol, "check_signature", do.always(None)),
+                imported(checks, "check_signature", do.always(None)),
+                imported(protocol, "check_signature", do.always(None)),
             ),
             Bias(("impersonate",)),
         ),
@@ -190,28 +160,28 @@ BREAKS: Final = {
         Break(
             "ticket-proofs",
             "tickets are not verified",
-            (_imported(checks, "check_ticket", do.unproven),),
+            (imported(checks, "check_ticket", do.unproven),),
             Bias(("forge_tickets",)),
         ),
         Break(
             "pi-for-beta",
             "draws are taken from the proof, not from the VRF's output",
-            (_imported(checks, "check_ticket", do.by_proof),),
+            (imported(checks, "check_ticket", do.by_proof),),
             Bias(("grind",)),
         ),
         Break(
             "alpha-without-attempt",
             "the committee formed anew is the same",
             (
-                _imported(bft_validity, "form_committee", do.first_attempt),
-                _imported(bft_validity, "aggregator_order", do.first_attempt),
+                imported(bft_validity, "form_committee", do.first_attempt),
+                imported(bft_validity, "aggregator_order", do.first_attempt),
             ),
             Bias(("silent",), CUTS),
         ),
         Break(
             "empty-seats",
             "seats that no recorded ticket wins stay empty",
-            (_imported(bft_validity, "needs_spares", do.always(False)),),
+            (imported(bft_validity, "needs_spares", do.always(False)),),
             Bias(("abstain",), ("loss", "delay", "loss"), begin=0.2, last=0.6),
         ),
         # The vote.
@@ -277,19 +247,19 @@ BREAKS: Final = {
         Break(
             "stale-updates",
             "updates for other blocks are aggregated",
-            (_imported(checks, "check_update", do.but_for("stale", "early", "other parent")),),
+            (imported(checks, "check_update", do.but_for("stale", "early", "other parent")),),
             Bias(hostile=True),
         ),
         Break(
             "update-signatures",
             "updates need no signature",
-            (_imported(checks, "check_update", do.but_for("signature")),),
+            (imported(checks, "check_update", do.but_for("signature")),),
             Bias(("tamper",), hostile=True),
         ),
         Break(
             "sample-counts",
             "a client claims any N_u",
-            (_imported(checks, "check_update", do.but_for("sample count")),),
+            (imported(checks, "check_update", do.but_for("sample count")),),
             Bias(hostile=True),
         ),
         Break(
@@ -327,6 +297,7 @@ BREAKS: Final = {
             (Patch(Proposals, "hear", do.hearsay),),
             Bias(("slander",)),
         ),
+        *EDGE_BREAKS,
     )
 }
 """Every break by the name of the rule that it switches off."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from consensus.ledger.committee import Draw
 from consensus.ledger.validity import InvalidBlock
+from consensus.protocols.bft import validity
 from consensus.protocols.bft import vote as bft
 from consensus.torture.mutants.patch import StandIn
 
@@ -131,7 +132,13 @@ def first_attempt(original: Any) -> Any:
 
 def goes_on_voting(original: Any) -> Any:
     """`vote._left` after which votes are still cast in the view that was left."""
-    return lambda state, view: replace(state, timed_out=view)
+
+    def left(state: Any, end: Any, view: Any, everyone: bool) -> Any:
+        after, effects = original(state, end, view, everyone)
+        promises = replace(after.promises, left=state.promises.left)
+        return replace(after, promises=promises), effects
+
+    return left
 
 
 def mute_again(original: Any) -> Any:
@@ -169,6 +176,73 @@ def hearsay(original: Any) -> Any:
             self._note(view, vote.block, vote.proposal)
 
     return hear
+
+
+# -- the edge of the premise ----------------------------------------------------------------------
+
+
+def as_approves(original: Any) -> Any:
+    """`Committee.overwhelms` to which more than two thirds are enough."""
+    return lambda self, weight: self.approves(weight)
+
+
+def hears_at_once(original: Any) -> Any:
+    """`vote.on_closed` after which a member does not wait for locks."""
+
+    def on_closed(context: Any, state: Any, certificate: Any) -> Any:
+        state, effects = original(context, state, certificate)
+        return replace(state, listened=True), effects
+
+    return on_closed
+
+
+def any_named_lock(original: Any) -> Any:
+    """`check_timeout_certificate` to which the lock need not be the highest of those named."""
+
+    def check(genesis: Any, head: Any, certificate: Any, sortition: Any) -> None:
+        try:
+            original(genesis, head, certificate, sortition)
+        except InvalidBlock as error:
+            if "not the highest" not in str(error):
+                raise
+            validity.check_no_later(certificate.lock, certificate)
+            validity.check_lock(genesis, head, certificate.lock, sortition)
+
+    return check
+
+
+def _allowed(promises: Any, end: Any) -> list[Any]:
+    return [lock for lock in promises.locks if lock.view <= end]
+
+
+def first_step_alone(original: Any) -> Any:
+    """`Promises.named_lock` that treats an attempt as its first step."""
+    return lambda self, view, everyone: original(self, view, False)
+
+
+def learned_last(original: Any) -> Any:
+    """`Promises.named_lock` that takes the last lock of those allowed."""
+
+    def named_lock(self: Any, view: Any, everyone: bool) -> Any:
+        allowed = _allowed(self, (view[0] + 1, -1) if everyone else view)
+        return allowed[-1] if allowed else None
+
+    return named_lock
+
+
+def forgets_what_it_told(original: Any) -> Any:
+    """`Promises.named_lock` that takes the highest lock known by now."""
+    return lambda self, view, everyone: original(replace(self, told=()), view, everyone)
+
+
+def votes_again(original: Any) -> Any:
+    """`Durable.abstains` of a server that believes it has promised nothing."""
+
+    def abstains(self: Any, height: int) -> bool:
+        original(self, height)
+        return False
+
+    return abstains
 
 
 # -- a crash --------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def _check_queues(scenario: Scenario, server: EdgeServer) -> None:
         "votes": len(part.first_votes),
         "tallies": len(part.state.votes) + len(part.state.timeouts),
         "candidates": len(part.proposals.bodies),
-        "locks": len(part.durable.promises.locks),
+        "locks": len(part.state.promises.locks),
         "tickets": len(part.tickets.held),
         "messages to be said again": len(part.said),
     }

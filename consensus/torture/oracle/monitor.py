@@ -20,7 +20,9 @@ from consensus.records.genesis import Genesis
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
 from consensus.server.edge_server import EdgeServer
+from consensus.server.host import Timer
 from consensus.torture.oracle import verify
+from consensus.torture.oracle.conduct import Conduct
 from consensus.torture.oracle.reference import Ledger, NamedCommittees
 from consensus.torture.oracle.violation import Violation
 
@@ -38,13 +40,22 @@ class Monitor:
     world: TortureWorld
     """The observed world; set once it is made."""
 
-    def __init__(self, genesis: Genesis, bad: frozenset[int], traced: bool = False) -> None:
-        """``traced``: true to make a digest of all messages and blocks."""
+    def __init__(
+        self,
+        genesis: Genesis,
+        bad: frozenset[int],
+        traced: bool = False,
+        half: bool = False,
+        skewed: bool = False,
+    ) -> None:
+        """``traced``: true to make a digest of all messages and blocks; ``half``: true if up to
+        half of every committee may be malicious; ``skewed``: true if clocks may be wrong."""
         self.genesis = genesis
         self.bad = bad
         protocol = protocol_of(genesis)
         kind = Ledger if protocol.committees_foreseen else NamedCommittees
-        self.ledger = kind(genesis, bad, protocol.deciding)
+        self.ledger = kind(genesis, bad, protocol.deciding, half)
+        self.conduct = Conduct(genesis, skewed)
         self.branches: Counter[str] = Counter()
         self.attempt = 0
         """The highest attempt that an honest server spoke of."""
@@ -73,7 +84,16 @@ class Monitor:
         """The digest of all messages and blocks; empty if not ``traced``."""
         return "" if self._trace is None else self._trace.hexdigest()
 
+    @property
+    def _now_us(self) -> int:
+        return round(self.world.env.now * 1e6)
+
     # -- messages ---------------------------------------------------------------------------------
+
+    def timed(self, index: int, timer: Timer) -> None:
+        """Note a timer that a server sets."""
+        what, height, attempt, step = timer
+        self.conduct.timed(index, what, (height, (attempt, step)), self._now_us)
 
     def handed_in(self, update: SignedUpdate) -> None:
         """Note an update that a client hands in at a server."""
@@ -127,6 +147,8 @@ class Monitor:
         first = self._slots.get(slot)
         if first is None:
             self._slots[slot] = said
+            if self.world.signers[index].times[vote.signed] == self.world.env.now:
+                self.conduct.vote(self.world.servers[index], vote, self._now_us)
             left, when = self._left.get((index, vote.height), ((-1, 0), 0))
             if view <= left and self.world.signers[index].order[vote.signed] > when:
                 raise Violation(
@@ -159,6 +181,7 @@ class Monitor:
         self._at(height, view)
 
     def _timeout(self, index: int, timeout: Timeout) -> None:
+        self.conduct.timeout(self.world.servers[index], timeout)
         key = (index, timeout.height)
         view = (timeout.attempt + 1, -1) if timeout.everyone else timeout.view
         order = self.world.signers[index].order[timeout.signed]
@@ -259,6 +282,7 @@ class Monitor:
         if self._trace is not None:
             self._trace.update(f"{self.world.env.now!r} {server.index} is back".encode())
         self.branches["a server back from a crash"] += 1
+        self.conduct.restarted(server)
         if server.index not in self.bad:
             if server.chain.height < len(self._written.get(server.index, ())):
                 self.branches["blocks lost in a crash"] += 1

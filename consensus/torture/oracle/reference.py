@@ -33,8 +33,11 @@ class Decided:
 class Ledger:
     """The decided blocks, and the committees of the heights after them. Raises `Violation`."""
 
-    def __init__(self, genesis: Genesis, bad: frozenset[int], phase: str) -> None:
-        """``phase``: the phase of the votes that decide."""
+    def __init__(
+        self, genesis: Genesis, bad: frozenset[int], phase: str, half: bool = False
+    ) -> None:
+        """``phase``: the phase of the votes that decide; ``half``: true if up to half of every
+        committee may be malicious, false if less than a third."""
         self.genesis = genesis
         self.bad = bad
         self.phase = phase
@@ -42,8 +45,9 @@ class Ledger:
         """The block whose appending was checked last."""
         self.decided: list[Decided] = []
         self.outside = False
-        """True once a committee formed with at least a third of its weight malicious: the premise
-        does not hold, and no invariant is guaranteed any more."""
+        """True once a committee formed that is outside of the premise: what depends on it is not
+        guaranteed any more."""
+        self._half = half
         self.spares = False
         """True if a server had a seat by a public draw."""
         self._seats: dict[tuple[int, int], Seats] = {}
@@ -65,7 +69,7 @@ class Ledger:
             known = verify.seats(self.genesis, beacon, betas, attempt)
             self._seats[height, attempt] = known
             bad = known.of(set(self.bad))
-            if bad and 3 * bad >= known.total:
+            if 2 * bad > known.total if self._half else bad and 3 * bad >= known.total:
                 self.outside = True
             if any(server not in betas for server in known.weights):
                 self.spares = True

@@ -197,6 +197,10 @@ def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) ->
         return "it hides a lock" if locks else None
     if closed.lock.view != max((lock[:2] for lock in locks), default=None):
         return "its lock is not the highest"
+    if closed.lock.view >= (closed.attempt + 1, 0) or (
+        not closed.everyone and closed.lock.view > closed.view
+    ):
+        return "its lock is of a later view"
     return None
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, behaviour
 from consensus.faults.faults import FAULTS, fault_from_node
 from consensus.server.hooks import Outgoing
-from consensus.torture.arena.attackers import ATTACKERS, known_behaviours, recorded_behaviours
+from consensus.torture.arena.attacker import ATTACKERS
+from consensus.torture.arena.attackers import known_behaviours, recorded_behaviours
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.scenario import BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, play, shrunk

@@ -1,0 +1,1 @@
+"""Behaviours of torture's scenarios alone; one more is a file here."""
