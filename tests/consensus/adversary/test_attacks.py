@@ -28,9 +28,11 @@ BAD = 3
 EQUIVOCATORS = {"equivocate_candidates", "equivocate_votes", "spam"}
 
 REASONS: dict[str, set[str]] = {
+    "beg": {"asked too much", "content asked too much"},
+    "equivocate_candidates": {"asked too much"},
     "false_locks": {"lock"},
     "forge_tickets": {"ticket proof"},
-    "lie_status": {"block"},
+    "lie_status": {"asked too much", "block"},
     "phantom_votes": {
         "timeout by a stranger",
         "timeout signature",
