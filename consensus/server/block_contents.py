@@ -36,15 +36,20 @@ class BlockContents:
         self._server = server
         self._checks = server.checks
         self._host = server.host
-        self._aggregates: set[bytes] = set()
+        self.begin()
 
     def begin(self) -> None:
-        """Begin a height: no aggregate of it is here."""
-        self._aggregates = set()
+        """Begin a height: no aggregate of it is here, and nothing is proposed."""
+        self._aggregates: set[bytes] = set()
+        self._listed: set[bytes] = set()
 
     def has(self, aggregate_cid: bytes) -> bool:
         """True if this server made or recomputed the aggregate with this CID in this height."""
         return aggregate_cid in self._aggregates
+
+    def has_listed(self, digest: bytes) -> bool:
+        """True if this server proposed a block of the update with this digest in this height."""
+        return digest in self._listed
 
     def aggregate(self, updates: Sequence[SignedUpdate]) -> Contents:
         """The contents that these updates come to (line 5)."""
@@ -73,6 +78,7 @@ class BlockContents:
         """The header of a block of these updates with these contents, which are published."""
         head = self._server.chain.head
         snapshot = contents.snapshot
+        self._listed.update(update.record.digest for update in updates)
         aggregate_cid = self._publish(contents)
         return Header(
             chain_id=self._server.chain.genesis.chain_id,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Iterable, Iterator
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ from consensus.ledger.chain import Chain
 from consensus.ledger.updates import UpdatePool
 from consensus.records.genesis import Genesis, Parameters
 from consensus.records.sync import Status, Want
+from consensus.server.answers import Answers
+from consensus.server.block_contents import BlockContents
 from consensus.server.host import Host
 from consensus.server.message import Kind
 from consensus.server.participant import Participant
@@ -23,11 +26,14 @@ EARLY_MESSAGES = 256
 EARLY_HEIGHTS = 4
 #: So many blocks are sent at a time to a server that is behind.
 BLOCKS_AT_ONCE = 32
-#: So often any one server is asked for the blocks after the last one here, until things are said
-#: again.
+#: So often any one server is asked at one height, until things are said again.
 QUESTIONS = 3
 #: So many others are asked at a time by a server that makes no progress.
 ASKED_AT_ONCE = 2
+
+
+Answer = tuple[Kind, Hashable, Any]
+"""A message that an asker may lack: (kind, name, body); of one name it is sent one."""
 
 
 class Follower(Protocol):
@@ -42,6 +48,7 @@ class Follower(Protocol):
     parameters: Parameters
     pool: UpdatePool
     host: Host
+    contents: BlockContents
     participant: Participant
 
     def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
@@ -75,6 +82,7 @@ class CatchUp:
         self._early_from: Counter[int] = Counter()
         self._asked: Counter[tuple[int, int]] = Counter()
         """By server and height: the number of questions to it since the last resend time."""
+        self.answers = Answers(server.index, server.genesis.chain_id, len(server.genesis.servers))
         self._progress: object = None
         self._corrected: set[tuple[int, int]] = set()
         """Servers that were shown a block which they had not decided, with its height."""
@@ -82,8 +90,10 @@ class CatchUp:
     def begin(self) -> None:
         """Begin a height: no progress in it is known."""
         self._progress = None
-        oldest = self._server.chain.height - BLOCKS_AT_ONCE
+        oldest = self._server.chain.height - EARLY_HEIGHTS
         self._corrected = {each for each in self._corrected if each[1] > oldest}
+        self._asked.clear()
+        self.answers.begin(anew=not self._server.catching_up)
 
     # -- what comes early or late -----------------------------------------------------------------
 
@@ -131,7 +141,7 @@ class CatchUp:
         """Show the block of a decided height to a server that may be about to decide another one
         there; once, as an answer to it alone."""
         server = self._server
-        recent = height > max(0, server.chain.height - BLOCKS_AT_ONCE)
+        recent = height > max(0, server.chain.height - EARLY_HEIGHTS)
         if not recent or (sender, height) in self._corrected:
             return
         block = server.chain.blocks[height - 1]
@@ -141,17 +151,35 @@ class CatchUp:
 
     # -- asking -----------------------------------------------------------------------------------
 
-    def _ask(self, sender: int) -> None:
+    def _ask(self, sender: int, helping: bool = False) -> bool:
         """Ask a server that is further for what is lacking here, unless its answers lead nowhere:
-        whoever boasts gets no more than a few questions out of this server."""
-        key = (sender, self._server.chain.height)
-        if self._asked[key] < QUESTIONS:
-            self._asked[key] += 1
-            self.ask([sender])
+        whoever boasts gets no more than a few questions out of this server. Returns True if it is
+        asked."""
+        asked = self._asked[sender, self._server.chain.height]
+        if asked >= QUESTIONS:
+            return False
+        if not self._spend(sender, "status", ("status", asked), self._status(), helping):
+            return False
+        self.ask([sender])
+        return True
 
     def ask(self, to: Collection[int]) -> None:
-        """Tell servers where this one stands: they answer with what it may lack."""
-        self._server.say("status", self._status(), to)
+        """Tell servers where this one stands: they answer with what it may lack. Each is asked a
+        few times, until things are said again."""
+        height = self._server.chain.height
+        chosen = [other for other in to if self._asked[other, height] < QUESTIONS]
+        self._asked.update((other, height) for other in chosen)
+        self._server.say("status", self._status(), chosen)
+
+    def and_a_helper(self, to: Collection[int]) -> list[int]:
+        """``to``, and a helper of this server (`Answers.helps`) if it has some and none is there:
+        the others may send it too little."""
+        chosen = list(to)
+        if self.answers.resends:
+            helpers = self.answers.helpers(self._server.chain.height)
+            if helpers and not set(helpers) & set(chosen):
+                chosen.append(helpers[self.answers.resends % len(helpers)])
+        return chosen
 
     def _status(self) -> Status:
         server = self._server
@@ -165,16 +193,17 @@ class CatchUp:
         server = self._server
         server.fetch_lacking()
         progress = server.height, len(server.pool), server.participant.progress()
+        self._asked.clear()
+        self.answers.renew()
         if progress == self._progress or server.catching_up:
             if not server.catching_up:
                 server.participant.say_again()
-            others = len(server.genesis.servers) - 1
-            if others:
+            helpers = self.answers.helpers(server.chain.height)
+            if helpers:
                 generator = server.host.generator(server.height, server.host.now_us(), 9)
-                chosen = draw_distinct(generator, others, min(ASKED_AT_ONCE, others))
-                self.ask([other + (other >= server.index) for other in chosen])
+                count = min(ASKED_AT_ONCE, len(helpers))
+                self.ask([helpers[at] for at in draw_distinct(generator, len(helpers), count)])
         self._progress = progress
-        self._asked.clear()
         server.set_timer("resend", server.parameters.resend_us)
 
     # -- answering --------------------------------------------------------------------------------
@@ -183,32 +212,71 @@ class CatchUp:
         """Answer a server that makes no progress: with blocks if it is behind; with a question if
         this one is; with what it may lack if they are at the same height."""
         server = self._server
-        mine = server.chain.height
-        if status.height > mine:
-            self._ask(sender)
-        elif status.height < mine:
-            for block in server.chain.blocks[status.height : status.height + BLOCKS_AT_ONCE]:
-                server.say("block", block, [sender])
-            self.ask([sender])
+        mine, theirs = server.chain.height, status.height
+        self.answers.note(sender, len(status.encoded))
+        if theirs > mine:
+            if not self._ask(sender):
+                server.refuse("asked too much")
+        elif theirs < mine:
+            helping = self.answers.helps(sender, theirs, behind=True)
+            if self._answer(sender, self._blocks_after(theirs), helping):
+                self._ask(sender, helping)
         elif server.active and not server.catching_up:
-            server.participant.help(status, sender)
-            for digest in server.pool.digests():
-                if digest not in status.updates:
-                    self._send_update(digest, sender)
+            helping = self.answers.helps(sender, mine, behind=False)
+            said = ((kind, body.encoded, body) for kind, body in server.participant.help(status))
+            held = set(status.updates)
+            updates = (digest for digest in server.pool.digests() if digest not in held)
+            self._answer(sender, chain(said, self._updates(updates)), helping)
         return False
 
     def on_want(self, want: Want, sender: int) -> bool:
-        """Send a server the updates that it asks for."""
+        """Send a server the updates that it asks for: all that this server has listed in a
+        candidate, and others as far as they may be sent."""
         server = self._server
+        self.answers.note(sender, len(want.encoded))
         if server.active and want.height == server.height:
-            for digest in want.updates[: 2 * server.parameters.quota]:
-                self._send_update(digest, sender)
+            wanted = want.updates[: 2 * server.parameters.quota]
+            helping = all(map(server.contents.has_listed, wanted)) or self.answers.helps(
+                sender, server.chain.height, behind=False
+            )
+            self._answer(sender, self._updates(wanted), helping)
         return False
 
-    def _send_update(self, digest: bytes, to: int) -> None:
-        found = self._server.pool.pick([digest])
-        if found:
-            self._server.say("update", found[0], [to])
+    def _blocks_after(self, height: int) -> Iterator[Answer]:
+        """Yield the next blocks of the chain: as many as have names, so no more until a resend
+        time has passed."""
+        blocks = self._server.chain.blocks[height : height + BLOCKS_AT_ONCE]
+        for place, block in enumerate(blocks, height):
+            yield "block", place % BLOCKS_AT_ONCE, block
+
+    def _updates(self, digests: Iterable[bytes]) -> Iterator[Answer]:
+        """Yield the updates with these digests, as far as they are here."""
+        for digest in digests:
+            for update in self._server.pool.pick([digest]) or ():
+                yield "update", digest, update
+
+    def _answer(self, asker: int, answers: Iterable[Answer], helping: bool) -> bool:
+        """Send an asker what it was not sent lately, as far as it may get it now; returns True if
+        there was anything. Less than all is one refusal."""
+        any_sent, complete = False, True
+        for kind, name, body in answers:
+            if self.answers.was_sent(asker, name):
+                complete = False
+            elif self._spend(asker, kind, name, body, helping):
+                any_sent = True
+                self._server.say(kind, body, [asker])
+            else:
+                complete = False
+                break
+        if not complete:
+            self._server.refuse("asked too much")
+        return any_sent
+
+    def _spend(
+        self, asker: int, kind: Kind, name: Hashable, body: Any, helping: bool = False
+    ) -> bool:
+        size = body.wire_bytes if kind == "update" else len(body.encoded)
+        return self.answers.spend(asker, name, size, helping)
 
 
 def draw_distinct(generator: np.random.Generator, count: int, size: int) -> list[int]:

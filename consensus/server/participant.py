@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from consensus.records.block import Block
 from consensus.records.sync import Status
 from consensus.records.view import View
+from consensus.server.message import Kind
 
 
 class Participant(ABC):
@@ -108,5 +109,6 @@ class Participant(ABC):
         """The servers whose tickets are here, in ascending order."""
 
     @abstractmethod
-    def help(self, status: Status, sender: int) -> None:
-        """Send what a server at the same height may lack."""
+    def help(self, status: Status) -> Iterable[tuple[Kind, Any]]:
+        """The messages (kind and body), but for updates, that a server at the same height may lack,
+        those first that it needs first. Less may be sent to it than all."""

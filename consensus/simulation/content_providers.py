@@ -3,20 +3,31 @@ them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
+from typing import Final
 
 from consensus.application import Contents
+
+#: So often one server gets the same content in a resend time: once more than it can need, in case
+#: a crash took the first copy.
+GIVEN: Final = 2
 
 
 class Providers:
     """Contents by link, with the servers that hold each."""
 
-    def __init__(self) -> None:
+    def __init__(self, resend_seconds: float) -> None:
+        """``resend_seconds``: after so long a server may get the same content again."""
+        self._resend_seconds = resend_seconds
         self.published: dict[bytes, Contents] = {}
         """Published contents of this height, by the aggregate's link."""
         self._data: dict[bytes, tuple[bytes, int]] = {}
         """The bytes at a link, and the height of the block that they belong to."""
         self._holders: dict[bytes, set[int]] = {}
+        self._given: Counter[tuple[int, bytes]] = Counter()
+        """By server and link: how often it was given the content since `_since` resend times."""
+        self._since = -1
 
     def hold(self, server: int, contents: Contents, height: int, address: AddressOf) -> None:
         """Note that ``server`` has the contents of a block at ``height``; ``address`` computes
@@ -40,6 +51,20 @@ class Providers:
                 self._keep(server, link, data, height)
                 return data
         return None
+
+    def may_ask(self, server: int, link: bytes, now: float) -> bool:
+        """True if ``server`` may be given the content at ``link`` at ``now`` (simulated seconds):
+        it was not given it `GIVEN` times since the last multiple of the resend time. If anybody
+        has it, it counts as given."""
+        since = int(now / self._resend_seconds)
+        if since != self._since:
+            self._since = since
+            self._given.clear()
+        if self._given[server, link] >= GIVEN:
+            return False
+        if link in self._holders:
+            self._given[server, link] += 1
+        return True
 
     def restore(self, link: bytes, data: bytes, height: int, servers: Collection[int]) -> None:
         """Note ``data`` of a block at ``height`` and its holders, as they were when the resumed run

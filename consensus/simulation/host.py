@@ -18,6 +18,7 @@ from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
 from consensus.server.host import Timer
 from consensus.server.message import Kind, Message
+from consensus.simulation.content_providers import Providers
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class HostingWorld(Protocol):
     costs: Costs
     faults: Faults | None
     network: Network
+    providers: Providers
     servers: list[EdgeServer]
     randomness: Callable[..., np.random.Generator]
 
@@ -154,11 +156,18 @@ class WorldHost:
         self._world.hold(self._index, contents)
 
     def fetch(self, link: bytes) -> bytes | None:
-        """The content at ``link`` from another server, or None; charged and counted as traffic."""
-        found = self._world.content_for(self._index, link)
+        """The content at ``link`` from another server, or None, also where this one was given it
+        too often of late; charged and counted as traffic."""
+        world = self._world
+        if not world.providers.may_ask(self._index, link, self._env.now):
+            holders = [world.servers[each] for each in sorted(world.providers.holders(link))]
+            honest = [holder for holder in holders if holder.behaviour is None]
+            (honest or holders)[0].refuse("content asked too much")
+            return None
+        found = world.content_for(self._index, link)
         if found is not None:
             self.charge("store_get", len(found))
-            self._world.network.bytes["model"] += len(found)
+            world.network.bytes["model"] += len(found)
         return found
 
     def generator(self, *label: int) -> np.random.Generator:

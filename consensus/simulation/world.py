@@ -99,7 +99,7 @@ class World:
         """Head of the chain after the last height."""
         self._agreed = list(blocks)
         """The block of height h at index h - 1, with the one certificate that is kept of it."""
-        self.providers = Providers()
+        self.providers = Providers(genesis.parameters.resend_us / 1e6)
         self._listed: dict[bytes, tuple[bytes, ...]] = {}
         self._appended: dict[int, float] = {}
         self._given_up: set[int] = set()

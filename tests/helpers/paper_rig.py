@@ -131,7 +131,8 @@ class Bench:
     def state(self) -> dict[str, Any]:
         """Everything that the server remembers, but its counters."""
         kept = {"refused", "pool", "chain", "genesis", "parameters", "behaviour", "checks", "host"}
-        kept |= {"signer", "prover", "_handlers", "_early_from", "_asked", "height_of"}
+        kept |= {"signer", "prover", "_handlers", "_early_from", "_asked", "answers"}
+        kept |= {"height_of"}
         kept |= {"contents", "catch_up", "participant", "server", "_server"}
         kept |= {"_chain", "_checks", "_host"}
         parts = (self.server, self.server.contents, self.server.catch_up, self.part)

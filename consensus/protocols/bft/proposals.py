@@ -352,4 +352,5 @@ class Proposals:
             some = (others[start:] + others[:start])[:2]
             to = dict.fromkeys((candidate.proposer, *some))
             to.pop(server.index, None)
-            server.say("want", Want(server.height, tuple(missing)), list(to))
+            to_whom = server.catch_up.and_a_helper(to)
+            server.say("want", Want(server.height, tuple(missing)), to_whom)

@@ -8,7 +8,7 @@ by recomputing it; sign and send the votes that are due; when a block is decided
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from consensus.ledger.evidence import Evidence
@@ -23,6 +23,7 @@ from consensus.records.sync import Status
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
+from consensus.server.message import Kind
 from consensus.server.voting import VotingParticipant
 
 
@@ -313,17 +314,18 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
     def tickets_held(self) -> tuple[int, ...]:
         return self.tickets.holders()
 
-    def help(self, status: Status, sender: int) -> None:
-        server, state, promises = self.server, self.state, self.state.promises
+    def help(self, status: Status) -> Iterator[tuple[Kind, Any]]:
+        state, promises = self.state, self.state.promises
         if state.justification is not None and (status.attempt, status.step) < state.view:
-            server.say("closure", state.justification, [sender])
+            yield "closure", state.justification
         wanted = [state.candidates.get(state.view)]
         wanted += [self.proposals.bodies.get(lock.block) for lock in promises.locks]
         wanted += [self.proposals.bodies.get(state.decided.block) if state.decided else None]
         candidates = {id(candidate): candidate for candidate in wanted if candidate is not None}
         for candidate in candidates.values():
-            server.say("candidate", candidate, [sender])
+            yield "candidate", candidate
         for tally in (*state.votes.values(), *state.timeouts.values()):
             for message in tally.messages():
-                server.say("vote" if isinstance(message, Vote) else "timeout", message, [sender])
-        self.tickets.hand_on(status.tickets, sender)
+                yield "vote" if isinstance(message, Vote) else "timeout", message
+        for ticket in self.tickets.all_but(status.tickets):
+            yield "ticket", ticket

@@ -103,12 +103,10 @@ class Tickets:
         """The servers whose tickets are here, in ascending order."""
         return tuple(sorted(self.held))
 
-    def hand_on(self, known: Collection[int], to: int) -> None:
-        """Send a server the tickets here but for those of the servers ``known`` to it."""
+    def all_but(self, known: Collection[int]) -> list[Ticket]:
+        """The tickets here but for those of the servers ``known``."""
         theirs = set(known)
-        for server, (ticket, _, _) in self.held.items():
-            if server not in theirs:
-                self._server.say("ticket", ticket, [to])
+        return [ticket for server, (ticket, _, _) in self.held.items() if server not in theirs]
 
     def unknown(self, tickets: Iterable[Ticket]) -> int:
         """The number of these tickets that are not here."""

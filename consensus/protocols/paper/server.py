@@ -8,7 +8,7 @@ thirds of the approvals has the block, and its aggregator shares it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from consensus.ledger.committee import Draw, InvalidTicket, may_sit
@@ -23,6 +23,7 @@ from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
+from consensus.server.message import Kind
 from consensus.server.voting import VotingParticipant
 
 #: The first of all servers to propose is expected after this share of MaxVoteDuration: the race
@@ -361,13 +362,13 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
     def tickets_held(self) -> tuple[int, ...]:
         return tuple(sorted(ticket.server for ticket in self.state.announced))
 
-    def help(self, status: Status, sender: int) -> None:
+    def help(self, status: Status) -> Iterator[tuple[Kind, Any]]:
         state, held = self.state, set(status.tickets)
         for ticket in state.announced:  # in the order heard: who asks may get its committee here
             if ticket.server not in held:
-                self.server.say("ticket", ticket, [sender])
+                yield "ticket", ticket
         if state.trying is not None and (status.attempt, status.step) <= state.slot:
-            self.server.say("candidate", state.trying, [sender])
+            yield "candidate", state.trying
 
     def predicament(self) -> str:
         taken, size = len(self.state.committee(self.context)), self.context.size

@@ -275,7 +275,7 @@ BREAKS: Final = {
         Break(
             "fetching",
             "nobody hands on the updates that others lack",
-            (Patch(CatchUp, "_send_update", do.always(None)),),
+            (Patch(CatchUp, "_updates", do.always(())),),
             Bias(("withhold",), ("loss", "partition", "crash")),
         ),
         Break(

@@ -34,9 +34,11 @@ WORLDS: dict[str, dict[str, Any]] = {
 """Worlds of ten servers in which an attack has the seats that it needs."""
 
 REASONS: dict[str, set[str]] = {
+    "beg": {"asked too much", "content asked too much"},
+    "equivocate_candidates": {"asked too much"},
     "false_locks": {"lock"},
     "forge_tickets": {"ticket proof"},
-    "lie_status": {"block"},
+    "lie_status": {"asked too much", "block"},
     "phantom_votes": {
         "timeout by a stranger",
         "timeout signature",

@@ -93,7 +93,7 @@ def test_one_that_does_not_relay_or_provide_makes_all_of_them_so() -> None:
 
 
 def test_an_unknown_behaviour_is_told_with_those_known() -> None:
-    with pytest.raises(ValueError, match=r"unknown behaviour 'lazy' \(known: abstain, censor, "):
+    with pytest.raises(ValueError, match=r"unknown behaviour 'lazy' \(known: abstain, beg, "):
         Composed(["gaussian", "lazy"])
 
 
@@ -250,7 +250,7 @@ def test_placement_by_region_fills_one_region_then_the_next() -> None:
     ("node", "message"),
     [
         ("silent", r"is a map such as \{behaviour: \[gaussian, invert_votes\], share: 1/3\}"),
-        ({"share": 0.1}, r"malicious.behaviour: expected one or several of abstain, censor"),
+        ({"share": 0.1}, r"malicious.behaviour: expected one or several of abstain, beg, censor"),
         ({"behaviour": [], "share": 0.1}, "expected one or several of"),
         ({"behaviour": 3, "share": 0.1}, "expected one or several of"),
         ({"behaviour": "slient", "share": 0.1}, r"no 'slient' \(did you mean silent\?\), known"),

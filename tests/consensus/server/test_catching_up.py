@@ -11,7 +11,7 @@ import pytest
 
 from consensus.encoding.unixfs import file_cid
 from consensus.records.block import Block
-from consensus.records.sync import Status
+from consensus.records.sync import Status, Want
 from consensus.server.catching_up import (
     ASKED_AT_ONCE,
     BLOCKS_AT_ONCE,
@@ -72,6 +72,13 @@ def between(server: int = MEMBER) -> Bench:
     bench = at(0, server).hear("block", FIRST)
     assert not bench.server.active
     return bench
+
+
+def asker_helped(bench: Bench, height: int = 0) -> int:
+    """A server that the bench's helps while it has so many blocks."""
+    answers, mine = bench.server.catch_up.answers, bench.server.index
+    others = [other for other in range(SERVERS) if other != mine]
+    return next(other for other in others if answers.helps(other, height, behind=True))
 
 
 def messages(forge: Forge) -> list[tuple[str, Any]]:
@@ -261,7 +268,7 @@ def test_blocks_of_long_ago_are_not_shown_again() -> None:
     bench = at(2)
     bench.server.catch_up._corrected = {(5, height) for height in range(-40, 2)}
     bench.server.catch_up.begin()
-    assert all(height > 2 - BLOCKS_AT_ONCE for _, height in bench.server.catch_up._corrected)
+    assert all(height > 2 - EARLY_HEIGHTS for _, height in bench.server.catch_up._corrected)
 
 
 def test_a_block_that_is_here_already_is_passed_on_and_nothing_more() -> None:
@@ -339,7 +346,7 @@ def test_so_many_blocks_are_sent_at_a_time() -> None:
     bench = at(0)
     bench.server.chain.blocks.extend([FIRST] * (BLOCKS_AT_ONCE + 5))
     bench.server.chain.head = replace(bench.server.chain.head, height=BLOCKS_AT_ONCE + 5)
-    bench.hear("status", Status(0, 0, 0), sender=5)
+    bench.hear("status", Status(0, 0, 0), sender=asker_helped(bench))
     assert len(bench.said("block")) == BLOCKS_AT_ONCE
 
 
@@ -389,6 +396,95 @@ def test_a_decided_block_that_is_not_here_can_be_asked_of_whoever_voted_for_it()
         assert isinstance(body, Status)
     other.hear("candidate", *bench.said("candidate"))
     assert other.server.chain.height == 1
+
+
+def test_whoever_asks_again_gets_nothing_again_until_things_are_said_again() -> None:
+    bench = at(0).ready().hear("candidate", CANDIDATE)
+    for times in range(1, 4):
+        bench.host.sent.clear()
+        bench.hear("status", *[Status(0, 0, 0)] * 20, sender=5)
+        assert len(bench.said("update")) == CLIENTS
+        assert {ticket.server for ticket in bench.said("ticket")} == set(range(SERVERS))
+        assert bench.said("candidate") == [CANDIDATE]
+        assert bench.server.refused == {"asked too much": 19 * times}
+        bench.wake("resend")
+
+
+def test_who_is_behind_gets_a_block_once_and_is_asked_back_so_often() -> None:
+    bench = at(4)
+    for height in (0, 1, 0, 2, 3, 0) * 5:
+        bench.hear("status", Status(height, 0, 0), sender=5)
+    assert sorted(bench.said("block"), key=lambda block: block.height) == BLOCKS[:4]
+    assert len(bench.said("status")) <= QUESTIONS
+
+
+def test_updates_are_sent_once_however_often_they_are_wanted() -> None:
+    bench = at(0).ready()
+    wants = [Want(1, DIGESTS * 2), Want(1, DIGESTS[:1]), Want(1, (bytes(32),)), Want(2, DIGESTS)]
+    bench.hear("want", *wants, *wants, sender=5)
+    assert [update.record.digest for update in bench.said("update")] == list(DIGESTS)
+    assert bench.server.refused == {"asked too much": 4}
+    bench.hear("want", wants[0], sender=6)
+    assert len(bench.said("update")) == 2 * CLIENTS, "others still may"
+
+
+def heavy(server: int) -> tuple[Bench, tuple[bytes, ...]]:
+    """A server with a pool of updates each of which counts as 6 KB."""
+    bench = at(0, server).ready()
+    spend = bench.server.catch_up.answers.spend
+
+    def sized(asker: int, key: Any, size: int, helping: bool = False) -> bool:
+        return spend(asker, key, 6_000 if key in DIGESTS else size, helping)
+
+    bench.server.catch_up.answers.spend = sized  # type: ignore[method-assign]
+    bench.host.sent.clear()
+    return bench, DIGESTS
+
+
+def test_only_helpers_send_more_than_a_little_and_only_after_a_while() -> None:
+    bench, digests = heavy(MEMBER)
+    answers, others = bench.server.catch_up.answers, set(range(SERVERS)) - {MEMBER}
+    for resends in range(4):
+        helped = {other for other in others if answers.helps(other, 0, behind=False)}
+        assert bool(helped) == (resends > 0)
+        for other in sorted(others):
+            bench.host.sent.clear()
+            bench.hear("want", Want(1, digests), sender=other)
+            assert len(bench.said("update")) == (CLIENTS if other in helped else 1)
+        bench.wake("resend")
+    assert helped == others, "in the end it helps all"
+
+
+def test_who_proposed_updates_sends_them_all_to_whoever_wants_them() -> None:
+    bench, digests = heavy(LEADER)
+    assert bench.server.contents.has_listed(digests[0])
+    bench.hear("want", Want(1, digests), sender=5)
+    assert len(bench.said("update")) == CLIENTS
+    bench.hear("status", Status(0, 0, 0), sender=BYSTANDER)
+    assert len(bench.said("update")) <= CLIENTS + 1, "which was not asked for by name"
+
+
+def test_a_stuck_server_asks_its_helpers_and_wants_updates_of_one_of_them() -> None:
+    bench = at(0)
+    catch_up, answers = bench.server.catch_up, bench.server.catch_up.answers
+    assert catch_up.and_a_helper([]) == [], "nobody helps yet"
+    bench.wake("resend")
+    helpers = set(answers.helpers(0))
+    strangers = sorted(set(range(SERVERS)) - helpers - {MEMBER})
+    assert len(helpers) == len(strangers) == 3
+    *same, helper = catch_up.and_a_helper(strangers)
+    assert (same, helper in helpers) == (strangers, True)
+    some = [*strangers, min(helpers)]
+    assert catch_up.and_a_helper(some) == some
+    bench.wake("resend")
+    assert set(bench.host.whom("status")[-1] or ()) <= set(answers.helpers(0))
+
+
+def test_servers_that_hold_a_locked_block_are_asked_so_often_and_no_more() -> None:
+    bench = at(0)
+    for _ in range(20):
+        bench.server.catch_up.ask([2, 5])
+    assert sum(5 in (to or ()) for to in bench.host.whom("status")) == QUESTIONS
 
 
 @pytest.mark.parametrize("catching_up", [False, True])
