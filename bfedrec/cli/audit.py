@@ -121,7 +121,7 @@ class _RunFiles:
         self._folder = folder
         self._heads = {} if head is None else {"--head": head}
         self.unchecked = ""
-        """What the files were too few to check, for people; empty if nothing."""
+        """The claims that these files are too few for, in words; empty if there are none."""
 
     def claims(self, genesis: Genesis, blocks: int) -> Claims:
         """The claims about a chain (`consensus.audit.ClaimsOf`). Raises ValueError for a genesis of

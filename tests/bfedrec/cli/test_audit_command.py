@@ -363,6 +363,14 @@ def test_a_shortened_chain_is_refused(run: Path, capsys: pytest.CaptureFixture[s
     assert f"and not {head}, as --head says" in told
 
 
+def test_a_stopped_run_is_as_long_as_it_says(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shorten(run)
+    (run / "summary.json").rename(run / "stopped.json")
+    assert "not checked" not in passed(run, capsys, "--head", cid_text(records(run)[1][-1].cid))
+    change(run, ("DELETE FROM blocks WHERE height = 5",), ("DELETE FROM updates WHERE height = 5",))
+    assert "height 4: the chain ends here, but the run had 5 rounds" in refusal(run, capsys)
+
+
 def test_a_chain_of_nothing_but_its_genesis_is_refused(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
