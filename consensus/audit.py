@@ -109,12 +109,12 @@ def audit(
     for expected, height in enumerate(heights):
         if height != expected:
             raise AuditFailure(expected, "the block is missing")
-    genesis, protocol, application, claims = _audit_genesis(store, build, claims_of, heights[-1])
+    genesis, protocol, claims = _audit_genesis(store, claims_of, heights[-1])
     report.modelled = genesis.parameters.crypto == "modelled"
     report.run = genesis.run
     _audit_retention(store, genesis.run, heights[-1])
-    head = protocol.first_head(genesis)
-    _audit_claims(store, heights[-1], head, claims)
+    _audit_claims(store, heights[-1], genesis, claims)
+    head, application = protocol.first_head(genesis), _application(store, genesis, build)
     for height in heights[1:]:
         head = _audit_height(store, genesis, protocol, application, head, report)
         progress(height, heights[-1])
@@ -125,15 +125,21 @@ def audit(
 
 
 def _audit_genesis(
-    store: SqliteStore, build: ApplicationFactory, claims_of: ClaimsOf, last: int
-) -> tuple[Genesis, Protocol, Application, Claims]:
+    store: SqliteStore, claims_of: ClaimsOf, last: int
+) -> tuple[Genesis, Protocol, Claims]:
     try:
         genesis = Genesis.decode(store.block(0))
         protocol = protocol_of(genesis)
         protocol.check_genesis(genesis)
-        claims = claims_of(genesis, last)
-        return genesis, protocol, build(genesis, store.get(genesis.model)), claims
+        return genesis, protocol, claims_of(genesis, last)
     except (MalformedRecord, StoreError, ValueError) as error:
+        raise AuditFailure(0, str(error)) from error
+
+
+def _application(store: SqliteStore, genesis: Genesis, build: ApplicationFactory) -> Application:
+    try:
+        return build(genesis, store.get(genesis.model))
+    except (StoreError, ValueError) as error:
         raise AuditFailure(0, str(error)) from error
 
 
@@ -148,9 +154,9 @@ def _audit_retention(store: SqliteStore, run: Run | None, last: int) -> None:
             )
 
 
-def _audit_claims(store: SqliteStore, last: int, first: Head, claims: Claims) -> None:
+def _audit_claims(store: SqliteStore, last: int, genesis: Genesis, claims: Claims) -> None:
     """Check what is claimed of the last block, before anything of it is verified."""
-    link, timestamp = first.cid, first.timestamp
+    link, timestamp = genesis.cid, genesis.timestamp
     if last:
         try:
             header = Block.decode(store.block(last)).header

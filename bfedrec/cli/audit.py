@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,7 +15,6 @@ from bfedrec.cli.status import CHECK_FAILED
 from bfedrec.config.load import load
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
-from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.run_record import run_record
 from bfedrec.runs.figures import Figures, count, number, text
 from bfedrec.runs.folder import RunError, finished, read_figures, read_metrics, stopped
@@ -24,12 +24,17 @@ from consensus.ledger.committee import first_beacon
 from consensus.records.genesis import Genesis
 from consensus.storage.sqlite import SqliteStore
 
+if TYPE_CHECKING:
+    from bfedrec.federation.global_model import GlobalModel
+
 BESIDE_CONFIG = ("manifest.json", "metrics.jsonl", "summary.json", "stopped.json", "state.sqlite")
 """Files that a folder has only beside a run's config.yaml."""
 
 
 def build(genesis: Genesis, initial: bytes) -> GlobalModel:
     """The application of a BFedRec chain (`consensus.audit.ApplicationFactory`)."""
+    from bfedrec.federation.global_model import GlobalModel  # slow: not for what is refused at once
+
     return GlobalModel.from_genesis(genesis.application, initial, first_beacon(genesis))
 
 
