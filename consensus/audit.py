@@ -6,12 +6,20 @@ signature, every committee ticket, every vote and the threshold
 aggregate's bytes hash to its address and, where the updates' bytes were kept, that each update is
 genuine and that the aggregate is exactly theirs. Last, that every block of content in the store,
 needed or not, hashes to its CID.
+
+Before all that comes what is quick to see: updates that the genesis promises to keep and that are
+not there, and a last block that is not the one that somebody claims (`Claims`).
+
+An audit can show little about time. Timestamps rise from block to block, and none is beyond the
+microseconds that a simulated clock can tell apart. How long a height takes has no bound in a chain:
+clients may train for days, and faults may last as long. Whoever knows how long the run was claims
+it (`Claims.latest_us`), and as timestamps rise, the last one stands for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from consensus.application import Application
 from consensus.encoding.cid import cid_text
@@ -21,10 +29,13 @@ from consensus.ledger.updates import SignedUpdate, check_update, updates_root
 from consensus.ledger.validity import Head, InvalidBlock
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block, Header
-from consensus.records.genesis import Genesis
+from consensus.records.genesis import Genesis, Run
 from consensus.records.update import UpdateRecord
 from consensus.storage.content import NotFound, StoreError
 from consensus.storage.sqlite import SqliteStore
+
+LATEST_US = 2**53
+"""The last microsecond that a clock of float64 seconds can tell from the next: 285 years."""
 
 
 class AuditFailure(Exception):
@@ -55,11 +66,26 @@ class AuditReport:
     """Number of content blocks whose hash is their CID."""
     head: str = ""
     """The CID of the last block, as text."""
+    run: Run | None = None
+    """The run that the genesis names."""
     modelled: bool = False
     """True if signatures and proofs are keyed hashes, which anybody can make
     (`consensus.crypto.suites`); their validity then shows nothing."""
 
 
+@dataclass(frozen=True)
+class Claims:
+    """Claims about a chain's last block, from outside of the chain."""
+
+    heads: Mapping[str, bytes] = field(default_factory=dict)
+    """The link to it, by who names it."""
+    latest_us: int | None = None
+    """The latest timestamp, in microseconds, that it can have; None: not known."""
+
+
+ClaimsOf = Callable[[Genesis, int], Claims]
+"""Gives the claims about the chain of a genesis and its number of blocks; raises ValueError for a
+genesis that is not the one expected."""
 ApplicationFactory = Callable[[Genesis, bytes], Application]
 """Builds the application that a genesis describes, from the initial model's bytes; raises
 ValueError where they do not fit."""
@@ -69,8 +95,9 @@ def audit(
     store: SqliteStore,
     build: ApplicationFactory,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    claims_of: ClaimsOf = lambda genesis, blocks: Claims(),
 ) -> AuditReport:
-    """Verify everything in ``store``; return counts of what was verified.
+    """Verify everything in ``store`` and what is claimed of it; return counts of what was verified.
 
     ``progress(done, total)`` is called after every height. Raises `AuditFailure` for the first
     thing that is wrong, and `StoreError` for a file that cannot be read at all.
@@ -82,9 +109,12 @@ def audit(
     for expected, height in enumerate(heights):
         if height != expected:
             raise AuditFailure(expected, "the block is missing")
-    genesis, protocol, application = _audit_genesis(store, build)
+    genesis, protocol, claims = _audit_genesis(store, claims_of, heights[-1])
     report.modelled = genesis.parameters.crypto == "modelled"
-    head = protocol.first_head(genesis)
+    report.run = genesis.run
+    _audit_retention(store, genesis.run, heights[-1])
+    _audit_claims(store, heights[-1], genesis, claims)
+    head, application = protocol.first_head(genesis), _application(store, genesis, build)
     for height in heights[1:]:
         head = _audit_height(store, genesis, protocol, application, head, report)
         progress(height, heights[-1])
@@ -95,15 +125,54 @@ def audit(
 
 
 def _audit_genesis(
-    store: SqliteStore, build: ApplicationFactory
-) -> tuple[Genesis, Protocol, Application]:
+    store: SqliteStore, claims_of: ClaimsOf, last: int
+) -> tuple[Genesis, Protocol, Claims]:
     try:
         genesis = Genesis.decode(store.block(0))
         protocol = protocol_of(genesis)
         protocol.check_genesis(genesis)
-        return genesis, protocol, build(genesis, store.get(genesis.model))
+        return genesis, protocol, claims_of(genesis, last)
     except (MalformedRecord, StoreError, ValueError) as error:
         raise AuditFailure(0, str(error)) from error
+
+
+def _application(store: SqliteStore, genesis: Genesis, build: ApplicationFactory) -> Application:
+    try:
+        return build(genesis, store.get(genesis.model))
+    except (StoreError, ValueError) as error:
+        raise AuditFailure(0, str(error)) from error
+
+
+def _audit_retention(store: SqliteStore, run: Run | None, last: int) -> None:
+    """Check that updates are there of every height of which the run keeps them; whether they are
+    all of a height's is seen when its aggregate is recomputed."""
+    kept = set(store.update_heights())
+    for height in range(1, last + 1):
+        if run is not None and run.keeps(height, last) and height not in kept:
+            raise AuditFailure(
+                height, f"its updates are missing: by the genesis, the run keeps {run.policy}"
+            )
+
+
+def _audit_claims(store: SqliteStore, last: int, genesis: Genesis, claims: Claims) -> None:
+    """Check what is claimed of the last block, before anything of it is verified."""
+    link, timestamp = genesis.cid, genesis.timestamp
+    if last:
+        try:
+            header = Block.decode(store.block(last)).header
+        except (MalformedRecord, StoreError):
+            return  # it is refused when its turn comes
+        link, timestamp = header.cid, header.timestamp
+    for name, claimed in claims.heads.items():
+        if link != claimed:
+            told = f"the head is {cid_text(link)} and not {cid_text(claimed)}, as {name} says"
+            raise AuditFailure(last, told)
+    latest = LATEST_US if claims.latest_us is None else min(LATEST_US, claims.latest_us)
+    if timestamp > latest:
+        raise AuditFailure(
+            last,
+            f"its timestamp, {timestamp} us, is beyond what the run can have reached, {latest}",
+        )
 
 
 def _audit_height(

@@ -48,7 +48,7 @@ def run_command(parsed: argparse.Namespace) -> int:
     with RunFolder.open(config, parsed.out, parsed.resume) as folder:
         if finished(folder.path):
             print(f"{folder.path}: finished already")
-            _print_summary(read_summary(folder.path))
+            _print_end(folder, read_summary(folder.path))
             return 0
         from bfedrec.report.curves import curves
 
@@ -66,7 +66,7 @@ def run_command(parsed: argparse.Namespace) -> int:
         folder.write_summary(summary)
         curves(folder.path)
         print(f"{folder.path}: done")
-        _print_summary(summary)
+        _print_end(folder, summary)
     return 0
 
 
@@ -84,7 +84,12 @@ def _play(config: Config, folder: RunFolder, resume: bool) -> Figures:
         return centralised.run(config, folder, resume, progress)
 
 
-def _print_summary(summary: Figures) -> None:
+def _print_end(folder: RunFolder, summary: Figures) -> None:
+    """Print the summary and, of a run with a chain, the command that verifies it. The head in it is
+    what to note elsewhere, as all in the folder can be edited."""
     for name, value in summary.items():
         text = f"{value:,.4f}" if isinstance(value, float) else value
         print(f"  {name:<28} {f'{text:,}' if isinstance(text, int) else text}")
+    if "head" in summary and folder.chain_path.exists():
+        words = ["bfedrec", "audit", str(folder.path), "--head", str(summary["head"])]
+        print(f"verify it with: {shlex.join(words)}")

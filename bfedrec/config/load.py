@@ -258,6 +258,12 @@ def config_hash(config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def config_digest(config: Config) -> bytes:
+    """SHA-256 (32 bytes) of all options that affect results, the seed included; a chain's genesis
+    holds it."""
+    return hashlib.sha256(f"{config_hash(config)} {config.seed}".encode()).digest()
+
+
 def differences(ours: Config, theirs: Config) -> list[str]:
     """The dotted keys on which two configs differ."""
     other = flatten(theirs)

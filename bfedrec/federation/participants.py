@@ -8,6 +8,7 @@ import numpy as np
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import CostSettings
 from bfedrec.federation.global_model import GlobalModel
+from bfedrec.federation.run_record import run_record
 from bfedrec.streams import Streams
 from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.groups import assign
@@ -46,7 +47,8 @@ class Participants:
 
     def genesis(self, model: GlobalModel, sample_counts: np.ndarray) -> Genesis:
         """The genesis: the protocol's constants, every server with its stake, every client with its
-        N_u (``sample_counts``, int64[M]), and the initial model."""
+        N_u (``sample_counts``, int64[M]), the initial model, and the run: its config's digest and
+        its policy of retention."""
         committee = self._config.committee
         parameters = Parameters(
             protocol=self._config.protocol,
@@ -74,6 +76,7 @@ class Participants:
             ),
             file_cid(model.encode()),
             model.describe(),
+            run=run_record(self._config),
         )
 
     def stakes(self) -> list[int]:

@@ -192,7 +192,7 @@ def read_metrics(path: Path) -> list[Figures]:
     lines = text.split("\n")[:-1]  # what follows the last newline is torn, or nothing
     try:
         return [figures_from(json.loads(line)) for line in lines]
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise RunError(f"{path / 'metrics.jsonl'}: not JSON lines: {error}") from None
 
 
@@ -224,7 +224,7 @@ def read_json(path: Path) -> Node:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         raise RunError(f"{path}: cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise RunError(f"{path}: expected a JSON object")

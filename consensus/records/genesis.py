@@ -1,4 +1,5 @@
-"""The record of height 0: the participants, the protocol's parameters and the initial model."""
+"""The record of height 0: the participants, the protocol's parameters, the initial model, and the
+run that made the chain."""
 
 from __future__ import annotations
 
@@ -9,8 +10,11 @@ from typing import Any, ClassVar, Self
 
 from consensus.crypto.suites import SUITES, Suite, suite_named
 from consensus.encoding.cid import digest, node_cid
+from consensus.encoding.dag_cbor import encode
 from consensus.encoding.fields import (
+    DIGEST_BYTES,
     KEY_BYTES,
+    MAX_INT,
     MalformedRecord,
     Record,
     distinct,
@@ -98,9 +102,59 @@ _WORDS = {
 _MAY_BE_ZERO = {"settle_us", "recovery_us"}
 
 
+RETENTIONS = ("none", "window", "all")
+"""The policies of retention: updates whose bytes stay in the store after their block."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run that a chain records, as far as no block shows it: its config, and the updates whose
+    bytes it keeps."""
+
+    config: bytes
+    """SHA-256 (32 bytes) of the config, computed by the application."""
+    retain: str
+    """One of `RETENTIONS`."""
+    window: int = 0
+    """``window``: the number of last heights whose updates stay; 0 under another policy."""
+
+    @property
+    def policy(self) -> str:
+        """The policy of retention in words."""
+        window = f"the updates of the last {self.window} heights"
+        return {"none": "no updates", "window": window, "all": "all updates"}[self.retain]
+
+    def keeps(self, height: int, last: int) -> bool:
+        """True if the store of a chain of ``last`` blocks must hold the updates of ``height``."""
+        return self.retain == "all" or height > last - self.window
+
+    def to_node(self) -> Node:
+        """The run as DAG-CBOR data: a map by field name."""
+        return {name: getattr(self, name) for name in _RUN}
+
+    @classmethod
+    def from_node(cls, node: Any) -> Self:
+        """The run that ``node`` describes; raises `MalformedRecord` if it describes none."""
+        found = fields_of(node, "genesis.run", _RUN)
+        retain = one_of(found["retain"], "genesis.run.retain", RETENTIONS)
+        low, high = (1, MAX_INT) if retain == "window" else (0, 0)
+        return cls(
+            fixed_bytes(found["config"], "genesis.run.config", DIGEST_BYTES),
+            retain,
+            integer(found["window"], "genesis.run.window", low, high),
+        )
+
+
+_RUN = names_of(Run)
+
+
 @dataclass(frozen=True)
 class Genesis(Record):
-    """Height 0: the participants, the protocol's parameters and the initial model."""
+    """Height 0: the participants, the protocol's parameters, the initial model and the run.
+
+    A chain that no run keeps, as torture's, has no ``run``: its genesis is of version 1, one with a
+    run of version 2.
+    """
 
     KIND: ClassVar[str] = "genesis"
 
@@ -114,8 +168,14 @@ class Genesis(Record):
     application: Mapping[str, Any]
     """The application's own parameters (names and integers), needed to recompute an aggregate."""
     timestamp: int = 0
+    run: Run | None = None
 
     def to_node(self) -> Node:
+        node = self._protocol_node()
+        return node if self.run is None else node | {"version": 2, "run": self.run.to_node()}
+
+    def _protocol_node(self) -> Node:
+        """The genesis without its run."""
         return {
             "version": 1,
             "parameters": self.parameters.to_node(),
@@ -128,8 +188,10 @@ class Genesis(Record):
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = fields_of(node, "genesis", _GENESIS)
-        integer(found["version"], "genesis.version (only 1 is known)", 1, 1)
+        runs = isinstance(node, dict) and "run" in node
+        found = fields_of(node, "genesis", _GENESIS if runs else _GENESIS - {"run"})
+        version = 2 if runs else 1
+        integer(found["version"], "genesis.version (1, or 2 with a run)", version, version)
         servers = []
         for entry in items_of(found["servers"], "genesis.servers"):
             if not isinstance(entry, list) or len(entry) != 3:
@@ -164,17 +226,26 @@ class Genesis(Record):
             link(found["model"], "genesis.model"),
             found["application"],
             integer(found["timestamp"], "genesis.timestamp"),
+            Run.from_node(found["run"]) if runs else None,
         )
 
     @cached_property
     def cid(self) -> bytes:
-        """The link to the genesis, which is the ``parent`` of block 1."""
+        """The link to the genesis, which is the ``parent`` of block 1. It covers all fields, and so
+        do the links to all later blocks."""
         return node_cid(self.encoded)
 
     @cached_property
     def chain_id(self) -> bytes:
-        """32 bytes that identify this chain; every signature and proof made for it covers them."""
-        return digest(self.encoded)
+        """32 bytes that identify this chain; every signature and proof made for it covers them.
+
+        They do not cover ``run``: what a run keeps on disk, or how often it is scored, may not
+        decide who sits in a committee, and draws and beacons are made with these bytes. (``paper``
+        seeds its draws with links of blocks, which do cover it.) Signatures of updates, proposals,
+        votes and locks are over such links as well. A timeout without a lock is not, so the same
+        keys may not serve two chains whose genesis records differ in their run alone.
+        """
+        return digest(encode(self._protocol_node()))
 
     @cached_property
     def suite(self) -> Suite:

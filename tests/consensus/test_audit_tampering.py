@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consensus.audit import AuditFailure
+from consensus.audit import AuditFailure, Claims, audit
 from consensus.crypto.keys import SigningKey
 from consensus.encoding.unixfs import file_cid
 from consensus.records.block import Block
+from consensus.records.genesis import Run
 from consensus.storage.content import StoreError
 from consensus.storage.sqlite import SqliteStore
 from tests.helpers.audited import (
@@ -26,9 +27,11 @@ from tests.helpers.audited import (
     TOY,
     Keeper,
     assert_fails,
+    build,
     failure,
     verify,
 )
+from tests.helpers.toy import Toy
 
 
 @pytest.fixture(scope="module")
@@ -399,3 +402,55 @@ def test_an_update_signed_anew_is_not_the_one_that_was_aggregated(copy: Path) ->
 def test_updates_for_no_block_are_told(copy: Path) -> None:
     tamper(copy, ("INSERT INTO updates VALUES (?, 0, ?)", (HEIGHTS + 1, encoded(1, 0))))
     assert_fails(copy, HEIGHTS + 1, "updates are kept for a block that does not exist")
+
+
+# -- what the run keeps ----------------------------------------------------------------------------
+
+WINDOW = Toy(servers=4, clients=2, committee_size=4, run=Run(bytes(32), "window", 2))
+PLAYED = [WINDOW.play() for _ in range(4)]
+
+
+def windowed(path: Path, dropped: Sequence[int]) -> Path:
+    """The chain of a run that keeps the updates of two heights, without those of some heights."""
+    Keeper(path, WINDOW.genesis).write_all(PLAYED)
+    tamper(path, *(("DELETE FROM updates WHERE height = ?", (height,)) for height in dropped))
+    return path
+
+
+@pytest.mark.parametrize("dropped", [(), (1,), (2,), (1, 2)])
+def test_more_may_be_kept_than_the_genesis_says(tmp_path: Path, dropped: Sequence[int]) -> None:
+    report = verify(windowed(tmp_path / "c.sqlite", dropped))
+    assert report.aggregates == 4 - len(dropped)
+    assert report.run == WINDOW.genesis.run
+
+
+@pytest.mark.parametrize(("dropped", "first"), [((3,), 3), ((4,), 4), ((3, 4), 3), ((1, 4), 4)])
+def test_a_hole_in_the_window_is_seen_before_anything_is_verified(
+    tmp_path: Path, dropped: Sequence[int], first: int
+) -> None:
+    path = windowed(tmp_path / "c.sqlite", dropped)
+    put_block(path, 1, b"garbage")
+    assert_fails(path, first, "by the genesis, the run keeps the updates of the last 2 heights")
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        (Claims({"a note": BLOCKS[3].cid}), "as a note says"),
+        (Claims({"one": BLOCKS[4].cid, "two": TOY.genesis.cid}), "as two says"),
+        (Claims(latest_us=BLOCKS[4].header.timestamp - 1), "beyond what the run can have reached"),
+    ],
+)
+def test_a_claim_that_does_not_hold_is_seen_before_anything_is_verified(
+    copy: Path, claims: Claims, reason: str
+) -> None:
+    put_block(copy, 1, b"garbage")
+    with SqliteStore(copy, read_only=True) as store, pytest.raises(AuditFailure) as caught:
+        audit(store, build, claims_of=lambda genesis, blocks: claims)
+    assert (caught.value.height, reason in caught.value.reason) == (HEIGHTS, True)
+
+
+def test_claims_that_hold_pass(copy: Path) -> None:
+    claims = Claims({"a note": BLOCKS[4].cid}, BLOCKS[4].header.timestamp)
+    with SqliteStore(copy, read_only=True) as store:
+        assert audit(store, build, claims_of=lambda genesis, blocks: claims).blocks == HEIGHTS

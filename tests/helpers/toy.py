@@ -13,7 +13,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.topology import Topology
-from consensus.records.genesis import Genesis, Member, Parameters
+from consensus.records.genesis import Genesis, Member, Parameters, Run
 from consensus.records.update import UpdateRecord
 from consensus.simulation.host import Costs
 from consensus.simulation.results import Arrival, HeightResult
@@ -75,6 +75,7 @@ class Toy:
         stakes: Sequence[int] | None = None,
         faults: Faults | None = None,
         continues: World | None = None,
+        run: Run | None = None,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'. A world goes on from the chain and the clock of the one
@@ -91,7 +92,7 @@ class Toy:
         self.clients = [
             suite.signing_key(derive_seed(master, "client", index)) for index in range(clients)
         ]
-        self.genesis = self._genesis(stakes or [1] * servers, parameters)
+        self.genesis = self._genesis(stakes or [1] * servers, parameters, run)
         self.application = ToyApplication()
         topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
         servers_before = [] if continues is None else continues.servers
@@ -123,7 +124,9 @@ class Toy:
                 continues.standing(), lambda link: held.fetch(0, link, lambda holder: True) or b""
             )
 
-    def _genesis(self, stakes: Sequence[int], parameters: dict[str, object]) -> Genesis:
+    def _genesis(
+        self, stakes: Sequence[int], parameters: dict[str, object], run: Run | None
+    ) -> Genesis:
         """The genesis of these servers and clients; ``parameters`` replace the usual ones."""
         values: dict[str, object] = {
             "protocol": "bft",
@@ -149,6 +152,7 @@ class Toy:
             tuple((key.public, 10 + index) for index, key in enumerate(self.clients)),
             file_cid(b"initial"),
             {},
+            run=run,
         )
 
     def update(

@@ -92,13 +92,22 @@ def test_another_seed_gives_another_chain(
     assert play(tmp_path, "seed=1")["head"] != reference[1]["head"]
 
 
-@pytest.mark.parametrize(
-    "override", ["ledger.retain_updates=none", "ledger.retain_updates=all", "store.kind=memory"]
-)
-def test_what_is_kept_does_not_change_the_chain(
-    reference: tuple[Path, dict[str, Any]], tmp_path: Path, override: str
+def test_where_the_chain_is_kept_does_not_change_it(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    assert play(tmp_path, override)["head"] == reference[1]["head"]
+    assert play(tmp_path, "store.kind=memory", "name=other")["head"] == reference[1]["head"]
+
+
+@pytest.mark.parametrize("kept", ["none", "all"])
+def test_what_is_kept_changes_the_genesis_and_nothing_that_happens(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path, kept: str
+) -> None:
+    path, summary = reference
+    other = play(tmp_path, f"ledger.retain_updates={kept}")
+    assert other["head"] != summary["head"]
+    assert lasting(other | {"head": summary["head"]}) == lasting(summary)
+    for name in ("model.safetensors", "ranks.npz"):
+        assert (tmp_path / name).read_bytes() == (path / name).read_bytes()
 
 
 def test_summary_says_what_the_chain_says(reference: tuple[Path, dict[str, Any]]) -> None:
