@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from consensus.server.catching_up import draw_distinct
-from consensus.torture.arena.attackers import known_behaviours
+from consensus.torture.arena.attackers import recorded_behaviours
 from consensus.torture.arena.scenario import Scenario
 
 #: Servers of a scenario: enough that circles of a third have half of some committees.
@@ -94,7 +94,7 @@ def _malicious(
     if generator.random() < 0.7:
         plan = set(_pick(generator, EDGE))
     else:
-        known, count = known_behaviours(), int(generator.integers(1, 4))
+        known, count = recorded_behaviours(), int(generator.integers(1, 4))
         plan = {known[which] for which in draw_distinct(generator, len(known), count)}
     names = tuple(sorted(plan | set(behaviours)))
     return tuple((server, names) for server in servers)

@@ -117,3 +117,55 @@ def test_a_server_whose_block_was_lost_keeps_to_what_it_promised_there() -> None
     bench.host.sent.clear()
     bench.ready().hear("candidate", TWIN).votes(TWIN)
     assert bench.said("vote") == []
+
+
+# -- promises that cannot be read ------------------------------------------------------------------
+
+
+def test_a_server_that_lost_its_promises_says_nothing_at_that_height() -> None:
+    bench = Bench().ready().hear("candidate", CANDIDATE)
+    bench.part.lose_promises()
+    crashed(bench).ready().hear("candidate", CANDIDATE, TWIN).votes(CANDIDATE).votes(TWIN)
+    bench.wake("view").wake("recovery")
+    assert bench.server.catching_up
+    assert bench.said("vote") == bench.said("timeout") == bench.said("candidate") == []
+    crashed(bench).ready().hear("candidate", CANDIDATE).votes(CANDIDATE)
+    assert bench.said("vote") == [], "nor after another crash"
+
+
+def test_a_server_that_lost_its_promises_goes_on_with_the_next_height() -> None:
+    bench = Bench().ready().hear("candidate", CANDIDATE)
+    bench.part.lose_promises()
+    crashed(bench).hear("block", FORGE.block())
+    bench.server.enter_height()
+    after = FORGE.after(FORGE.block())
+    bench.hear("update", *after.updates()).hear("candidate", after.candidate())
+    assert [vote.height for vote in bench.said("vote")] == [2]
+
+
+def test_what_was_written_before_lost_promises_is_on_the_disk() -> None:
+    bench = Bench().hear("block", FORGE.block())
+    bench.server.enter_height()
+    after = FORGE.after(FORGE.block())
+    bench.hear("update", *after.updates()).hear("candidate", after.candidate())
+    bench.part.lose_promises()
+    crashed(bench, lost_tail=5)
+    assert bench.server.chain.height == 1, "a crash takes no block that something was promised on"
+    assert bench.server.catching_up
+
+
+def test_a_server_that_goes_down_as_it_promises_has_said_nothing_yet() -> None:
+    bench = Bench().ready()
+    struck = []
+
+    def strike() -> None:
+        struck.append(bench.part.durable.promises.soft)
+        bench.server.active = False
+
+    bench.part.strike = strike
+    bench.hear("candidate", CANDIDATE)
+    assert struck == [(0, 0)], "it is written down"
+    assert bench.said("vote") == []
+    bench.part.strike = None
+    crashed(bench).ready().hear("candidate", TWIN)
+    assert bench.said("vote") == [], "and binds it"

@@ -1,0 +1,175 @@
+"""Torture at the edge of the premises: half of a committee, chosen delays, hard crashes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, behaviour
+from consensus.faults.faults import fault_from_node
+from consensus.server.edge_server import EdgeServer
+from consensus.torture.arena.drawing import draw
+from consensus.torture.arena.edge import EDGE, TIMELY, draw_half, harden
+from consensus.torture.arena.scenario import Scenario
+from consensus.torture.arena.schedule import Schedule
+from consensus.torture.arena.world import TortureWorld
+from consensus.torture.campaign import Plan, play
+from consensus.torture.run import run
+
+# -- what is drawn ---------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6))
+def test_a_seed_is_one_scenario_within_the_premise_of_half(seed: int) -> None:
+    scenario = draw_half(seed)
+    assert scenario == draw_half(seed) == Scenario.from_text(scenario.text())
+    scenario.check()
+    assert scenario.premise == "half"
+    assert 2 * scenario.bound < scenario.settle
+    assert 1 <= len(scenario.bad) <= scenario.servers // 2
+    assert scenario.recovery > 0, "else a blocked committee ends the height"
+    for fault in scenario.faults:
+        fault_from_node(fault)
+        assert fault.keys() & set(TIMELY), "it keeps no message from an honest server"
+
+
+def test_scenarios_of_half_contain_everything_there_is() -> None:
+    scenarios = [draw_half(seed) for seed in range(1500)]
+    assert {fault for s in scenarios for f in s.faults for fault in f} >= set(TIMELY)
+    names = {name for s in scenarios for _, those in s.malicious for name in those}
+    assert names >= {name for plan in EDGE for name in plan}
+    for trait in ("barrier", "lives"):
+        assert {getattr(s, trait) for s in scenarios} == {True, False}
+    exactly = [s for s in scenarios if not s.size and 2 * len(s.bad) == s.servers]
+    assert len(exactly) > 100, "half of every committee, neither more nor less"
+
+
+def test_no_new_behaviour_changes_a_seed_of_half() -> None:
+    before = [draw_half(seed) for seed in range(200)]
+    with BEHAVIOURS.restored():
+
+        @behaviour("echo")
+        class Echo(Behaviour):
+            """Does nothing."""
+
+        assert [draw_half(seed) for seed in range(200)] == before
+
+
+def test_hard_crashes_leave_less_than_a_third_without_a_vote() -> None:
+    torn = promising = 0
+    for seed in range(300):
+        plain = draw(seed)
+        hard = harden(plain)
+        assert hard == harden(plain)
+        crashes = [fault for fault in hard.faults if "crash" in fault]
+        assert crashes
+        lost = sum(len(fault["crash"]) for fault in crashes if fault.get("torn"))
+        if lost:
+            assert 3 * (lost + len(hard.bad)) < hard.committee_size
+        torn += lost > 0
+        promising += any(fault["promising"] for fault in crashes)
+    assert min(torn, promising) > 20
+
+
+# -- who chooses the delays ------------------------------------------------------------------------
+
+
+@given(st.integers(0, 1000), st.floats(0.001, 2.0), st.lists(st.floats(0.0, 0.5), min_size=50))
+def test_no_message_of_an_honest_server_takes_longer_than_the_bound(
+    seed: int, bound: float, work: list[float]
+) -> None:
+    """Unless its sender is too busy to send it in time: then the greatest delay says so."""
+    schedule = Schedule(np.random.default_rng(seed), 6, {5}, bound)
+    greatest = 0.0
+    for count, busy in enumerate(work):
+        origin, to = count % 6, (count + 1 + count // 6) % 6
+        arrive = schedule.arrival(10.0, 10.0 + busy, origin, to, ("vote", "lock")[count % 2])
+        assert arrive >= 10.0 + busy
+        if 5 in (origin, to):
+            assert arrive <= 10.0 + busy + 0.001
+        else:
+            assert arrive <= 10.0 + max(busy, bound)
+            greatest = max(greatest, arrive - 10.0)
+    assert schedule.greatest == pytest.approx(greatest)
+
+
+def test_the_adversary_uses_the_whole_bound_and_no_more() -> None:
+    shares = []
+    for seed in range(20):
+        scenario = draw_half(seed)
+        seen: list[float] = []
+        end = TortureWorld.end
+
+        def noted(world: TortureWorld, end: Any = end, seen: list[float] = seen) -> None:
+            seen.append(world.greatest_delay)
+            end(world)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(TortureWorld, "end", noted)
+            run(scenario)
+        shares.append(seen[0] / (scenario.bound / 1e3))
+    assert max(shares) <= 1.0 + 1e-9
+    assert sum(share > 0.99 for share in shares) > 15
+
+
+# -- what is judged --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "plan", [Plan(premise="half"), Plan(hard=True)], ids=["half", "hard crashes"]
+)
+def test_no_invariant_is_violated(plan: Plan) -> None:
+    tally = play(plan, range(80))
+    assert tally.found == []
+    assert tally.outside < 20
+    if plan.hard:
+        assert min(tally.faults["crash: promising"], tally.faults["crash: torn"]) >= 5
+    else:
+        assert tally.behaviours["hide_quorum: plot"] + tally.behaviours["split_closures: plot"] >= 3
+
+
+def test_a_crash_counts_also_outside_of_the_premise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the committee lies; a fork would be excused there, an exception is not."""
+    scenario = Scenario(
+        seed=3, servers=4, clients=1, malicious=((0, ("silent",)), (1, ("silent",)))
+    )
+    outcome = run(scenario)
+    assert (outcome.outside, outcome.invariant) == (True, "")
+
+    def broken(server: EdgeServer, update: Any) -> bool:
+        raise IndexError("as a bug would")
+
+    monkeypatch.setattr(EdgeServer, "on_update", broken)
+    outcome = run(scenario)
+    assert outcome.invariant == "no crash"
+    assert "as a bug would" in outcome.what
+
+
+def test_no_server_passes_the_barrier_before_the_others_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scenario = Scenario(
+        seed=5,
+        servers=5,
+        clients=2,
+        barrier=True,
+        faults=({"slow": 100.0, "servers": [2], "from": 0.0, "until": 4.0},),
+    )
+    behind = []
+    enter = TortureWorld._enter
+
+    def entered(world: TortureWorld, index: int) -> None:
+        heights = [server.chain.height for server in world.servers]
+        behind.append(max(heights) - min(heights))
+        enter(world, index)
+
+    monkeypatch.setattr(TortureWorld, "_enter", entered)
+    for barrier in (True, False):
+        behind.clear()
+        outcome = run(Scenario.from_text(scenario.text().replace("true", str(barrier).lower())))
+        assert outcome.invariant == ""
+        assert (max(behind) == 0) == barrier
