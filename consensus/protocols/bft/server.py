@@ -265,9 +265,11 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
     def goes_on(self, kind: str, body: Any, decided: Block) -> bool:
         if kind == "candidate":
             kind, body = "closure", body.justification
-        if kind == "closure":
-            # Who enters a view by it may vote there for whatever its lock allows.
-            return body is not None and (body.lock is None or body.lock.block != decided.cid)
+        if kind in ("closure", "timeout"):
+            # Who enters a view with a lower lock, be it on this block, may vote there for a block
+            # that another certificate's lock justifies.
+            certified = decided.certificate.view
+            return body is not None and (body.lock is None or body.lock.view < certified)
         return kind == "vote" and bool(body.block != decided.cid)
 
     def block_seen(self, block: bytes) -> None:

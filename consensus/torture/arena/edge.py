@@ -73,6 +73,7 @@ def draw_half(seed: int, behaviours: Sequence[str] = (), servers: int | None = N
         size=0 if size == whole else size,
         max_step=int(_pick(generator, (1, 1, 2, 2, 3, 4))),
         clients=clients,
+        heights=2,
         vote=int(_pick(generator, (1000, 2000, 4000))) + 2 * settle,
         ticket=int(_pick(generator, (150, 300, 600))),
         update=int(_pick(generator, (1000, 2000))),
@@ -123,8 +124,10 @@ def harden(scenario: Scenario) -> Scenario:
         begins = round(3.0 * float(generator.random()), 2)
         who = int(generator.integers(scenario.servers))
         faults.append({"crash": [who], "from": begins, "until": round(begins + 2.0, 2)})
-    # Who has lost its promises abstains: with the malicious servers still less than a third.
-    spare = (scenario.committee_size - 1) // 3 - len(scenario.bad)
+    # Who has lost its promises abstains: with the malicious servers still less than a third of
+    # every committee, and of all stake. (In a weighted committee one server may have any weight.)
+    weighted = scenario.committee != "fixed" or scenario.stakes
+    spare = 0 if weighted else (scenario.committee_size - 1) // 3 - len(scenario.bad)
     for fault in faults:
         if "crash" in fault:
             fault["promising"] = bool(generator.random() < 0.6)
