@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bfedrec.cli.models import check_models
 from bfedrec.cli.status import CHECK_FAILED
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.plugins import load_plugins
@@ -71,12 +72,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="malicious servers do these besides what a seed draws, each with even chance; seeds "
         "alone draw none that came after the recorded campaigns, nor a plugin's",
     )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="explore all states of a specification instead: list, all, or a name; with --break of "
+        "one without a rule (--break list lists these rules)",
+    )
     parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
     parser.set_defaults(handler=torture_command)
 
 
 def torture_command(parsed: argparse.Namespace) -> int:
     """Play the requested scenarios; return the exit status."""
+    if parsed.model is not None:
+        return check_models(parsed)
     if parsed.rule == "list":
         for each in BREAKS.values():
             print(f"{each.name:<26} {each.what}")
