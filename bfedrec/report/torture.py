@@ -117,6 +117,14 @@ def record_models(
     return _write(folder, name, {"models": lines}, [_table(heads, rows)])
 
 
+def record_twins(folder: Path, rounds: int, scenarios: int, wrong: Mapping[str, str]) -> Path:
+    """Write how many scenarios with twins were played, and what is wrong with which; returns the
+    JSON file."""
+    figures: Node = {"rounds": rounds, "scenarios": scenarios, "wrong": dict(wrong)}
+    rows = [("scenarios", scenarios), ("violations", len(wrong))]
+    return _write(folder, f"twins-{rounds}", figures, [_table(("what", "figure"), rows)])
+
+
 def _write(folder: Path, name: str, figures: Node, tables: Sequence[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["bfedrec", *sys.argv[1:]])

@@ -100,6 +100,13 @@ MODELS = {
             "4 seats, 1 malicious, stake 3 of 9 malicious, 2 attempts; D 1, spread 1, recovery 6",
             RECOVERY,
         ),
+        Model(
+            "recovery-five",
+            "(7)",
+            "4 seats, 1 malicious, 4 honest servers, 2 attempts; D 1, spread 1, recovery 6",
+            Recovery(((1, 1, 1, 0), (0, 0, 1, 2)), (1, 1), (1, 1, 1, 3), 3),
+            quick=False,
+        ),
     )
 }
 

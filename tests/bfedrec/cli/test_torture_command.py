@@ -214,3 +214,12 @@ def test_an_unknown_model_or_rule_is_one_line(
     told = capsys.readouterr().err
     assert message in told
     assert told.count("\n") == 1
+
+
+def test_twins_are_counted_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["torture", "--twins", "1", "--record", str(tmp_path)]) == 0
+    assert "15 scenarios of 1 rounds, 0 violations" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "twins-1.json").read_text())
+    assert (figures["scenarios"], figures["wrong"]) == (15, {})
+    assert main(["torture", "--twins", "4"]) == 2
+    assert "--twins 4: expected int from 1 to 3" in capsys.readouterr().err

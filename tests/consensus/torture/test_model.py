@@ -23,6 +23,7 @@ SLOW = {
     "across-views-change": (115_466, 445_148, 24),
     "across-views-slower": (33_036, 98_273, 27),
     "across-views-three": (444_245, 1_732_968, 17),
+    "recovery-five": (374_499, 2_119_051, 34),
 }
 
 #: States explored until each rule, taken out, was noticed, and the steps of the counterexample.
