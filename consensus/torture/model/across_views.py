@@ -58,6 +58,8 @@ class AcrossViews(Spec[State]):
     """A server past a view shows its lock upon a closure with a lower one."""
     shows_block: bool = True
     """A server that has decided shows the block upon a closure without it."""
+    answers_lower: bool = True
+    """A closure with a lock on the decided block of a view before its decision is answered, too."""
     checks_lock_view: bool = True
     """A closure names no lock of a later view."""
     forks_only: bool = False
@@ -275,7 +277,9 @@ class AcrossViews(Spec[State]):
             heard = server.heard | 1 << closure
             if server.decided != ACTIVE:
                 after, mine = put(state, index, server._replace(heard=heard)), server.decided
-                carried = name and (name - 1) & 1 == mine & 1 and (name - 1) >> 1 >= mine >> 1
+                carried = name and (name - 1) & 1 == mine & 1
+                if self.answers_lower:
+                    carried = carried and (name - 1) >> 1 >= mine >> 1
                 if self.shows_block and closed >= mine >> 1 and not carried:
                     after = after._replace(blocks=told(after.blocks, mine & 1))
                     yield ("shows", index, mine), after

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from consensus.torture.model.across_views import AcrossViews
 from consensus.torture.model.engine import Verdict, explore
 from consensus.torture.model.models import BREAKS, MODELS
 from consensus.torture.model.one_view import OneView
@@ -115,6 +118,47 @@ def test_the_silence_of_those_who_left_is_a_fork() -> None:
     assert "server 0 enters by a closure of view 0 that names A in view 0" in verdict.trace
     assert "server 1 enters by a closure of view 0 that names no lock" in verdict.trace
     assert "server 0 hears of a closure of view 0 that names no lock" in verdict.trace
+
+
+def test_a_lower_lock_on_the_decided_block_is_no_excuse_for_silence() -> None:
+    """A closure of view 2 with the lock of view 0 on the decided block lets a later lock on the
+    other block justify a candidate; the state space of four views is too large to find it."""
+    plot = """server 1 soft-votes A in view 0
+        server 0 enters by a closure of view 0 that names no lock
+        server 1 enters by a closure of view 0 that names no lock
+        3 ticks
+        server 1 soft-votes B in view 1
+        server 0 enters by a closure of view 1 that names A in view 0
+        server 1 enters by a closure of view 1 that names A in view 0
+        3 ticks
+        server 0 soft-votes A in view 2
+        server 0 waits, having locked A in view 2
+        3 ticks
+        server 0 cert-votes A in view 2
+        server 0 decides A in view 2
+        server 1 enters by a closure of view 2 that names A in view 0
+        server 0 hears of a closure of view 2 that names A in view 0
+        3 ticks
+        server 1 soft-votes B in view 3, justified by B in view 1
+        server 1 cert-votes B in view 3"""
+    spec = AcrossViews(((1, 1), (1, 1), (1, 1), (0, 2)), (2,) * 4, answers_lower=False)
+    assert played(spec, plot).startswith("A in view 2 and B in view 3 are both decided")
+    with pytest.raises(LookupError, match="server 0 hears"):
+        played(replace(spec, answers_lower=True), plot)
+
+
+def played(spec: AcrossViews, plot: str) -> str:
+    """Take steps that begin as told, one a line; return what is wrong in the end."""
+    state = spec.initial()
+    for line in plot.splitlines():
+        step = line.strip()
+        for wanted in ["a tick passes"] * 3 if step == "3 ticks" else [step]:
+            steps = spec.steps(state)
+            found = [after for action, after in steps if spec.tell(action).startswith(wanted)]
+            if not found:
+                raise LookupError(step)
+            state = found[0]
+    return spec.wrong(state)
 
 
 # -- the engine ------------------------------------------------------------------------------------
