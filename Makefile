@@ -55,6 +55,9 @@ torture: setup-run
 	    || exit; done
 	$(BIN)/bfedrec torture --seeds 100000-101399 --jobs $(JOBS) --record results/torture
 	$(BIN)/bfedrec torture --break all --jobs $(JOBS) --record results/torture
+	$(BIN)/bfedrec torture --model all --record results/torture
+	$(BIN)/bfedrec torture --model all --break all --record results/torture
+	$(BIN)/bfedrec torture --twins 3 --record results/torture
 	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 --jobs $(JOBS) --record results/torture; \
 	  test $$? -eq 1
 

@@ -156,9 +156,10 @@ ARROWS = {
     ),
     "consensus.storage": "consensus.encoding consensus.records",
     "consensus.torture": (
-        "consensus.adversary consensus.crypto consensus.encoding consensus.faults "
-        "consensus.ledger consensus.network consensus.protocols consensus.protocols.bft "
-        "consensus.records consensus.registry consensus.server consensus.simulation"
+        "consensus.adversary consensus.application consensus.crypto consensus.encoding "
+        "consensus.faults consensus.ledger consensus.network consensus.protocols "
+        "consensus.protocols.bft consensus.records consensus.registry consensus.server "
+        "consensus.simulation"
     ),
 }
 

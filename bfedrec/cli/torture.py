@@ -20,7 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from bfedrec.cli.models import check_models
 from bfedrec.cli.status import CHECK_FAILED
+from bfedrec.cli.twins import play_twins
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.plugins import load_plugins
 from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks, record_campaign
@@ -85,12 +87,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="servers crash when they have made a promise and sent nothing yet, and may find "
         "their promises unreadable",
     )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="explore all states of a specification instead: list, all, or a name; with --break of "
+        "one without a rule (--break list lists these rules)",
+    )
+    parser.add_argument(
+        "--twins",
+        metavar="ROUNDS",
+        type=int,
+        help="play every scenario of 4 servers, one of which runs twice, and 1 to 3 rounds instead",
+    )
     parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
     parser.set_defaults(handler=torture_command)
 
 
 def torture_command(parsed: argparse.Namespace) -> int:
     """Play the requested scenarios; return the exit status."""
+    if parsed.model is not None:
+        return check_models(parsed)
+    if parsed.twins is not None:
+        return play_twins(parsed)
     if parsed.rule == "list":
         for each in BREAKS.values():
             print(f"{each.name:<26} {each.what}")

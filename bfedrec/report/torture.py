@@ -15,6 +15,7 @@ from consensus.encoding.node import Node
 from consensus.faults.faults import FAULTS
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.campaign import Tally
+from consensus.torture.model.engine import Verdict
 from consensus.torture.mutants.breaks import BREAKS
 
 #: What is counted by name.
@@ -93,6 +94,37 @@ def record_breaks(parsed: argparse.Namespace, found: Mapping[str, tuple[Tally, s
     name = "torture-breaks"
     name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
     return _write(parsed.record, name, {"rules": lines}, [_table(heads, rows)])
+
+
+def record_models(
+    folder: Path, name: str, found: Sequence[tuple[Mapping[str, str], Verdict, float]]
+) -> Path:
+    """Write what was explored of specifications, each described by some words, and the seconds;
+    returns the JSON file."""
+    lines = [
+        {
+            **words,
+            "states": verdict.states,
+            "steps": verdict.steps,
+            "depth": verdict.depth,
+            "complete": verdict.complete,
+            "wrong": verdict.wrong,
+            "trace": list(verdict.trace),
+            "seconds": round(seconds, 1),
+        }
+        for words, verdict, seconds in found
+    ]
+    heads = [head for head in lines[0] if head != "trace"]
+    rows = [[line[head] for head in heads] for line in lines]
+    return _write(folder, name, {"models": lines}, [_table(heads, rows)])
+
+
+def record_twins(folder: Path, rounds: int, scenarios: int, wrong: Mapping[str, str]) -> Path:
+    """Write how many scenarios with twins were played, and what is wrong with which; returns the
+    JSON file."""
+    figures: Node = {"rounds": rounds, "scenarios": scenarios, "wrong": dict(wrong)}
+    rows = [("scenarios", scenarios), ("violations", len(wrong))]
+    return _write(folder, f"twins-{rounds}", figures, [_table(("what", "figure"), rows)])
 
 
 def _write(folder: Path, name: str, figures: Node, tables: Sequence[str]) -> Path:

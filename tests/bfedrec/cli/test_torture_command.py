@@ -169,3 +169,57 @@ def test_the_breaks_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert rules[0]["invariant"] == "exact aggregate"
     assert main(shlex.split(rules[0]["replay"])[1:]) == 1
     assert "| contents |" in (tmp_path / "torture-breaks.md").read_text()
+
+
+# -- specifications --------------------------------------------------------------------------------
+
+
+def test_a_model_is_explored_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["torture", "--model", "one-view", "--record", str(tmp_path)]) == 0
+    assert "one-view: 719 states" in capsys.readouterr().out
+    (line,) = json.loads((tmp_path / "models-one-view.json").read_text())["models"]
+    assert (line["states"], line["wrong"], line["trace"]) == (719, "", [])
+    assert line["claims"] in (tmp_path / "models-one-view.md").read_text()
+
+
+def test_a_model_without_a_rule_fails_and_says_how(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["torture", "--model", "all", "--break", "left-is-silent"]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].endswith("A in view 0 and B in view 1 are both decided")
+    assert told[1].strip() == "1. server 0 soft-votes A in view 0, justified as a new block"
+    assert main(["torture", "--model", "one-view", "--break", "all"]) == 0
+    assert "3 of 3 rules, taken out, were found out" in capsys.readouterr().out
+
+
+def test_models_and_their_rules_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["torture", "--model", "list"]) == 0
+    assert "across-views-moved" in capsys.readouterr().out
+    assert main(["torture", "--model", "all", "--break", "list"]) == 0
+    assert "decided-is-silent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "moon"], "--model moon: expected list, all, asynchrony"),
+        (["--model", "one-view", "--break", "left-is-silent"], "--break left-is-silent: expected"),
+    ],
+)
+def test_an_unknown_model_or_rule_is_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["torture", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+
+
+def test_twins_are_counted_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["torture", "--twins", "1", "--record", str(tmp_path)]) == 0
+    assert "15 scenarios of 1 rounds, 0 violations" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "twins-1.json").read_text())
+    assert (figures["scenarios"], figures["wrong"]) == (15, {})
+    assert main(["torture", "--twins", "4"]) == 2
+    assert "--twins 4: expected int from 1 to 3" in capsys.readouterr().err

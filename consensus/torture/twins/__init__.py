@@ -1,0 +1,1 @@
+"""Systematic enumeration of small scenarios with twins, played on the protocol's own code."""
