@@ -4,7 +4,7 @@ refusals."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from consensus.ledger.committee import Committee
 from consensus.ledger.evidence import Evidence
@@ -13,6 +13,7 @@ from consensus.ledger.validity import Head
 from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
+from consensus.simulation.results import Stalled
 
 Weights = tuple[tuple[int, int], ...]
 """(malicious weight, total weight) of each committee, by attempt."""
@@ -82,3 +83,25 @@ def furthest(servers: Sequence[EdgeServer]) -> EdgeServer:
     """The server at the latest view of the height, among the honest ones if there are any."""
     honest = [server for server in servers if server.behaviour is None] or servers
     return max(honest, key=lambda server: server.stage())
+
+
+def stalled(
+    servers: Sequence[EdgeServer],
+    height: int,
+    waited: float,
+    done: int,
+    weigh: Callable[[int], Weights],
+) -> Stalled:
+    """The error of a height that ``done`` of the servers have decided after ``waited`` seconds;
+    ``weigh`` gives the committees' weights up to an attempt (`weights_foreseen`)."""
+    ahead = furthest(servers)
+    stage, predicament = ahead.stage(), ahead.predicament()
+    pools = [len(server.pool) for server in servers]
+    return Stalled(
+        f"height {height}: after {waited:g} simulated seconds {done} of {len(servers)} servers "
+        f"have a block (attempt {stage[0]}, step {stage[1]}, {min(pools)}-{max(pools)} updates in "
+        f"the pools, quota {ahead.parameters.quota})" + (predicament and f": {predicament}"),
+        height,
+        stage[0] + 1,
+        weigh(stage[0] + 1),
+    )

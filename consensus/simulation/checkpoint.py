@@ -4,11 +4,14 @@ run begins with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from consensus.encoding.node import Node
+from consensus.records.block import Block
+from consensus.server.edge_server import EdgeServer
+from consensus.simulation.content_providers import Providers
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,46 @@ class Standing:
             ),
             tuple((height, tuple(servers)) for height, servers in node["holders"]),
         )
+
+
+def standing_of(
+    servers: Sequence[EdgeServer],
+    agreed: Sequence[Block],
+    providers: Providers,
+    needed_after: int,
+    faulty: bool,
+) -> Standing:
+    """The state of a world between two heights: which servers stand elsewhere than at the last of
+    the ``agreed`` blocks, and who holds the aggregates after height ``needed_after``; of all
+    servers if there are faults."""
+    height = len(agreed)
+    found, wanted = [], set(range(needed_after + 1, height + 1))
+    for index, server in enumerate(servers):
+        own, links = server.chain.height, server.lacking
+        missing = (b for b in agreed if b.header.aggregate_cid in links)
+        lacking = [b.height for b in missing] if links else []
+        if own < height or lacking or faulty:
+            found.append(ServerStanding(index, own, server.written_height(), tuple(lacking)))
+            wanted.update(lacking)
+    holders = (
+        (at, tuple(sorted(providers.holders(agreed[at - 1].header.aggregate_cid))))
+        for at in sorted(wanted)
+    )
+    return Standing(tuple(found), tuple(holders))
+
+
+def restore(
+    standing: Standing,
+    servers: Sequence[EdgeServer],
+    agreed: Sequence[Block],
+    providers: Providers,
+    content: Callable[[bytes], bytes],
+) -> None:
+    """Give servers and providers the state that `standing_of` told of an earlier world."""
+    aggregates = [block.header.aggregate_cid for block in agreed]
+    for server in standing.servers:
+        servers[server.index].resume(
+            server.height, server.written, [aggregates[at - 1] for at in server.lacking]
+        )
+    for at, holders in standing.holders:
+        providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)

@@ -30,14 +30,15 @@ from consensus.simulation.accounts import (
     evidence_at,
     furthest,
     refusals,
+    stalled,
     updates_listed,
     weights_deciding,
     weights_foreseen,
 )
-from consensus.simulation.checkpoint import ServerStanding, Standing
+from consensus.simulation.checkpoint import Standing, restore, standing_of
 from consensus.simulation.content_providers import Providers
 from consensus.simulation.host import WorldHost
-from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
+from consensus.simulation.results import Arrival, Forked, HeightResult
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.submissions import Submissions
 
@@ -150,7 +151,9 @@ class World:
         self._submissions.begin(height, arrivals)
         self._wait(began + patience, attempts)
         if not self._over.triggered:
-            raise self._stalled(height, began)
+            weigh = partial(weights_foreseen, self.checks, self.behaviours, self.head)
+            done, waited = len(self._appended), self.env.now - began
+            raise stalled(self.servers, height, waited, done, weigh)
         ended = max(self._appended.values())
         if ended > self.env.now:
             self.env.run(until=ended)
@@ -246,31 +249,13 @@ class World:
 
     def standing(self) -> Standing:
         """The state of the world between two heights, for `restore`."""
-        height = self.head.height
-        servers, wanted = [], set(range(self._needed_after() + 1, height + 1))
-        for index, server in enumerate(self.servers):
-            own, links = server.chain.height, server.lacking
-            missing = (b for b in self._agreed if b.header.aggregate_cid in links)
-            lacking = [b.height for b in missing] if links else []
-            if own < height or lacking or self.faults is not None:
-                servers.append(ServerStanding(index, own, server.written_height(), tuple(lacking)))
-                wanted.update(lacking)
-        holders = (
-            (at, tuple(sorted(self.providers.holders(self._agreed[at - 1].header.aggregate_cid))))
-            for at in sorted(wanted)
-        )
-        return Standing(tuple(servers), tuple(holders))
+        after, faulty = self._needed_after(), self.faults is not None
+        return standing_of(self.servers, self._agreed, self.providers, after, faulty)
 
     def restore(self, standing: Standing, content: Callable[[bytes], bytes]) -> None:
         """Restore the state of an earlier world; ``content`` maps an aggregate's link to its
         bytes."""
-        aggregates = [block.header.aggregate_cid for block in self._agreed]
-        for server in standing.servers:
-            self.servers[server.index].resume(
-                server.height, server.written, [aggregates[at - 1] for at in server.lacking]
-            )
-        for at, holders in standing.holders:
-            self.providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)
+        restore(standing, self.servers, self._agreed, self.providers, content)
 
     # -- up and down ------------------------------------------------------------------------------
 
@@ -304,12 +289,9 @@ class World:
         assert self.faults is not None
         server = self.servers[event.server]
         self._set_up(event.server, False)
-        self.faults.fired[event.fault] += 1
-        for how in ("promising", "torn"):
-            if getattr(event, how):
-                self.faults.fired[f"{event.fault}: {how}"] += 1
-        server.active = False
-        server.participant.strike = None
+        hows = [f"{event.fault}: {how}" for how in ("promising", "torn") if getattr(event, how)]
+        self.faults.fired.update([event.fault, *hows])
+        server.active, server.participant.strike = False, None
         if event.torn:
             server.participant.lose_promises()
         self._crashed(event.server)
@@ -408,21 +390,6 @@ class World:
             )
 
         return self.providers.fetch(index, link, serves)
-
-    def _stalled(self, height: int, began: float) -> Stalled:
-        done, ahead = len(self._appended), furthest(self.servers)
-        stage, predicament = ahead.stage(), ahead.predicament()
-        pools = [len(server.pool) for server in self.servers]
-        attempts = stage[0] + 1
-        return Stalled(
-            f"height {height}: after {self.env.now - began:g} simulated seconds {done} of "
-            f"{len(self.servers)} servers have a block (attempt {stage[0]}, step {stage[1]}, "
-            f"{min(pools)}-{max(pools)} updates in the pools, quota "
-            f"{self.genesis.parameters.quota})" + (predicament and f": {predicament}"),
-            height,
-            attempts,
-            weights_foreseen(self.checks, self.behaviours, self.head, attempts),
-        )
 
 
 def _call(call: Callable[[], None]) -> None:

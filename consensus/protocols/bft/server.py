@@ -268,8 +268,11 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
         if kind in ("closure", "timeout"):
             # Who enters a view with a lower lock, be it on this block, may vote there for a block
             # that another certificate's lock justifies.
-            certified = decided.certificate.view
-            return body is not None and (body.lock is None or body.lock.view < certified)
+            return body is not None and (
+                body.lock is None
+                or body.lock.view < decided.certificate.view
+                or body.lock.block != decided.cid
+            )
         return kind == "vote" and bool(body.block != decided.cid)
 
     def block_seen(self, block: bytes) -> None:

@@ -114,6 +114,38 @@ class Tally(NamedTuple):
 NOBODY = Tally()
 
 
+def certificate_of(
+    context: HeightContext, key: tuple[str, View, bytes], tally: Tally
+) -> Certificate:
+    """The votes of a tally as one certificate; ``key``: their phase, view and block."""
+    phase, (attempt, step), block = key
+    return Certificate(
+        context.height,
+        attempt,
+        step,
+        phase,
+        block,
+        tuple((vote.server, vote.signature) for vote in tally.messages()),
+    )
+
+
+def closing_of(timeout: Timeout, tally: Tally) -> TimeoutCertificate:
+    """The timeouts of a tally, of which ``timeout`` is one, as what closes their view."""
+    messages = tally.messages()
+    locks = [message.lock for message in messages if message.lock is not None]
+    return TimeoutCertificate(
+        timeout.height,
+        timeout.attempt,
+        timeout.step,
+        timeout.everyone,
+        tuple(
+            (message.server, None if message.lock is None else message.lock.name, message.signature)
+            for message in messages
+        ),
+        max(locks, key=lambda lock: lock.name, default=None),
+    )
+
+
 @dataclass(frozen=True)
 class State:
     """The point that one server has reached in a height."""

@@ -1,4 +1,4 @@
-"""How one server under `bft` leaves views and enters others: timeouts, what closes a view, locks.
+"""The timeouts, closures and locks by which one server under `bft` changes views.
 
 The vote itself is in `consensus.protocols.bft.vote` and `consensus.protocols.bft.server`.
 """

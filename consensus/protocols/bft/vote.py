@@ -30,9 +30,10 @@ from consensus.protocols.bft.state import (
     ShowTimeoutCertificate,
     State,
     Step,
-    Tally,
     Validate,
     _with,
+    certificate_of,
+    closing_of,
 )
 from consensus.records.block import Candidate
 from consensus.records.view import View
@@ -181,7 +182,7 @@ def _count(context: HeightContext, state: State, vote: Vote, view: View) -> Step
     if vote.phase == "cert":
         committee = context.sortition(vote.attempt).committee
         if state.decided is None and committee.approves(tally.weight):
-            certificate = _certificate(context, key, tally)
+            certificate = certificate_of(context, key, tally)
             return _with(state, decided=certificate), (Decide(certificate),)
         return state, ()
     return _act(context, state) if view == state.view else (state, ())
@@ -212,7 +213,7 @@ def on_timeout(context: HeightContext, state: State, timeout: Timeout) -> Step:
     else:
         enough = committee.approves(tally.weight)
     if enough:
-        certificate = _closing(timeout, tally)
+        certificate = closing_of(timeout, tally)
         state, effects = on_closed(context, state, certificate)
         return state, (ShowTimeoutCertificate(certificate), *effects)
     if not timeout.everyone and view == state.view and committee.holds_back(tally.weight):
@@ -327,7 +328,7 @@ def _act(context: HeightContext, state: State) -> Step:
     if not context.sortition(view[0]).committee.approves(tally.weight):
         return state, tuple(effects)
     if not any(lock.name == (*view, block) for lock in promises.locks):
-        state = _learn(state, _certificate(context, key, tally))
+        state = _learn(state, certificate_of(context, key, tally))
     # Above five sixths nobody can come to another lock, though half the committee be malicious.
     certain = context.sortition(view[0]).committee.overwhelms(tally.weight)
     if context.settles and not state.settled and not certain:
@@ -375,31 +376,3 @@ def _learn(state: State, lock: Certificate) -> State:
     if any(known.name == lock.name for known in promises.locks):
         return state
     return _with(state, promises=_with(promises, locks=(*promises.locks, lock)))
-
-
-def _certificate(context: HeightContext, key: tuple[str, View, bytes], tally: Tally) -> Certificate:
-    phase, (attempt, step), block = key
-    return Certificate(
-        context.height,
-        attempt,
-        step,
-        phase,
-        block,
-        tuple((vote.server, vote.signature) for vote in tally.messages()),
-    )
-
-
-def _closing(timeout: Timeout, tally: Tally) -> TimeoutCertificate:
-    messages = tally.messages()
-    locks = [message.lock for message in messages if message.lock is not None]
-    return TimeoutCertificate(
-        timeout.height,
-        timeout.attempt,
-        timeout.step,
-        timeout.everyone,
-        tuple(
-            (message.server, None if message.lock is None else message.lock.name, message.signature)
-            for message in messages
-        ),
-        max(locks, key=lambda lock: lock.name, default=None),
-    )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from consensus.encoding.node import Node
 from consensus.server.catching_up import draw_distinct
 from consensus.torture.arena.attackers import recorded_behaviours
 from consensus.torture.arena.scenario import Scenario
@@ -107,7 +108,7 @@ def _timely_faults(generator: np.random.Generator) -> tuple[Mapping[str, Any], .
         if generator.random() < 0.1:
             until = round(0.5 + 5.0 * float(generator.random()), 2)
             rate = {"skew": float(_pick(generator, (-3.0, -0.5, 0.5, 3.0)))}.get(kind, 0.3)
-            fault: dict[str, Any] = {kind: rate, "from": 0.0, "until": until}
+            fault: Node = {kind: rate, "from": 0.0, "until": until}
             if kind == "replay":
                 fault["after"] = 1.0
             faults.append(fault)

@@ -13,7 +13,7 @@ from tests.helpers.fault_scene import faults_of
 
 def test_crash_and_restart() -> None:
     faults = faults_of({"crash": [3, 1], "lost_tail": 2, "from": 5, "until": 9}, {"crash": 0})
-    events = [tuple(event) for event in faults.lifecycle(100.0)]
+    events = [tuple(event)[:5] for event in faults.lifecycle(100.0)]
     assert events == [
         (0.0, 0, "crash", 0, "crash"),
         (5.0, 1, "crash", 2, "crash"),
@@ -23,6 +23,21 @@ def test_crash_and_restart() -> None:
     ]
     assert [event.time for event in faults.lifecycle(9.0)] == [0.0, 5.0, 5.0]
     assert not faults.fired, "the world crashes servers, and counts"
+
+
+def test_how_a_server_crashes() -> None:
+    faults = faults_of(
+        {"crash": [0], "from": 1, "until": 3, "promising": True},
+        {"crash": [1], "from": 1, "until": 3, "torn": True},
+        {"crash": [2], "from": 1, "until": 3, "promising": True},
+        {"crash": [2], "from": 2, "until": 4, "torn": True},
+    )
+    crashes = [event for event in faults.lifecycle(100.0) if event.what == "crash"]
+    assert [(event.promising, event.torn) for event in crashes] == [
+        (True, False),
+        (False, True),
+        (False, True),
+    ], "overlapping outages are one, which waits for nothing"
 
 
 def test_churn() -> None:

@@ -199,7 +199,7 @@ def test_a_decided_height_is_over() -> None:
         ("ticket", FORGE.ticket(BYSTANDER)),
         ("candidate", CANDIDATE),
         ("vote", FORGE.vote(CANDIDATE, LEADER)),
-        ("timeout", FORGE.timeout(LEADER)),
+        ("timeout", FORGE.timeout(LEADER, lock=LOCK)),
         ("closure", closed(lock=LOCK)),
         ("lock", LOCK),
     ]:
