@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(leaving.code or 0)
     except Exception as error:
         status = _status_of(error)
-        print(f"bfedrec: {' '.join(str(error).split())}", file=sys.stderr)
+        told = "not enough memory: " if isinstance(error, MemoryError) else ""
+        print(f"bfedrec: {told}{' '.join(str(error).split())}", file=sys.stderr)
     return status
 
 
@@ -90,7 +91,7 @@ def _status_of(error: Exception) -> int:
     from bfedrec.runs.folder import RunError
     from bfedrec.runs.state import StateError
 
-    if isinstance(error, (ConfigError, PluginError, RunError, StateError, OSError)):
+    if isinstance(error, (ConfigError, PluginError, RunError, StateError, OSError, MemoryError)):
         return BAD_INPUT
 
     from bfedrec.data.interactions import DataError

@@ -22,6 +22,7 @@ from bfedrec.federation.federation import Federation, Round
 from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.figures import Figures, Scalar, count
 from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.memory import check_memory
 from bfedrec.runs.progress import Evaluated, Note, Progress, RoundDone
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.state import RoundState, RunState, StateError
@@ -43,6 +44,7 @@ class Simulation(Closing):
         self.progress = progress
         self.began = time.perf_counter()
         self.data = prepare(config.data)
+        check_memory(config, self.data)
         folder.start(self.data.digest)
         self.state: RunState = folder.state()
         self.federation = Federation(config, self.data, self.state.residuals)
