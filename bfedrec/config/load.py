@@ -107,7 +107,7 @@ def _changed(tree: Tree, source: str, overrides: Sequence[str]) -> Config:
 
 def _read(path: Path, above: tuple[Path, ...]) -> tuple[Tree, str]:
     """The options in a file and its bases, and the files' names for errors."""
-    source = str(path)
+    source = _one_line(path, 300)
     try:
         tree = _parse(read_regular(path, MOST_BYTES).decode(), source)
     except OSError as error:
@@ -115,7 +115,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[Tree, str]:
     except UnicodeDecodeError:
         raise ConfigError(f"{source}: not a text file in UTF-8") from None
     except ValueError as error:  # a NUL in the name
-        raise ConfigError(f"{_show(source)}: {error}") from None
+        raise ConfigError(f"{source}: {error}") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -193,8 +193,9 @@ def _validate(tree: Tree, source: str, overridden: Sequence[str]) -> Config:
     odd = _out_of_range(tree, "", 0)
     if odd is not None:
         key, value = odd
+        where = COMMAND_LINE if any(_within(key, name) for name in overridden) else source
         raise ConfigError(
-            f"{source}: {_one_line(key)}: {_show(value)}: expected 0, or a number from "
+            f"{where}: {_one_line(key)}: {_show(value)}: expected 0, or a number from "
             f"{1 / GREATEST:g} to {GREATEST:g} (an integer up to 2**63)"
         )
     try:
