@@ -7,14 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bfedrec.cli.main import main
-from bfedrec.config.help import options
 from bfedrec.config.load import MOST_BASES, dump, load, parse
-from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES, ConfigError, _parse
 from bfedrec.runs import memory
 from tests.helpers.limited import command, limited
@@ -216,63 +211,3 @@ def test_a_long_list_of_stakes_is_no_bomb() -> None:
     assert parse(dump(config), "saved") == config
     shared = "a: &a {x: [1, 2, 3]}\n" + "".join(f"b{i}: *a\n" for i in range(100))
     assert _parse(shared, "x")["b99"] == {"x": [1, 2, 3]}
-
-
-# -- whatever is written ---------------------------------------------------------------------------
-
-WORDS = (
-    "-1 0 1e308 1e-308 .nan -.inf 9E true ~ '' [] {} [[[[]]]] [.nan] 1/0 1e999999999 0x10 - ? x "
-    "'1e-999999999' !!binary 1e400 [1 [99999999999] &a [*a] *a {a:1}"
-)
-ODD = st.sampled_from([*WORDS.split(), "9" * 30, "9" * 5000, "{a: 1}", "&a [*a]", "- -", "'\\0'"])
-KEYS = st.sampled_from(sorted(options()))
-
-
-def read(work: Callable[[], Config]) -> Config | None:
-    """The config that ``work`` reads; None if it was refused in one line."""
-    try:
-        return work()
-    except ConfigError as error:
-        told = str(error)
-    assert "\n" not in told
-    assert len(told) < 1000
-    return None
-
-
-@settings(max_examples=150)
-@given(st.lists(st.tuples(KEYS, ODD | st.text(max_size=8)), min_size=1, max_size=4))
-def test_odd_values_are_taken_or_one_line(pairs: list[tuple[str, str]]) -> None:
-    config = read(lambda: load(None, [f"{key}={value}" for key, value in pairs]))
-    assert config is None or parse(dump(config), "saved") == config
-
-
-MAPS = st.recursive(
-    st.integers() | st.floats() | st.text(max_size=5) | st.booleans() | st.none(),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["loss", "until", "from", "servers", "behaviour", "share", "crash"]),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=8,
-)
-
-
-@settings(max_examples=150)
-@given(st.sampled_from(["faults", "servers.malicious", "clients.malicious"]), MAPS)
-def test_odd_groups_and_faults_are_taken_or_one_line(key: str, value: object) -> None:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
-    config = read(lambda: load(None, [f"{key}={text}"]))
-    assert config is None or parse(dump(config), "saved") == config
-
-
-@settings(max_examples=100)
-@given(st.binary(max_size=200) | st.text("[]{}&*a:, -?|>'\"\n!<%#~1.e", max_size=60))
-def test_odd_files_are_taken_or_one_line(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes | str
-) -> None:
-    path = tmp_path_factory.getbasetemp() / "odd.yaml"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    read(lambda: load(path))
