@@ -3,8 +3,9 @@ words."""
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -13,9 +14,19 @@ from pydantic_core import PydanticCustomError
 #: values by dotted key. Pydantic checks the types of what is read.
 Tree = dict[str, object]
 
-Seconds = Annotated[float, Field(ge=0.0)]
-Milliseconds = Annotated[float, Field(ge=0.0)]
-MebibytesPerSecond = Annotated[float, Field(gt=0.0)]
+#: Greatest duration, in the option's own unit; 1e9 s are 32 years, of which microseconds are exact
+#: in float64 and in the ledger's 64-bit integers, however long a wait grows from try to try.
+LONGEST: Final = 1e9
+#: Shortest time, in seconds, after which anything is done again: a simulation of less would do
+#: nothing else.
+SHORTEST: Final = 1e-3
+
+#: A power of ten whose exact fraction would fill the memory.
+EXPONENT: Final = re.compile(r"[eE][-+]?0*[1-9][0-9]{2}")
+
+Seconds = Annotated[float, Field(ge=0.0, le=LONGEST)]
+Milliseconds = Annotated[float, Field(gt=0.0, le=LONGEST)]
+MebibytesPerSecond = Annotated[float, Field(gt=0.0, ge=1e-6, le=LONGEST)]
 
 
 class Section(BaseModel):
@@ -32,8 +43,9 @@ def share_of(share: str | float, count: int) -> int:
     Exact: a decimal is taken as written, not as the nearest binary number. A validation error is
     raised for anything but a finite number in [0, 1].
     """
+    text = share.strip() if isinstance(share, str) else repr(share)
     try:
-        fraction = Fraction(share.strip() if isinstance(share, str) else repr(share))
+        fraction = Fraction(text) if EXPONENT.search(text) is None else Fraction(-1)
     except (ValueError, ZeroDivisionError):
         fraction = Fraction(-1)
     if not 0 <= fraction <= 1:

@@ -99,7 +99,7 @@ ARROWS = {
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data "
         "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.section "
-        "consensus.adversary consensus.faults consensus.protocols"
+        "consensus.adversary consensus.faults consensus.protocols consensus.storage"
     ),
     "bfedrec.data": "bfedrec.section consensus.registry",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",

@@ -24,6 +24,7 @@ from bfedrec.evaluation.metrics import Evaluation, Split, labelled
 from bfedrec.evaluation.ranking import evaluate, evaluate_blocks
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.memory import check_memory
 from bfedrec.runs.progress import EpochDone, Evaluated, Note, Progress
 from bfedrec.runs.ranks import Ranks
 from bfedrec.streams import Streams
@@ -134,6 +135,7 @@ def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> 
     """
     began = time.perf_counter()
     data = prepare(config.data)
+    check_memory(config, data)
     folder.start(data.digest)
     folder.cut_metrics(0)
     if resume:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bfedrec.runs.folder import RUNS
@@ -89,8 +90,12 @@ def _told(head: bytes) -> str:
 
 @contextmanager
 def _bar(title: str) -> Iterator[Any]:
-    """A progress bar on the terminal; yields the function that advances it."""
+    """A progress bar on standard error, if that is a terminal; yields the function that advances
+    it."""
     columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(leaving.code or 0)
     except Exception as error:
         status = _status_of(error)
-        print(f"bfedrec: {' '.join(str(error).split())}", file=sys.stderr)
+        told = "not enough memory: " if isinstance(error, MemoryError) else ""
+        print(f"bfedrec: {told}{' '.join(str(error).split())}", file=sys.stderr)
     return status
 
 
@@ -87,10 +88,12 @@ def _status_of(error: Exception) -> int:
     """The exit status of an expected error; an unexpected one is raised again, with its
     traceback."""
     from bfedrec.config.yaml_core import ConfigError
+    from bfedrec.runs.figures import BadFigure
     from bfedrec.runs.folder import RunError
     from bfedrec.runs.state import StateError
 
-    if isinstance(error, (ConfigError, PluginError, RunError, StateError, OSError)):
+    expected = (BadFigure, ConfigError, PluginError, RunError, StateError)
+    if isinstance(error, (*expected, OSError, MemoryError)):
         return BAD_INPUT
 
     from bfedrec.data.interactions import DataError

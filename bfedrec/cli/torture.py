@@ -7,6 +7,7 @@ without being noticed); 2 bad usage.
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 import time
@@ -34,6 +35,8 @@ from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrun
 from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import run
 
+#: A seed or two, of no more digits than a range of Python can have.
+SEEDS = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
 #: Seconds between two lines where output is no terminal.
 EVERY = 10.0
 
@@ -134,8 +137,8 @@ def torture_command(parsed: argparse.Namespace) -> int:
 def parse_seeds(text: str) -> range:
     """Seeds A to B, both included, from ``A-B``, or one from ``A``; raises `ConfigError`."""
     low, dash, high = text.partition("-")
-    if not low.isdecimal() or (dash and not high.isdecimal()) or int(high or low) < int(low):
-        raise ConfigError(f"{COMMAND_LINE}: --seeds {text}: expected A-B, as 0-999")
+    if SEEDS.fullmatch(text) is None or (dash and int(high) < int(low)):
+        raise ConfigError(f"{COMMAND_LINE}: --seeds {text[:80]}: expected A-B, as 0-999")
     return range(int(low), int(high or low) + 1)
 
 

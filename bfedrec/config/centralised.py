@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from bfedrec.learning.settings import MOST_DRAWS
 from bfedrec.section import Section, Tree, setting_error
 
 Method = Literal["federated", "gmf", "bpr", "popularity", "item_knn"]
@@ -20,7 +21,10 @@ class CentralisedSettings(Section):
     """Methods that see all data at once: matrix factorisation (gmf, bpr) and item_knn."""
 
     epochs: int = Field(
-        default=20, ge=1, description="gmf, bpr: passes over all training interactions"
+        default=20,
+        ge=1,
+        le=1_000_000,
+        description="gmf, bpr: passes over all training interactions",
     )
     step: float = Field(
         default=0.03, gt=0.0, description="gmf, bpr: step of stochastic gradient descent"
@@ -39,6 +43,7 @@ class CentralisedSettings(Section):
     negatives: int = Field(
         default=4,
         ge=1,
+        le=MOST_DRAWS,
         description="gmf, bpr: items drawn for each interaction, in every epoch anew, from those "
         "that the user has not interacted with in training; in bpr each makes a triple",
     )

@@ -10,7 +10,14 @@ from pydantic.fields import FieldInfo
 
 from bfedrec.attacks.attack import catalogue
 from bfedrec.attacks.settings import MaliciousClients
-from bfedrec.section import MebibytesPerSecond, Milliseconds, Seconds, Section
+from bfedrec.section import (
+    LONGEST,
+    SHORTEST,
+    MebibytesPerSecond,
+    Milliseconds,
+    Seconds,
+    Section,
+)
 
 
 class ClientSettings(Section):
@@ -50,7 +57,8 @@ class ClientSettings(Section):
     )
     retry_seconds: float = Field(
         default=2.0,
-        gt=0.0,
+        ge=SHORTEST,
+        le=LONGEST,
         description="after so long a client whose update its edge server did not take tries the "
         "next nearest",
     )

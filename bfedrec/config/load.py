@@ -10,8 +10,9 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
@@ -20,6 +21,8 @@ from bfedrec.config.help import choices, nearest, nearest_key, options
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import (
     COMMAND_LINE,
+    DEEPEST,
+    MOST_BYTES,
     ConfigError,
     _integer,
     _Loader,
@@ -29,6 +32,13 @@ from bfedrec.config.yaml_core import (
 )
 from bfedrec.plugins import need_plugins
 from bfedrec.section import Tree, flatten
+from consensus.storage.regular import read_regular
+
+MOST_BASES: Final = 16
+"""Longest chain of files of which each is the base of the one before; ours have two."""
+GREATEST: Final = 1e15
+"""Greatest number of any option that is not an integer; the inverse is the smallest besides 0. What
+is computed from such numbers, as microseconds from seconds, stays far from the ends of float64."""
 
 # How a node is spoken to: a resumed run may find it elsewhere.
 CONNECTION = ("store.api", "store.timeout", "store.retries", "store.collect")
@@ -97,13 +107,15 @@ def _changed(tree: Tree, source: str, overrides: Sequence[str]) -> Config:
 
 def _read(path: Path, above: tuple[Path, ...]) -> tuple[Tree, str]:
     """The options in a file and its bases, and the files' names for errors."""
-    source = str(path)
+    source = _one_line(path, 300)
     try:
-        tree = _parse(path.read_text(encoding="utf-8"), source)
+        tree = _parse(read_regular(path, MOST_BYTES).decode(), source)
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{source}: not a text file in UTF-8") from None
+    except ValueError as error:  # a NUL in the name
+        raise ConfigError(f"{source}: {error}") from None
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -114,8 +126,14 @@ def _read(path: Path, above: tuple[Path, ...]) -> tuple[Tree, str]:
     if not isinstance(base, str):
         raise ConfigError(f"{source}: base: {_show(base)}: expected the path of another config")
     below = path.parent / base
-    if below.resolve() in (path.resolve(), *above):
+    try:
+        circle = below.resolve() in (path.resolve(), *above)
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a NUL in the name
+        raise ConfigError(f"{source}: base: {_show(base)}: {_one_line(error)}") from None
+    if circle:
         raise ConfigError(f"{source}: base: {_show(base)}: the files are each other's base")
+    if len(above) == MOST_BASES:
+        raise ConfigError(f"{source}: base: {_show(base)}: more than {MOST_BASES} bases in a row")
     try:
         inherited, name = _read(below, (path.resolve(), *above))
     except ConfigError as error:
@@ -155,6 +173,8 @@ def _override(tree: Tree, text: str, source: str) -> str:
     """Put `key=value` into the tree and return the key."""
     key, value = split_override(text)
     *sections, leaf = key.split(".")
+    if len(sections) > DEEPEST:
+        raise ConfigError(f"{COMMAND_LINE}: {_one_line(key)}: unknown key")
     place = tree
     for depth, section in enumerate(sections, start=1):
         inner = place.get(section)
@@ -170,6 +190,14 @@ def _override(tree: Tree, text: str, source: str) -> str:
 
 
 def _validate(tree: Tree, source: str, overridden: Sequence[str]) -> Config:
+    odd = _out_of_range(tree, "", 0)
+    if odd is not None:
+        key, value = odd
+        where = COMMAND_LINE if any(_within(key, name) for name in overridden) else source
+        raise ConfigError(
+            f"{where}: {_one_line(key)}: {_show(value)}: expected 0, or a number from "
+            f"{1 / GREATEST:g} to {GREATEST:g} (an integer up to 2**63)"
+        )
     try:
         # Strict, and by way of JSON: in it a list is a tuple and text a path, but 1 is not true.
         return Config.model_validate_json(json.dumps(tree), strict=True)
@@ -189,6 +217,22 @@ def _validate(tree: Tree, source: str, overridden: Sequence[str]) -> Config:
     value = _lookup(tree, key)
     hint = nearest(value, choices(key)) if isinstance(value, str) and key in options() else ""
     raise ConfigError(f"{source}: {key}: {_show(value)}: expected {_allowed(details, key)}{hint}")
+
+
+def _out_of_range(value: Any, key: str, depth: int) -> tuple[str, Any] | None:
+    """The key and value of the first number that is too great or too small for any option."""
+    if isinstance(value, dict | list) and depth < DEEPEST:
+        named = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, inner in named:
+            below = f"{key}.{name}" if key and isinstance(value, dict) else key or str(name)
+            odd = _out_of_range(inner, below, depth + 1)
+            if odd is not None:
+                return odd
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return key, value
+    if isinstance(value, float) and isfinite(value) and value:
+        return None if 1 / GREATEST <= abs(value) <= GREATEST else (key, value)
+    return None
 
 
 def _within(key: str, section: str) -> bool:

@@ -8,14 +8,28 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from bfedrec.section import MebibytesPerSecond, Milliseconds, Seconds, Section, Tree, setting_error
+from bfedrec.section import (
+    LONGEST,
+    SHORTEST,
+    MebibytesPerSecond,
+    Milliseconds,
+    Seconds,
+    Section,
+    Tree,
+    setting_error,
+)
 from consensus.adversary.groups import assign
 
 MODELLED_CRYPTO = "crypto is modelled: signatures and proofs show nothing"
 """The note on a run with ``crypto: modelled``, in its output and in an audit's."""
 
 
-Stake = Annotated[int, Field(ge=1)]
+MOST_SERVERS = 100_000
+"""Greatest number of servers; the world holds a latency for every pair of them, 80 GB."""
+MOST_STAKE = 10**12
+"""Greatest stake of a server; that of all together stays below 2**63."""
+
+Stake = Annotated[int, Field(ge=1, le=MOST_STAKE)]
 
 
 class ServerSettings(Section):
@@ -26,7 +40,10 @@ class ServerSettings(Section):
         default="equal", description="how stake is spread: equal, pareto, or a list, one per server"
     )
     stake_mean: int = Field(
-        default=100, ge=1, description="equal and pareto: mean stake of a server"
+        default=100,
+        ge=1,
+        le=MOST_STAKE,
+        description="equal and pareto: mean stake of a server",
     )
     pareto_shape: float = Field(
         default=1.5, gt=1.0, description="pareto: the shape; smaller is more unequal"
@@ -52,6 +69,14 @@ class ServerSettings(Section):
         "consensus/adversary/groups.py); in short NAME+NAME:SHARE, as silent:1/3; or a number or "
         "share of the servers, as 10 or 1/3, that follow gaussian+invert_votes as in the paper",
     )
+
+    @field_validator("count")
+    @classmethod
+    def _not_too_many(cls, count: int) -> int:
+        if count > MOST_SERVERS:
+            need = f"the latencies of all pairs would need {8 * count**2 / 2**30:,.0f} GiB"
+            raise setting_error("", f"int >= 1 <= {MOST_SERVERS}: {need}")
+        return count
 
     @field_validator("malicious", mode="before")
     @classmethod
@@ -109,22 +134,32 @@ class CommitteeSettings(Section):
         description="fixed: the first `size` tickets, drawn by stake without replacement; "
         "weighted: every ticket counts with its weight (Algorand), `size` expected",
     )
-    size: int = Field(default=20, ge=1, description="seats (fixed), or expected weight (weighted)")
+    size: int = Field(
+        default=20, ge=1, le=10**9, description="seats (fixed), or expected weight (weighted)"
+    )
     max_step: int = Field(
-        default=3, ge=1, description="MaxStep: candidates tried before the committee is formed anew"
+        default=3,
+        ge=1,
+        le=1_000_000,
+        description="MaxStep: candidates tried before the committee is formed anew",
     )
     vote_seconds: float = Field(
         default=5.0,
-        gt=0.0,
+        ge=SHORTEST,
+        le=LONGEST,
         description="MaxVoteDuration: simulated seconds a candidate may be voted on (bft: half as "
         "long again with every attempt)",
     )
     ticket_seconds: float = Field(
-        default=0.5, gt=0.0, description="simulated seconds during which tickets are collected"
+        default=0.5,
+        ge=SHORTEST,
+        le=LONGEST,
+        description="simulated seconds during which tickets are collected",
     )
     update_seconds: float = Field(
         default=30.0,
-        gt=0.0,
+        ge=SHORTEST,
+        le=LONGEST,
         description="simulated seconds after which a height proceeds without more",
     )
     update_quota: float = Field(
@@ -143,7 +178,8 @@ class CommitteeSettings(Section):
     )
     resend_seconds: float = Field(
         default=5.0,
-        gt=0.0,
+        ge=SHORTEST,
+        le=LONGEST,
         description="bft: after so long without progress a server says again what it said, and "
         "asks others",
     )

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bfedrec.learning.basis import BASES, Basis
 from bfedrec.parts import PartSection
 from bfedrec.section import setting_error
+
+MOST_PASSES = 10_000
+"""Greatest number of passes over a client's data in one round; published ones are at most 20."""
+MOST_DRAWS = 10_000
+"""Greatest number of items that are drawn for an interaction; a client trains on each of them in
+every pass."""
+MOST_FACTORS = 65_536
+"""Greatest d; the matrix B of a basis has up to d x d float32, 16 GiB."""
 
 
 class TrainingSettings(BaseModel):
@@ -29,23 +37,27 @@ class TrainingSettings(BaseModel):
     local_epochs: int = Field(
         default=2,
         ge=1,
+        le=MOST_PASSES,
         description="Passes over the client's data in which A_u and p_u are trained (sets tau_u).",
     )
     user_epochs: int = Field(
         default=0,
         ge=0,
+        le=MOST_PASSES,
         description="Passes in which p_u alone is trained, before the first on A_u. They cost no "
         "bytes and refresh a p_u that is many rounds old; 0 is the paper's Algorithm 1.",
     )
     batch_size: int = Field(
         default=64,
         ge=1,
+        le=2**20,
         description="Samples (positives and negatives together) in one gradient step. softmax: "
         "rounded down to whole positives with their negatives, one at least.",
     )
     negatives: int = Field(
         default=6,
         ge=1,
+        le=MOST_DRAWS,
         description="Items drawn for each positive, in every pass anew, from those that the "
         "client has not interacted with in training.",
     )
@@ -78,6 +90,7 @@ class TrainingSettings(BaseModel):
     virtual_share: float = Field(
         default=0.0,
         ge=0,
+        le=MOST_DRAWS,
         allow_inf_nan=False,
         description="FedRec's rho: virtual items for each training interaction, drawn once a round "
         "from those that the client has not interacted with in training; 0: none. The passes that "
@@ -140,6 +153,15 @@ class ModelSettings(PartSection):
     about: ClassVar[str] = "B (d x r), for codecs under a basis: "
 
     dimension: int = Field(default=64, ge=1, description="d, length of a factor")
+
+    @field_validator("dimension")
+    @classmethod
+    def _not_too_long(cls, dimension: int) -> int:
+        if dimension > MOST_FACTORS:
+            need = f"the factors of every 1,000 items would need {4e3 * dimension / 2**30:,.0f} GiB"
+            raise setting_error("", f"int >= 1 <= {MOST_FACTORS}: {need}")
+        return dimension
+
     rank: int = Field(
         default=4, ge=1, description="r, transmitted size: rows of A (r x N); at most d"
     )

@@ -12,42 +12,62 @@ from dataclasses import dataclass
 
 Scalar = str | int | float
 
+#: No figure is as great; all are seconds, counts, bytes or shares.
+GREATEST = 2**63
+
 #: Values by name. Counts are int; means, shares and seconds are float; the rest is text.
 Figures = Mapping[str, Scalar]
 
 
+class BadFigure(ValueError, KeyError):
+    """Error: a figure that is missing, or of another type than it has to be."""
+
+    __str__ = Exception.__str__  # a KeyError shows its text as code
+
+
 def figures_from(node: object) -> dict[str, Scalar]:
-    """The figures in a JSON value. Raises ValueError if it is not a flat map of scalars."""
+    """The figures in a JSON value. Raises ValueError if it is not a flat map of scalars, or holds a
+    number that is not finite."""
     if not isinstance(node, dict):
         raise ValueError("expected a JSON object")
     for name, value in node.items():
         if type(value) not in (str, int, float):
-            raise ValueError(f"{name}: expected a number or a text")
+            raise ValueError(f"{name[:80]}: expected a number or a text")
+        if type(value) is not str and not abs(value) < GREATEST:
+            raise ValueError(f"{name[:80]}: expected a finite number below 2**63")
     return node
 
 
 def number(figures: Mapping[str, object], name: str) -> float:
-    """The number ``name``. Raises KeyError if there is none, ValueError for another type."""
-    value = figures[name]
-    if not isinstance(value, int | float):
-        raise ValueError(f"{name}: expected a number, got {value!r}")
+    """The number ``name``. Raises BadFigure if there is none, or for another type."""
+    value = _value(figures, name)
+    if type(value) not in (int, float):
+        raise BadFigure(f"{name}: expected a number, got {repr(value)[:80]}")
+    assert isinstance(value, int | float)
     return value
 
 
 def count(figures: Mapping[str, object], name: str) -> int:
-    """The integer ``name``. Raises KeyError if there is none, ValueError for another type."""
-    value = figures[name]
-    if not isinstance(value, int):
-        raise ValueError(f"{name}: expected an integer, got {value!r}")
+    """The integer ``name``. Raises BadFigure if there is none, or for another type."""
+    value = _value(figures, name)
+    if type(value) is not int:
+        raise BadFigure(f"{name}: expected an integer, got {repr(value)[:80]}")
     return value
 
 
 def text(figures: Mapping[str, object], name: str) -> str:
-    """The text ``name``. Raises KeyError if there is none, ValueError for another type."""
-    value = figures[name]
+    """The text ``name``. Raises BadFigure if there is none, or for another type."""
+    value = _value(figures, name)
     if not isinstance(value, str):
-        raise ValueError(f"{name}: expected a text, got {value!r}")
+        raise BadFigure(f"{name}: expected a text, got {repr(value)[:80]}")
     return value
+
+
+def _value(figures: Mapping[str, object], name: str) -> object:
+    try:
+        return figures[name]
+    except KeyError:
+        raise BadFigure(f"{name}: missing") from None
 
 
 @dataclass(frozen=True)

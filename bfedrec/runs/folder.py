@@ -19,15 +19,20 @@ from numpy.typing import NDArray
 
 from bfedrec.config.load import CONNECTION, config_hash, differences, dump, parse
 from bfedrec.config.schema import Config
-from bfedrec.config.yaml_core import ConfigError
+from bfedrec.config.yaml_core import MOST_BYTES, ConfigError
 from bfedrec.runs.figures import Figures, Stop, count, figures_from
 from bfedrec.runs.manifest import manifest, now
 from bfedrec.runs.state import RunState
 from consensus.encoding.node import Node
 from consensus.storage.closing import Closing
+from consensus.storage.regular import read_regular
 
 RUNS = Path("results/runs")
 LOCK = "lock"
+MOST_JSON = 2**20
+"""Longest summary or manifest that is read, in bytes; ours have a few thousand."""
+MOST_LINES = 2**26
+"""Longest file of lines of JSON that is read, in bytes; a line of ours has about a thousand."""
 
 
 BEFORE_START = {"config.yaml", ".config.yaml.part", "log.txt"}
@@ -62,6 +67,7 @@ class RunFolder(Closing):
         path = default_path(config) if path is None else path
         try:
             path.mkdir(parents=True, exist_ok=True)
+            _check_entries(path)
             lock = (path / LOCK).open("w", encoding="utf-8")
         except OSError as error:
             raise RunError(f"{path}: cannot be used as a run folder: {error.strerror}") from None
@@ -186,13 +192,16 @@ def read_metrics(path: Path) -> list[Figures]:
     """The lines of a run folder's metrics.jsonl, without an incomplete last one; raises
     `RunError`."""
     try:
-        text = (path / "metrics.jsonl").read_text(encoding="utf-8")
+        text = read_text(path / "metrics.jsonl", MOST_LINES)
     except FileNotFoundError:
         return []
     lines = text.split("\n")[:-1]  # what follows the last newline is torn, or nothing
     try:
-        return [figures_from(json.loads(line)) for line in lines]
-    except (RecursionError, ValueError) as error:
+        found: list[Figures] = [figures_from(json.loads(line)) for line in lines]
+        for line in found:
+            count(line, "height")
+        return found
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path / 'metrics.jsonl'}: not JSON lines: {error}") from None
 
 
@@ -221,7 +230,7 @@ def read_figures(path: Path) -> Figures:
 def read_json(path: Path) -> Node:
     """A JSON object from a file; raises `RunError` naming the file."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path, MOST_JSON))
     except FileNotFoundError:
         raise RunError(f"{path}: no such file") from None
     except (OSError, RecursionError, ValueError) as error:
@@ -229,6 +238,21 @@ def read_json(path: Path) -> Node:
     if not isinstance(value, dict):
         raise RunError(f"{path}: expected a JSON object")
     return value
+
+
+def read_text(path: Path, most: int) -> str:
+    """The text in a regular file of at most ``most`` bytes.
+
+    Raises `RunError` naming the file, FileNotFoundError if there is none.
+    """
+    try:
+        return read_regular(path, most).decode()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RunError(f"{path}: not a text file in UTF-8") from None
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:
@@ -249,6 +273,14 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def _check_entries(path: Path) -> None:
+    """Raise RunError for a FIFO or a device among the files of a folder: opening it would never
+    end."""
+    for entry in path.iterdir():
+        if entry.exists() and not (entry.is_file() or entry.is_dir()):
+            raise RunError(f"{entry}: not a regular file")
 
 
 def _hold(path: Path, lock: IO[str]) -> None:
@@ -273,7 +305,7 @@ def _admit(path: Path, config: Config, resume: bool) -> None:
             write_text(saved_path, dump(config))
             return
         raise RunError(f"{path}: holds a run: continue it with --resume, or use another --out")
-    saved = parse(saved_path.read_text(encoding="utf-8"), str(saved_path))
+    saved = parse(read_text(saved_path, MOST_BYTES), str(saved_path))
     changed = [key for key in differences(config, saved) if key not in CONNECTION]
     if changed:
         raise ConfigError(

@@ -7,6 +7,7 @@ file holds what a paired test needs, in a byte and two bytes a user.
 from __future__ import annotations
 
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfedrec.runs.folder import RunError
+from consensus.storage.regular import read_regular
 
 if TYPE_CHECKING:  # its kernels take long to load, and who reads ranks needs none
     from bfedrec.evaluation.metrics import Evaluation
 
 FILE = "ranks.npz"
+MOST_BYTES = 2**26
+"""Longest file that is read, in bytes, packed and unpacked; 5 bytes a user at most."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,15 @@ def read(folder: Path) -> Ranks | None:
     """
     path = folder / FILE
     try:
-        with np.load(path, allow_pickle=False) as content:
+        packed = io.BytesIO(read_regular(path, MOST_BYTES))
+        with zipfile.ZipFile(packed) as parts:
+            if sum(part.file_size for part in parts.infolist()) > MOST_BYTES:
+                raise ValueError(f"more than {MOST_BYTES:,} bytes when unpacked")
+        with np.load(packed, allow_pickle=False) as content:
             full = content.get("full_rank")
+            for array in (content["rank"], *(() if full is None else (full,))):
+                if array.ndim != 1 or array.dtype.kind != "i":
+                    raise ValueError("expected a list of integers")
             return Ranks(
                 content["rank"].astype(np.int64), None if full is None else full.astype(np.int64)
             )

@@ -22,6 +22,7 @@ from bfedrec.federation.federation import Federation, Round
 from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.figures import Figures, Scalar, count
 from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.memory import check_memory
 from bfedrec.runs.progress import Evaluated, Note, Progress, RoundDone
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.state import RoundState, RunState, StateError
@@ -43,6 +44,7 @@ class Simulation(Closing):
         self.progress = progress
         self.began = time.perf_counter()
         self.data = prepare(config.data)
+        check_memory(config, self.data)
         folder.start(self.data.digest)
         self.state: RunState = folder.state()
         self.federation = Federation(config, self.data, self.state.residuals)
@@ -189,14 +191,14 @@ class Simulation(Closing):
             if at == height:
                 federation.recall(head)
             federation.learner.model.commit(at, head.beacon, aggregate)
-            row = self.state.row(at)
+            row = self._row(at)
             federation.learner.P[row.clients] = row.factors
             federation.downlink.committed(
                 at, row.clients, len(block.header.encoded), len(aggregate)
             )
         self.chain.resume(height)
         if height:
-            row = self.state.row(height)
+            row = self._row(height)
             self.totals, self.wall_before = row.totals, row.wall_seconds
             federation.continue_from(
                 row.simulated_seconds, blocks, heads, row.standing, self.chain.content.get
@@ -208,6 +210,22 @@ class Simulation(Closing):
                 self._validate(height)
         self.progress.update(Note(f"resumed after height {height}"))
         return heads[-1]
+
+    def _row(self, height: int) -> RoundState:
+        """The state's row of a height; raises StateError if it is that of another run."""
+        row, P = self.state.row(height), self.federation.learner.P
+        inside = row.clients.size == 0 or 0 <= row.clients.min() <= row.clients.max() < len(P)
+        if not inside or (row.clients.size and row.factors.shape[1] != P.shape[1]):
+            raise StateError(
+                f"{self.folder.path}: state.sqlite: height {height} does not fit P {P.shape}"
+            )
+        try:
+            row.standing.check(self.config.servers.count, height)
+        except ValueError as error:
+            raise StateError(
+                f"{self.folder.path}: state.sqlite: height {height}: {error}"
+            ) from None
+        return row
 
     # -- the end ----------------------------------------------------------------------------------
 

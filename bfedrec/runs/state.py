@@ -13,6 +13,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -205,14 +206,16 @@ class RunState(Closing):
 
     def _decode(self, values: tuple[int, bytes, bytes, float, str]) -> RoundState:
         height, clients, factors, simulated_seconds, counters = values
-        ids = np.frombuffer(clients, "<i8").astype(np.int64)
-        flat = np.frombuffer(factors, "<f4").astype(np.float32)
-        rows = flat.reshape(len(ids), len(flat) // max(1, len(ids)))
         try:
+            ids = np.frombuffer(clients, "<i8").astype(np.int64)
+            flat = np.frombuffer(factors, "<f4").astype(np.float32)
+            rows = flat.reshape(len(ids), len(flat) // max(1, len(ids)))
+            if not 0.0 <= simulated_seconds < inf:
+                raise ValueError("simulated_seconds: expected a number from 0")
             node = json.loads(counters)
             seconds, loss = number(node, "wall_seconds"), number(node, "loss")
             totals, standing = Totals.from_node(node), Standing.from_node(node["standing"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise StateError(
                 f"{self._path}: height {height}: not the totals of a round: {error}"
             ) from None

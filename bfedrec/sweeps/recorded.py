@@ -22,13 +22,15 @@ from pathlib import Path
 
 from bfedrec.config.load import changed, config_hash, dump, load, parse
 from bfedrec.config.schema import Config
-from bfedrec.config.yaml_core import ConfigError
+from bfedrec.config.yaml_core import MOST_BYTES, ConfigError
 from bfedrec.runs.figures import Figures, Stop, figures_from
 from bfedrec.runs.folder import (
+    MOST_LINES,
     RunError,
     finished,
     read_metrics,
     read_summary,
+    read_text,
     stopped,
     write_text,
 )
@@ -200,7 +202,7 @@ def _config(path: Path, known: dict[str, Config]) -> Config:
     Configs of one setting's runs differ only in the seed's line; as YAML takes most of the time, it
     is parsed once for all of them. Raises `ConfigError`.
     """
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path, MOST_BYTES)
     seed = SEED.search(text)
     if seed is None:
         return parse(text, str(path))
@@ -212,11 +214,13 @@ def _config(path: Path, known: dict[str, Config]) -> Config:
 
 def _read_lines(place: Path, base: Config) -> Iterator[Recorded]:
     source = place / COMPACT
-    for number, text in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
+    for number, text in enumerate(read_text(source, MOST_LINES).splitlines(), 1):
         try:
             line = json.loads(text)
             overrides = line.pop("overrides")
             figures = figures_from(line)
-        except (ValueError, KeyError, AttributeError):
+            if not isinstance(overrides, list) or not all(isinstance(x, str) for x in overrides):
+                raise ValueError("overrides are texts")
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
             raise RunError(f"{source}, line {number}: not a recorded run") from None
         yield Recorded(source, changed(base, overrides, f"{source}, line {number}"), figures)

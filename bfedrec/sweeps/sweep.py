@@ -180,8 +180,9 @@ def parse_seeds(text: str) -> list[int]:
     seeds: dict[int, None] = {}
     for part in text.split(","):
         low, dash, high = part.strip().partition("-")
-        if not low.isdecimal() or (dash and not high.isdecimal()):
-            raise ConfigError(f"{COMMAND_LINE}: --seeds {text!r}: expected e.g. 0-4 or 0,3,7")
+        sound = low.isdecimal() and (high.isdecimal() or not dash)
+        if not sound or max(len(low), len(high)) > 18:  # digits that a range can have
+            raise ConfigError(f"{COMMAND_LINE}: --seeds {text[:80]!r}: expected e.g. 0-4 or 0,3,7")
         numbers = range(int(low), int(high or low) + 1)
         if not numbers or len(numbers) > 10_000:
             raise ConfigError(f"{COMMAND_LINE}: --seeds {text!r}: 1 to 10000 seeds, rising")

@@ -33,8 +33,10 @@ import numpy as np
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle
 from consensus.adversary.composed import Composed
-from consensus.faults.options import indices, number
+from consensus.faults.options import indices, number, shown
 
+MOST_HEIGHTS = 2**31
+"""Greatest height that is named; a run has fewer rounds."""
 PLACEMENTS = ("random", "most_stake", "least_stake", "region")
 
 
@@ -58,7 +60,7 @@ class Group(NamedTuple):
         if not isinstance(node, Mapping):
             raise ValueError(
                 "a group of malicious servers is a map such as "
-                f"{{behaviour: [gaussian, invert_votes], share: 1/3}}, got {node!r}"
+                f"{{behaviour: [gaussian, invert_votes], share: 1/3}}, got {shown(node)}"
             )
         options = ("behaviour", "share", "servers", "placement", "from", "until")
         for key in node:
@@ -81,13 +83,14 @@ class Group(NamedTuple):
         if "servers" in node:
             if not isinstance(node["servers"], list | tuple):
                 raise ValueError(
-                    f"malicious.servers: expected a list of indices, got {node['servers']!r}"
+                    f"malicious.servers: expected a list of indices, got {shown(node['servers'])}"
                 )
             servers = indices(node["servers"], "malicious.servers")
         placement = node.get("placement", "random")
         if placement not in PLACEMENTS:
             raise ValueError(
-                f"malicious.placement: expected one of {', '.join(PLACEMENTS)}, got {placement!r}"
+                f"malicious.placement: expected one of {', '.join(PLACEMENTS)}, "
+                f"got {shown(placement)}"
             )
         from_, until = _height(node, "from", 1), _height(node, "until", inf)
         if not from_ <= until:
@@ -99,13 +102,17 @@ def _names(value: Any) -> tuple[str, ...]:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not names:
         known = ", ".join(sorted(BEHAVIOURS))
-        raise ValueError(f"malicious.behaviour: expected one or several of {known}, got {value!r}")
+        raise ValueError(
+            f"malicious.behaviour: expected one or several of {known}, got {shown(value)}"
+        )
     for name in names:
         if not isinstance(name, str) or name not in BEHAVIOURS:
             near = get_close_matches(str(name), BEHAVIOURS, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             known = ", ".join(sorted(BEHAVIOURS))
-            raise ValueError(f"malicious.behaviour: there is no {name!r}{hint}, known are {known}")
+            raise ValueError(
+                f"malicious.behaviour: there is no {shown(name)}{hint}, known are {known}"
+            )
     return tuple(names)
 
 
@@ -113,8 +120,10 @@ def _height(node: Mapping[str, Any], key: str, default: float) -> float:
     if key not in node:
         return default
     value = node[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"malicious.{key}: expected a height, from 1, got {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_HEIGHTS:
+        raise ValueError(
+            f"malicious.{key}: expected a height, from 1 to {MOST_HEIGHTS}, got {shown(value)}"
+        )
     return value
 
 

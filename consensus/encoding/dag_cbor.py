@@ -30,6 +30,13 @@ from consensus.encoding.cid import (
 MAX_DEPTH: Final = 64
 """The deepest nesting of lists and maps that is read; the ledger's records stay below ten."""
 
+FREE_ITEMS: Final = 2**16
+"""Items (numbers, texts, lists, keys, ...) that a record may hold, however short it is. Records of
+up to as many bytes are not counted, as every item takes one at least."""
+BYTES_PER_ITEM: Final = 8
+"""Bytes that every further item takes on average. An empty list is one byte, and 56 in memory; in
+our long records, which list keys, digests and links, an item takes 12 or more."""
+
 _LINK_HEAD: Final = b"\xd8\x2a\x58\x25\x00"  # tag 42, a byte string of 37, the identity multibase
 
 
@@ -54,10 +61,14 @@ def decode(data: bytes) -> Any:
 
     Raises EncodingError for anything `encode` does not produce: trailing or missing bytes,
     longer integers than needed, unsorted or repeated keys, indefinite lengths, floats, other
-    tags, links to anything but a CIDv1 with sha2-256, nesting beyond MAX_DEPTH.
+    tags, links to anything but a CIDv1 with sha2-256, nesting beyond MAX_DEPTH. So it does for
+    more items than FREE_ITEMS and BYTES_PER_ITEM allow, which would take many times the memory of
+    their bytes.
     """
     if type(data) is not bytes:
         raise EncodingError(f"encoded records are bytes, not {type(data).__name__}")
+    if len(data) > FREE_ITEMS:
+        _check_density(data)
     try:
         value = libipld.decode_dag_cbor(data)
     except (ValueError, RecursionError, OverflowError, MemoryError) as error:
@@ -65,6 +76,24 @@ def decode(data: bytes) -> Any:
     if encode(value) != data:
         raise EncodingError("not the canonical DAG-CBOR encoding of its value")
     return value
+
+
+def _check_density(data: bytes) -> None:
+    """Raise EncodingError as soon as the items so far are too many for their bytes."""
+    place = items = 0
+    while place < len(data):
+        items += 1
+        if items > FREE_ITEMS + place // BYTES_PER_ITEM:
+            raise EncodingError(f"more than {items - 1:,} items in {place:,} bytes")
+        major, short = data[place] >> 5, data[place] & 31
+        place += 1
+        argument = short
+        if short >= 24:
+            width = 1 << (short & 7)  # of 1, 2, 4 or 8 bytes; what is beyond is no DAG-CBOR
+            argument = int.from_bytes(data[place : place + width])
+            place += width
+        if major in (2, 3):  # bytes, text
+            place += argument
 
 
 def _head(major: int, argument: int) -> bytes:

@@ -72,6 +72,7 @@ from consensus.faults.kinds import (
     Skew,
     Slow,
 )
+from consensus.faults.options import shown
 from consensus.server.message import Message
 
 FAULTS: dict[str, type[Fault]] = {
@@ -102,7 +103,7 @@ def fault_from_node(node: Any) -> Fault:
     The table above has all options. Raises ValueError that says what is allowed.
     """
     if not isinstance(node, Mapping):
-        raise ValueError(f"a fault is a map such as {{loss: 0.1}}, got {node!r}")
+        raise ValueError(f"a fault is a map such as {{loss: 0.1}}, got {shown(node)}")
     names = [key for key in node if key in FAULTS]
     if len(names) != 1:
         known = f"a fault names exactly one of {', '.join(FAULTS)}"

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from math import inf, log1p
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
 from consensus.faults import options
 from consensus.server.message import Message, with_flipped_bit
+
+MOST_CRASHES: Final = 10_000
+"""Greatest number of crashes of a server, on average, as they are drawn in advance."""
 
 Draw = Callable[[], float]
 """A function that draws the next number, uniform in [0, 1)."""
@@ -350,6 +353,11 @@ class Churn(_OfServers):
         super().__post_init__()
         if self.until == inf:
             raise ValueError(f"{self.NAME}: say until when, it would never come to an end")
+        often = (self.until - self.from_) / (1.0 / self.rate + self.down)
+        if often > MOST_CRASHES:
+            raise ValueError(
+                f"{self.NAME}: a server would crash {often:,.0f} times, {MOST_CRASHES:,} at most"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,14 +47,27 @@ class Standing:
 
     @classmethod
     def from_node(cls, node: Mapping[str, Any]) -> Self:
-        """The state from which `to_node` made ``node``."""
+        """The state from which `to_node` made ``node``.
+
+        Raises KeyError, TypeError or ValueError if it made none like it.
+        """
         return cls(
             tuple(
-                ServerStanding(index, height, written, tuple(lacking))
+                ServerStanding(_count(index), _count(height), _count(written), _counts(lacking))
                 for index, height, written, lacking in node["servers"]
             ),
-            tuple((height, tuple(servers)) for height, servers in node["holders"]),
+            tuple((_count(height), _counts(servers)) for height, servers in node["holders"]),
         )
+
+    def check(self, servers: int, height: int) -> None:
+        """Raise ValueError for servers or heights that a world of ``servers`` at ``height`` does
+        not have."""
+        names = [server.index for server in self.servers]
+        names += [server for _, holding in self.holders for server in holding]
+        heights = [max(s.height, s.written, *s.lacking, 0) for s in self.servers]
+        heights += [at for at, _ in self.holders]
+        if max(names, default=0) >= servers or max(heights, default=0) > height:
+            raise ValueError(f"there are {servers} servers, and {height} heights")
 
 
 def standing_of(
@@ -98,3 +111,15 @@ def restore(
         )
     for at, holders in standing.holders:
         providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("expected a number from 0")
+    return value
+
+
+def _counts(values: object) -> tuple[int, ...]:
+    if not isinstance(values, list):
+        raise ValueError("expected a list of numbers")
+    return tuple(map(_count, values))

@@ -19,7 +19,7 @@ from pathlib import Path
 from consensus.encoding.cid import EncodingError, cid_text, is_cid, node_cid
 from consensus.encoding.dag_cbor import decode, encode
 from consensus.encoding.fields import MalformedRecord
-from consensus.encoding.unixfs import file_blocks, read_file
+from consensus.encoding.unixfs import file_blocks, file_links, most_bytes
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
 from consensus.records.update import UpdateRecord
@@ -63,6 +63,7 @@ class _Entry:
             and is_cid(block)
             and isinstance(updates, list)
             and all(map(is_cid, updates))
+            and len(set(updates)) == len(updates)
         )
         if not sound:
             raise EncodingError("an entry of an archive with the wrong kinds of values")
@@ -129,14 +130,17 @@ def import_chain(path: Path, store: SqliteStore, progress: Progress) -> tuple[by
 
     Returns the link to the chain's head and its height. All imported bytes hash to their addresses;
     the chain's validity is not checked here but by `consensus.audit`. Raises CarError, naming the
-    height or the CID, for a file that is damaged, incomplete or no archive.
+    height or the CID, for a file that is damaged, incomplete or no archive, or holds a file that
+    claims to be longer than it can be. Blocks are copied one by one and each file once, so time and
+    memory depend on the archive's length alone.
     """
+    files: set[bytes] = set()
     with CarFile(path) as car:
         entries = _entries(path, car)
         for entry in entries:
             try:
                 with store.transaction():
-                    _import_height(car, store, entry)
+                    _import_height(car, store, entry, files)
             except (EncodingError, MalformedRecord, StoreError) as error:
                 raise CarError(f"{path}: height {entry.height}: {error}") from None
             progress(entry.height, entries[-1].height)
@@ -161,8 +165,9 @@ def _entries(path: Path, car: CarFile) -> list[_Entry]:
     return entries[::-1]
 
 
-def _import_height(car: CarFile, store: SqliteStore, entry: _Entry) -> None:
-    """Write one height to the store."""
+def _import_height(car: CarFile, store: SqliteStore, entry: _Entry, known: set[bytes]) -> None:
+    """Write one height to the store; ``known``: the files that are there, to which its own are
+    added."""
     encoded = car.block(entry.block)
     files: list[bytes | None]
     if entry.height == 0:
@@ -175,9 +180,11 @@ def _import_height(car: CarFile, store: SqliteStore, entry: _Entry) -> None:
         raise EncodingError(f"the entry names another head than its block, {cid_text(head)}")
     updates = [car.block(link) for link in entry.updates]
     files += [UpdateRecord.decode(data).payload for data in updates]
-    for link in files:
-        if link is not None and store.put(read_file(link, car.block)) != link:
-            raise EncodingError(f"{cid_text(link)} is laid out in another way than our files")
+    for link in dict.fromkeys(files):
+        if link is not None and link not in known:
+            blocks = file_links(link, car.block, car.block_size, most_bytes(car.size))
+            store.put_blocks(link, ((cid, car.block(cid)) for cid in blocks))
+            known.add(link)
     store.put_block(entry.height, encoded)
     store.put_updates(entry.height, updates)
     store.set_meta("head", head)

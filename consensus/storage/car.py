@@ -18,11 +18,16 @@ from consensus.encoding.dag_cbor import decode, encode
 from consensus.encoding.unixfs import varint
 from consensus.storage.closing import Closing
 from consensus.storage.content import NotFound, StoreError
+from consensus.storage.regular import open_regular
 
 __all__ = ["CarError", "CarFile", "write_car"]
 
 MAX_BLOCK: Final = 64 * 2**20
-"""Longest section that is read, in bytes; IPFS nodes exchange blocks of up to 2 MiB."""
+"""Longest section that is read, in bytes; IPFS nodes exchange blocks of up to 2 MiB, and the
+genesis, our longest record, takes 37 bytes a client."""
+MAX_HEADER: Final = 4096
+"""Longest header that is read, in bytes; that of one root, which an archive of ours has, takes
+58."""
 
 
 class CarError(StoreError):
@@ -68,8 +73,10 @@ class CarFile(Closing):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._places: dict[bytes, _Place] = {}
-        self._file: BinaryIO = path.open("rb")
+        self._file: BinaryIO = open_regular(path)
         try:
+            self.size = os.fstat(self._file.fileno()).st_size
+            """Length of the whole file, in bytes."""
             self.roots = self._header()
             while self._section():
                 pass
@@ -86,17 +93,24 @@ class CarFile(Closing):
 
     def block(self, cid: bytes) -> bytes:
         """The block with this CID; raises NotFound."""
-        try:
-            place = self._places[cid]
-        except KeyError:
-            name = cid_text(cid) if is_cid(cid) else repr(cid)
-            raise NotFound(f"{self._path}: {name} is not in the file") from None
+        place = self._place(cid)
         self._file.seek(place.start)
         return self._read(place.size)
 
+    def block_size(self, cid: bytes) -> int:
+        """The length of the block with this CID, in bytes; raises NotFound."""
+        return self._place(cid).size
+
+    def _place(self, cid: bytes) -> _Place:
+        try:
+            return self._places[cid]
+        except KeyError:
+            name = cid_text(cid) if is_cid(cid) else repr(cid)
+            raise NotFound(f"{self._path}: {name} is not in the file") from None
+
     def _header(self) -> list[bytes]:
         size = self._length()
-        if size is None or size > 2**20:
+        if size is None or size > MAX_HEADER:
             raise CarError(f"{self._path}: not a CAR file")
         try:
             header = decode(self._read(size))
@@ -150,7 +164,7 @@ class CarFile(Closing):
 
     def _read(self, size: int) -> bytes:
         begin = self._file.tell()
-        data = self._file.read(size)
+        data = self._file.read(size) if size <= self.size - begin else b""
         if len(data) != size:
             raise CarError(f"{self._path}: ends within the block at byte {begin}")
         return data

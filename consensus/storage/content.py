@@ -48,11 +48,11 @@ class ContentStore(ABC):
         """The file or record with this CID, every block of it checked against its hash.
 
         Raises NotFound if a block of it is not held, and StoreError if bytes do not hash to their
-        address or `cid` is no CID.
+        address, `cid` is no CID or the file claims to be longer than it can be.
         """
         try:
             if codec(cid) != CBOR:
-                return read_file(cid, self._block)
+                return read_file(cid, self._block, self._most_bytes())
         except EncodingError as error:
             raise StoreError(str(error)) from None
         return self.block_bytes(cid)
@@ -82,6 +82,10 @@ class ContentStore(ABC):
         data = self.get(cid)
         cids = {cid} if codec(cid) == CBOR else dict(file_blocks(data)[1]).keys()
         self._release(cid, sorted(cids))
+
+    def _most_bytes(self) -> int | None:
+        """The greatest length of a file that can be here, in bytes; None where all is our own."""
+        return None
 
     @abstractmethod
     def _block(self, cid: bytes) -> bytes:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from consensus.encoding.unixfs import most_bytes
 from consensus.storage.closing import Closing
 from consensus.storage.content import ContentStore, NotFound, StoreError, readable
+from consensus.storage.regular import open_regular
 
 _APPLICATION: Final = 0x42466564  # "BFed", in the file's header
 _SCHEMA_VERSION: Final = 1
@@ -23,6 +26,16 @@ _SCHEMA: Final = (
         PRIMARY KEY (height, position))""",
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL)",
 )
+
+_STEPS_PER_BYTE: Final = 4
+"""Steps of SQLite's machine that one statement may take, for each byte of the file. A row takes
+at least five bytes and at most ten steps; pages that are linked many times, as no sound file has
+them, would take steps without end."""
+_FREE_STEPS: Final = 100_000
+_STEPS_A_LOOK: Final = 10_000
+
+_BESIDE: Final = ("", "-wal", "-journal", "-shm")
+"""Endings of the names of the files that SQLite opens together."""
 
 # SQLite's shared-lock bytes: whoever read-locks them keeps writers out, and the other way round.
 _LOCK_START: Final = 0x40000002
@@ -48,6 +61,7 @@ class SqliteStore(ContentStore, Closing):
         self._path = Path(path)
         self._read_only = read_only
         self._lock: BinaryIO | None = None
+        self._check_files()
         if read_only:
             self._lock = self._lock_against_writers()
             # Without SQLite's own locks and with exclusive mode, the index of a left-over -wal
@@ -66,15 +80,29 @@ class SqliteStore(ContentStore, Closing):
             if self._lock is not None:
                 self._lock.close()
             raise self._explain(error) from None
+        self._steps = 0
+        self._connection.set_progress_handler(self._too_many_steps, _STEPS_A_LOOK)
         try:
             self._open_schema()
         except BaseException:
             self.close()
             raise
 
+    def _check_files(self) -> None:
+        """Raise StoreError for a FIFO or a device, for which SQLite would wait for ever."""
+        for ending in _BESIDE:
+            place = self._path.with_name(f"{self._path.name}{ending}")
+            try:
+                open_regular(place).close()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno in (errno.EINVAL, errno.ENXIO, errno.EISDIR):
+                    raise StoreError(f"{place}: not a regular file") from None
+
     def _lock_against_writers(self) -> BinaryIO:
         try:
-            file = self._path.open("rb")
+            file = open_regular(self._path)
         except OSError as error:
             raise StoreError(f"{self._path}: {error.strerror}") from None
         try:
@@ -90,7 +118,7 @@ class SqliteStore(ContentStore, Closing):
         self._run("PRAGMA locking_mode = EXCLUSIVE")
         application = self._run("PRAGMA application_id")[0][0]
         version = self._run("PRAGMA user_version")[0][0]
-        tables = self._run("SELECT count(*) FROM sqlite_master")[0][0]
+        tables = self._run("SELECT 1 FROM sqlite_master LIMIT 1")  # counting has no bound
         new = not (application or version or tables) and not self._read_only
         if not new and application != _APPLICATION:
             raise StoreError(f"{self._path}: not the chain of a run")
@@ -210,10 +238,14 @@ class SqliteStore(ContentStore, Closing):
         return bool(self._run("SELECT 1 FROM content WHERE cid = ? AND root = 1", root))
 
     def _keep(self, root: bytes, blocks: Mapping[bytes, bytes]) -> None:
+        self.put_blocks(root, blocks.items())
+
+    def put_blocks(self, root: bytes, blocks: Iterable[tuple[bytes, bytes]]) -> None:
+        """Store a file by its blocks (CID, bytes), each once, which are taken one by one."""
         if self._kept(root):
             return
         with self.transaction():
-            for cid, data in blocks.items():
+            for cid, data in blocks:
                 self._run(
                     "INSERT INTO content VALUES (?1, 1, 0, ?2) "
                     "ON CONFLICT (cid) DO UPDATE SET uses = uses + 1",
@@ -229,15 +261,28 @@ class SqliteStore(ContentStore, Closing):
                 self._run("UPDATE content SET uses = uses - 1 WHERE cid = ?", cid)
                 self._run("DELETE FROM content WHERE cid = ? AND uses = 0", cid)
 
+    def _most_bytes(self) -> int:
+        return most_bytes(self._file_bytes())
+
     # --- SQLite -----------------------------------------------------------------------------
 
     def _run(self, statement: str, *values: Any) -> list[Any]:
+        self._steps = 0
         try:
             return self._connection.execute(statement, values).fetchall()
         except (sqlite3.Error, OverflowError) as error:
             raise self._explain(error) from None
         except UnicodeDecodeError:  # SQLite quotes damaged bytes in its message
             raise StoreError(f"{self._path}: the file is damaged") from None
+
+    def _too_many_steps(self) -> bool:
+        """Called by SQLite every so many steps of a statement; true ends it."""
+        self._steps += _STEPS_A_LOOK
+        return self._steps > _FREE_STEPS and self._steps > _STEPS_PER_BYTE * self._file_bytes()
+
+    def _file_bytes(self) -> int:
+        places = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        return sum(place.stat().st_size for place in places if place.exists())
 
     def _bytes(self, value: object) -> bytes:
         if type(value) is not bytes:
@@ -254,6 +299,7 @@ class SqliteStore(ContentStore, Closing):
             "SQLITE_BUSY": "another process is using it; wait until it ends",
             "SQLITE_NOTADB": "not the chain of a run (no SQLite file)",
             "SQLITE_CORRUPT": "the file is damaged",
+            "SQLITE_INTERRUPT": "the file is damaged: its pages lead in circles",
             "SQLITE_CANTOPEN": "cannot be opened; does its folder exist, and may you write there?",
             "SQLITE_READONLY": "opened or stored read-only; nothing can be written",
             "SQLITE_FULL": "the disk is full; the transaction was undone",

@@ -15,6 +15,10 @@ POPULARITY = 1.2
 """Weight of an item's log-popularity, a standard normal."""
 
 
+MOST_PAIRS = 10**10
+"""Greatest number of users times items; drawing as many weights takes minutes."""
+
+
 @data_set("synthetic", place=5)
 class Synthetic(DataSource):
     """The size and structure of the generated data set.
@@ -35,7 +39,7 @@ class Synthetic(DataSource):
     )
     rank: int = Field(default=6, ge=1, le=256, description="dimension of the hidden tastes")
     clusters: int = Field(
-        default=12, ge=1, description="groups of users and items with a shared taste"
+        default=12, ge=1, le=1_000_000, description="groups of users and items with a shared taste"
     )
     noise: float = Field(
         default=0.35,
@@ -45,6 +49,11 @@ class Synthetic(DataSource):
 
     @model_validator(mode="after")
     def _enough_items(self) -> Synthetic:
+        if self.users * self.items > MOST_PAIRS:
+            raise ValueError(
+                f"users={self.users} times items={self.items} must be at most {MOST_PAIRS:,}: "
+                "every user weighs every item"
+            )
         if self.interactions_per_user * 2 > self.items:
             raise ValueError(
                 f"interactions_per_user={self.interactions_per_user} must be at most half of "

@@ -7,18 +7,49 @@ The text is a JSON map of the fields that differ from their defaults. Everything
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from consensus.protocols.registry import DEFAULT, protocol_named
+import numpy as np
 
+from consensus.faults.faults import Faults, fault_from_node
+from consensus.faults.options import shown
+from consensus.protocols.registry import DEFAULT, PROTOCOLS
+
+COMMITTEES = ("fixed", "weighted")
 TOPOLOGIES = ("complete", "ring", "random")
 
 PREMISES = ("third", "half")
 """PROTOCOL.md's premises of safety: less than a third of every committee malicious, whatever the
 network does; or up to half of it, and every message of an honest server received within D by all
 honest servers, with 2 D less than the settle time."""
+MOST_CHARACTERS: Final = 2**16
+"""Longest text of a scenario; drawn ones have some hundred characters."""
+MOST: Final = {
+    "seed": 2**63 - 1,
+    "servers": 64,
+    "stakes": 10**12,
+    "size": 10_000,
+    "max_step": 1_000,
+    "clients": 100,
+    "heights": 64,
+    "onset": 2**31,
+    **dict.fromkeys(("vote", "ticket", "update", "settle", "recovery", "resend", "bound"), 10**9),
+}
+"""Greatest value of each count and time (ms). A scenario is played in memory and at once: drawn
+ones have up to 64 servers, 8 heights and some seconds."""
+LEAST: Final = dict.fromkeys(
+    ("servers", "clients", "heights", "max_step", "vote", "ticket", "update", "resend"), 1
+)
+"""Least value where that is not 0; without time nothing would come to an end."""
+MOST_FAULTS: Final = 100
+"""Greatest number of faults, and of the behaviours of a server."""
+LATEST: Final = 1e5
+"""Latest time, in simulated seconds, at which a fault ends; drawn ones end within minutes."""
+WORST: Final = 1e3
+"""Greatest delay of a message by a fault, in seconds, and the greatest factor by which anything
+slows down; drawn ones are below 100."""
 
 
 class BadScenario(ValueError):
@@ -102,48 +133,97 @@ class Scenario:
     @classmethod
     def from_text(cls, text: str) -> Self:
         """The scenario that ``text`` describes; raises `BadScenario` with one line."""
+        if len(text) > MOST_CHARACTERS:
+            raise BadScenario(f"a scenario has at most {MOST_CHARACTERS:,} characters")
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BadScenario(f"a scenario is a JSON map: {error}") from error
         if not isinstance(found, dict):
             raise BadScenario("a scenario is a JSON map")
-        kinds = {field.name: field.type for field in fields(cls)}
+        kinds = {field.name: field for field in fields(cls)}
         odd = [key for key in found if key not in kinds]
         if odd:
-            raise BadScenario(f"{odd[0]!r}: a scenario has {', '.join(kinds)}")
+            raise BadScenario(f"{shown(odd[0])}: a scenario has {', '.join(kinds)}")
+        for name, field in kinds.items():
+            if field.default is MISSING and name not in found:
+                raise BadScenario(f"{name}: missing")
         try:
             for name in ("stakes", "faults"):
-                if name in found:
-                    found[name] = tuple(found[name])
-            if "malicious" in found:
-                found["malicious"] = tuple(
-                    (server, tuple(names)) for server, names in found["malicious"]
-                )
+                found[name] = tuple(_list(found.get(name, []), name))
+            found["malicious"] = tuple(
+                _malicious(entry) for entry in _list(found.get("malicious", []), "malicious")
+            )
             scenario = cls(**found)
             scenario.check()
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise BadScenario(str(error)) from error
         return scenario
 
     def check(self) -> None:
         """Raise ValueError for values that no scenario can have."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type == "int" and (type(value) is not int or value < 0):
-                raise ValueError(f"{field.name}: expected an integer from 0, got {value!r}")
-        protocol_named(self.protocol)
-        if self.premise not in PREMISES:
-            raise ValueError(f"premise: expected one of {', '.join(PREMISES)}")
+        for name, most in MOST.items():
+            if name != "stakes":
+                _count(getattr(self, name), name, LEAST.get(name, 0), most)
+        _count(self.quota, "quota", 0, self.clients)
+        _count(self.hostile, "hostile (one client at least is honest)", 0, self.clients - 1)
+        _one_of(self.protocol, "protocol", tuple(PROTOCOLS))
+        _one_of(self.topology, "topology", TOPOLOGIES)
+        _one_of(self.committee, "committee", COMMITTEES)
+        _one_of(self.premise, "premise", PREMISES)
         if type(self.barrier) is not bool:
-            raise ValueError(f"barrier: expected true or false, got {self.barrier!r}")
-        if self.topology not in TOPOLOGIES:
-            raise ValueError(f"topology: expected one of {', '.join(TOPOLOGIES)}")
-        if self.servers < 1 or self.clients < 1 or self.heights < 1 or self.max_step < 1:
-            raise ValueError("servers, clients, heights and max_step are at least 1")
-        if self.hostile >= self.clients:
-            raise ValueError("hostile: one client at least is honest")
-        if self.stakes and (len(self.stakes) != self.servers or min(self.stakes) < 1):
-            raise ValueError("stakes: one for every server, each at least 1")
-        if any(not 0 <= server < self.servers for server in self.bad):
-            raise ValueError("malicious: there is no such server")
+            raise ValueError(f"barrier: expected true or false, got {shown(self.barrier)}")
+        latency = self.latency
+        if type(latency) not in (int, float) or not 1e-3 <= latency <= 1e9:
+            raise ValueError(f"latency: expected ms from 0.001 to 1e9, got {shown(latency)}")
+        if self.committee == "fixed" and self.size > self.servers:
+            raise ValueError(f"size: a committee has at most the {self.servers} servers")
+        for stake in self.stakes:
+            _count(stake, "stakes", 1, MOST["stakes"])
+        if self.stakes and len(self.stakes) != self.servers:
+            raise ValueError(f"stakes: expected {self.servers}, one for every server")
+        if len(self.bad) != len(self.malicious):
+            raise ValueError("malicious: a server is named twice")
+        for server in self.bad:
+            _count(server, "malicious: no such server", 0, self.servers - 1)
+        self._check_faults()
+
+    def _check_faults(self) -> None:
+        """Raise ValueError for a fault that is none, or that does not end in good time."""
+        if len(self.faults) > MOST_FAULTS:
+            raise ValueError(f"faults: {MOST_FAULTS} at most")
+        faults = [fault_from_node(node) for node in self.faults]
+        for fault in faults:
+            if fault.until > LATEST:
+                raise ValueError(f"{fault.NAME}: until: expected seconds up to {LATEST:g}")
+            worst = max(getattr(fault, name, 0.0) for name in ("seconds", "after", "factor"))
+            if worst > WORST or getattr(fault, "factor", 1.0) < 1 / WORST:
+                raise ValueError(f"{fault.NAME}: expected {1 / WORST:g} to {WORST:g} in a scenario")
+        Faults(faults, self.servers, np.random.default_rng(0))
+
+
+def _count(value: object, name: str, least: int, most: int) -> None:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"{name}: expected an integer from {least} to {most}, got {shown(value)}")
+
+
+def _one_of(value: object, name: str, known: Sequence[str]) -> None:
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name}: expected one of {', '.join(known)}, got {shown(value)}")
+
+
+def _list(value: object, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{name}: expected a list, got {shown(value)}")
+    return value
+
+
+def _malicious(entry: object) -> tuple[int, tuple[str, ...]]:
+    """An entry of ``malicious``: a server and the names of its behaviours."""
+    pair = _list(entry, "malicious")
+    if len(pair) != 2 or type(pair[0]) is not int or len(_list(pair[1], "malicious")) > MOST_FAULTS:
+        raise ValueError(f"malicious: expected [server, [behaviour, ...]], got {shown(entry)}")
+    for name in pair[1]:
+        if not isinstance(name, str):
+            raise ValueError(f"malicious: expected names of behaviours, got {shown(name)}")
+    return pair[0], tuple(pair[1])

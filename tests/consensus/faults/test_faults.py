@@ -155,7 +155,7 @@ def test_faults_that_were_placed_can_be_played_again() -> None:
         ({"loss": 10**400}, "loss: expected a share"),
         ({"loss": 0.1, "from": -1}, "loss: from: expected a time"),
         ({"loss": 0.1, "from": 3, "until": 2}, r"loss: until \(2 s\) must be later than from"),
-        ({"loss": 0.1, "from": "inf"}, "must be later"),
+        ({"loss": 0.1, "from": float("inf")}, "must be later"),
         ({"delay": 0}, "delay: expected seconds, above 0"),
         ({"slow": 0.5}, "slow: expected a factor, at least 1"),
         ({"bandwidth": 0}, "bandwidth: expected a share"),

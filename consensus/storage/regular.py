@@ -1,0 +1,46 @@
+"""Opening of files that others may have made or put in place.
+
+A FIFO is never written, a device never ends and a socket answers nobody: only regular files are
+opened, and the null device, which is an empty file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["open_regular", "read_regular"]
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file or the null device, or a link to one, for reading; never waits.
+
+    Raises OSError for anything else.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        mode, null = found.st_mode, os.stat(os.devnull)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode) and found.st_rdev != null.st_rdev:
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The content of a regular file of at most ``most`` bytes; raises OSError.
+
+    No more than that is ever read, whatever size the file says it has.
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1) or b""
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"Longer than {most:,} bytes", str(path))
+    return content
