@@ -36,9 +36,9 @@ from consensus.storage.regular import read_regular
 
 MOST_BASES: Final = 16
 """Longest chain of files of which each is the base of the one before; ours have two."""
-GREATEST: Final = 1e15
-"""Greatest number of any option that is not an integer; the inverse is the smallest besides 0. What
-is computed from such numbers, as microseconds from seconds, stays far from the ends of float64."""
+GREATEST: Final = 1e35
+"""Greatest number of any option that is not an integer; the inverse is the smallest besides 0. Both
+are well within float32, in which the model is trained."""
 
 # How a node is spoken to: a resumed run may find it elsewhere.
 CONNECTION = ("store.api", "store.timeout", "store.retries", "store.collect")
