@@ -14,7 +14,6 @@ from bfedrec.section import (
     LONGEST,
     SHORTEST,
     MebibytesPerSecond,
-    Milliseconds,
     Seconds,
     Section,
 )
@@ -36,8 +35,11 @@ class ClientSettings(Section):
         default=0.75, description="median downlink speed"
     )
     upload_mib_per_s: MebibytesPerSecond = Field(default=0.25, description="median uplink speed")
-    latency_ms: Milliseconds = Field(
-        default=20.0, description="mean latency to the nearest edge server"
+    latency_ms: float = Field(
+        default=20.0,
+        ge=0.0,
+        le=LONGEST,
+        description="mean latency to the nearest edge server; 0 for none",
     )
     spread: float = Field(
         default=0.0,

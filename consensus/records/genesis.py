@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Self
 
 from consensus.crypto.suites import SUITES, Suite, suite_named
-from consensus.encoding.cid import digest, node_cid
+from consensus.encoding.cid import EncodingError, digest, node_cid
 from consensus.encoding.dag_cbor import encode
 from consensus.encoding.fields import (
     DIGEST_BYTES,
@@ -219,6 +219,10 @@ class Genesis(Record):
         distinct([key for key, _ in clients], "genesis.clients.key")
         if not isinstance(found["application"], dict):
             raise MalformedRecord("genesis.application: expected a map")
+        try:
+            encode(found["application"])
+        except EncodingError as error:
+            raise MalformedRecord(f"genesis.application: {error}") from error
         return cls(
             Parameters.from_node(found["parameters"]),
             tuple(servers),

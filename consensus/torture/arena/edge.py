@@ -53,7 +53,7 @@ def draw_half(seed: int, behaviours: Sequence[str] = (), servers: int | None = N
     generator = np.random.default_rng((seed, 8))
     some = generator.random
     whole = servers or int(_pick(generator, SIZES))
-    kind = some()
+    kind = 0.0 if behaviours else some()
     if kind < 0.3:  # an even committee of which half may be malicious, and others left outside
         bad = max(1, (whole - 1) // 3)
         size = min(2 * bad, whole) if bad > 1 else 3
@@ -118,7 +118,7 @@ def _timely_faults(generator: np.random.Generator) -> tuple[Mapping[str, Any], .
 def harden(scenario: Scenario) -> Scenario:
     """The scenario with harder crashes: servers go down when they have made a promise and not said
     a word yet, and find their promises unreadable afterwards. One that crashes nobody gets a
-    crash."""
+    crash; some get a malicious server less, in whose place one may lose its promises."""
     generator = np.random.default_rng((scenario.seed, 9))
     faults = [dict(fault) for fault in scenario.faults]
     if not any("crash" in fault for fault in faults):
@@ -127,13 +127,18 @@ def harden(scenario: Scenario) -> Scenario:
         faults.append({"crash": [who], "from": begins, "until": round(begins + 2.0, 2)})
     # Who has lost its promises abstains: with the malicious servers still less than a third of
     # every committee, and of all stake. (In a weighted committee one server may have any weight.)
-    weighted = scenario.committee != "fixed" or scenario.stakes
-    spare = 0 if weighted else (scenario.committee_size - 1) // 3 - len(scenario.bad)
+    malicious = scenario.malicious
+    most = (scenario.committee_size - 1) // 3
+    if scenario.committee != "fixed" or scenario.stakes:
+        most = 0
+    elif len(malicious) == most and generator.random() < 0.7:
+        malicious = malicious[: most - 1]
+    spare = most - len(malicious)
     for fault in faults:
         if "crash" in fault:
             fault["promising"] = bool(generator.random() < 0.6)
-            wants = generator.random() < 0.6
+            wants = generator.random() < 0.8
             if wants and 0 < len(fault["crash"]) <= spare:
                 fault["torn"] = True
                 spare -= len(fault["crash"])
-    return replace(scenario, faults=tuple(faults))
+    return replace(scenario, faults=tuple(faults), malicious=malicious)

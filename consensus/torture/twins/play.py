@@ -163,7 +163,7 @@ def genesis_of(steps: int) -> Genesis:
     keys = [rig.server_keys(index) for index in range(SERVERS)]
     return Genesis(
         Parameters(
-            protocol="bft",
+            protocol=Bft.name,
             crypto="modelled",
             committee="fixed",
             committee_size=SERVERS,

@@ -419,13 +419,10 @@ def test_a_malformed_head_is_bad_usage(
     [
         ({"head": "bafy"}, "not the figures of a run"),
         ({"head": 7}, "not the figures of a run"),
-        ({"head": None}, "not the figures of a run: 'head'"),
-        ({"simulated_seconds": None}, "not the figures of a run: 'simulated_seconds'"),
-        ({"simulated_seconds": "1"}, "expected a number"),
-        ({"simulated_seconds": float("nan")}, "expected a time that a clock can show"),
+        ({"head": None}, "not the figures of a run: head: missing"),
+        ({"simulated_seconds": None}, "not the figures of a run: simulated_seconds: missing"),
         ({"simulated_seconds": -1e9}, "expected a time that a clock can show"),
-        ({"simulated_seconds": 1e308}, "expected a time that a clock can show"),
-        ({"simulated_seconds": 10**400}, "not the figures of a run"),
+        ({"simulated_seconds": "1"}, "expected a number"),
     ],
 )
 def test_an_edited_summary_is_refused(
@@ -443,7 +440,18 @@ def test_a_summary_of_another_head_is_refused(
     assert f"not {below}, as {run / 'summary.json'} says" in refusal(run, capsys)
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "[" * 100_000, '{"head": {}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[1]",
+        "[" * 100_000,
+        '{"head": {}}',
+        '{"simulated_seconds": NaN}',
+        '{"simulated_seconds": 1e308}',
+        '{"simulated_seconds": 1' + 400 * "0" + "}",
+    ],
+)
 def test_a_summary_that_is_none_is_one_line(
     run: Path, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -480,7 +488,7 @@ def test_an_unfinished_run_is_as_long_as_its_last_metrics_say(
     (run / "summary.json").unlink()
     assert "is beyond what the run can have reached" in refusal(run, capsys)
     (run / "metrics.jsonl").write_text('{"height": 6}\n', encoding="utf-8")
-    assert "metrics.jsonl: not of a run: 'simulated_seconds'" in refusal(run, capsys)
+    assert "metrics.jsonl: not of a run: simulated_seconds: missing" in refusal(run, capsys)
 
 
 def test_a_chain_alone_has_no_time_that_no_clock_can_show(

@@ -37,7 +37,7 @@ SCENARIOS = {
         "faults=[{crash: 1, from: 2.5, until: 5.5, lost_tail: 2}, "
         "{crash: [2, 3], from: 3.9, until: 6.2, lost_tail: 3}, {crash: 5, from: 7, until: 7.4}]",
         "committee.update_quota=0.5",
-        "committee.resend_seconds=0.3",
+        "committee.resend_seconds=2",
     ),
     "servers cut off, and content that is lost": (
         "faults=[{partition: [[0], [3]], from: 2, until: 6}, {missing_content: 0.8, from: 1.5, "

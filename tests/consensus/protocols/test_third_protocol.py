@@ -145,7 +145,7 @@ def test_an_unknown_name_is_one_line(tmp_path: Path) -> None:
     told = "protocol 'full' is not one of bft, paper"
     with pytest.raises(ConfigError, match=r"protocol: 'full': expected bft \| paper"):
         load(None, ["protocol=full"])
-    with pytest.raises(BadScenario, match=told):
+    with pytest.raises(BadScenario, match="protocol: expected one of bft, paper, got 'full'"):
         Scenario.from_text('{"seed":1,"servers":4,"protocol":"full"}')
     with pytest.raises(ValueError, match=told):
         toy()
