@@ -56,6 +56,9 @@ class Behaviour(Hooks["EdgeServer"]):
     """True if torture may draw it for a seed unless told otherwise. True for the behaviours that
     existed when the recorded campaigns were made and for no other: one more would change what every
     recorded seed means."""
+    compared: ClassVar[bool] = True
+    """False for a behaviour that bears on traffic alone, with so many messages that a whole run
+    takes long: `strategies` leaves it out."""
     partner: ClassVar[str] = ""
     """Name of the behaviour without which this one has little effect; `strategies` lists the two
     together, and neither alone."""
@@ -127,7 +130,7 @@ def strategies() -> list[str]:
     return [
         f"{cls.partner}+{name}" if cls.partner else name
         for name, cls in BEHAVIOURS.items()
-        if name not in paired
+        if name not in paired and cls.compared
     ]
 
 

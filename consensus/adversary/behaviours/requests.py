@@ -29,6 +29,7 @@ class Beg(Behaviour):
     #: Answers bring it updates before the gossip does, and a server passes on what is new to it
     #: alone. So that requests are all that it does to others, their gossip goes around it.
     relays = False
+    compared = False
 
     def entered(self, server: EdgeServer) -> None:
         mine, everyone = server.chain.height, others(server)
