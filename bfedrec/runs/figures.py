@@ -32,9 +32,9 @@ def figures_from(node: object) -> dict[str, Scalar]:
         raise ValueError("expected a JSON object")
     for name, value in node.items():
         if type(value) not in (str, int, float):
-            raise ValueError(f"{name[:80]}: expected a number or a text")
+            raise ValueError(f"{name[:80]!r}: expected a number or a text")
         if type(value) is not str and not abs(value) < GREATEST:
-            raise ValueError(f"{name[:80]}: expected a finite number below 2**63")
+            raise ValueError(f"{name[:80]!r}: expected a finite number below 2**63")
     return node
 
 

@@ -260,13 +260,15 @@ class SplitClosures(Plot):
 
     def _wait_for_rivals(self, server: EdgeServer, scheme: Scheme, vote: Vote) -> None:
         """Show the decision once another block has as many votes as decide it with the circle's."""
-        if scheme.decided is None or scheme.released or vote.server in self.colluders:
+        over = scheme.decided is None or scheme.released
+        if over or vote.server in self.colluders or vote.block == scheme.candidate.header.cid:
             return
         scheme.rivals.add(vote.server)
         seated = _committee(server, vote.attempt)
         voters = [*scheme.rivals, *(self.colluders & seated.weights.keys())]
         if seated.approves(seated.weight_of(voters)):
             self.act("release")
+            assert scheme.decided is not None
             self.send(server, "block", scheme.decided, scheme.sides.shown[:1])
             scheme.released = True
 
