@@ -53,10 +53,8 @@ def draw_half(seed: int, behaviours: Sequence[str] = (), servers: int | None = N
     generator = np.random.default_rng((seed, 8))
     some = generator.random
     whole = servers or int(_pick(generator, SIZES))
-    if "split_closures" in behaviours:  # it needs worlds in which it can succeed
-        kind = 0.0
-    else:
-        kind = 0.6 * some() if behaviours else some()
+    succeeds = "split_closures" in behaviours  # in worlds of the first kind alone
+    kind = 0.0 if succeeds else some() * (0.6 if behaviours else 1.0)
     if kind < 0.3:  # an even committee of which half may be malicious, and others left outside
         bad = max(1, (whole - 1) // 3)
         size = min(2 * bad, whole) if bad > 1 else 3
