@@ -11,7 +11,7 @@ import pytest
 from bfedrec.cli.main import main
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import Scenario
-from consensus.torture.campaign import Plan, conduct, cores, play
+from consensus.torture.campaign import Plan, Tally, conduct, cores, play
 from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import run
 
@@ -21,10 +21,21 @@ SMALL = '{"seed":1,"servers":4,"clients":1,"heights":1}'
 # -- what it must find -----------------------------------------------------------------------------
 
 
+FIRST = {
+    "showing-decisions": 540,
+    "showing-locks": 177,
+    "abstaining": 423,
+    "no-later-lock": 482,
+}
+"""The seed at which a rule that takes long to be found was found last: it is tried first."""
+
+
 @pytest.mark.parametrize("rule", BREAKS)
 def test_a_rule_that_is_switched_off_is_found_out_within_a_thousand_seeds(rule: str) -> None:
     plan = Plan(rule=rule)
-    tally = conduct(plan, range(1000), cores(), lambda tally: None, stop_at_first=True)
+    tally = play(plan, [FIRST[rule]]) if rule in FIRST else Tally()
+    if not tally.found:
+        tally = conduct(plan, range(1000), cores(), lambda tally: None, stop_at_first=True)
     assert tally.found, f"{rule}: not found in {tally.scenarios} scenarios"
     scenario = tally.found[0].scenario
     assert not run(scenario).violated, "nothing is wrong with the rule on"

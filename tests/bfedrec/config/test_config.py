@@ -509,3 +509,10 @@ def test_a_file_among_the_overrides_says_what_it_changes(tmp_path: Path) -> None
         load(None, [f"@{costs}"])
     with pytest.raises(ConfigError, match=r"no\.yaml: cannot be read"):
         load(None, [f"@{tmp_path / 'no.yaml'}"])
+
+
+@pytest.mark.parametrize("text", ["1e-5", "'1e-999999999'", "0x10", "1:30", "no", "~", "12", ".5"])
+def test_a_text_that_looks_like_a_number_stays_a_text(text: str) -> None:
+    config = load(None, ["data.csv.item='" + text.strip("'") + "'"])
+    assert config.data.csv.item == text.strip("'")
+    assert parse(dump(config), "saved") == config
