@@ -12,18 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import tiny
 from tests.helpers.plugin import GUIDE, shown
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = """
-rounds: 2
-data: {dataset: synthetic, synthetic: {users: 40, items: 220, interactions_per_user: 8}}
-model: {dimension: 4, rank: 1}
-training: {local_epochs: 1}
-clients: {per_round: 4}
-servers: {count: 4, regions: 2, links_per_server: 2}
-committee: {size: 4}
-"""
+TINY = f"rounds: 2\n{tiny.TINY}"
 
 
 def install(folder: Path, parts: dict[str, str], name: str, version: str, points: str) -> None:

@@ -8,9 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from bfedrec.cli.bar import counted
 from bfedrec.cli.status import CHECK_FAILED
 from bfedrec.config.load import load
 from bfedrec.config.schema import Config
@@ -72,14 +70,8 @@ def audit_command(run: Path, head: bytes | None = None) -> int:
     files = _RunFiles(path.parent, head)
     began = time.perf_counter()
     try:
-        with SqliteStore(path, read_only=True) as store, _progress() as bar:
-            task = bar.add_task("audit", total=None)
-            report = audit(
-                store,
-                build,
-                lambda done, total: bar.update(task, completed=done, total=total),
-                files.claims,
-            )
+        with SqliteStore(path, read_only=True) as store, counted("audit") as progress:
+            report = audit(store, build, progress, files.claims)
     except AuditFailure as failure:
         print(f"{path}: audit failed at {failure}", file=sys.stderr)
         return CHECK_FAILED
@@ -105,13 +97,6 @@ def _check_makes_chain(run: Path) -> None:
     config = run / "config.yaml"
     if config.is_file() and (method := load(config).method) != "federated":
         raise RunError(f"{run}: a run of method {method}, which has no chain to audit")
-
-
-def _progress() -> Progress:
-    """A progress bar on standard error, if that is a terminal."""
-    columns = (TextColumn("audit"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 class _RunFiles:

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+from bfedrec.cli.bar import counted
 from bfedrec.runs.folder import RUNS
 from consensus.encoding.cid import cid_text
 from consensus.storage import archive
@@ -44,7 +39,7 @@ def export_command(run: Path, file: Path) -> int:
     path = run / "chain.sqlite" if run.is_dir() else run
     if file.exists():
         raise StoreError(f"{file}: exists already; remove it first")
-    with SqliteStore(path, read_only=True) as store, _bar("export") as progress:
+    with SqliteStore(path, read_only=True) as store, counted("export") as progress:
         try:
             head, count = archive.export_chain(store, file, progress)
         except StoreError as error:
@@ -67,7 +62,7 @@ def import_command(file: Path, out: Path | None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     beside.unlink(missing_ok=True)
     try:
-        with SqliteStore(beside) as store, _bar("import") as progress:
+        with SqliteStore(beside) as store, counted("import") as progress:
             head, height = archive.import_chain(file, store, progress)
         beside.replace(path)
     except BaseException as error:
@@ -86,16 +81,3 @@ def import_command(file: Path, out: Path | None) -> int:
 
 def _told(head: bytes) -> str:
     return f"head {cid_text(head)}"
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Any]:
-    """A progress bar on standard error, if that is a terminal; yields the function that advances
-    it."""
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -18,9 +18,10 @@ from typing import Self
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 from rich.table import Table
 
+from bfedrec.cli.bar import progress
 from bfedrec.cli.models import check_models
 from bfedrec.cli.status import CHECK_FAILED
 from bfedrec.cli.twins import play_twins
@@ -190,17 +191,7 @@ class Display:
     """The progress of a campaign: a bar on a terminal, occasional lines elsewhere."""
 
     def __init__(self, what: str, total: int, clock: Callable[[], float] = time.monotonic) -> None:
-        console = Console(stderr=True)
-        columns = (
-            TextColumn(what),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[told]}"),
-            TimeRemainingColumn(),
-        )
-        self._bar = Progress(
-            *columns, console=console, transient=True, disable=not console.is_terminal
-        )
+        self._bar = progress(what, TextColumn("{task.fields[told]}"))
         self._task = self._bar.add_task(what, total=total, told="")
         self._total = total
         self._clock = clock

@@ -137,15 +137,18 @@ def strategies() -> list[str]:
 B = TypeVar("B", bound=Behaviour)
 
 
-def behaviour(name: str, recorded: bool = False) -> Callable[[type[B]], type[B]]:
-    """A decorator that registers a behaviour under the name that configs use.
+def behaviour(
+    name: str, recorded: bool = False, registry: Registry[type[Behaviour]] = BEHAVIOURS
+) -> Callable[[type[B]], type[B]]:
+    """A decorator that registers a behaviour under the name that configs use, or that a
+    ``registry`` of its own uses.
 
     ``recorded`` marks the behaviours of torture's recorded campaigns (`Behaviour.recorded`). Raises
     ValueError for a name that is taken.
     """
 
     def register(cls: type[B]) -> type[B]:
-        BEHAVIOURS.register(name)(cls)
+        registry.register(name)(cls)
         cls.name = name
         cls.recorded = recorded
         return cls

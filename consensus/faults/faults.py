@@ -136,15 +136,8 @@ class Lifecycle(NamedTuple):
     """True if its promises cannot be read when it comes back."""
 
 
-class _Outage(NamedTuple):
-    """The time during which a server is down."""
-
-    begins: float
-    ends: float
-    lost_tail: int
-    fault: str
-    promising: bool = False
-    torn: bool = False
+_Outage = tuple[Lifecycle, float]
+"""A server's crash, and the time of its return."""
 
 
 class Faults:
@@ -270,32 +263,24 @@ class Faults:
         for index, fault in enumerate(self.faults):
             if isinstance(fault, Crash):
                 for server in sorted(fault.members):
-                    outage = _Outage(
+                    crash = Lifecycle(
                         fault.from_,
-                        fault.until,
+                        server,
+                        "crash",
                         fault.lost_tail,
                         fault.NAME,
                         fault.promising,
                         fault.torn,
                     )
-                    outages.setdefault(server, []).append(outage)
+                    outages.setdefault(server, []).append((crash, fault.until))
             elif isinstance(fault, Churn):
                 generator = np.random.default_rng((self._seed, index))
                 for server, outage in _churned(fault, generator, horizon):
                     outages.setdefault(server, []).append(outage)
         events = []
-        for server, found in outages.items():
-            for outage in _merged(found):
-                crash = Lifecycle(
-                    outage.begins,
-                    server,
-                    "crash",
-                    outage.lost_tail,
-                    outage.fault,
-                    outage.promising,
-                    outage.torn,
-                )
-                events += [crash, crash._replace(time=outage.ends, what="restart")]
+        for found in outages.values():
+            for crash, ends in _merged(found):
+                events += [crash, crash._replace(time=ends, what="restart")]
         return sorted(event for event in events if event.time < horizon)
 
     @property
@@ -362,24 +347,22 @@ def _churned(
         begins, server = up[0]
         ends = min(begins + lasts(fault.down), fault.until)
         heapreplace(up, (ends + lasts(1.0 / fault.rate), server))
-        yield server, _Outage(begins, ends, fault.lost_tail, fault.NAME)
+        yield server, (Lifecycle(begins, server, "crash", fault.lost_tail, fault.NAME), ends)
 
 
 def _merged(outages: list[_Outage]) -> list[_Outage]:
     """One server's outages in order of time, with overlapping and touching ones merged; one that
     waits for a promise does so only alone."""
     merged: list[_Outage] = []
-    for outage in sorted(outages):
-        last = merged[-1] if merged else None
-        if last is not None and outage.begins <= last.ends:
-            merged[-1] = _Outage(
-                last.begins,
-                max(last.ends, outage.ends),
-                max(last.lost_tail, outage.lost_tail),
-                last.fault,
-                False,
-                last.torn or outage.torn,
+    for crash, ends in sorted(outages, key=lambda outage: (outage[0].time, outage[1], outage[0])):
+        if merged and crash.time <= merged[-1][1]:
+            first, until = merged[-1]
+            both = first._replace(
+                lost_tail=max(first.lost_tail, crash.lost_tail),
+                promising=False,
+                torn=first.torn or crash.torn,
             )
+            merged[-1] = both, max(until, ends)
         else:
-            merged.append(outage)
+            merged.append((crash, ends))
     return merged

@@ -7,32 +7,22 @@ off (`consensus.torture.mutants.breaks`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Any, Final
 
-from consensus.adversary.behaviour import Behaviour
+from consensus.adversary.behaviour import Behaviour, behaviour
 from consensus.records.block import Candidate
 from consensus.registry import Registry
 from consensus.server.edge_server import EdgeServer
-
-B = TypeVar("B", bound=Behaviour)
 
 ATTACKERS: Final[Registry[type[Behaviour]]] = Registry("attacker")
 """Every registered attacker by its name in a scenario."""
 
 
-def attacker(name: str, recorded: bool = False) -> Callable[[type[B]], type[B]]:
-    """A decorator that registers an attacker, as `consensus.adversary.behaviour.behaviour`
-    registers a behaviour."""
-
-    def register(cls: type[B]) -> type[B]:
-        ATTACKERS.register(name)(cls)
-        cls.name = name
-        cls.recorded = recorded
-        return cls
-
-    return register
+attacker = partial(behaviour, registry=ATTACKERS)
+"""A decorator that registers an attacker, as `consensus.adversary.behaviour.behaviour` registers a
+behaviour."""
 
 
 def resigned(server: EdgeServer, candidate: Candidate, **changes: Any) -> Candidate:

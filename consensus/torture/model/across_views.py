@@ -29,19 +29,15 @@ from consensus.torture.model.across_views_state import (
     cast,
     put,
 )
-from consensus.torture.model.common import Ages, alike, classes, named, told
-from consensus.torture.model.engine import Action, Spec
+from consensus.torture.model.common import Ages, Committees, fork, named, told
+from consensus.torture.model.engine import Action
 
 
 @dataclass(frozen=True)
-class AcrossViews(Spec[State]):
+class AcrossViews(Committees[State]):
     """Views with a committee each, messages within ``delay`` ticks, and the rules of honest
     servers, each of which can be taken out."""
 
-    seats: tuple[tuple[int, ...], ...]
-    """By view: the weight of every honest server; alike servers stand side by side."""
-    malicious: tuple[int, ...]
-    """By view: the weight of the malicious members."""
     delay: int = 1
     settle: int = 3
     listens: bool = True
@@ -66,11 +62,6 @@ class AcrossViews(Spec[State]):
     """Wrong is only a second decision, not yet a second lock beside a certified block."""
 
     # -- what exists ------------------------------------------------------------------------------
-
-    @cached_property
-    def views(self) -> int:
-        """The number of views."""
-        return len(self.seats)
 
     @cached_property
     def totals(self) -> tuple[int, ...]:
@@ -104,12 +95,9 @@ class AcrossViews(Spec[State]):
     def _wrong(
         self, votes: tuple[Votes, ...], formed: tuple[int, ...], final: tuple[int, ...]
     ) -> str:
-        for one in final:
-            for other in final:
-                if (one ^ other) & 1:
-                    return f"{named(one)} and {named(other)} are both decided"
-        if self.forks_only:
-            return ""
+        forked = fork(final)
+        if forked or self.forks_only:
+            return forked
         for vote in votes:
             for view in range(self.views):
                 for lock in formed:
@@ -361,13 +349,3 @@ class AcrossViews(Spec[State]):
         )
         sorted_servers, sorted_votes = zip(*pairs, strict=True)
         return State(sorted_servers, sorted_votes, proposals, locks, closures, state.blocks)
-
-    @cached_property
-    def alike(self) -> list[bool]:
-        """By server: True if it has the same seats as the one before."""
-        return alike(self.seats)
-
-    @cached_property
-    def classes(self) -> list[tuple[int, int]]:
-        """The ranges of servers that are alike."""
-        return classes(self.seats)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from consensus.torture.model.common import alike, classes, named
-from consensus.torture.model.engine import Action, Spec
+from consensus.torture.model.common import Committees, fork, named
+from consensus.torture.model.engine import Action
 
 
 class Server(NamedTuple):
@@ -48,14 +48,10 @@ class Standing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asynchrony(Spec[State]):
+class Asynchrony(Committees[State]):
     """Views with a committee each on a network without any bound, and rules that can be taken
     out."""
 
-    seats: tuple[tuple[int, ...], ...]
-    """By view: the weight of every honest server; alike servers stand side by side."""
-    malicious: tuple[int, ...]
-    """By view: the weight of the malicious members."""
     more_than_two_thirds: bool = True
     """A quorum is more than two thirds; else two thirds are enough."""
     one_vote: bool = True
@@ -72,11 +68,6 @@ class Asynchrony(Spec[State]):
     """A member that has sent a timeout votes in that view no more (rule 5)."""
     forks_only: bool = False
     """Wrong is only a second decision."""
-
-    @cached_property
-    def views(self) -> int:
-        """The number of views."""
-        return len(self.seats)
 
     def initial(self) -> State:
         none = (0,) * self.views
@@ -131,12 +122,9 @@ class Asynchrony(Spec[State]):
         final: tuple[int, ...],
         closures: tuple[tuple[int, int], ...],
     ) -> str:
-        for one in final:
-            for other in final:
-                if (one ^ other) & 1:
-                    return f"{named(one)} and {named(other)} are both decided"
-        if self.forks_only:
-            return ""
+        forked = fork(final)
+        if forked or self.forks_only:
+            return forked
         for lock in formed:
             if lock ^ 1 in formed:
                 return f"{named(lock)} is locked, and so is the other block"
@@ -209,16 +197,6 @@ class Asynchrony(Spec[State]):
 
     def _learned(self, server: Server, name: int) -> int:
         return name if self.names_last and name else max(server.known, name)
-
-    @cached_property
-    def alike(self) -> list[bool]:
-        """By server: True if it has the same seats as the one before."""
-        return alike(self.seats)
-
-    @cached_property
-    def classes(self) -> list[tuple[int, int]]:
-        """The ranges of servers that are alike."""
-        return classes(self.seats)
 
     def canonical(self, state: State) -> State:
         servers = list(state)

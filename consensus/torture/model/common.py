@@ -4,6 +4,13 @@ of locks."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from consensus.torture.model.engine import Spec
+
+S = TypeVar("S")
 
 Ages = tuple[int, ...]
 """By fact: 0 before an honest server told it, then 1 + the ticks since."""
@@ -32,3 +39,38 @@ def told(ages: Ages, fact: int) -> Ages:
 def named(lock: int) -> str:
     """A lock, twice its view and its block, in words."""
     return f"{'AB'[lock & 1]} in view {lock >> 1}"
+
+
+def fork(final: Sequence[int]) -> str:
+    """Both locks, in words, if two of those that are decided are on different blocks; else
+    nothing."""
+    for one in final:
+        for other in final:
+            if (one ^ other) & 1:
+                return f"{named(one)} and {named(other)} are both decided"
+    return ""
+
+
+@dataclass(frozen=True)
+class Committees(Spec[S]):
+    """The base of specifications of views with a committee each."""
+
+    seats: tuple[tuple[int, ...], ...]
+    """By view: the weight of every honest server; alike servers stand side by side."""
+    malicious: tuple[int, ...]
+    """By view: the weight of the malicious members."""
+
+    @cached_property
+    def views(self) -> int:
+        """The number of views."""
+        return len(self.seats)
+
+    @cached_property
+    def alike(self) -> list[bool]:
+        """By server: True if it has the same seats as the one before."""
+        return alike(self.seats)
+
+    @cached_property
+    def classes(self) -> list[tuple[int, int]]:
+        """The ranges of servers that are alike."""
+        return classes(self.seats)

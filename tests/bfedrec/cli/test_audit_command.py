@@ -28,17 +28,9 @@ from consensus.records.block import Block
 from consensus.records.genesis import Genesis
 from consensus.records.votes import Vote
 from consensus.storage.sqlite import SqliteStore
+from tests.helpers import tiny
 
-TINY = """\
-rounds: 6
-data: {dataset: synthetic, synthetic: {users: 40, items: 220, interactions_per_user: 8}}
-model: {dimension: 4, rank: 1}
-training: {local_epochs: 1}
-clients: {per_round: 4}
-servers: {count: 4, regions: 2, links_per_server: 2}
-committee: {size: 4}
-evaluation: {every: 2}
-"""
+TINY = f"rounds: 6\n{tiny.TINY}evaluation: {{every: 2}}\n"
 ROUNDS = 6
 ALL, NONE = "retain_updates: all", "retain_updates: none"
 WINDOW = "retain_updates: window, window: 3"

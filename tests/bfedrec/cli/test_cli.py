@@ -22,19 +22,10 @@ from bfedrec.sweeps import sweep as sweeps
 from consensus.encoding.cid import node_cid
 from consensus.simulation.results import Forked
 from consensus.simulation.world import World
+from tests.helpers import tiny
 from tests.helpers.halting import await_halt, halting
 
-TINY = """\
-name: tiny
-rounds: 4
-data: {dataset: synthetic, synthetic: {users: 40, items: 220, interactions_per_user: 8}}
-model: {dimension: 4, rank: 1}
-training: {local_epochs: 1}
-clients: {per_round: 4}
-servers: {count: 4, regions: 2, links_per_server: 2}
-committee: {size: 4}
-evaluation: {every: 2}
-"""
+TINY = f"name: tiny\nrounds: 4\n{tiny.TINY}evaluation: {{every: 2}}\n"
 
 
 @pytest.fixture
