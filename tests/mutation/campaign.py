@@ -36,8 +36,8 @@ FILES = (
     "consensus/server/edge_server.py",
 )
 #: Torture before the tests and after them, as (plan, first seed, end).
-FIRST = [("third", 0, 60), ("half", 0, 40), ("hard", 0, 20)]
-REST = [("third", 60, 300), ("half", 40, 200), ("hard", 20, 100)]
+FIRST = [("third", 0, 24), ("half", 0, 16), ("hard", 0, 8)]
+REST = [("third", 24, 300), ("half", 16, 200), ("hard", 8, 100)]
 #: Number of scenarios that a mutant which nothing finds is played in.
 SCENARIOS = sum(end - begin for _, begin, end in (*FIRST, *REST))
 #: Verdicts of survivors that do not count.

@@ -8,6 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Mutant:
         return hashlib.sha256(parts.encode()).hexdigest()[:10]
 
 
+@cache
 def operators() -> dict[str, Any]:
     """All mutation operators, one object each, by name."""
     known = {name.rpartition("/")[2]: get_operator(name) for name in sorted(operator_names())}

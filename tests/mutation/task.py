@@ -10,18 +10,24 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+#: Tests that take long: they come last.
+LONG = ("model", "plots", "promises", "capture_odds")
 #: Seconds that one mutant may take by the clock.
 PATIENCE = 3600.0
 
 
 def files_for(path: str) -> list[str]:
-    """Files of tests for a source file, the nearest first."""
+    """Files of tests for a source file: those named after it, and what takes long last."""
     folder = ROOT / "tests/consensus"
     room = "ledger" if path.startswith("consensus/ledger/") else "server"
     wanted = (f"{room}/test_*.py", "protocols/test_bft_*.py")
     found = [file for pattern in wanted for file in sorted(folder.glob(pattern))]
     stem = Path(path).stem
-    return [str(file) for file in sorted(found, key=lambda file: stem not in file.stem)]
+
+    def rank(file: Path) -> tuple[bool, bool]:
+        return stem not in file.stem, file.stem.endswith(LONG)
+
+    return [str(file) for file in sorted(found, key=rank)]
 
 
 def judged(task: dict[str, Any]) -> dict[str, Any]:
