@@ -81,8 +81,9 @@ def told(record: dict[str, Any], why: dict[str, dict[str, str]]) -> str:
     lines = [
         "# Mutants of the ledger and `bft`",
         "",
-        f"Found: {found} of {matter} that matter ({share}); sample of {len(entries)}, seed "
-        f"`{record['seed']}`, up to {SCENARIOS} scenarios of torture and the tests each. "
+        f"Found: {found} of {matter} that matter ({share}); judged: {len(entries)} of a sample of "
+        f"{record['count']}, seed `{record['seed']}`, up to {SCENARIOS} scenarios "
+        "of torture and the tests each. "
         + ", ".join(f"{name}: {count}" for name, count in sorted(kinds.items()))
         + ". Those that do not import, are the same program or harmless are not counted.",
     ]
@@ -130,7 +131,8 @@ def play(count: int, seed: str, again: list[str], limit: float) -> dict[str, Any
     record = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     if record is None or record["seed"] != seed:
         check_unchanged()
-        record = {"seed": seed, "torture": [*FIRST, *REST], "mutants": []}
+        record = {"seed": seed, "count": count, "torture": [*FIRST, *REST], "mutants": []}
+    record["count"] = count
     known = {(entry["name"], entry["digest"]): entry for entry in record["mutants"]}
     drawn = {(mutant.name, _digest(mutant)): mutant for mutant in sample(ROOT, FILES, count, seed)}
     begun = time.monotonic()
