@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run test test-slow artefacts results tables behaviours rq3 torture guard bench paired lint format setup setup-run clean
+.PHONY: run test test-slow artefacts results tables behaviours rq3 torture mutants guard bench paired lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -66,6 +66,12 @@ torture: setup-run
 	$(BIN)/bfedrec torture --twins 3 --record results/torture
 	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 --jobs $(JOBS) --record results/torture; \
 	  test $$? -eq 1
+
+# A sample of small changes of the ledger and of `bft`, each of which torture or a test is to find
+# (tests/mutation). Resumable; survivors are explained in tests/mutation/survivors.toml.
+mutants: setup
+	$(BIN)/python -c 'import cosmic_ray' || $(BIN)/python -m pip install --quiet --editable '.[mutation]'
+	$(BIN)/python -m tests.mutation.campaign
 
 # Whether this tree gives, byte by byte, what it gave before its files moved (tests/guard.py).
 guard: setup-run

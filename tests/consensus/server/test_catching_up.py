@@ -180,6 +180,7 @@ def test_whoever_boasts_is_asked_so_often_and_no_more() -> None:
         bench.hear("vote", body, sender=5)
         bench.hear("status", Status(9, 0, 0), sender=5)
     assert len(bench.said("status")) == QUESTIONS
+    assert bench.server.refused["asked too much"] >= 50 - QUESTIONS
     bench.hear("vote", body, sender=6)
     assert bench.host.whom("status")[-1] == (6,)
     bench.wake("resend")
