@@ -10,7 +10,7 @@ none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from heapq import heappush
 from math import inf
@@ -130,6 +130,7 @@ class Network:
     def gossip(self, origin: int, message: Message, at: float) -> None:
         """Send ``message`` from ``origin`` to every other server, leaving at ``at`` seconds (now,
         if that has passed)."""
+        message.gossiped = True
         overlay = self.overlay
         if self._cuts:
             tree = overlay.tree(origin)
@@ -187,13 +188,33 @@ class Network:
         self._egress_free[origin] = leave
         self.bytes[message.kind] += size * links
 
-    def _forward(self, server: int, origin: int, message: Message, at: float) -> None:
-        """Pass ``message`` on to the children of ``server``."""
+    def pass_on(
+        self, server: int, origin: int, message: Message, at: float, before: Collection[int]
+    ) -> None:
+        """Pass ``message`` on from ``server`` along the tree of ``origin``, leaving at ``at``
+        seconds, but not to those that it was passed on to along the trees of the origins
+        ``before``."""
+        overlay = self.overlay
+        reached = {child for other in before for child in overlay.tree(other).children[server]}
+        children = overlay.tree(origin).children[server]
+        lacking = [child for child in children if child not in reached]
+        self._forward(server, origin, message, at, lacking)
+
+    def _forward(
+        self,
+        server: int,
+        origin: int,
+        message: Message,
+        at: float,
+        children: Sequence[int] | None = None,
+    ) -> None:
+        """Pass ``message`` on to ``children`` of ``server`` (all)."""
         env = self.env
         overlay = self._overlay
         if overlay is None or env.now >= self._change_at:
             overlay = self.overlay
-        children = overlay.tree(origin).children[server]
+        if children is None:
+            children = overlay.tree(origin).children[server]
         if not children:
             return
         stretches = self._stretches

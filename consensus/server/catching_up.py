@@ -55,8 +55,8 @@ class Follower(Protocol):
         """Send to some, or to all."""
         ...
 
-    def receive(self, kind: str, body: Any, sender: int) -> bool:
-        """Handle a message that ``sender`` began."""
+    def receive(self, kind: str, body: Any, sender: int, gossiped: bool = False) -> bool:
+        """Handle a message that ``sender`` began, for this server alone or ``gossiped``."""
         ...
 
     def refuse(self, reason: str) -> Literal[False]:
@@ -77,8 +77,8 @@ class CatchUp:
 
     def __init__(self, server: Follower) -> None:
         self._server = server
-        self.early: list[tuple[str, Any, int]] = []
-        """Messages of the heights to come: kind, body and sender."""
+        self.early: list[tuple[str, Any, int, bool]] = []
+        """Messages of the heights to come: kind, body, sender, True if gossiped."""
         self._early_from: Counter[int] = Counter()
         self._asked: Counter[tuple[int, int]] = Counter()
         """By server and height: the number of questions to it since the last resend time."""
@@ -103,8 +103,8 @@ class CatchUp:
         self._early_from.clear()
         # What others said of a proposal first: its leader may have shown them another.
         early.sort(key=lambda each: each[0] == "candidate")
-        for kind, body, sender in early:
-            self._server.receive(kind, body, sender)
+        for kind, body, sender, gossiped in early:
+            self._server.receive(kind, body, sender, gossiped)
 
     def forget_early(self) -> None:
         """Drop messages that came before their height."""
@@ -112,7 +112,9 @@ class CatchUp:
         self._early_from.clear()
         self._asked.clear()
 
-    def out_of_step(self, kind: str, body: Any, sender: int, height: int) -> bool:
+    def out_of_step(
+        self, kind: str, body: Any, sender: int, height: int, gossiped: bool = False
+    ) -> bool:
         """Take in a message of another height: of one to come it is kept, and says that this server
         is behind; one of a height that is decided may be answered with the block. Returns True if
         it is worth passing on."""
@@ -132,7 +134,7 @@ class CatchUp:
         if self._early_from[sender] >= EARLY_MESSAGES:
             return server.refuse("too early")
         self._early_from[sender] += 1
-        self.early.append((kind, body, sender))
+        self.early.append((kind, body, sender, gossiped))
         if ahead == 1 and server.active and self._early_from[sender] == 1:
             self._ask(sender)  # it has a block that is not here
         return True

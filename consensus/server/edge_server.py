@@ -24,12 +24,13 @@ from consensus.ledger.validity import InvalidBlock
 from consensus.records.block import Block
 from consensus.records.view import View
 from consensus.server.block_contents import BlockContents
-from consensus.server.catching_up import CatchUp
+from consensus.server.catching_up import EARLY_HEIGHTS, CatchUp
 from consensus.server.checks import SharedChecks
 from consensus.server.hooks import Hooks, Outgoing
 from consensus.server.host import Host, Timer
 from consensus.server.message import BODIES, Kind
 from consensus.server.participant import Participant
+from consensus.server.relaying import Again, Relaying
 
 HEIGHT_OF: Final[dict[str, Callable[[Any], int]]] = {
     "update": attrgetter("record.height"),
@@ -82,6 +83,9 @@ class EdgeServer:
         """Links of aggregates of the chain that this server has not got yet."""
         self.contents = BlockContents(self)
         self.catch_up = CatchUp(self)
+        self.relaying = Relaying(index)
+        self._ignored: Any = None
+        """The body of the last message that a malicious server would not hear."""
         self.participant = participant(self)
         self.height_of = {**HEIGHT_OF, **self.participant.HEIGHT_OF}
         """By kind: the height during which a message is of use."""
@@ -101,6 +105,7 @@ class EdgeServer:
         self.contents.begin()
         self.pool.clear()
         self.catch_up.begin()
+        self.relaying.begin(self.height - EARLY_HEIGHTS)
         self.set_timer("updates", self.parameters.update_us)
         self.set_timer("resend", self.parameters.resend_us)
         self.fetch_lacking()
@@ -145,29 +150,62 @@ class EdgeServer:
 
     # -- messages ---------------------------------------------------------------------------------
 
-    def receive(self, kind: str, body: Any, sender: int) -> bool:
-        """Handle a message that ``sender`` began; returns True if it is worth passing on."""
+    def receive(self, kind: str, body: Any, sender: int, gossiped: bool = False) -> bool:
+        """Handle a message that ``sender`` began, for this server alone or ``gossiped`` to all;
+        returns True if it is worth passing on."""
         if type(body) is not BODIES.get(kind):
             known = kind in BODIES
             return self.refuse(f"malformed {kind}" if known else "unknown kind of message")
         if self.behaviour is not None and not self.behaviour.hears(self, kind, body, sender):
+            self._ignored = body
             return False
         handler = self._handlers.get(kind)
         if handler is not None:
             height = self.height_of[kind](body)
             if height == self.height and self.active:
-                return handler(body)
-            return self.catch_up.out_of_step(kind, body, sender, height)
+                news = handler(body)
+                if news:
+                    self.relaying.took((kind, body, sender if gossiped else None))
+                return news
+            return self.catch_up.out_of_step(kind, body, sender, height, gossiped)
         if kind == "status":
             return self.catch_up.on_status(body, sender)
         if kind == "want":
             return self.catch_up.on_want(body, sender)
         return self.refuse("unknown kind of message")
 
+    def passes_on(self, kind: Kind, body: Any, sender: int) -> Again | None:
+        """Return a copy to pass on in place of a message that ``sender`` gossips and that is no
+        news here: others behind this server may lack what it knows (`Relaying`). None for none."""
+        if type(body) is not BODIES.get(kind) or body is self._ignored:
+            return None
+        known = self._known(kind, body)
+        return self.relaying.again(kind, body, sender, known)
+
+    def _known(self, kind: str, body: Any) -> tuple[Kind, Any] | None:
+        """A checked message that makes one needless here, though it may not have come as such."""
+        if kind not in self.height_of:
+            return None
+        height, last = self.height_of[kind](body), self.chain.height
+        if height > last:
+            if not self.active or height != self.height:
+                return None
+            if kind == "update":
+                updates = self.pool.pick([body.record.digest])
+                return None if updates is None else ("update", updates[0])
+            return self.participant.known(kind, body, None)
+        if height <= max(0, last - EARLY_HEIGHTS):
+            return None
+        block = self.chain.blocks[height - 1]
+        if kind == "block":
+            return ("block", block) if body.cid == block.cid else None
+        return self.participant.known(kind, body, block)
+
     def say(self, kind: Kind, body: Any, to: Collection[int] | None = None) -> None:
         """Send to some, or to all; a malicious server may send something else, or later."""
         if self.behaviour is None:
             if to is None:
+                self.relaying.took((kind, body, self.index))
                 self.host.gossip(kind, body)
             elif to:
                 self.host.send(to, kind, body)

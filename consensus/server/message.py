@@ -21,6 +21,8 @@ class Message:
     kind: str
     body: Any
     size: int
+    gossiped: bool = False
+    """True if it goes to all servers, each of which is to pass it on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,12 @@ class Participant(ABC):
     def block_seen(self, block: bytes) -> None:
         """Note that the head's block, by its CID, goes round among the servers."""
 
+    def known(self, kind: str, body: Any, decided: Block | None) -> tuple[Kind, Any] | None:
+        """A checked message (kind and body) that this server has and that makes another needless,
+        one of the height in progress or of that of the block ``decided``: it says the same, or
+        leads further. None if there is none. The needless message itself has not been checked."""
+        return None
+
     # -- crashes ----------------------------------------------------------------------------------
 
     strike: Callable[[], None] | None = None

@@ -123,6 +123,19 @@ class WorldHost:
         world = self._world
         world.network.gossip(self._index, world.message(kind, body), self.busy_until + delay)
 
+    def pass_on_known(self, message: Message, origin: int) -> None:
+        """Pass on, in place of a gossiped message that is no news here, what the server has of it,
+        once the work in hand is done; nothing in place of one that came to this server alone."""
+        if not (message.gossiped and self.up):
+            return
+        world, index = self._world, self._index
+        again = world.servers[index].passes_on(message.kind, message.body, origin)  # type: ignore[arg-type]
+        if again is not None:
+            kind, body, before = again
+            known = world.message(kind, body)
+            known.gossiped = True
+            world.network.pass_on(index, origin, known, self.busy_until, before)
+
     def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
         """Send a message to some servers, ``delay`` seconds after the work in hand is done; none if
         the server went down amid that work."""

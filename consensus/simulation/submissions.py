@@ -78,7 +78,7 @@ class Submissions:
             # Not `receive`, which forgives updates that were long on their way between servers.
             server.refuse("stale")
             return
-        if takes and server.receive("update", update, index):
+        if takes and server.receive("update", update, index, gossiped=True):
             server.say("update", update)
         if (not takes or server.behaviour is not None) and tries + 1 < TRIES:
             nearest = np.argsort(self._latency[arrival.server], kind="stable")

@@ -326,11 +326,11 @@ class World:
         if not host.up:
             return None
         host.relay_from = None
-        if not self.servers[server].receive(message.kind, message.body, origin):
+        if not self.servers[server].receive(message.kind, message.body, origin, message.gossiped):
+            host.pass_on_known(message, origin)
             return None
-        ready, now = host.relay_from, self.env.now
-        if ready is None:
-            ready = host.busy_until
+        ready = host.busy_until if host.relay_from is None else host.relay_from
+        now = self.env.now
         return ready if ready > now else now
 
     def on_appended(self, index: int, block: Block, at: float) -> None:

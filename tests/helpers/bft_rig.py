@@ -47,6 +47,7 @@ BYSTANDER = next(server for server in range(SERVERS) if server not in MEMBERS)
 """Neither sits nor leads in the first attempt, but sits in the second."""
 
 _LEFT_OUT = {
+    "relaying",
     "refused",
     "host",
     "checks",

@@ -132,7 +132,7 @@ class Bench:
         """Everything that the server remembers, but its counters."""
         kept = {"refused", "pool", "chain", "genesis", "parameters", "behaviour", "checks", "host"}
         kept |= {"signer", "prover", "_handlers", "_early_from", "_asked", "answers"}
-        kept |= {"height_of"}
+        kept |= {"height_of", "relaying"}
         kept |= {"contents", "catch_up", "participant", "server", "_server"}
         kept |= {"_chain", "_checks", "_host"}
         parts = (self.server, self.server.contents, self.server.catch_up, self.part)

@@ -76,9 +76,11 @@ class Toy:
         faults: Faults | None = None,
         continues: World | None = None,
         run: Run | None = None,
+        topology: Topology | None = None,
         **parameters: object,
     ) -> None:
-        """``parameters`` are the genesis'. A world goes on from the chain and the clock of the one
+        """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
+        A world goes on from the chain and the clock of the one
         that it ``continues``."""
         master = seed.to_bytes(32, "big")
         suite = suite_named(str(parameters.get("crypto", "real")))
@@ -94,7 +96,8 @@ class Toy:
         ]
         self.genesis = self._genesis(stakes or [1] * servers, parameters, run)
         self.application = ToyApplication()
-        topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
+        if topology is None:
+            topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
         servers_before = [] if continues is None else continues.servers
         ahead = max(
             (server.chain for server in servers_before), key=lambda c: c.height, default=None

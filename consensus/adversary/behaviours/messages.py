@@ -13,7 +13,8 @@ from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block, Candidate
 from consensus.records.sync import Status, Want
 from consensus.records.votes import Vote
-from consensus.server.hooks import Outgoing
+from consensus.server.hooks import AT_ONCE, Outgoing
+from consensus.server.relaying import NAMES
 
 if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
@@ -97,6 +98,29 @@ class Tamper(Behaviour):
             return replace(update, record=replace(record, samples=samples))
         signature = draws.bytes(SIGNATURE_BYTES)
         return replace(update, record=replace(record, signature=signature))
+
+
+@behaviour("preempt")
+class Preempt(Behaviour):
+    """Hands what it hears to half of the others, to each alone, before the gossip gets there: who
+    knows it by then has no use for the gossip, and those behind would miss it if nobody passed on
+    what it knows."""
+
+    compared = False
+
+    def begins(self, server: EdgeServer) -> None:
+        super().begins(server)
+        self._chosen: list[int] = []
+
+    def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
+        name = NAMES.get(kind)
+        if name is not None and self.once(kind, name(body)):
+            if not self._chosen:
+                everyone = others(server)
+                half = self.draws(server).permutation(len(everyone))[: (len(everyone) + 1) // 2]
+                self._chosen = [everyone[place] for place in half.tolist()]
+            self.send(server, kind, body, self._chosen, AT_ONCE)
+        return True
 
 
 @behaviour("stale", recorded=True)

@@ -26,9 +26,6 @@ class Beg(Behaviour):
     height in progress, no block, or not the last one, that is further than anybody, and that lacks
     every update of a candidate; and fetches the candidate's model again and again."""
 
-    #: Answers bring it updates before the gossip does, and a server passes on what is new to it
-    #: alone. So that requests are all that it does to others, their gossip goes around it.
-    relays = False
     compared = False
 
     def entered(self, server: EdgeServer) -> None:

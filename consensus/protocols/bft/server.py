@@ -275,6 +275,14 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
             )
         return kind == "vote" and bool(body.block != decided.cid)
 
+    def known(self, kind: str, body: Any, decided: Block | None) -> tuple[Kind, Any] | None:
+        if kind == "ticket":
+            held = None if decided is not None else self.tickets.held.get(body.server)
+            return None if held is None else ("ticket", held[0])
+        if kind not in ("candidate", "timeout", "closure", "lock"):
+            return None
+        return self.views.known(kind, body) if decided is None else ("block", decided)
+
     def block_seen(self, block: bytes) -> None:
         self._seen_block = block
 

@@ -183,3 +183,21 @@ class ViewChanges:
 
     def _knows(self, lock: Certificate) -> bool:
         return any(known.name == lock.name for known in self._vote.state.promises.locks)
+
+    # -- for those behind this server -------------------------------------------------------------
+
+    def known(self, kind: str, body: Any) -> tuple[Kind, Any] | None:
+        """The checked message that makes another needless here, which has not been checked: the
+        lock or candidate itself, or what closed a later view."""
+        state = self._vote.state
+        if kind == "lock":
+            locks = (lock for lock in state.promises.locks if lock.name == body.name)
+            lock = next(locks, None)
+            return None if lock is None else ("lock", lock)
+        if kind == "candidate":
+            same = state.candidates.get(body.view)
+            if same is not None and same.header.cid == body.header.cid:
+                return "candidate", same
+        everyone = kind != "candidate" and body.everyone
+        over = body.view[0] < state.view[0] if everyone else body.view < state.view
+        return ("closure", state.justification) if over and state.justification else None

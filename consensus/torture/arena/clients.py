@@ -126,7 +126,7 @@ class Clients:
     def _hand_in(self, server: EdgeServer, update: SignedUpdate) -> None:
         # Noted before the server gets it: one that outweighs all others may decide with it at once.
         self.world.witness.handed_in(update)
-        if server.receive("update", update, server.index):
+        if server.receive("update", update, server.index, gossiped=True):
             server.say("update", update)
 
     def update(self, client: int, head: Head) -> SignedUpdate:

@@ -57,6 +57,7 @@ class ScheduledNetwork(Network):
     schedule: Schedule
 
     def gossip(self, origin: int, message: Message, at: float) -> None:
+        message.gossiped = True
         self.send_many(origin, range(self.topology.servers), message, at)
 
     def send_many(
@@ -75,6 +76,11 @@ class ScheduledNetwork(Network):
             else:
                 self._disturb(origin, to, message, origin, False, leave, arrive)
             self.bytes[message.kind] += message.size
+
+    def pass_on(
+        self, server: int, origin: int, message: Message, at: float, before: Collection[int]
+    ) -> None:
+        """Do nothing: no server depends on another to pass anything on."""
 
     def _receive_now(self, delivery: tuple[int, int, Message, int, bool]) -> None:
         begun, server, message, origin, _ = delivery

@@ -39,12 +39,14 @@ def plots(name: str, servers: int, malicious: int, seed: int, heights: int) -> C
 
 @pytest.mark.parametrize("seed", [0, 3, 5, 12, 18])
 def test_whoever_has_decided_does_not_let_others_decide_another_block(seed: int) -> None:
-    """The chains of these seeds fork if those who have decided keep silent."""
+    """The chains of these seeds fork if those who have decided keep silent, and pass nothing on in
+    place of what has become needless."""
     assert plots("hide_quorum", 30, 10, seed, heights=12)["hide_quorum: plot"] > 0
 
 
 @pytest.mark.parametrize("seed", [22, 25])
 def test_whoever_has_left_a_view_does_not_let_others_forget_its_lock(seed: int) -> None:
-    """The chain of one of these seeds forks if those who have gone on keep silent."""
+    """The chains of these seeds fork if those who have gone on keep silent, and pass nothing on in
+    place of what has become needless."""
     acted = plots("split_closures", 100, 33, seed, heights=8)
     assert acted["split_closures: split"] > 0, "the view was closed by two certificates"

@@ -166,7 +166,7 @@ def test_a_later_height_says_that_one_is_behind(kind: str) -> None:
     assert bench.part.state is state
     after = snapshot(bench.server)
     assert after["catch up"].pop("_asked") == {(5, 0): 1}
-    assert after["catch up"].pop("early") == [(kind, body, 5)]
+    assert after["catch up"].pop("early") == [(kind, body, 5, False)]
     assert after["catch up"].pop("_early_from") == {5: 1}
     for changed in ("_asked", "early", "_early_from"):
         before["catch up"].pop(changed)
