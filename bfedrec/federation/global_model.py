@@ -18,6 +18,15 @@ from bfedrec.learning.basis import BASES
 from bfedrec.learning.lowrank import merge
 from consensus.encoding.node import Node
 
+SMALL_BASIS = 2**22
+"""Greatest number of entries of B (d x r) where it is larger than Q (N x d) itself: a genesis of a
+few bytes must not make its reader allocate gigabytes."""
+
+
+def basis_in_proportion(N: int, d: int, r: int) -> bool:
+    """True if B (d x r) is small, or no larger than Q (N x d)."""
+    return d * r <= max(N * d, SMALL_BASIS)
+
 
 class GlobalModel:
     """Item factors Q under encoded updates; a `consensus.application.Application`."""
@@ -84,14 +93,12 @@ class GlobalModel:
             rule = aggregator_named(name, dict(application.get("aggregation_parameters", {})))
         except (KeyError, TypeError) as error:
             raise ValueError(f"the genesis describes no global model: {error}") from None
-        if (
-            type(kind) is not str
-            or kind not in BASES
-            or (1 <= r <= d and not BASES[kind].fits(d, r))
-        ):
+        if type(kind) is not str or kind not in BASES:
             raise ValueError(f"the genesis names an unknown basis {kind!r}")
-        if min(N, d, r) < 1 or len(initial) != 4 * N * d:
+        if min(N, d) < 1 or len(initial) != 4 * N * d:
             raise ValueError(f"an initial model of {N} x {d} has {4 * N * d} bytes")
+        if not BASES[kind].fits(d, r) or not basis_in_proportion(N, d, r):
+            raise ValueError(f"a basis {kind!r} of {d} x {r} does not fit a model of {N} x {d}")
         exchange = described(application, rule, r, N)
         Q = np.frombuffer(initial, FLOAT).reshape(N, d).astype(np.float32)
         return cls(Q, kind, exchange, every, first_beacon)

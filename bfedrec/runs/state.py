@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -24,6 +25,7 @@ from bfedrec.runs.figures import number
 from bfedrec.runs.totals import Totals
 from consensus.simulation.checkpoint import Standing
 from consensus.storage.closing import Closing
+from consensus.storage.regular import open_regular
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rounds (
@@ -87,7 +89,8 @@ class RunState(Closing):
     def __init__(self, path: Path, keeps_residuals: bool = False) -> None:
         self._path = path
         self._keeps_residuals = keeps_residuals
-        try:
+        _check_regular(path)
+        with self._readable():
             self._database = sqlite3.connect(path, isolation_level=None)
             # In WAL mode a commit survives the death of the process at once; a power cut may take
             # the last rows, never the order or wholeness of those before.
@@ -96,8 +99,6 @@ class RunState(Closing):
             self._database.execute(SCHEMA)
             if keeps_residuals:
                 self._database.execute(RESIDUALS)
-        except sqlite3.DatabaseError as error:
-            raise StateError(f"{path}: not a run's state: {error}") from None
 
     def close(self) -> None:
         """Close the file; rows appended are kept."""
@@ -106,7 +107,7 @@ class RunState(Closing):
     @property
     def last_height(self) -> int:
         """The greatest height with a row; 0 if there is none."""
-        return int(self._one("SELECT coalesce(max(height), 0) FROM rounds")[0])
+        return int(self._rows("SELECT coalesce(max(height), 0) FROM rounds")[0][0])
 
     def append(self, state: RoundState, residuals: Mapping[int, bytes] | None = None) -> None:
         """Append the row of the height after the last; raises `StateError` for any other.
@@ -127,8 +128,7 @@ class RunState(Closing):
             float(state.simulated_seconds),
             state.counters(),
         )
-        with self._database:
-            self._database.execute("BEGIN")
+        with self._transaction():
             self._database.execute("INSERT INTO rounds VALUES (?, ?, ?, ?, ?)", row)
             if self._keeps_residuals:
                 self._append_residuals(state.height, residuals or {})
@@ -154,19 +154,15 @@ class RunState(Closing):
             "SELECT data FROM residuals WHERE client = ? AND height < ? "
             "ORDER BY height DESC LIMIT 1"
         )
-        found = (
-            (client, self._database.execute(query, (client, height)).fetchone())
-            for client in clients
-        )
-        return {client: row[0] for client, row in found if row is not None}
+        found = ((client, self._rows(query, client, height)) for client in clients)
+        return {client: rows[0][0] for client, rows in found if rows}
 
     def row(self, height: int) -> RoundState:
         """The row of a height; raises `StateError` if there is none."""
-        found = self._database.execute("SELECT * FROM rounds WHERE height = ?", (height,))
-        values = found.fetchone()
-        if values is None:
+        rows = self._rows("SELECT * FROM rounds WHERE height = ?", height)
+        if not rows:
             raise StateError(f"{self._path}: no height {height}")
-        return self._decode(values)
+        return self._decode(rows[0])
 
     def discard_after(self, height: int) -> None:
         """Delete every row above a height, which the chain did not reach.
@@ -180,8 +176,7 @@ class RunState(Closing):
                 "feedback can go back by one only; restore the chain, or start anew in another "
                 "folder"
             )
-        with self._database:
-            self._database.execute("BEGIN")
+        with self._transaction():
             self._database.execute("DELETE FROM rounds WHERE height > ?", (height,))
             if self._keeps_residuals:
                 self._database.execute("DELETE FROM residuals WHERE height > ?", (height,))
@@ -192,8 +187,8 @@ class RunState(Closing):
         Raises `StateError` if a row does not fit P's shape.
         """
         factors = np.array(initial, np.float32)
-        for values in self._database.execute("SELECT * FROM rounds ORDER BY height"):
-            state = self._decode(values)
+        for height in range(1, self.last_height + 1):
+            state = self.row(height)
             if len(state.clients) == 0:
                 continue
             try:
@@ -221,6 +216,36 @@ class RunState(Closing):
             ) from None
         return RoundState(height, ids, rows, simulated_seconds, seconds, loss, totals, standing)
 
-    def _one(self, query: str) -> tuple[Any, ...]:
-        row: tuple[Any, ...] = self._database.execute(query).fetchone()
-        return row
+    def _rows(self, query: str, *values: int) -> list[tuple[Any, ...]]:
+        with self._readable():
+            return self._database.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Commit all writes inside together, or undo them if an exception is raised."""
+        with self._readable(), self._database:
+            self._database.execute("BEGIN")
+            yield
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Turn what SQLite makes of a damaged or locked file, or of a full disk, into
+        `StateError`."""
+        try:
+            yield
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise  # the caller's mistake, not the file's
+        except sqlite3.OperationalError as error:
+            raise StateError(f"{self._path}: {error}") from None
+        except (sqlite3.Error, OverflowError) as error:
+            raise StateError(f"{self._path}: not a run's state: {error}") from None
+
+
+def _check_regular(path: Path) -> None:
+    """Raise `StateError` for a FIFO or a device, for which SQLite would wait for ever."""
+    try:
+        open_regular(path).close()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StateError(f"{path}: {error.strerror}") from None

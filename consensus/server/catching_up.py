@@ -120,11 +120,12 @@ class CatchUp:
         it is worth passing on."""
         server = self._server
         if height <= server.chain.height:
-            # Others downstream may still need the block that this server already has.
             if kind == "block" and body.cid == server.chain.head.cid:
+                # Others behind may need the block: `Relaying` passes on this server's own copy,
+                # for this one may have the right header and a certificate of nothing.
                 server.participant.block_seen(body.cid)
-                return True
-            self._correct(kind, body, sender, height)
+            else:
+                self._correct(kind, body, sender, height)
             return False
         ahead = height - (server.height if server.active else server.chain.height)
         if ahead > 1:

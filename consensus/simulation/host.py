@@ -49,6 +49,10 @@ class HostingWorld(Protocol):
         """Return a message to be sent, its size in bytes included."""
         ...
 
+    def copy(self, kind: Kind, body: Any) -> Message:
+        """Return a message with what was sent before, its size included."""
+        ...
+
     def hold(self, index: int, contents: Contents) -> None:
         """Note that server ``index`` has these contents."""
         ...
@@ -132,7 +136,7 @@ class WorldHost:
         again = world.servers[index].passes_on(message.kind, message.body, origin)  # type: ignore[arg-type]
         if again is not None:
             kind, body, before = again
-            known = world.message(kind, body)
+            known = world.copy(kind, body)
             known.gossiped = True
             world.network.pass_on(index, origin, known, self.busy_until, before)
 

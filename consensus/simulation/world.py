@@ -317,6 +317,10 @@ class World:
             self._listed.setdefault(body.header.cid, body.updates)
         elif kind == "closure" and body.everyone and body.height == self.head.height + 1:
             self._given_up.add(body.attempt)
+        return self.copy(kind, body)
+
+    def copy(self, kind: Kind, body: Any) -> Message:
+        """Return a message with what was sent before, its size in bytes included: not one more."""
         size = body.wire_bytes if kind == "update" else len(body.encoded)
         return Message(kind, body, size)
 

@@ -196,13 +196,14 @@ def test_under_the_identity_basis_the_update_itself_is_merged() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"basis": "identity"}, "unknown basis 'identity'"),
+        ({"basis": "identity"}, "basis 'identity' of 6 x 2 does not fit"),
         ({"compression": 7}, "describes no compression"),
         ({"compression": {"kind": "svd", "size": 1}}, "describes no compression: 'downlink'"),
         ({"compression": {"kind": "zip", "size": 1, "downlink": "same"}}, "codec 'zip'"),
         ({"compression": {"kind": "svd", "size": 3, "downlink": "same"}}, "1 to 2, not 3"),
         ({"items": 8}, "has 192 bytes"),
-        ({"rank": 0}, "has 216 bytes"),
+        ({"rank": 0}, "basis 'seeded' of 6 x 0 does not fit"),
+        ({"rank": 7}, "basis 'seeded' of 6 x 7 does not fit"),
         ({"basis": "random"}, "unknown basis 'random'"),
         ({"aggregation": "best"}, "aggregation rule 'best'"),
         ({"dimension": None}, "describes no global model"),
@@ -212,6 +213,14 @@ def test_a_genesis_that_does_not_fit_is_refused(change: dict[str, object], messa
     model = make_model()
     with pytest.raises(ValueError, match=message):
         GlobalModel.from_genesis(model.describe() | change, model.encode(), b"first")
+
+
+def test_a_basis_that_is_much_larger_than_the_model_is_refused() -> None:
+    """A genesis of a few bytes would have its reader allocate 16 GiB."""
+    d = 65_536
+    description = make_model().describe() | {"items": 1, "dimension": d, "rank": d}
+    with pytest.raises(ValueError, match="65536 x 65536 does not fit a model of 1 x 65536"):
+        GlobalModel.from_genesis(description, bytes(4 * d), b"first")
 
 
 def test_a_client_that_catches_up_from_a_snapshot_has_the_same_q() -> None:

@@ -136,6 +136,29 @@ def test_a_state_file_that_is_none_is_told(tmp_path: Path) -> None:
         RunState(path)
 
 
+def test_a_state_file_that_never_ends_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "state.sqlite")
+    with pytest.raises(StateError, match="Not a regular file"):
+        RunState(tmp_path / "state.sqlite")
+
+
+def test_a_state_that_is_damaged_behind_its_first_page_is_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLite opens such a file, and fails at the rows."""
+    (run / "summary.json").unlink()
+    path = run / "state.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = database.execute("PRAGMA page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    content[page:] = os.urandom(len(content) - page)
+    path.write_bytes(content)
+    assert main(resumed(run)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "bfedrec:" in line]
+    assert "state.sqlite" in line
+
+
 @pytest.mark.parametrize(
     "node",
     [

@@ -198,10 +198,10 @@ def test_what_is_over_is_ignored(kind: str) -> None:
     assert bench.server.refused == {}
 
 
-def test_a_block_that_is_here_already_is_passed_on_and_nothing_more() -> None:
+def test_a_block_that_is_here_already_is_seen_and_nothing_more() -> None:
     bench = between()
     before = snapshot(bench.server)
-    assert bench.server.receive("block", FORGE.block(signers=MEMBERS[:5]), 5)
+    assert not bench.server.receive("block", FORGE.block(signers=MEMBERS[:5]), 5)
     assert not bench.server.receive("block", FORGE.block(FORGE.candidate(view=(0, 1))), 5)
     after = snapshot(bench.server)
     seen = [snap["participant"].pop("_seen_block") for snap in (before, after)]

@@ -173,6 +173,19 @@ def test_a_forgery_under_a_known_name_is_not_passed_on() -> None:
     assert again[1] is lock
 
 
+def test_a_decided_block_is_passed_on_with_the_certificate_that_was_checked() -> None:
+    block, other = FORGE.block(), FORGE.block(signers=MEMBERS[:5])
+    certificate = replace(block.certificate, signatures=((MEMBERS[0], bytes(64)),))
+    junk = replace(block, certificate=certificate)
+    bench = Bench().tickets().updates().hear("block", block, sender=SEATED)
+    for origin, body in ((4, junk), (5, other)):
+        assert not bench.server.receive("block", body, origin, gossiped=True)
+        again = bench.server.passes_on("block", body, origin)
+        assert again is not None
+        assert again[1] is block
+        assert bench.server.passes_on("block", body, origin) is None, "once for an origin"
+
+
 @pytest.mark.parametrize("server", [SEATED, Bench().server.index])
 def test_tickets_sent_to_one_alone_and_its_own_are_passed_on(server: int) -> None:
     bench = Bench().tickets()
