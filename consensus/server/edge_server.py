@@ -30,7 +30,7 @@ from consensus.server.hooks import Hooks, Outgoing
 from consensus.server.host import Host, Timer
 from consensus.server.message import BODIES, Kind
 from consensus.server.participant import Participant
-from consensus.server.relaying import Again, Relaying
+from consensus.server.relaying import NAMES, Again, Relaying
 
 HEIGHT_OF: Final[dict[str, Callable[[Any], int]]] = {
     "update": attrgetter("record.height"),
@@ -89,11 +89,14 @@ class EdgeServer:
         self.participant = participant(self)
         self.height_of = {**HEIGHT_OF, **self.participant.HEIGHT_OF}
         """By kind: the height during which a message is of use."""
-        self._handlers: dict[str, Callable[[Any], bool]] = {
+        handlers: dict[str, Callable[[Any], bool]] = {
             "update": self.on_update,
             "block": self.on_block,
             **self.participant.handlers(),
         }
+        took = self.relaying.took
+        self._handlers = {kind: (handler, took.get(kind)) for kind, handler in handlers.items()}
+        """By kind: what handles a message of the height in progress, and notes that it was new."""
 
     # -- a height begins and ends -----------------------------------------------------------------
 
@@ -159,13 +162,14 @@ class EdgeServer:
         if self.behaviour is not None and not self.behaviour.hears(self, kind, body, sender):
             self._ignored = body
             return False
-        handler = self._handlers.get(kind)
-        if handler is not None:
+        handling = self._handlers.get(kind)
+        if handling is not None:
             height = self.height_of[kind](body)
             if height == self.height and self.active:
+                handler, took = handling
                 news = handler(body)
-                if news:
-                    self.relaying.took((kind, body, sender if gossiped else None))
+                if news and took is not None:
+                    took((body, sender if gossiped else None))
                 return news
             return self.catch_up.out_of_step(kind, body, sender, height, gossiped)
         if kind == "status":
@@ -205,7 +209,8 @@ class EdgeServer:
         """Send to some, or to all; a malicious server may send something else, or later."""
         if self.behaviour is None:
             if to is None:
-                self.relaying.took((kind, body, self.index))
+                if kind in NAMES:
+                    self.relaying.took[kind]((body, self.index))
                 self.host.gossip(kind, body)
             elif to:
                 self.host.send(to, kind, body)

@@ -53,29 +53,31 @@ class Relaying:
     def __init__(self, index: int) -> None:
         """``index``: of the server."""
         self._index = index
-        self._new: list[tuple[str, Any, int | None]] = []
-        """The messages taken in since `again` was asked last: most heights never ask."""
-        self.took = self._new.append
-        """Note a checked message that is new here: its kind, its body, and the origin along whose
-        tree it is being passed on, or None."""
+        self._new: dict[str, list[tuple[Any, int | None]]] = {kind: [] for kind in NAMES}
+        """By kind: the messages taken in since `again` was asked for one of that kind; most heights
+        never ask for an update."""
+        self.took: Final = {kind: new.append for kind, new in self._new.items()}
+        """By kind: note a checked message that is new here, as a pair of its body and the origin
+        along whose tree it is being passed on, or None."""
         self._held: dict[tuple[str, Hashable], tuple[Any, list[int]]] = {}
         """By kind and name: the body, and the origins for which it was passed on."""
 
     def begin(self, oldest: int) -> None:
         """Begin a height: of those before only the blocks from height ``oldest`` are remembered."""
-        self._new[:] = [each for each in self._new if each[0] == "block"]
-        self._sort()
+        self._sort("block")
+        for new in self._new.values():
+            new.clear()
         self._held = {
             key: held
             for key, held in self._held.items()
             if key[0] == "block" and held[0].height >= oldest
         }
 
-    def _sort(self) -> None:
-        for kind, body, origin in self._new:
-            if kind in NAMES:
-                self._held[kind, NAMES[kind](body)] = body, [] if origin is None else [origin]
-        self._new.clear()
+    def _sort(self, kind: str) -> None:
+        name = NAMES[kind]
+        for body, origin in self._new[kind]:
+            self._held[kind, name(body)] = body, [] if origin is None else [origin]
+        self._new[kind].clear()
 
     def again(
         self, kind: Kind, body: Any, origin: int, known: tuple[Kind, Any] | None
@@ -86,12 +88,13 @@ class Relaying:
         name = NAMES.get(kind)
         if name is None:
             return None
-        self._sort()
+        self._sort(kind)
         held = self._held.get((kind, name(body)))
         if held is None:
             if known is None:
                 return None
             kind, body = known
+            self._sort(kind)
             held = self._held.setdefault((kind, NAMES[kind](body)), (body, []))
         body, origins = held
         if origin in origins or self._index in origins:
