@@ -50,3 +50,18 @@ def test_whoever_has_left_a_view_does_not_let_others_forget_its_lock(seed: int) 
     place of what has become needless."""
     acted = plots("split_closures", 100, 33, seed, heights=8)
     assert acted["split_closures: split"] > 0, "the view was closed by two certificates"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize(
+    ("name", "servers", "malicious", "heights"),
+    [("hide_quorum", 30, 10, 12), ("split_closures", 100, 33, 8)],
+)
+def test_no_chain_of_forty_forks(name: str, servers: int, malicious: int, heights: int) -> None:
+    acted: Counter[str] = Counter()
+    for seed in range(40):
+        acted += plots(name, servers, malicious, seed, heights)
+    told = {what: times for what, times in sorted(acted.items()) if what.startswith(f"{name}: ")}
+    print(f"{name}: 40 chains, {told}")
+    assert acted[f"{name}: plot"] >= 4
