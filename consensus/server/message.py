@@ -88,3 +88,8 @@ BODIES: Final[Mapping[str, type[Any]]] = {
     "want": Want,
 }
 """By kind: the type of body that a message carries; whatever else it brings is malformed."""
+
+
+def sized(kind: Kind, body: Any) -> Message:
+    """A message with its size in bytes: of an update with its payload, else of the record."""
+    return Message(kind, body, body.wire_bytes if kind == "update" else len(body.encoded))

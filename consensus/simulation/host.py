@@ -17,7 +17,7 @@ from consensus.network.network import MIB, Network
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
 from consensus.server.host import Timer
-from consensus.server.message import Kind, Message
+from consensus.server.message import Kind, Message, sized
 from consensus.simulation.content_providers import Providers
 
 
@@ -47,10 +47,6 @@ class HostingWorld(Protocol):
 
     def message(self, kind: Kind, body: Any) -> Message:
         """Return a message to be sent, its size in bytes included."""
-        ...
-
-    def copy(self, kind: Kind, body: Any) -> Message:
-        """Return a message with what was sent before, its size included."""
         ...
 
     def hold(self, index: int, contents: Contents) -> None:
@@ -136,7 +132,7 @@ class WorldHost:
         again = world.servers[index].passes_on(message.kind, message.body, origin)  # type: ignore[arg-type]
         if again is not None:
             kind, body, before = again
-            known = world.copy(kind, body)
+            known = sized(kind, body)
             known.gossiped = True
             world.network.pass_on(index, origin, known, self.busy_until, before)
 

@@ -24,7 +24,7 @@ from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
-from consensus.server.message import Kind, Message
+from consensus.server.message import Kind, Message, sized
 from consensus.server.participant import Participant
 from consensus.simulation.accounts import (
     evidence_at,
@@ -317,12 +317,7 @@ class World:
             self._listed.setdefault(body.header.cid, body.updates)
         elif kind == "closure" and body.everyone and body.height == self.head.height + 1:
             self._given_up.add(body.attempt)
-        return self.copy(kind, body)
-
-    def copy(self, kind: Kind, body: Any) -> Message:
-        """Return a message with what was sent before, its size in bytes included: not one more."""
-        size = body.wire_bytes if kind == "update" else len(body.encoded)
-        return Message(kind, body, size)
+        return sized(kind, body)
 
     def _receive(self, server: int, message: Message, origin: int) -> float | None:
         """Hand a message to a server; return the time from which it may be passed on, or None."""
