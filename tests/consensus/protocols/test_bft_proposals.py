@@ -279,6 +279,13 @@ def test_a_vote_waits_for_an_update_and_asks_for_it() -> None:
     assert len(bench.said("want")) == 2
 
 
+def test_a_member_without_others_wants_updates_of_who_proposed_them() -> None:
+    bench = Bench().tickets().hear("candidate", CANDIDATE)
+    bench.part.members = lambda attempt: []  # type: ignore[method-assign]
+    bench.wake("want")
+    assert bench.host.whom("want") == [(LEADER,)]
+
+
 def test_updates_that_others_lack_are_sent_to_them() -> None:
     bench = Bench().updates()
     digests = tuple(update.record.digest for update in UPDATES)

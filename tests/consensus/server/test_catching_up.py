@@ -140,6 +140,15 @@ def test_a_block_that_comes_early_is_appended_when_its_height_begins() -> None:
     assert bench.server.chain.height == 2
 
 
+def test_a_server_that_goes_down_forgets_what_came_early() -> None:
+    bench = between()
+    for update in NEXT.updates():
+        bench.hear("update", update)
+    bench.server.forget_early()
+    bench.server.enter_height()
+    assert len(bench.server.pool) == 0
+
+
 def test_nobody_fills_anothers_memory_with_what_is_to_come() -> None:
     bench = between()
     candidate = NEXT.candidate()
