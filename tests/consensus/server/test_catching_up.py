@@ -159,6 +159,8 @@ def test_nobody_fills_anothers_memory_with_what_is_to_come() -> None:
     assert bench.server.receive("vote", votes[0], BYSTANDER), "others still may"
     bench.server.enter_height()
     assert bench.server.refused["vote beyond MaxStep"] > 0, "and then they are checked"
+    later = AFTER.vote(AFTER.candidate(), LEADER)
+    assert bench.server.receive("vote", later, LEADER), "the next height has room of its own"
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in messages(AFTER)])
