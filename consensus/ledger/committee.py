@@ -23,7 +23,8 @@ from consensus.ledger.sortition import race_key, role_hash, weight
 from consensus.records.genesis import Genesis
 from consensus.records.ticket import Ticket
 
-#: Draws that could win a seat in none of this many attempts need not be announced.
+#: Draws that could win a seat in none of this many attempts need not be announced. In the attempts
+#: after them all servers race, with a ticket or without.
 ATTEMPTS_FORESEEN = 4
 
 
@@ -81,13 +82,27 @@ def spare_draws(genesis: Genesis, beacon: bytes, draws: Sequence[Draw]) -> tuple
     )
 
 
-def needs_spares(genesis: Genesis, draws: Sequence[Draw], attempt: int) -> bool:
-    """True if a height's draws may leave seats or turns of an attempt empty."""
+def racing(
+    genesis: Genesis, beacon: bytes, draws: Sequence[Draw], attempt: int
+) -> tuple[Sequence[Draw], Sequence[Draw]]:
+    """The draws that race for the seats and turns of an attempt, and the `spare_draws` that come
+    after them, from the ``draws`` that were recorded.
+
+    From `ATTEMPTS_FORESEEN` on the spare draws race with the others. The servers whose tickets were
+    recorded may be so few that every committee of them is blocked; attempts are to be of fresh
+    committees. (Not before: a server could choose between its ticket and its spare draw.)
+    """
+    late = attempt >= ATTEMPTS_FORESEEN
+    if len(draws) == len(genesis.servers) or not (late or _few(genesis, draws)):
+        return draws, ()
+    spares = spare_draws(genesis, beacon, draws)
+    return ((*draws, *spares), ()) if late else (draws, spares)
+
+
+def _few(genesis: Genesis, draws: Sequence[Draw]) -> bool:
+    """True if draws may leave seats or turns empty."""
     parameters = genesis.parameters
-    if len(draws) == len(genesis.servers):
-        return False
-    few = len(draws) < max(parameters.committee_size, parameters.max_step)
-    return few or (parameters.committee == "weighted" and attempt >= ATTEMPTS_FORESEEN)
+    return len(draws) < max(parameters.committee_size, parameters.max_step)
 
 
 def first_beacon(genesis: Genesis) -> bytes:
@@ -146,9 +161,8 @@ def form_committee(
 
     ``fixed``: weighted sampling without replacement by exponential races on the stake, the first
     ``committee_size`` finishers with one seat each. ``weighted``: Algorand's sortition; a draw
-    counts with its binomial weight. ``spares`` (`spare_draws`) fill the seats that are left; those
-    of a weighted committee only in attempts that no ticket was announced for: earlier, a server
-    could choose between two draws.
+    counts with its binomial weight. ``spares`` (`racing`) fill the seats of a fixed committee that
+    are left.
     """
     size = genesis.parameters.committee_size
     role = f"committee/{attempt}"
@@ -159,13 +173,6 @@ def form_committee(
         weights = {draw.server: 1 for draw in ordered}
     else:
         seats = {draw.server: _seats(genesis, draw, role) for draw in draws}
-        if attempt >= ATTEMPTS_FORESEEN:
-            total = sum(seats.values())
-            for draw in _raced(genesis, spares, role):
-                if total >= size:
-                    break
-                seats[draw.server] = _seats(genesis, draw, role)
-                total += seats[draw.server]
         weights = dict(
             sorted(
                 ((server, seats[server]) for server in seats if seats[server]),

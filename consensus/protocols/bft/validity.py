@@ -15,8 +15,8 @@ from consensus.ledger.committee import (
     aggregator_order,
     enough_draws,
     form_committee,
-    needs_spares,
     next_beacon,
+    racing,
     spare_draws,
 )
 from consensus.ledger.validity import (
@@ -34,9 +34,7 @@ from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 
 def sortition_of(genesis: Genesis, head: Head, attempt: int) -> Sortition:
     """The committee and the aggregators' order of an attempt at height + 1."""
-    draws = head.draws
-    needs = needs_spares(genesis, draws, attempt)
-    spares = spare_draws(genesis, head.beacon, draws) if needs else ()
+    draws, spares = racing(genesis, head.beacon, head.draws, attempt)
     return Sortition(
         form_committee(genesis, draws, attempt, spares),
         aggregator_order(genesis, draws, attempt, spares)[: genesis.parameters.max_step],

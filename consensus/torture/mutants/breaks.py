@@ -181,7 +181,13 @@ BREAKS: Final = {
         Break(
             "empty-seats",
             "seats that no recorded ticket wins stay empty",
-            (imported(bft_validity, "needs_spares", do.always(False)),),
+            (imported(bft_validity, "racing", do.tickets_alone),),
+            Bias(("abstain",), ("loss", "delay", "loss"), begin=0.2, last=0.6),
+        ),
+        Break(
+            "tickets-first",
+            "in every attempt those whose tickets were recorded come before the others",
+            (imported(bft_validity, "racing", do.tickets_first),),
             Bias(("abstain",), ("loss", "delay", "loss"), begin=0.2, last=0.6),
         ),
         # The vote.

@@ -127,6 +127,16 @@ def first_attempt(original: Any) -> Any:
     return lambda genesis, draws, attempt, spares=(): original(genesis, draws, 0, spares)
 
 
+def tickets_alone(original: Any) -> Any:
+    """`racing` without the servers whose tickets were not recorded."""
+    return lambda genesis, beacon, draws, attempt: (draws, ())
+
+
+def tickets_first(original: Any) -> Any:
+    """`racing` of an early attempt, whichever is asked for."""
+    return lambda genesis, beacon, draws, attempt: original(genesis, beacon, draws, 0)
+
+
 # -- the vote -------------------------------------------------------------------------------------
 
 

@@ -93,7 +93,10 @@ def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
         return hashed if alike else race_key(hashed, members[server].stake)
 
     def raced(role: str) -> list[int]:
-        keys = {server: (server not in betas, finish(server, role)) for server in every}
+        late = attempt >= FORESEEN
+        keys = {
+            server: (not late and server not in betas, finish(server, role)) for server in every
+        }
         return sorted(keys, key=keys.__getitem__)
 
     size, role = parameters.committee_size, f"committee/{attempt}"
@@ -103,7 +106,7 @@ def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
         total = sum(member.stake for member in members)
         weights = {}
         for server in raced(role):
-            if server in betas or (attempt >= FORESEEN and sum(weights.values()) < size):
+            if server in betas or attempt >= FORESEEN:
                 drawn = role_hash(every[server], role)
                 weights[server] = weight(drawn, members[server].stake, total, size)
         weights = {server: count for server, count in weights.items() if count}

@@ -22,6 +22,7 @@ SMALL = '{"seed":1,"servers":4,"clients":1,"heights":1}'
 
 
 FIRST = {
+    "tickets-first": 900,
     "showing-decisions": 540,
     "showing-locks": 177,
     "abstaining": 423,

@@ -28,9 +28,9 @@ from consensus.ledger.committee import (
     form_committee,
     is_worth_announcing,
     may_sit,
-    needs_spares,
     next_beacon,
     public_draws,
+    racing,
     spare_draws,
 )
 from consensus.ledger.sortition import race_key, role_hash
@@ -309,6 +309,12 @@ def with_spares(genesis: Genesis, draws: list[Draw], attempt: int) -> tuple[Comm
     return form_committee(genesis, draws, attempt, spares), list(order)
 
 
+def raced(genesis: Genesis, draws: list[Draw], attempt: int) -> tuple[Committee, list[int]]:
+    first, last = racing(genesis, BEACON, draws, attempt)
+    order = aggregator_order(genesis, first, attempt, last)
+    return form_committee(genesis, first, attempt, last), list(order)
+
+
 def test_spare_draws_are_public_and_of_those_without_a_ticket() -> None:
     genesis = genesis_of([1] * 9, 6)
     draws = hashed_draws(9, "spare")
@@ -335,34 +341,42 @@ def test_who_has_no_ticket_comes_last_and_fills_what_is_left() -> None:
     assert len(filled) > 4, "attempts differ in these, too"
 
 
-def test_spares_fill_a_weighted_committee_only_when_tickets_no_longer_could() -> None:
+@pytest.mark.parametrize("kind", ["fixed", "weighted"])
+def test_all_race_once_the_attempts_that_tickets_were_announced_for_are_over(kind: str) -> None:
     """Before, a server could choose between its ticket and its spare draw."""
-    genesis = genesis_of([4] * 10, 20, "weighted")
-    draws = hashed_draws(10, "weighted spares")[:3]
-    for attempt in range(ATTEMPTS_FORESEEN + 3):
-        committee, _ = with_spares(genesis, draws, attempt)
-        spare = set(committee.weights) - {0, 1, 2}
-        if attempt < ATTEMPTS_FORESEEN:
-            assert committee == form_committee(genesis, draws, attempt)
-        else:
-            assert spare
-            assert len(with_spares(genesis, draws, attempt)[1]) == 10
-            assert committee.total >= 20
+    genesis = genesis_of([4] * 10, 6 if kind == "fixed" else 20, kind)
+    draws = hashed_draws(10, "late spares")[:6]
+    everyone = [*draws, *spare_draws(genesis, BEACON, draws)]
+    for attempt in range(ATTEMPTS_FORESEEN):
+        committee, order = raced(genesis, draws, attempt)
+        assert set(committee.weights) <= set(range(6))
+        assert committee == form_committee(genesis, draws, attempt)
+        assert order[:6] == list(aggregator_order(genesis, draws, attempt))
+    late = range(ATTEMPTS_FORESEEN, ATTEMPTS_FORESEEN + 30)
+    for attempt in late:
+        committee, order = raced(genesis, draws, attempt)
+        assert committee == form_committee(genesis, everyone, attempt)
+        assert order == list(aggregator_order(genesis, everyone, attempt))
+    members = {server for attempt in late for server in raced(genesis, draws, attempt)[0].weights}
+    leaders = {raced(genesis, draws, attempt)[1][0] for attempt in late}
+    assert members == leaders == set(range(10))
 
 
 @settings(deadline=None)
 @given(
     st.sets(st.integers(0, 9)),
     st.integers(1, 12),
-    st.integers(0, 7),
+    st.integers(0, ATTEMPTS_FORESEEN - 1),
     st.sampled_from(["fixed", "weighted"]),
 )
-def test_where_spares_are_not_needed_they_would_change_nothing(
+def test_spares_that_are_left_out_would_change_nothing(
     servers: set[int], size: int, attempt: int, kind: str
 ) -> None:
     genesis = genesis_of([1, 2] * 5, size, kind)
     draws = [draw for draw in hashed_draws(10, "needs") if draw.server in servers]
-    if not needs_spares(genesis, draws, attempt):
+    first, last = racing(genesis, BEACON, draws, attempt)
+    assert list(first) == draws
+    if not last:
         committee, order = with_spares(genesis, draws, attempt)
         assert committee == form_committee(genesis, draws, attempt)
         steps = genesis.parameters.max_step

@@ -18,6 +18,7 @@ from consensus.torture.arena.scenario import Scenario
 from consensus.torture.arena.schedule import Schedule
 from consensus.torture.arena.world import TortureWorld
 from consensus.torture.campaign import Plan, play
+from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import run
 
 # -- what is drawn ---------------------------------------------------------------------------------
@@ -173,3 +174,29 @@ def test_no_server_passes_the_barrier_before_the_others_are_there(
         outcome = run(Scenario.from_text(scenario.text().replace("true", str(barrier).lower())))
         assert outcome.invariant == ""
         assert (max(behind) == 0) == barrier
+
+
+SAME_COMMITTEE = Scenario(
+    seed=34913,
+    servers=7,
+    size=6,
+    max_step=2,
+    clients=2,
+    heights=2,
+    vote=3000,
+    ticket=150,
+    update=2000,
+    settle=1000,
+    recovery=12000,
+    resend=2000,
+    malicious=((0, ("invert_votes",)), (4, ("invert_votes",))),
+    premise="half",
+    bound=499,
+)
+"""Block 1 records six tickets for the six seats of height 2, two of them of malicious servers."""
+
+
+def test_a_height_whose_tickets_make_one_committee_alone_is_decided() -> None:
+    assert not run(SAME_COMMITTEE).violated
+    with BREAKS["tickets-first"].applied():
+        assert run(SAME_COMMITTEE).violated, "its committees are those of the tickets"
