@@ -49,8 +49,10 @@ MEMOS = (
 #: than a third of the leaders malicious, the chance that none of so many attempts has an honest
 #: one is below 1e-9.
 ATTEMPTS = 20
-#: Attempts of a height, beyond the furthest before healing, that violate the bound of liveness.
-TOO_MANY = 40
+#: The same where up to half of a committee may be malicious: of four servers with a malicious one
+#: three sit and one leads, so that only three attempts in sixteen can decide. That none of so many
+#: does has a chance below 1e-10.
+ATTEMPTS_OF_HALF = 120
 #: Invariants that a committee outside of the premise may violate; it may not make an honest server
 #: crash, sign twice, take back a block or accuse an honest one.
 PRESUMED = frozenset(
@@ -128,14 +130,18 @@ def patience(scenario: Scenario, attempt: int, behind: int) -> float:
     attempts as are likely to lack an honest leader; each step takes its whole timer, and is closed
     by timeouts that were lost once and sent again. A whole attempt may wait for the recovery timer.
     """
-    resend = scenario.resend / 1e3
+    allowed, resend = _allowed(scenario), scenario.resend / 1e3
     start = (scenario.update + scenario.ticket) / 1e3 + 3 * resend
     if not protocol_named(scenario.protocol).timers_grow:  # a blocked height stays blocked
-        return SLACK + behind * (start + ATTEMPTS * (scenario.vote / 1e3 + resend))
-    attempts = attempt + ATTEMPTS
+        return SLACK + behind * (start + allowed * (scenario.vote / 1e3 + resend))
+    attempts = attempt + allowed
     step = scenario.vote / 1e3 * (2 + attempts) / 2 + 3 * resend
     whole = scenario.max_step * step + scenario.recovery / 1e3
-    return SLACK + behind * (start + ATTEMPTS * whole)
+    return SLACK + behind * (start + allowed * whole)
+
+
+def _allowed(scenario: Scenario) -> int:
+    return ATTEMPTS_OF_HALF if scenario.premise == "half" else ATTEMPTS
 
 
 def run(scenario: Scenario, traced: bool = False) -> Outcome:
@@ -231,7 +237,7 @@ def _play(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Mo
     honest = [server for server in world.servers if server.behaviour is None]
     behind = last - min(server.chain.height for server in honest)
     bound = patience(scenario, monitor.attempt, behind) if scenario.lives else BRIEFLY
-    monitor.limit = monitor.attempt + (TOO_MANY if scenario.lives else FEW)
+    monitor.limit = monitor.attempt + (2 * _allowed(scenario) if scenario.lives else FEW)
     world.open_height(last)
     reached = world.when_all_at(last, [server.index for server in honest])
     env.run(until=reached | env.timeout(bound))
