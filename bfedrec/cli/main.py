@@ -88,23 +88,21 @@ def _status_of(error: Exception) -> int:
     """The exit status of an expected error; an unexpected one is raised again, with its
     traceback."""
     from bfedrec.config.yaml_core import ConfigError
+
+    if isinstance(error, (ConfigError, MemoryError, OSError, PluginError)):
+        return BAD_INPUT
+
+    # Slow to load, so only where the error may be one of these.
+    from bfedrec.data.interactions import DataError
+    from bfedrec.evaluation.metrics import NotFinite
+    from bfedrec.learning.upload import Diverged
     from bfedrec.runs.figures import BadFigure
     from bfedrec.runs.folder import RunError
     from bfedrec.runs.state import StateError
-
-    expected = (BadFigure, ConfigError, PluginError, RunError, StateError)
-    if isinstance(error, (*expected, OSError, MemoryError)):
-        return BAD_INPUT
-
-    from bfedrec.data.interactions import DataError
-    from bfedrec.evaluation.metrics import NotFinite
-    from bfedrec.learning.upload import (
-        Diverged,  # slow to load, so only where the error may be one of these
-    )
     from consensus.simulation.results import Forked, Stalled
     from consensus.storage.content import StoreError
 
-    if isinstance(error, (DataError, StoreError)):
+    if isinstance(error, (BadFigure, DataError, RunError, StateError, StoreError)):
         return BAD_INPUT
     if isinstance(error, (Diverged, Forked, NotFinite, Stalled)):
         return CHECK_FAILED

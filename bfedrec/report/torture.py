@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bfedrec.runs.folder import write_json, write_text
-from bfedrec.runs.manifest import ROOT, git_state, machine, now, versions
 from consensus.encoding.node import Node
 from consensus.faults.faults import FAULTS
 from consensus.torture.arena.attackers import known_behaviours
@@ -128,6 +126,10 @@ def record_twins(folder: Path, rounds: int, scenarios: int, wrong: Mapping[str, 
 
 
 def _write(folder: Path, name: str, figures: Node, tables: Sequence[str]) -> Path:
+    # Half of what the command takes to start, and most campaigns are not recorded.
+    from bfedrec.runs.folder import write_json, write_text
+    from bfedrec.runs.manifest import ROOT, git_state, machine, now, versions
+
     folder.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["bfedrec", *sys.argv[1:]])
     git = git_state(ROOT)

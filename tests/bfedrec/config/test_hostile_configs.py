@@ -36,6 +36,7 @@ MERGES = "m0: &m0 {k: 1}\n" + "".join(
         ("seed: " + "9" * 100_000, "an integer of 100,000 digits"),
         ("seed: " + "9" * 21, "an integer of 21 digits"),
         ("x" * (MOST_BYTES + 1), "onger than"),
+        ("servers: {stake: [" + "1," * 60_000 + "1]}", "more than 16,384 values"),
         ("committee: {vote_seconds: 1" + "0" * 19 + "}", "expected 0, or a number from"),
         ("servers: {jitter: 1e-300}", "expected 0, or a number from"),
         (
@@ -50,7 +51,7 @@ MERGES = "m0: &m0 {k: 1}\n" + "".join(
         ("base: " + "a" * 5000, "File name too long"),
         ('base: "a\\0b"', "null"),
     ],
-    ids=range(21),
+    ids=range(22),
 )
 def test_a_hostile_text_is_one_line(text: str, told: str, tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
