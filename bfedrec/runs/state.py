@@ -25,7 +25,7 @@ from bfedrec.runs.figures import number
 from bfedrec.runs.totals import Totals
 from consensus.simulation.checkpoint import Standing
 from consensus.storage.closing import Closing
-from consensus.storage.regular import open_regular
+from consensus.storage.regular import check_database
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rounds (
@@ -89,7 +89,10 @@ class RunState(Closing):
     def __init__(self, path: Path, keeps_residuals: bool = False) -> None:
         self._path = path
         self._keeps_residuals = keeps_residuals
-        _check_regular(path)
+        try:
+            check_database(path)
+        except OSError as error:
+            raise StateError(f"{error.filename}: {error.strerror}") from None
         with self._readable():
             self._database = sqlite3.connect(path, isolation_level=None)
             # In WAL mode a commit survives the death of the process at once; a power cut may take
@@ -239,13 +242,3 @@ class RunState(Closing):
             raise StateError(f"{self._path}: {error}") from None
         except (sqlite3.Error, OverflowError) as error:
             raise StateError(f"{self._path}: not a run's state: {error}") from None
-
-
-def _check_regular(path: Path) -> None:
-    """Raise `StateError` for a FIFO or a device, for which SQLite would wait for ever."""
-    try:
-        open_regular(path).close()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StateError(f"{path}: {error.strerror}") from None

@@ -10,9 +10,12 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-__all__ = ["open_regular", "read_regular"]
+__all__ = ["check_database", "open_regular", "read_regular"]
+
+#: Endings of the names of the files that SQLite opens together.
+BESIDE: Final = ("", "-wal", "-journal", "-shm")
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -44,3 +47,17 @@ def read_regular(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise OSError(errno.EFBIG, f"Longer than {most:,} bytes", str(path))
     return content
+
+
+def check_database(path: Path) -> None:
+    """Raise OSError, with the file's name, where one of the files of an SQLite database is a FIFO,
+    a device or a folder: SQLite would wait for it for ever."""
+    for ending in BESIDE:
+        place = path.with_name(f"{path.name}{ending}")
+        try:
+            open_regular(place).close()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENXIO, errno.EISDIR):
+                raise OSError(errno.EINVAL, "not a regular file", str(place)) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, BinaryIO, Final
 from consensus.encoding.unixfs import most_bytes
 from consensus.storage.closing import Closing
 from consensus.storage.content import ContentStore, NotFound, StoreError, readable
-from consensus.storage.regular import open_regular
+from consensus.storage.regular import check_database, open_regular
 
 _APPLICATION: Final = 0x42466564  # "BFed", in the file's header
 _SCHEMA_VERSION: Final = 1
@@ -33,9 +32,6 @@ at least five bytes and at most ten steps; pages that are linked many times, as 
 them, would take steps without end."""
 _FREE_STEPS: Final = 100_000
 _STEPS_A_LOOK: Final = 10_000
-
-_BESIDE: Final = ("", "-wal", "-journal", "-shm")
-"""Endings of the names of the files that SQLite opens together."""
 
 # SQLite's shared-lock bytes: whoever read-locks them keeps writers out, and the other way round.
 _LOCK_START: Final = 0x40000002
@@ -61,7 +57,10 @@ class SqliteStore(ContentStore, Closing):
         self._path = Path(path)
         self._read_only = read_only
         self._lock: BinaryIO | None = None
-        self._check_files()
+        try:
+            check_database(self._path)
+        except OSError as error:
+            raise StoreError(f"{error.filename}: {error.strerror}") from None
         if read_only:
             self._lock = self._lock_against_writers()
             # Without SQLite's own locks and with exclusive mode, the index of a left-over -wal
@@ -87,18 +86,6 @@ class SqliteStore(ContentStore, Closing):
         except BaseException:
             self.close()
             raise
-
-    def _check_files(self) -> None:
-        """Raise StoreError for a FIFO or a device, for which SQLite would wait for ever."""
-        for ending in _BESIDE:
-            place = self._path.with_name(f"{self._path.name}{ending}")
-            try:
-                open_regular(place).close()
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                if error.errno in (errno.EINVAL, errno.ENXIO, errno.EISDIR):
-                    raise StoreError(f"{place}: not a regular file") from None
 
     def _lock_against_writers(self) -> BinaryIO:
         try:

@@ -136,9 +136,13 @@ def test_a_state_file_that_is_none_is_told(tmp_path: Path) -> None:
         RunState(path)
 
 
-def test_a_state_file_that_never_ends_is_told(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "state.sqlite")
-    with pytest.raises(StateError, match="Not a regular file"):
+@pytest.mark.parametrize("ending", ["", "-wal"])
+def test_a_state_file_that_never_ends_is_told(ending: str, tmp_path: Path) -> None:
+    RunState(tmp_path / "state.sqlite").close()
+    place = tmp_path / f"state.sqlite{ending}"
+    place.unlink(missing_ok=True)
+    os.mkfifo(place)
+    with pytest.raises(StateError, match=f"state.sqlite{ending}: not a regular file"):
         RunState(tmp_path / "state.sqlite")
 
 
