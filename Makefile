@@ -88,7 +88,7 @@ bench: setup
 PAIRS ?= 9
 COMMAND ?= run experiments/quickstart.yaml
 paired: setup-run
-	$(BIN)/python tests/bench/paired.py --against $(AGAINST) --pairs $(PAIRS) $(COMMAND)
+	$(BIN)/python -m tests.bench.paired --against $(AGAINST) --pairs $(PAIRS) $(COMMAND)
 
 lint: setup
 	$(BIN)/ruff check .

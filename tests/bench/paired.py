@@ -1,8 +1,8 @@
 """Times one command in this tree and in another of the same project, in pairs.
 
     git clone . ../before && git -C ../before checkout 951fab8
-    python tests/bench/paired.py --against ../before --pairs 9 run experiments/quickstart.yaml
-    python tests/bench/paired.py --against ../before --pairs 5 run experiments/ml-1m.yaml rounds=100
+    python -m tests.bench.paired --against ../before --pairs 9 run experiments/quickstart.yaml
+    python -m tests.bench.paired --against ../before --pairs 5 run experiments/ml-1m.yaml rounds=100
 
 The words after the options are a `bfedrec` command; `run` writes to a folder that is deleted. Each
 pair plays the command once in either tree, one after the other, in turns which goes first; a first
@@ -15,48 +15,22 @@ ratios. Other work on the machine shows in the wall clock more than in processor
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import sys
 import tempfile
-import time
 from math import comb
 from pathlib import Path
-from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class Times(NamedTuple):
-    """The seconds that one play took."""
-
-    wall: float
-    processor: float
+from tests.bench.command import ROOT, Ended, played
 
 
-def play(tree: Path, words: list[str]) -> Times:
+def play(tree: Path, words: list[str]) -> Ended:
     """Play a command of a tree. Ends the program with a message where the command fails."""
-    environment = {**os.environ, "PYTHONPATH": str(tree)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "bfedrec", *words]
-        if words[0] == "run":
-            command += ["--out", f"{folder}/run"]
-        log = os.open(f"{folder}/log", os.O_WRONLY | os.O_CREAT)
-        began = time.perf_counter()
-        child = os.posix_spawn(
-            "/bin/sh",
-            ["sh", "-c", 'cd "$0" && exec "$@"', str(tree), *command],
-            environment,
-            file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
-        )
-        _, status, usage = os.wait4(child, 0)
-        wall = time.perf_counter() - began
-        os.close(log)
-        if status:
-            told = Path(folder, "log").read_text(encoding="utf-8", errors="replace")
-            raise SystemExit(f"{' '.join(words)} failed in {tree}:\n{told[-2000:]}")
-    return Times(wall, usage.ru_utime + usage.ru_stime)
+        more = ["--out", f"{folder}/run"] if words[0] == "run" else []
+        ended = played([*words, *more], tree)
+    if ended.status:
+        raise SystemExit(f"{' '.join(words)} failed in {tree}:\n{ended.said[-2000:]}")
+    return ended
 
 
 def interval(ratios: list[float]) -> tuple[float, float] | None:

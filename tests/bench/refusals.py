@@ -13,57 +13,26 @@ import json
 import os
 import shutil
 import sqlite3
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
 
+from tests.bench.command import ROOT, Ended, played
 from tests.bfedrec.config.test_hostile_configs import LAUGHS, MERGES
 from tests.consensus.storage.test_bombs import BOMBS, archive_of, chain_of, genesis_of
 
-ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "experiments" / "quickstart.yaml"
 MOST_SECONDS, MOST_MB = 1.0, 200.0
 ROUNDS = 6
 
 
-class Refusal(NamedTuple):
-    """The end of a command."""
-
-    seconds: float
-    processor: float
-    megabytes: float
-    status: int
-    said: str
+def play(*words: object) -> Ended:
+    """Play a command to its end."""
+    return played(words)
 
 
-def play(*words: object) -> Refusal:
-    """Play a `bfedrec` command to its end."""
-    with tempfile.NamedTemporaryFile() as log:
-        command = [sys.executable, "-m", "bfedrec", *map(str, words)]
-        began = time.perf_counter()
-        child = os.posix_spawn(
-            sys.executable,
-            command,
-            {**os.environ, "PYTHONPATH": str(ROOT)},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
-                (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
-            ],
-        )
-        _, status, usage = os.wait4(child, 0)
-        seconds = time.perf_counter() - began
-        said = Path(log.name).read_text(encoding="utf-8", errors="replace")
-    processor = usage.ru_utime + usage.ru_stime
-    return Refusal(
-        seconds, processor, usage.ru_maxrss / 1e3, os.waitstatus_to_exitcode(status), said
-    )
-
-
-def configs(folder: Path) -> Iterator[tuple[str, Refusal]]:
+def configs(folder: Path) -> Iterator[tuple[str, Ended]]:
     """Configs and overrides."""
     texts = {
         "aliases of aliases": LAUGHS,
@@ -91,7 +60,7 @@ def configs(folder: Path) -> Iterator[tuple[str, Refusal]]:
         yield override, play("run", QUICKSTART, override, "--out", folder / "run")
 
 
-def traces() -> Iterator[tuple[str, Refusal]]:
+def traces() -> Iterator[tuple[str, Ended]]:
     """Scenarios to be replayed."""
     start = {"seed": 0, "servers": 4}
     for name, text in {
@@ -104,7 +73,7 @@ def traces() -> Iterator[tuple[str, Refusal]]:
         yield f"trace: {name}", play("torture", "--replay", text)
 
 
-def bombs(folder: Path) -> Iterator[tuple[str, Refusal]]:
+def bombs(folder: Path) -> Iterator[tuple[str, Ended]]:
     """Archives and chain files that claim more than they hold."""
     for name, (root, blocks) in BOMBS.items():
         archive = archive_of(folder / "bomb.car", genesis_of(root.cid), blocks)
@@ -116,7 +85,7 @@ def bombs(folder: Path) -> Iterator[tuple[str, Refusal]]:
     yield "archive: a device", play("chain", "import", "/dev/zero", "--out", folder / "imported")
 
 
-def forgeries(folder: Path) -> Iterator[tuple[str, Refusal]]:
+def forgeries(folder: Path) -> Iterator[tuple[str, Ended]]:
     """A finished run whose files were changed."""
     whole, run = folder / "whole", folder / "forged"
     words = (f"rounds={ROUNDS}", "evaluation.every=6", "--out", whole)
@@ -147,10 +116,10 @@ def main() -> int:
             for name, ended in part:
                 lines = [line for line in ended.said.splitlines() if line]
                 odd = ended.status not in (1, 2) or len(lines) != 1
-                dear = ended.seconds > MOST_SECONDS or ended.megabytes > MOST_MB
+                dear = ended.wall > MOST_SECONDS or ended.megabytes > MOST_MB
                 over += odd or dear
                 print(
-                    f"{name:<46}{ended.seconds:>9.2f}{ended.processor:>11.2f}"
+                    f"{name:<46}{ended.wall:>9.2f}{ended.processor:>11.2f}"
                     f"{ended.megabytes:>7.0f}{ended.status:>8}"
                     f"{'  more than a line' if odd else ''}{'  over' if dear else ''}",
                     flush=True,
