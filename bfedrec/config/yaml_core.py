@@ -3,9 +3,14 @@ line."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import yaml
+
+try:  # libyaml's parser takes a tenth of the time, where PyYAML was built with it
+    from yaml import CSafeLoader as _Fast
+except ImportError:
+    from yaml import SafeLoader as _Fast  # type: ignore[assignment]
 
 MOST_BYTES: Final = 2**17
 """Longest text of a config, in bytes; all options of one written out take 6 KB, and a list of the
@@ -31,15 +36,11 @@ class ConfigError(ValueError):
     """Error: an experiment config that cannot be used; its text is one line for people."""
 
 
-#: libyaml's parser, which takes a tenth of the time, where PyYAML was built with it.
-_Fast: Final[Any] = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
-
-
 class _Loader(_Fast):
     """A loader for YAML 1.2's core schema: `1e-3` is a number, `no` a word; a repeated key is an
     error."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - the base class declares it so
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
