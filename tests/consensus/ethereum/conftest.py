@@ -1,0 +1,55 @@
+"""Chains to test with: the embedded one always, Anvil where npm can install it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from consensus.ethereum.accounts import accounts, mnemonic
+from consensus.ethereum.chain import Chain
+from consensus.ethereum.embedded import Server
+from consensus.ethereum.node import Node
+from tests.helpers.anvil_node import AnvilNode
+from tests.helpers.npm import Unavailable
+
+COUNT = 80
+PHRASE = mnemonic(0)
+ACCOUNTS = accounts(PHRASE, COUNT)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """An embedded chain of this process, behind HTTP."""
+    serving = Server(Chain([each.address for each in ACCOUNTS]))
+    thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield serving
+    serving.shutdown()
+    serving.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="session")
+def embedded(server: Server) -> Node:
+    """A connection to the embedded chain."""
+    return Node(server.url)
+
+
+@pytest.fixture(scope="session")
+def anvil() -> Iterator[Node]:
+    """A connection to an Anvil node of the tests' own."""
+    try:
+        node = AnvilNode(PHRASE, COUNT)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    yield Node(node.url)
+    node.stop()
+
+
+@pytest.fixture(scope="session", params=["embedded", "anvil"])
+def node(request: pytest.FixtureRequest) -> Node:
+    """A connection to each kind of chain in turn."""
+    found: Node = request.getfixturevalue(request.param)
+    return found
