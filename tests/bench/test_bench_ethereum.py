@@ -12,21 +12,18 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from consensus.ethereum.chain import Chain
 from consensus.ethereum.node import SPARE_GAS, Node
 from consensus.ethereum.registry import Registry
-from tests.consensus.ethereum.conftest import ACCOUNTS
 from tests.consensus.ethereum.scene import INITIAL, OPERATOR, deploy, model
-from tests.consensus.ethereum.test_embedded import serving
+from tests.helpers.ethereum import ACCOUNTS, serving
 
 Told = Callable[[str, int, float], None]
 
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
-    chain = Chain([each.address for each in ACCOUNTS])
-    with serving(chain) as found:
-        yield found
+    with serving() as server:
+        yield Node(server.url)
 
 
 @pytest.fixture(scope="module")

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 
-from consensus.ethereum.accounts import accounts, mnemonic
-from consensus.ethereum.chain import Chain
 from consensus.ethereum.embedded import Server
 from consensus.ethereum.node import Node
 from tests.helpers.anvil_node import AnvilNode
+from tests.helpers.ethereum import COUNT, PHRASE, serving
 from tests.helpers.npm import Unavailable
-
-COUNT = 80
-PHRASE = mnemonic(0)
-ACCOUNTS = accounts(PHRASE, COUNT)
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """An embedded chain of this process, behind HTTP."""
-    serving = Server(Chain([each.address for each in ACCOUNTS]))
-    thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield serving
-    serving.shutdown()
-    serving.server_close()
-    thread.join()
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +33,10 @@ def anvil() -> Iterator[Node]:
         node = AnvilNode(PHRASE, COUNT)
     except Unavailable as reason:
         pytest.skip(str(reason))
-    yield Node(node.url)
-    node.stop()
+    try:
+        yield Node(node.url)
+    finally:
+        node.stop()
 
 
 @pytest.fixture(scope="session", params=["embedded", "anvil"])

@@ -11,7 +11,7 @@ from consensus.encoding.cid import raw_cid
 from consensus.ethereum.node import Node
 from consensus.ethereum.records import Model
 from consensus.ethereum.registry import Registry
-from tests.consensus.ethereum.conftest import ACCOUNTS
+from tests.helpers.ethereum import ACCOUNTS
 
 OPERATOR, ANNA, BEN, CLEO, DORA, STRANGER = ACCOUNTS[:6]
 FOUNDERS = [ANNA, BEN, CLEO]

@@ -26,7 +26,6 @@ from consensus.ethereum.node import Node
 from consensus.ethereum.registry import Registry
 from consensus.ethereum.rpc import METHODS, answer
 from tests.consensus.ethereum.scene import (
-    ACCOUNTS,
     ANNA,
     BEN,
     CLEO,
@@ -37,6 +36,7 @@ from tests.consensus.ethereum.scene import (
     deploy,
     model,
 )
+from tests.helpers.ethereum import ACCOUNTS, serving
 
 ROOT = Path(__file__).resolve().parents[3]
 OURS = model("ours")
@@ -280,31 +280,10 @@ def test_two_processes_do_not_share_a_state_file(tmp_path: Path) -> None:
 def kept_chain(path: Path) -> list[str]:
     """The lines of a state file with a deployment and a publication."""
     chain = Chain([each.address for each in ACCOUNTS[:4]], path)
-    with serving(chain) as node:
-        deploy(node).publish(ANNA, 1, INITIAL.digest, OURS, 4)
+    with serving(chain) as server:
+        deploy(Node(server.url)).publish(ANNA, 1, INITIAL.digest, OURS, 4)
     chain.close()
     return path.read_text().splitlines(keepends=True)
-
-
-class serving:
-    """A chain behind HTTP for the length of a block."""
-
-    def __init__(self, chain: Chain) -> None:
-        import threading
-
-        self._server = Server(chain)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.02}
-        )
-
-    def __enter__(self) -> Node:
-        self._thread.start()
-        return Node(self._server.url)
-
-    def __exit__(self, *told: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def test_a_damaged_state_file_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -351,7 +330,8 @@ def test_a_full_disk_refuses_the_transaction_and_the_chain_goes_on(
 ) -> None:
     path = tmp_path / "chain.journal"
     chain = Chain([each.address for each in ACCOUNTS[:4]], path)
-    with serving(chain) as node:
+    with serving(chain) as server:
+        node = Node(server.url)
         registry = deploy(node)
         before = registry.read_round(1), head(node)
 
@@ -376,7 +356,8 @@ def test_the_same_seed_gives_the_same_blocks() -> None:
     heads = set()
     for _ in range(2):
         chain = Chain([each.address for each in ACCOUNTS[:4]])
-        with serving(chain) as node:
+        with serving(chain) as server:
+            node = Node(server.url)
             close_round(deploy(node), [ANNA, BEN], OURS)
             heads.add(head(node))
     assert len(heads) == 1

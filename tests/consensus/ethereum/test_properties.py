@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from consensus.ethereum.node import Node
 from consensus.ethereum.records import Model
-from tests.consensus.ethereum.conftest import ACCOUNTS
 from tests.consensus.ethereum.reference import Refused
 from tests.consensus.ethereum.scene import FOUNDERS, INITIAL, OPERATOR, deploy, model
 from tests.consensus.ethereum.targets import OfBinding, OfMachine, OfRules, Target
+from tests.helpers.ethereum import ACCOUNTS
 
 WHO = [each.address for each in ACCOUNTS[:6]]
 ZERO = "0x" + "00" * 20
-GOOD = [model(f"model {place}") for place in range(3)]
+GOOD = [model("model 0"), model("model 1"), Model(model("model 1").cid, model("model 0").digest)]
 BAD = [Model(b"", GOOD[0].digest), Model(bytes(65), GOOD[0].digest), Model(b"x", bytes(32))]
 SAMPLES = [1, 10**12, 0, 10**12 + 1, 2**64 - 1]
 

@@ -184,7 +184,7 @@ def test_a_closed_round_does_not_change(node: Node) -> None:
 
 def test_sixty_four_merchants_make_a_round(embedded: Node) -> None:
     """The largest round there can be is read in one call."""
-    from tests.consensus.ethereum.conftest import ACCOUNTS
+    from tests.helpers.ethereum import ACCOUNTS
 
     founders = list(ACCOUNTS[:64])
     registry = deploy(embedded, founders)
