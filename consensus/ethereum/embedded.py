@@ -103,7 +103,9 @@ class _Handler(BaseHTTPRequestHandler):
             asked = parse(body)
         except ValueError:
             return self._send(200, failure(None, PARSE_ERROR, "not JSON"))
-        return self._send(200, answer(self.server.chain, asked))
+        with self.server.chain.lock:
+            told = answer(self.server.chain, asked)
+        return self._send(200, told)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Write no log."""

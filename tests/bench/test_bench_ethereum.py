@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from consensus.ethereum.chain import Chain
 from consensus.ethereum.node import SPARE_GAS, Node
 from consensus.ethereum.registry import Registry
 from tests.consensus.ethereum.scene import INITIAL, OPERATOR, deploy, model
@@ -79,3 +81,20 @@ def test_a_round_costs_what_it_costs(node: Node, told: Told, count: int) -> None
     begun = time.perf_counter()
     registry.read_round(1)
     told(f"read a round ({count} merchants)", 0, time.perf_counter() - begun)
+
+
+def test_a_kept_chain_is_computed_again(told: Told, tmp_path: Path) -> None:
+    path = tmp_path / "chain.journal"
+    funded = [each.address for each in ACCOUNTS]
+    chain = Chain(funded, path)
+    with serving(chain) as server:
+        registry = deploy(Node(server.url), list(ACCOUNTS[1:33]))
+        for place in range(1, 33):
+            registry.publish(ACCOUNTS[place], 1, INITIAL.digest, model(str(place)), 9)
+    chain.close()
+    begun = time.perf_counter()
+    again = Chain(funded, path)
+    told(f"start with {again.height} kept transactions", 0, time.perf_counter() - begun)
+    assert again.block(again.height).header.hash == chain.block(chain.height).header.hash
+    again.close()
+    told(f"bytes of its state file: {path.stat().st_size:,}", 0, 0.0)

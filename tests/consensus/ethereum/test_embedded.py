@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.consensus.ethereum.scene import (
     ANNA,
     BEN,
     CLEO,
+    DORA,
     FOUNDERS,
     INITIAL,
     OPERATOR,
@@ -147,6 +149,31 @@ def test_connections_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch
     assert post(server, asked("eth_chainId"))[0] == 200
 
 
+def test_requests_are_served_one_after_the_other(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits in its method for another to begin, which none may."""
+    within: list[int] = []
+    together = threading.Event()
+
+    def waiting(chain: Chain, asked: object) -> dict[str, object]:
+        within.append(1)
+        if sum(within) > 1:
+            together.set()
+        together.wait(0.1)
+        within.append(-1)
+        return {}
+
+    monkeypatch.setattr(program, "answer", waiting)
+    threads = [threading.Thread(target=post, args=(server, b"{}")) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(within) == 8
+    assert not together.is_set()
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just("0x" + "00" * 20),
     lambda inner: (
@@ -247,7 +274,7 @@ def test_a_killed_chain_goes_on_in_the_middle_of_a_round(
     with state.open("ab") as file:  # what it was writing when it was killed
         file.write(b'{"time": 17672')
 
-    children.append(Child(state))
+    children.append(Child(state, "--real-time"))
     again = Registry(children[-1].node, registry.address)
     assert (again.read_round(1), again.record(), head(again.node)) == before
     with pytest.raises(RegistryError, match="AlreadyPublished"):
@@ -428,6 +455,20 @@ def test_two_threads_of_one_account_take_different_nonces(embedded: Node) -> Non
         del embedded._prepare
     assert nonces == [nonces[0], nonces[0] + 1]
     assert ACCOUNTS[20].address in registry.next_merchants()
+
+
+def test_an_attestation_that_comes_to_close_the_round_has_the_gas_for_it(embedded: Node) -> None:
+    """Ben's is prepared when it is the second of three; Cleo's comes in between."""
+    registry = deploy(embedded, [*FOUNDERS, DORA])
+    registry.publish(ANNA, 1, INITIAL.digest, OURS, 1)
+    registry.attest(ANNA, 1, 1, OURS)
+    call = registry._contract.functions.attest(1, 1, OURS.cid, OURS.digest)
+    prepared: Any = embedded._prepare(BEN, call)
+    registry.attest(CLEO, 1, 1, OURS)
+    signed = BEN.sign_transaction(prepared)
+    sent = embedded.web3.eth.send_raw_transaction(signed.raw_transaction)
+    assert embedded.web3.eth.get_transaction_receipt(sent)["status"] == 1
+    assert registry.current_round() == 2
 
 
 def test_a_private_key_that_is_none_is_not_shown() -> None:

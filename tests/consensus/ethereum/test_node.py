@@ -59,6 +59,7 @@ class Lying:
         return {"jsonrpc": "2.0", "id": 1, **reply} if isinstance(reply, dict) else reply
 
 
+@pytest.mark.filterwarnings("ignore:There was an issue with the method")
 @settings(max_examples=50)
 @given(st.lists(REPLIES, min_size=1, max_size=4), st.integers(0, 5), st.integers(0, 6))
 def test_whatever_a_node_says_is_an_error_in_one_line_or_an_answer(
