@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run test test-slow artefacts results tables behaviours rq3 torture mutants guard bench paired lint format setup setup-run clean
+.PHONY: run test test-slow artefacts results tables behaviours rq3 torture mutants contract guard bench paired lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -72,6 +72,10 @@ torture: setup-run
 mutants: setup
 	$(BIN)/python -c 'import cosmic_ray' || $(BIN)/python -m pip install --quiet --editable '.[mutation]'
 	$(BIN)/python -m tests.mutation.campaign
+
+# The registry's ABI and bytecode, compiled anew from its source by npm's solc.
+contract: setup
+	$(BIN)/python -m tests.helpers.compiler
 
 # Whether this tree gives, byte by byte, what it gave before its files moved (tests/guard.py).
 guard: setup-run

@@ -65,6 +65,10 @@ def loaded_by(statement: str) -> set[str]:
         ("import bfedrec.runs.simulation", {"torch", "pandas", "matplotlib"}),
         ("import bfedrec.learning.cohort", {"torch", "pandas"}),
         ("import consensus.simulation.world", {"torch", "pandas", "bfedrec", "numba"}),
+        (
+            "import consensus.ethereum.registry, consensus.ethereum.accounts",
+            {"web3", "eth", "eth_account", "requests", "numpy"},
+        ),
     ],
 )
 def test_loading_a_module_loads_no_more_than_it_needs(statement: str, unwanted: set[str]) -> None:
@@ -136,6 +140,7 @@ ARROWS = {
         "consensus.application consensus.encoding consensus.ledger consensus.protocols "
         "consensus.records consensus.storage"
     ),
+    "consensus.ethereum": "consensus.encoding",
     "consensus.faults": "consensus.server",
     "consensus.ledger": "consensus.crypto consensus.encoding consensus.records consensus.registry",
     "consensus.network": "consensus.faults consensus.server",

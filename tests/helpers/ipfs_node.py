@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -13,45 +11,15 @@ import subprocess
 import time
 from pathlib import Path
 
+from tests.helpers import npm
+from tests.helpers.npm import Unavailable
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "tests" / "helpers" / "ipfs_node" / "package.json"
 INSTALLED = ROOT / ".cache" / "ipfs-node"
-INSTALL_SECONDS = 900
 READY_SECONDS = 900
 PATIENCE = 300.0
 """Seconds in which a node answers, on however busy a machine."""
-
-
-class Unavailable(Exception):
-    """The node cannot be had on this machine; the message says why."""
-
-
-def install() -> Path:
-    """The node's program, installed by npm on the first call; raises Unavailable."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        raise Unavailable("no IPFS node to test with: node and npm are not installed")
-    program = INSTALLED / "node_modules" / ".bin" / "jsipfs"
-    wanted = hashlib.sha256(PACKAGE.read_bytes()).hexdigest()
-    ready = INSTALLED / ".ready"
-    INSTALLED.mkdir(parents=True, exist_ok=True)
-    with (INSTALLED / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another test run may be installing it
-        if ready.is_file() and ready.read_text() == wanted and program.exists():
-            return program
-        shutil.copy(PACKAGE, INSTALLED)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]
-        command += ["--fetch-retries=1", "--fetch-timeout=30000"]
-        try:
-            done = subprocess.run(
-                command, cwd=INSTALLED, capture_output=True, text=True, timeout=INSTALL_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            raise Unavailable(f"no IPFS node: npm took over {INSTALL_SECONDS} s") from None
-        if done.returncode or not program.exists():
-            errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
-            raise Unavailable(f"no IPFS node: npm install failed: {' '.join(errors)[:200]}")
-        ready.write_text(wanted)
-    return program
 
 
 class IpfsNode:
@@ -59,7 +27,7 @@ class IpfsNode:
 
     def __init__(self, folder: Path) -> None:
         """Create the repository in ``folder``; raises Unavailable."""
-        self._program = install()
+        self._program = npm.install("IPFS node", PACKAGE, INSTALLED, ".bin/jsipfs")
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

@@ -1,0 +1,188 @@
+"""A connection to an Ethereum node over JSON-RPC: bounded waits, errors in one line.
+
+Transactions are signed here, with an account's private key: a node needs to know none, and a real
+one is used as the embedded chain is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+
+from consensus.ethereum.artefact import artefact
+from consensus.ethereum.errors import EthereumError, RegistryError
+from consensus.ethereum.extra import needed
+from consensus.ethereum.records import Sent, Value
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+    from hexbytes import HexBytes
+    from web3.contract import Contract
+    from web3.contract.contract import ContractConstructor, ContractFunction
+    from web3.types import TxParams, TxReceipt
+
+    Call: TypeAlias = ContractFunction | ContractConstructor
+
+__all__ = ["Node"]
+
+TRIES: Final = 5
+"""Tries to have a transaction taken whose nonce another one of the same account took."""
+POLL_SECONDS: Final = 0.05
+SPARE_GAS: Final = 100_000
+"""Gas that a transaction may use beyond the estimate, which is of the chain as it is now. Another
+attestation in between makes the next one close the round, which takes 57,000 more
+(tests/bench/test_bench_ethereum.py). What is not used is not paid for."""
+
+_TAKEN: Final = ("nonce too", "invalid transaction nonce", "underpriced", "already known")
+"""Parts of what nodes say of a transaction whose nonce is in use, or not yet."""
+
+T = TypeVar("T")
+
+
+class Node:
+    """One node, reached at a URL.
+
+    Every method raises EthereumError in one line that names the node where it is absent, silent or
+    refuses, and RegistryError where the contract refuses.
+    """
+
+    def __init__(self, url: str, timeout: float = 30.0, patience: float = 120.0) -> None:
+        """Connect to the node at `url`.
+
+        ``timeout``: seconds that one answer may take; ``patience``: seconds in which a block has to
+        hold a transaction that was sent.
+        """
+        with needed():
+            from eth_utils.abi import function_abi_to_4byte_selector
+            from web3 import HTTPProvider, Web3
+            from web3.exceptions import Web3Exception
+        self.url = url
+        self._patience = patience
+        self._refusals = Web3Exception
+        self._errors = {
+            function_abi_to_4byte_selector(each): (  # type: ignore[arg-type]
+                str(each["name"]),
+                [(str(put["name"]), str(put["type"])) for put in _inputs(each)],
+            )
+            for each in artefact().abi
+            if each["type"] == "error"
+        }
+        self.web3 = Web3(HTTPProvider(url, request_kwargs={"timeout": timeout}))
+        # It asks for the chain's number with every request, which every transaction here names, and
+        # refuses the blocks of networks whose makers sign them (proof of authority).
+        self.web3.middleware_onion.remove("validation")
+        self.chain_id: int = self.ask(lambda: self.web3.eth.chain_id)
+
+    def ask(self, request: Callable[[], T]) -> T:
+        """The node's answer to `request`, with its errors translated."""
+        with self._translated():
+            return request()
+
+    def contract(self, address: str) -> Contract:
+        """The registry at an address."""
+        return self.web3.eth.contract(address=self.address(address), abi=artefact().abi)
+
+    def address(self, text: str) -> Any:
+        """An address with its checksum. Raises EthereumError for what is none."""
+        try:
+            return self.web3.to_checksum_address(text)
+        except (ValueError, TypeError):
+            raise EthereumError(f"not an Ethereum address: {text!r:.80}") from None
+
+    def transact(self, account: LocalAccount, call: Call) -> TxReceipt:
+        """The receipt of a transaction of `account` that a block holds and the contract accepted.
+
+        The node is asked first what the transaction would do, so that a refused one costs nothing.
+        Another transaction may come in between; it is then refused in its block, and costs its gas.
+        """
+        for attempt in range(TRIES):
+            with self._translated():
+                prepared = self._prepare(account, call)
+                signed = account.sign_transaction(cast(Any, prepared))
+                try:
+                    sent = self.web3.eth.send_raw_transaction(signed.raw_transaction)
+                except (self._refusals, ValueError) as error:
+                    said = str(error).lower()
+                    if attempt + 1 < TRIES and any(part in said for part in _TAKEN):
+                        continue
+                    raise
+                return self._receipt(prepared, sent)
+        raise AssertionError("the last try returns or raises")
+
+    def sent(self, receipt: TxReceipt) -> Sent:
+        """The record of a transaction with this receipt."""
+        return Sent(
+            receipt["transactionHash"].to_0x_hex(), receipt["blockNumber"], receipt["gasUsed"]
+        )
+
+    def _prepare(self, account: LocalAccount, call: Call) -> TxParams:
+        nonce = self.web3.eth.get_transaction_count(account.address, "pending")
+        gas = call.estimate_gas({"from": account.address}) + SPARE_GAS
+        return call.build_transaction(
+            {"from": account.address, "nonce": nonce, "chainId": self.chain_id, "gas": gas}
+        )
+
+    def _receipt(self, prepared: TxParams, sent: HexBytes) -> TxReceipt:
+        from web3.exceptions import TimeExhausted
+
+        try:
+            receipt = self.web3.eth.wait_for_transaction_receipt(
+                sent, timeout=self._patience, poll_latency=POLL_SECONDS
+            )
+        except TimeExhausted:
+            raise EthereumError(
+                f"{self.url}: no block holds {sent.to_0x_hex()} after {self._patience:g} s"
+            ) from None
+        if receipt["status"] != 1:
+            # The same call at the same place, for its reason.
+            self.web3.eth.call(prepared, receipt["blockNumber"])
+            raise EthereumError(f"{self.url}: transaction {sent.to_0x_hex()} was reverted")
+        return receipt
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except EthereumError:
+            raise
+        except self._refusals as error:
+            data = getattr(error, "data", None)
+            if isinstance(data, str) and data.startswith("0x"):
+                raise self._refusal(data) from None
+            raise EthereumError(f"{self.url}: {_line(error)}") from None
+        except Exception as error:  # web3 takes any reply apart as if it were a right one
+            raise EthereumError(
+                f"{self.url}: no Ethereum node answers as one should: {_line(error)}"
+            ) from error
+
+    def _refusal(self, data: str) -> EthereumError:
+        """The error that a contract's revert data tells."""
+        from eth_abi.exceptions import DecodingError
+
+        try:
+            selector, encoded = bytes.fromhex(data[2:10]), bytes.fromhex(data[10:])
+            name, inputs = self._errors[selector]
+            values = self.web3.codec.decode([kind for _, kind in inputs], encoded)
+        except (DecodingError, ValueError, KeyError):
+            return EthereumError(f"{self.url}: reverted with {data[:74]}")
+        arguments: dict[str, Value] = {}
+        for (label, kind), value in zip(inputs, values, strict=True):
+            arguments[label] = self.address(value) if kind == "address" else value
+        return RegistryError(name, arguments)
+
+
+def _inputs(entry: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """The inputs of an entry of an ABI."""
+    inputs = entry["inputs"]
+    assert isinstance(inputs, list)
+    return inputs
+
+
+def _line(error: BaseException) -> str:
+    """The first line of what an error says, or of what the node said, at most 200 characters."""
+    response = getattr(error, "rpc_response", None)
+    told = response.get("error") if isinstance(response, dict) else None
+    said = told.get("message") if isinstance(told, dict) else error
+    lines = str(said).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:200]
