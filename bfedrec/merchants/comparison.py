@@ -58,7 +58,7 @@ GRID = tuple(
 """The settings from which one is chosen for each method."""
 CHOSEN_BY = "ndcg@10"
 TUNED_ON = 2
-"""Seeds on whose validation products settings are chosen; more change little and cost most."""
+"""Seeds on whose validation products settings are chosen; the others save time."""
 LOSSES_OF = (0, 4)
 """Numbers of negatives with which losses are recorded; 0 is the report's kind of model."""
 

@@ -80,27 +80,31 @@ class Ranked(NamedTuple):
 def market_of_histories(histories: Sequence[History], streams: Streams) -> Market:
     """Hold products out of the histories of some shops. Raises ValueError if no user has enough."""
     catalogue = Catalogue.of(*(history.products for history in histories))
-    N = len(catalogue)
+    everyone = np.unique(np.concatenate([history.users for history in histories]))
+
+    def keys(users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """A number for each pair of a user's id and a product's place."""
+        return np.asarray(np.searchsorted(everyone, users) * len(catalogue) + items)
+
     pairs = [pairs_of(history, catalogue) for history in histories]
     held = [_held_out(one) for one in pairs]
-    taken = np.unique(np.concatenate([_keys(*part, N) for one in held for part in one]))
-    touched = np.unique(np.concatenate([_keys(one.users[one.user], one.item, N) for one in pairs]))
+    taken = np.concatenate([keys(*part) for one in held for part in one])
+    touched = np.concatenate([keys(one.users[one.user], one.item) for one in pairs])
     shops = []
     for history, (validation, test) in zip(histories, held, strict=True):
         items = catalogue.places(history.products)
-        assortment = np.unique(items).astype(np.int64)
-        keys = _keys(test[0][:, None], assortment[None, :], N)
+        assortment = np.unique(items)
+        kept = ~np.isin(keys(history.users, items), taken)
+        if not kept.any():
+            raise ValueError("a shop has no events left to train on")
         lists = Lists(
             user=test[0],
             held_out={
                 "validation": np.searchsorted(assortment, validation[1]),
                 "test": np.searchsorted(assortment, test[1]),
             },
-            ranked=~np.isin(keys, touched),
+            ranked=~np.isin(keys(test[0][:, None], assortment), touched),
         )
-        kept = ~np.isin(_keys(history.users, items, N), taken)
-        if not kept.any():
-            raise ValueError("a shop has no events left to train on")
         shops.append(Shop(history.select(kept), assortment, lists))
     if not sum(len(shop.lists.user) for shop in shops):
         raise ValueError(f"no user has {LEAST} products at a shop")
@@ -121,15 +125,6 @@ def _held_out(pairs: Pairs) -> tuple[Held, Held]:
     before = order[ends[chosen] - 2]
     users = pairs.users[chosen]
     return (users, pairs.item[before].astype(np.int64)), (users, pairs.item[last].astype(np.int64))
-
-
-def _keys(users: np.ndarray, items: np.ndarray, N: int) -> np.ndarray:
-    """A number for each pair of a user's id and a product's place.
-
-    Ids below 9 * 10^18 do not fit beside a product in 64 bits; a collision of two products of
-    arithmetic modulo 2^64 needs ids that differ by 2^64 / N.
-    """
-    return users.astype(np.uint64) * np.uint64(N) + items.astype(np.uint64)
 
 
 # -- ranking --------------------------------------------------------------------------------------

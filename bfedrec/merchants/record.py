@@ -37,7 +37,7 @@ class MethodRecord:
     settings: StepSettings | None
     """Chosen on validation; None for a method that has none."""
     validation: float
-    """NDCG@10 on validation products with these settings, mean over the seeds that were tuned on."""
+    """NDCG@10 on validation products with these settings, mean over the seeds tuned on."""
     test: Mapping[str, tuple[float, ...]]
     """The metrics on test products, as "hr@10", by seed."""
 
