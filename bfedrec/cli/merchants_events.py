@@ -7,6 +7,8 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -58,6 +60,9 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         help="those of merchant K of N, by a hash of the user or of the main category: user:0/3",
     )
     parser.add_argument("--key", default="", help="of the shard's hash (default: none)")
+    parser.add_argument(
+        "--bad", type=Path, metavar="FILE", help="write every bad row's line and problem here"
+    )
 
 
 def _selection(parsed: argparse.Namespace) -> Selection:
@@ -99,7 +104,25 @@ def generate_command(parsed: argparse.Namespace) -> int:
 
 def inspect_command(parsed: argparse.Namespace) -> int:
     """Print counts of a file and its bad rows; return 0."""
-    reader = EventReader(parsed.file, _selection(parsed))
+    with _reader(parsed) as reader:
+        _inspect(parsed.file, reader)
+    _tell_bad(reader.reading)
+    return 0
+
+
+@contextmanager
+def _reader(parsed: argparse.Namespace) -> Iterator[EventReader]:
+    """The reader of the file that is asked for, which within the context writes all bad rows where
+    they are wanted."""
+    selection = _selection(parsed)
+    if parsed.bad is None:
+        yield EventReader(parsed.file, selection)
+        return
+    with parsed.bad.open("x", encoding="ascii") as bad:
+        yield EventReader(parsed.file, selection, tell=lambda row: print(row, file=bad))
+
+
+def _inspect(path: Path, reader: EventReader) -> None:
     kinds: Counter[str] = Counter()
     first, last = None, None
     start = time.perf_counter()
@@ -110,13 +133,11 @@ def inspect_command(parsed: argparse.Namespace) -> int:
         last = high if last is None else max(last, high)
     seconds = time.perf_counter() - start
     events = reader.reading.events
-    print(f"{parsed.file}: {events:,} events of {reader.reading.rows:,} rows in {seconds:.1f} s")
+    print(f"{path}: {events:,} events of {reader.reading.rows:,} rows in {seconds:.1f} s")
     if events:
         for name in EVENT_TYPES:
             print(f"  {name:<8} {kinds[name]:>12,}  {100 * kinds[name] / events:6.2f} %")
         print(f"  from {first} to {last} UTC")
-    _tell_bad(reader.reading)
-    return 0
 
 
 def cut_command(parsed: argparse.Namespace) -> int:
@@ -126,10 +147,9 @@ def cut_command(parsed: argparse.Namespace) -> int:
     """
     if parsed.out.exists():
         raise ConfigError(f"{parsed.out}: exists already; remove it first")
-    reader = EventReader(parsed.file, _selection(parsed))
     beside = parsed.out.with_name(f".{parsed.out.name}.part")
     try:
-        with beside.open("wb") as file:
+        with _reader(parsed) as reader, beside.open("wb") as file:
             file.write((",".join(COLUMNS) + "\n").encode())
             for chunk in reader:
                 file.write(chunk.text)

@@ -1,7 +1,7 @@
 """Shop events in REES46's format, read as a stream: a file of any length is never loaded whole.
 
 A chunk of events is a pandas DataFrame with the nine columns, typed. Rows that cannot be used are
-passed over, counted by kind, and the first of them kept with their line and what is wrong. Texts
+passed over, counted by kind, and told one by one with their line and what is wrong. Texts
 are what the file says, and are neither evaluated nor escaped: whoever shows a brand on a page
 escapes it, as everything that comes from outside.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEPT = 100
-"""Bad rows that are kept with their line; all are counted."""
+"""Bad rows that a `Reading` keeps; all are counted, and told to whoever asks."""
 
 
 class BadRow(NamedTuple):
@@ -130,10 +130,16 @@ class EventReader:
     """
 
     def __init__(
-        self, path: Path, selection: Selection = ALL, most_bytes: int | None = None
+        self,
+        path: Path,
+        selection: Selection = ALL,
+        most_bytes: int | None = None,
+        tell: Callable[[BadRow], None] | None = None,
     ) -> None:
-        """``most_bytes``: the greatest unpacked size of the file; None: any."""
+        """``most_bytes``: the greatest unpacked size of the file; None: any. ``tell`` gets every
+        bad row, in their order; the text of each is short, however long the row."""
         self.path, self.selection, self.most_bytes = path, selection, most_bytes
+        self.tell = tell
         self.reading = Reading()
 
     def __iter__(self) -> Iterator[Chunk]:
@@ -213,12 +219,15 @@ class EventReader:
         counts = np.bincount(problems[bad])
         reading.bad.update({KINDS[k]: n for k, n in enumerate(counts.tolist()) if n})
         room = KEPT - len(reading.first_bad)
-        if room > 0:
-            starts, ends = _bounds(block)
-            for place in bad[:room].tolist():
-                problem = problem_of(block[starts[place] : ends[place]])
-                assert problem is not None
-                reading.first_bad.append(BadRow(first + place, problem.text))
+        starts, ends = _bounds(block)
+        for number, place in enumerate((bad[:room] if self.tell is None else bad).tolist()):
+            problem = problem_of(block[starts[place] : ends[place]])
+            assert problem is not None
+            row = BadRow(first + place, problem.text)
+            if number < room:
+                reading.first_bad.append(row)
+            if self.tell is not None:
+                self.tell(row)
 
 
 def _bounds(block: bytes) -> tuple[np.ndarray, np.ndarray]:

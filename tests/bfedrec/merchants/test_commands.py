@@ -64,6 +64,12 @@ def test_bad_rows_are_told(tmp_path: Path, capsys: Captured) -> None:
     assert lines[1].startswith("  line 3: price 'free' is not a price from 0")
     assert lines[-1] == "  and 2 more"
     assert "\x1b" not in told.err
+    every = tmp_path / "bad.txt"
+    assert main(["merchants", "events", "inspect", str(path), "--bad", str(every)]) == 0
+    assert [line.split(":")[0] for line in every.read_text().splitlines()] == [
+        f"line {k}" for k in range(3, 15)
+    ]
+    assert main(["merchants", "events", "inspect", str(path), "--bad", str(every)]) == 2
 
 
 @pytest.mark.parametrize(

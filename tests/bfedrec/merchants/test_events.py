@@ -84,6 +84,10 @@ def test_what_is_kept_of_bad_rows_is_bounded(tmp_path: Path) -> None:
     assert reader.reading.bad_rows == 500
     assert len(reader.reading.first_bad) == events.KEPT
     assert reader.reading.bad == {"fields": 500}
+    told: list[events.BadRow] = []
+    assert list(EventReader(path, tell=told.append)) == []
+    assert [row.line for row in told] == list(range(2, 502))
+    assert all(len(row.problem) < 250 for row in told)
 
 
 def test_names_are_text_and_nothing_else(tmp_path: Path) -> None:
