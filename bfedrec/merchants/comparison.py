@@ -18,11 +18,11 @@ from bfedrec.merchants.interactions import Catalogue, History, pairs_of, split
 from bfedrec.merchants.market import MarketSettings, market_of
 from bfedrec.merchants.model import initial_shared
 from bfedrec.merchants.quality import (
-    Market,
+    HeldOut,
     Method,
     alone,
     federated,
-    market_of_histories,
+    hold_out,
     metrics_of,
     pooled,
     popularity,
@@ -86,7 +86,7 @@ def compare(
     settings = settings or MarketSettings()
     streams = [Streams(seed) for seed in seeds]
     histories = [histories_of(settings, events, one) for one in streams]
-    markets = [market_of_histories(*one) for one in zip(histories, streams, strict=True)]
+    markets = [hold_out(*one) for one in zip(histories, streams, strict=True)]
     methods = {}
     for name in LABELS:
         tried = grid if name != "popularity" else grid[:1]
@@ -106,7 +106,7 @@ def compare(
     return Comparison(tuple(seeds), users, methods, losses, settings, events)
 
 
-def _validation(method: Method, markets: Sequence[Market], settings: StepSettings) -> float:
+def _validation(method: Method, markets: Sequence[HeldOut], settings: StepSettings) -> float:
     """The mean over seeds on validation products; -1 where training diverges."""
     try:
         return fmean(metrics_of(method(one, settings).validation)[CHOSEN_BY] for one in markets)

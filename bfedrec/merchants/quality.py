@@ -62,8 +62,8 @@ class Shop:
 
 
 @dataclass(frozen=True)
-class Market:
-    """The data of all merchants of one seed."""
+class HeldOut:
+    """The data of all merchants of one seed, with products held out."""
 
     catalogue: Catalogue
     shops: tuple[Shop, ...]
@@ -77,7 +77,7 @@ class Ranked(NamedTuple):
     test: np.ndarray
 
 
-def market_of_histories(histories: Sequence[History], streams: Streams) -> Market:
+def hold_out(histories: Sequence[History], streams: Streams) -> HeldOut:
     """Hold products out of the histories of some shops. Raises ValueError if no user has enough."""
     catalogue = Catalogue.of(*(history.products for history in histories))
     everyone = np.unique(np.concatenate([history.users for history in histories]))
@@ -108,7 +108,7 @@ def market_of_histories(histories: Sequence[History], streams: Streams) -> Marke
         shops.append(Shop(history.select(kept), assortment, lists))
     if not sum(len(shop.lists.user) for shop in shops):
         raise ValueError(f"no user has {LEAST} products at a shop")
-    return Market(catalogue, tuple(shops), streams)
+    return HeldOut(catalogue, tuple(shops), streams)
 
 
 Held = tuple[np.ndarray, np.ndarray]
@@ -171,10 +171,10 @@ def _by_model(shop: Shop, users: np.ndarray, shared: Shared, home: Home) -> Rank
 
 # -- methods --------------------------------------------------------------------------------------
 
-Method = Callable[[Market, StepSettings], Ranked]
+Method = Callable[[HeldOut, StepSettings], Ranked]
 
 
-def popularity(market: Market, settings: StepSettings) -> Ranked:
+def popularity(market: HeldOut, settings: StepSettings) -> Ranked:
     """Products by the number of the shop's users who had to do with them; nothing is trained."""
     parts = []
     for shop in market.shops:
@@ -185,7 +185,7 @@ def popularity(market: Market, settings: StepSettings) -> Ranked:
     return _joined(parts)
 
 
-def alone(market: Market, settings: StepSettings) -> Ranked:
+def alone(market: HeldOut, settings: StepSettings) -> Ranked:
     """Every merchant with a model of its own data."""
     start = initial_shared(len(market.catalogue), market.streams)
     parts = []
@@ -199,7 +199,7 @@ def federated(rounds: int, rule: str) -> Method:
     """Rounds of: all start from the aggregate, train their share of the epochs, and share products'
     factors and biases, which the rule aggregates. Users' factors stay and go on."""
 
-    def method(market: Market, settings: StepSettings) -> Ranked:
+    def method(market: HeldOut, settings: StepSettings) -> Ranked:
         share = replace(settings, epochs=max(1, settings.epochs // rounds))
         trainers = list(_trainers(market, share))
         shared = initial_shared(len(market.catalogue), market.streams)
@@ -222,7 +222,7 @@ def federated(rounds: int, rule: str) -> Method:
     return method
 
 
-def pooled(market: Market, settings: StepSettings) -> Ranked:
+def pooled(market: HeldOut, settings: StepSettings) -> Ranked:
     """One model of all events, a user of several shops being one."""
     history = joined([shop.training for shop in market.shops])
     pairs = pairs_of(history, market.catalogue)
@@ -232,7 +232,7 @@ def pooled(market: Market, settings: StepSettings) -> Ranked:
     return _joined([_by_model(shop, pairs.users, done.shared, done.home) for shop in market.shops])
 
 
-def _trainers(market: Market, settings: StepSettings) -> Iterator[tuple[np.ndarray, Trainer]]:
+def _trainers(market: HeldOut, settings: StepSettings) -> Iterator[tuple[np.ndarray, Trainer]]:
     """The ids of each merchant's users, and its trainer."""
     for merchant, shop in enumerate(market.shops):
         pairs = pairs_of(shop.training, market.catalogue)

@@ -60,8 +60,9 @@ class Samples(NamedTuple):
 class Trainer:
     """A merchant that trains, one round after the other.
 
-    It keeps its own part of the model from round to round; each round starts from the products'
-    factors and biases that the merchants have agreed on.
+    It keeps its own part of the model, ``home``, from round to round; each round starts from the
+    products' factors and biases that the merchants have agreed on. Whoever goes on after a restart
+    sets ``home`` to what was kept; before the first round it is None.
     """
 
     def __init__(
@@ -114,8 +115,8 @@ class Trainer:
         model = (self.home.mean, P, b_u, Q, b_i)
         for epoch in range(1, self.settings.epochs + 1):
             self._play_epoch(round, epoch, model)
-            largest = max(float(np.abs(part).max(initial=0.0)) for part in (P, b_u, Q, b_i))
-            if not largest <= LARGEST:  # NaN is not, either
+            # NaN is not below, either.
+            if not all(np.abs(part).max(initial=0.0) <= LARGEST for part in (P, b_u, Q, b_i)):
                 raise Diverged(f"epoch {epoch}: the model's numbers grow too large; lower step")
             if tell is not None:
                 tell(self._losses(epoch, model))

@@ -12,7 +12,7 @@ from bfedrec.merchants import quality
 from bfedrec.merchants.comparison import METHODS, compare, histories_of
 from bfedrec.merchants.interactions import History
 from bfedrec.merchants.market import MarketSettings
-from bfedrec.merchants.quality import market_of_histories, metrics_of, ranks
+from bfedrec.merchants.quality import hold_out, metrics_of, ranks
 from bfedrec.merchants.record import LABELS, from_json, to_json
 from bfedrec.merchants.settings import StepSettings
 from bfedrec.streams import Streams
@@ -31,7 +31,7 @@ OTHER = {1: [14, 20, 21, 13, 10], 9: [10, 11, 12, 20, 21, 22]}
 
 
 def test_the_latest_products_are_held_out_everywhere() -> None:
-    market = market_of_histories([history(ONE), history(OTHER)], STREAMS)
+    market = hold_out([history(ONE), history(OTHER)], STREAMS)
     ids = market.catalogue.ids
     one, other = market.shops
     # User 2 has too few products; user 3 came back to 16, which is the latest.
@@ -50,7 +50,7 @@ def test_the_latest_products_are_held_out_everywhere() -> None:
 
 
 def test_ranked_is_what_the_shop_sells_and_the_user_never_met() -> None:
-    market = market_of_histories([history(ONE), history(OTHER)], STREAMS)
+    market = hold_out([history(ONE), history(OTHER)], STREAMS)
     ids = market.catalogue.ids
     one, other = market.shops
     assert ids[one.assortment].tolist() == [10, 11, 12, 13, 14, 16]
@@ -81,7 +81,7 @@ def test_ranks_by_hand() -> None:
 def test_popularity_by_hand() -> None:
     events = {user: [10, 11, 12, 13, 14 + user % 2] for user in range(1, 7)}
     events |= {9: [15, 15, 15]}
-    market = market_of_histories([history(events)], STREAMS)
+    market = hold_out([history(events)], STREAMS)
     # Left to train on: 10, 11, 12 of six users, and 15 of one; 13 and 14 of none.
     found = quality.popularity(market, StepSettings())
     # Who is tested on 15 has 14 beside it, which nobody has; who is tested on 14 has 15.
@@ -91,20 +91,20 @@ def test_popularity_by_hand() -> None:
 
 def test_too_little_is_refused() -> None:
     with pytest.raises(ValueError, match="no user has 5 products at a shop"):
-        market_of_histories([history({1: [1, 2, 3, 4]})], STREAMS)
+        hold_out([history({1: [1, 2, 3, 4]})], STREAMS)
     with pytest.raises(ValueError, match="no events left"):
-        market_of_histories([history(ONE), history({1: [14]})], STREAMS)
+        hold_out([history(ONE), history({1: [14]})], STREAMS)
 
 
 SMALL = MarketSettings(2, 150, 80)
 
 
 @pytest.fixture(scope="module")
-def market() -> quality.Market:
-    return market_of_histories(histories_of(SMALL, 3_000, Streams(0)), Streams(0))
+def market() -> quality.HeldOut:
+    return hold_out(histories_of(SMALL, 3_000, Streams(0)), Streams(0))
 
 
-def test_methods_rank_the_same_lists_again_and_again(market: quality.Market) -> None:
+def test_methods_rank_the_same_lists_again_and_again(market: quality.HeldOut) -> None:
     settings = StepSettings(10)
     users = sum(len(shop.lists.user) for shop in market.shops)
     for name, method in METHODS.items():
@@ -115,7 +115,7 @@ def test_methods_rank_the_same_lists_again_and_again(market: quality.Market) -> 
     assert list(METHODS) == list(LABELS)
 
 
-def test_a_round_of_one_merchant_is_that_merchant_alone(market: quality.Market) -> None:
+def test_a_round_of_one_merchant_is_that_merchant_alone(market: quality.HeldOut) -> None:
     single = replace(market, shops=market.shops[:1])
     settings = StepSettings(6)
     alone = quality.alone(single, settings)
@@ -123,7 +123,7 @@ def test_a_round_of_one_merchant_is_that_merchant_alone(market: quality.Market) 
     assert (once.test == alone.test).all()
 
 
-def test_learning_finds_what_popularity_does_not(market: quality.Market) -> None:
+def test_learning_finds_what_popularity_does_not(market: quality.HeldOut) -> None:
     """A floor of quality on generated structure."""
     settings = StepSettings(100, 0.06, 0.01)
     by = {

@@ -102,6 +102,10 @@ def test_training_is_repeated_exactly_and_goes_on_at_home() -> None:
     assert (other.play_round(first.shared, 2).shared.factors != second.shared.factors).any()
     third = Trainer(some_pairs(), SOLD, StepSettings(3), streams, 1).play_round(start)
     assert (third.shared.factors != first.shared.factors).any()
+    # After a restart, what was kept goes on as if nothing had happened.
+    restarted = Trainer(some_pairs(), SOLD, StepSettings(3), streams)
+    restarted.home = first.home
+    assert (restarted.play_round(first.shared, 1).home.factors == second.home.factors).all()
 
 
 def test_products_that_are_not_sold_keep_their_numbers_and_biases_start_at_zero() -> None:
@@ -161,6 +165,10 @@ def test_what_cannot_be_trained_is_refused() -> None:
         Trainer(parts, SOLD, StepSettings(step=10.0), Streams(0)).play_round(
             initial_shared(PRODUCTS, Streams(0))
         )
+    start = initial_shared(PRODUCTS, Streams(0))
+    start.biases[SOLD[0]] = np.nan  # in the last of the parts that are looked at
+    with pytest.raises(Diverged):
+        Trainer(parts, SOLD, StepSettings(1), Streams(0)).play_round(start)
     for changes in ({"epochs": 0}, {"step": 0.0}, {"l2": float("nan")}, {"negatives": -1}):
         with pytest.raises(ValueError, match="must be"):
             StepSettings(**changes)  # type: ignore[arg-type]
