@@ -108,6 +108,8 @@ def _notes(found: Comparison, chosen: list[int]) -> list[str]:
         "Each user's latest product, ranked among all products of the shop that the user never had "
         "to do with; ties count against the model. Student's interval over seeds; differences are "
         "paired by seed.",
+        "Averaged once: all start from the same factors, which the report does not say of its own; "
+        "the mean of models with different beginnings means nothing.",
         "Settings: of a grid, those with the greatest NDCG@10 on validation products; all methods "
         "train the same number of epochs in total.",
     ]
