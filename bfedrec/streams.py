@@ -26,6 +26,10 @@ PARTS = {
     "attacks": 11,  # what malicious clients draw
     "faults": 12,  # which servers a share of a fault strikes
     "dropout": 20,  # which clients of a round are away
+    "market": 30,  # a generated market, and the events of its shops
+    "shop_split": 31,  # which pairs of a merchant are test pairs
+    "shop_initial": 32,  # a merchants' model before its first round: what is shared, what is not
+    "shop_training": 33,  # orders and negatives of a merchant's epochs
     "bootstrap": 50,  # which users a test over users draws; no run has a part in it
 }
 """The number of each part. It enters every result, so a number is never changed or used again."""

@@ -92,10 +92,10 @@ ARROWS = {
     ),
     "bfedrec.cli": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
-        "bfedrec.learning bfedrec.plugins bfedrec.report bfedrec.runs bfedrec.sweeps "
-        "consensus.adversary consensus.audit consensus.encoding consensus.ledger "
-        "consensus.protocols consensus.records consensus.simulation consensus.storage "
-        "consensus.torture"
+        "bfedrec.learning bfedrec.merchants bfedrec.plugins bfedrec.report bfedrec.runs "
+        "bfedrec.streams bfedrec.sweeps consensus.adversary consensus.audit "
+        "consensus.encoding consensus.ledger consensus.protocols consensus.records "
+        "consensus.simulation consensus.storage consensus.torture"
     ),
     "bfedrec.compression": (
         "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section consensus.registry"
@@ -116,11 +116,14 @@ ARROWS = {
     "bfedrec.learning": (
         "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"
     ),
+    "bfedrec.merchants": (
+        "bfedrec.aggregation bfedrec.data bfedrec.evaluation bfedrec.learning bfedrec.streams"
+    ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data "
-        "bfedrec.evaluation bfedrec.runs bfedrec.section bfedrec.streams bfedrec.sweeps "
-        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
+        "bfedrec.evaluation bfedrec.merchants bfedrec.runs bfedrec.section bfedrec.streams "
+        "bfedrec.sweeps consensus.encoding consensus.faults consensus.ledger consensus.protocols "
         "consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (

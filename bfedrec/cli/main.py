@@ -28,6 +28,7 @@ COMMANDS = {
     "audit": "re-verify a run's chain from its bytes",
     "data": "the data sets: list, prepare, check",
     "chain": "a run's chain as a CAR file: export, import",
+    "merchants": "shop events, and what merchants learn from them together",
     "torture": "seeded scenarios of faults and attacks, every invariant checked",
     "behaviours": "the behaviours of malicious servers",
     "doctor": "what is installed, reachable and usable",

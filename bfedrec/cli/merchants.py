@@ -1,0 +1,21 @@
+"""`bfedrec merchants events | train | quality`: the merchants' system.
+
+Each command below is a module of its own beside this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from bfedrec.cli import merchants_events, merchants_quality, merchants_train
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the commands below `bfedrec merchants`."""
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, module, told in (
+        ("events", merchants_events, "shop events: generate, inspect, cut"),
+        ("train", merchants_train, "train merchants on files of events, and average"),
+        ("quality", merchants_quality, "compare merchants alone, together and pooled"),
+    ):
+        module.add_arguments(commands.add_parser(name, help=told))
