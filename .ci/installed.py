@@ -19,11 +19,13 @@ def missing(extras: list[str]) -> str | None:
     except ImportError:
         return "packaging"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = list(project["dependencies"])
-    for extra in extras:
-        wanted += project["optional-dependencies"][extra]
+    optional = project["optional-dependencies"]
+    wanted = list(project["dependencies"]) + [each for extra in extras for each in optional[extra]]
     for text in wanted:
         requirement = Requirement(text)
+        if requirement.name == project["name"]:  # an extra that includes others
+            wanted += [each for extra in requirement.extras for each in optional[extra]]
+            continue
         if requirement.marker is not None and not requirement.marker.evaluate():
             continue
         try:
