@@ -112,7 +112,7 @@ class Registry:
         """All events in order, from block `since` (the deployment's) to `until` (the latest)."""
         first = self.since if since is None else since
         eth = self.node.web3.eth
-        last = self.node.ask(lambda: eth.block_number) if until is None else until
+        last = self.node.ask(lambda: int(eth.block_number)) if until is None else until
         entries: list[Entry] = []
         for start in range(first, last + 1, BLOCKS_PER_REQUEST):
             end = min(start + BLOCKS_PER_REQUEST - 1, last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from consensus.ethereum.artefact import artefact
@@ -61,6 +61,7 @@ class Lying:
 
 @pytest.mark.filterwarnings("ignore:There was an issue with the method")
 @settings(max_examples=50)
+@example([{"result": None}], 0, 1)  # no number of the last block
 @given(st.lists(REPLIES, min_size=1, max_size=4), st.integers(0, 5), st.integers(0, 6))
 def test_whatever_a_node_says_is_an_error_in_one_line_or_an_answer(
     embedded: Node, replies: list[Any], after: int, act: int
