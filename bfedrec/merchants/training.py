@@ -108,7 +108,7 @@ class Trainer:
         """
         d = start.factors.shape[1]
         if self.home is None:
-            self.home = initial_home(self.users, self._mean, self.streams, self.merchant, d)
+            self.home = self.fresh_home(d)
         P, b_u = self.home.factors.copy(), self.home.biases.copy()
         Q = np.ascontiguousarray(start.factors[self.assortment])
         b_i = start.biases[self.assortment]
@@ -125,6 +125,10 @@ class Trainer:
         shared.biases[self.assortment] = b_i
         self.home = Home(P, b_u, self.home.mean)
         return Trained(shared, self.home)
+
+    def fresh_home(self, dimension: int) -> Home:
+        """The merchant's own part before its first round."""
+        return initial_home(self.users, self._mean, self.streams, self.merchant, dimension)
 
     def _play_epoch(self, round: int, epoch: int, model: tuple[object, ...]) -> None:
         settings, place = self.settings, (self.merchant, round, epoch)

@@ -22,7 +22,15 @@ from consensus.encoding.cid import (
     raw_cid,
 )
 
-__all__ = ["file_blocks", "file_cid", "file_links", "most_bytes", "read_file", "varint"]
+__all__ = [
+    "CHUNK_BYTES",
+    "file_blocks",
+    "file_cid",
+    "file_links",
+    "most_bytes",
+    "read_file",
+    "varint",
+]
 
 CHUNK_BYTES: Final = 262_144
 LINKS_PER_NODE: Final = 174

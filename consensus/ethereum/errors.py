@@ -6,11 +6,15 @@ from collections.abc import Mapping
 
 from consensus.ethereum.records import Value
 
-__all__ = ["EthereumError", "RegistryError"]
+__all__ = ["EthereumError", "NonceTaken", "RegistryError"]
 
 
 class EthereumError(Exception):
     """Error: a node is absent, silent or refuses, or its answer makes no sense."""
+
+
+class NonceTaken(EthereumError):
+    """Error: another transaction of the account came first; sign it anew."""
 
 
 class RegistryError(EthereumError):

@@ -11,16 +11,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from consensus.ethereum.artefact import artefact
-from consensus.ethereum.errors import EthereumError, RegistryError
+from consensus.ethereum.errors import EthereumError, NonceTaken, RegistryError
 from consensus.ethereum.extra import needed
 from consensus.ethereum.records import Sent, Value
+from consensus.ethereum.transactions import decode
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
     from hexbytes import HexBytes
     from web3.contract import Contract
     from web3.contract.contract import ContractConstructor, ContractFunction
-    from web3.types import TxParams, TxReceipt
+    from web3.types import TxReceipt
 
     Call: TypeAlias = ContractFunction | ContractConstructor
 
@@ -97,18 +98,46 @@ class Node:
         Another transaction may come in between; it is then refused in its block, and costs its gas.
         """
         for attempt in range(TRIES):
-            with self._translated():
-                prepared = self._prepare(account, call)
-                signed = account.sign_transaction(cast(Any, prepared))
-                try:
-                    sent = self.web3.eth.send_raw_transaction(signed.raw_transaction)
-                except (self._refusals, ValueError) as error:
-                    said = str(error).lower()
-                    if attempt + 1 < TRIES and any(part in said for part in _TAKEN):
-                        continue
+            try:
+                return self.deliver(self.signed(account, call))
+            except NonceTaken:
+                if attempt + 1 == TRIES:
                     raise
-                return self._receipt(prepared, sent)
         raise AssertionError("the last try returns or raises")
+
+    def signed(self, account: LocalAccount, call: Call) -> bytes:
+        """A transaction of `account` that is signed and was not sent.
+
+        Raises RegistryError where the contract would refuse it as things stand.
+        """
+        with self._translated():
+            nonce = self.web3.eth.get_transaction_count(account.address, "pending")
+            gas = call.estimate_gas({"from": account.address}) + SPARE_GAS
+            prepared = call.build_transaction(
+                {"from": account.address, "nonce": nonce, "chainId": self.chain_id, "gas": gas}
+            )
+            return bytes(account.sign_transaction(cast(Any, prepared)).raw_transaction)
+
+    def deliver(self, raw: bytes) -> TxReceipt:
+        """Send a signed transaction; its receipt once a block holds it and the contract accepted.
+
+        One that a block holds already is not sent twice: its receipt is returned. Raises
+        NonceTaken where another transaction of the account came first.
+        """
+        from eth_utils.crypto import keccak
+        from hexbytes import HexBytes
+
+        with self._translated():
+            try:
+                sent = self.web3.eth.send_raw_transaction(HexBytes(raw))
+            except (self._refusals, ValueError) as error:
+                said = str(error).lower()
+                if not any(part in said for part in _TAKEN):
+                    raise
+                sent = HexBytes(keccak(raw))
+                if not self._is_known(sent):
+                    raise NonceTaken(f"{self.url}: {_line(error)}") from None
+            return self._receipt(raw, sent)
 
     def sent(self, receipt: TxReceipt) -> Sent:
         """The record of a transaction with this receipt."""
@@ -116,14 +145,16 @@ class Node:
             receipt["transactionHash"].to_0x_hex(), receipt["blockNumber"], receipt["gasUsed"]
         )
 
-    def _prepare(self, account: LocalAccount, call: Call) -> TxParams:
-        nonce = self.web3.eth.get_transaction_count(account.address, "pending")
-        gas = call.estimate_gas({"from": account.address}) + SPARE_GAS
-        return call.build_transaction(
-            {"from": account.address, "nonce": nonce, "chainId": self.chain_id, "gas": gas}
-        )
+    def _is_known(self, sent: HexBytes) -> bool:
+        """True if the node has this very transaction, in a block or waiting for one."""
+        from web3.exceptions import TransactionNotFound
 
-    def _receipt(self, prepared: TxParams, sent: HexBytes) -> TxReceipt:
+        try:
+            return self.web3.eth.get_transaction(sent) is not None
+        except TransactionNotFound:
+            return False
+
+    def _receipt(self, raw: bytes, sent: HexBytes) -> TxReceipt:
         from web3.exceptions import TimeExhausted
 
         try:
@@ -136,7 +167,9 @@ class Node:
             ) from None
         if receipt["status"] != 1:
             # The same call at the same place, for its reason.
-            self.web3.eth.call(prepared, receipt["blockNumber"])
+            found = decode(raw)
+            again = {"from": found.sender, "to": found.to, "data": found.data, "gas": found.gas}
+            self.web3.eth.call(cast(Any, again), receipt["blockNumber"])
             raise EthereumError(f"{self.url}: transaction {sent.to_0x_hex()} was reverted")
         return receipt
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Attestation", "Entry", "Model", "Publication", "Round", "Sent", "Value"]
+__all__ = ["Attestation", "Entry", "Model", "Operation", "Publication", "Round", "Sent", "Value"]
 
 Value = int | str | bytes
 """A field of an event or an argument of a refusal: a number, an address, or bytes."""
@@ -74,6 +74,15 @@ class Round:
         """The merchants of the round that have not published."""
         published = {each.merchant for each in self.publications}
         return tuple(merchant for merchant in self.merchants if merchant not in published)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a signed transaction has the registry do: the function's name and arguments."""
+
+    sender: str
+    name: str
+    arguments: Mapping[str, Value]
 
 
 @dataclass(frozen=True)

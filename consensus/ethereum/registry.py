@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from consensus.ethereum.artefact import artefact
 from consensus.ethereum.errors import EthereumError
 from consensus.ethereum.node import Node
-from consensus.ethereum.records import Attestation, Entry, Model, Publication, Round, Sent, Value
+from consensus.ethereum.records import (
+    Attestation,
+    Entry,
+    Model,
+    Operation,
+    Publication,
+    Round,
+    Sent,
+    Value,
+)
+from consensus.ethereum.transactions import decode
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -79,6 +89,50 @@ class Registry:
         """Attest the aggregate of all `covered` publications of the open round `number`."""
         return self._transact(merchant, "attest", number, covered, aggregate.cid, aggregate.digest)
 
+    # --- operations through somebody else ---------------------------------------------------------
+
+    def signed_publish(
+        self, merchant: LocalAccount, number: int, parent: bytes, model: Model, samples: int
+    ) -> bytes:
+        """`publish` as a signed transaction that anybody can `deliver`."""
+        call = self._operation("publish", number, parent, model.cid, model.digest, samples)
+        return self.node.signed(merchant, call)
+
+    def signed_attest(
+        self, merchant: LocalAccount, number: int, covered: int, aggregate: Model
+    ) -> bytes:
+        """`attest` as a signed transaction that anybody can `deliver`."""
+        call = self._operation("attest", number, covered, aggregate.cid, aggregate.digest)
+        return self.node.signed(merchant, call)
+
+    def deliver(self, raw: bytes) -> Sent:
+        """Send a signed operation; sent again, it is found where it is (`Node.deliver`)."""
+        return self.node.sent(self.node.deliver(raw))
+
+    def operation_of(self, raw: bytes) -> Operation:
+        """What a signed transaction would have the registry do.
+
+        Raises EthereumError, in one line, for bytes that are no transaction to this registry on
+        this chain, call no function of it, or pay it.
+        """
+        found = decode(raw)
+        if found.chain_id != self.node.chain_id:
+            raise EthereumError(f"the transaction is for chain {found.chain_id}")
+        if found.to != self.address:
+            raise EthereumError("the transaction is not to the registry")
+        if found.value:
+            raise EthereumError("the transaction pays the registry, which takes nothing")
+        try:
+            function, arguments = self._contract.decode_function_input(cast(Any, found.data))
+        except Exception as error:  # of several libraries
+            raise EthereumError(
+                f"the transaction calls no function of the registry ({type(error).__name__})"
+            ) from None
+        named = {
+            name: bytes(one) if isinstance(one, bytes) else one for name, one in arguments.items()
+        }
+        return Operation(found.sender, function.fn_name, named)
+
     # --- reading ----------------------------------------------------------------------------------
 
     def current_round(self) -> int:
@@ -122,8 +176,10 @@ class Registry:
     # --- parts ------------------------------------------------------------------------------------
 
     def _transact(self, account: LocalAccount, name: str, *arguments: object) -> Sent:
-        call = self.node.ask(lambda: self._contract.functions[name](*arguments))
-        return self.node.sent(self.node.transact(account, call))
+        return self.node.sent(self.node.transact(account, self._operation(name, *arguments)))
+
+    def _operation(self, name: str, *arguments: object) -> Any:
+        return self.node.ask(lambda: self._contract.functions[name](*arguments))
 
     def _call(self, name: str, *arguments: object) -> Any:
         return self.node.ask(lambda: self._contract.functions[name](*arguments).call())

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from consensus.encoding.cid import CBOR, cid_text, codec, node_cid
-from consensus.encoding.unixfs import file_blocks, file_cid, read_file
+from consensus.encoding.unixfs import CHUNK_BYTES, file_blocks, file_cid, read_file
 from consensus.storage.closing import Closing
 from consensus.storage.content import ContentStore, NotFound, StoreError, readable
 from consensus.storage.ipfs_rpc import AlreadyPinned, NodeRpc, Tell, nothing
@@ -186,6 +186,13 @@ class IpfsStore(ContentStore, Closing):
     def _block(self, cid: bytes) -> bytes:
         data: bytes = self._find(cid, lambda opts: self._client.block.get(cid_text(cid), opts=opts))
         return data
+
+    def _small_block(self, cid: bytes) -> bytes:
+        stat = self._find(cid, lambda opts: self._client.block.stat(cid_text(cid), opts=opts))
+        size = int(stat["Size"])
+        if size > CHUNK_BYTES:
+            raise StoreError(f"{self.api}: the block {cid_text(cid)} has {size:,} bytes")
+        return self._block(cid)
 
     def _kept(self, root: bytes) -> bool:
         _codec(root)

@@ -20,7 +20,7 @@ def files_for(path: str) -> list[str]:
     """Files of tests for a source file: those named after it, and what takes long last."""
     folder = ROOT / "tests/consensus"
     room = "ledger" if path.startswith("consensus/ledger/") else "server"
-    wanted = (f"{room}/test_*.py", "protocols/test_bft_*.py")
+    wanted = (f"{room}/test_*.py", "protocols/test_bft_*.py", "protocols/test_third_protocol.py")
     found = [file for pattern in wanted for file in sorted(folder.glob(pattern))]
     stem = Path(path).stem
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from eth_account.typed_transactions import TypedTransaction
+from hexbytes import HexBytes
 
 from consensus.ethereum.artefact import artefact
 from consensus.ethereum.errors import RegistryError
@@ -192,13 +194,12 @@ def test_there_is_room_for_64_merchants(node: Node) -> None:
 def test_what_is_refused_in_a_block_is_told_as_well(node: Node) -> None:
     """Two publications of one merchant on their way at once: the second costs its gas."""
     scene = middle(node)
-    call = scene.registry._contract.functions.publish(2, PARENT, NEW.cid, NEW.digest, 3)
-    prepared = node.ask(lambda: node._prepare(BEN, call))
+    raw = scene.registry.signed_publish(BEN, 2, PARENT, NEW, 3)
     scene.registry.publish(BEN, 2, PARENT, NEW, 3)
-    prepared["nonce"] += 1  # type: ignore[typeddict-item]
-    signed = BEN.sign_transaction(prepared)
-    sent = node.web3.eth.send_raw_transaction(signed.raw_transaction)
-    error = refusal(lambda: node.ask(lambda: node._receipt(prepared, sent)))
+    fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+    unsigned = {name: fields[name] for name in fields if name not in ("v", "r", "s")}
+    again = BEN.sign_transaction({**unsigned, "nonce": fields["nonce"] + 1})
+    error = refusal(lambda: scene.registry.deliver(bytes(again.raw_transaction)))
     assert (error.name, error.arguments) == ("AlreadyPublished", {"merchant": B, "round": 2})
 
 

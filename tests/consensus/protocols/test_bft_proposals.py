@@ -159,6 +159,13 @@ def test_a_member_recomputes_and_votes_for_what_is_right() -> None:
     assert bench.host.published[0].aggregate, "what it approves of it provides"
 
 
+@pytest.mark.parametrize("off", [-1, 1])
+def test_a_sum_of_samples_is_exact(off: int) -> None:
+    wrong = FORGE.candidate(samples=CANDIDATE.header.samples + off)
+    bench = Bench().ready().hear("candidate", wrong)
+    assert bench.said("vote") == []
+
+
 def test_a_candidate_may_go_on_before_its_draws_are_verified() -> None:
     """Its signatures are checked first; the many draws while it travels on."""
     bench = Bench().hear("candidate", CANDIDATE)

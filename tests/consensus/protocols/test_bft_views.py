@@ -74,6 +74,16 @@ def test_a_lock_is_told_on_leaving() -> None:
     assert timeout == FORGE.timeout(MEMBER, lock=timeout.lock)
 
 
+def test_a_timeout_costs_the_verification_of_its_signature_and_of_its_locks() -> None:
+    held = FORGE.lock(CANDIDATE)
+    for lock, verified in ((None, 1), (held, 1 + len(held.signatures))):
+        bench = Bench().ready()
+        before = len(bench.host.charged)
+        bench.hear("timeout", FORGE.timeout(OTHERS[0], lock=lock))
+        costs = [times for what, _, times in bench.host.charged[before:] if what == "verify"]
+        assert sum(costs) == verified
+
+
 def test_a_lock_of_a_later_view_is_not_told_of_an_earlier_one() -> None:
     """A server that lags behind hears of it, and must not spoil what closes its own view."""
     second = FORGE.candidate(view=(0, 1), justification=closed())

@@ -123,6 +123,11 @@ def test_torture_plays_it() -> None:
 
 
 @pytest.mark.usefixtures("full")
+def test_one_without_a_title_is_called_by_its_name() -> None:
+    assert protocol_named("full").title == "full"
+
+
+@pytest.mark.usefixtures("full")
 def test_a_name_is_taken_once() -> None:
     told = f"protocol 'full' is registered twice, by {__name__} and by {__name__}"
     with pytest.raises(ValueError, match=told):

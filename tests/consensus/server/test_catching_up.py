@@ -199,6 +199,14 @@ def test_whoever_boasts_is_asked_so_often_and_no_more() -> None:
     assert bench.host.whom("status")[-1] == (5,), "a while later, once more"
 
 
+def test_whoever_boasts_gets_no_question_beyond_its_share() -> None:
+    bench = at(0)
+    assert bench.server.catch_up.answers.spend(5, "what it was sent before", 10**9)
+    bench.hear("status", Status(9, 0, 0), sender=5)
+    assert bench.said("status") == []
+    assert bench.server.refused["asked too much"] == 1
+
+
 @pytest.mark.parametrize("kind", ["ticket", "update", "candidate", "vote", "lock", "block"])
 def test_what_is_over_is_ignored(kind: str) -> None:
     bench = at(2)

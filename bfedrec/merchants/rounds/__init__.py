@@ -1,0 +1,1 @@
+"""A merchant's part in a round: what it keeps, publishes, collects, recomputes and attests."""
