@@ -1,4 +1,4 @@
-"""What every page is served with: headers, bounded bodies that have to come in time, and patience
+"""Guards around every page: headers, hosts, bounded bodies that have to come in time, and patience
 with connections that ends."""
 
 from __future__ import annotations

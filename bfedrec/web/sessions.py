@@ -27,7 +27,7 @@ class Session:
     """One log-in."""
 
     name: str
-    """Whose it is."""
+    """The account that logged in."""
     mark: str
     """The account's mark at log-in; a session of an older password is none."""
     begun: float

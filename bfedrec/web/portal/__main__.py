@@ -2,8 +2,8 @@
 
     python -m bfedrec.web.portal --market DIR --port 8080
 
-Its first line on standard output is its URL. DIR has the merchants' `agreement.json`, `settings.json`,
-`accounts.json` and `merchants/NAME/`, as `bfedrec merchants demo` makes it.
+Its first line on standard output is its URL. DIR is a folder as `bfedrec merchants demo` makes it:
+`agreement.json`, `settings.json`, `accounts.json` and the workspaces `merchants/NAME/`.
 """
 
 from __future__ import annotations
@@ -54,8 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _origin(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc or text.rstrip("/") != (
-        f"{parts.scheme}://{parts.netloc}"
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or text.rstrip("/") != (f"{parts.scheme}://{parts.netloc}")
     ):
         raise argparse.ArgumentTypeError(f"{text!a:.80} is no origin as https://shops.example")
     return text.rstrip("/").lower()

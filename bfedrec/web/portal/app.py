@@ -37,7 +37,7 @@ ROOM_FOR_FIELDS: Final = 64 * 1024
 
 
 class Access(Enum):
-    """Who may ask for a page."""
+    """The visitors that may ask for a page."""
 
     ANYONE = 1
     NEW = 2

@@ -15,7 +15,8 @@ from bfedrec.merchants.lines import COLUMNS
 from bfedrec.merchants.training import EpochLosses
 from bfedrec.web.pages import render
 from bfedrec.web.portal.jobs import Busy
-from bfedrec.web.portal.market import AGGREGATE, TRAIN, Losses
+from bfedrec.web.portal.market import AGGREGATE, TRAIN
+from bfedrec.web.portal.shop import Losses
 from bfedrec.web.portal.state import LISTENERS
 from bfedrec.web.portal.uploads import MOST_BYTES, Upload, UploadError
 from bfedrec.web.portal.visits import Visit, go
@@ -175,5 +176,3 @@ def _columns(losses: Losses) -> str:
 
 def _number(value: float) -> float | None:
     return value if value == value and abs(value) != float("inf") else None
-
-

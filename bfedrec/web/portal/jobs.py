@@ -40,7 +40,7 @@ class StepTold:
     @property
     def mark(self) -> str:
         """Its class in the style sheet."""
-        return {"done": "done", "failed": "failed", "refused": "failed"}.get(self.state, "now")
+        return {"begun": "now"}.get(self.state, self.state)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,13 @@ class Progress:
     """Greater after every change."""
 
     def told(self, step: StepTold) -> Progress:
-        """The state after a step; one that was told before takes its earlier place."""
-        kept = [each for each in self.steps if each.name != step.name]
+        """The state after a step, whose end replaces its beginning."""
+        ended = step.state in ("done", "failed")
+        kept = [
+            each
+            for each in self.steps
+            if not (ended and each.name == step.name and each.state == "begun")
+        ]
         return replace(self, steps=(*kept, step)[-MOST_STEPS:], version=self.version + 1)
 
 
@@ -70,6 +75,8 @@ class Task:
     """Does it, step by step; may be repeated after it was broken off anywhere."""
     problems: tuple[type[Exception], ...] = field(default=())
     """Exceptions that are one line for people."""
+    text: Callable[[BaseException], str] = str
+    """The text of such an exception as people may see it."""
 
 
 class Jobs:
@@ -108,7 +115,7 @@ class Jobs:
         try:
             task.play(tell)
         except task.problems as error:
-            problem = " ".join(str(error).split()) or type(error).__name__
+            problem = " ".join(task.text(error).split()) or type(error).__name__
         except Exception:
             traceback.print_exc()
             problem = "an error of this portal, which has been noted; please try again"

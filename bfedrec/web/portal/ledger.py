@@ -39,14 +39,14 @@ class Transaction:
     """Name and value, readable."""
     gas: int
     refused: str
-    """Why it was refused, one line; empty for one that was accepted."""
+    """The reason of a refusal, one line; empty for one that was accepted."""
     events: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     """Its events: name, and fields with their readable values."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What has been read of a chain."""
+    """The record of a registry as far as it has been read."""
 
     transactions: tuple[Transaction, ...] = ()
     """In the chain's order."""
@@ -128,7 +128,7 @@ class LedgerReader:
         return str(function.fn_name), _readable(arguments)
 
     def _reason(self, sent: Any) -> str:
-        """Why the contract refused: the same call again, on what stood before its block."""
+        """The contract's reason, from the same call again on what stood before its block."""
         call = {"from": sent["from"], "to": sent["to"], "data": sent["input"]}
         call["value"] = sent["value"]
         eth: Any = self.registry.node.web3.eth

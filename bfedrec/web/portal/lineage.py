@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from consensus.ethereum.records import Model, Round
-
 from bfedrec.web.portal.ledger import shown
+from consensus.ethereum.records import Model, Round
 
 BOX_WIDTH, BOX_HEIGHT = 136, 50
 GAP_X, GAP_Y, EDGE = 56, 16, 4
@@ -18,7 +17,7 @@ MOST_ROUNDS: Final = 12
 
 @dataclass(frozen=True)
 class Mark:
-    """What recomputing says of a model."""
+    """The verdict on a model that was recomputed."""
 
     sound: bool
     reason: str = ""

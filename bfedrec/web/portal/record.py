@@ -33,7 +33,7 @@ def verify(visit: Visit) -> Response:
     try:
         visit.portal.market.verify()
     except OUT_OF_REACH as error:
-        return _page(visit, str(error), 503)
+        return _page(visit, visit.portal.market.discreet(error), 503)
     return go("/record")
 
 
@@ -45,8 +45,13 @@ def _page(visit: Visit, problem: str = "", status: int = 200) -> Response:
     try:
         ledger, rounds = market.ledger(), market.rounds()
     except OUT_OF_REACH as error:
-        problem = problem or str(error)
-        empty = {"ledger": None, "lineage": None, "models": [], "refusals_off_chain": []}
+        problem = problem or market.discreet(error)
+        empty: dict[str, object] = {
+            "ledger": None,
+            "lineage": None,
+            "models": [],
+            "refusals_off_chain": [],
+        }
         return visit.page("record.html", {**values, **empty, "problem": problem}, 503)
     shown, pages = _cut(ledger.transactions, visit.request.query_params.get("page", "1"))
     values |= {

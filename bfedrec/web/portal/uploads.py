@@ -45,7 +45,7 @@ class UploadError(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """What a check of a file found."""
+    """Findings of a check of a file."""
 
     name: str
     """The file's name as its merchant gave it, made printable; never a path."""
@@ -99,8 +99,9 @@ class Uploads:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(".new-*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for left in folder.iterdir():
+            if not (_NUMBER.fullmatch(left.name) and (left / "events").exists()):
+                shutil.rmtree(left, ignore_errors=True)
 
     def all(self) -> list[Upload]:
         """All uploads, the oldest first."""

@@ -25,7 +25,7 @@ class Visit:
     request: Request
     portal: Portal
     merchant: str | None
-    """Who is logged in; no page takes a merchant's name from anywhere else."""
+    """The merchant that is logged in; no page takes a merchant's name from anywhere else."""
     token: str
     """The token for the forms of the page."""
     form: FormData
