@@ -136,6 +136,7 @@ ARROWS = {
         "bfedrec.attacks bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.federation bfedrec.learning bfedrec.runs bfedrec.section bfedrec.streams"
     ),
+    "bfedrec.web": "bfedrec.data bfedrec.merchants",
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "
         "consensus.ledger consensus.records consensus.registry consensus.server"

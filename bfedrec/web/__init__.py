@@ -1,0 +1,1 @@
+"""Pages on loopback or behind a proxy: the merchants' portal. `bfedrec.cli` may import it."""

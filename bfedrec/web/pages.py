@@ -1,0 +1,72 @@
+"""Pages from templates: everything that is put into one is escaped."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from bfedrec.web.assets import assets
+
+
+@cache
+def templates() -> Environment:
+    """The templates of this room."""
+    environment = Environment(
+        loader=PackageLoader("bfedrec.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["asset"] = lambda name: assets()[name].url
+    environment.filters.update(
+        count=count, decimals=decimals, moment=moment, plain=plain, short=short, size=size
+    )
+    return environment
+
+
+def render(template: str, values: Mapping[str, object]) -> str:
+    """The text of a template."""
+    return templates().get_template(template).render(values)
+
+
+def count(number: int) -> str:
+    """A whole number with its thousands apart."""
+    return f"{number:,}"
+
+
+def decimals(number: float, places: int = 4) -> str:
+    """A number with so many decimals; a dash for none."""
+    return f"{number:.{places}f}" if math.isfinite(number) else "–"
+
+
+def moment(seconds: float) -> str:
+    """A time, given in seconds since 1970, for people; UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def plain(text: str, most: int = 80) -> str:
+    """A foreign text on one line, cut, and without characters that turn or hide what is beside."""
+    normal = unicodedata.normalize("NFC", text[: 4 * most])
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in normal)
+    return f"{shown[:most]}…" if len(shown) > most or len(text) > 4 * most else shown
+
+
+def short(text: str, ends: int = 6) -> str:
+    """A long name of hexadecimal or base32 digits, shortened in its middle."""
+    return text if len(text) <= 3 * ends else f"{text[: ends + 2]}…{text[-ends:]}"
+
+
+def size(octets: int) -> str:
+    """A number of bytes for people."""
+    value = float(octets)
+    for unit in ("B", "KB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"

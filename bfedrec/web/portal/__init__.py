@@ -1,0 +1,1 @@
+"""The merchants' portal: log-in, personal page, recommendations, contribution, record."""

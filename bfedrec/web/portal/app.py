@@ -1,0 +1,166 @@
+"""The portal's application: its table of pages, and what is checked before any of them.
+
+A page that is not in `PAGES` does not exist, and each says there who may ask for it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from typing import Final, NamedTuple
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from bfedrec.web import assets
+from bfedrec.web.pages import render
+from bfedrec.web.portal import contribution, login, personal, record
+from bfedrec.web.portal.state import Portal
+from bfedrec.web.portal.uploads import MOST_BYTES
+from bfedrec.web.portal.visits import Visit, go
+from bfedrec.web.security import SMALL_BODY, BoundedBodies, OneHost, SafeHeaders
+
+OLD_FORM: Final = "This form is no longer valid. Please open the page again."
+FIELDS: Final = 8
+"""Fields of the largest form."""
+ROOM_FOR_FIELDS: Final = 64 * 1024
+"""Bytes of an upload's body beside its file."""
+
+
+class Access(Enum):
+    """Who may ask for a page."""
+
+    ANYONE = 1
+    NEW = 2
+    """Merchants, even before they have changed their one-time password."""
+    MERCHANT = 3
+
+
+class Page(NamedTuple):
+    """One page or action."""
+
+    path: str
+    method: str
+    answer: Callable[[Visit], Response]
+    access: Access = Access.MERCHANT
+
+
+PAGES: Final = (
+    Page("/", "GET", lambda visit: go("/home")),
+    Page("/login", "GET", login.show_login, Access.ANYONE),
+    Page("/login", "POST", login.log_in, Access.ANYONE),
+    Page("/password", "GET", login.show_password, Access.NEW),
+    Page("/password", "POST", login.change_password, Access.NEW),
+    Page("/logout", "POST", login.log_out, Access.NEW),
+    Page("/home", "GET", personal.show_home),
+    Page("/recommendations", "GET", personal.show_recommendations),
+    Page("/contribute", "GET", contribution.show),
+    Page("/uploads", "POST", contribution.upload),
+    Page("/uploads/{number:int}", "GET", contribution.show_upload),
+    Page("/uploads/{number:int}/bad.csv", "GET", contribution.bad_rows),
+    Page("/uploads/{number:int}/keep", "POST", contribution.keep),
+    Page("/uploads/{number:int}/discard", "POST", contribution.discard),
+    Page("/train", "POST", contribution.train),
+    Page("/aggregate", "POST", contribution.aggregate),
+    Page("/live", "GET", contribution.live),
+    Page("/record", "GET", record.show),
+    Page("/record/verify", "POST", record.verify),
+)
+
+
+def application(portal: Portal) -> Starlette:
+    """The application of a portal."""
+    routes = [Route(page.path, _endpoint(portal, page), methods=[page.method]) for page in PAGES]
+    routes.append(Route(f"{assets.PREFIX}/{{digest}}/{{name}}", assets.serve))
+    return Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(SafeHeaders, https=portal.https),
+            Middleware(OneHost, hosts=portal.hosts, origins=portal.origins),
+            Middleware(BoundedBodies, most=_most_bytes),
+        ],
+        exception_handlers={HTTPException: _refused, 500: _failed},
+    )
+
+
+def _most_bytes(path: str) -> int:
+    """Bytes that the body of a request to a path may have."""
+    return MOST_BYTES + ROOM_FOR_FIELDS if path == "/uploads" else SMALL_BODY
+
+
+def _endpoint(portal: Portal, page: Page) -> Callable[[Request], Awaitable[Response]]:
+    """The page behind its checks: log-in, one-time password, token."""
+
+    async def answer(request: Request) -> Response:
+        cookie = request.cookies.get(portal.cookie, "")
+        merchant, one_time = portal.visitor(cookie, touch=page.path != "/live")
+        if page.access is not Access.ANYONE and merchant is None:
+            return _away(page, "/login")
+        if page.access is Access.MERCHANT and one_time:
+            return _away(page, "/password")
+        stranger = "" if merchant else request.cookies.get(portal.stranger_cookie, "")
+        known = cookie if merchant else stranger or secrets.token_urlsafe(32)
+        form = FormData()
+        if page.method == "POST":
+            form = await request.form(max_files=1, max_fields=FIELDS, max_part_size=SMALL_BODY)
+            token = form.get("token")
+            held = cookie if merchant else stranger
+            if not (isinstance(token, str) and portal.sessions.genuine(held, token)):
+                raise HTTPException(
+                    403, "This form is no longer valid. Please open the page again."
+                )
+        try:
+            visit = Visit(request, portal, merchant, portal.sessions.token(known), form)
+            response = await run_in_threadpool(page.answer, visit)
+        finally:
+            await form.close()
+        if merchant is None and not stranger:
+            response.set_cookie(portal.stranger_cookie, known, **portal.cookie_settings)
+        return response
+
+    return answer
+
+
+def _away(page: Page, path: str) -> Response:
+    """A redirection; a script that listens is refused instead, so that it stops."""
+    if page.path == "/live":
+        raise HTTPException(401)
+    return go(path)
+
+
+TITLES: Final = {
+    400: "This request makes no sense",
+    401: "Please log in",
+    403: "Refused",
+    404: "There is no such page",
+    405: "This page takes no such request",
+    408: "Too slow",
+    413: "Too large",
+    429: "Too many requests",
+    503: "Out of reach",
+}
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = TITLES.get(error.status_code, "An error")
+    standard = HTTPException(error.status_code).detail
+    told = "" if error.detail == standard else error.detail
+    values = {"title": title, "told": told}
+    return HTMLResponse(render("error.html", values), error.status_code, error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """The page for an error of ours: its text goes to the server's log alone."""
+    traceback.print_exception(error, file=sys.stderr)
+    values = {"title": "Something went wrong here", "told": "It has been noted. Please try again."}
+    return HTMLResponse(render("error.html", values), 500)

@@ -1,0 +1,166 @@
+"""What every page is served with: headers, bounded bodies that have to come in time, and patience
+with connections that ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+POLICY: Final = (
+    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+"""Content-Security-Policy: nothing comes from elsewhere, and nothing stands inline."""
+HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Not no-referrer, under which browsers name no origin in the requests of forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+HSTS: Final = "max-age=31536000"
+SMALL_BODY: Final = 16 * 1024
+"""Bytes of a form without a file."""
+PIECE_SECONDS: Final = 15.0
+"""Seconds in which the next piece of a body has to come."""
+BODY_SECONDS: Final = 300.0
+"""Seconds in which a whole body has to come."""
+IDLE_SECONDS: Final = 15.0
+"""Seconds in which a connection has to have begun a request."""
+
+
+class SafeHeaders:
+    """An application whose responses have `HEADERS`, and are not kept unless they say so."""
+
+    def __init__(self, app: ASGIApp, https: bool = False) -> None:
+        self.app, self.https = app, https
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+                if self.https:
+                    headers["Strict-Transport-Security"] = HSTS
+            await send(message)
+
+        await self.app(scope, receive, guarded)
+
+
+class OneHost:
+    """An application that answers under its own names alone, and to its own pages' forms alone.
+
+    A page of a foreign name that resolves to this machine would otherwise be of one origin with
+    ours. A POST has to name our origin, or none.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str]) -> None:
+        self.app, self.hosts, self.origins = app, frozenset(hosts), frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            named = headers.getlist("host")
+            if len(named) != 1 or named[0].lower() not in self.hosts:
+                told = PlainTextResponse("not a name of this server\n", 421, _CLOSE)
+                return await told(scope, receive, send)
+            origin = headers.get("origin")
+            if scope["method"] not in ("GET", "HEAD") and origin not in (None, *self.origins):
+                told = PlainTextResponse("a form of another origin\n", 403, _CLOSE)
+                return await told(scope, receive, send)
+        return await self.app(scope, receive, send)
+
+
+_CLOSE: Final = {"Connection": "close"}
+
+
+class BoundedBodies:
+    """An application whose requests have bounded bodies that have to come in time."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        most: Callable[[str], int] = lambda path: SMALL_BODY,
+        piece_seconds: float = PIECE_SECONDS,
+        body_seconds: float = BODY_SECONDS,
+    ) -> None:
+        """``most``: from a request's path to the bytes that its body may have."""
+        self.app, self.most = app, most
+        self.piece_seconds, self.body_seconds = piece_seconds, body_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; 413 for a body that is too long, 408 for one that is too slow."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        most, total, done = self.most(scope["path"]), 0, False
+        told = Headers(scope=scope).get("content-length", "0")
+        if not (told.isascii() and told.isdigit() and len(told) < 16 and int(told) <= most):
+            refusal = PlainTextResponse("the body is too long\n", 413, _CLOSE)
+            return await refusal(scope, receive, send)
+        loop = asyncio.get_running_loop()
+        deadline: float | None = None
+
+        async def bounded() -> Message:
+            nonlocal total, done, deadline
+            if done:  # what comes now is the end of the connection, whenever it comes
+                return await receive()
+            if deadline is None:
+                deadline = loop.time() + self.body_seconds
+            left = min(self.piece_seconds, deadline - loop.time())
+            try:
+                message = await asyncio.wait_for(receive(), max(left, 0.0))
+            except TimeoutError:
+                raise HTTPException(408, "the body came too slowly", _CLOSE) from None
+            total += len(message.get("body", b""))
+            done = message["type"] != "http.request" or not message.get("more_body", False)
+            if total > most:
+                raise HTTPException(413, "the body is too long", _CLOSE)
+            return message
+
+        return await self.app(scope, bounded, send)
+
+
+class PatientConnection(H11Protocol):
+    """A connection that is closed if it begins no request in `IDLE_SECONDS`.
+
+    uvicorn's own timer runs between requests alone and begins anew with every byte: a connection
+    that sends a header letter by letter would stay for ever.
+    """
+
+    _seen: object = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to watch."""
+        super().connection_made(transport)
+        self._watch = self.loop.call_later(IDLE_SECONDS, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Watch no longer."""
+        self._watch.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        working = self.cycle is not None and not self.cycle.response_complete
+        if not working and self.cycle is self._seen:
+            self.transport.close()
+            return
+        self._seen = self.cycle
+        self._watch = self.loop.call_later(IDLE_SECONDS, self._look)
