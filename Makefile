@@ -9,12 +9,18 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run test test-slow artefacts results tables behaviours rq3 torture mutants contract guard bench paired lint format setup setup-run clean
+.PHONY: run merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract guard bench paired lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
 	$(BIN)/bfedrec run experiments/quickstart.yaml --out $(QUICKSTART)
 	$(BIN)/bfedrec audit $(QUICKSTART)
+
+# The merchants' whole system on this machine: chain, store, functions and portal, until Ctrl-C.
+merchants: setup-run
+	$(BIN)/python .ci/installed.py merchants || \
+	  $(BIN)/python -m pip install --quiet --editable '.[merchants]'
+	$(BIN)/bfedrec merchants demo $(DEMO)
 
 test: lint
 	$(BIN)/pytest -n $(JOBS) --dist worksteal

@@ -93,7 +93,7 @@ ARROWS = {
     "bfedrec.cli": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.learning bfedrec.merchants bfedrec.plugins bfedrec.report bfedrec.runs "
-        "bfedrec.streams bfedrec.sweeps consensus.adversary consensus.audit "
+        "bfedrec.streams bfedrec.sweeps bfedrec.web consensus.adversary consensus.audit "
         "consensus.encoding consensus.ethereum consensus.ledger consensus.protocols "
         "consensus.records consensus.simulation consensus.storage consensus.torture"
     ),

@@ -1,4 +1,4 @@
-"""`bfedrec merchants events | train | sign | quality`: the merchants' system.
+"""`bfedrec merchants events | train | demo | sign | quality`: the merchants' system.
 
 Each command below is a module of its own beside this one.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from bfedrec.cli import (
+    merchants_demo,
     merchants_events,
     merchants_quality,
     merchants_sign,
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("train", merchants_train, "train merchants on files of events, and average"),
         (
             "demo",
+            merchants_demo,
             "the whole system on this machine: chain, store, functions, portal",
         ),
         ("sign", merchants_sign, "the headers of a request to a merchants' function, for curl"),

@@ -41,6 +41,9 @@ WORKERS: Final = 4
 MOST_WAITING: Final = 32
 """Requests that are worked on or wait; more are answered with 503."""
 
+LONGEST_REASON: Final = 400
+"""Characters of the longest reason."""
+
 
 class Refusal(Exception):
     """An answer other than the wanted one: status, kind (a word to count by), reason (a line)."""
@@ -80,6 +83,8 @@ class Function:
             refusal = self._refusal_of(error)
         try:
             await self._blocking(lambda: self.sites.nonces().count(self.name, refusal.kind))
+        except Refusal:  # too busy to count
+            pass
         except Exception as error:
             self._log(error)
         return _refused(refusal)
@@ -162,9 +167,11 @@ class Function:
                 return Refusal(500, "error", "the function failed; its log says why")
 
     def _line(self, error: Exception) -> str:
-        """What an error says, in one line and without the URL of the node."""
-        secret = self.sites.site().secret
-        return " ".join(str(error).replace(secret, "the chain's node").split())[:400]
+        """What an error says, in one line and without what may hold a key."""
+        told = str(error)
+        for part in self.sites.secrets():
+            told = told.replace(part, "...")
+        return " ".join(told.split())[:LONGEST_REASON]
 
     def _log(self, error: Exception, *trace: str) -> None:
         said = " ".join(str(error).split())

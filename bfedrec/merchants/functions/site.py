@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from bfedrec.merchants.functions.nonces import NonceError, Nonces
 from bfedrec.merchants.rounds.agreement import Agreement
@@ -31,6 +32,7 @@ NONCES: Final = "BFEDREC_NONCES"
 VARIABLES: Final = (AGREEMENT, CHAIN, STORE, NONCES)
 CHAIN_SECONDS: Final = 20.0
 """Seconds that one answer of the node may take."""
+SHORTEST_SECRET: Final = 8
 
 
 class Site:
@@ -47,8 +49,6 @@ class Site:
         """``clock``: seconds since 1970."""
         self.agreement, self.registry, self.services = agreement, registry, services
         self.nonces, self.clock = nonces, clock
-        self.secret = registry.node.url
-        """The node's URL, which may hold a key of its provider: no answer shows it."""
 
     def is_merchant(self, address: str) -> bool:
         """True for a merchant of the agreement that takes part in the open round or the next.
@@ -92,6 +92,14 @@ class Sites:
             if self._site is None:
                 self._site = self._made(nonces)
             return self._site
+
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that no answer shows: the node's URL may hold a key of its provider, and libraries
+        tell parts of it."""
+        url = self._environment.get(CHAIN, "")
+        parts = urlsplit(url)
+        found = (url, url.partition("://")[2], parts.netloc, parts.path.strip("/"), parts.query)
+        return tuple(each for each in found if len(each) >= SHORTEST_SECRET)
 
     def _made(self, nonces: Nonces) -> Site:
         try:
