@@ -18,12 +18,13 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from bfedrec.data.interactions import DataError
+from bfedrec.merchants.functions.client import NAMES, RemoteServices
 from bfedrec.merchants.rounds.agreement import Agreement, AgreementError
 from bfedrec.merchants.rounds.audit import audit
 from bfedrec.merchants.rounds.checks import Refused, fetch
 from bfedrec.merchants.rounds.member import FAILURES, Disagreement, Member
 from bfedrec.merchants.rounds.promotions import Promotion, promotions
-from bfedrec.merchants.rounds.services import LocalServices, ServiceError
+from bfedrec.merchants.rounds.services import LocalServices, ServiceError, Services
 from bfedrec.merchants.rounds.stores import Store, open_store
 from bfedrec.merchants.rounds.workspace import Step, WorkspaceError
 from bfedrec.web.portal.jobs import Jobs, Task, Tell, left_by_another_life
@@ -80,10 +81,12 @@ class Settings:
             texts = [chain, store, *functions.values()]
             if not all(isinstance(each, str) for each in texts):
                 raise TypeError
+            if functions and not {*NAMES} <= {*functions}:
+                raise KeyError
         except OSError as error:
             raise SettingsError(f"{path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise SettingsError(f"{path}: names no chain and store") from None
+            raise SettingsError(f"{path}: names no chain, no store, or not all functions") from None
         return cls(chain, store, functions)
 
 
@@ -204,7 +207,10 @@ class Market:
             tell(f"{step.name}, round {step.number}", step.state, self.discreet(step.detail))
 
         registry, store = self._registry(), self._opened()
-        services = LocalServices(self.agreement, registry, store)
+        services: Services = LocalServices(self.agreement, registry, store)
+        if self.settings.functions:
+            account, urls = shop.workspace.account(), self.settings.functions
+            services = RemoteServices(urls, account, self.agreement, registry, store)
         return Member(shop.workspace, self.agreement, registry, store, services, told)
 
     # -- chain and store ---------------------------------------------------------------------------
@@ -296,7 +302,7 @@ class Market:
             return self._store
 
     def discreet(self, error: object) -> str:
-        """The text of an error or a step without the node's URL, which may hold a key of its provider."""
+        """The text of an error without the node's URL, which may hold a key of its provider."""
         told, url = str(error), self.settings.chain
         for part in (url, urlsplit(url).netloc, url.partition("://")[2].partition("/")[2]):
             told = told.replace(part, "the chain") if part else told

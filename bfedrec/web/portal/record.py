@@ -46,12 +46,7 @@ def _page(visit: Visit, problem: str = "", status: int = 200) -> Response:
         ledger, rounds = market.ledger(), market.rounds()
     except OUT_OF_REACH as error:
         problem = problem or market.discreet(error)
-        empty: dict[str, object] = {
-            "ledger": None,
-            "lineage": None,
-            "models": [],
-            "refusals_off_chain": [],
-        }
+        empty: dict[str, object] = {"ledger": None, "lineage": None, "refusals_off_chain": []}
         return visit.page("record.html", {**values, **empty, "problem": problem}, 503)
     shown, pages = _cut(ledger.transactions, visit.request.query_params.get("page", "1"))
     values |= {
