@@ -1,4 +1,4 @@
-"""`bfedrec merchants events | train | quality`: the merchants' system.
+"""`bfedrec merchants events | train | audit | quality`: the merchants' system.
 
 Each command below is a module of its own beside this one.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from bfedrec.cli import merchants_events, merchants_quality, merchants_train
+from bfedrec.cli import merchants_audit, merchants_events, merchants_quality, merchants_train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, module, told in (
         ("events", merchants_events, "shop events: generate, inspect, cut"),
         ("train", merchants_train, "train merchants on files of events, and average"),
+        ("audit", merchants_audit, "recompute all rounds from the chain and the store"),
         ("quality", merchants_quality, "compare merchants alone, together and pooled"),
     ):
         module.add_arguments(commands.add_parser(name, help=told))
