@@ -1,4 +1,4 @@
-"""`bfedrec merchants events | train | demo | sign | quality`: the merchants' system.
+"""`bfedrec merchants events | train | demo | sign | audit | quality`: the merchants' system.
 
 Each command below is a module of its own beside this one.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from bfedrec.cli import (
+    merchants_audit,
     merchants_demo,
     merchants_events,
     merchants_quality,
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "the whole system on this machine: chain, store, functions, portal",
         ),
         ("sign", merchants_sign, "the headers of a request to a merchants' function, for curl"),
+        ("audit", merchants_audit, "recompute all rounds from the chain and the store"),
         ("quality", merchants_quality, "compare merchants alone, together and pooled"),
     ):
         module.add_arguments(commands.add_parser(name, help=told))

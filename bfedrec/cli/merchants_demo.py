@@ -115,7 +115,7 @@ def _run(demo: Demo, rounds: int, ends: bool) -> int:
 
 
 def _asked(parsed: argparse.Namespace) -> tuple[Plan, Parts]:
-    """What the command line asks for. Raises ConfigError."""
+    """The plan and parts that the command line asks for. Raises ConfigError."""
     from bfedrec.merchants.demo.demo import Parts
     from bfedrec.merchants.demo.folder import DemoError, Plan
     from bfedrec.merchants.settings import StepSettings

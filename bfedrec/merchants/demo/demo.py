@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 Told: TypeAlias = "str | int | float | bool | Sequence[Told] | Mapping[str, Told] | None"
-"""What a summary is made of."""
+"""Content of a summary."""
 
 PATIENCE: Final = 120.0
 """Seconds in which a step that fails is tried again: a server that died is back in a few."""
@@ -50,7 +50,7 @@ FAILURES = (
 
 @dataclass(frozen=True)
 class Parts:
-    """What replaces the embedded parts."""
+    """The parts that replace embedded ones."""
 
     ethereum: str = ""
     """URL of a node."""
@@ -137,7 +137,7 @@ class Demo:
                 time.sleep(WAIT_SECONDS)
 
     def summary(self) -> dict[str, Told]:
-        """What the chain has, with the verdict of recomputing all of it."""
+        """The rounds as the chain has them, with the verdict of recomputing all of it."""
         verdict = audit(self.registry, self.store, self.agreement)
         entries = self.registry.record()
         gas = {each.transaction: each.gas for each in entries}

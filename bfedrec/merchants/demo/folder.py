@@ -27,7 +27,7 @@ from bfedrec.merchants.interactions import Catalogue, history_of
 from bfedrec.merchants.market import MarketSettings, market_of
 from bfedrec.merchants.rounds.agreement import Agreement
 from bfedrec.merchants.rounds.files import write_bytes
-from bfedrec.merchants.rounds.founding import found
+from bfedrec.merchants.rounds.founding import Terms, found
 from bfedrec.merchants.rounds.workspace import Workspace
 from bfedrec.merchants.settings import StepSettings
 from bfedrec.streams import Streams
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 MOST_SHOPS: Final = 64
-"""As many as a registry has room for."""
+"""Merchants that a registry has room for."""
 MOST_KEYS: Final = 2**16
 MOST_PLAN: Final = 2**16
 
@@ -53,7 +53,7 @@ class DemoError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a demo is begun with; a folder goes on with the same alone."""
+    """The choices that a demo is begun with; a folder goes on with the same alone."""
 
     seed: int = 0
     shops: int = 3
@@ -170,10 +170,8 @@ def agreed(
     addresses: dict[str, str] = {
         name: account.address for name, account in zip(plan.names, merchants, strict=True)
     }
-    catalogue = Catalogue.of(*sold)
-    agreement = found(
-        node, operator, store, addresses, catalogue, seed=plan.seed, settings=plan.settings
-    )
+    terms = Terms(seed=plan.seed, settings=plan.settings)
+    agreement = found(node, operator, store, addresses, Catalogue.of(*sold), terms)
     agreement.save(place)
     return agreement
 

@@ -206,7 +206,7 @@ class Processes:
 
 
 def _dies_with(parent: int) -> Callable[[], None]:
-    """What a new process does before its program begins: have itself killed with its parent."""
+    """A function for a new process to call first: has it killed with its parent."""
     if not sys.platform.startswith("linux"):
         return lambda: None
     library = ctypes.CDLL(None)

@@ -108,7 +108,7 @@ class RemoteServices:
     def _asked(
         self, name: str, body: bytes, kind: str, read: Callable[[Mapping[str, Any]], T]
     ) -> T:
-        """What a function answers, as ``read`` takes it apart."""
+        """A function's answer, as ``read`` takes it apart."""
         wait = WAIT_SECONDS
         for left in reversed(range(TRIES)):
             try:

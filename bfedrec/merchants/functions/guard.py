@@ -1,4 +1,4 @@
-"""What stands before every function: method, length, type, signature, nonce; and its answers.
+"""The guard before every function: method, length, type, signature, nonce; and its answers.
 
 Checks go from cheap to dear: nothing of a body is read before its length, its type and the
 signature of a merchant over its digest are right, and no more than its length afterwards. Every
@@ -28,7 +28,7 @@ from consensus.ethereum.errors import EthereumError, NonceTaken, RegistryError
 
 Result = TypeVar("Result")
 Told: TypeAlias = "str | int | Sequence[Told] | Mapping[str, Told]"
-"""What answers are made of."""
+"""Content of an answer."""
 
 BINARY: Final = "application/octet-stream"
 JSON: Final = "application/json"
@@ -167,7 +167,7 @@ class Function:
                 return Refusal(500, "error", "the function failed; its log says why")
 
     def _line(self, error: Exception) -> str:
-        """What an error says, in one line and without what may hold a key."""
+        """The text of an error, in one line and without what may hold a key."""
         told = str(error)
         for part in self.sites.secrets():
             told = told.replace(part, "...")

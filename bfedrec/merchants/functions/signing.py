@@ -39,7 +39,7 @@ class BadSignature(ValueError):
 
 @dataclass(frozen=True)
 class Request:
-    """What a merchant signs."""
+    """The content of a request, which a merchant signs."""
 
     function: str
     registry: str

@@ -1,4 +1,4 @@
-"""What a function works with, read from its environment: agreement, registry, store, nonces.
+"""The things that a function works with, from its environment: agreement, registry, store, nonces.
 
 BFEDREC_AGREEMENT   file of the agreement
 BFEDREC_CHAIN       URL of an Ethereum node

@@ -1,4 +1,4 @@
-"""What functions answer and are asked, in JSON: written by one side, checked by the other."""
+"""Questions to functions and their answers, in JSON: written by one side, checked by the other."""
 
 from __future__ import annotations
 
