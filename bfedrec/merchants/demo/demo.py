@@ -87,6 +87,7 @@ class Demo:
         begun(self.folder, self.plan)
         accounts = owners(self.plan, self.parts.keys)
         self.chain = self.parts.ethereum or self._embedded_chain()
+        self._begin_functions()  # they read the agreement at their first request
         node = Node(self.chain)
         poor = unfunded(node, accounts)
         if poor:
@@ -98,7 +99,7 @@ class Demo:
         self.agreement: Agreement = agreed(self.folder, self.plan, node, self.store, accounts)
         self.registry = Registry(node, self.agreement.registry, self.agreement.since)
         self._tell(f"registry {self.registry.address} on {self.chain}")
-        self._functions()
+        self._settle()
         self._members = [self._member(name) for name in self.plan.names]
 
     def start_portal(self) -> None:
@@ -191,7 +192,7 @@ class Demo:
         )
         return self.processes.url("chain")
 
-    def _functions(self) -> None:
+    def _begin_functions(self) -> None:
         environment = {
             AGREEMENT: str(self.folder / "agreement.json"),
             CHAIN: self.chain,
@@ -207,6 +208,9 @@ class Demo:
                 ],
                 environment,
             )
+
+    def _settle(self) -> None:
+        """Note where everything is, for the portal and for people."""
         self.functions = {name: self.processes.url(name) for name in NAMES}
         settings = {"chain": self.chain, "store": self.spec, "functions": self.functions}
         write_bytes(self.folder / "settings.json", (json.dumps(settings, indent=1) + "\n").encode())

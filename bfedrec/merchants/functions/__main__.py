@@ -21,6 +21,7 @@ import uvicorn
 from functions_framework.aio import create_asgi_app
 
 from bfedrec.merchants.functions.client import NAMES
+from bfedrec.merchants.functions.patience import PatientConnection
 from bfedrec.merchants.functions.site import VARIABLES
 
 CONNECTIONS: Final = 64
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)  # it listens already
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=PatientConnection,
         ws="none",
         lifespan="off",
         access_log=False,
