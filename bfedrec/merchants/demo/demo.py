@@ -87,7 +87,6 @@ class Demo:
         begun(self.folder, self.plan)
         accounts = owners(self.plan, self.parts.keys)
         self.chain = self.parts.ethereum or self._embedded_chain()
-        self._begin_functions()  # they read the agreement at their first request
         node = Node(self.chain)
         poor = unfunded(node, accounts)
         if poor:
@@ -96,6 +95,7 @@ class Demo:
         if self.parts.ethereum and self.parts.keys is None:
             self._tell("the accounts are of the seed: anyone can spend what they own (see --keys)")
         self.store: Store = open_store(self.spec)
+        self._begin_functions()  # they read the agreement at their first request
         self.agreement: Agreement = agreed(self.folder, self.plan, node, self.store, accounts)
         self.registry = Registry(node, self.agreement.registry, self.agreement.since)
         self._tell(f"registry {self.registry.address} on {self.chain}")

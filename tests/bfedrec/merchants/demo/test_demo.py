@@ -13,14 +13,20 @@ import pytest
 import requests
 
 from bfedrec.cli.main import main
+from bfedrec.merchants.demo.folder import DemoError, Plan, agreed, locked, owners
 from bfedrec.merchants.rounds.agreement import Agreement
+from bfedrec.merchants.settings import StepSettings
 from consensus.encoding.cid import cid_text
 from consensus.ethereum.node import Node
 from consensus.ethereum.registry import Registry
+from consensus.storage.content import MemoryStore
 from tests.bfedrec.merchants.demo.playing import SERVERS, SMALL, Playing, addresses
 from tests.bfedrec.merchants.demo.test_processes import gone, until
 from tests.helpers import npm
+from tests.helpers.anvil_node import AnvilNode
+from tests.helpers.ethereum import COUNT, PHRASE, serving
 from tests.helpers.ipfs_node import IpfsNode
+from tests.helpers.shops import NAMES, write_shops
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +104,18 @@ def rounds_of(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_an_ipfs_node_that_is_killed_costs_nothing_but_time(
+def test_a_real_chain_and_a_store_that_is_killed_give_the_same_addresses(
     summary: dict[str, Any], tmp_path: Path
 ) -> None:
+    try:
+        chain = AnvilNode(PHRASE, COUNT)
+    except npm.Unavailable as error:
+        pytest.skip(str(error))
     try:
         node = IpfsNode(tmp_path / "node")
         node.start()
     except npm.Unavailable as error:
+        chain.stop()
         pytest.skip(str(error))
 
     def strike() -> None:
@@ -113,12 +124,54 @@ def test_an_ipfs_node_that_is_killed_costs_nothing_but_time(
         node.start()
 
     try:
-        playing = Playing("--rounds", "2", "--exit", "--store", "ipfs", "--api", node.api)
+        parts = ("--ethereum", chain.url, "--store", "ipfs", "--api", node.api)
+        playing = Playing("--rounds", "2", "--exit", *parts)
         found = playing.finished({"round 1, shop-1: train done": strike})
     finally:
         node.kill()
+        chain.stop()
     assert addresses(found) == addresses(summary)
     assert found["audit"]["right"]
+
+
+def test_accounts_that_own_nothing_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = tmp_path / "keys"
+    poor = [f"{number:064x}" for number in range(1, 5)]
+    with serving() as server:
+        demo = ["merchants", "demo", "--exit", "--ethereum", server.url, "--keys", str(keys)]
+        for lines, said in (
+            (poor, "fund these accounts first, they own nothing: 0x7E5F4552091A69125d5DfCb7b8C2"),
+            (poor[:3], "has to hold 4 different keys"),
+            ([*poor[:3], poor[0]], "has to hold 4 different keys"),
+            ([*poor[:3], "secret"], "not a private key"),
+        ):
+            keys.write_text("\n".join(lines))
+            assert main(demo) == 2
+            found = capsys.readouterr().err
+            assert said in found
+            assert "secret" not in found
+
+
+def test_files_of_events_are_those_of_merchants_by_name(tmp_path: Path) -> None:
+    write_shops(tmp_path / "from")
+    source = [tmp_path / "from" / name / "events" / "events.csv" for name in NAMES]
+    plan = Plan(files=tuple(map(str, source)), settings=StepSettings(epochs=1))
+    with serving() as server:
+        place = (tmp_path, plan, Node(server.url), MemoryStore(), owners(plan, None))
+        agreement = agreed(*place)
+        assert agreed(*place).registry == agreement.registry, "found once"
+    assert list(agreement.merchants) == list(NAMES)
+    for name, path in zip(NAMES, source, strict=True):
+        copied = tmp_path / "merchants" / name / "events" / "events.csv"
+        assert copied.read_bytes() == path.read_bytes()
+    with (
+        locked(tmp_path),
+        pytest.raises(DemoError, match="another demo runs here"),
+        locked(tmp_path),
+    ):
+        pass
 
 
 def test_a_folder_of_something_else_is_refused(
