@@ -34,6 +34,14 @@ FIRST = {
     "said-again-after-a-crash": 57,
     "empty-seats": 4,
     "update-signatures": 3,
+    "parent": 6,
+    "timestamps": 12,
+    "chain-id": 17,
+    "contents": 6,
+    "availability": 11,
+    "durable-proposals": 13,
+    "durable-bodies": 2,
+    "written-before-promised": 10,
 }
 """A seed at which a rule that takes long to be found was found: it is tried first."""
 
@@ -69,14 +77,16 @@ def test_a_break_leaves_nothing_behind() -> None:
 
 
 def test_the_known_failures_of_paper_are_found_and_named() -> None:
-    tally = conduct(Plan("paper"), range(100), cores(), lambda tally: None)
     named = {
-        "deadlock: the committee formed anew is the same",
-        "spam takes the steps",
-        "capture by rushing",
-        "a crash forgets the vote",
-    }
-    assert tally.violations.keys() >= named
+        "deadlock: the committee formed anew is the same": 18,
+        "spam takes the steps": 12,
+        "capture by rushing": 8,
+        "a crash forgets the vote": 67,
+    }  # each with a seed at which it was found: they are tried first
+    tally = play(Plan("paper"), list(named.values()))
+    if not tally.violations.keys() >= named.keys():
+        tally = conduct(Plan("paper"), range(100), cores(), lambda tally: None)
+    assert tally.violations.keys() >= named.keys()
     assert all(tally.violations[name] for name in named)
 
 
