@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -24,6 +25,15 @@ def pytest_configure() -> None:
     and interrupt would ignore it too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _spare_what_lasts() -> None:
+    """Exempt what exists between two modules from collections of garbage: half a million objects
+    of libraries and collected tests. A run collects after each evaluation, and would look through
+    them all each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

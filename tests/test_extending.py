@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import tiny
+from tests.helpers.commands import completed
 from tests.helpers.plugin import GUIDE, shown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,21 +44,26 @@ class Shop:
         self.data.mkdir()
         (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
 
-    def python(self, *words: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def environment(self) -> dict[str, str]:
         path = os.pathsep.join([str(self.site), str(ROOT)])
-        environment = {**os.environ, "PYTHONPATH": path, "IPFS_API": ""}
-        environment["BFEDREC_DATA"] = str(self.data)
-        del environment["IPFS_API"]
+        environment = {**os.environ, "PYTHONPATH": path, "BFEDREC_DATA": str(self.data)}
+        environment.pop("IPFS_API", None)
+        return environment
+
+    def python(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """A new interpreter with these words."""
         return subprocess.run(
             [sys.executable, *words],
             capture_output=True,
             text=True,
             cwd=self.folder,
-            env=environment,
+            env=self.environment,
         )
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.python("-m", "bfedrec", *words)
+        """The command with these words, forked from a process that knows no plugin."""
+        return completed(*words, env=self.environment, cwd=self.folder)
 
     def run(self, *overrides: str) -> Path:
         """The folder of a tiny run that went well."""
@@ -91,13 +97,17 @@ def test_the_guide_names_every_file_it_shows() -> None:
 
 
 def test_a_rule_is_used_and_audited(shop: Shop) -> None:
-    out = shop.run("aggregation.rule=largest", "aggregation.factor_permille=900")
+    """In new interpreters, in which all plugins are imported before what uses them."""
+    out = shop.folder / "rule"
+    words = ("aggregation.rule=largest", "aggregation.factor_permille=900", "--out", str(out))
+    done = shop.python("-m", "bfedrec", "run", "tiny.yaml", *words)
+    assert done.returncode == 0, done.stderr
     assert "factor_permille: 900" in (out / "config.yaml").read_text(encoding="utf-8")
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["versions"]["shop-parts"] == "1.0"
-    audit = shop.command("audit", str(out))
+    audit = shop.python("-m", "bfedrec", "audit", str(out))
     assert audit.returncode == 0, audit.stderr
-    text = shop.command("run", "--help").stdout
+    text = shop.python("-m", "bfedrec", "run", "--help").stdout
     assert "the largest of each number, times factor_permille" in text
     wrong = shop.command("run", "tiny.yaml", "aggregation.factor_permille=2001")
     assert wrong.returncode == 2
@@ -195,11 +205,6 @@ def test_a_protocol_is_run_audited_and_attacked(shop: Shop) -> None:
     unknown = shop.command("run", "tiny.yaml", "protocol=ful")
     assert unknown.returncode == 2
     assert "did you mean 'full'?" in unknown.stderr
-    shop.site.rename(shop.folder / "elsewhere")
-    without = shop.command("audit", str(out))
-    (shop.folder / "elsewhere").rename(shop.site)
-    assert without.returncode != 0
-    assert "protocol 'full' is not one of bft, paper" in without.stdout + without.stderr
     shop.site.rename(shop.folder / "elsewhere")
     without = shop.command("audit", str(out))
     (shop.folder / "elsewhere").rename(shop.site)

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.helpers.commands import Command
+
 #: Code that Python imports at the start of every process that has its folder on the path.
 HOOK = """
 import os
@@ -65,7 +67,7 @@ def halting(folder: Path, height: int, calls: int = 0) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, "HALT_AT": f"{height},{calls},{folder / 'halted'}"}
 
 
-def await_halt(folder: Path, process: subprocess.Popen[Any]) -> None:
+def await_halt(folder: Path, process: subprocess.Popen[Any] | Command) -> None:
     """Wait until a run that was started with ``folder`` has halted; its process must be alive."""
     while not (folder / "halted").exists():
         assert process.poll() is None, "the run ended before it came to a halt"

@@ -23,6 +23,7 @@ from consensus.encoding.cid import node_cid
 from consensus.simulation.results import Forked
 from consensus.simulation.world import World
 from tests.helpers import tiny
+from tests.helpers.commands import Command, fork_runs
 from tests.helpers.halting import await_halt, halting
 
 TINY = f"name: tiny\nrounds: 4\n{tiny.TINY}evaluation: {{every: 2}}\n"
@@ -36,7 +37,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def start(environment: dict[str, str], *words: object) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
+    """The command in an interpreter of its own."""
     command = [sys.executable, "-m", "bfedrec", *map(str, words)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -131,7 +132,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_ends_the_same(
 ) -> None:
     words = ["run", str(config), "rounds=20"]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
-    process = start(halting(tmp_path / "halt", 7), *words, "--out", tmp_path / "cut")
+    process = Command(*words, "--out", tmp_path / "cut", env=halting(tmp_path / "halt", 7))
     await_halt(tmp_path / "halt", process)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate()
@@ -217,8 +218,12 @@ def test_a_fork_ends_a_run_with_one_line(
 
 
 def test_a_sweep_runs_what_is_missing_and_tells_the_means(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    fork_runs(monkeypatch)
     out = tmp_path / "sweep"
     words = ["sweep", str(config), "model.rank=1,2", "--seeds", "0,1", "--out", str(out)]
     # One run is there already, another was begun.

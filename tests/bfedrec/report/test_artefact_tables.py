@@ -30,6 +30,7 @@ from bfedrec.sweeps.recorded import Recorded
 from bfedrec.sweeps.sweep import parse_seeds
 from tests.bfedrec.sweeps.test_recorded import TINY
 from tests.conftest import ROOT
+from tests.helpers.commands import fork_runs
 
 # --- Table I -------------------------------------------------------------------------------------
 
@@ -293,6 +294,7 @@ def test_the_command_that_is_told_fills_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From nothing: the missing runs are named, made by the command given, and in the table."""
+    fork_runs(monkeypatch)
     monkeypatch.chdir(ROOT)
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY)

@@ -31,6 +31,7 @@ from bfedrec.sweeps import sweep as sweeps
 from bfedrec.sweeps.sweep import parse_seeds, plan
 from tests.bfedrec.sweeps.test_recorded import TINY
 from tests.conftest import ROOT
+from tests.helpers.commands import fork_runs
 from tests.helpers.halting import await_halt, halting
 
 CONFIG = Path("tiny.yaml")
@@ -39,6 +40,7 @@ CONFIG = Path("tiny.yaml")
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder to work in, with a tiny config and artefacts of it alone."""
+    fork_runs(monkeypatch)
     monkeypatch.chdir(tmp_path)
     CONFIG.write_text(TINY)
     Path("more").mkdir()

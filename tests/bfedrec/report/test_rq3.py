@@ -26,6 +26,7 @@ from bfedrec.sweeps.recorded import Recorded
 from consensus.faults.faults import fault_from_node
 from tests.bfedrec.sweeps.test_recorded import TINY
 from tests.conftest import ROOT
+from tests.helpers.commands import fork_runs
 
 COUNTS = {
     "attempts": 0,
@@ -115,6 +116,7 @@ def test_the_command_that_is_told_makes_the_figure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """From nothing: the missing runs are named, made by the command given, and drawn."""
+    fork_runs(monkeypatch)
     monkeypatch.chdir(ROOT)
     (tmp_path / "tiny.yaml").write_text(TINY)
     words = ["figure", "fig3", f"@{tmp_path / 'tiny.yaml'}", "--from", str(tmp_path / "reference")]

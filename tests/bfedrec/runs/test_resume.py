@@ -7,8 +7,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from consensus.simulation.checkpoint import Standing
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
+from tests.helpers.commands import completed
 from tests.helpers.halting import halting
 from tests.helpers.toy import COSTS, Toy
 
@@ -154,17 +153,16 @@ def test_sigkill_while_servers_are_down_cut_off_and_malicious(tmp_path: Path) ->
     summary = play(tmp_path / "whole", *words)
     (tmp_path / "small.yaml").write_text("name: small\n")
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "bfedrec", "run", str(tmp_path / "small.yaml"), *SMALL]
-    command += [*words, "--out", str(run), "--resume"]
+    command = ["run", tmp_path / "small.yaml", *SMALL, *words, "--out", run, "--resume"]
     lagging = [
         height for height, stood in enumerate(standings(tmp_path / "whole"), 1) if behind(stood)
     ]
     for height in (lagging[2], lagging[-1]):
         halt = halting(tmp_path / "halt", height, calls=50 * height)
-        killed = subprocess.run(command, capture_output=True, env=halt)
+        killed = completed(*command, env=halt)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert len(standings(run)) == height
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    completed(*command).check_returncode()
     finished = json.loads((run / "summary.json").read_text())
     assert lasting(finished) == lasting(summary)
     assert metrics(run) == metrics(tmp_path / "whole")

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -30,6 +28,7 @@ from consensus.records.block import Block
 from consensus.simulation.results import HeightResult
 from consensus.simulation.world import World
 from consensus.storage.sqlite import SqliteStore
+from tests.helpers.commands import completed
 from tests.helpers.halting import halting
 
 SMALL = (
@@ -205,15 +204,14 @@ def test_sigkill_at_any_moment_loses_at_most_the_round(
 ) -> None:
     """Killed again and again at other moments, resumed each time: same head, figures, curves."""
     path, summary = reference
-    command = [sys.executable, "-m", "bfedrec", "run", str(tmp_path / "small.yaml")]
     (tmp_path / "small.yaml").write_text("name: small\n")
-    command += [*SMALL, "--out", str(tmp_path / "run"), "--resume"]
+    words = ["run", tmp_path / "small.yaml", *SMALL, "--out", tmp_path / "run", "--resume"]
     generator = np.random.default_rng(7)
     for height in (1, 3, 4, 8, 11):  # 4 and 8 are evaluated
         halt = halting(tmp_path / "halt", height, calls=int(generator.integers(1, 5_000)))
-        killed = subprocess.run(command, capture_output=True, env=halt)
+        killed = completed(*words, env=halt)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-    subprocess.run(command, check=True, capture_output=True)
+    completed(*words).check_returncode()
     finished = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert lasting(finished) == lasting(summary)
     assert metrics(tmp_path / "run") == metrics(path)

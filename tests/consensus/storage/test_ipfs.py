@@ -29,6 +29,7 @@ from consensus.storage.content import NotFound, StoreError
 from consensus.storage.ipfs import IpfsStore
 from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, play
+from tests.helpers.commands import completed
 from tests.helpers.ipfs_node import PATIENCE, IpfsNode
 
 CHUNK = 262_144
@@ -402,10 +403,9 @@ def test_what_a_node_lacks_it_is_given(
 
 
 def test_the_command_tells_an_absent_node_in_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bfedrec", "run", str(tmp_path / "small.yaml"), *SMALL]
-    command += ["store.kind=ipfs", "store.api=/ip4/127.0.0.1/tcp/1", "--out", str(tmp_path / "run")]
+    words = ["run", tmp_path / "small.yaml", *SMALL, "--out", tmp_path / "run"]
     (tmp_path / "small.yaml").write_text("name: small\n")
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = completed(*words, "store.kind=ipfs", "store.api=/ip4/127.0.0.1/tcp/1")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "bfedrec: /ip4/127.0.0.1/tcp/1: the IPFS node is not running there (connection refused)"

@@ -1,5 +1,7 @@
-// Compiles the standard JSON input of stdin with the solc of the working directory's node_modules.
+// Compiles a list of standard JSON inputs on stdin with the solc of the working directory's
+// node_modules.
 const path = require("path");
 const solc = require(path.join(process.cwd(), "node_modules", "solc"));
-const input = require("fs").readFileSync(0, "utf8");
-process.stdout.write(JSON.stringify({ version: solc.version(), output: JSON.parse(solc.compile(input)) }));
+const inputs = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const outputs = inputs.map((input) => JSON.parse(solc.compile(JSON.stringify(input))));
+process.stdout.write(JSON.stringify({ version: solc.version(), outputs }));
