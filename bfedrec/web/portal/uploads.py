@@ -29,7 +29,7 @@ from bfedrec.merchants.events import BadRow, EventReader
 from bfedrec.merchants.lines import COLUMNS
 from bfedrec.web.pages import plain
 
-MOST_BYTES: Final = 64 * 2**20
+MOST_BYTES: Final = 64 * 10**6
 """Bytes of one file, and of what a packed one unpacks to four times as many."""
 MOST_PENDING: Final = 10
 """Files that wait for a merchant's decision."""
