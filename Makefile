@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract guard bench paired lint format setup setup-run clean
+.PHONY: run merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract shots chromium guard bench paired lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -22,7 +22,7 @@ merchants: setup-run
 	  $(BIN)/python -m pip install --quiet --editable '.[merchants]'
 	$(BIN)/bfedrec merchants demo $(DEMO)
 
-test: lint
+test: lint chromium
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 # What the tables and figures lack of recorded runs, from real data and resumable; then all of them.
@@ -99,6 +99,16 @@ PAIRS ?= 9
 COMMAND ?= run experiments/quickstart.yaml
 paired: setup-run
 	$(BIN)/python -m tests.bench.paired --against $(AGAINST) --pairs $(PAIRS) $(COMMAND)
+
+# Screenshots of the portal for docs/portal.md.
+shots: setup chromium
+	$(BIN)/python -m tests.shots
+
+# A browser for the tests of pages, which are skipped without one: Debian's, where we may install it.
+chromium:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || test "$$(id -u)" != 0 \
+	  || { apt-get -qq update && apt-get -qq -y install chromium; } \
+	  || echo "no Chromium: the tests of pages in a browser are skipped" >&2
 
 lint: setup
 	$(BIN)/ruff check .

@@ -8,7 +8,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import mimetypes
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
@@ -46,6 +47,17 @@ class Asset:
     def url(self) -> str:
         """The path under which it is served."""
         return f"{PREFIX}/{self.digest}/{self.name}"
+
+
+@cache
+def style_ids() -> Sequence[str]:
+    """The ids of style elements that Plotly's script adds to a page unless they are there.
+
+    Our policy forbids the elements, and what they hold is for maps: a page that has something
+    else under these ids is left alone.
+    """
+    found = re.findall(rb'getElementById\("([0-9a-f]{64})"\)', assets()[PLOTLY].content)
+    return sorted({each.decode() for each in found})
 
 
 @cache

@@ -10,7 +10,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from bfedrec.web.assets import assets
+from bfedrec.web.assets import assets, style_ids
 
 
 @cache
@@ -24,6 +24,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["asset"] = lambda name: assets()[name].url
+    environment.globals["plotly_ids"] = style_ids
     environment.filters.update(
         count=count, decimals=decimals, moment=moment, plain=plain, short=short, size=size
     )

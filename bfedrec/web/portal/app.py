@@ -24,7 +24,7 @@ from starlette.routing import Route
 from bfedrec.web import assets
 from bfedrec.web.pages import render
 from bfedrec.web.portal import contribution, login, personal, record
-from bfedrec.web.portal.state import Portal
+from bfedrec.web.portal.state import AT_ONCE, Portal
 from bfedrec.web.portal.uploads import MOST_BYTES
 from bfedrec.web.portal.visits import Visit, go
 from bfedrec.web.security import SMALL_BODY, BoundedBodies, OneHost, SafeHeaders
@@ -65,10 +65,10 @@ PAGES: Final = (
     Page("/recommendations", "GET", personal.show_recommendations),
     Page("/contribute", "GET", contribution.show),
     Page("/uploads", "POST", contribution.upload),
-    Page("/uploads/{number:int}", "GET", contribution.show_upload),
-    Page("/uploads/{number:int}/bad.csv", "GET", contribution.bad_rows),
-    Page("/uploads/{number:int}/keep", "POST", contribution.keep),
-    Page("/uploads/{number:int}/discard", "POST", contribution.discard),
+    Page("/uploads/{number}", "GET", contribution.show_upload),
+    Page("/uploads/{number}/bad.csv", "GET", contribution.bad_rows),
+    Page("/uploads/{number}/keep", "POST", contribution.keep),
+    Page("/uploads/{number}/discard", "POST", contribution.discard),
     Page("/train", "POST", contribution.train),
     Page("/aggregate", "POST", contribution.aggregate),
     Page("/live", "GET", contribution.live),
@@ -118,10 +118,16 @@ def _endpoint(portal: Portal, page: Page) -> Callable[[Request], Awaitable[Respo
                 raise HTTPException(
                     403, "This form is no longer valid. Please open the page again."
                 )
+        name = merchant or ""
+        if merchant and portal.at_work.get(name, 0) >= AT_ONCE:
+            await form.close()
+            raise HTTPException(429, "Please wait until your other pages have come.")
+        portal.at_work[name] = portal.at_work.get(name, 0) + 1
         try:
             visit = Visit(request, portal, merchant, portal.sessions.token(known), form)
             response = await run_in_threadpool(page.answer, visit)
         finally:
+            portal.at_work[name] -= 1
             await form.close()
         if merchant is None and not stranger:
             response.set_cookie(portal.stranger_cookie, known, **portal.cookie_settings)

@@ -135,7 +135,9 @@ def _start(visit: Visit, kind: str) -> Response:
 def _upload(visit: Visit) -> Upload:
     """The upload that a path names, among those of the merchant who asks."""
     uploads = visit.portal.market.shop(visit.name).uploads
-    found = uploads.find(visit.request.path_params["number"])
+    number = visit.request.path_params["number"]
+    plain = number.isascii() and number.isdigit() and len(number) < 10
+    found = uploads.find(int(number)) if plain else None
     if found is None:
         raise HTTPException(404)
     return found

@@ -93,7 +93,8 @@ def drawing(rounds: Sequence[Round], names: Mapping[str, str], marks: Marks) -> 
     middle = (height - BOX_HEIGHT) // 2
     step, x = BOX_WIDTH + GAP_X, EDGE
     first = drawn[0].number - 1
-    parent = Box(x, middle, "aggregate", _title(first), _cid(drawn[0].parent), "")
+    verdict = _verdict(marks.get((first, "")))
+    parent = Box(x, middle, "aggregate", _title(first), _cid(drawn[0].parent), verdict)
     boxes, edges = [parent], []
     for each in drawn:
         x += step

@@ -18,6 +18,10 @@ LISTENERS: Final = 6
 """Pages of one merchant that are told live at once."""
 
 
+AT_ONCE: Final = 8
+"""Requests of one merchant that are answered at once: no merchant has all threads."""
+
+
 class CookieSettings(TypedDict):
     """Settings of every cookie: no script reads it, and no other site's page sends it."""
 
@@ -41,6 +45,8 @@ class Portal:
         self.by_name = Limit(100, 15 * MINUTES)
         self.by_address = Limit(60, 5 * MINUTES)
         self.listeners: dict[str, int] = {}
+        self.at_work: dict[str, int] = {}
+        """Requests of each merchant that are being answered."""
         origins = [origin] if origin else [f"http://{each}:{port}" for each in _LOCAL]
         self.origins: Sequence[str] = origins
         self.hosts: Sequence[str] = [urlsplit(each).netloc for each in origins]

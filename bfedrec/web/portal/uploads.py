@@ -29,10 +29,12 @@ from bfedrec.merchants.events import BadRow, EventReader
 from bfedrec.merchants.lines import COLUMNS
 from bfedrec.web.pages import plain
 
-MOST_BYTES: Final = 64 * 2**20
+MOST_BYTES: Final = 64 * 10**6
 """Bytes of one file, and of what a packed one unpacks to four times as many."""
 MOST_PENDING: Final = 10
 """Files that wait for a merchant's decision."""
+MOST_BAD: Final = 100_000
+"""Rows that cannot be used of one file; each is kept with its problem, and takes some time."""
 SAMPLE: Final = 8
 """Events that a preview shows."""
 _PIECE: Final = 2**20
@@ -197,10 +199,14 @@ def _checked(folder: Path, name: str, catalogue: np.ndarray) -> Report:
 
 def _writer(file: IO[str]) -> Callable[[BadRow], None]:
     """A function that writes one bad row; problems are ASCII and begin with a column's name."""
-    rows = csv.writer(file)
+    rows, told = csv.writer(file), 0
     rows.writerow(["line", "problem"])
 
     def write(row: BadRow) -> None:
+        nonlocal told
+        told += 1
+        if told > MOST_BAD:
+            raise DataError(f"more than {MOST_BAD:,} rows cannot be used, the last at {row}")
         rows.writerow([row.line, row.problem])
 
     return write
