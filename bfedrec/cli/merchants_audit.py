@@ -11,7 +11,9 @@ from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("agreement", type=Path, metavar="AGREEMENT", help="agreement.json")
+    parser.add_argument(
+        "agreement", type=Path, metavar="AGREEMENT", help="agreement.json, or its folder"
+    )
     parser.add_argument("--ethereum", required=True, metavar="URL", help="a node's JSON-RPC")
     parser.add_argument(
         "--store", required=True, metavar="SPEC", help="file:PATH, or ipfs:/ip4/HOST/tcp/PORT"
@@ -34,7 +36,8 @@ def audit_command(parsed: argparse.Namespace) -> int:
     from consensus.storage.content import StoreError
 
     try:
-        agreement = Agreement.load(parsed.agreement)
+        place = parsed.agreement
+        agreement = Agreement.load(place / "agreement.json" if place.is_dir() else place)
         registry = Registry(Node(parsed.ethereum), agreement.registry, agreement.since)
         with open_store(parsed.store) as store:
             found = audit(registry, store, agreement)

@@ -196,6 +196,9 @@ def test_the_command_recomputes_all_rounds(
         assert main([*command, "--store", f"file:{place}"]) == 0
         said = capsys.readouterr().out.splitlines()
         assert said[-1] == "1 rounds, 3 models: all as the chain says"
+        folder = [str(tmp_path) if word == str(agreement) else word for word in command]
+        assert main([*folder, "--store", f"file:{place}"]) == 0
+        capsys.readouterr()
         replace(scene.agreement, seed=7).save(agreement)
         assert main([*command, "--store", f"file:{place}"]) == CHECK_FAILED
         assert "not that of the agreement" in capsys.readouterr().out
