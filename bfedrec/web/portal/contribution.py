@@ -129,7 +129,7 @@ def _start(visit: Visit, kind: str) -> Response:
         visit.portal.market.start(visit.name, kind)
     except Busy as busy:
         return _page(visit, str(busy), 409)
-    return go("/contribute#steps")
+    return go("/contribute")  # a page with a fragment would not load itself anew
 
 
 def _upload(visit: Visit) -> Upload:
