@@ -18,8 +18,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bfedrec.files import write_text
 from bfedrec.plugins import Plugins, load_plugins
-from bfedrec.runs.folder import RUNS, write_text
+from bfedrec.runs.folder import RUNS
 from bfedrec.runs.manifest import machine, now
 
 if TYPE_CHECKING:

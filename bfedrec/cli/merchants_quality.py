@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bfedrec.runs.folder import write_text
+from bfedrec.files import write_text
 from bfedrec.sweeps.sweep import parse_seeds
 
 OUT = Path("results/merchants/quality.json")

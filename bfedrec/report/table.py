@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from bfedrec.evaluation.intervals import Interval
+from bfedrec.files import write_text
 from bfedrec.report.published import Printed, verdict
-from bfedrec.runs.folder import write_text
 
 MISSING: Final = "missing"
 """The cell of what no run has been recorded for."""

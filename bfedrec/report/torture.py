@@ -127,7 +127,8 @@ def record_twins(folder: Path, rounds: int, scenarios: int, wrong: Mapping[str, 
 
 def _write(folder: Path, name: str, figures: Node, tables: Sequence[str]) -> Path:
     # Half of what the command takes to start, and most campaigns are not recorded.
-    from bfedrec.runs.folder import write_json, write_text
+    from bfedrec.files import write_text
+    from bfedrec.runs.folder import write_json
     from bfedrec.runs.manifest import ROOT, git_state, machine, now, versions
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bfedrec.config.load import CONNECTION, config_hash, differences, dump, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES, ConfigError
+from bfedrec.files import write_bytes, write_text
 from bfedrec.runs.figures import Figures, Stop, count, figures_from
 from bfedrec.runs.manifest import manifest, now
 from bfedrec.runs.state import RunState
@@ -258,21 +259,6 @@ def read_text(path: Path, most: int) -> str:
 def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write a JSON object whole or not at all."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: beside it, to the disk, then renamed over it."""
-    beside = path.with_name(f".{path.name}.part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _check_entries(path: Path) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from bfedrec.config.load import changed, config_hash, dump, load, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES, ConfigError
+from bfedrec.files import write_text
 from bfedrec.runs.figures import Figures, Stop, figures_from
 from bfedrec.runs.folder import (
     MOST_LINES,
@@ -32,7 +33,6 @@ from bfedrec.runs.folder import (
     read_summary,
     read_text,
     stopped,
-    write_text,
 )
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.ranks import read as read_ranks

@@ -11,7 +11,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 POLICY: Final = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -35,8 +34,6 @@ PIECE_SECONDS: Final = 15.0
 """Seconds in which the next piece of a body has to come."""
 BODY_SECONDS: Final = 300.0
 """Seconds in which a whole body has to come."""
-IDLE_SECONDS: Final = 15.0
-"""Seconds in which a connection has to have begun a request."""
 
 
 class SafeHeaders:
@@ -136,31 +133,3 @@ class BoundedBodies:
             return message
 
         return await self.app(scope, bounded, send)
-
-
-class PatientConnection(H11Protocol):
-    """A connection that is closed if it begins no request in `IDLE_SECONDS`.
-
-    uvicorn's own timer runs between requests alone and begins anew with every byte: a connection
-    that sends a header letter by letter would stay for ever.
-    """
-
-    _seen: object = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to watch."""
-        super().connection_made(transport)
-        self._watch = self.loop.call_later(IDLE_SECONDS, self._look)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Watch no longer."""
-        self._watch.cancel()
-        super().connection_lost(exc)
-
-    def _look(self) -> None:
-        working = self.cycle is not None and not self.cycle.response_complete
-        if not working and self.cycle is self._seen:
-            self.transport.close()
-            return
-        self._seen = self.cycle
-        self._watch = self.loop.call_later(IDLE_SECONDS, self._look)

@@ -8,7 +8,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
-from bfedrec.web.security import PatientConnection
+from bfedrec.connections import PatientConnection
 
 CONNECTIONS: Final = 256
 """Connections at once; of more, each is answered with 503."""

@@ -133,15 +133,6 @@ class Registry:
         }
         return Operation(found.sender, function.fn_name, named)
 
-    def function_of(self, selector: bytes) -> str:
-        """The name of the function with this selector, or nothing."""
-        from web3.exceptions import Web3Exception
-
-        try:
-            return str(self._contract.get_function_by_selector(selector).fn_name)
-        except (Web3Exception, ValueError):
-            return ""
-
     # --- reading ----------------------------------------------------------------------------------
 
     def current_round(self) -> int:

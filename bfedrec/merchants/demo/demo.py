@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from bfedrec.files import write_bytes
 from bfedrec.merchants.demo.folder import DemoError, Plan, agreed, begun, owners, unfunded
 from bfedrec.merchants.demo.processes import ProcessError, Processes
 from bfedrec.merchants.functions.client import NAMES, RemoteServices
@@ -17,7 +18,6 @@ from bfedrec.merchants.functions.site import AGREEMENT, CHAIN, NONCES, STORE
 from bfedrec.merchants.rounds.agreement import Agreement
 from bfedrec.merchants.rounds.audit import audit
 from bfedrec.merchants.rounds.checks import Refused
-from bfedrec.merchants.rounds.files import write_bytes
 from bfedrec.merchants.rounds.learning import NoEvents
 from bfedrec.merchants.rounds.member import Disagreement, Member
 from bfedrec.merchants.rounds.services import ServiceError

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from bfedrec.files import write_bytes
 from bfedrec.merchants.events import EventReader
 from bfedrec.merchants.generator import shop_events, write_events
 from bfedrec.merchants.interactions import Catalogue, history_of
 from bfedrec.merchants.market import MarketSettings, market_of
 from bfedrec.merchants.rounds.agreement import Agreement
-from bfedrec.merchants.rounds.files import write_bytes
 from bfedrec.merchants.rounds.founding import Terms, found
 from bfedrec.merchants.rounds.workspace import Workspace
 from bfedrec.merchants.settings import StepSettings

@@ -20,8 +20,8 @@ from typing import Final
 import uvicorn
 from functions_framework.aio import create_asgi_app
 
+from bfedrec.connections import PatientConnection
 from bfedrec.merchants.functions.client import NAMES
-from bfedrec.merchants.functions.patience import PatientConnection
 from bfedrec.merchants.functions.site import VARIABLES
 
 CONNECTIONS: Final = 64

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from bfedrec.files import write_bytes
 from bfedrec.merchants.averaging import PLAIN, rules
 from bfedrec.merchants.interactions import Catalogue
 from bfedrec.merchants.model import DIMENSION, Shared, encode, initial_shared, payload_size
-from bfedrec.merchants.rounds.files import write_bytes
 from bfedrec.merchants.settings import StepSettings
 from bfedrec.streams import Streams
 from consensus.ethereum.bounded_json import parse

@@ -26,8 +26,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from bfedrec.files import sync_folder, write_bytes, write_folder
 from bfedrec.merchants.model import Home
-from bfedrec.merchants.rounds.files import sync_folder, write_bytes, write_folder
 from consensus.ethereum.accounts import from_key
 from consensus.ethereum.bounded_json import parse
 from consensus.ethereum.records import Model

@@ -212,7 +212,7 @@ def test_the_command_recomputes_all_rounds(
 def act_until(folder: Path, agreement: Path, url: str, store: Path, at: int) -> None:
     """Play shop-0's part of a round, and be killed when the step ``at`` is told, or within its
     writing."""
-    from bfedrec.merchants.rounds import files
+    from bfedrec import files
     from bfedrec.merchants.rounds.member import Member
     from bfedrec.merchants.rounds.services import LocalServices
     from consensus.ethereum.registry import Registry

@@ -1,4 +1,4 @@
-"""Connections that are closed where no request comes: uvicorn itself would wait for ever."""
+"""HTTP connections that end where no request comes: uvicorn itself would wait for ever."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from typing import Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-IDLE_SECONDS: Final = 20.0
+IDLE_SECONDS: Final = 15.0
 """Seconds in which a request's head has to come, after the connection or after the last answer."""
 
 
 class PatientConnection(H11Protocol):
-    """A connection that may keep the server waiting for a head for `IDLE_SECONDS`, not longer,
-    however slowly its bytes come; a request that is being answered is not disturbed."""
+    """A connection that is closed if it begins no request in `IDLE_SECONDS`, however slowly its
+    bytes come; a request that is being answered is not disturbed.
+
+    uvicorn's own timer runs between requests alone and begins anew with every byte: a connection
+    that sends a header letter by letter would stay for ever.
+    """
 
     idle_seconds = IDLE_SECONDS
     _seen: object = None
@@ -24,7 +28,7 @@ class PatientConnection(H11Protocol):
         self._watch = self.loop.call_later(self.idle_seconds, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the watch."""
+        """Watch no longer."""
         self._watch.cancel()
         super().connection_lost(exc)
 

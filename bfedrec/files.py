@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and files that are written likewise."""
+"""Files and folders that are written whole or not at all, whenever the process is killed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from bfedrec.runs.folder import write_bytes
 
-__all__ = ["sync_folder", "write_bytes", "write_folder"]
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: beside it, to the disk, then renamed over it."""
+    beside = path.with_name(f".{path.name}.part")
+    with beside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
