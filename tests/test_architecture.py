@@ -117,7 +117,10 @@ ARROWS = {
         "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"
     ),
     "bfedrec.merchants": (
-        "bfedrec.aggregation bfedrec.data bfedrec.evaluation bfedrec.learning bfedrec.streams"
+        "bfedrec.aggregation bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
+        "bfedrec.learning bfedrec.runs bfedrec.streams consensus.adversary consensus.application "
+        "consensus.crypto consensus.encoding consensus.ethereum consensus.ledger "
+        "consensus.network consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (

@@ -1,4 +1,4 @@
-"""`bfedrec merchants events | train | quality`: the merchants' system.
+"""`bfedrec merchants events | train | quality | storage`: the merchants' system.
 
 Each command below is a module of its own beside this one.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from bfedrec.cli import merchants_events, merchants_quality, merchants_train
+from bfedrec.cli import merchants_events, merchants_quality, merchants_storage, merchants_train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,5 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("events", merchants_events, "shop events: generate, inspect, cut"),
         ("train", merchants_train, "train merchants on files of events, and average"),
         ("quality", merchants_quality, "compare merchants alone, together and pooled"),
+        ("storage", merchants_storage, "measure put and get: embedded, IPFS, S3"),
     ):
         module.add_arguments(commands.add_parser(name, help=told))
