@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Source = Callable[[Request], tuple[Sequence[Mapping[str, Any]], str]]
-"""What gives a figure's rows, and a text about what is lacking, empty if nothing is."""
+"""A function that gives a figure's rows, and a text about what is lacking, empty if nothing is."""
 
 ROOMS = {"table": "bfedrec.report.tables", "figure": "bfedrec.report.figures"}
 """The packages with this project's own parts, by the kind of part."""
