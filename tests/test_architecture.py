@@ -94,8 +94,8 @@ ARROWS = {
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.learning bfedrec.merchants bfedrec.plugins bfedrec.report bfedrec.runs "
         "bfedrec.streams bfedrec.sweeps consensus.adversary consensus.audit "
-        "consensus.encoding consensus.ledger consensus.protocols consensus.records "
-        "consensus.simulation consensus.storage consensus.torture"
+        "consensus.encoding consensus.ethereum consensus.ledger consensus.protocols "
+        "consensus.records consensus.simulation consensus.storage consensus.torture"
     ),
     "bfedrec.compression": (
         "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section consensus.registry"

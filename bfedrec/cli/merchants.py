@@ -1,4 +1,4 @@
-"""`bfedrec merchants events | train | quality | storage`: the merchants' system.
+"""`bfedrec merchants COMMAND`: the merchants' system.
 
 Each command below is a module of its own beside this one.
 """
@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import argparse
 
-from bfedrec.cli import merchants_events, merchants_quality, merchants_storage, merchants_train
+from bfedrec.cli import (
+    merchants_audit,
+    merchants_events,
+    merchants_quality,
+    merchants_storage,
+    merchants_systems,
+    merchants_train,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, module, told in (
         ("events", merchants_events, "shop events: generate, inspect, cut"),
         ("train", merchants_train, "train merchants on files of events, and average"),
+        ("audit", merchants_audit, "recompute all rounds from the chain and the store"),
         ("quality", merchants_quality, "compare merchants alone, together and pooled"),
         ("storage", merchants_storage, "measure put and get: embedded, IPFS, S3"),
+        ("systems", merchants_systems, "compare the ledger with the contract, with liars"),
     ):
         module.add_arguments(commands.add_parser(name, help=told))

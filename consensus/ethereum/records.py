@@ -78,7 +78,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Operation:
-    """What a signed transaction has the registry do: the function's name and arguments."""
+    """An operation in a signed transaction: the function's name and arguments."""
 
     sender: str
     name: str

@@ -110,7 +110,7 @@ class Registry:
         return self.node.sent(self.node.deliver(raw))
 
     def operation_of(self, raw: bytes) -> Operation:
-        """What a signed transaction would have the registry do.
+        """The operation in a signed transaction.
 
         Raises EthereumError, in one line, for bytes that are no transaction to this registry on
         this chain, call no function of it, or pay it.

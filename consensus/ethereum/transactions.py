@@ -41,7 +41,7 @@ def decode(raw: bytes) -> Signed:
         from eth_utils.address import to_checksum_address
         from hexbytes import HexBytes
     try:
-        found: dict[str, Any] = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+        found: Any = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
         sender = Account.recover_transaction(HexBytes(raw))
         to = bytes(found["to"])
         return Signed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from bfedrec.merchants.generator import shop_events, write_events
 from bfedrec.merchants.interactions import Catalogue, history_of
 from bfedrec.merchants.market import MarketSettings, market_of
 from bfedrec.merchants.rounds.agreement import Agreement
-from bfedrec.merchants.rounds.founding import found
+from bfedrec.merchants.rounds.founding import Terms, found
 from bfedrec.merchants.rounds.member import Member
 from bfedrec.merchants.rounds.services import LocalServices, Services
 from bfedrec.merchants.rounds.workspace import Step, Workspace
@@ -84,8 +84,8 @@ def founded(folder: Path, node: Node, store: ContentStore, **changes: object) ->
     """Shops in ``folder`` with a new registry on a node."""
     catalogue = write_shops(folder)
     addresses = {name: owner.address for name, owner in OWNERS.items()}
-    options = {"seed": 0, "settings": SETTINGS, **changes}
-    agreement = found(node, OPERATOR, store, addresses, catalogue, **options)  # type: ignore[arg-type]
+    terms = replace(Terms(settings=SETTINGS), **changes)  # type: ignore[arg-type]
+    agreement = found(node, OPERATOR, store, addresses, catalogue, terms)
     registry = Registry(node, agreement.registry, agreement.since)
     return Shops(folder, agreement, registry, store, [])
 

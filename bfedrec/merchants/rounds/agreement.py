@@ -1,4 +1,4 @@
-"""What all merchants of a registry share: catalogue, settings, names, and where the registry is."""
+"""The agreement of all merchants of a registry: catalogue, settings, names, where it is."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AgreementError(ValueError):
 
 @dataclass(frozen=True)
 class Agreement:
-    """What merchants have agreed on before the first round.
+    """The things that merchants have agreed on before the first round.
 
     All of it is public, and each merchant has a copy. Which node and which store a merchant reads
     is its own choice.

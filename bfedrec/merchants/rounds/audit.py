@@ -18,7 +18,7 @@ from consensus.storage.content import ContentStore
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found of one model."""
+    """The finding on one model."""
 
     number: int
     """Its round; of an aggregate, the round that it closed (0: the initial model)."""
@@ -28,7 +28,7 @@ class Verdict:
     parent: Model | None
     """The model that it says it comes from: of an aggregate, the round's parent."""
     problem: str
-    """Why it is not used, or what is wrong; "" if it is right."""
+    """The reason why it is not used, or wrong; "" if it is right."""
     votes: int = 0
     """Of an aggregate: merchants that attested it."""
 
@@ -46,8 +46,10 @@ class Audited:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the record; a model that everybody refused is not: it has no part in
-        any aggregate."""
+        """The differences between the record and what follows from its models.
+
+        A model that everybody refused is none: it has no part in any aggregate.
+        """
         return tuple(
             f"round {each.number}: {each.problem}" for each in self.aggregates if each.problem
         )

@@ -30,7 +30,7 @@ class Collection:
     accepted: tuple[Contribution, ...]
     """In the order of the merchants' names."""
     refused: dict[str, str]
-    """Why a merchant's model is not used, by its address."""
+    """The reason why a merchant's model is not used, by its address."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Aggregate:
 
 
 def identity(payload: bytes) -> Model:
-    """What a registry holds of a model with these bytes."""
+    """The address and digest by which a registry names a model with these bytes."""
     return Model(file_cid(payload), digest_of(payload))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bfedrec.merchants.averaging import PLAIN
@@ -20,25 +21,31 @@ if TYPE_CHECKING:
 NOWHERE = "0x" + "0" * 40
 
 
+@dataclass(frozen=True)
+class Terms:
+    """The choices of an agreement that have defaults (`Agreement` says what each is)."""
+
+    seed: int = 0
+    dimension: int = DIMENSION
+    rule: str = PLAIN
+    settings: StepSettings = field(default_factory=StepSettings)
+
+
 def found(
     node: Node,
     operator: LocalAccount,
     store: ContentStore,
     merchants: dict[str, str],
     catalogue: Catalogue,
-    *,
-    seed: int = 0,
-    settings: StepSettings | None = None,
-    rule: str = PLAIN,
-    dimension: int = DIMENSION,
+    terms: Terms | None = None,
 ) -> Agreement:
     """Put the initial model of these merchants into the store, deploy their registry, and return
     what they agree on."""
-    settings = settings or StepSettings()
-    before = Agreement(seed, merchants, NOWHERE, 0, catalogue, dimension, rule, settings)
+    terms = terms or Terms()
+    before = Agreement(
+        merchants=merchants, registry=NOWHERE, since=0, catalogue=catalogue, **vars(terms)
+    )
     payload = before.initial_payload()
     store.put(payload)
     registry = Registry.deploy(node, operator, identity(payload), list(merchants.values()))
-    return Agreement(
-        seed, merchants, registry.address, registry.since, catalogue, dimension, rule, settings
-    )
+    return replace(before, registry=registry.address, since=registry.since)

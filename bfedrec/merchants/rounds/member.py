@@ -41,7 +41,7 @@ Tell = Callable[[Step], None]
 Watch = Callable[[EpochLosses], None]
 
 FAILURES = (Diverged, EthereumError, NoEvents, Refused, ServiceError, StoreError)
-"""What an act of a merchant ends in; the text of each is one line for people."""
+"""The errors that an act of a merchant ends in; the text of each is one line for people."""
 
 
 class Disagreement(Exception):
@@ -50,7 +50,7 @@ class Disagreement(Exception):
 
 @dataclass(frozen=True)
 class Standing:
-    """What is done in the open round."""
+    """The state of a merchant in the open round."""
 
     number: int
     trained: bool
@@ -147,6 +147,9 @@ class Member:
                     self.account, number, draft.parent, draft.model, draft.samples
                 )
             )
+            there = self.registry.publication_of(self.account.address, number)
+            if there is None or there.model != draft.model:
+                raise ServiceError("the service says that it registered a model, and did not")
             step.done(f"{cid_text(draft.model.cid)} in transaction {sent.transaction}")
             return sent
 
@@ -208,13 +211,16 @@ class Member:
                     self.account, ours.number, ours.covered, ours.model
                 )
             )
+            there = self.registry.attestation_of(self.account.address, ours.number)
+            if there is None or there.model != ours.model:
+                raise ServiceError("the service says that it attested an aggregate, and did not")
             step.done(f"{cid_text(ours.model.cid)} in transaction {sent.transaction}")
             return sent
 
     # -- standing ----------------------------------------------------------------------------------
 
     def standing(self) -> Standing:
-        """What is done in the open round."""
+        """The state of a merchant in the open round."""
         number = self.registry.current_round()
         round = self.registry.read_round(number)
         assert round.parent is not None

@@ -1,4 +1,4 @@
-"""Which products a merchant should promote: what its users have not touched and may want.
+"""Products for a merchant to promote: those that its users have not touched and may want.
 
 A product's score is the mean, over the merchant's users that have never touched it, of the strength
 that the model predicts for them. The federated model combines the users' rows, which never leave

@@ -1,4 +1,4 @@
-"""What a merchant may have others do for it: store, register, collect, aggregate.
+"""The services that others may do for a merchant: store, register, collect, aggregate.
 
 `LocalServices` does them in the same process; `bfedrec.merchants.functions` does them over HTTP. A
 merchant trusts neither: it verifies what it can, and recomputes the rest.

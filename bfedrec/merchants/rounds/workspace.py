@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MOST_BYTES: Final = 2**31
 """Longest file of a round that is read, in bytes."""
 JOURNAL_BYTES: Final = 2**20
-"""How much of a journal's end is read."""
+"""Bytes of a journal's end that are read."""
 EVENT_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}")
 """Names of files of events: no path, nothing hidden."""
 LOSSES: Final = "epoch,training,test,constant_training,constant_test"
@@ -53,7 +53,7 @@ class WorkspaceError(Exception):
 
 @dataclass(frozen=True)
 class Draft:
-    """What a merchant trained in a round, and is to publish."""
+    """The model that a merchant trained in a round, and is to publish."""
 
     number: int
     parent: bytes
@@ -174,7 +174,7 @@ class Workspace:
         write_folder(self._round(draft.number), files)
 
     def draft(self, number: int) -> Draft | None:
-        """What was trained in a round, or None."""
+        """The model that was trained in a round, or None."""
         folder = self._round(number)
         try:
             about: Any = parse(read_regular(folder / "draft.json", 65_536))
@@ -220,7 +220,7 @@ class Workspace:
         write_bytes(folder / name, content)
 
     def noted(self, name: str) -> bytes | None:
-        """What `note` kept, or None."""
+        """The bytes that `note` kept, or None."""
         try:
             return read_regular(self.path / "cache" / name, MOST_BYTES)
         except OSError:

@@ -7,29 +7,34 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bfedrec.cli.main import main
+from bfedrec.cli.status import BAD_INPUT, CHECK_FAILED
 from bfedrec.merchants.averaging import Contribution, aggregate
 from bfedrec.merchants.model import decode, encode
 from bfedrec.merchants.rounds.agreement import Agreement, AgreementError
 from bfedrec.merchants.rounds.audit import audit
-from bfedrec.merchants.rounds.checks import identity
+from bfedrec.merchants.rounds.checks import Refused, fetch, identity
 from bfedrec.merchants.rounds.member import Disagreement
 from bfedrec.merchants.rounds.playing import play_round
 from bfedrec.merchants.rounds.promotions import promotions
+from bfedrec.merchants.rounds.stores import open_store
 from bfedrec.merchants.rounds.workspace import Step, Workspace, WorkspaceError
+from consensus.encoding.unixfs import CHUNK_BYTES
 from consensus.ethereum.node import Node
+from consensus.ethereum.records import Model
 from consensus.storage.content import MemoryStore
 from consensus.storage.shared import SharedStore
 from tests.helpers import npm
 from tests.helpers.anvil_node import AnvilNode
 from tests.helpers.ethereum import COUNT, PHRASE, serving
+from tests.helpers.ipfs_node import IpfsNode
 from tests.helpers.shops import NAMES, OWNERS, Shops, founded, shops
-
-CIDS: list[bytes] = []
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +112,25 @@ def test_a_real_node_gives_the_same_addresses(played: Shops, tmp_path: Path) -> 
         node.stop()
 
 
+def test_an_ipfs_node_gives_the_same_addresses(played: Shops, tmp_path: Path) -> None:
+    try:
+        node = IpfsNode(tmp_path / "node")
+        node.start()
+    except npm.Unavailable as error:
+        pytest.skip(str(error))
+    try:
+        with serving() as server, open_store(f"ipfs:{node.api}") as store:
+            real = founded(tmp_path, Node(server.url), store)
+            for _ in range(2):
+                play_round(real.members)
+            assert cids(real) == cids(played)
+            huge = store.put(b"\0" * (CHUNK_BYTES + 1))
+            with pytest.raises(Refused, match="claims to be a file of"):
+                fetch(store, Model(huge, b"\1" * 32), real.agreement)
+    finally:
+        node.stop()
+
+
 def test_acts_that_are_done_are_not_done_again(played: Shops) -> None:
     member = played.member("shop-1")
     draft = member.train()
@@ -157,6 +181,26 @@ def test_products_to_promote_are_told_beside_those_of_the_shop_alone(played: Sho
     assert sorted((each.score for each in found), reverse=True) == [each.score for each in found]
     assert found == promotions(workspace, played.agreement, shared, 2, top=5), "kept or not"
     assert {each.rank for each in found} != {each.alone_rank for each in found}
+
+
+def test_the_command_recomputes_all_rounds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "store.sqlite"
+    with serving() as server, SharedStore(place) as store:
+        scene = founded(tmp_path, Node(server.url), store)
+        play_round(scene.members)
+        agreement = tmp_path / "agreement.json"
+        scene.agreement.save(agreement)
+        command = ["merchants", "audit", str(agreement), "--ethereum", server.url]
+        assert main([*command, "--store", f"file:{place}"]) == 0
+        said = capsys.readouterr().out.splitlines()
+        assert said[-1] == "1 rounds, 3 models: all as the chain says"
+        replace(scene.agreement, seed=7).save(agreement)
+        assert main([*command, "--store", f"file:{place}"]) == CHECK_FAILED
+        assert "not that of the agreement" in capsys.readouterr().out
+        assert main([*command, "--store", "here"]) == BAD_INPUT
+        assert "expected file:PATH" in capsys.readouterr().err
 
 
 # -- what is killed --------------------------------------------------------------------------------
