@@ -37,9 +37,12 @@ def compare(
     seed: int = 0,
     tell: Callable[[str], None] = lambda line: None,
     market: MarketSettings | None = None,
+    chosen: Sequence[tuple[str, str]] = CASES,
 ) -> Comparison:
-    """Play all cases; ``tell`` gets a line for each. The market has as many shops as there are
-    merchants."""
+    """Play the ``chosen`` cases: lie and rule, of each rule first that without a lie.
+
+    ``tell`` gets a line for each. The market has as many shops as there are merchants.
+    """
     market = market or MarketSettings()
     cases: list[Case] = []
     with embedded_chain(seed, max(counts) + 1) as server:
@@ -47,7 +50,7 @@ def compare(
             shops = Shops(replace(market, shops=count), events, settings, seed)
             for system in SYSTEMS:
                 honest: dict[str, Result] = {}
-                for lie, rule in CASES:
+                for lie, rule in chosen:
                     result = _play(system, shops, lie, rule, server, rounds)
                     if lie == NONE:
                         honest[rule] = result
@@ -70,7 +73,7 @@ def _play(
 def _case(system: str, shops: Shops, lie: str, rule: str, result: Result, honest: Result) -> Case:
     """The record of a case; its last model is compared with that of the same round without lie."""
     last = len(result.rounds)
-    distance = shops.distance(result.models[last], honest.models[min(last, len(honest.models) - 1)])
-    return Case(
-        system, len(shops.names), lie, rule, result.rounds, result.stopped, result.caught, distance
-    )
+    usual = honest.models[min(last, len(honest.models) - 1)]
+    distance = shops.distance(result.models[last], usual)
+    count, stopped = len(shops.names), result.stopped
+    return Case(system, count, lie, rule, result.rounds, stopped, result.caught, distance)
