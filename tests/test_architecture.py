@@ -120,7 +120,8 @@ ARROWS = {
         "bfedrec.aggregation bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.learning bfedrec.runs bfedrec.streams consensus.adversary consensus.application "
         "consensus.crypto consensus.encoding consensus.ethereum consensus.ledger "
-        "consensus.network consensus.records consensus.simulation consensus.storage"
+        "consensus.network consensus.records consensus.registry consensus.simulation "
+        "consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (

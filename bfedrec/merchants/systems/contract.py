@@ -33,7 +33,7 @@ class Services(LocalServices):
     """The services in this process, run by the liar where it lies about the average."""
 
     false: bytes = b""
-    """What it says the aggregate is (payload); empty where it says the truth."""
+    """The false aggregate (payload) that it gives; empty where it gives the true one."""
 
     def __init__(self, *given: object) -> None:
         super().__init__(*given)  # type: ignore[arg-type]
@@ -170,7 +170,7 @@ class Contract:
         return Counter(self._store.bytes) + Counter({"HTTP with the node": self._server.bytes})
 
     def _caught(self, round: Round) -> list[Caught]:
-        """What merchants told, and what anybody reads in the record."""
+        """Observations that merchants told, and that anybody reads in the record."""
         found = [Caught("every honest merchant", told) for told in dict.fromkeys(self._told)]
         if any(each.model != round.aggregate for each in round.attestations):
             found.append(Caught("the chain's record", "another aggregate was attested"))

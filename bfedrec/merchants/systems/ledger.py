@@ -185,7 +185,7 @@ class Ledger:
         )
 
     def _caught(self, result: HeightResult, acted: int, models: int) -> tuple[Caught, ...]:
-        """What honest servers hold against the liar after a round."""
+        """Observations of honest servers against the liar after a round."""
         found = list(self._proven(result.evidence))
         found += [
             Caught("honest servers", f"update refused: {reason}")
@@ -200,7 +200,7 @@ class Ledger:
         return tuple(dict.fromkeys(found))
 
     def _proven(self, evidence: Sequence[Evidence]) -> tuple[Caught, ...]:
-        """What two signatures of the liar prove."""
+        """Observations that two signatures of the liar prove."""
         return tuple(
             dict.fromkeys(
                 Caught("honest servers, by evidence", f"two signed {each.phase}s in one view")
@@ -230,7 +230,7 @@ class Ledger:
         return arrivals
 
     def _lies(self, number: int, place: int, update: SignedUpdate) -> list[SignedUpdate]:
-        """What the liar sends instead of an update."""
+        """The updates that the liar sends instead of its own."""
         payload, samples = update.payload, update.record.samples
         if self._liar is not None:
             self._liar.model = payload

@@ -75,13 +75,13 @@ class Case:
     stopped: str
     """The reason why a round did not end; empty if all did."""
     caught: tuple[Caught, ...]
-    """What was caught in the round that did not end."""
+    """Observations in the round that did not end."""
     distance: float
     """Root mean square of the differences of the last model to that without a lie."""
 
     @property
     def name(self) -> tuple[str, int, str, str]:
-        """What distinguishes it from the other cases."""
+        """The values that distinguish it from the other cases."""
         return self.system, self.merchants, self.lie, self.rule
 
 

@@ -22,7 +22,7 @@ from bfedrec.streams import Streams
 
 @dataclass(frozen=True)
 class Trained:
-    """What a merchant has after a round's training."""
+    """A merchant's model and its own part after a round's training."""
 
     payload: bytes
     samples: int
@@ -31,16 +31,16 @@ class Trained:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of some rounds of one system."""
+    """The outcome of some rounds of one system."""
 
     rounds: tuple[Played, ...]
-    """Those that ended."""
+    """Rounds that ended."""
     stopped: str
     """The reason why another did not; empty if all did."""
     models: tuple[bytes, ...]
     """Payloads: the initial model, and the aggregate of each round that ended."""
     caught: tuple[Caught, ...] = ()
-    """What was caught in the round that did not end."""
+    """Observations in the round that did not end."""
 
 
 class Shops:
@@ -71,8 +71,8 @@ class Shops:
         return self.names[-1]
 
     def train(self, name: str, starts: tuple[bytes, ...]) -> Trained:
-        """What a merchant has that trained a round from each of these models (payloads), one after
-        the other."""
+        """The outcome of a merchant's training from each of these models (payloads), one after the
+        other."""
         key = name, tuple(digest_of(start) for start in starts)
         if key not in self._known:
             kept = self.train(name, starts[:-1]).kept if len(starts) > 1 else None

@@ -174,7 +174,7 @@ def verdict(case: Case) -> str:
 
 
 def caught_by(case: Case) -> str:
-    """What was caught, by whom, and in how many of the rounds that ended or did not."""
+    """Observations: by whom, of what, and in how many of the rounds that ended or did not."""
     count: Counter[Caught] = Counter()
     for one in case.rounds:
         count.update(one.caught)
@@ -184,7 +184,7 @@ def caught_by(case: Case) -> str:
 
 
 def wrong(found: Comparison) -> list[str]:
-    """What is not as it should be, a line each."""
+    """Deviations from what should be, a line each."""
     told = []
     for case in found.cases:
         where = f"{case.merchants} merchants, {SYSTEMS[case.system]}, {LIES[case.lie]}, {case.rule}"
