@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract shots chromium guard bench paired lint format setup setup-run clean
+.PHONY: run merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench paired lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -82,6 +82,10 @@ mutants: setup
 # The registry's ABI and bytecode, compiled anew from its source by npm's solc.
 contract: setup
 	$(BIN)/python -m tests.helpers.compiler
+
+# An IPFS node (js-ipfs, from npm) on loopback until Ctrl-C; prints the multiaddr of its API.
+ipfs: setup
+	@$(BIN)/python -m tests.helpers.ipfs_node
 
 # Whether this tree gives, byte by byte, what it gave before its files moved (tests/guard.py).
 guard: setup-run

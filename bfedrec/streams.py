@@ -30,6 +30,7 @@ PARTS = {
     "shop_split": 31,  # which pairs of a merchant are test pairs
     "shop_initial": 32,  # a merchants' model before its first round: what is shared, what is not
     "shop_training": 33,  # orders and negatives of a merchant's epochs
+    "storage_order": 34,  # the order in which stores and sizes are measured
     "bootstrap": 50,  # which users a test over users draws; no run has a part in it
 }
 """The number of each part. It enters every result, so a number is never changed or used again."""

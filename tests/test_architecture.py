@@ -92,10 +92,11 @@ ARROWS = {
     ),
     "bfedrec.cli": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
-        "bfedrec.learning bfedrec.merchants bfedrec.plugins bfedrec.report bfedrec.runs "
-        "bfedrec.streams bfedrec.sweeps bfedrec.web consensus.adversary consensus.audit "
-        "consensus.encoding consensus.ethereum consensus.ledger consensus.protocols "
-        "consensus.records consensus.simulation consensus.storage consensus.torture"
+        "bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plugins bfedrec.report "
+        "bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web consensus.adversary "
+        "consensus.audit consensus.encoding consensus.ethereum consensus.ledger "
+        "consensus.protocols consensus.records consensus.simulation consensus.storage "
+        "consensus.torture"
     ),
     "bfedrec.compression": (
         "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section consensus.registry"
@@ -117,27 +118,32 @@ ARROWS = {
         "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"
     ),
     "bfedrec.merchants": (
-        "bfedrec.aggregation bfedrec.data bfedrec.evaluation bfedrec.learning bfedrec.runs "
-        "bfedrec.streams consensus.encoding consensus.ethereum consensus.storage"
+        "bfedrec.aggregation bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
+        "bfedrec.federation bfedrec.files bfedrec.learning bfedrec.streams consensus.adversary "
+        "consensus.application consensus.crypto consensus.encoding consensus.ethereum "
+        "consensus.ledger consensus.network consensus.records consensus.registry "
+        "consensus.simulation consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (
-        "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data "
-        "bfedrec.evaluation bfedrec.merchants bfedrec.runs bfedrec.section bfedrec.streams "
-        "bfedrec.sweeps consensus.encoding consensus.faults consensus.ledger consensus.protocols "
-        "consensus.records consensus.registry consensus.torture"
+        "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
+        "bfedrec.files bfedrec.merchants bfedrec.runs bfedrec.section bfedrec.streams "
+        "bfedrec.sweeps consensus.encoding consensus.faults consensus.ledger "
+        "consensus.protocols consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
-        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.plugins "
-        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
-        "consensus.records consensus.simulation consensus.storage"
+        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
+        "bfedrec.plugins consensus.encoding consensus.faults consensus.ledger "
+        "consensus.protocols consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.attacks bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.federation bfedrec.learning bfedrec.runs bfedrec.section bfedrec.streams"
+        "bfedrec.federation bfedrec.files bfedrec.learning bfedrec.runs bfedrec.section "
+        "bfedrec.streams"
     ),
     "bfedrec.web": (
-        "bfedrec.data bfedrec.merchants consensus.encoding consensus.ethereum consensus.storage"
+        "bfedrec.connections bfedrec.data bfedrec.merchants consensus.encoding "
+        "consensus.ethereum consensus.storage"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "

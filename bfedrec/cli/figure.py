@@ -28,7 +28,8 @@ def figure_command(parsed: argparse.Namespace) -> int:
         lacking = make(kind, request, parsed.out)
         if lacking:
             print(f"{kind.name}: {lacking}", file=sys.stderr)
-            print(f"All at once, resumable: {request.make(kind.name)}", file=sys.stderr)
+            if kind.source is None:
+                print(f"All at once, resumable: {request.make(kind.name)}", file=sys.stderr)
             status = NOT_RECORDED
     return status
 
@@ -37,17 +38,21 @@ def make(kind: FigureKind, request: Request, folder: Path) -> str:
     """Draw a figure from recorded runs, write it to a folder and print its paths.
 
     Returns a text about missing runs, as `Found.lacking`; if there are any, the figure is drawn
-    only if it can be drawn from a part. Raises `ConfigError`, `RunError`.
+    only if it can be drawn from a part. Raises `ConfigError`, `DataError`, `RunError`.
     """
-    experiments = [one.changed(request.overrides, request.seeds) for one in kind.experiments()]
-    found = find(experiments, request.records)
-    if found.lacking and not kind.of_some:
-        return found.lacking
-    rows = kind.rows(*found.settings)
+    if kind.source is not None:
+        rows, lacking = kind.source(request)
+    else:
+        experiments = [one.changed(request.overrides, request.seeds) for one in kind.experiments()]
+        found = find(experiments, request.records)
+        lacking = found.lacking
+        if lacking and not kind.of_some:
+            return lacking
+        rows = kind.rows(*found.settings)
     if rows:
         for path in write(kind.draw(rows), rows, folder, kind.name):
             print(path)
-    return found.lacking
+    return lacking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""`bfedrec merchants events | train | demo | sign | audit | quality`: the merchants' system.
+"""`bfedrec merchants COMMAND`: the merchants' system.
 
 Each command below is a module of its own beside this one.
 """
@@ -13,6 +13,8 @@ from bfedrec.cli import (
     merchants_events,
     merchants_quality,
     merchants_sign,
+    merchants_storage,
+    merchants_systems,
     merchants_train,
 )
 
@@ -31,5 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("sign", merchants_sign, "the headers of a request to a merchants' function, for curl"),
         ("audit", merchants_audit, "recompute all rounds from the chain and the store"),
         ("quality", merchants_quality, "compare merchants alone, together and pooled"),
+        ("storage", merchants_storage, "measure put and get: embedded, IPFS, S3"),
+        ("systems", merchants_systems, "compare the ledger with the contract, with liars"),
     ):
         module.add_arguments(commands.add_parser(name, help=told))

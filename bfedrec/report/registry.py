@@ -19,6 +19,7 @@ A figure is drawn from rows, which are also written as CSV:
 ``experiments()`` returns the sweeps whose runs it needs, ``rows`` takes the recorded runs of each
 (a list of `Runs`, one a setting) and returns mappings with the same keys, and ``draw(rows)``
 returns a matplotlib `Figure`. Matplotlib is not loaded here: a plugin imports it inside ``draw``.
+A figure of a record that no sweep made is registered by `register_record_figure`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ from consensus.registry import LAST, Registry, import_parts, modules_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+Source = Callable[[Request], tuple[Sequence[Mapping[str, Any]], str]]
+"""A function that gives a figure's rows, and a text about what is lacking, empty if nothing is."""
 
 ROOMS = {"table": "bfedrec.report.tables", "figure": "bfedrec.report.figures"}
 """The packages with this project's own parts, by the kind of part."""
@@ -69,6 +73,8 @@ class FigureKind(Artefact):
     """The drawing of these rows."""
     of_some: bool
     """True if it can be drawn of the recorded runs while others are missing."""
+    source: Source | None = None
+    """The data of a figure that is made from a record of its own, and what is lacking of it."""
 
 
 TABLES: Registry[TableKind] = Registry("table")
@@ -109,6 +115,23 @@ def register_figure(
     """
     _refuse_taken("figure", name, draw.__module__)
     kind = FigureKind(name, shows, experiments, group, rows, draw, of_some)
+    FIGURES.register(name, place)(kind)
+
+
+def register_record_figure(
+    name: str,
+    shows: str,
+    source: Source,
+    draw: Callable[..., Figure],
+    place: int = LAST,
+) -> None:
+    """Register a figure that is made from a record of its own (`FigureKind.source`) instead of
+    recorded runs.
+
+    Raises ValueError for a name that is malformed, or that another table or figure has.
+    """
+    _refuse_taken("figure", name, draw.__module__)
+    kind = FigureKind(name, shows, tuple, "", tuple, draw, False, source)
     FIGURES.register(name, place)(kind)
 
 

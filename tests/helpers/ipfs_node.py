@@ -1,4 +1,5 @@
-"""A real IPFS node (js-ipfs) on loopback, offline: installed once, started and stopped by tests."""
+"""A real IPFS node (js-ipfs) on loopback, offline: installed once, started and stopped by tests; or
+by hand: `make ipfs` prints its address and serves until Ctrl-C, and nothing of it is kept."""
 
 from __future__ import annotations
 
@@ -8,6 +9,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -101,3 +105,26 @@ class IpfsNode:
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, "IPFS_PATH": str(self.folder)}
+
+
+def main() -> int:
+    """Serve a fresh node until SIGINT or SIGTERM; its first line is the multiaddr of its API."""
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *rest: over.set())
+    with tempfile.TemporaryDirectory(prefix="ipfs-node-") as folder:
+        try:
+            node = IpfsNode(Path(folder) / "repository")
+            node.start()
+        except Unavailable as error:
+            print(error, file=sys.stderr)
+            return 2
+        print(node.api, flush=True)
+        while not over.wait(1.0):
+            pass
+        node.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

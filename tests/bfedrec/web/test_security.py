@@ -120,7 +120,7 @@ def test_a_body_that_does_not_come_is_given_up(port: int) -> None:
 def test_connections_that_ask_nothing_are_closed(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(security, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(PatientConnection, "idle_seconds", 0.2)
     assert sent(port, b"") == b""
     assert sent(port, b"GET /length HTTP/1.1\r\nHost: sho") == b""
     # The answer has come, the body never does.
