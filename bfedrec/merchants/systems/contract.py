@@ -18,7 +18,7 @@ from bfedrec.merchants.rounds.member import Member
 from bfedrec.merchants.rounds.services import LocalServices
 from bfedrec.merchants.rounds.workspace import Draft, Step, Workspace
 from bfedrec.merchants.systems.counting import CountingServer, CountingStore
-from bfedrec.merchants.systems.record import Caught, Played
+from bfedrec.merchants.systems.record import Caught, Played, lies_in
 from bfedrec.merchants.systems.shops import Result, Shops
 from consensus.encoding.cid import cid_text
 from consensus.ethereum.accounts import accounts, mnemonic
@@ -163,6 +163,7 @@ class Contract:
             bytes=dict(counted),
             gas=sum(gas.values()),
             attempts=1,
+            lied=lies_in(self._lie, number),
             caught=tuple(dict.fromkeys([*caught, *self._caught(round)])),
         )
 

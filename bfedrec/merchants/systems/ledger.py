@@ -16,7 +16,7 @@ from bfedrec.config.servers import CommitteeSettings, CostSettings, ServerSettin
 from bfedrec.federation.participants import unit_costs
 from bfedrec.learning.upload import Diverged
 from bfedrec.merchants.model import PayloadError
-from bfedrec.merchants.systems.record import Caught, Played
+from bfedrec.merchants.systems.record import Caught, Played, lies_in
 from bfedrec.merchants.systems.shops import Result, Shops
 from consensus.adversary.behaviour import Behaviour, Circle, behaviour
 from consensus.adversary.composed import Composed
@@ -181,6 +181,7 @@ class Ledger:
             bytes={f"gossip: {kind}": size for kind, size in sorted(result.gossip_bytes.items())},
             gas=0,
             attempts=result.block.certificate.attempt + 1,
+            lied=self._liar.acted.total() > acted if self._liar else lies_in(self._lie, number),
             caught=self._caught(result, acted, len(models)),
         )
 

@@ -31,6 +31,11 @@ LIES: Final = {
 """The lies of the last merchant, by their printed names."""
 
 
+def lies_in(lie: str, number: int) -> bool:
+    """True if a liar that needs no turn lies in round ``number``: a replay begins in the second."""
+    return lie != NONE and (lie != "replay" or number > 1)
+
+
 @dataclass(frozen=True)
 class Caught:
     """One observation of a lie."""
@@ -60,6 +65,9 @@ class Played:
     gas: int
     attempts: int
     """Ledger: committees that were tried; contract: 1."""
+    lied: bool
+    """True if the liar had an occasion to lie: a false average needs a turn as the aggregator, a
+    replay something to play again."""
     caught: tuple[Caught, ...]
 
 
@@ -139,8 +147,9 @@ def _case(tree: Mapping[str, Any]) -> Case:
 
 
 def _played(tree: Mapping[str, Any]) -> Played:
-    if type(tree["right"]) is not bool:
-        raise ValueError("`right` is not true or false")
+    for name in ("right", "lied"):
+        if type(tree[name]) is not bool:
+            raise ValueError(f"`{name}` is not true or false")
     return Played(
         _whole(tree["number"]),
         str(tree["model"]),
@@ -151,6 +160,7 @@ def _played(tree: Mapping[str, Any]) -> Played:
         {str(kind): _whole(size) for kind, size in tree["bytes"].items()},
         _whole(tree["gas"]),
         _whole(tree["attempts"]),
+        tree["lied"],
         _caught(tree["caught"]),
     )
 

@@ -31,6 +31,7 @@ QUORUM = 2 / 3
 """Share of the committee above which a ledger's votes have to be."""
 MODELS = ("models put into the store", "models fetched from the store", "gossip: update")
 """The kinds of bytes that are models."""
+NO_OCCASION = "no occasion to lie; the others go on"
 COLUMNS = (
     Column("merchants", "merchants", 0),
     Column("lie", "the last merchant's lie"),
@@ -148,10 +149,8 @@ def same(case: Case, other: Case | None) -> str:
 
 
 def lied(case: Case) -> tuple[Played, ...]:
-    """The rounds that ended in which there was a lie: a replay begins in the second."""
-    if case.lie == NONE:
-        return ()
-    return case.rounds[1:] if case.lie == "replay" else case.rounds
+    """The rounds that ended in which there was a lie."""
+    return tuple(one for one in case.rounds if one.lied)
 
 
 def verdict(case: Case) -> str:
@@ -168,7 +167,9 @@ def verdict(case: Case) -> str:
     if case.lie == NONE:
         return "all rounds end" if not any(one.caught for one in case.rounds) else "false alarm"
     rounds = lied(case)
-    if rounds and all(one.caught for one in rounds):
+    if not rounds:
+        return NO_OCCASION
+    if all(one.caught for one in rounds):
         return "caught each time; the others go on"
     return "not caught"
 

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from bfedrec.web import assets, security
+from bfedrec.connections import PatientConnection
+from bfedrec.web import assets
 from bfedrec.web.pages import plain, short, size
 from bfedrec.web.security import POLICY, BoundedBodies, OneHost, SafeHeaders
 from tests.helpers.web import PATIENCE, Client, serving
