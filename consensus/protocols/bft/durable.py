@@ -11,14 +11,15 @@ from consensus.records.block import Candidate
 
 
 class Durable:
-    """Promises of the last height that a server took part in, and the locked blocks behind them."""
+    """Promises of the last height that a server took part in, and the blocks behind them."""
 
     def __init__(self, height: int) -> None:
         """Begin as a server that stands at ``height`` and has promised nothing after it."""
         self.promises = Promises(height)
-        self.locked: dict[bytes, tuple[Candidate, tuple[SignedUpdate, ...]]] = {}
-        """By block: those of its locks that it could prove right: it may be the only one left who
-        can propose them again."""
+        self.blocks: dict[bytes, tuple[Candidate, tuple[SignedUpdate, ...]]] = {}
+        """By block: those that it cast a soft vote for, and those of its locks that it could prove
+        right. Its vote may be part of a lock that it has not seen, and after a crash of the others
+        it may be the only honest one left who can propose the block again."""
         self._unreadable = False
         self._abstains = 0
         """The height in which it says nothing, as it cannot know what it has promised there."""
@@ -39,7 +40,7 @@ class Durable:
             self._unreadable = False
             self._abstains = height
             self.promises = Promises(self.promises.height)
-            self.locked.clear()
+            self.blocks.clear()
         return height == self._abstains
 
     def resume(self, written: int) -> None:
@@ -52,23 +53,31 @@ class Durable:
         return max(0, self.promises.height - 1)
 
     def recall(self, bodies: dict[bytes, Candidate], pool: UpdatePool, head: Head) -> None:
-        """Put the locked candidates and their updates back where a crash took them from."""
-        for block, (candidate, updates) in self.locked.items():
+        """Put the candidates and their updates back where a crash took them from."""
+        for block, (candidate, updates) in self.blocks.items():
             bodies[block] = candidate
             for update in updates:
                 pool.add(update, head)
 
     def write(
-        self, promises: Promises, bodies: Mapping[bytes, Candidate], pool: UpdatePool
+        self,
+        promises: Promises,
+        voted: Candidate | None,
+        bodies: Mapping[bytes, Candidate],
+        pool: UpdatePool,
     ) -> None:
-        """Write promises down, with the candidates that they lock, before anything that follows
-        from them is said."""
+        """Write promises down, with the candidates that they lock and the one that they let it
+        vote for (``voted``), before anything that follows from them is said."""
         if promises.height != self.promises.height:
-            self.locked.clear()  # the block that they led to is written now, too
+            self.blocks.clear()  # the block that they led to is written now, too
         self.promises = promises
         for lock in promises.locks:
-            body = bodies.get(lock.block)
-            if body is not None and lock.block not in self.locked:
-                updates = pool.pick(body.updates)
-                if updates is not None:
-                    self.locked[lock.block] = (body, tuple(updates))
+            self._keep(lock.block, bodies.get(lock.block), pool)
+        if voted is not None:
+            self._keep(voted.header.cid, voted, pool)
+
+    def _keep(self, block: bytes, body: Candidate | None, pool: UpdatePool) -> None:
+        if body is not None and block not in self.blocks:
+            updates = pool.pick(body.updates)
+            if updates is not None:
+                self.blocks[block] = (body, tuple(updates))

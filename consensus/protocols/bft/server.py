@@ -131,7 +131,8 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
             promises, server = state.promises, self.server
             new = promises is not self.durable.promises and promises is not self._none_yet
             if new and not server.catching_up:
-                self.durable.write(promises, self.proposals.bodies, server.pool)
+                voted = state.candidates.get(promises.soft)
+                self.durable.write(promises, voted, self.proposals.bodies, server.pool)
                 if self.strike is not None:
                     self.strike()
         if not effects:

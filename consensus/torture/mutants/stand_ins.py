@@ -274,10 +274,10 @@ def forgetful(*lost: str) -> StandIn:
 
 
 def without_bodies(original: Any) -> Any:
-    """`BftParticipant.begin` without the locked candidates of before a crash."""
+    """`BftParticipant.begin` without the candidates of before a crash."""
 
     def begin(self: Any) -> None:
-        self.durable.locked.clear()
+        self.durable.blocks.clear()
         original(self)
 
     return begin

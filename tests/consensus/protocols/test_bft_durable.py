@@ -79,15 +79,28 @@ def test_a_restarted_server_keeps_its_lock_and_the_locked_block() -> None:
     assert again == FORGE.again(CANDIDATE, (0, 1), closed((0, 0), held))
 
 
+def test_a_restarted_server_keeps_the_block_that_it_cast_a_soft_vote_for() -> None:
+    """Its vote may be a part of a lock that it learns of after the crash."""
+    bench = Bench(ORDER[1]).ready().hear("candidate", CANDIDATE)
+    assert bench.phases() == ["soft"]
+    assert bench.part.durable.promises.lock is None
+    crashed(bench)
+    assert bench.server.pool.digests() == tuple(sorted(CANDIDATE.updates))
+    held = FORGE.lock(CANDIDATE)
+    bench.hear("closure", closed((0, 0), held))
+    [again] = bench.said("candidate")
+    assert again == FORGE.again(CANDIDATE, (0, 1), closed((0, 0), held))
+
+
 def test_what_a_crash_takes_is_what_was_in_memory() -> None:
     bench = Bench().ready().hear("candidate", CANDIDATE, TWIN)
     assert bench.server.evidence
     crashed(bench)
     assert bench.server.evidence == {}
-    assert len(bench.server.pool) == 0
     assert bench.part.tickets_held() == (MEMBER,)
     assert bench.part.state.candidates == {}
     assert bench.said("ticket") == [FORGE.ticket(MEMBER)], "the very same draw"
+    assert len(crashed(Bench().ready()).server.pool) == 0, "it has voted for none of them"
 
 
 def test_a_crash_takes_no_block_that_something_was_said_on() -> None:

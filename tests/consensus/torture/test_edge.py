@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, behaviour
 from consensus.faults.faults import fault_from_node
+from consensus.protocols.bft.durable import Durable
 from consensus.server.edge_server import EdgeServer
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.edge import EDGE, TIMELY, draw_half, harden
@@ -194,6 +195,27 @@ SAME_COMMITTEE = Scenario(
     bound=499,
 )
 """Block 1 records six tickets for the six seats of height 2, two of them of malicious servers."""
+
+
+WITHHELD = Scenario.from_text(
+    '{"seed":8784,"servers":4,"topology":"random","max_step":2,"clients":1,"heights":2,"settle":0,'
+    '"resend":2000,"malicious":[[3,["abstain","beg","preempt"]]],"faults":[{"crash":[0,2,3],'
+    '"lost_tail":0,"from":1.51,"until":2.52,"promising":false},{"loss":0.47,"servers":[2,3],'
+    '"from":0.02,"until":1.97}]}'
+)
+"""Servers 0 and 2 go down after their soft votes, before they see the lock that server 3 then has:
+it shows the lock, and keeps the block to itself."""
+
+
+def test_a_block_that_became_locked_during_a_crash_can_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not run(WITHHELD).violated
+    write = Durable.write
+    monkeypatch.setattr(
+        Durable, "write", lambda self, promises, voted, *rest: write(self, promises, None, *rest)
+    )
+    assert run(WITHHELD).violated, "those that voted for it have forgotten it"
 
 
 def test_a_height_whose_tickets_make_one_committee_alone_is_decided() -> None:

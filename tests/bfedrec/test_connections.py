@@ -10,7 +10,7 @@ from typing import Any
 import requests
 import uvicorn
 
-from bfedrec.merchants.functions.patience import PatientConnection
+from bfedrec.connections import PatientConnection
 
 
 class Hasty(PatientConnection):
