@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from tests.helpers.ipfs_node import IpfsNode, Unavailable
 settings.register_profile("load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("load")
 
+LIMIT = sys.getrecursionlimit()
+"""Python's limit of recursion, before any test module is imported."""
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -25,6 +28,11 @@ def pytest_configure() -> None:
     and interrupt would ignore it too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Libraries that test modules import raise the limit; see `consensus.ethereum.extra`."""
+    sys.setrecursionlimit(LIMIT)
 
 
 @pytest.fixture(scope="module", autouse=True)

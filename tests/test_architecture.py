@@ -121,8 +121,8 @@ ARROWS = {
         "bfedrec.aggregation bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
         "bfedrec.federation bfedrec.files bfedrec.learning bfedrec.streams consensus.adversary "
         "consensus.application consensus.crypto consensus.encoding consensus.ethereum "
-        "consensus.ledger consensus.network consensus.records consensus.registry "
-        "consensus.simulation consensus.storage"
+        "consensus.ledger consensus.network consensus.protocols consensus.records "
+        "consensus.registry consensus.simulation consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (

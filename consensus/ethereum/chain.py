@@ -6,6 +6,7 @@ the same blocks, hash by hash, and so a chain is kept as the list of its transac
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ CHAIN_ID: Final = 1337
 GENESIS_TIME: Final = 1_767_225_600
 """Seconds since 1970 at the chain's first block: the beginning of 2026."""
 SLOT_SECONDS: Final = 12
+DEEPEST_CALLS: Final = 12 * 1024
+"""Limit of recursion under which py-evm follows the 1,024 calls within calls that there may be."""
 GAS_LIMIT: Final = 8_000_000
 """The most gas of a block or a call. The largest deployment takes five millions; a contract that
 never ends holds up the chain for as long as this takes, some seconds."""
@@ -237,7 +240,7 @@ class Chain:
         from eth.vm.spoof import SpoofTransaction
 
         vm = self._chain.get_vm(after.header)
-        with _refused(), vm.in_costless_state() as state:
+        with _refused(), _deep(), vm.in_costless_state() as state:
             unsigned = vm.create_unsigned_transaction(
                 nonce=state.get_nonce(call.sender),
                 gas_price=0,
@@ -256,7 +259,7 @@ class Chain:
         return computation, spoofed.intrinsic_gas
 
     def _mine(self, raw: bytes, time: int) -> Block:
-        with _refused():
+        with _refused(), _deep():
             vm = self._chain.get_vm()
             transaction = vm.get_transaction_builder().decode(raw)
             before = self._chain.header
@@ -321,6 +324,17 @@ class Chain:
             journal.close()
             raise
         self._journal = journal
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Have Python's limit of recursion be `DEEPEST_CALLS` within, and afterwards as it was."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(DEEPEST_CALLS, before))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.topology import Topology
+from consensus.protocols.registry import DEFAULT
 from consensus.records.genesis import Genesis, Member, Parameters
 from consensus.records.update import UpdateRecord
 from consensus.registry import Registry
@@ -264,7 +265,7 @@ def _parameters(count: int) -> Parameters:
     committee = CommitteeSettings()
     micro = 1_000_000
     return Parameters(
-        protocol="bft",
+        protocol=DEFAULT,
         crypto="real",
         committee="fixed",
         committee_size=count,

@@ -484,3 +484,15 @@ def test_founders_are_the_accounts_of_the_seed() -> None:
         each.address for each in FOUNDERS
     ]
     assert mnemonic(0) != mnemonic(1)
+
+
+def test_the_libraries_leave_pythons_limit_of_recursion_as_it_was() -> None:
+    """Else a deeply nested text of JSON would end the whole process."""
+    use = (
+        "import sys; from consensus.ethereum.accounts import accounts, mnemonic; "
+        "from consensus.ethereum.chain import Chain; from consensus.ethereum.node import Node; "
+        "Chain([accounts(mnemonic(0), 1)[0].address]); print(sys.getrecursionlimit())"
+    )
+    done = subprocess.run([sys.executable, "-c", use], capture_output=True, text=True, check=True)
+    plain = [sys.executable, "-c", "import sys; print(sys.getrecursionlimit())"]
+    assert done.stdout == subprocess.run(plain, capture_output=True, text=True).stdout
