@@ -142,7 +142,7 @@ ARROWS = {
         "bfedrec.streams"
     ),
     "bfedrec.web": (
-        "bfedrec.connections bfedrec.data bfedrec.merchants consensus.encoding "
+        "bfedrec.connections bfedrec.data bfedrec.files bfedrec.merchants consensus.encoding "
         "consensus.ethereum consensus.storage"
     ),
     "consensus.adversary": (

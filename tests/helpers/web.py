@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp
 
-from bfedrec.web.serving import listen, server
+from bfedrec.connections import listen, server
 
 PATIENCE = 60.0
 

@@ -11,24 +11,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import uvicorn
 from functions_framework.aio import create_asgi_app
 
-from bfedrec.connections import PatientConnection
+from bfedrec.connections import listen, server
 from bfedrec.merchants.functions.client import NAMES
 from bfedrec.merchants.functions.site import VARIABLES
 
 CONNECTIONS: Final = 64
 """Connections at once; of more, each is answered with 503."""
-LONGEST_HEAD: Final = 16 * 1024
-"""Bytes of the longest request line with its headers."""
-LEAVING_SECONDS: Final = 2
 BAD_INPUT: Final = 2
 
 
@@ -46,39 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     app = create_asgi_app(options.target, str(Path(__file__).with_name(f"{options.target}.py")))
     try:
-        listening = _listen(options.port)
+        listening = listen(options.port)
     except (OSError, OverflowError) as error:
         print(f"port {options.port}: {error}", file=sys.stderr)
         return BAD_INPUT
     print(f"http://127.0.0.1:{listening.getsockname()[1]}", flush=True)  # it listens already
-    config = uvicorn.Config(
-        app,
-        http=PatientConnection,
-        ws="none",
-        lifespan="off",
-        access_log=False,
-        log_level="error",
-        server_header=False,
-        proxy_headers=False,
-        limit_concurrency=CONNECTIONS,
-        h11_max_incomplete_event_size=LONGEST_HEAD,
-        timeout_graceful_shutdown=LEAVING_SECONDS,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    server(app, CONNECTIONS).run(sockets=[listening])
     return 0
-
-
-def _listen(port: int) -> socket.socket:
-    """A socket that listens on a port of loopback. Raises OSError."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(("127.0.0.1", port))
-        listening.listen(128)
-    except BaseException:
-        listening.close()
-        raise
-    return listening
 
 
 if __name__ == "__main__":

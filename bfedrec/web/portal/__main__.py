@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from bfedrec.connections import listen, server
 from bfedrec.web.accounts import AccountError
 from bfedrec.web.portal.app import application
 from bfedrec.web.portal.market import UNUSABLE, Market
 from bfedrec.web.portal.state import Portal
-from bfedrec.web.serving import listen, server
 
 BAD_INPUT: Final = 2
 

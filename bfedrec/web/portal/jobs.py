@@ -8,7 +8,6 @@ says that there is one to begin again.
 from __future__ import annotations
 
 import json
-import os
 import threading
 import traceback
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
+
+from bfedrec.files import write_bytes
 
 WANTED: Final = "portal-job.json"
 MOST_STEPS: Final = 40
@@ -99,7 +100,7 @@ class Jobs:
             if before.running:
                 raise Busy(f"{before.kind} is running; please wait until it is done")
             self._progress[merchant] = Progress(task.title, True, version=before.version + 1)
-        _write(folder / WANTED, json.dumps({"kind": kind}).encode())
+        write_bytes(folder / WANTED, json.dumps({"kind": kind}).encode())
         self._pool.submit(self._play, merchant, folder, task)
 
     def close(self) -> None:
@@ -142,12 +143,3 @@ def _ended(now: Progress, problem: str) -> Progress:
     if problem and steps and steps[-1].mark == "now":
         steps = (*steps[:-1], replace(steps[-1], state="failed"))
     return replace(now, running=False, problem=problem, steps=steps, version=now.version + 1)
-
-
-def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
