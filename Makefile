@@ -64,6 +64,7 @@ torture: setup-run
 	for part in 0 1 2 3 4 5 6 7 8 9; do \
 	  $(BIN)/bfedrec torture --premise half --seeds $${part}0000-$${part}9999 --jobs $(JOBS) \
 	    --record results/torture || exit; done
+	$(BIN)/bfedrec torture --premise half --seeds 100000-108999 --jobs $(JOBS) --record results/torture
 	$(BIN)/bfedrec torture --hard-crashes --behaviours $(SINCE) --seeds 0-9999 --jobs $(JOBS) \
 	  --record results/torture
 	$(BIN)/bfedrec torture --break all --jobs $(JOBS) --record results/torture
