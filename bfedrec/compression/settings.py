@@ -51,12 +51,7 @@ class CompressionSettings(PartSection):
     @model_validator(mode="after")
     def _agree(self) -> CompressionSettings:
         """Refuse a parameter that the chosen codec does not read."""
-        for key, value in (self.model_extra or {}).items():
-            usual = self.options()[key].default
-            if value != usual and key not in self.parameters:
-                raise setting_error(
-                    key, f"{usual}, as compression.kind {self.kind} does not read it"
-                )
+        self.check_unread()
         return self
 
     def size_for(self, dimension: int, rank: int) -> int:

@@ -21,7 +21,9 @@ from bfedrec.config.servers import CommitteeSettings, CostSettings, ServerSettin
 from bfedrec.config.storage import LedgerSettings, StoreSettings
 from bfedrec.data.settings import DataSettings
 from bfedrec.evaluation.metrics import METRICS
-from bfedrec.learning.settings import ModelSettings, TrainingSettings
+from bfedrec.learning.basis import BASES
+from bfedrec.learning.sections import OptimizerSettings, TrainingSection
+from bfedrec.learning.settings import ModelSettings
 from bfedrec.section import (
     Section,
     Tree,
@@ -48,6 +50,28 @@ class EvaluationSettings(Section):
         default=(),
         description="items whose exposure is reported (ER@K: the share of users without the item "
         "in whose list it is), by their number from 0; those of a push attack are reported anyway",
+    )
+
+    recency: bool = Field(
+        default=False,
+        description="training.method ials: also score users with factors that weigh their "
+        "interactions by recency, where the data know the order; these figures stand beside the "
+        "others, as ordered_hr@10",
+    )
+    recency_weight: float = Field(
+        default=50.0,
+        ge=0.0,
+        description="recency: an interaction weighs 1 + recency_weight exp(-k / recency_places), "
+        "k = 0 for the latest; 1 where the order is not known",
+    )
+    recency_places: float = Field(
+        default=5.0, gt=0.0, description="recency: places after which the weight is at 1/e"
+    )
+    recency_unobserved: float = Field(
+        default=1.0, gt=0.0, description="recency: weight of every item in the catalogue"
+    )
+    recency_l2: float = Field(
+        default=0.014, ge=0.0, description="recency: weight of the L2 term on the factors"
     )
 
     @classmethod
@@ -100,7 +124,8 @@ class Config(Section):
     )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
-    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
     aggregation: AggregationSettings = Field(default_factory=AggregationSettings)
     centralised: CentralisedSettings = Field(default_factory=CentralisedSettings)
     compression: CompressionSettings = Field(default_factory=CompressionSettings)
@@ -146,7 +171,7 @@ class Config(Section):
         if self.method != "federated" or self.centralised != CentralisedSettings():
             check_read(self.method, flatten(self), flatten(Config()))
         if self.method == "federated":
-            self.compression.size_for(self.model.dimension, self.model.rank)
+            self._learning_agrees()
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
         if servers.regions > servers.count:
@@ -165,3 +190,20 @@ class Config(Section):
             except ValueError as error:
                 raise setting_error("faults", f"servers that there are: {error}") from None
         return self
+
+    def _learning_agrees(self) -> None:
+        """Refuse settings of the model, of training and of evaluation that do not fit together."""
+        model, evaluation = self.model, self.evaluation
+        self.compression.size_for(model.dimension, model.rank)
+        basis = BASES.named(model.basis)
+        if not basis.fits(model.dimension, model.rank) and model.rank <= model.dimension:
+            raise setting_error(
+                "model.rank", f"model.dimension = {model.dimension}, as model.basis is {basis.name}"
+            )
+        if evaluation.recency and not self.training.chosen.orders:
+            method = self.training.method
+            raise setting_error("evaluation.recency", f"false, as training.method is {method}")
+        for key, value in evaluation.model_dump().items():
+            usual = type(evaluation).model_fields[key].default
+            if key.startswith("recency_") and value != usual and not evaluation.recency:
+                raise setting_error(f"evaluation.{key}", f"{usual}, as evaluation.recency is false")

@@ -19,8 +19,12 @@ class Downlink:
     is no A yet: its participants fetch Q(0) (Algorithm 1, line 3).
     """
 
-    def __init__(self, clients: int, snapshot_bytes: int, snapshot_every: int) -> None:
-        """``snapshot_bytes``: size of the encoded Q; ``snapshot_every``: rounds between two."""
+    def __init__(
+        self, clients: int, initial_bytes: int, snapshot_bytes: int, snapshot_every: int
+    ) -> None:
+        """``initial_bytes``: size of Q(0); ``snapshot_bytes``: size of a later snapshot, of Q and of
+        the optimizer's state; ``snapshot_every``: rounds between two."""
+        self._initial_bytes = initial_bytes
         self._snapshot_bytes = snapshot_bytes
         self._snapshot_every = snapshot_every
         self._seen = np.full(clients, -1, np.int64)
@@ -32,9 +36,10 @@ class Downlink:
         """Bytes (int64[m]) that each of ``clients`` fetches to train at ``height``, by account."""
         total = np.array(self._total, np.int64)
         latest = height - 1
-        one = self._snapshot_bytes if latest == 0 else total[latest] - total[latest - 1]
+        one = self._initial_bytes if latest == 0 else total[latest] - total[latest - 1]
         base = latest - latest % self._snapshot_every
-        snapshot = self._snapshot_bytes + total[latest] - total[base]
+        whole = self._snapshot_bytes if base else self._initial_bytes
+        snapshot = whole + total[latest] - total[base]
         seen = self._seen[clients]
         missed = total[latest] - total[np.maximum(seen, 0)]
         return {

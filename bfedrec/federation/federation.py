@@ -112,7 +112,12 @@ class Federation:
         """The items whose exposure is reported."""
         self.topology = self.participants.topology()
         self.links = ClientLinks.draw(config.clients, data.users, self.topology.regions, streams)
-        self.downlink = Downlink(data.users, len(self.initial_model), config.clients.snapshot_every)
+        self.downlink = Downlink(
+            data.users,
+            len(self.initial_model),
+            model.snapshot_size,
+            config.clients.snapshot_every,
+        )
         self.uplink = Uplink(
             config, data.sample_counts, self.participants, self.links, self.genesis, model
         )

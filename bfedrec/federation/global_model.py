@@ -1,5 +1,5 @@
 """The global model as the ledger's application: the check of payloads, their aggregate, and the
-merging of every committed A into Q (equations 5 and 6).
+merging of every committed A into Q (equations 5 and 6, or another optimizer's step).
 
 Both a run and an audit of its chain drive this class, so both compute the same bytes.
 """
@@ -15,7 +15,7 @@ from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.compression.codec import FLOAT
 from bfedrec.compression.exchange import Exchange, describe, described
 from bfedrec.learning.basis import BASES
-from bfedrec.learning.lowrank import merge
+from bfedrec.learning.optimizer import Optimizer, Plain, Progress, optimizer_named
 from consensus.encoding.node import Node
 
 SMALL_BASIS = 2**22
@@ -28,6 +28,10 @@ def basis_in_proportion(N: int, d: int, r: int) -> bool:
     return d * r <= max(N * d, SMALL_BASIS)
 
 
+State = tuple[np.ndarray, ...]
+"""The optimizer's state (`bfedrec.learning.optimizer.Optimizer.state_shapes`)."""
+
+
 class GlobalModel:
     """Item factors Q under encoded updates; a `consensus.application.Application`."""
 
@@ -38,14 +42,22 @@ class GlobalModel:
         exchange: Exchange,
         snapshot_every: int | None,
         first_beacon: bytes,
+        optimizer: Optimizer | None = None,
+        rounds: int = 1,
     ) -> None:
         """``Q``: float32[N, d], the initial model. ``snapshot_every``: heights between blocks that
-        also hold the address of the whole Q; None for none. ``first_beacon``: beacon of height 1,
-        for a basis that is drawn once."""
+        also hold the address of a whole snapshot; None for none. ``first_beacon``: beacon of height
+        1, for a basis that is drawn once. ``optimizer``: how an aggregate moves Q (None: the
+        paper's Q + BA), over so many ``rounds``."""
         self.Q = Q
         self.kind = kind
         self.exchange = exchange
         self.snapshot_every = snapshot_every
+        self.optimizer = optimizer or Plain()
+        self.rounds = rounds
+        shapes = self.optimizer.state_shapes(*Q.shape)
+        self.state: State = tuple(np.zeros(shape, np.float32) for shape in shapes)
+        """The optimizer's state after the last committed height."""
         self._first_beacon = first_beacon
         self._basis: tuple[bytes, np.ndarray] | None = None
 
@@ -76,6 +88,12 @@ class GlobalModel:
         }
         if self.exchange.rule.parameters:
             description["aggregation_parameters"] = self.exchange.rule.parameters
+        if self.optimizer != Plain():
+            description["optimizer"] = {
+                "kind": self.optimizer.name,
+                "parameters": self.optimizer.parameters,
+                "rounds": self.rounds,
+            }
         return description | describe(self.exchange)
 
     @classmethod
@@ -101,7 +119,7 @@ class GlobalModel:
             raise ValueError(f"a basis {kind!r} of {d} x {r} does not fit a model of {N} x {d}")
         exchange = described(application, rule, r, N)
         Q = np.frombuffer(initial, FLOAT).reshape(N, d).astype(np.float32)
-        return cls(Q, kind, exchange, every, first_beacon)
+        return cls(Q, kind, exchange, every, first_beacon, *_optimizer(application))
 
     def encode(self) -> bytes:
         """Q's bytes: float32 little-endian, N x d."""
@@ -125,15 +143,38 @@ class GlobalModel:
         """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
         return self.exchange.aggregate(payloads, samples, beacon)
 
+    @property
+    def snapshot_size(self) -> int:
+        """Bytes of a snapshot: Q, and the optimizer's state, which a returning client needs too."""
+        return FLOAT.itemsize * (self.Q.size + sum(array.size for array in self.state))
+
     def snapshot(self, height: int, beacon: bytes, aggregate: bytes) -> bytes | None:
-        """The bytes of Q after ``aggregate`` at every ``snapshot_every``-th height, else None."""
+        """The bytes of Q after ``aggregate``, and those of the optimizer's state, at every
+        ``snapshot_every``-th height, else None."""
         if self.snapshot_every is None or height % self.snapshot_every:
             return None
-        return np.ascontiguousarray(self._merged(beacon, aggregate), FLOAT).tobytes()
+        Q, state = self._merged(height, beacon, aggregate)
+        return b"".join(np.ascontiguousarray(array, FLOAT).tobytes() for array in (Q, *state))
 
     def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
-        """Algorithm 1, line 7: Q += B A."""
-        self.Q = self._merged(beacon, aggregate)
+        """Algorithm 1, line 7: Q += B A, or the optimizer's step."""
+        self.Q, self.state = self._merged(height, beacon, aggregate)
 
-    def _merged(self, beacon: bytes, aggregate: bytes) -> np.ndarray:
-        return merge(self.Q, self.basis(beacon), self.exchange.decode_aggregate(aggregate, beacon))
+    def _merged(self, height: int, beacon: bytes, aggregate: bytes) -> tuple[np.ndarray, State]:
+        B, A = self.basis(beacon), self.exchange.decode_aggregate(aggregate, beacon)
+        return self.optimizer.merged(self.Q, self.state, B, A, Progress(height, self.rounds))
+
+
+def _optimizer(application: Mapping[str, Any]) -> tuple[Optimizer, int]:
+    """The optimizer that a genesis describes, and its rounds. Raises ValueError for an invalid
+    description."""
+    if "optimizer" not in application:
+        return Plain(), 1
+    told = application["optimizer"]
+    try:
+        kind, rounds, parameters = told["kind"], told["rounds"], dict(told["parameters"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the genesis describes no optimizer: {error}") from None
+    if type(kind) is not str or type(rounds) is not int or not 1 <= rounds < 2**31:
+        raise ValueError(f"the genesis describes no optimizer: {kind!r} of {rounds!r} rounds")
+    return optimizer_named(kind, parameters), rounds

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -24,14 +24,12 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
 from bfedrec.federation.client_sampling import participants
 from bfedrec.federation.global_model import GlobalModel
-from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
+from bfedrec.learning.method import Trainer
+from bfedrec.learning.recency import Recency
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged, LocalUpdates, Upload
 from bfedrec.streams import Streams
-
-Trainer = Callable[[TrainingTask, np.ndarray, np.ndarray], LocalUpdates]
-"""An implementation of Algorithm 1 for a cohort: `bfedrec.learning.cohort.train_cohort`."""
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 """Maps a height and clients to the clients' residuals before that height (`bfedrec.runs.state`)."""
@@ -40,7 +38,8 @@ Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 class Learner:
     """All clients and the global model, round by round.
 
-    ``P``: float32[M, d], every client's own p_u, which the caller updates after a round.
+    ``P``: float32[M, d], the factors that each client keeps, which the caller updates after a round;
+    users are scored with `factors`.
     ``training_seconds``: wall-clock seconds of training so far, for the reported speed.
     """
 
@@ -64,12 +63,12 @@ class Learner:
         self.adversary = adversary
         self.streams = Streams(config.seed)
         generator = self.streams.generator("initial", 0)
-        self.P = initial_factors(
-            data.users, config.model.dimension, config.model.init_scale, generator
-        )
+        self.method = config.training.chosen
+        self.P = self.method.initial_factors(config.model, data.users, generator)
         self.training_seconds = 0.0
         self._residuals = residuals
-        self._train = trainer(config.device, threads)
+        self._threads = threads
+        self._train = trainer(config, threads)
 
     @property
     def Q(self) -> np.ndarray:
@@ -79,6 +78,26 @@ class Learner:
     def clients(self, height: int) -> np.ndarray:
         """The clients that take part in round ``height``, int64[m]."""
         return participants(self.streams, self.data.users, self.config.clients, height)
+
+    def factors(self) -> np.ndarray:
+        """The factors by which every user is scored on the present Q, float32[M, d]."""
+        return self.method.factors(self._last_task(), self.P)
+
+    def ordered_factors(self) -> np.ndarray | None:
+        """The same with recency, float32[M, d]; None if the config asks for none."""
+        told = self.config.evaluation
+        if not told.recency:
+            return None
+        recency = Recency(
+            told.recency_weight, told.recency_places, told.recency_unobserved, told.recency_l2
+        )
+        return self.method.ordered_factors(self._last_task(), self.data.places, recency)
+
+    def _last_task(self) -> TrainingTask:
+        """The data of all users beside the present Q, with nothing to draw."""
+        Q = self.model.Q
+        none = np.eye(Q.shape[1], dtype=np.float32)
+        return TrainingTask(Q, none, self.data.indptr, self.data.indices, self.config.training, 0)
 
     def targets(self) -> tuple[int, ...]:
         """The items whose exposure is reported: those of the config, and those of its attacks.
@@ -202,7 +221,8 @@ def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalMode
     exchange = Exchange.named(rule, compression.kind, rows, items, size, downlink, parameters)
     catch_up = config.clients.downlink == "catch_up"
     every = config.clients.snapshot_every if catch_up else None
-    return GlobalModel(Q, kind, exchange, every, first_beacon)
+    optimizer = config.optimizer.chosen
+    return GlobalModel(Q, kind, exchange, every, first_beacon, optimizer, config.rounds)
 
 
 def _shape(config: Config) -> tuple[int, str]:
@@ -213,13 +233,16 @@ def _shape(config: Config) -> tuple[int, str]:
     return config.model.dimension, "identity"
 
 
-def trainer(device: str, threads: int | None) -> Trainer:
-    """The implementation of cohort training for a device: compiled on the CPU, torch elsewhere.
-    Raises ConfigError for a device that torch does not find."""
-    if device == "cpu":
-        return partial(train_cohort, threads=threads)
-    from bfedrec.learning import cohort_torch  # torch takes seconds to import
+def trainer(config: Config, threads: int | None) -> Trainer:
+    """The implementation of the config's training method for its device: compiled on the CPU, torch
+    elsewhere. Raises ConfigError for a device that torch does not find, or on which the method does
+    not train."""
+    method, device = config.training.chosen, config.device
+    if device != "cpu":
+        if not method.on_devices:
+            raise ConfigError(f"device: {device!r}: training.method {method.name} trains on the cpu")
+        from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
-    if not cohort_torch.is_usable(device):
-        raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
-    return partial(cohort_torch.train_cohort_on, device)
+        if not cohort_torch.is_usable(device):
+            raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
+    return method.trainer(device, threads)

@@ -73,17 +73,15 @@ class Uplink:
         """Simulated second at which each client's update reaches its server, float64[m]: it fetches
         ``fetched`` bytes (int64[m]) from ``now`` on, trains, signs and sends."""
         config, training, costs = self._config, self._config.training, self._config.costs
-        passes = training.local_epochs + training.user_epochs
-        interactions = self._sample_counts[clients]
-        samples = interactions * (1 + training.negatives)
-        virtual = interactions * training.virtual_share * training.local_epochs
+        samples = training.chosen.samples(
+            training, self._sample_counts[clients], self._exchange.up.items, config.model.dimension
+        )
         serve = costs.store_get + costs.store_get_per_mib * fetched / 2**20
         return np.asarray(
             now
             + serve
             + self._links.download_seconds(clients, fetched)
-            + config.clients.seconds_per_sample * samples * passes
-            + config.clients.seconds_per_sample * virtual
+            + config.clients.seconds_per_sample * samples
             + costs.sign
             + self._links.upload_seconds(clients, self._bytes)
         )

@@ -27,8 +27,6 @@ class Basis(Part, ABC):
     kind_of_part: ClassVar[str] = "basis"
     drawn_once: ClassVar[bool] = False
     """True if the beacon of the first height is used at every height."""
-    offered: ClassVar[bool] = True
-    """True if a config may choose it; the others belong to codecs of the whole Delta Q."""
 
     @classmethod
     def fits(cls, d: int, r: int) -> bool:
@@ -112,8 +110,7 @@ class Identity(Basis):
     """The identity, for updates of the whole Q (r = d): B A is A, and a step on A is a step on
     Q."""
 
-    meaning = "I, where the whole Delta Q is trained"
-    offered = False
+    meaning = "I, for the whole Delta Q (model.rank = model.dimension)"
 
     @classmethod
     def fits(cls, d: int, r: int) -> bool:

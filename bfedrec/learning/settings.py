@@ -29,6 +29,7 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    method: str = Field(default="sgd", description="how a client trains in a round")
     loss: Literal["bce", "softmax"] = Field(
         default="bce",
         description="bce: binary cross-entropy of every sample, the paper's (eq. 2); softmax: the "
@@ -80,6 +81,14 @@ class TrainingSettings(BaseModel):
         ge=0,
         allow_inf_nan=False,
         description="Weight of the L2 term (lambda) on p_u and on the factors of a batch's items.",
+    )
+    unobserved: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Weight (alpha) of the squared error of every item in the catalogue, beside "
+        "the weight 1 of each of the client's interactions.",
     )
     final_step: float = Field(
         default=1.0,
@@ -174,4 +183,4 @@ class ModelSettings(PartSection):
 
     @classmethod
     def parts(cls) -> tuple[type[Basis], ...]:
-        return tuple(basis for basis in BASES.values() if basis.offered)
+        return tuple(BASES.values())

@@ -4,13 +4,16 @@ share."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.upload import Diverged, LocalUpdates
+
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class TrainingTask:
     def user_step(self) -> float:
         """The step on p_u (`TrainingSettings.user_step`)."""
         return self.settings.user_step * self.step_scale
+
+    def once(self, make: Callable[[], Kept]) -> Kept:
+        """Return what ``make`` returned when this was first called, for what all clients of the
+        round share; a method asks for one thing alone."""
+        if "_kept" not in self.__dict__:
+            self.__dict__["_kept"] = make()
+        kept: Kept = self.__dict__["_kept"]
+        return kept
 
     def positives(self, client: int) -> np.ndarray:
         """The training items of a client, int32."""

@@ -50,3 +50,20 @@ class PerItem(Aggregator):
             total += update.A
             clients += update.touched
         return total / np.maximum(clients, 1)
+
+
+@aggregator("uniform")
+@dataclass(frozen=True)
+class Uniform(Aggregator):
+    """The plain mean of the updates, for methods whose updates move every item."""
+
+    meaning = "the plain mean of the updates, whatever their clients' sample counts"
+    goes_by_item = False
+
+    def mean(
+        self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
+    ) -> np.ndarray:
+        total = np.zeros((r, N), np.float64)
+        for update in updates:
+            total += update.A
+        return total / len(sample_counts)

@@ -1,0 +1,154 @@
+"""Compiled implicit ALS of a cohort: the solves and gradients of `bfedrec.learning.implicit_als`.
+
+Users are solved in float64 and a client's result depends on its own inputs alone, so that neither
+threads nor the other members of a cohort change a bit of it. The order of the sums in a dot product
+is left to the compiler, as in `bfedrec.learning.kernels`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from bfedrec.learning.kernels import _dot
+
+
+class Catalogue(NamedTuple):
+    """What all clients of a round share: the item factors and what follows from them."""
+
+    Q: np.ndarray
+    """float32[N, d]."""
+    gram: np.ndarray
+    """float64[d, d]: Q'Q, its lower triangle."""
+    total: np.ndarray
+    """float64[d]: the sum of all q_i."""
+    BT: np.ndarray
+    """float32[r, d]: B'; [0, d] under B = I."""
+    QB: np.ndarray
+    """float32[r, N]: (QB)'."""
+
+
+class Problem(NamedTuple):
+    """The constants of a solve, symbols as in `bfedrec.learning.implicit_als`."""
+
+    alpha: float
+    l2: float
+    target: float
+    catalogue: float
+
+
+@njit(nogil=True, cache=True)
+def gram(Q):  # type: ignore[no-untyped-def]
+    """The lower triangle of Q'Q (float64[d, d]) and the sum of Q's rows (float64[d])."""
+    d = Q.shape[1]
+    matrix, total = np.zeros((d, d), np.float64), np.zeros(d, np.float64)
+    row = np.empty(d, np.float64)
+    for i in range(Q.shape[0]):
+        row[:] = Q[i]
+        total += row
+        _add_square(matrix, row, 1.0)
+    return matrix, total
+
+
+@njit(nogil=True, cache=True)
+def _add_square(matrix, row, weight):  # type: ignore[no-untyped-def]
+    """Add weight row row' to the lower triangle of `matrix`."""
+    for j in range(row.size):
+        scaled = weight * row[j]
+        for k in range(j + 1):
+            matrix[j, k] += scaled * row[k]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _solve_in_place(matrix, right):  # type: ignore[no-untyped-def]
+    """Solve matrix x = right by Cholesky's decomposition of the lower triangle; x replaces
+    `right`. A matrix that is not positive definite gives NaN."""
+    d = right.size
+    for j in range(d):
+        for k in range(j):
+            total = matrix[j, k]
+            for m in range(k):
+                total -= matrix[j, m] * matrix[k, m]
+            matrix[j, k] = total / matrix[k, k]
+        total = matrix[j, j]
+        for m in range(j):
+            total -= matrix[j, m] * matrix[j, m]
+        matrix[j, j] = math.sqrt(total) if total > 0 else np.nan
+    for j in range(d):
+        for m in range(j):
+            right[j] -= matrix[j, m] * right[m]
+        right[j] /= matrix[j, j]
+    for j in range(d - 1, -1, -1):
+        for m in range(j + 1, d):
+            right[j] -= matrix[m, j] * right[m]
+        right[j] /= matrix[j, j]
+
+
+@njit(nogil=True, cache=True)
+def _solve_user(shared, problem, own, weights, matrix, right):  # type: ignore[no-untyped-def]
+    """Leave in `right` the p of a client with the items `own` and their `weights` (empty: 1)."""
+    N, d = shared.Q.shape
+    row = np.empty(d, np.float64)
+    matrix[:] = problem.alpha * shared.gram
+    right[:] = (problem.alpha * problem.catalogue) * shared.total
+    for place in range(own.size):
+        weight = np.float64(weights[place]) if weights.size else 1.0
+        row[:] = shared.Q[own[place]]
+        _add_square(matrix, row, weight)
+        right += (weight * problem.target) * row
+    for j in range(d):
+        matrix[j, j] += problem.l2 * (own.size + problem.alpha * N)
+    _solve_in_place(matrix, right)
+
+
+@njit(nogil=True, cache=True)
+def solve_users(part, shared, problem, indptr, indices, weights, P):  # type: ignore[no-untyped-def]
+    """Solve the users `part`: write their rows of P, float32[M, d]. `weights`: float32, of each
+    interaction, or empty for 1."""
+    d = shared.Q.shape[1]
+    matrix, right = np.empty((d, d), np.float64), np.empty(d, np.float64)
+    for u in part:
+        own = slice(indptr[u], indptr[u + 1])
+        _solve_user(shared, problem, indices[own], weights[own], matrix, right)
+        P[u] = right
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def train_clients(part, clients, shared, problem, indptr, indices, A, P, loss):  # type: ignore[no-untyped-def]
+    """Train the clients at the places `part` of the cohort, writing their rows of A (float32[M, r,
+    N]), P and loss; a loss is NaN where a score is not finite."""
+    Q, QB = shared.Q, shared.QB
+    N, d = Q.shape
+    r = QB.shape[0]
+    matrix, right = np.empty((d, d), np.float64), np.empty(d, np.float64)
+    x, b, none = np.empty(N, np.float32), np.empty(r, np.float32), np.empty(0, np.float32)
+    alpha, l2 = np.float32(problem.alpha), np.float32(problem.l2)
+    target, catalogue = np.float32(problem.target), np.float32(problem.catalogue)
+    for m in part:
+        u = clients[m]
+        own = indices[indptr[u] : indptr[u + 1]]
+        _solve_user(shared, problem, own, none, matrix, right)
+        P[m] = right
+        p = P[m]
+        if shared.BT.shape[0]:
+            for k in range(r):
+                b[k] = _dot(shared.BT[k], p)
+        else:
+            b[:] = p
+        finite = True
+        for i in range(N):
+            x[i] = _dot(Q[i], p)
+            finite &= np.isfinite(x[i])
+        for k in range(r):
+            row, factors, slope = A[m, k], QB[k], b[k]
+            for i in range(N):
+                row[i] = -alpha * ((x[i] - catalogue) * slope + l2 * factors[i])
+            for i in own:
+                row[i] -= (x[i] - target) * slope + l2 * factors[i]
+        error = np.float64(0)
+        for i in own:
+            error += (x[i] - target) ** 2
+        loss[m] = error / max(own.size, 1) if finite else np.nan

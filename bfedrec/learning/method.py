@@ -1,0 +1,88 @@
+"""The interface of a training method (what a client computes in a round) and the registry.
+
+A method is a class without parameters of its own: it reads fields of `TrainingSettings`, which it
+names, and a config that changes any other is refused. It stands in a file of
+`bfedrec.learning.methods`, which is found there, or in a plugin. Reading a config imports no
+compiler: a method imports compiled arithmetic where it trains.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bfedrec.learning.factorization import initial_factors
+from bfedrec.learning.recency import Recency
+from bfedrec.learning.settings import ModelSettings, TrainingSettings
+from bfedrec.learning.task import TrainingTask
+from bfedrec.learning.upload import LocalUpdates
+from bfedrec.parts import Kind, Part, register
+from consensus.registry import LAST, Registry
+
+Trainer = Callable[[TrainingTask, np.ndarray, np.ndarray], LocalUpdates]
+"""An implementation of a method: trains clients (int64[m]) from their private factors (float32[m,
+d])."""
+
+
+@dataclass(frozen=True)
+class TrainingMethod(Part, ABC):
+    """A way to train the clients of a round on the merged item factors Q."""
+
+    kind_of_part: ClassVar[str] = "training method"
+    reads: ClassVar[frozenset[str]]
+    """The fields of `TrainingSettings` that it reads, besides `method`."""
+    on_devices: ClassVar[bool] = False
+    """True if it also trains on torch devices other than the CPU."""
+    orders: ClassVar[bool] = False
+    """True if it has `ordered_factors`."""
+    remedy: ClassVar[str] = "lower training.item_step or training.user_step"
+    """The advice to whoever sees its numbers diverge."""
+
+    @abstractmethod
+    def trainer(self, device: str, threads: int | None) -> Trainer:
+        """The implementation for a device on which `on_devices` lets it train; ``threads``: number
+        of threads on the CPU, None for all processors."""
+
+    @abstractmethod
+    def samples(
+        self, settings: TrainingSettings, interactions: np.ndarray, items: int, dimension: int
+    ) -> np.ndarray:
+        """The work of a round, float64[m], for clients with so many ``interactions`` (int64[m]), in
+        samples of Algorithm 1: what `clients.seconds_per_sample` is charged for."""
+
+    def initial_factors(
+        self, model: ModelSettings, users: int, generator: np.random.Generator
+    ) -> np.ndarray:
+        """Every client's private factors before its first round, float32[users, d]."""
+        return initial_factors(users, model.dimension, model.init_scale, generator)
+
+    def factors(self, task: TrainingTask, P: np.ndarray, threads: int | None = None) -> np.ndarray:
+        """The factors by which all users are scored on the Q of ``task``, float32[M, d], from those
+        that they keep (``P``)."""
+        return P
+
+    def ordered_factors(
+        self, task: TrainingTask, places: np.ndarray, recency: Recency, threads: int | None = None
+    ) -> np.ndarray:
+        """The same where clients also weigh their interactions by recency, float32[M, d].
+
+        ``places``: int32[nnz], beside ``task.indices``: 0 for a client's latest interaction, -1
+        where its place in time is not known. Raises NotImplementedError for a method that does not
+        `orders`.
+        """
+        raise NotImplementedError(f"training method {self.name!r} knows no order")
+
+
+METHODS: Registry[type[TrainingMethod]] = Registry(TrainingMethod.kind_of_part)
+
+
+def training_method(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
+    """Register a method under the name that configs use, at this place in lists.
+
+    Raises ValueError as `bfedrec.parts.register`.
+    """
+    return register(METHODS, name, place=place)

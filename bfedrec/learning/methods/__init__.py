@@ -1,0 +1,1 @@
+"""The training methods that come with the package, found by `bfedrec.learning.sections`."""

@@ -1,0 +1,134 @@
+"""The training method ``ials``: implicit alternating least squares on the client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bfedrec.learning.method import Trainer, TrainingMethod, training_method
+from bfedrec.learning.recency import Recency
+from bfedrec.learning.settings import ModelSettings, TrainingSettings
+from bfedrec.learning.task import TrainingTask
+from bfedrec.learning.upload import Diverged, LocalUpdates
+from bfedrec.threads import balanced, in_threads, thread_count
+
+if TYPE_CHECKING:  # reading a config loads no compiler
+    from bfedrec.learning.ials_kernels import Catalogue
+
+
+@training_method("ials", place=2)
+@dataclass(frozen=True)
+class ImplicitAls(TrainingMethod):
+    """A client solves its factors exactly and sends one gradient in every item's
+    (`bfedrec.learning.implicit_als` derives both)."""
+
+    meaning = (
+        "implicit alternating least squares: p_u solved exactly with all items as negatives, and "
+        "one gradient for every item"
+    )
+    reads = frozenset({"l2", "unobserved"})
+    orders = True
+    remedy = "lower optimizer.step_ppm, or raise training.l2"
+
+    def trainer(self, device: str, threads: int | None) -> Trainer:
+        return partial(_train, self.remedy, threads)
+
+    def samples(
+        self, settings: TrainingSettings, interactions: np.ndarray, items: int, dimension: int
+    ) -> np.ndarray:
+        # A sample of Algorithm 1 takes about four products of d numbers. Here an interaction takes
+        # d/2 (the normal equations), the solution d^2/6, and every item two.
+        products = interactions * dimension / 2 + dimension**2 / 6 + 2.0 * items
+        return np.asarray(products / 4, np.float64)
+
+    def initial_factors(
+        self, model: ModelSettings, users: int, generator: np.random.Generator
+    ) -> np.ndarray:
+        # Nothing is read of them: p follows from Q and the client's interactions.
+        return np.zeros((users, model.dimension), np.float32)
+
+    def factors(self, task: TrainingTask, P: np.ndarray, threads: int | None = None) -> np.ndarray:
+        settings = task.settings
+        none = np.empty(0, np.float32)
+        return _solved(task, none, settings.unobserved, settings.l2, threads)
+
+    def ordered_factors(
+        self, task: TrainingTask, places: np.ndarray, recency: Recency, threads: int | None = None
+    ) -> np.ndarray:
+        weights = recency.weights(places)
+        return _solved(task, weights, recency.unobserved, recency.l2, threads)
+
+
+def _catalogue(task: TrainingTask) -> Catalogue:
+    """The catalogue of a round, computed once for all parts of its cohort."""
+    from bfedrec.learning.ials_kernels import Catalogue, gram
+    from bfedrec.learning.kernels import products
+
+    def make() -> Catalogue:
+        Q = np.ascontiguousarray(task.Q, np.float32)
+        BT = np.ascontiguousarray(task.B.T, np.float32)
+        r, d = BT.shape
+        if r == d and np.array_equal(BT, np.eye(d)):
+            return Catalogue(Q, *gram(Q), np.empty((0, d), np.float32), np.ascontiguousarray(Q.T))
+        return Catalogue(Q, *gram(Q), BT, products(BT, Q))
+
+    return task.once(make)
+
+
+def _train(
+    remedy: str,
+    threads: int | None,
+    task: TrainingTask,
+    clients: np.ndarray,
+    P: np.ndarray,
+) -> LocalUpdates:
+    """Train ``clients`` (int64[m]); their former factors (``P``) do not matter."""
+    from bfedrec.learning.ials_kernels import Problem, train_clients
+
+    clients = task.cohort(clients, P)
+    settings, M, N = task.settings, len(clients), len(task.Q)
+    target, catalogue = (0.0, 1.0) if task.flipped else (1.0, 0.0)
+    update = LocalUpdates(
+        A=np.empty((M, task.B.shape[1], N), np.float32),
+        touched=np.ones((M, N), np.bool_),
+        P=np.empty((M, task.Q.shape[1]), np.float32),
+        samples=task.samples(clients),
+        loss=np.empty(M, np.float64),
+    )
+    shared = (
+        clients,
+        _catalogue(task),
+        Problem(settings.unobserved, settings.l2, target, catalogue),
+        task.indptr,
+        task.indices,
+        update.A,
+        update.P,
+        update.loss,
+    )
+    parts = balanced(update.samples, min(thread_count(threads), max(M, 1)))
+    in_threads(train_clients, [(part, *shared) for part in parts])
+    # Numbers of A that overflow all the same are encoded as such, and refused by every server.
+    wrong = ~(np.isfinite(update.loss) & np.isfinite(update.P).all(axis=1))
+    if wrong.any():
+        raise Diverged(
+            f"client {clients[np.argmax(wrong)]}'s factors are no longer finite numbers; {remedy}"
+        )
+    return update
+
+
+def _solved(
+    task: TrainingTask, weights: np.ndarray, alpha: float, l2: float, threads: int | None
+) -> np.ndarray:
+    """Every user's p on the Q of ``task``, float32[M, d]."""
+    from bfedrec.learning.ials_kernels import Problem, solve_users
+
+    users = len(task.indptr) - 1
+    P = np.empty((users, task.Q.shape[1]), np.float32)
+    problem = Problem(alpha, l2, 1.0, 0.0)
+    shared = (_catalogue(task), problem, task.indptr, task.indices, weights, P)
+    parts = balanced(np.diff(task.indptr) + 1, thread_count(threads))
+    in_threads(solve_users, [(part, *shared) for part in parts])
+    return P

@@ -1,0 +1,39 @@
+"""The training method ``sgd``: Algorithm 1, local stochastic gradient descent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bfedrec.learning.method import Trainer, TrainingMethod, training_method
+from bfedrec.learning.settings import TrainingSettings
+
+
+@training_method("sgd", place=1)
+@dataclass(frozen=True)
+class LocalSgd(TrainingMethod):
+    """Passes of gradient descent over a client's interactions and drawn negatives, on p_u and A_u
+    (lines 9 to 14)."""
+
+    meaning = "stochastic gradient descent on sampled negatives, the paper's Algorithm 1"
+    reads = frozenset(TrainingSettings.model_fields) - {"method", "unobserved"}
+    on_devices = True
+
+    def trainer(self, device: str, threads: int | None) -> Trainer:
+        if device == "cpu":
+            from bfedrec.learning.cohort import train_cohort
+
+            return partial(train_cohort, threads=threads)
+        from bfedrec.learning.cohort_torch import train_cohort_on  # torch takes seconds to import
+
+        return partial(train_cohort_on, device)
+
+    def samples(
+        self, settings: TrainingSettings, interactions: np.ndarray, items: int, dimension: int
+    ) -> np.ndarray:
+        passes = settings.local_epochs + settings.user_epochs
+        samples = interactions * (1 + settings.negatives)
+        virtual = interactions * settings.virtual_share * settings.local_epochs
+        return np.asarray(samples * passes + virtual, np.float64)
