@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -105,15 +106,39 @@ class Learner:
         honest = [c for c in clients.tolist() if self.adversary.attack(height, c) is None]
         return ErrorFeedback(self.model.exchange, self._residuals(height, honest))
 
+    def task(self, height: int, beacon: bytes) -> TrainingTask:
+        """The training of round ``height``, with this beacon, from the present Q and its B.
+
+        Built once, when the round begins: a part of the cohort that trains late, beside servers
+        that have decided the block, must not read the Q of the next round.
+        """
+        config, training = self.config, self.config.training
+        return TrainingTask(
+            self.model.Q,
+            self.model.basis(beacon),
+            self.data.indptr,
+            self.data.indices,
+            training,
+            self.streams.integer("training", height),
+            training.step_scale(height, config.rounds),
+            predicts=training.predicts(height, config.rounds),
+        )
+
     def train(
-        self, height: int, beacon: bytes, clients: np.ndarray, feedback: ErrorFeedback | None
+        self,
+        height: int,
+        beacon: bytes,
+        clients: np.ndarray,
+        P: np.ndarray,
+        task: TrainingTask,
+        feedback: ErrorFeedback | None,
     ) -> tuple[LocalUpdates, list[Upload]]:
-        """Train ``clients`` (int64[m]) in the round with this beacon (Algorithm 1); return their
-        updates and what each sends, which an attack may change. Raises Diverged, naming round and
+        """Train ``clients`` (int64[m]) with factors ``P`` (float32[m, d]) by the task of the round
+        with this beacon (Algorithm 1); return their updates and what each sends, which an attack
+        may change. Reads neither the model nor ``self.P``. Raises Diverged, naming round and
         client."""
         began = time.perf_counter()
-        model, B = self.model, self.model.basis(beacon)
-        update = self.trained(height, clients, B)
+        update = self.trained(height, clients, P, task)
         uploads = [
             Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
             for place, client in enumerate(clients)
@@ -121,39 +146,28 @@ class Learner:
         if feedback is not None:
             uploads = feedback.sent(uploads, beacon, partial(self.adversary.attack, height))
         if self.adversary.acts(height, clients):
+            flipped = replace(task, flipped=True)
             uploads = self.adversary.forge(
                 height,
                 uploads,
                 update.P,
-                model.Q,
-                B,
-                model.exchange,
-                lambda places: self.trained(height, clients[places], B, flipped=True),
+                task.Q,
+                task.B,
+                self.model.exchange,
+                lambda places: self.trained(height, clients[places], P[places], flipped),
             )
         self.training_seconds += time.perf_counter() - began
         return update, uploads
 
     def trained(
-        self, height: int, clients: np.ndarray, B: np.ndarray, flipped: bool = False
+        self, height: int, clients: np.ndarray, P: np.ndarray, task: TrainingTask
     ) -> LocalUpdates:
-        """Train ``clients`` for round ``height`` from their present factors under B (float32[d,
-        r]); ``flipped``: on inverted labels. Raises Diverged, naming round and client."""
-        config, training = self.config, self.config.training
-        task = TrainingTask(
-            self.model.Q,
-            B,
-            self.data.indptr,
-            self.data.indices,
-            training,
-            self.streams.integer("training", height),
-            training.step_scale(height, config.rounds),
-            flipped,
-            training.predicts(height, config.rounds),
-        )
+        """Train ``clients`` from factors ``P`` by the task of round ``height``. Raises Diverged,
+        naming round and client."""
         try:
-            return self._train(task, clients, self.P[clients])
+            return self._train(task, clients, P)
         except Diverged as error:
-            if config.clients.malicious:
+            if self.config.clients.malicious:
                 error = Diverged(f"{error}; or malicious clients have destroyed the model")
             raise Diverged(f"round {height}: {error}") from None
 
@@ -181,7 +195,8 @@ class Learner:
         residuals under error feedback. Raises Diverged, naming round and client."""
         clients = self.clients(height)
         feedback = self.feedback(height, clients)
-        update, uploads = self.train(height, beacon, clients, feedback)
+        task, P = self.task(height, beacon), self.P[clients]
+        update, uploads = self.train(height, beacon, clients, P, task, feedback)
         self.P[clients] = update.P
         payloads, samples = self.accepted(uploads, beacon)
         if payloads:
