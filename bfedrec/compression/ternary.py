@@ -12,6 +12,8 @@ from numba import njit
 
 DIGITS = 5
 """Digits to the base 3 in a byte: 3^5 = 243."""
+SHIFT = {1: 23, 2: 16}
+"""Place of a step's lowest bit in those of a float32, by the step's number of bytes."""
 INFINITE = {1: 0xFF, 2: 0x7F80}
 """Bits of an infinite step, by its number of bytes; larger values are NaN or negative."""
 
@@ -63,16 +65,15 @@ def rounded(values: np.ndarray, step_bytes: int) -> np.ndarray:
     """The bits of the nearest steps, uint16[N], of float32[N] without a sign; ties to even in two
     bytes, to the larger in one."""
     whole = values.view(np.uint32)
-    if step_bytes == 1:
-        bits = (whole + np.uint32(1 << 22)) >> np.uint32(23)
-    else:
-        bits = (whole + np.uint32(0x7FFF) + ((whole >> np.uint32(16)) & np.uint32(1))) >> 16
+    even = (whole >> np.uint32(16)) & np.uint32(1)
+    half = np.uint32(1 << 22) if step_bytes == 1 else even + np.uint32(0x7FFF)
+    bits = (whole + half) >> np.uint32(SHIFT[step_bytes])
     return np.where(np.isfinite(values), bits, INFINITE[step_bytes]).astype(np.uint16)
 
 
 def float32(steps: np.ndarray, step_bytes: int) -> np.ndarray:
     """The steps as float32[N]."""
-    return (steps.astype(np.uint32) << np.uint32(23 if step_bytes == 1 else 16)).view(np.float32)
+    return (steps.astype(np.uint32) << np.uint32(SHIFT[step_bytes])).view(np.float32)
 
 
 @njit(nogil=True, cache=True)
@@ -112,6 +113,7 @@ def _unpack(step, packed, A):  # type: ignore[no-untyped-def]
             left[:] = packed[k // DIGITS]
         row = A[k]
         for i in range(N):
-            tens = np.uint8(left[i] // np.uint8(3))
-            row[i] = (np.float32(left[i]) - np.float32(3) * np.float32(tens) - np.float32(1)) * step[i]
-            left[i] = tens
+            rest = np.uint8(left[i] // np.uint8(3))
+            level = np.float32(left[i]) - np.float32(3) * np.float32(rest) - np.float32(1)
+            row[i] = level * step[i]
+            left[i] = rest

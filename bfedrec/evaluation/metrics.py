@@ -29,6 +29,8 @@ Split = Literal["validation", "test"]
 
 FULL = "full_"
 """Prefix of a metric's name in records of full ranking."""
+ORDERED = "ordered_"
+"""Prefix of a metric's name, before `FULL`, where users are scored with recency."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def metric(name: str) -> Callable[[Kind], Kind]:
 
     Raises ValueError as `bfedrec.parts.register`, and for a name that records use otherwise.
     """
-    if name == "er" or name.startswith((FULL, "validation_", "test_")):
+    if name == "er" or name.startswith((FULL, ORDERED, "validation_", "test_")):
         raise ValueError(f"metric {name!r}: records use this name otherwise")
     return register(METRICS, name)
 
@@ -64,6 +66,11 @@ def metric(name: str) -> Callable[[Kind], Kind]:
 def compared() -> dict[str, Metric]:
     """The metrics that tables and figures compare, by name."""
     return {name: kind() for name, kind in METRICS.items() if kind.compared}
+
+
+def ordered_name(name: str) -> str:
+    """The name in records of a metric of users scored with recency: "ordered_hr@10"."""
+    return f"{ORDERED}{name}"
 
 
 def labelled(means: Mapping[str, float], k: int) -> dict[str, float]:

@@ -22,8 +22,8 @@ class Downlink:
     def __init__(
         self, clients: int, initial_bytes: int, snapshot_bytes: int, snapshot_every: int
     ) -> None:
-        """``initial_bytes``: size of Q(0); ``snapshot_bytes``: size of a later snapshot, of Q and of
-        the optimizer's state; ``snapshot_every``: rounds between two."""
+        """``initial_bytes``: size of Q(0); ``snapshot_bytes``: size of a later snapshot, of Q
+        and of the optimizer's state; ``snapshot_every``: rounds between two."""
         self._initial_bytes = initial_bytes
         self._snapshot_bytes = snapshot_bytes
         self._snapshot_every = snapshot_every

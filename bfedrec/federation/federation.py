@@ -29,6 +29,7 @@ from bfedrec.federation.learner import Learner, Recall, initial_model
 from bfedrec.federation.participants import Participants, unit_costs
 from bfedrec.federation.round_training import RoundTraining
 from bfedrec.federation.uplink import Sent, Uplink
+from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates
 from bfedrec.streams import Streams
 from bfedrec.threads import thread_count
@@ -178,9 +179,9 @@ class Federation:
         times = self.uplink.times(self.world.env.now, clients, fetched[config.clients.downlink])
         attacked = learner.adversary.acts(height, clients)
         feedback = learner.feedback(height, clients)
-        train = partial(self._train, head, feedback=feedback)
+        train = partial(self._train, head, learner.task(height, head.beacon), feedback)
         parts = 1 if attacked or config.device != "cpu" else TRAINING_PARTS
-        training = RoundTraining(self._worker, train, clients, times, parts)
+        training = RoundTraining(self._worker, train, clients, learner.P[clients], times, parts)
         if attacked:
             arrivals = self.uplink.arrivals_of(training.all_sent(), clients, times)
         else:
@@ -207,22 +208,30 @@ class Federation:
         )
 
     def _train(
-        self, head: Head, clients: np.ndarray, feedback: ErrorFeedback | None = None
+        self,
+        head: Head,
+        task: TrainingTask,
+        feedback: ErrorFeedback | None,
+        clients: np.ndarray,
+        P: np.ndarray,
     ) -> tuple[LocalUpdates, list[Sent]]:
-        """Train ``clients`` (int64[m]) in the round after ``head``; return their updates, and their
-        uploads with the messages signed."""
-        update, uploads = self.learner.train(head.height + 1, head.beacon, clients, feedback)
+        """Train ``clients`` (int64[m]) from factors ``P`` (float32[m, d]) by the task of the round
+        after ``head``; return their updates, and their uploads with the messages signed. Runs in
+        the thread of the training: what servers change while it runs is not read."""
+        height, beacon = head.height + 1, head.beacon
+        update, uploads = self.learner.train(height, beacon, clients, P, task, feedback)
         return update, [(upload, self.uplink.sign(head, upload)) for upload in uploads]
 
     def recall(self, head: Head) -> None:
         """Train the round after ``head`` once more, to restore the messages that malicious clients
         keep of it; needed before a run continues after that round. P and the model must be as they
         were then."""
-        adversary, height = self.learner.adversary, head.height + 1
-        if adversary.keeps_messages:
-            clients = self.learner.clients(height)
-            feedback = self.learner.feedback(height, clients)
-            adversary.remember(self._train(head, clients, feedback)[1])
+        learner, height = self.learner, head.height + 1
+        if learner.adversary.keeps_messages:
+            clients = learner.clients(height)
+            feedback = learner.feedback(height, clients)
+            task, P = learner.task(height, head.beacon), learner.P[clients]
+            learner.adversary.remember(self._train(head, task, feedback, clients, P)[1])
 
     def _followed(
         self, height: int, sent: list[Sent], result: HeightResult

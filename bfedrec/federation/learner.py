@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,6 +25,7 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
 from bfedrec.federation.client_sampling import participants
 from bfedrec.federation.global_model import GlobalModel
+from bfedrec.federation.scoring import Scoring
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.method import Trainer
 from bfedrec.learning.recency import Recency
@@ -38,8 +40,8 @@ Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 class Learner:
     """All clients and the global model, round by round.
 
-    ``P``: float32[M, d], the factors that each client keeps, which the caller updates after a round;
-    users are scored with `factors`.
+    ``P``: float32[M, d], the factors that each client keeps, which the caller updates after a
+    round; users are scored by `scoring`.
     ``training_seconds``: wall-clock seconds of training so far, for the reported speed.
     """
 
@@ -67,7 +69,6 @@ class Learner:
         self.P = self.method.initial_factors(config.model, data.users, generator)
         self.training_seconds = 0.0
         self._residuals = residuals
-        self._threads = threads
         self._train = trainer(config, threads)
 
     @property
@@ -79,19 +80,16 @@ class Learner:
         """The clients that take part in round ``height``, int64[m]."""
         return participants(self.streams, self.data.users, self.config.clients, height)
 
-    def factors(self) -> np.ndarray:
-        """The factors by which every user is scored on the present Q, float32[M, d]."""
-        return self.method.factors(self._last_task(), self.P)
-
-    def ordered_factors(self) -> np.ndarray | None:
-        """The same with recency, float32[M, d]; None if the config asks for none."""
-        told = self.config.evaluation
-        if not told.recency:
-            return None
-        recency = Recency(
-            told.recency_weight, told.recency_places, told.recency_unobserved, told.recency_l2
-        )
-        return self.method.ordered_factors(self._last_task(), self.data.places, recency)
+    def scoring(self, threads: int | None = None) -> Scoring:
+        """Every user's factors on the present Q, by which the model is scored."""
+        told, task = self.config.evaluation, self._last_task()
+        P, ordered = self.method.factors(task, self.P, threads), None
+        if told.recency:
+            recency = Recency(
+                told.recency_weight, told.recency_places, told.recency_unobserved, told.recency_l2
+            )
+            ordered = self.method.ordered_factors(task, self.data.places, recency, threads)
+        return Scoring(self.data, self.model.Q, P, ordered)
 
     def _last_task(self) -> TrainingTask:
         """The data of all users beside the present Q, with nothing to draw."""
@@ -124,15 +122,39 @@ class Learner:
         honest = [c for c in clients.tolist() if self.adversary.attack(height, c) is None]
         return ErrorFeedback(self.model.exchange, self._residuals(height, honest))
 
+    def task(self, height: int, beacon: bytes) -> TrainingTask:
+        """The training of round ``height``, with this beacon, from the present Q and its B.
+
+        Built once, when the round begins: a part of the cohort that trains late, beside servers
+        that have decided the block, must not read the Q of the next round.
+        """
+        config, training = self.config, self.config.training
+        return TrainingTask(
+            self.model.Q,
+            self.model.basis(beacon),
+            self.data.indptr,
+            self.data.indices,
+            training,
+            self.streams.integer("training", height),
+            training.step_scale(height, config.rounds),
+            predicts=training.predicts(height, config.rounds),
+        )
+
     def train(
-        self, height: int, beacon: bytes, clients: np.ndarray, feedback: ErrorFeedback | None
+        self,
+        height: int,
+        beacon: bytes,
+        clients: np.ndarray,
+        P: np.ndarray,
+        task: TrainingTask,
+        feedback: ErrorFeedback | None,
     ) -> tuple[LocalUpdates, list[Upload]]:
-        """Train ``clients`` (int64[m]) in the round with this beacon (Algorithm 1); return their
-        updates and what each sends, which an attack may change. Raises Diverged, naming round and
+        """Train ``clients`` (int64[m]) with factors ``P`` (float32[m, d]) by the task of the round
+        with this beacon (Algorithm 1); return their updates and what each sends, which an attack
+        may change. Reads neither the model nor ``self.P``. Raises Diverged, naming round and
         client."""
         began = time.perf_counter()
-        model, B = self.model, self.model.basis(beacon)
-        update = self.trained(height, clients, B)
+        update = self.trained(height, clients, P, task)
         uploads = [
             Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
             for place, client in enumerate(clients)
@@ -140,39 +162,28 @@ class Learner:
         if feedback is not None:
             uploads = feedback.sent(uploads, beacon, partial(self.adversary.attack, height))
         if self.adversary.acts(height, clients):
+            flipped = replace(task, flipped=True)
             uploads = self.adversary.forge(
                 height,
                 uploads,
                 update.P,
-                model.Q,
-                B,
-                model.exchange,
-                lambda places: self.trained(height, clients[places], B, flipped=True),
+                task.Q,
+                task.B,
+                self.model.exchange,
+                lambda places: self.trained(height, clients[places], P[places], flipped),
             )
         self.training_seconds += time.perf_counter() - began
         return update, uploads
 
     def trained(
-        self, height: int, clients: np.ndarray, B: np.ndarray, flipped: bool = False
+        self, height: int, clients: np.ndarray, P: np.ndarray, task: TrainingTask
     ) -> LocalUpdates:
-        """Train ``clients`` for round ``height`` from their present factors under B (float32[d,
-        r]); ``flipped``: on inverted labels. Raises Diverged, naming round and client."""
-        config, training = self.config, self.config.training
-        task = TrainingTask(
-            self.model.Q,
-            B,
-            self.data.indptr,
-            self.data.indices,
-            training,
-            self.streams.integer("training", height),
-            training.step_scale(height, config.rounds),
-            flipped,
-            training.predicts(height, config.rounds),
-        )
+        """Train ``clients`` from factors ``P`` by the task of round ``height``. Raises Diverged,
+        naming round and client."""
         try:
-            return self._train(task, clients, self.P[clients])
+            return self._train(task, clients, P)
         except Diverged as error:
-            if config.clients.malicious:
+            if self.config.clients.malicious:
                 error = Diverged(f"{error}; or malicious clients have destroyed the model")
             raise Diverged(f"round {height}: {error}") from None
 
@@ -200,7 +211,8 @@ class Learner:
         residuals under error feedback. Raises Diverged, naming round and client."""
         clients = self.clients(height)
         feedback = self.feedback(height, clients)
-        update, uploads = self.train(height, beacon, clients, feedback)
+        task, P = self.task(height, beacon), self.P[clients]
+        update, uploads = self.train(height, beacon, clients, P, task, feedback)
         self.P[clients] = update.P
         payloads, samples = self.accepted(uploads, beacon)
         if payloads:
@@ -240,7 +252,9 @@ def trainer(config: Config, threads: int | None) -> Trainer:
     method, device = config.training.chosen, config.device
     if device != "cpu":
         if not method.on_devices:
-            raise ConfigError(f"device: {device!r}: training.method {method.name} trains on the cpu")
+            raise ConfigError(
+                f"device: {device!r}: training.method {method.name} trains on the cpu"
+            )
         from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
         if not cohort_torch.is_usable(device):

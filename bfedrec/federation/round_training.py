@@ -11,8 +11,10 @@ import numpy as np
 from bfedrec.federation.uplink import Sent
 from bfedrec.learning.upload import LocalUpdates
 
-Train = Callable[[np.ndarray], tuple[LocalUpdates, list[Sent]]]
-"""Trains some clients (int64[m]); returns their updates and what they send."""
+Train = Callable[[np.ndarray, np.ndarray], tuple[LocalUpdates, list[Sent]]]
+"""Trains some clients (int64[m]) from their factors (float32[m, d]); returns their updates and what
+they send. It runs beside the servers, at any time of the round, and must not read what they
+change."""
 
 
 class RoundTraining:
@@ -24,13 +26,19 @@ class RoundTraining:
     """
 
     def __init__(
-        self, worker: Executor, train: Train, clients: np.ndarray, times: np.ndarray, parts: int
+        self,
+        worker: Executor,
+        train: Train,
+        clients: np.ndarray,
+        P: np.ndarray,
+        times: np.ndarray,
+        parts: int,
     ) -> None:
-        """Begin training. ``times``: float64[m], simulated second at which each client's update
-        arrives."""
+        """Begin training. ``P``: float32[m, d], the clients' factors. ``times``: float64[m],
+        simulated second at which each client's update arrives."""
         order = np.argsort(times, kind="stable") if parts > 1 else np.arange(len(clients))
         self._parts = np.array_split(order, min(parts, len(clients)))
-        self._futures = [worker.submit(train, clients[part]) for part in self._parts]
+        self._futures = [worker.submit(train, clients[part], P[part]) for part in self._parts]
         self._place = {
             int(place): (number, index)
             for number, part in enumerate(self._parts)

@@ -60,8 +60,8 @@ def solve(
     target: float = 1.0,
     catalogue: float = 0.0,
 ) -> np.ndarray:
-    """The p (float64[d]) that minimises L for the items ``own`` (int[n]) with ``weights`` (float[n])
-    on their squared errors, towards ``target`` for these and ``catalogue`` for all items."""
+    """The p (float64[d]) that minimises L for the items ``own`` (int[n]) with ``weights``
+    (float[n]) on their squared errors, towards ``target`` for these and ``catalogue`` for all items."""
     N, d = Q.shape
     q = Q[own]
     matrix = (q * weights[:, None]).T @ q + alpha * Q.T @ Q

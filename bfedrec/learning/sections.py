@@ -1,4 +1,4 @@
-"""The sections `training` and `optimizer` of an experiment: settings that name a registered part."""
+"""The sections `training` and `optimizer` of an experiment, which name a registered part."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:  # its kernels take long to load, and who reads ranks needs no
 
 FILE = "ranks.npz"
 MOST_BYTES = 2**26
-"""Longest file that is read, in bytes, packed and unpacked; 5 bytes a user at most."""
+"""Longest file that is read, in bytes, packed and unpacked; 10 bytes a user at most."""
+FULL_RANKING = ("full_rank", "ordered_full_rank")
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,27 @@ class Ranks:
     """The place of every user's test item: 0 is the best, -1 marks a user without one.
 
     rank: int64[M], among the sampled negatives, at most 99. full_rank: int64[M], among all items
-    that the user never touched; None if not computed.
+    that the user never touched; None if not computed. ordered_rank, ordered_full_rank: the same
+    where users are scored with recency; None where they are not.
     """
 
     rank: NDArray[np.int64]
     full_rank: NDArray[np.int64] | None
+    ordered_rank: NDArray[np.int64] | None = None
+    ordered_full_rank: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, evaluation: Evaluation, users: int) -> Ranks:
-        """The ranks that `evaluation` found, for a data set of M = `users` users."""
-        full = evaluation.full_rank
-        return cls(
-            _spread(evaluation.users, evaluation.rank, users),
-            None if full is None else _spread(evaluation.users, full, users),
-        )
+    def of(cls, evaluation: Evaluation, users: int, ordered: Evaluation | None = None) -> Ranks:
+        """The ranks that `evaluation` found, and those with recency, for a data set of M = `users`
+        users."""
+        found: list[NDArray[np.int64] | None] = []
+        for each in (evaluation, ordered):
+            for ranks in (None, None) if each is None else (each.rank, each.full_rank):
+                kept = None if each is None or ranks is None else _spread(each.users, ranks, users)
+                found.append(kept)
+        rank, *others = found
+        assert rank is not None
+        return cls(rank, *others)
 
     @property
     def scored(self) -> NDArray[np.bool_]:
@@ -54,12 +62,14 @@ class Ranks:
     def encode(self) -> bytes:
         """The bytes of the file; equal ranks give equal bytes.
 
-        NumPy's npz format: `rank` as int8, `full_rank` as int16 or, if that is too small, int32.
+        NumPy's npz format: ranks among the sampled negatives as int8, those of full ranking as
+        int16 or, if that is too small, int32.
         """
-        arrays = {"rank": self.rank.astype(np.int8)}
-        if self.full_rank is not None:
-            wide = np.int16 if self.full_rank.max() <= np.iinfo(np.int16).max else np.int32
-            arrays["full_rank"] = self.full_rank.astype(wide)
+        arrays = {}
+        for name, ranks in vars(self).items():
+            if ranks is not None:
+                full = np.int16 if ranks.max() <= np.iinfo(np.int16).max else np.int32
+                arrays[name] = ranks.astype(full if name in FULL_RANKING else np.int8)
         file = io.BytesIO()
         np.savez_compressed(file, allow_pickle=False, **arrays)
         return file.getvalue()
@@ -77,13 +87,17 @@ def read(folder: Path) -> Ranks | None:
             if sum(part.file_size for part in parts.infolist()) > MOST_BYTES:
                 raise ValueError(f"more than {MOST_BYTES:,} bytes when unpacked")
         with np.load(packed, allow_pickle=False) as content:
-            full = content.get("full_rank")
-            for array in (content["rank"], *(() if full is None else (full,))):
+            found = {
+                each.name: content[each.name] for each in fields(Ranks) if each.name in content
+            }
+            for array in found.values():
                 if array.ndim != 1 or array.dtype.kind != "i":
                     raise ValueError("expected a list of integers")
-            return Ranks(
-                content["rank"].astype(np.int64), None if full is None else full.astype(np.int64)
-            )
+            rank = found["rank"]
+            if any(array.shape != rank.shape for array in found.values()):
+                raise ValueError("expected one rank of each kind for every user")
+            ranks = {name: array.astype(np.int64) for name, array in found.items()}
+            return Ranks(**({"full_rank": None} | ranks))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # NumPy raises what it comes upon

@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.data.prepare import prepare
-from bfedrec.evaluation.metrics import Evaluation, Split, labelled
-from bfedrec.evaluation.ranking import evaluate, expose
+from bfedrec.evaluation.metrics import labelled
 from bfedrec.federation.federation import Federation, Round
+from bfedrec.federation.scoring import Scoring
 from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.figures import Figures, Scalar, count
 from bfedrec.runs.folder import RunFolder
@@ -140,15 +140,15 @@ class Simulation(Closing):
 
     def _validate(self, height: int) -> None:
         """Score the validation items and append the metrics of this height."""
-        k = self.config.evaluation.k
+        k, scoring = self.config.evaluation.k, self.federation.learner.scoring()
         line: dict[str, Scalar] = {"height": height}
         if self.loss is not None:
             line["loss"] = self.loss
         if (self.data.validation >= 0).any():
-            scores = self._evaluate("validation", full=False).means()
+            scores = scoring.evaluate("validation", k, full=False).means()
             line |= {"split": "validation", **scores}
             self.progress.update(Evaluated(height, "validation", labelled(scores, k)))
-        line |= self._exposure()
+        line |= self._exposure(scoring)
         line |= {
             **self._flat_totals(),
             "simulated_seconds": self.now,
@@ -156,17 +156,10 @@ class Simulation(Closing):
         }
         self.folder.append_metrics(line)
 
-    def _evaluate(self, split: Split, full: bool) -> Evaluation:
-        learner, k = self.federation.learner, self.config.evaluation.k
-        return evaluate(learner.P, learner.Q, self.data, split, k, full)
-
-    def _exposure(self) -> dict[str, float]:
+    def _exposure(self, scoring: Scoring) -> dict[str, float]:
         """ER@K of the target items over the honest clients' users; empty without targets."""
-        learner, targets = self.federation.learner, self.federation.targets
-        if not targets:
-            return {}
-        asked, k = learner.adversary.honest, self.config.evaluation.k
-        return expose(learner.P, learner.Q, self.data, targets, k, asked).means()
+        honest = self.federation.learner.adversary.honest
+        return scoring.exposure(self.federation.targets, self.config.evaluation.k, honest)
 
     # -- resume -----------------------------------------------------------------------------------
 
@@ -233,19 +226,20 @@ class Simulation(Closing):
         """Score the test items, once; write the model and the ranks; return the summary."""
         federation = self.federation
         rounds = federation.world.head.height
-        evaluation = self._evaluate("test", full=self.config.evaluation.full_ranking)
-        means = evaluation.means()
-        k = self.config.evaluation.k
+        k, scoring = self.config.evaluation.k, federation.learner.scoring()
+        scores = scoring.evaluate("test", k, full=self.config.evaluation.full_ranking)
+        means = scores.means()
         self.progress.update(Evaluated(rounds, "test", labelled(means, k)))
         self.folder.write_model(federation.learner.Q)
-        self.folder.write_ranks(Ranks.of(evaluation, self.data.users).encode())
+        ranks = Ranks.of(scores.blind, self.data.users, scores.ordered)
+        self.folder.write_ranks(ranks.encode())
         here = time.perf_counter() - self.began
         trained = self.rounds_here * self.config.clients.present
         training_seconds = federation.learner.training_seconds
         return {
             **means,
-            **self._exposure(),
-            "users_scored": len(evaluation.users),
+            **self._exposure(scoring),
+            "users_scored": len(scores.blind.users),
             "rounds": rounds,
             "head": cid_text(federation.world.head.cid),
             "simulated_seconds": federation.world.env.now,

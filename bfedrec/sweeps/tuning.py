@@ -18,14 +18,13 @@ import csv
 import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bfedrec.attacks.adversary import Adversary
 from bfedrec.baselines import centralised
-from bfedrec.baselines.centralised import Model, Product
 from bfedrec.config.load import load, split_override
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
@@ -33,7 +32,6 @@ from bfedrec.data.dataset import Dataset
 from bfedrec.data.interactions import DataError
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.metrics import NotFinite, Split, compared
-from bfedrec.evaluation.ranking import expose
 from bfedrec.federation.learner import Learner, initial_model
 from bfedrec.learning.upload import Diverged
 from bfedrec.streams import Streams
@@ -103,27 +101,30 @@ def score(
     for seed in seeds:
         config = load(path, [*overrides, f"seed={seed}"])
         data = prepare(config.data)
-        model, found = _learnt(config, data, threads)
+        evaluate, found = _learnt(config, data, threads)
         for split in splits:
-            means = model.evaluate(data, split, config.evaluation.k, True, threads).means()
+            means = evaluate(split)
             found |= {f"{split}_{name}": value for name, value in means.items()}
         figures.append(found)
     means = {name: float(np.mean([found[name] for found in figures])) for name in figures[0]}
     return means | {"seconds": (time.perf_counter() - began) / len(seeds)}
 
 
-def _learnt(config: Config, data: Dataset, threads: int | None) -> tuple[Model, dict[str, float]]:
-    """The model after all rounds or epochs, and what there is to say beside its scores."""
+def _learnt(
+    config: Config, data: Dataset, threads: int | None
+) -> tuple[Callable[[Split], dict[str, float]], dict[str, float]]:
+    """The means of a split's metrics under the model after all rounds or epochs, and what there is
+    to say beside them."""
+    k = config.evaluation.k
     if config.method != "federated":
-        return centralised.learn(config, data, threads), {}
+        model = centralised.learn(config, data, threads)
+        return lambda split: model.evaluate(data, split, k, True, threads).means(), {}
     learner = learn(config, data, threads)
     trained = config.rounds * config.clients.present
     found = {"clients_per_second": trained / learner.training_seconds}
-    targets = learner.targets()
-    if targets:
-        k, asked = config.evaluation.k, learner.adversary.honest
-        found |= expose(learner.P, learner.Q, data, targets, k, asked, threads).means()
-    return Product(learner.P, learner.Q), found
+    scoring = learner.scoring(threads)
+    found |= scoring.exposure(learner.targets(), k, learner.adversary.honest, threads)
+    return lambda split: scoring.evaluate(split, k, True, threads).means(), found
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -71,9 +71,11 @@ def _catalogue(task: TrainingTask) -> Catalogue:
         Q = np.ascontiguousarray(task.Q, np.float32)
         BT = np.ascontiguousarray(task.B.T, np.float32)
         r, d = BT.shape
+        squares, total = gram(Q)
         if r == d and np.array_equal(BT, np.eye(d)):
-            return Catalogue(Q, *gram(Q), np.empty((0, d), np.float32), np.ascontiguousarray(Q.T))
-        return Catalogue(Q, *gram(Q), BT, products(BT, Q))
+            none = np.empty((0, d), np.float32)
+            return Catalogue(Q, squares, total, none, np.ascontiguousarray(Q.T))
+        return Catalogue(Q, squares, total, BT, products(BT, Q))
 
     return task.once(make)
 

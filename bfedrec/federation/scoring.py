@@ -1,0 +1,60 @@
+"""The present model as users are scored by it: order-blind and, where asked for, with recency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bfedrec.data.dataset import Dataset
+from bfedrec.evaluation.metrics import Evaluation, Split, ordered_name
+from bfedrec.evaluation.ranking import evaluate, expose
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The evaluations of one split: ``blind`` to order and, where a config asks for it,
+    ``ordered``."""
+
+    blind: Evaluation
+    ordered: Evaluation | None
+
+    def means(self) -> dict[str, float]:
+        """The means of both (`Evaluation.means`), the ordered ones as "ordered_hr@10", ..."""
+        means = self.blind.means()
+        if self.ordered is not None:
+            means |= {ordered_name(key): mean for key, mean in self.ordered.means().items()}
+        return means
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Every user's factors on the present Q."""
+
+    data: Dataset
+    Q: np.ndarray
+    """float32[N, d]."""
+    P: np.ndarray
+    """float32[M, d]."""
+    ordered: np.ndarray | None = None
+    """float32[M, d]: the factors that weigh interactions by recency; None if none are asked for."""
+
+    def evaluate(self, split: Split, k: int, full: bool, threads: int | None = None) -> Scores:
+        """Rank the held-out items of a split. Raises as `bfedrec.evaluation.ranking.evaluate`."""
+        found = [
+            None if P is None else evaluate(P, self.Q, self.data, split, k, full, threads)
+            for P in (self.P, self.ordered)
+        ]
+        blind, ordered = found
+        assert blind is not None
+        return Scores(blind, ordered)
+
+    def exposure(
+        self, targets: Sequence[int], k: int, asked: np.ndarray, threads: int | None = None
+    ) -> dict[str, float]:
+        """ER@K of the ``targets`` over the users ``asked`` (bool[M]); empty without targets. Raises
+        as `bfedrec.evaluation.ranking.expose`."""
+        if not targets:
+            return {}
+        return expose(self.P, self.Q, self.data, targets, k, asked, threads).means()
