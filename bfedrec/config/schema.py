@@ -35,7 +35,8 @@ from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 
 
 class EvaluationSettings(Section):
-    """When and how the model is scored. The test item is scored once, at the end."""
+    """When and how the model is scored. The test item is scored once, at the end, unless `select`
+    asks for more."""
 
     every: int = Field(
         default=10,
@@ -45,6 +46,13 @@ class EvaluationSettings(Section):
     k: int = Field(default=10, ge=1, le=99, description="K of the metrics, as in HR@K")
     full_ranking: bool = Field(
         default=True, description="also rank the test item among all items its user never touched"
+    )
+    select: Literal["last", "validation", "test"] = Field(
+        default="last",
+        description="the round whose test figures the summary has: the last; the one with the best "
+        "NDCG of the validation items; or the one with the best NDCG of the test items, as some "
+        "published figures are, which is chosen on test items: not honest. The last two score the "
+        "test items at every scoring, under names that begin with test_",
     )
     targets: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(),
@@ -199,6 +207,10 @@ class Config(Section):
         if not basis.fits(model.dimension, model.rank) and model.rank <= model.dimension:
             raise setting_error(
                 "model.rank", f"model.dimension = {model.dimension}, as model.basis is {basis.name}"
+            )
+        if evaluation.select == "validation" and self.data.validation == "train":
+            raise setting_error(
+                "evaluation.select", "last | test, as data.validation is train: none is held out"
             )
         if evaluation.recency and not self.training.chosen.orders:
             method = self.training.method

@@ -138,7 +138,14 @@ class Learner:
             self.streams.integer("training", height),
             training.step_scale(height, config.rounds),
             predicts=training.predicts(height, config.rounds),
+            excluded=self._excluded(),
         )
+
+    def _excluded(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The items that are never drawn as negatives, as `TrainingTask.excluded` has them."""
+        if self.config.training.negatives_exclude == "train":
+            return None
+        return self.data.touched_indptr, self.data.touched_indices
 
     def train(
         self,

@@ -62,6 +62,13 @@ class TrainingSettings(BaseModel):
         description="Items drawn for each positive, in every pass anew, from those that the "
         "client has not interacted with in training.",
     )
+    negatives_exclude: Literal["train", "all"] = Field(
+        default="train",
+        description="items that are never drawn as negatives (nor as virtual items): train: the "
+        "client's training items; all: its held-out items as well, as some published figures have "
+        "it, which is not honest: the model is told that what is never a negative may be a test "
+        "item",
+    )
     item_step: float = Field(
         default=0.5,
         gt=0,

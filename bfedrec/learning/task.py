@@ -39,6 +39,9 @@ class TrainingTask:
     predicts: bool = False
     """True if virtual items are labelled by predictions, not by the mean
     (`TrainingSettings.predicts`)."""
+    excluded: tuple[np.ndarray, np.ndarray] | None = None
+    """The items that are never drawn as negatives, as ``indptr`` and ``indices`` have the training
+    items, which are among them (`TrainingSettings.negatives_exclude`); None: the training items."""
 
     @property
     def item_step(self) -> float:
@@ -62,6 +65,11 @@ class TrainingTask:
     def positives(self, client: int) -> np.ndarray:
         """The training items of a client, int32."""
         return self.indices[self.indptr[client] : self.indptr[client + 1]]
+
+    def known(self, client: int) -> np.ndarray:
+        """The items that are never drawn as negatives of a client, int32."""
+        indptr, indices = self.excluded or (self.indptr, self.indices)
+        return indices[indptr[client] : indptr[client + 1]]
 
     def samples(self, clients: np.ndarray) -> np.ndarray:
         """The sample counts N_u of ``clients`` (int64[M]), int64[M]."""
