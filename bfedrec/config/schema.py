@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.aggregation.settings import AggregationSettings
+from bfedrec.compression.registry import CODECS
 from bfedrec.compression.settings import CompressionSettings
 from bfedrec.config.centralised import CentralisedSettings, Method, check_read
 from bfedrec.config.clients import ClientSettings
@@ -199,9 +200,28 @@ class Config(Section):
                 raise setting_error("faults", f"servers that there are: {error}") from None
         return self
 
+    def _method_agrees(self) -> None:
+        """Refuse a model or an attack that the training method has no use for."""
+        model, method = self.model, self.training.chosen
+        method.check(self.training, model.dimension)
+        if method.whole_rows and CODECS[self.compression.kind].under_basis:
+            told = f"as training.method {method.name} trains whole rows"
+            if model.basis != "identity":
+                raise setting_error("model.basis", f"identity, {told}")
+            if model.rank != model.dimension:
+                raise setting_error("model.rank", f"model.dimension = {model.dimension}, {told}")
+        for group in self.clients.malicious:
+            if group.plan.needs_products and not method.products:
+                raise setting_error(
+                    "clients.malicious",
+                    f"another attack than {group.attack}, as training.method {method.name} does "
+                    "not score by products of factors",
+                )
+
     def _learning_agrees(self) -> None:
         """Refuse settings of the model, of training and of evaluation that do not fit together."""
         model, evaluation = self.model, self.evaluation
+        self._method_agrees()
         self.compression.size_for(model.dimension, model.rank)
         basis = BASES.named(model.basis)
         if not basis.fits(model.dimension, model.rank) and model.rank <= model.dimension:

@@ -66,14 +66,14 @@ class Learner:
         self.streams = Streams(config.seed)
         generator = self.streams.generator("initial", 0)
         self.method = config.training.chosen
-        self.P = self.method.initial_factors(config.model, data.users, generator)
+        self.P = self.method.initial_factors(config.model, data.users, data.items, generator)
         self.training_seconds = 0.0
         self._residuals = residuals
         self._train = trainer(config, threads)
 
     @property
     def Q(self) -> np.ndarray:
-        """The global item factors, float32[N, d]."""
+        """The global item factors, float32[N, d], and the rows that the method appends."""
         return self.model.Q
 
     def clients(self, height: int) -> np.ndarray:
@@ -83,6 +83,9 @@ class Learner:
     def scoring(self, threads: int | None = None) -> Scoring:
         """Every user's factors on the present Q, by which the model is scored."""
         told, task = self.config.evaluation, self._last_task()
+        scorer = self.method.scorer(task, self.P)
+        if scorer is not None:
+            return Scoring(self.data, self.model.Q, self.P, scorer=scorer)
         P, ordered = self.method.factors(task, self.P, threads), None
         if told.recency:
             recency = Recency(
@@ -92,10 +95,12 @@ class Learner:
         return Scoring(self.data, self.model.Q, P, ordered)
 
     def _last_task(self) -> TrainingTask:
-        """The data of all users beside the present Q, with nothing to draw."""
-        Q = self.model.Q
-        none = np.eye(Q.shape[1], dtype=np.float32)
-        return TrainingTask(Q, none, self.data.indptr, self.data.indices, self.config.training, 0)
+        """The data of all users beside the present Q, with one seed for whatever users draw when
+        they are scored."""
+        Q, data, training = self.model.Q, self.data, self.config.training
+        whole = np.eye(Q.shape[1], dtype=np.float32)
+        excluded = self._excluded()
+        return TrainingTask(Q, whole, data.indptr, data.indices, training, 0, excluded=excluded)
 
     def targets(self) -> tuple[int, ...]:
         """The items whose exposure is reported: those of the config, and those of its attacks.
@@ -138,6 +143,7 @@ class Learner:
             self.streams.integer("training", height),
             training.step_scale(height, config.rounds),
             predicts=training.predicts(height, config.rounds),
+            progress=height / config.rounds,
             excluded=self._excluded(),
         )
 
@@ -229,15 +235,18 @@ class Learner:
 
 
 def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalModel:
-    """The global model of a config over ``items`` items, before the first round."""
+    """The global model of a config over ``items`` items, before the first round: their factors,
+    and the rows of whatever else the training method shares."""
     model, compression = config.model, config.compression
     generator = Streams(config.seed).generator("initial", 1)
     Q = initial_factors(items, model.dimension, model.init_scale, generator)
+    shared = config.training.chosen.initial_shared(model.dimension, generator)
+    Q = np.concatenate([Q, shared])
     rows, kind = _shape(config)
     size = compression.size_for(model.dimension, model.rank)
     rule = aggregator_of(config.aggregation)
     downlink, parameters = compression.downlink, compression.parameters
-    exchange = Exchange.named(rule, compression.kind, rows, items, size, downlink, parameters)
+    exchange = Exchange.named(rule, compression.kind, rows, len(Q), size, downlink, parameters)
     catch_up = config.clients.downlink == "catch_up"
     every = config.clients.snapshot_every if catch_up else None
     optimizer = config.optimizer.chosen

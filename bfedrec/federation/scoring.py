@@ -9,7 +9,7 @@ import numpy as np
 
 from bfedrec.data.dataset import Dataset
 from bfedrec.evaluation.metrics import Evaluation, Split, ordered_name
-from bfedrec.evaluation.ranking import evaluate, expose
+from bfedrec.evaluation.ranking import Scorer, evaluate, evaluate_blocks, expose, expose_blocks
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Every user's factors on the present Q."""
+    """Every user's factors on the present Q, or another scorer."""
 
     data: Dataset
     Q: np.ndarray
@@ -39,16 +39,21 @@ class Scoring:
     """float32[M, d]."""
     ordered: np.ndarray | None = None
     """float32[M, d]: the factors that weigh interactions by recency; None if none are asked for."""
+    scorer: Scorer | None = None
+    """The scores of users for methods that do not score by products of P and Q."""
 
     def evaluate(self, split: Split, k: int, full: bool, threads: int | None = None) -> Scores:
         """Rank the held-out items of a split. Raises as `bfedrec.evaluation.ranking.evaluate`."""
+        if self.scorer is not None:
+            blind = evaluate_blocks(self.scorer, self.data, split, k, full, threads)
+            return Scores(blind, None)
         found = [
             None if P is None else evaluate(P, self.Q, self.data, split, k, full, threads)
             for P in (self.P, self.ordered)
         ]
-        blind, ordered = found
-        assert blind is not None
-        return Scores(blind, ordered)
+        by_products, ordered = found
+        assert by_products is not None
+        return Scores(by_products, ordered)
 
     def exposure(
         self, targets: Sequence[int], k: int, asked: np.ndarray, threads: int | None = None
@@ -57,4 +62,6 @@ class Scoring:
         as `bfedrec.evaluation.ranking.expose`."""
         if not targets:
             return {}
+        if self.scorer is not None:
+            return expose_blocks(self.scorer, self.data, targets, k, asked, threads).means()
         return expose(self.P, self.Q, self.data, targets, k, asked, threads).means()

@@ -97,6 +97,26 @@ class TrainingSettings(BaseModel):
         description="Weight (alpha) of the squared error of every item in the catalogue, beside "
         "the weight 1 of each of the client's interactions.",
     )
+    network_step: float = Field(
+        default=0.05,
+        gt=0,
+        allow_inf_nan=False,
+        description="Step on the weights of the network, along the gradient averaged over a batch.",
+    )
+    difference: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight (lambda) of the term that drives a client's own view of a batch's "
+        "items from the shared one; it grows over the rounds as tanh(10 t / rounds).",
+    )
+    sparsity: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight (mu) of the L1 norm of the shared view of a batch's items; it grows "
+        "likewise.",
+    )
     final_step: float = Field(
         default=1.0,
         ge=0,
