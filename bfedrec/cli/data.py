@@ -188,10 +188,16 @@ def _print_split(console: Console, dataset: data.Dataset) -> None:
         "users without a validation item": statistics.without_validation,
         "test lists with fewer than 99 negatives": statistics.short_negatives,
         "users whose test item is also in training": statistics.test_in_training,
+        "users trained on something later than their test item": statistics.later_than_test,
     }
     for name, value in facts.items():
         if value:
             console.print(f"{name}: {value:,}")
+    share = 100 * statistics.ordered_interactions / max(len(dataset.indices), 1)
+    console.print(
+        f"order known: {statistics.ordered_interactions:,} training interactions ({share:.1f} %) "
+        f"of {statistics.ordered_users:,} users"
+    )
     console.print(f"digest: {dataset.digest}")
 
 

@@ -19,7 +19,7 @@ from bfedrec.data.settings import DataSettings
 from bfedrec.data.source import Catalogued
 from bfedrec.section import flatten
 
-FORMAT = 1
+FORMAT = 2
 """Version of what preparation does: raise it whenever the same files give other arrays."""
 DOWNLOADS = "downloads"
 """Folder of the cache that holds official files as they came."""
@@ -180,12 +180,16 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
         without_validation=int((parts.validation < 0).sum()),
         short_negatives=int((parts.test_negatives[tested, -1] < 0).sum()),
         test_in_training=parts.test_in_training,
+        ordered_users=int((parts.places == 0).sum()),
+        ordered_interactions=int((parts.places >= 0).sum()),
+        later_than_test=parts.later_than_test,
     )
     arrays = {name: getattr(parts, name) for name in ARRAYS}
     return Dataset(
         name=settings.dataset,
         users=statistics.users,
         items=statistics.items,
+        places=parts.places,
         statistics=statistics,
         **arrays,
     )

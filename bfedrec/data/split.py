@@ -54,6 +54,13 @@ ARRAYS = tuple(each.name for each in fields(Arrays))
 class Split(Arrays):
     """A split, and how its held-out items were chosen."""
 
+    places: NDArray[np.int32]
+    """[nnz], parallel to ``indices``: the place of a user's training row from its latest one, whose
+    place is 0, among those of known time; -1 where the time is unknown. Rows of equal time keep the
+    order by which items are held out. No held-out row has a place."""
+    later_than_test: int
+    """Users with a training row that is later, by known times, than their test row: 0 unless
+    published test items are not the latest."""
     published_tests: int
     """Users whose test item is NCF's published one."""
     drawn_validations: int
@@ -103,7 +110,10 @@ def leave_one_out(
     training = np.ones(len(u), dtype=bool)
     training[test_row[test_row >= 0]] = False
     training[validation_row[validation_row >= 0]] = False
-    trained, touched = np.sort(pair[training]), np.unique(pair)
+    place = _places(interactions, u, order, training)
+    by_pair = np.lexsort((place, pair))
+    by_pair = by_pair[training[by_pair]]
+    trained, touched = pair[by_pair], np.unique(pair)
 
     free = _Untouched(touched, user_ids, items)
     test_negatives = free.draw(test_item, np.random.SeedSequence(seed, spawn_key=(TEST_STREAM,)))
@@ -114,6 +124,7 @@ def leave_one_out(
         item_ids=item_ids,
         indptr=_indptr(trained, users, items),
         indices=(trained % items).astype(np.int32),
+        places=place[by_pair],
         validation=validation_item.astype(np.int32),
         test=test_item.astype(np.int32),
         validation_negatives=free.draw(
@@ -127,7 +138,31 @@ def leave_one_out(
             np.isnan(interactions.times[validation_row[validation_row >= 0]]).sum()
         ),
         test_in_training=int(np.isin(pair[test_row[test_row >= 0]], trained).sum()),
+        later_than_test=_later_than_test(interactions, u, test_row, place),
     )
+
+
+def _places(
+    interactions: Interactions, u: NDArray, order: NDArray, training: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """[n]: the place of each training row of known time in `order`, from 0 within its user; -1 at
+    all others."""
+    ranked = order[(training & ~np.isnan(interactions.times))[order]]
+    counts = np.bincount(u[ranked])
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    places = np.full(len(u), -1, np.int32)
+    places[ranked] = np.arange(len(ranked)) - first
+    return places
+
+
+def _later_than_test(
+    interactions: Interactions, u: NDArray, test_row: NDArray, place: NDArray
+) -> int:
+    """The number of users whose latest training row is later than their test row."""
+    latest = np.full(len(test_row), np.nan)
+    latest[u[place == 0]] = interactions.times[place == 0]
+    tested = test_row >= 0
+    return int((latest[tested] > interactions.times[test_row[tested]]).sum())
 
 
 def _latest_first(

@@ -40,6 +40,7 @@ def held_out(
         items=items,
         indptr=indptr,
         indices=indices,
+        places=np.full(len(indices), -1, np.int32),
         validation=np.array(test, np.int32),
         test=np.array(test, np.int32),
         validation_negatives=padded,
@@ -62,5 +63,8 @@ def held_out(
             without_validation=test.count(-1),
             short_negatives=users,
             test_in_training=0,
+            ordered_users=0,
+            ordered_interactions=0,
+            later_than_test=0,
         ),
     )

@@ -279,6 +279,16 @@ def test_prepared_data_are_reused_verified_and_rebuilt(tiny: Path) -> None:
     arrays["test"] = np.roll(arrays["test"], 1)
     np.savez(path, **arrays)
     np.testing.assert_array_equal(prepare("ml-1m", tiny / "official", cache).test, first.test)
+    # Nor places that are not those of their own digest, nor none at all.
+    with np.load(path) as content:
+        arrays = dict(content)
+    assert (arrays["places"] >= 0).any()
+    for places in ({"places": arrays["places"][::-1]}, {}):
+        np.savez(
+            path, **{name: array for name, array in arrays.items() if name != "places"}, **places
+        )
+        again = prepare("ml-1m", tiny / "official", cache)
+        np.testing.assert_array_equal(again.places, first.places)
     # A sound file of other options under this one's name.
     other = prepare(DataSettings(dataset="ml-1m", seed=1), tiny / "official", tiny / "other")
     (theirs,) = (tiny / "other").glob("*.npz")
