@@ -198,7 +198,9 @@ class Config(Section):
         basis = BASES.named(model.basis)
         if not basis.fits(model.dimension, model.rank) and model.rank <= model.dimension:
             raise setting_error(
-                "model.rank", f"model.dimension = {model.dimension}, as model.basis is {basis.name}"
+                "model.basis",
+                f"a basis of rank {model.rank} in {model.dimension} dimensions; {basis.name} needs "
+                "model.rank = model.dimension",
             )
         if evaluation.recency and not self.training.chosen.orders:
             method = self.training.method

@@ -148,7 +148,7 @@ def test_spread_is_log_normal_around_the_median() -> None:
 
 def test_downlink_by_hand() -> None:
     """Q has 1,000 bytes, every A with its header 110; snapshots every 3 heights."""
-    account = Downlink(4, 1000, 3)
+    account = Downlink(4, 1000, 1000, 3)
     everybody = np.arange(4)
     first = account.fetch(everybody, 1)
     assert first["broadcast"].tolist() == first["catch_up"].tolist() == [1000] * 4
@@ -163,12 +163,22 @@ def test_downlink_by_hand() -> None:
 
 
 def test_whoever_is_away_long_fetches_the_snapshot() -> None:
-    account = Downlink(1, 500, 5)
+    account = Downlink(1, 500, 500, 5)
     account.committed(1, np.array([0]), 10, 90)
     for height in range(2, 15):
         account.committed(height, np.array([], np.int64), 10, 90)
     # Of 14 missed A's (1,400 bytes) or the snapshot of height 10 with four A's (900): the latter.
     assert account.fetch(np.array([0]), 15)["catch_up"].tolist() == [900]
+
+
+def test_a_snapshot_with_the_optimizers_state_costs_its_bytes() -> None:
+    """Q(0) has 1,000 bytes, and a later snapshot 3,000."""
+    account = Downlink(2, 1000, 3000, 2)
+    assert account.fetch(np.array([0]), 1)["catch_up"].tolist() == [1000]
+    account.committed(1, np.array([0]), 10, 990)
+    assert account.fetch(np.array([1]), 2)["catch_up"].tolist() == [2000]  # Q(0) and one A
+    account.committed(2, np.array([0]), 10, 990)
+    assert account.fetch(np.array([1]), 3)["catch_up"].tolist() == [3000]
 
 
 # --- the global model -----------------------------------------------------------------------------
