@@ -110,7 +110,7 @@ ARROWS = {
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
-        "bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
+        "bfedrec.evaluation bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
         "consensus.crypto consensus.encoding consensus.faults consensus.ledger "
         "consensus.network consensus.records consensus.simulation"
     ),

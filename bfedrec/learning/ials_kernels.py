@@ -17,7 +17,7 @@ from bfedrec.learning.kernels import _dot
 
 
 class Catalogue(NamedTuple):
-    """What all clients of a round share: the item factors and what follows from them."""
+    """The item factors that all clients of a round share, and what follows from them."""
 
     Q: np.ndarray
     """float32[N, d]."""

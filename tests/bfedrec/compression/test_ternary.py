@@ -30,7 +30,8 @@ def readable(A: np.ndarray, cut: float, step_bytes: int) -> np.ndarray:
         else:
             step = math.ldexp(round(fraction * 256) / 256, exponent)  # round: ties to even
         for k in range(len(A)):
-            level = (A[k, i] > step / 2) - (float(A[k, i]) < -step / 2)
+            number = float(A[k, i])
+            level = (number > step / 2) - (number < -step / 2)
             result[k, i] = level * step
     return result
 
@@ -110,9 +111,9 @@ def test_steps_are_rounded_to_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["model.rank=64"], "compression.size: null: expected the size s"),
+        (["model.rank=64"], "compression.size: None: expected the size s"),
         (["compression.size=1", "model.rank=16"], "model.rank: 16: expected at most 15"),
-        (["compression.size=1", "model.rank=15"], "step_bytes"),
+        (["compression.size=1", "model.rank=15"], "a step of 2 bytes take more than size 1"),
         (["compression.size=1", "model.rank=70"], "model.rank: 70: expected at most"),
         (["compression.size=4", "compression.cut_permille=0"], "compression.cut_permille: 0"),
     ],
