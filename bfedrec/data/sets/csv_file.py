@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ from bfedrec.data.files import Files, SourceFile
 from bfedrec.data.interactions import (
     DataError,
     Interactions,
+    Pairs,
     first_of_pairs,
     interactions_of,
     merge_pairs,
@@ -42,7 +44,8 @@ class CsvFile(DataSource):
     )
     threshold: float | None = Field(
         default=None,
-        description="keep rows rated at least this; unset: every rating is an interaction",
+        description="only rows rated at least this are interactions; items rated below it are "
+        "no user's untouched ones in evaluation. Unset: every rating is an interaction",
     )
     time: str | int | None = Field(
         default=None, description="column of a number that grows with time; unset: order unknown"
@@ -108,7 +111,8 @@ class CsvFile(DataSource):
                     f"{file}: no {self.rating!r} reaches the threshold {self.threshold:g} "
                     f"(the largest is {table[self.rating].max():g})"
                 )
-            interactions = interactions.select(kept)
+            disliked = Pairs(users[~kept], items[~kept])
+            interactions = replace(interactions.select(kept), disliked=disliked)
         if self.duplicates == "merge":
             return merge_pairs(interactions)
         _refuse_repeats(file, interactions)

@@ -123,6 +123,11 @@ def test_a_threshold_keeps_what_was_liked(write: Any) -> None:
     file = write("user,item,rating\n1,2,5\n1,3,2\n1,4,4\n")
     assert read(file, rating="rating", threshold=4).items.tolist() == [2, 4]
     assert read(file, rating="rating").items.tolist() == [2, 3, 4]
+    assert read(file, rating="rating").disliked is None
+    for duplicates in ("refuse", "merge"):
+        disliked = read(file, rating="rating", threshold=4, duplicates=duplicates).disliked
+        assert disliked is not None
+        assert (disliked.users.tolist(), disliked.items.tolist()) == ([1], [3])
     with pytest.raises(DataError, match=r"reaches the threshold 6 \(the largest is 5\)"):
         read(file, rating="rating", threshold=6)
 
