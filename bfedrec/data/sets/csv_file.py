@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bfedrec.data.files import Files, SourceFile
 from bfedrec.data.interactions import (
@@ -20,6 +21,10 @@ from bfedrec.data.interactions import (
 )
 from bfedrec.data.source import DataSource, data_set
 from bfedrec.data.textfile import ID, NUMBER, TEXT, Columns, read_columns
+from bfedrec.section import setting_error
+
+NAMES_ONLY = ("idna", "punycode")
+"""Encodings of a single name, not of text."""
 
 
 @data_set("csv", place=6)
@@ -35,6 +40,10 @@ class CsvFile(DataSource):
     path: Path | None = Field(default=None, description="the file (.csv, .tsv, .txt, also .gz)")
     delimiter: str = Field(
         default=",", min_length=1, max_length=2, description="text between columns"
+    )
+    encoding: str = Field(
+        default="utf-8",
+        description="how the file encodes text: utf-8, latin-1, cp1252, utf-16, ...",
     )
     header: bool = Field(default=True, description="true if the first line names the columns")
     user: str | int = Field(default="user", description="column of the user id")
@@ -63,6 +72,18 @@ class CsvFile(DataSource):
         ge=1,
         description="users with fewer interactions are dropped (counted before the split)",
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str) -> str:
+        try:
+            "a".encode(encoding)
+            known = codecs.lookup(encoding).name not in NAMES_ONLY
+        except (LookupError, ValueError):
+            known = False
+        if not known:
+            raise setting_error("", "an encoding of text that Python knows, as latin-1 or cp1252")
+        return encoding
 
     @model_validator(mode="after")
     def _columns(self) -> CsvFile:
@@ -100,7 +121,7 @@ class CsvFile(DataSource):
         for column in (self.rating, self.time):
             if column is not None:
                 columns[column] = NUMBER
-        table = read_columns(file, columns, self.delimiter, self.header)
+        table = read_columns(file, columns, self.delimiter, self.header, self.encoding)
         users, items = table[self.user], table[self.item]
         times = np.full(len(users), np.nan) if self.time is None else table[self.time]
         interactions = interactions_of("csv", users, items, times)
