@@ -181,7 +181,11 @@ def _print_split(console: Console, dataset: data.Dataset) -> None:
     facts = {
         "training interactions": len(dataset.indices),
         "distinct pairs": statistics.pairs,
+        "pairs that are touched but no interactions (rated below the threshold)": (
+            statistics.disliked
+        ),
         "users dropped for too few interactions": statistics.dropped_users,
+        "users left out who touched every item": statistics.crowded_users,
         "published test items": statistics.published_tests,
         "validation items drawn, order unknown": statistics.drawn_validations,
         "users without a test item": statistics.without_test,

@@ -27,9 +27,13 @@ class DatasetStatistics:
     """Interactions as the source counts them, repeats included (Table I's column)."""
     pairs: int
     """Distinct user-item pairs."""
+    disliked: int
+    """Pairs that count as touched and as nothing else: rated below a threshold."""
     dropped_users: int
     """Users left out because they had too few interactions."""
     dropped_interactions: int
+    crowded_users: int
+    """Users left out because they touched every item."""
     layout: str
     """The kind of source: official, shared, generated or csv."""
     published_tests: int

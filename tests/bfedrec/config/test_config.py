@@ -356,6 +356,7 @@ def another(key: str) -> list[str]:
         "compression.step_bytes": ["compression.step_bytes=1"],
         "data.csv.path": ["data.csv.path=x.csv"],
         "data.csv.delimiter": ["data.csv.delimiter=;"],
+        "data.csv.encoding": ["data.csv.encoding=latin-1"],
         "data.csv.threshold": ["data.csv.threshold=3.0", "data.csv.rating=stars"],
         "data.csv.header": [
             "data.csv.header=false", "data.csv.user=0", "data.csv.item=1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from bfedrec.data.interactions import (
     DataError,
     Interactions,
+    Pairs,
     PublishedSplit,
     first_of_pairs,
     keep_active,
+    leave_out_crowded,
 )
 from bfedrec.data.split import NEGATIVES, Split, leave_one_out
 
@@ -122,6 +125,29 @@ def test_places_rank_the_known_training_rows_from_the_latest(
         assert (places >= 0).sum() == len(latest)
         later += held is not None and bool(latest) and latest[0][2] > held[2]
     assert split.later_than_test == later
+
+
+@settings(max_examples=100, deadline=None)
+@given(some_rows(), st.lists(st.tuples(st.integers(-1, 6), st.integers(99, 113)), max_size=20))
+def test_disliked_items_are_touched_and_nothing_else(
+    rows: list[Row], disliked: list[tuple[int, int]]
+) -> None:
+    """Also of unknown users and items, and of pairs that are interactions as well."""
+    plain = interactions(rows)
+    more = Pairs(np.array([10 * u for u, _ in disliked]), np.array([i for _, i in disliked]))
+    a, b = leave_one_out(plain, 0), leave_one_out(replace(plain, disliked=more), 0)
+    for name in ("user_ids", "item_ids", "indptr", "indices", "places", "test", "validation"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    items = set(a.item_ids.tolist())
+    for u, user in enumerate(a.user_ids.tolist()):
+        low = {i for v, i in disliked if 10 * v == user and i in items}
+        mine = {i for v, i, _ in rows if v == user}
+        touched = b.item_ids[b.touched_indices[b.touched_indptr[u] : b.touched_indptr[u + 1]]]
+        assert touched.tolist() == sorted(mine | low)
+        for split, held_out in ((b.test_negatives, b.test), (b.validation_negatives, b.validation)):
+            drawn = b.item_ids[split[u][split[u] >= 0]].tolist()
+            assert len(drawn) == (len(items - mine - low) if held_out[u] >= 0 else 0)
+            assert not set(drawn) & (mine | low)
 
 
 def test_by_known_times_nothing_is_later_than_an_unpublished_test_item() -> None:
@@ -256,6 +282,20 @@ def test_a_published_split_of_other_data_is_refused(split: PublishedSplit, messa
         leave_one_out(
             interactions([r for r in PUBLISHED_ROWS if r[0] != 3] + [(4, 0, 0.0)], split), 0
         )
+
+
+def test_users_who_touched_everything_are_left_out_until_none_is_left() -> None:
+    rows = [(1, i, 0.0) for i in range(5)]  # everything
+    rows += [(2, i, 0.0) for i in range(4)]  # everything but what user 1 alone has
+    rows += [(3, 0, 0.0), (3, 1, 0.0), (4, 2, 0.0), (4, 3, 0.0), (5, 0, 0.0)]
+    left = leave_out_crowded(interactions(rows))
+    assert sorted(set(left.users.tolist())) == [3, 4, 5]
+    assert leave_out_crowded(left) is left
+    disliked = Pairs(np.array([3, 3, 3]), np.array([2, 3, 4]))
+    assert set(leave_out_crowded(replace(left, disliked=disliked)).users.tolist()) == {4, 5}
+    assert len(leave_out_crowded(interactions(rows[:9])).users) == 0
+    # A user of one row is not tested, and stays.
+    assert len(leave_out_crowded(interactions([(1, 1, 0.0)])).users) == 1
 
 
 def test_a_user_who_touched_everything_is_refused() -> None:
