@@ -134,9 +134,8 @@ def _estimate(mean: float, by_user: Scores, methods: Sequence[Scores]) -> Estima
     users = by_user.size
     spread = float(((by_user - by_user.mean()) ** 2).sum()) / (users - 1)
     found = [_Squares.of(scores) for scores in methods if len(scores) > 1]
-    # `spread` has the expectation v_a + sum of v_e / S. With one seed v_e is in it alone.
-    left = sum(each.within / each.seeds for each in found)
-    users_vary = len(found) < len(methods) or spread > left
+    # The expectation of `spread` is v_a + sum of v_e / S; one seed alone tells no v_e.
+    users_vary = spread > sum(each.within / each.seeds for each in found)
     terms = [(spread / users, users - 1)] if users_vary else []
     for each in found:
         seeds_vary = each.between > each.within
