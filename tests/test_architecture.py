@@ -127,9 +127,9 @@ ARROWS = {
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.files bfedrec.merchants bfedrec.runs bfedrec.section bfedrec.streams "
-        "bfedrec.sweeps consensus.encoding consensus.faults consensus.ledger "
-        "consensus.protocols consensus.records consensus.registry consensus.torture"
+        "bfedrec.files bfedrec.merchants bfedrec.runs bfedrec.section bfedrec.sweeps "
+        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
+        "consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "

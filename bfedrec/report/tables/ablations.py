@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bfedrec.config.load import differences
-from bfedrec.evaluation.intervals import Interval
-from bfedrec.evaluation.statistics import RESAMPLES, Paired, holm
+from bfedrec.evaluation.statistics import Estimate, holm
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
 from bfedrec.report.paired_users import METRICS, K, compare_users
 from bfedrec.report.registry import register_table
@@ -48,7 +47,8 @@ COLUMNS = (
 )
 NOTES = (
     "Test items of MovieLens-1M, means over seeds; the difference is to the reference. Interval: "
-    f"paired bootstrap over users, {RESAMPLES:,} resamples.",
+    "over seeds and users, crossed random effects, users paired; Student's t with Satterthwaite's "
+    "degrees of freedom. Two seeds tell little of other seeds.",
     f"Verdict: better or worse where p < {ALPHA}, two-sided and corrected for all comparisons of "
     "this table (Holm), and every seed by itself says so, too; else level; open with one seed, or "
     "without ranks.",
@@ -75,14 +75,14 @@ def make(request: Request) -> Made:
 def table(reference: Runs, changes: Sequence[Runs]) -> Table:
     """The table of these changes, each with its runs."""
     rows = [{"part": "reference", "change": REFERENCE.config.name, **_measured(reference)}]
-    pairs: dict[tuple[int, str], Paired] = {}
+    pairs: dict[tuple[int, str], Estimate] = {}
     for place, runs in enumerate(changes):
         name = Path(runs.overrides[-1].removeprefix("@")).stem
         rows.append(
             {"part": name.partition("-")[0], "change": _change(reference, runs), **_measured(runs)}
         )
         for metric in METRICS:
-            pair = compare_users(runs, reference, metric, ("ablations", name, metric))
+            pair = compare_users(runs, reference, metric)
             if pair is not None:
                 pairs[place, metric] = pair
             if runs.finished and reference.finished:
@@ -92,7 +92,7 @@ def table(reference: Runs, changes: Sequence[Runs]) -> Table:
     corrected = holm([pair.p for pair in pairs.values()])
     for ((place, metric), pair), p in zip(pairs.items(), corrected, strict=True):
         rows[place + 1] |= {
-            f"{metric}_interval": Interval(pair.users, pair.difference, pair.low, pair.high),
+            f"{metric}_interval": pair.interval(),
             f"{metric}_verdict": _verdict(changes[place], reference, metric, p),
         }
     return Table("ablations", "Ablations on MovieLens-1M at size 4", COLUMNS, rows, NOTES)

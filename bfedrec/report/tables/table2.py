@@ -1,7 +1,6 @@
 """Table II: HR@10 and NDCG@10 of every method and data set, from recorded runs.
 
-Against the paper, the interval is over seeds; against each other, methods are compared user by
-user.
+Intervals and leads are over seeds and users at once (`bfedrec.evaluation.statistics`).
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bfedrec.evaluation.intervals import Interval, t_interval
-from bfedrec.evaluation.statistics import RESAMPLES, Paired, holm
+from bfedrec.evaluation.intervals import t_interval
+from bfedrec.evaluation.metrics import FULL
+from bfedrec.evaluation.statistics import Estimate, holm
 from bfedrec.report import published
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
-from bfedrec.report.paired_users import METRICS, K, compare_users
+from bfedrec.report.paired_users import METRICS, K, compare_users, mean_score
 from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table, compare, compared
 
@@ -84,16 +84,17 @@ COLUMNS = (
     Column("full", "full ranking", 4),
     Column("lead", "lead", 4, signed=True),
     Column("lead_interval", "95 % interval of the lead", 4, interval=True),
-    Column("p", "p (Holm)", 4),
+    Column("p", "p (Holm)", 4, probability=True),
 )
 NOTES = (
     f"HR and NDCG at {K} of the test items, leave-one-out, among 99 sampled items that the user "
     "never touched; ties count against the model. Full ranking: among all such items.",
-    "Interval: Student's over seeds. Verdict: whether it lies above, below or level with all that "
-    "is rounded to the paper's figure; open with one seed.",
-    "Lead: what the data set's first method has over this one, by the mean over seeds of each "
-    f"user's score; paired bootstrap over users, {RESAMPLES:,} resamples; p two-sided, corrected "
-    "for all comparisons of this table.",
+    "Interval: over seeds and users, crossed random effects, Student's t with Satterthwaite's "
+    "degrees of freedom. Verdict: whether it lies above, below or level with all that is rounded "
+    "to the paper's figure; open with one seed.",
+    "Lead: what the data set's first method has over this one; its interval and p by the same "
+    "model, users paired and seeds independent; a method's only seed counts as if others gave the "
+    "same. p is two-sided, corrected for all comparisons of this table (Holm).",
     "Pinterest may be a part of the paper's users (table1 says). LFM-2K rows, as published, counts "
     "an artist once per tag, so that most users' test artist is also among their training rows; "
     "distinct is without that leak.",
@@ -150,16 +151,18 @@ def by_others(label: str, data: str, size: int) -> str:
 
 def _cells(entry: Entry, runs: Runs, metric: str) -> dict[str, Cell]:
     paper = published.scores(*entry.published).get(metric) if entry.published else None
-    ours, full = (_over_seeds(runs, f"{prefix}{metric}@{K}") for prefix in ("", "full_"))
+    ours, full = mean_score(runs, metric), _full_ranking(runs, metric)
     cells = compare(paper, ours)
     if ours is not None:
-        cells |= {"seeds": ours.n, "full": MISSING if full is None else full.mean}
+        cells |= {"seeds": ours.n, "full": MISSING if full is None else full}
     return cells
 
 
-def _over_seeds(runs: Runs, name: str) -> Interval | None:
+def _full_ranking(runs: Runs, metric: str) -> float | None:
+    """The mean over seeds of a metric among all items; None where no run has it."""
+    name = f"{FULL}{metric}@{K}"
     values = [float(run.summary[name]) for run in runs.finished if name in run.summary]
-    return t_interval(values) if values else None
+    return t_interval(values).mean if values else None
 
 
 # -- user by user ---------------------------------------------------------------------------------
@@ -171,23 +174,18 @@ Place = tuple[str, str, str]
 def _leads(entries: Sequence[Entry], runs: Sequence[Runs]) -> Mapping[Place, dict[str, Cell]]:
     """The lead of the first method of each data set over every other one that left ranks."""
     first: dict[str, Runs] = {}
-    pairs: dict[Place, Paired] = {}
+    pairs: dict[Place, Estimate] = {}
     for entry, of_it in zip(entries, runs, strict=True):
         reference = first.setdefault(entry.data, of_it)
         if reference is of_it:
             continue
         for metric in METRICS:
-            place = (entry.data, entry.method, metric)
-            pair = compare_users(reference, of_it, metric, place)
+            pair = compare_users(reference, of_it, metric)
             if pair is not None:
-                pairs[place] = pair
+                pairs[entry.data, entry.method, metric] = pair
     corrected = holm([pair.p for pair in pairs.values()])
     return {
-        place: {
-            "lead": pair.difference,
-            "lead_interval": Interval(pair.users, pair.difference, pair.low, pair.high),
-            "p": p,
-        }
+        place: {"lead": pair.mean, "lead_interval": pair.interval(), "p": p}
         for (place, pair), p in zip(pairs.items(), corrected, strict=True)
     }
 
