@@ -68,7 +68,7 @@ class EvaluationSettings(Section):
         default=5.0, gt=0.0, description="recency: places after which the weight is at 1/e"
     )
     recency_unobserved: float = Field(
-        default=1.0, gt=0.0, description="recency: weight of every item in the catalogue"
+        default=2.0, gt=0.0, description="recency: weight of every item in the catalogue"
     )
     recency_l2: float = Field(
         default=0.014, ge=0.0, description="recency: weight of the L2 term on the factors"
