@@ -21,6 +21,7 @@ from bfedrec.plugins import PluginError, load_plugins
 
 COMMANDS = {
     "run": "run an experiment",
+    "learn": "the rounds of an experiment without its ledger",
     "sweep": "run an experiment at many settings and seeds",
     "table": "published figures beside ours, from recorded runs",
     "figure": "a figure from recorded runs, with its data",

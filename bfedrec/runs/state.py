@@ -195,6 +195,8 @@ class RunState(Closing):
             if len(state.clients) == 0:
                 continue
             try:
+                if state.clients.min() < 0:
+                    raise IndexError
                 factors[state.clients] = state.factors
             except (IndexError, ValueError):
                 raise StateError(
