@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bfedrec learn`."""
     parser.description = (
-        "Play a run's rounds as honest servers without delay would decide them. Options of servers, "
-        "committee, ledger, links and faults have no effect; malicious clients act as in a run."
+        "Play a run's rounds as honest servers without delay would decide them. Options of "
+        "servers, committee, ledger, links and faults have no effect; malicious clients act as in "
+        "a run."
     )
     parser.epilog = "The options of an experiment are those of `bfedrec run --help`."
     add_run(parser, "results/learnt")

@@ -34,9 +34,12 @@ LEARNT = Path("results/learnt")
 LOCK = "lock"
 MODEL = "model.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
-"""Name of the file from which unfinished learning without a ledger is resumed (`bfedrec.runs.learning`)."""
+"""Name of the file from which unfinished learning without a ledger is resumed
+(`bfedrec.runs.learning`)."""
 MOST_JSON = 2**20
 """Longest summary or manifest that is read, in bytes; ours have a few thousand."""
+HEAD_BYTES = 2**16
+"""Most bytes of a file of tensors beside its arrays."""
 MOST_LINES = 2**26
 """Longest file of lines of JSON that is read, in bytes; a line of ours has about a thousand."""
 

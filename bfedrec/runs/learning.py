@@ -23,16 +23,13 @@ from bfedrec.federation.learner import Played
 from bfedrec.federation.scoring import Scoring
 from bfedrec.federation.unledgered import learner_alone, rounds_of
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Scalar, count
-from bfedrec.runs.folder import CHECKPOINT, RunError, RunFolder, read_tensors
+from bfedrec.runs.folder import CHECKPOINT, HEAD_BYTES, RunError, RunFolder, read_tensors
 from bfedrec.runs.memory import check_memory
 from bfedrec.runs.progress import Evaluated, Note, Progress, RoundLearnt
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.state import RoundState, StateError
 from bfedrec.runs.totals import Totals
 from consensus.storage.closing import Closing
-
-HEAD_BYTES = 2**16
-"""Most bytes of a checkpoint beside its arrays."""
 
 
 class Learning(Closing):
