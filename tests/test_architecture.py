@@ -137,9 +137,8 @@ ARROWS = {
         "consensus.protocols consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
-        "bfedrec.attacks bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.federation bfedrec.files bfedrec.learning bfedrec.runs bfedrec.section "
-        "bfedrec.streams"
+        "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
+        "bfedrec.files bfedrec.learning bfedrec.runs bfedrec.section"
     ),
     "bfedrec.web": (
         "bfedrec.connections bfedrec.data bfedrec.files bfedrec.merchants consensus.encoding "

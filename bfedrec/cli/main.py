@@ -21,7 +21,9 @@ from bfedrec.plugins import PluginError, load_plugins
 
 COMMANDS = {
     "run": "run an experiment",
+    "learn": "the rounds of an experiment without its ledger",
     "sweep": "run an experiment at many settings and seeds",
+    "recommend": "each user's list of items, from a finished run",
     "table": "published figures beside ours, from recorded runs",
     "figure": "a figure from recorded runs, with its data",
     "make": "make all tables and figures, or some, and the runs that they lack",

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
 from bfedrec.evaluation.metrics import Evaluation, Split, ordered_name
 from bfedrec.evaluation.ranking import evaluate, expose
+from bfedrec.learning.recency import Recency
+from bfedrec.learning.task import TrainingTask
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Every user's factors on the present Q."""
+    """Every user's factors on the present Q (`scoring_of`)."""
 
     data: Dataset
     Q: np.ndarray
@@ -58,3 +61,21 @@ class Scoring:
         if not targets:
             return {}
         return expose(self.P, self.Q, self.data, targets, k, asked, threads).means()
+
+
+def scoring_of(
+    config: Config, data: Dataset, Q: np.ndarray, P: np.ndarray, threads: int | None = None
+) -> Scoring:
+    """The scoring of the model Q (float32[N, d]), under the config's training method, from the
+    factors P (float32[M, d]) that the clients keep."""
+    told, method = config.evaluation, config.training.chosen
+    # The data of all users beside this Q, with nothing to draw.
+    none = np.eye(Q.shape[1], dtype=np.float32)
+    task = TrainingTask(Q, none, data.indptr, data.indices, config.training, 0)
+    blind, ordered = method.factors(task, P, threads), None
+    if told.recency:
+        recency = Recency(
+            told.recency_weight, told.recency_places, told.recency_unobserved, told.recency_l2
+        )
+        ordered = method.ordered_factors(task, data.places, recency, threads)
+    return Scoring(data, Q, blind, ordered)

@@ -39,6 +39,8 @@ class TrainingMethod(Part, ABC):
     """True if it also trains on torch devices other than the CPU."""
     orders: ClassVar[bool] = False
     """True if it has `ordered_factors`."""
+    keeps_factors: ClassVar[bool] = True
+    """False if `factors` reads nothing of what clients keep."""
     remedy: ClassVar[str] = "lower training.item_step or training.user_step"
     """The advice to whoever sees its numbers diverge."""
 

@@ -6,7 +6,7 @@
 tries settings drawn from the choices (all of them, if N is left out), scores each on the
 validation items and lists them, best first. The test items are scored only when --test says so,
 which is for the settings that were chosen. Centralised methods train here as in a run. A federated
-round here is a run's (`bfedrec.federation.learner`): the same cohorts, draws, payloads and
+round here is a run's (`bfedrec.federation.unledgered`): the same cohorts, draws, payloads and
 aggregate. Only the beacons do not come from a chain, so that the bases, and with them the figures'
 last digits, differ.
 """
@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 
-from bfedrec.attacks.adversary import Adversary
 from bfedrec.baselines import centralised
 from bfedrec.config.load import load, split_override
 from bfedrec.config.schema import Config
@@ -32,37 +31,9 @@ from bfedrec.data.dataset import Dataset
 from bfedrec.data.interactions import DataError
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.metrics import NotFinite, Split, compared
-from bfedrec.federation.learner import Learner, initial_model
+from bfedrec.federation.unledgered import learn
 from bfedrec.learning.upload import Diverged
-from bfedrec.streams import Streams
 from bfedrec.sweeps.sweep import split_values
-
-
-def learn(
-    config: Config,
-    data: Dataset,
-    threads: int | None = None,
-    beacons: Sequence[bytes] = (),
-) -> Learner:
-    """The learner after `config.rounds` rounds with neither servers nor links.
-
-    `beacons`: those of heights 0 (the first, of which the `fixed` basis is drawn), 1, 2, ..., by
-    default of the seed. Raises Diverged, naming the round and the client, when the steps are too
-    large.
-    """
-    beacons = beacons or [f"{config.seed} {height}".encode() for height in range(config.rounds + 1)]
-    left: dict[int, bytes] = {}
-    learner = Learner(
-        config,
-        data,
-        initial_model(config, data.items, beacons[0]),
-        Adversary(config.clients.malicious, data.users, Streams(config.seed), b""),
-        lambda _, clients: {client: left[client] for client in clients if client in left},
-        threads,
-    )
-    for height in range(1, config.rounds + 1):
-        left |= learner.play(height, beacons[height])
-    return learner
 
 
 def trials(arguments: Sequence[str], count: int | None, seed: int) -> list[list[str]]:

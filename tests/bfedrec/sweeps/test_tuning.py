@@ -10,7 +10,8 @@ import pytest
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate
-from bfedrec.sweeps.tuning import learn, main, trials
+from bfedrec.federation.unledgered import learn
+from bfedrec.sweeps.tuning import main, trials
 
 SMALL = """
 name: small
