@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -62,6 +62,9 @@ class Attack(BaseModel, ABC):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
     )
+
+    needs_products: ClassVar[bool] = False
+    """True if it takes the scores of users for products of `Scene.P` and `Scene.Q`."""
 
     def targets(self) -> tuple[int, ...]:
         """The items that the attack wants recommended, which ER@K then looks at."""

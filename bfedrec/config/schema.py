@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.aggregation.settings import AggregationSettings
+from bfedrec.compression.registry import CODECS
 from bfedrec.compression.settings import CompressionSettings
 from bfedrec.config.centralised import CentralisedSettings, Method, check_read
 from bfedrec.config.clients import ClientSettings
@@ -35,7 +36,8 @@ from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 
 
 class EvaluationSettings(Section):
-    """When and how the model is scored. The test item is scored once, at the end."""
+    """When and how the model is scored. The test item is scored once, at the end, unless `select`
+    asks for more."""
 
     every: int = Field(
         default=10,
@@ -45,6 +47,13 @@ class EvaluationSettings(Section):
     k: int = Field(default=10, ge=1, le=99, description="K of the metrics, as in HR@K")
     full_ranking: bool = Field(
         default=True, description="also rank the test item among all items its user never touched"
+    )
+    select: Literal["last", "validation", "test"] = Field(
+        default="last",
+        description="the round whose test figures the summary has: the last; the one with the best "
+        "NDCG of the validation items; or the one with the best NDCG of the test items, as some "
+        "published figures are, which is chosen on test items: not honest. The last two score the "
+        "test items at every scoring, under names that begin with test_",
     )
     targets: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(),
@@ -191,9 +200,28 @@ class Config(Section):
                 raise setting_error("faults", f"servers that there are: {error}") from None
         return self
 
+    def _method_agrees(self) -> None:
+        """Refuse a model or an attack that the training method has no use for."""
+        model, method = self.model, self.training.chosen
+        method.check(self.training, model.dimension)
+        if method.whole_rows and CODECS[self.compression.kind].under_basis:
+            told = f"as training.method {method.name} trains whole rows"
+            if model.basis != "identity":
+                raise setting_error("model.basis", f"identity, {told}")
+            if model.rank != model.dimension:
+                raise setting_error("model.rank", f"model.dimension = {model.dimension}, {told}")
+        for group in self.clients.malicious:
+            if group.plan.needs_products and not method.products:
+                raise setting_error(
+                    "clients.malicious",
+                    f"another attack than {group.attack}, as training.method {method.name} does "
+                    "not score by products of factors",
+                )
+
     def _learning_agrees(self) -> None:
         """Refuse settings of the model, of training and of evaluation that do not fit together."""
         model, evaluation = self.model, self.evaluation
+        self._method_agrees()
         self.compression.size_for(model.dimension, model.rank)
         basis = BASES.named(model.basis)
         if not basis.fits(model.dimension, model.rank) and model.rank <= model.dimension:
@@ -201,6 +229,10 @@ class Config(Section):
                 "model.basis",
                 f"a basis of rank {model.rank} in {model.dimension} dimensions; {basis.name} needs "
                 "model.rank = model.dimension",
+            )
+        if evaluation.select == "validation" and self.data.validation == "train":
+            raise setting_error(
+                "evaluation.select", "last | test, as data.validation is train: none is held out"
             )
         if evaluation.recency and not self.training.chosen.orders:
             method = self.training.method

@@ -139,6 +139,25 @@ def expose(
     `evaluate`, and ValueError for targets that are no items.
     """
     P, Q = checked(P, Q, dataset)
+    QT = np.ascontiguousarray(Q.T)
+
+    def scorer(users: np.ndarray) -> np.ndarray:
+        scores = np.empty((len(users), len(Q)), np.float32)
+        score_block(users, P, QT, scores)
+        return scores
+
+    return expose_blocks(scorer, dataset, targets, k, asked, threads)
+
+
+def expose_blocks(
+    scorer: Scorer,
+    dataset: Dataset,
+    targets: Sequence[int],
+    k: int = 10,
+    asked: np.ndarray | None = None,
+    threads: int | None = None,
+) -> Exposure:
+    """Rank each of `targets` by the scores of `scorer`; otherwise as `expose`."""
     items = np.array(targets, np.int64)
     if items.size and not 0 <= items.min() <= items.max() < dataset.items:
         raise ValueError(
@@ -146,13 +165,16 @@ def expose(
         )
     users = np.flatnonzero(np.ones(dataset.users, np.bool_) if asked is None else asked)
     rank = np.full((len(items), dataset.users), -1, np.int64)
-    parts = balanced(np.ones(len(users), np.int64), thread_count(threads))
     training = (dataset.indptr, dataset.indices)
     touched = (dataset.touched_indptr, dataset.touched_indices)
-    QT = np.ascontiguousarray(Q.T)
-    in_threads(
-        _rank_targets, [(users[part], P, QT, items, *training, *touched, rank) for part in parts]
-    )
+
+    def score(part: np.ndarray) -> None:
+        for first in range(0, len(part), BLOCK):
+            block = part[first : first + BLOCK]
+            _rank_targets(block, scorer(block), items, *training, *touched, rank)
+
+    parts = balanced(np.ones(len(users), np.int64), thread_count(threads))
+    in_threads(score, [(users[part],) for part in parts])
     if (rank < -1).any():
         raise NotFinite("scores overflow to infinity or NaN; the factors are too large")
     return Exposure(tuple(targets), rank, k)
@@ -224,33 +246,30 @@ def _rank_full(  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _rank_targets(  # type: ignore[no-untyped-def]
-    users, P, QT, targets, indptr, indices, touched_indptr, touched_indices, rank
+    users, scores, targets, indptr, indices, touched_indptr, touched_indices, rank
 ):
-    """Compute rank[t, u] for these users and the targets t that they never touched, among the items
-    they did not train on; -2 where a score is not finite."""
-    N = QT.shape[1]
-    scores = np.empty((BLOCK, N), np.float32)
+    """Compute rank[t, u] for these users, whose scores are the rows of `scores`, and the targets t
+    that they never touched, among the items they did not train on; -2 where a score is not
+    finite."""
+    N = scores.shape[1]
     listed = np.empty(N, np.bool_)
-    for first in range(0, users.size, BLOCK):
-        block = users[first : first + BLOCK]
-        score_block(block, P, QT, scores)
-        for row in range(block.size):
-            u = block[row]
-            finite = True
+    for row in range(users.size):
+        u = users[row]
+        finite = True
+        for item in range(N):
+            finite &= np.isfinite(scores[row, item])
+            listed[item] = True
+        for item in indices[indptr[u] : indptr[u + 1]]:
+            listed[item] = False
+        touched = touched_indices[touched_indptr[u] : touched_indptr[u + 1]]
+        for t in range(targets.size):
+            if (touched == targets[t]).any():
+                continue
+            own = scores[row, targets[t]]
+            above = -1  # the target itself is not counted
             for item in range(N):
-                finite &= np.isfinite(scores[row, item])
-                listed[item] = True
-            for item in indices[indptr[u] : indptr[u + 1]]:
-                listed[item] = False
-            touched = touched_indices[touched_indptr[u] : touched_indptr[u + 1]]
-            for t in range(targets.size):
-                if (touched == targets[t]).any():
-                    continue
-                own = scores[row, targets[t]]
-                above = -1  # the target itself is not counted
-                for item in range(N):
-                    above += listed[item] and scores[row, item] >= own
-                rank[t, u] = above if finite else -2
+                above += listed[item] and scores[row, item] >= own
+            rank[t, u] = above if finite else -2
 
 
 @njit(nogil=True, cache=True)

@@ -25,7 +25,7 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
 from bfedrec.federation.client_sampling import participants
 from bfedrec.federation.global_model import GlobalModel, basis_in_proportion
-from bfedrec.federation.scoring import Scoring, scoring_of
+from bfedrec.federation.scoring import Scoring, excluded_items, scoring_of
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.method import Trainer
 from bfedrec.learning.task import TrainingTask
@@ -82,14 +82,14 @@ class Learner:
         self.model = model
         self.adversary = adversary
         self.streams = Streams(config.seed)
-        self.P = initial_private(config, data.users)
+        self.P = initial_private(config, data.users, data.items)
         self.training_seconds = 0.0
         self._residuals = residuals
         self._train = trainer(config, threads)
 
     @property
     def Q(self) -> np.ndarray:
-        """The global item factors, float32[N, d]."""
+        """The global item factors, float32[N, d], and the rows that the method appends."""
         return self.model.Q
 
     def clients(self, height: int) -> np.ndarray:
@@ -141,6 +141,8 @@ class Learner:
             self.streams.integer("training", height),
             training.step_scale(height, config.rounds),
             predicts=training.predicts(height, config.rounds),
+            progress=height / config.rounds,
+            excluded=excluded_items(config, self.data),
         )
 
     def train(
@@ -241,10 +243,10 @@ class Learner:
         )
 
 
-def initial_private(config: Config, users: int) -> np.ndarray:
-    """The factors that each client keeps before its first round, float32[users, d]."""
+def initial_private(config: Config, users: int, items: int) -> np.ndarray:
+    """The private numbers that each client keeps before its first round, float32[users, w]."""
     generator = Streams(config.seed).generator("initial", 0)
-    return config.training.chosen.initial_factors(config.model, users, generator)
+    return config.training.chosen.initial_factors(config.model, users, items, generator)
 
 
 def check_fit(config: Config, data: Dataset) -> None:
@@ -264,15 +266,18 @@ def check_fit(config: Config, data: Dataset) -> None:
 
 
 def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalModel:
-    """The global model of a config over ``items`` items, before the first round."""
+    """The global model of a config over ``items`` items, before the first round: their factors,
+    and the rows of whatever else the training method shares."""
     model, compression = config.model, config.compression
     generator = Streams(config.seed).generator("initial", 1)
     Q = initial_factors(items, model.dimension, model.init_scale, generator)
+    shared = config.training.chosen.initial_shared(model.dimension, generator)
+    Q = np.concatenate([Q, shared])
     rows, kind = _shape(config)
     size = compression.size_for(model.dimension, model.rank)
     rule = aggregator_of(config.aggregation)
     downlink, parameters = compression.downlink, compression.parameters
-    exchange = Exchange.named(rule, compression.kind, rows, items, size, downlink, parameters)
+    exchange = Exchange.named(rule, compression.kind, rows, len(Q), size, downlink, parameters)
     catch_up = config.clients.downlink == "catch_up"
     every = config.clients.snapshot_every if catch_up else None
     optimizer = config.optimizer.chosen

@@ -10,7 +10,7 @@ import numpy as np
 from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
 from bfedrec.evaluation.metrics import Evaluation, Split, ordered_name
-from bfedrec.evaluation.ranking import evaluate, expose
+from bfedrec.evaluation.ranking import Scorer, evaluate, evaluate_blocks, expose, expose_blocks
 from bfedrec.learning.recency import Recency
 from bfedrec.learning.task import TrainingTask
 
@@ -33,7 +33,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Every user's factors on the present Q (`scoring_of`)."""
+    """Every user's factors on the present Q, or another scorer (`scoring_of`)."""
 
     data: Dataset
     Q: np.ndarray
@@ -42,16 +42,21 @@ class Scoring:
     """float32[M, d]."""
     ordered: np.ndarray | None = None
     """float32[M, d]: the factors that weigh interactions by recency; None if none are asked for."""
+    scorer: Scorer | None = None
+    """The scores of users for methods that do not score by products of P and Q."""
 
     def evaluate(self, split: Split, k: int, full: bool, threads: int | None = None) -> Scores:
         """Rank the held-out items of a split. Raises as `bfedrec.evaluation.ranking.evaluate`."""
+        if self.scorer is not None:
+            blind = evaluate_blocks(self.scorer, self.data, split, k, full, threads)
+            return Scores(blind, None)
         found = [
             None if P is None else evaluate(P, self.Q, self.data, split, k, full, threads)
             for P in (self.P, self.ordered)
         ]
-        blind, ordered = found
-        assert blind is not None
-        return Scores(blind, ordered)
+        by_products, ordered = found
+        assert by_products is not None
+        return Scores(by_products, ordered)
 
     def exposure(
         self, targets: Sequence[int], k: int, asked: np.ndarray, threads: int | None = None
@@ -60,6 +65,8 @@ class Scoring:
         as `bfedrec.evaluation.ranking.expose`."""
         if not targets:
             return {}
+        if self.scorer is not None:
+            return expose_blocks(self.scorer, self.data, targets, k, asked, threads).means()
         return expose(self.P, self.Q, self.data, targets, k, asked, threads).means()
 
 
@@ -67,11 +74,16 @@ def scoring_of(
     config: Config, data: Dataset, Q: np.ndarray, P: np.ndarray, threads: int | None = None
 ) -> Scoring:
     """The scoring of the model Q (float32[N, d]), under the config's training method, from the
-    factors P (float32[M, d]) that the clients keep."""
+    private numbers P (float32[M, w]) that the clients keep."""
     told, method = config.evaluation, config.training.chosen
-    # The data of all users beside this Q, with nothing to draw.
-    none = np.eye(Q.shape[1], dtype=np.float32)
-    task = TrainingTask(Q, none, data.indptr, data.indices, config.training, 0)
+    # The data of all users beside this Q, with one seed for whatever users draw when they are
+    # scored.
+    whole = np.eye(Q.shape[1], dtype=np.float32)
+    excluded = excluded_items(config, data)
+    task = TrainingTask(Q, whole, data.indptr, data.indices, config.training, 0, excluded=excluded)
+    scorer = method.scorer(task, P)
+    if scorer is not None:
+        return Scoring(data, Q, P, scorer=scorer)
     blind, ordered = method.factors(task, P, threads), None
     if told.recency:
         recency = Recency(
@@ -79,3 +91,10 @@ def scoring_of(
         )
         ordered = method.ordered_factors(task, data.places, recency, threads)
     return Scoring(data, Q, blind, ordered)
+
+
+def excluded_items(config: Config, data: Dataset) -> tuple[np.ndarray, np.ndarray] | None:
+    """The items that are never drawn as negatives, as `TrainingTask.excluded` has them."""
+    if config.training.negatives_exclude == "train":
+        return None
+    return data.touched_indptr, data.touched_indices

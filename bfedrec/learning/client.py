@@ -52,7 +52,8 @@ def train_client(task: TrainingTask, client: int, p: np.ndarray) -> LocalUpdate:
     loss = 0.0
     virtual = torch.full((N,), settings.mean_label)  # the label of each item if it is virtual
     # Line 11: k runs over the batches of all passes.
-    draws = client_draws(task.seed, client, task.positives(client), N, settings)
+    positives, excluded = task.positives(client), task.known(client)
+    draws = client_draws(task.seed, client, positives, N, settings, excluded)
     for number, epoch in enumerate(draws):
         train_items = number >= settings.user_epochs  # p_u alone is trained first
         if task.predicts and number == settings.user_epochs:

@@ -57,6 +57,7 @@ def _compiled(task: TrainingTask, clients: np.ndarray) -> CompiledTask:
     """The task of these clients in the layout of the kernels."""
     settings, (d, r) = task.settings, task.B.shape
     Q, BT = np.ascontiguousarray(task.Q, np.float32), np.ascontiguousarray(task.B.T, np.float32)
+    excluded_indptr, excluded = task.excluded or (task.indptr, task.indices)
     identity = r == d and np.array_equal(task.B, np.eye(d))
     return CompiledTask(
         clients=clients,
@@ -68,6 +69,8 @@ def _compiled(task: TrainingTask, clients: np.ndarray) -> CompiledTask:
         BB=None if identity else gram(BT),
         indptr=task.indptr,
         indices=task.indices,
+        excluded_indptr=excluded_indptr,
+        excluded=excluded,
         seed=task.seed,
         user_epochs=settings.user_epochs,
         local_epochs=settings.local_epochs,

@@ -104,7 +104,10 @@ def _padded_draws(
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For each pass: items int32[M, S] and labels float32[M, S], 0 beyond lengths int64[M]."""
     settings, N = task.settings, len(task.Q)
-    draws = [client_draws(task.seed, int(u), task.positives(u), N, settings) for u in clients]
+    draws = [
+        client_draws(task.seed, int(u), task.positives(u), N, settings, task.known(u))
+        for u in clients
+    ]
     padded = []
     for number in range(settings.user_epochs + settings.local_epochs):
         lengths = np.array([len(draw[number].items) for draw in draws], np.int64)

@@ -115,6 +115,9 @@ class CompiledTask(NamedTuple):
     """B'B as `gram` gives it; None under B = I."""
     indptr: np.ndarray
     indices: np.ndarray
+    excluded_indptr: np.ndarray
+    excluded: np.ndarray
+    """Likewise the items that are never drawn as negatives."""
     seed: int
     user_epochs: int
     local_epochs: int
@@ -138,7 +141,7 @@ class Room(NamedTuple):
     virtual: np.ndarray
     virtual_labels: np.ndarray
     marks: np.ndarray
-    """uint8[N]: 1 at the client's training items."""
+    """uint8[N]: 1 at the items that are never drawn as the client's negatives."""
     A: np.ndarray
     """float32[N, r]: item-major while training, as a sample reads one row."""
     slopes: np.ndarray
@@ -258,9 +261,10 @@ def _train_client(u, task, room, p, touched):  # type: ignore[no-untyped-def]
     """All passes of client `u`: its A in `room`, p and `touched` in place; return its mean loss."""
     positives = task.indices[task.indptr[u] : task.indptr[u + 1]]
     N = task.Q.shape[0]
-    known = mark(room.marks, positives, 1)
+    excluded = task.excluded[task.excluded_indptr[u] : task.excluded_indptr[u + 1]]
+    known = mark(room.marks, excluded, 1)
     drawn = task.negatives if known < N else 0
-    # Under softmax a client that has every item has no negatives, and empty passes.
+    # Under softmax a client that excludes every item has no negatives, and empty passes.
     rated = 0 if task.softmax and not drawn else positives.size * (1 + drawn)
     count = virtual_count(task.virtual_share, positives.size, known, N)
     virtual, virtual_labels = room.virtual[:count], room.virtual_labels[:count]
@@ -296,7 +300,7 @@ def _train_client(u, task, room, p, touched):  # type: ignore[no-untyped-def]
                 number == passes - 1,
                 loss,
             )
-    mark(room.marks, positives, 0)
+    mark(room.marks, excluded, 0)
     if rated:
         loss /= positives.size if task.softmax else size
     return loss

@@ -23,9 +23,11 @@ from bfedrec.learning.upload import LocalUpdates
 from bfedrec.parts import Kind, Part, register
 from consensus.registry import LAST, Registry
 
+Scorer = Callable[[np.ndarray], np.ndarray]
+"""Maps users int64[b] to their scores of all items, float32[b, N]; called from threads."""
 Trainer = Callable[[TrainingTask, np.ndarray, np.ndarray], LocalUpdates]
-"""An implementation of a method: trains clients (int64[m]) from their private factors (float32[m,
-d])."""
+"""An implementation of a method: trains clients (int64[m]) from their private numbers
+(`TrainingMethod.width`, float32[m, w])."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class TrainingMethod(Part, ABC):
     """True if it has `ordered_factors`."""
     keeps_factors: ClassVar[bool] = True
     """False if `factors` reads nothing of what clients keep."""
+    products: ClassVar[bool] = True
+    """True if users are scored by the products of `factors` with Q; False if it has a `scorer`."""
+    whole_rows: ClassVar[bool] = False
+    """True if it trains all of Delta Q, which needs the basis B = I."""
     remedy: ClassVar[str] = "lower training.item_step or training.user_step"
     """The advice to whoever sees its numbers diverge."""
 
@@ -56,11 +62,35 @@ class TrainingMethod(Part, ABC):
         """The work of a round, float64[m], for clients with so many ``interactions`` (int64[m]), in
         samples of Algorithm 1: what `clients.seconds_per_sample` is charged for."""
 
+    def width(self, dimension: int, items: int) -> int:
+        """The number w of private numbers that a client keeps, for a model of this dimension d
+        over so many ``items``."""
+        return dimension
+
     def initial_factors(
-        self, model: ModelSettings, users: int, generator: np.random.Generator
+        self, model: ModelSettings, users: int, items: int, generator: np.random.Generator
     ) -> np.ndarray:
-        """Every client's private factors before its first round, float32[users, d]."""
+        """Every client's private numbers before its first round, float32[users, w]; its factors
+        where w is d."""
         return initial_factors(users, model.dimension, model.init_scale, generator)
+
+    def shared_rows(self, dimension: int) -> int:
+        """The number of rows of the global model after those of the items. They hold what else all
+        clients share, d numbers a row; codecs, rules and the ledger take them for rows of items."""
+        return 0
+
+    def initial_shared(self, dimension: int, generator: np.random.Generator) -> np.ndarray:
+        """These rows before the first round, float32[shared_rows, d]."""
+        return np.empty((0, dimension), np.float32)
+
+    def check(self, training: TrainingSettings, dimension: int) -> None:
+        """Raise a validation error, on the config's key, for values that the method cannot use."""
+        return
+
+    def scorer(self, task: TrainingTask, P: np.ndarray) -> Scorer | None:
+        """The scores of users on the Q of ``task`` by what they keep (``P``, float32[M, w]); None
+        where they are the products of `factors`."""
+        return None
 
     def factors(self, task: TrainingTask, P: np.ndarray, threads: int | None = None) -> np.ndarray:
         """The factors by which all users are scored on the Q of ``task``, float32[M, d], from those

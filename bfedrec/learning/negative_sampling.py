@@ -55,9 +55,10 @@ def draw_epoch(state, positives, marks, negatives, items, labels):  # type: igno
     """Fill `items` and `labels` with one pass; return the stream's next state.
 
     The positives are shuffled and each is followed by its negatives, so that every batch holds
-    about the same share of them. `marks` (uint8[N]) is 1 at the client's training items; these
-    alone are never drawn as negatives, since leaving out the test item as well would tell the model
-    which one it is. The length of `items` must be len(positives) * (1 + negatives).
+    about the same share of them. `marks` (uint8[N]) is 1 at the items that are never drawn as
+    negatives: the client's training items alone, unless a config asks for what is not honest, since
+    leaving out the test item as well tells the model which one it is. The length of `items` must be
+    len(positives) * (1 + negatives).
     """
     width = negatives + 1
     for k in range(positives.size):
@@ -143,18 +144,24 @@ def draw_absent(state, present, items):  # type: ignore[no-untyped-def]
 
 
 def client_draws(
-    seed: int, client: int, positives: np.ndarray, items: int, settings: TrainingSettings
+    seed: int,
+    client: int,
+    positives: np.ndarray,
+    items: int,
+    settings: TrainingSettings,
+    excluded: np.ndarray | None = None,
 ) -> list[Epoch]:
     """All passes of one client in one round: `user_epochs` of them, then `local_epochs`.
 
     `seed` is the round's (a signed 64-bit integer), `positives` (int32) the client's training
-    items, repeats allowed, `items` the number N of items. A client that has every item has no
+    items, repeats allowed, `items` the number N of items, `excluded` (int32) those that are never
+    drawn as negatives (None: the training items). A client that excludes every item has no
     negatives and no virtual items (and under softmax, empty passes), and one without data has empty
     passes. Virtual items are the same in all of the `local_epochs`; the `user_epochs` hold none.
     """
     marks = np.zeros(items, np.uint8)
     positives = np.asarray(positives, np.int32)
-    known = mark(marks, positives, 1)
+    known = mark(marks, positives if excluded is None else np.asarray(excluded, np.int32), 1)
     negatives = settings.negatives if known < items else 0
     size = positives.size * (1 + negatives)
     if settings.loss == "softmax" and not negatives:

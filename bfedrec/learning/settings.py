@@ -62,6 +62,13 @@ class TrainingSettings(BaseModel):
         description="Items drawn for each positive, in every pass anew, from those that the "
         "client has not interacted with in training.",
     )
+    negatives_exclude: Literal["train", "all"] = Field(
+        default="train",
+        description="items that are never drawn as negatives (nor as virtual items): train: the "
+        "client's training items; all: its held-out items as well, as some published figures have "
+        "it, which is not honest: the model is told that what is never a negative may be a test "
+        "item",
+    )
     item_step: float = Field(
         default=0.5,
         gt=0,
@@ -89,6 +96,26 @@ class TrainingSettings(BaseModel):
         allow_inf_nan=False,
         description="Weight (alpha) of the squared error of every item in the catalogue, beside "
         "the weight 1 of each of the client's interactions.",
+    )
+    network_step: float = Field(
+        default=0.05,
+        gt=0,
+        allow_inf_nan=False,
+        description="Step on the weights of the network, along the gradient averaged over a batch.",
+    )
+    difference: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight (lambda) of the term that drives a client's own view of a batch's "
+        "items from the shared one; it grows over the rounds as tanh(10 t / rounds).",
+    )
+    sparsity: float = Field(
+        default=0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight (mu) of the L1 norm of the shared view of a batch's items; it grows "
+        "likewise.",
     )
     final_step: float = Field(
         default=1.0,

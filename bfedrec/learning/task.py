@@ -39,6 +39,11 @@ class TrainingTask:
     predicts: bool = False
     """True if virtual items are labelled by predictions, not by the mean
     (`TrainingSettings.predicts`)."""
+    progress: float = 1.0
+    """The share of the run's rounds that are done with this one."""
+    excluded: tuple[np.ndarray, np.ndarray] | None = None
+    """The items that are never drawn as negatives, as ``indptr`` and ``indices`` have the training
+    items, which are among them (`TrainingSettings.negatives_exclude`); None: the training items."""
 
     @property
     def item_step(self) -> float:
@@ -63,17 +68,26 @@ class TrainingTask:
         """The training items of a client, int32."""
         return self.indices[self.indptr[client] : self.indptr[client + 1]]
 
+    def known(self, client: int) -> np.ndarray:
+        """The items that are never drawn as negatives of a client, int32."""
+        indptr, indices = self.excluded or (self.indptr, self.indices)
+        return indices[indptr[client] : indptr[client + 1]]
+
     def samples(self, clients: np.ndarray) -> np.ndarray:
         """The sample counts N_u of ``clients`` (int64[M]), int64[M]."""
         return np.asarray(self.indptr[clients + 1] - self.indptr[clients], np.int64)
 
-    def cohort(self, clients: Sequence[int] | np.ndarray, P: np.ndarray) -> np.ndarray:
-        """The clients as int64[M]. Raises ValueError if they, P, Q and B do not fit together."""
+    def cohort(
+        self, clients: Sequence[int] | np.ndarray, P: np.ndarray, width: int | None = None
+    ) -> np.ndarray:
+        """The clients as int64[M]. ``width``: the number of private numbers of each, d if None.
+        Raises ValueError if they, P, Q and B do not fit together."""
         clients, Q, B = np.asarray(clients, np.int64), self.Q, self.B
-        if P.shape != (len(clients), Q.shape[1]) or B.shape[0] != Q.shape[1]:
+        w = Q.shape[1] if width is None else width
+        if P.shape != (len(clients), w) or B.shape[0] != Q.shape[1]:
             raise ValueError(
                 f"{len(clients)} clients, P {P.shape}, Q {Q.shape} and B {B.shape} do not fit "
-                "together: P must be (M, d), Q (N, d) and B (d, r)"
+                f"together: P must be (M, {w}), Q (N, d) and B (d, r)"
             )
         if len(clients) and not 0 <= clients.min() <= clients.max() < len(self.indptr) - 1:
             raise ValueError(f"client ids must lie between 0 and {len(self.indptr) - 2}")

@@ -21,7 +21,7 @@ def check_memory(config: Config, data: Dataset) -> None:
     here = available()
     d, servers, clients = config.model.dimension, config.servers.count, config.clients.per_round
     users, items = data.users, data.items
-    needs = [
+    needs: list[tuple[str, object, str, int]] = [
         (
             "model.dimension",
             d,
@@ -31,6 +31,15 @@ def check_memory(config: Config, data: Dataset) -> None:
         ("model.rank", config.model.rank, "the matrix B", 4 * d * config.model.rank),
     ]
     if config.method == "federated":
+        kept = config.training.chosen.width(d, items)
+        needs.append(
+            (
+                "training.method",
+                config.training.method,
+                f"the {kept:,} private numbers of each of {users:,} users",
+                4 * kept * users,
+            )
+        )
         update = 4 * config.model.rank * items
         needs += [
             (

@@ -59,6 +59,11 @@ def scoring_at_rest(run: Path, threads: int | None = None) -> tuple[Config, Scor
         raise RunError(f"{run}: a run of method {config.method}, which has no clients")
     if not finished(run):
         raise RunError(f"{run}: not a finished run: continue it with --resume")
+    if not config.training.chosen.products:
+        raise RunError(
+            f"{run}: lists need users and items that are scored by factors, and training.method is "
+            f"{config.training.method}"
+        )
     rounds = _rounds(run)
     data = prepare(config.data)
     digest = str(read_json(run / "manifest.json").get("data_digest"))
@@ -73,7 +78,7 @@ def scoring_at_rest(run: Path, threads: int | None = None) -> tuple[Config, Scor
     Q = read_tensors(path, 4 * shape[0] * shape[1] + HEAD_BYTES).get("Q")
     if Q is None or Q.shape != shape or Q.dtype != np.float32:
         raise RunError(f"{path}: expected Q, float32 {shape}")
-    P = initial_private(config, data.users)
+    P = initial_private(config, data.users, data.items)
     if config.training.chosen.keeps_factors:
         P = _kept(run / "state.sqlite", P, rounds)
     return config, scoring_of(config, data, Q, P, threads)

@@ -15,16 +15,18 @@ from contextlib import contextmanager
 
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
+from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.metrics import labelled
 from bfedrec.federation.federation import Federation, Round
-from bfedrec.federation.scoring import Scoring
+from bfedrec.federation.scoring import Scores, Scoring
 from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.figures import Figures, Scalar, count
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.memory import check_memory
 from bfedrec.runs.progress import Evaluated, Note, Progress, RoundDone
 from bfedrec.runs.ranks import Ranks
+from bfedrec.runs.selection import chosen, reported, tested
 from bfedrec.runs.state import RoundState, RunState, StateError
 from bfedrec.runs.totals import Totals
 from consensus.encoding.cid import cid_text
@@ -45,6 +47,10 @@ class Simulation(Closing):
         self.began = time.perf_counter()
         self.data = prepare(config.data)
         check_memory(config, self.data)
+        if config.evaluation.select == "validation" and not (self.data.validation >= 0).any():
+            raise ConfigError(
+                f"evaluation.select: validation: no user of {self.data.name} has a validation item"
+            )
         folder.start(self.data.digest)
         self.state: RunState = folder.state()
         self.federation = Federation(config, self.data, self.state.residuals)
@@ -149,12 +155,31 @@ class Simulation(Closing):
             line |= {"split": "validation", **scores}
             self.progress.update(Evaluated(height, "validation", labelled(scores, k)))
         line |= self._exposure(scoring)
+        if self.config.evaluation.select != "last":
+            line |= self._tested(line, scoring)
         line |= {
             **self._flat_totals(),
             "simulated_seconds": self.now,
             "wall_seconds": self.wall_before + time.perf_counter() - self.began,
         }
         self.folder.append_metrics(line)
+
+    def _tested(self, line: Figures, scoring: Scoring) -> dict[str, Scalar]:
+        """Score the test items at the height of this line; if it is the best so far, its model and
+        ranks are the run's. A resume repeats the heights that lost their lines, and with them what
+        these left."""
+        evaluation = self.config.evaluation
+        scores = scoring.evaluate("test", evaluation.k, full=evaluation.full_ranking)
+        figures = tested(scores.means())
+        lines = [*self.folder.metrics(), {**line, **figures}]
+        if chosen(lines, evaluation.select, evaluation.k) is lines[-1]:
+            self._write_model(scores)
+        return figures
+
+    def _write_model(self, scores: Scores) -> None:
+        self.folder.write_model(self.federation.learner.Q)
+        ranks = Ranks.of(scores.blind, self.data.users, scores.ordered)
+        self.folder.write_ranks(ranks.encode())
 
     def _exposure(self, scoring: Scoring) -> dict[str, float]:
         """ER@K of the target items over the honest clients' users; empty without targets."""
@@ -223,23 +248,16 @@ class Simulation(Closing):
     # -- the end ----------------------------------------------------------------------------------
 
     def _finish(self) -> dict[str, Scalar]:
-        """Score the test items, once; write the model and the ranks; return the summary."""
+        """Report the test items of the round that `evaluation.select` names; return the summary."""
         federation = self.federation
         rounds = federation.world.head.height
-        k, scoring = self.config.evaluation.k, federation.learner.scoring()
-        scores = scoring.evaluate("test", k, full=self.config.evaluation.full_ranking)
-        means = scores.means()
-        self.progress.update(Evaluated(rounds, "test", labelled(means, k)))
-        self.folder.write_model(federation.learner.Q)
-        ranks = Ranks.of(scores.blind, self.data.users, scores.ordered)
-        self.folder.write_ranks(ranks.encode())
+        scored = self._scored_last() if self.config.evaluation.select == "last" else self._chosen()
         here = time.perf_counter() - self.began
         trained = self.rounds_here * self.config.clients.present
         training_seconds = federation.learner.training_seconds
         return {
-            **means,
-            **self._exposure(scoring),
-            "users_scored": len(scores.blind.users),
+            **scored,
+            "users_scored": int((self.data.test >= 0).sum()),
             "rounds": rounds,
             "head": cid_text(federation.world.head.cid),
             "simulated_seconds": federation.world.env.now,
@@ -255,6 +273,26 @@ class Simulation(Closing):
                 for kind, size in self.totals.gossip_bytes_by_kind.items()
             },
         }
+
+    def _scored_last(self) -> dict[str, Scalar]:
+        """Score the test items, once; write the model and the ranks; return their figures."""
+        k, scoring = self.config.evaluation.k, self.federation.learner.scoring()
+        scores = scoring.evaluate("test", k, full=self.config.evaluation.full_ranking)
+        means = scores.means()
+        height = self.federation.world.head.height
+        self.progress.update(Evaluated(height, "test", labelled(means, k)))
+        self._write_model(scores)
+        return {**means, **self._exposure(scoring)}
+
+    def _chosen(self) -> dict[str, Scalar]:
+        """The figures of the round that was chosen among those scored."""
+        evaluation = self.config.evaluation
+        line = chosen(self.folder.metrics(), evaluation.select, evaluation.k)
+        found = reported(line, evaluation.select, evaluation.k)
+        means = {name: float(found[name]) for name in found if name.endswith(f"@{evaluation.k}")}
+        height = count(line, "height")
+        self.progress.update(Evaluated(height, "test", labelled(means, evaluation.k)))
+        return found
 
     def _stopped(self, end: Stalled | Forked) -> Figures:
         """Score the model of a run whose servers cannot agree on another block; return its

@@ -124,6 +124,8 @@ class Push(Attack):
     they do not. The rows of all other items are as learnt, which hides the update among others.
     """
 
+    needs_products = True
+
     items: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0,), min_length=1, description="the target items, by their number from 0"
     )

@@ -46,7 +46,7 @@ class ImplicitAls(TrainingMethod):
         return np.asarray(products / 4, np.float64)
 
     def initial_factors(
-        self, model: ModelSettings, users: int, generator: np.random.Generator
+        self, model: ModelSettings, users: int, items: int, generator: np.random.Generator
     ) -> np.ndarray:
         # Nothing is read of them: p follows from Q and the client's interactions.
         return np.zeros((users, model.dimension), np.float32)

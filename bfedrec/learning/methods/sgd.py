@@ -18,7 +18,13 @@ class LocalSgd(TrainingMethod):
     (lines 9 to 14)."""
 
     meaning = "stochastic gradient descent on sampled negatives, the paper's Algorithm 1"
-    reads = frozenset(TrainingSettings.model_fields) - {"method", "unobserved"}
+    reads = frozenset(TrainingSettings.model_fields) - {
+        "method",
+        "unobserved",
+        "network_step",
+        "difference",
+        "sparsity",
+    }
     on_devices = True
 
     def trainer(self, device: str, threads: int | None) -> Trainer:

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bfedrec.learning.basis import basis
+from bfedrec.learning.client import train_client
 from bfedrec.learning.cohort import train_cohort
+from bfedrec.learning.cohort_torch import train_cohort_on
 from bfedrec.learning.factorization import batch_gradients, batch_loss, initial_factors
 from bfedrec.learning.negative_sampling import client_draws
 from bfedrec.learning.settings import TrainingSettings
@@ -343,3 +345,46 @@ def test_whether_labels_are_predicted_goes_by_the_share_of_the_rounds() -> None:
         assert first == 1 or not training.predicts(first - 1, rounds)
     always = TrainingSettings(virtual_share=1.0, virtual_mean_share=1.0)
     assert not always.predicts(9, 9)
+
+
+# -- what is never a negative ---------------------------------------------------------------------
+
+
+def test_excluded_items_are_never_drawn_by_any_implementation() -> None:
+    """By default held-out items are drawn like any other; excluded, by nobody, and all
+    implementations agree on what they draw instead."""
+    P, Q, B, indptr, indices = world()
+    held_out = np.array([3, 17, 31])
+    sets = [
+        np.union1d(indices[indptr[u] : indptr[u + 1]], held_out).astype(np.int32)
+        for u in range(USERS)
+    ]
+    excluded = (np.cumsum([0, *map(len, sets)]), np.concatenate(sets))
+    task = TrainingTask(Q, B, indptr, indices, PLAIN, -7)
+    told = replace(task, excluded=excluded)
+    blind, knows = (train_cohort(one, range(USERS), P) for one in (task, told))
+    strangers = [u for u in range(USERS) if not np.isin(held_out, task.positives(u)).any()]
+    assert strangers
+    assert blind.touched[strangers][:, held_out].any()
+    assert not knows.touched[strangers][:, held_out].any()
+    for u in range(USERS):
+        one = train_client(told, u, P[u])
+        assert np.array_equal(one.touched, knows.touched[u])
+        assert knows.A[u] == pytest.approx(one.A, abs=2e-6)
+    torch = train_cohort_on("cpu", told, range(USERS), P)
+    assert np.array_equal(torch.touched, knows.touched)
+
+
+def test_marks_of_one_client_do_not_reach_the_next() -> None:
+    P, Q, B, indptr, indices = world()
+    excluded = (indptr + np.arange(USERS + 1), np.insert(indices, indptr[1:], 39).astype(np.int32))
+    task = TrainingTask(Q, B, indptr, indices, PLAIN, -7, excluded=excluded)
+    assert_same(
+        train_cohort(task, [4], P[[4]], 1),
+        LocalUpdates(
+            *(
+                getattr(train_cohort(task, range(USERS), P, 1), name)[[4]]
+                for name in ("A", "touched", "P", "samples", "loss")
+            )
+        ),
+    )
