@@ -229,12 +229,13 @@ def _shape(config: Config) -> tuple[int, str]:
 
 
 def trainer(device: str, threads: int | None) -> Trainer:
-    """The implementation of cohort training for a device: compiled on the CPU, torch elsewhere.
-    Raises ConfigError for a device that torch does not find."""
+    """The implementation of cohort training for a device: compiled for cpu, torch for all others,
+    of which torch:cpu is the CPU. Raises ConfigError for a device that torch does not find."""
     if device == "cpu":
         return partial(train_cohort, threads=threads)
     from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
-    if not cohort_torch.is_usable(device):
+    name = device.removeprefix("torch:")
+    if not cohort_torch.is_usable(name):
         raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
-    return partial(cohort_torch.train_cohort_on, device)
+    return partial(cohort_torch.train_cohort_on, name)
