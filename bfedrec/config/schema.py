@@ -114,8 +114,9 @@ class Config(Section):
     )
     device: str = Field(
         default="cpu",
-        pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$",
-        description="what trains the cohort: cpu (compiled), or a torch device as cuda or cuda:0",
+        pattern=r"^(cpu|torch:cpu|cuda(:[0-9]+)?|mps)$",
+        description="what trains the cohort: cpu (compiled), or a torch device as cuda or cuda:0; "
+        "torch:cpu is what they run, on the CPU, where it is slower: to try it",
     )
     protocol: str = Field(
         default=DEFAULT,

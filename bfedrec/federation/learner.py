@@ -293,8 +293,8 @@ def _shape(config: Config) -> tuple[int, str]:
 
 
 def trainer(config: Config, threads: int | None) -> Trainer:
-    """The implementation of the config's training method for its device: compiled on the CPU, torch
-    elsewhere. Raises ConfigError for a device that torch does not find, or on which the method does
+    """The implementation of the config's training method for its device: compiled for cpu, torch for
+    all others, of which torch:cpu is the CPU. Raises ConfigError for a device that torch does not find, or on which the method does
     not train."""
     method, device = config.training.chosen, config.device
     if device != "cpu":
@@ -304,6 +304,6 @@ def trainer(config: Config, threads: int | None) -> Trainer:
             )
         from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
-        if not cohort_torch.is_usable(device):
+        if not cohort_torch.is_usable(device.removeprefix("torch:")):
             raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
     return method.trainer(device, threads)
