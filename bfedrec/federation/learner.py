@@ -293,9 +293,9 @@ def _shape(config: Config) -> tuple[int, str]:
 
 
 def trainer(config: Config, threads: int | None) -> Trainer:
-    """The implementation of the config's training method for its device: compiled for cpu, torch for
-    all others, of which torch:cpu is the CPU. Raises ConfigError for a device that torch does not find, or on which the method does
-    not train."""
+    """The implementation of the config's training method for its device: compiled for cpu, torch
+    for all others, of which torch:cpu is the CPU. Raises ConfigError for a device that torch does
+    not find, or on which the method does not train."""
     method, device = config.training.chosen, config.device
     if device != "cpu":
         if not method.on_devices:
