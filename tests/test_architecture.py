@@ -139,7 +139,7 @@ ARROWS = {
     "bfedrec.sweeps": (
         "bfedrec.attacks bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.federation bfedrec.files bfedrec.learning bfedrec.runs bfedrec.section "
-        "bfedrec.streams"
+        "bfedrec.streams consensus.storage"
     ),
     "bfedrec.web": (
         "bfedrec.connections bfedrec.data bfedrec.files bfedrec.merchants consensus.encoding "
