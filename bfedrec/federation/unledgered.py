@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from tqdm import tqdm
+
 from bfedrec.attacks.adversary import Adversary
 from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
@@ -57,11 +59,12 @@ def learn(
     data: Dataset,
     threads: int | None = None,
     beacons: Sequence[bytes] = (),
+    shown: bool = False,
 ) -> Learner:
     """The learner after all rounds, with residuals in memory.
 
-    ``beacons``: those of heights 0 (`Beacon`), 1, 2, ..., by default of the seed. Raises as
-    `learner_alone` and `rounds_of`.
+    ``beacons``: those of heights 0 (`Beacon`), 1, 2, ..., by default of the seed. ``shown``: show a
+    bar of the rounds, on a terminal. Raises as `learner_alone` and `rounds_of`.
     """
     left: dict[int, bytes] = {}
     beacon = beacons.__getitem__ if beacons else seeded(config.seed)
@@ -72,6 +75,13 @@ def learn(
         threads,
         beacon,
     )
-    for played in rounds_of(learner, 0, beacon):
+    rounds = tqdm(
+        rounds_of(learner, 0, beacon),
+        "round",
+        config.rounds,
+        leave=False,
+        disable=None if shown else True,
+    )
+    for played in rounds:
         left |= played.residuals
     return learner

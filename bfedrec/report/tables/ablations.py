@@ -13,6 +13,7 @@ from typing import Any
 from bfedrec.config.load import differences
 from bfedrec.evaluation.statistics import Estimate, holm
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
+from bfedrec.report.budgets import budget_notes
 from bfedrec.report.paired_users import METRICS, K, compare_users
 from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table
@@ -69,11 +70,12 @@ def make(request: Request) -> Made:
     """The table; overrides and seeds are those of all runs. Raises `ConfigError`, `RunError`."""
     changed = [one.changed(request.overrides, request.seeds) for one in experiments()]
     found = find(changed, request.records)
-    return Made(table(found.settings[0][0], found.settings[1]), found.lacking)
+    tuned = budget_notes([REFERENCE.config])
+    return Made(table(found.settings[0][0], found.settings[1], tuned), found.lacking)
 
 
-def table(reference: Runs, changes: Sequence[Runs]) -> Table:
-    """The table of these changes, each with its runs."""
+def table(reference: Runs, changes: Sequence[Runs], tuned: Sequence[str] = ()) -> Table:
+    """The table of these changes, each with its runs, and with notes on the reference's tuning."""
     rows = [{"part": "reference", "change": REFERENCE.config.name, **_measured(reference)}]
     pairs: dict[tuple[int, str], Estimate] = {}
     for place, runs in enumerate(changes):
@@ -95,7 +97,9 @@ def table(reference: Runs, changes: Sequence[Runs]) -> Table:
             f"{metric}_interval": pair.interval(),
             f"{metric}_verdict": _verdict(changes[place], reference, metric, p),
         }
-    return Table("ablations", "Ablations on MovieLens-1M at size 4", COLUMNS, rows, NOTES)
+    return Table(
+        "ablations", "Ablations on MovieLens-1M at size 4", COLUMNS, rows, [*NOTES, *tuned]
+    )
 
 
 def _change(reference: Runs, runs: Runs) -> str:

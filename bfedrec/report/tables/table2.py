@@ -14,6 +14,7 @@ from bfedrec.evaluation.metrics import FULL
 from bfedrec.evaluation.statistics import Estimate, holm
 from bfedrec.report import published
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
+from bfedrec.report.budgets import budget_notes
 from bfedrec.report.paired_users import METRICS, K, compare_users, mean_score
 from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table, compare, compared
@@ -110,7 +111,8 @@ def make(request: Request) -> Made:
     changed = [one.changed(request.overrides, request.seeds) for one in experiments()]
     found = find(changed, request.records)
     # An override with several values would be several runs of an entry: the table has the first's.
-    return Made(table(ENTRIES, [settings[0] for settings in found.settings]), found.lacking)
+    tuned = budget_notes(one.config for one in experiments())
+    return Made(table(ENTRIES, [settings[0] for settings in found.settings], tuned), found.lacking)
 
 
 def experiments() -> tuple[Experiment, ...]:
@@ -118,8 +120,8 @@ def experiments() -> tuple[Experiment, ...]:
     return tuple(entry.experiment for entry in ENTRIES)
 
 
-def table(entries: Sequence[Entry], runs: Sequence[Runs]) -> Table:
-    """The table of these entries, each with its runs."""
+def table(entries: Sequence[Entry], runs: Sequence[Runs], tuned: Sequence[str] = ()) -> Table:
+    """The table of these entries, each with its runs, and with notes on their tuning."""
     rows = []
     leads = _leads(entries, runs)
     for entry, of_it in zip(entries, runs, strict=True):
@@ -129,7 +131,7 @@ def table(entries: Sequence[Entry], runs: Sequence[Runs]) -> Table:
             row |= leads.get((entry.data, entry.method, metric), {})
             rows.append(row)
     others = [by_others(data, *of_it) for data, of_it in OTHERS.items()]
-    return Table("table2", "Table II: accuracy", COLUMNS, rows, [*NOTES, *others])
+    return Table("table2", "Table II: accuracy", COLUMNS, rows, [*NOTES, *tuned, *others])
 
 
 def by_others(label: str, data: str, size: int) -> str:
