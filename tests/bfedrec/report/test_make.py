@@ -215,7 +215,14 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "--jobs 0" in capsys.readouterr().err
 
 
-TO_RECORD = {"ml-1m", "ml-1m_model.rank"}
+TO_RECORD = {
+    "ml-1m",
+    "ml-1m-literal",
+    "ml-1m-per-item_ml-1m-per-item",
+    "ml-1m-quantised_ml-1m-quantised",
+    "ml-1m_ml-1m",
+    "ml-1m_model.rank",
+}
 """The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""
 
 
