@@ -1,4 +1,5 @@
-"""The ablations: what one change at a time does to MovieLens-1M at size 4, from recorded runs.
+"""The ablations: what one change at a time does to MovieLens-1M at size 4, each
+item the mean over the clients that trained on it, from recorded runs.
 
 Every file of experiments/ablations is a row; what of it differs from the reference is its change.
 """
@@ -20,7 +21,7 @@ from bfedrec.report.table import MISSING, Cell, Column, Table
 from bfedrec.runs.figures import number
 from bfedrec.section import flatten
 
-REFERENCE = Experiment(Path("experiments/ml-1m.yaml"), (), "0-1")
+REFERENCE = Experiment(Path("experiments/ml-1m-per-item.yaml"), (), "0-1")
 CHANGES = Experiment(Path("experiments/ablations.yaml"), ("@experiments/ablations",), "0-1")
 UNTOLD = ("name", "seed")
 """In what every row may differ from the reference."""
