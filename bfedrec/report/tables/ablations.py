@@ -85,7 +85,7 @@ def table(reference: Runs, changes: Sequence[Runs], tuned: Sequence[str] = ()) -
             {"part": name.partition("-")[0], "change": _change(reference, runs), **_measured(runs)}
         )
         for metric in METRICS:
-            pair = compare_users(runs, reference, metric)
+            pair = compare_users((runs, False), (reference, False), metric)
             if pair is not None:
                 pairs[place, metric] = pair
             if runs.finished and reference.finished:
