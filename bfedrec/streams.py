@@ -31,7 +31,8 @@ PARTS = {
     "shop_initial": 32,  # a merchants' model before its first round: what is shared, what is not
     "shop_training": 33,  # orders and negatives of a merchant's epochs
     "storage_order": 34,  # the order in which stores and sizes are measured
-    "bootstrap": 50,  # which users a test over users draws; no run has a part in it
+    # 50 drew users for a bootstrap over users
+    "tuning": 51,  # the points that a study tries; no run has a part in it
 }
 """The number of each part. It enters every result, so a number is never changed or used again."""
 

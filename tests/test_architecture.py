@@ -110,7 +110,7 @@ ARROWS = {
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
-        "bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
+        "bfedrec.evaluation bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
         "consensus.crypto consensus.encoding consensus.faults consensus.ledger "
         "consensus.network consensus.records consensus.simulation"
     ),
@@ -127,9 +127,9 @@ ARROWS = {
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.files bfedrec.merchants bfedrec.runs bfedrec.section bfedrec.streams "
-        "bfedrec.sweeps consensus.encoding consensus.faults consensus.ledger "
-        "consensus.protocols consensus.records consensus.registry consensus.torture"
+        "bfedrec.files bfedrec.merchants bfedrec.runs bfedrec.section bfedrec.sweeps "
+        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
+        "consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
@@ -137,9 +137,8 @@ ARROWS = {
         "consensus.protocols consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
-        "bfedrec.attacks bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.federation bfedrec.files bfedrec.learning bfedrec.runs bfedrec.section "
-        "bfedrec.streams"
+        "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
+        "bfedrec.files bfedrec.learning bfedrec.runs bfedrec.section consensus.storage"
     ),
     "bfedrec.web": (
         "bfedrec.connections bfedrec.data bfedrec.files bfedrec.merchants consensus.encoding "

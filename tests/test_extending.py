@@ -127,6 +127,26 @@ def test_a_codec_a_basis_and_a_metric_are_used(shop: Shop) -> None:
     assert shop.command("audit", str(out)).returncode == 0
 
 
+def test_a_training_method_and_an_optimizer_are_used(shop: Shop) -> None:
+    heads = set()
+    for words in (
+        ("training={method: gather}",),
+        ("training={method: gather, item_step: 0.25}",),
+        ("training={method: gather}", "optimizer.kind=signs"),
+        ("training={method: gather}", "optimizer.kind=signs", "optimizer.move_ppm=500"),
+    ):
+        out = shop.run(*words)
+        assert shop.command("audit", str(out)).returncode == 0
+        heads.add(json.loads((out / "summary.json").read_text(encoding="utf-8"))["head"])
+    assert len(heads) == 4
+    text = " ".join(shop.command("run", "--help").stdout.split())
+    assert "gather: pulls a client's items together" in text
+    assert "signs: a step of one length in every number" in text
+    unread = shop.command("run", "tiny.yaml", "training={method: gather, l2: 0.5}")
+    assert unread.returncode == 2
+    assert "as training.method gather does not read it" in unread.stderr
+
+
 def test_a_behaviour_is_used_drawn_and_listed(shop: Shop) -> None:
     honest, late = (
         json.loads((shop.run(words) / "summary.json").read_text(encoding="utf-8"))

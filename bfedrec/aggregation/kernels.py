@@ -122,7 +122,10 @@ def _pair_distances(updates, masks):  # type: ignore[no-untyped-def]
     M, r, N = updates.shape
     squares = np.zeros((M, M), np.float64)
     common = np.zeros((M, M), np.int64)
-    values = np.empty((M, r), np.float64)
+    # One pair's sum runs over an item's rows in their order; the loop inside goes over pairs, so
+    # that the compiler can use vectors without changing any sum.
+    values = np.empty((r, M), np.float64)
+    square = np.empty(M, np.float64)
     touching = np.empty(M, np.int64)
     for i in range(N):
         n = 0
@@ -130,16 +133,19 @@ def _pair_distances(updates, masks):  # type: ignore[no-untyped-def]
             if masks[m, i]:
                 touching[n] = m
                 for k in range(r):
-                    values[n, k] = updates[m, k, i]
+                    values[k, n] = updates[m, k, i]
                 n += 1
         for a in range(n):
-            for b in range(a + 1, n):
-                square = 0.0
-                for k in range(r):
-                    difference = values[a, k] - values[b, k]
-                    square += difference * difference
-                squares[touching[a], touching[b]] += square
-                common[touching[a], touching[b]] += 1
+            later = square[a + 1 : n]
+            later[:] = 0.0
+            for k in range(r):
+                row, own = values[k, a + 1 : n], values[k, a]
+                for b in range(later.size):
+                    difference = own - row[b]
+                    later[b] += difference * difference
+            for b in range(later.size):
+                squares[touching[a], touching[a + 1 + b]] += later[b]
+                common[touching[a], touching[a + 1 + b]] += 1
     for a in range(M):
         squares[a, a] = np.inf
         for b in range(a + 1, M):

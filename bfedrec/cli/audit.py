@@ -15,7 +15,14 @@ from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.federation.run_record import run_record
 from bfedrec.runs.figures import Figures, count, number, text
-from bfedrec.runs.folder import RunError, finished, read_figures, read_metrics, stopped
+from bfedrec.runs.folder import (
+    RunError,
+    finished,
+    has_ledger,
+    read_figures,
+    read_metrics,
+    stopped,
+)
 from consensus.audit import LATEST_US, AuditFailure, AuditReport, Claims, audit
 from consensus.encoding.cid import parse_cid
 from consensus.ledger.committee import first_beacon
@@ -95,6 +102,8 @@ def _told(report: AuditReport, seconds: float) -> str:
 
 def _check_makes_chain(run: Path) -> None:
     config = run / "config.yaml"
+    if run.is_dir() and has_ledger(run) is False:
+        raise RunError(f"{run}: was learnt without a ledger, and has no chain to audit")
     if config.is_file() and (method := load(config).method) != "federated":
         raise RunError(f"{run}: a run of method {method}, which has no chain to audit")
 

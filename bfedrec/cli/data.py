@@ -181,17 +181,27 @@ def _print_split(console: Console, dataset: data.Dataset) -> None:
     facts = {
         "training interactions": len(dataset.indices),
         "distinct pairs": statistics.pairs,
+        "pairs that are touched but no interactions (rated below the threshold)": (
+            statistics.disliked
+        ),
         "users dropped for too few interactions": statistics.dropped_users,
+        "users left out who touched every item": statistics.crowded_users,
         "published test items": statistics.published_tests,
         "validation items drawn, order unknown": statistics.drawn_validations,
         "users without a test item": statistics.without_test,
         "users without a validation item": statistics.without_validation,
         "test lists with fewer than 99 negatives": statistics.short_negatives,
         "users whose test item is also in training": statistics.test_in_training,
+        "users trained on something later than their test item": statistics.later_than_test,
     }
     for name, value in facts.items():
         if value:
             console.print(f"{name}: {value:,}")
+    share = 100 * statistics.ordered_interactions / max(len(dataset.indices), 1)
+    console.print(
+        f"order known: {statistics.ordered_interactions:,} training interactions ({share:.1f} %) "
+        f"of {statistics.ordered_users:,} users"
+    )
     console.print(f"digest: {dataset.digest}")
 
 

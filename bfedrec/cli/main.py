@@ -1,4 +1,4 @@
-"""The command line: `bfedrec run | sweep | table | figure | make | audit | data | chain | ...`.
+"""The command line: `bfedrec run | sweep | tune | table | figure | make | audit | data | ...`.
 
 Each command is a module of its name in this room, which adds its arguments and sets the function
 that handles them. Only the module of the command that is asked for is imported.
@@ -21,7 +21,10 @@ from bfedrec.plugins import PluginError, load_plugins
 
 COMMANDS = {
     "run": "run an experiment",
+    "learn": "the rounds of an experiment without its ledger",
     "sweep": "run an experiment at many settings and seeds",
+    "recommend": "each user's list of items, from a finished run",
+    "tune": "search options for the best validation score, and record what it cost",
     "table": "published figures beside ours, from recorded runs",
     "figure": "a figure from recorded runs, with its data",
     "make": "make all tables and figures, or some, and the runs that they lack",

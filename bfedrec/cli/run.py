@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 from bfedrec.cli.status import INTERRUPTED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bfedrec.config.schema import Config
     from bfedrec.runs.figures import Figures
     from bfedrec.runs.folder import RunFolder
+
+    Play = Callable[[Config, RunFolder, bool], Figures]
+    """Plays a config in a folder, resuming or not; returns the summary."""
 
 CONFIG_HELP = "the experiment: a YAML file"
 OVERRIDE_HELP = (
@@ -23,13 +28,16 @@ OVERRIDE_HELP = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bfedrec run`."""
+    add_run(parser, "results/runs")
+    parser.set_defaults(handler=run_command)
+
+
+def add_run(parser: argparse.ArgumentParser, runs: str) -> None:
+    """Add the arguments of a command that makes a run, whose folder is by default in `runs`."""
     parser.add_argument("config", metavar="CONFIG", type=Path, help=CONFIG_HELP)
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help=OVERRIDE_HELP)
-    parser.add_argument(
-        "--out", type=Path, help="run folder (default: results/runs/NAME-HASH-sSEED)"
-    )
+    parser.add_argument("--out", type=Path, help=f"run folder (default: {runs}/NAME-HASH-sSEED)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    parser.set_defaults(handler=run_command)
 
 
 def options_help() -> str:
@@ -41,11 +49,17 @@ def options_help() -> str:
 
 def run_command(parsed: argparse.Namespace) -> int:
     """Make a run, or what is left of it, and print its summary; returns the exit status."""
+    return make(parsed, _play)
+
+
+def make(parsed: argparse.Namespace, play: Play, ledger: bool = True) -> int:
+    """Open the folder of a run, `play` in it, draw its curves and print its summary; returns the
+    exit status. `ledger`: as for `RunFolder.open`."""
     from bfedrec.config.load import load
     from bfedrec.runs.folder import RunFolder, finished, read_summary
 
     config = load(parsed.config, parsed.overrides)
-    with RunFolder.open(config, parsed.out, parsed.resume) as folder:
+    with RunFolder.open(config, parsed.out, parsed.resume, ledger) as folder:
         if finished(folder.path):
             print(f"{folder.path}: finished already")
             _print_end(folder, read_summary(folder.path))
@@ -53,9 +67,9 @@ def run_command(parsed: argparse.Namespace) -> int:
         from bfedrec.report.curves import curves
 
         try:
-            summary = _play(config, folder, parsed.resume)
+            summary = play(config, folder, parsed.resume)
         except KeyboardInterrupt:
-            words = ["bfedrec", "run", str(parsed.config), *parsed.overrides]
+            words = ["bfedrec", parsed.command, str(parsed.config), *parsed.overrides]
             words += ["--out", str(folder.path), "--resume"]
             folder.log("interrupted")
             print(f"interrupted; continue with: {shlex.join(words)}", file=sys.stderr)

@@ -65,4 +65,9 @@ class CompressionSettings(PartSection):
             raise setting_error(
                 "compression.error_feedback", f"false, as compression.kind is {self.kind}, {reason}"
             )
-        return codec.size_for(self.size, dimension, rank)
+        size = codec.size_for(self.size, dimension, rank)
+        try:
+            codec(rank if codec.under_basis else dimension, 1, size, **self.parameters)
+        except ValueError as error:
+            raise setting_error("compression.size", f"more: {error}") from None
+        return size

@@ -14,6 +14,8 @@ DIGITS = 5
 """Digits to the base 3 in a byte: 3^5 = 243."""
 SHIFT = {1: 23, 2: 16}
 """Place of a step's lowest bit in those of a float32, by the step's number of bytes."""
+FLAWS = (None, "digits are beyond the last level", "levels do not fit their step")
+"""The flaws of levels, by the number that `_flaw` gives them."""
 INFINITE = {1: 0xFF, 2: 0x7F80}
 """Bits of an infinite step, by its number of bytes; larger values are NaN or negative."""
 
@@ -52,13 +54,7 @@ def flaw(steps: np.ndarray, packed: np.ndarray, r: int, step_bytes: int) -> str 
     if (steps >= INFINITE[step_bytes]).any():
         return "not all numbers are finite"
     full, used = 3**DIGITS, r % DIGITS or DIGITS
-    if (packed[:, :-1] >= full).any() or (packed[:, -1] >= 3**used).any():
-        return "digits are beyond the last level"
-    zeros = np.full(packed.shape[1], (full - 1) // 2, np.uint8)
-    zeros[-1] = (3**used - 1) // 2
-    if not np.array_equal((packed != zeros).any(axis=1), steps > 0):
-        return "levels do not fit their step"
-    return None
+    return FLAWS[_flaw(steps, packed, full, 3**used)]
 
 
 def rounded(values: np.ndarray, step_bytes: int) -> np.ndarray:
@@ -94,26 +90,50 @@ def _largest(A, largest):  # type: ignore[no-untyped-def]
 def _pack(A, halves, packed):  # type: ignore[no-untyped-def]
     """Fill `packed`, uint8[ceil(r / 5), N]: a level is 1 above half a step, -1 below minus half."""
     r, N = A.shape
-    weight = np.uint8(1)
-    for k in range(r):
-        weight = np.uint8(1) if k % DIGITS == 0 else np.uint8(3 * weight)
-        row, codes = A[k], packed[k // DIGITS]
+    # Sums in 32 bits, like the numbers that are compared: vectors of one width.
+    codes = np.empty(N, np.int32)
+    for byte in range(packed.shape[0]):
+        codes[:] = 0
+        weight = np.int32(1)
+        for k in range(DIGITS * byte, min(r, DIGITS * (byte + 1))):
+            row = A[k]
+            for i in range(N):
+                above, below = row[i] > halves[i], row[i] < -halves[i]
+                codes[i] += weight * (np.int32(1) + np.int32(above) - np.int32(below))
+            weight = np.int32(3 * weight)
         for i in range(N):
-            digit = np.uint8(1) + np.uint8(row[i] > halves[i]) - np.uint8(row[i] < -halves[i])
-            codes[i] += np.uint8(digit * weight)
+            packed[byte, i] = codes[i]
 
 
 @njit(nogil=True, cache=True)
 def _unpack(step, packed, A):  # type: ignore[no-untyped-def]
     """Fill A, float32[r, N], from `packed`, uint8[ceil(r / 5), N]."""
     r, N = A.shape
-    left = np.empty(N, np.uint8)
+    left = np.empty(N, np.int32)
     for k in range(r):
         if k % DIGITS == 0:
             left[:] = packed[k // DIGITS]
         row = A[k]
         for i in range(N):
-            rest = np.uint8(left[i] // np.uint8(3))
-            level = np.float32(left[i]) - np.float32(3) * np.float32(rest) - np.float32(1)
-            row[i] = level * step[i]
+            rest = (left[i] * np.int32(171)) >> np.int32(9)  # a third, rounded down, below 256
+            row[i] = np.float32(left[i] - np.int32(3) * rest - np.int32(1)) * step[i]
             left[i] = rest
+
+
+@njit(nogil=True, cache=True)
+def _flaw(steps, packed, full, last):  # type: ignore[no-untyped-def]
+    """The number of the first flaw in `FLAWS`; a byte is below `full`, an item's last below
+    `last`."""
+    N, width = packed.shape
+    zero, last_zero = (full - 1) // 2, (last - 1) // 2
+    for i in range(N):
+        moved = packed[i, width - 1] != last_zero
+        if packed[i, width - 1] >= last:
+            return 1
+        for byte in range(width - 1):
+            if packed[i, byte] >= full:
+                return 1
+            moved |= packed[i, byte] != zero
+        if moved != (steps[i] > 0):
+            return 2
+    return 0

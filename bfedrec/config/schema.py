@@ -7,7 +7,8 @@ are the paper's: M clients a round, d the dimension, r the rank, N items.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -33,6 +34,15 @@ from bfedrec.section import (
 )
 from consensus.faults.faults import fault_from_node
 from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
+
+FIRST_DEFAULTS: Final[Mapping[str, Any]] = {"aggregation.rule": "per_item"}
+"""By dotted key, the first default of every option whose default has changed since.
+
+A config hash covers the options that differ from their first defaults, not from today's: a recorded
+run so keeps its hash, and two configs that mean the same have one hash, whichever of the two was
+the default when they were written. A default that changes is entered here with its first value, and
+never again.
+"""
 
 
 class EvaluationSettings(Section):
@@ -77,7 +87,7 @@ class EvaluationSettings(Section):
         default=5.0, gt=0.0, description="recency: places after which the weight is at 1/e"
     )
     recency_unobserved: float = Field(
-        default=1.0, gt=0.0, description="recency: weight of every item in the catalogue"
+        default=2.0, gt=0.0, description="recency: weight of every item in the catalogue"
     )
     recency_l2: float = Field(
         default=0.014, ge=0.0, description="recency: weight of the L2 term on the factors"
@@ -114,8 +124,9 @@ class Config(Section):
     )
     device: str = Field(
         default="cpu",
-        pattern=r"^(cpu|cuda(:[0-9]+)?|mps)$",
-        description="what trains the cohort: cpu (compiled), or a torch device as cuda or cuda:0",
+        pattern=r"^(cpu|torch:cpu|cuda(:[0-9]+)?|mps)$",
+        description="what trains the cohort: cpu (compiled), or a torch device as cuda or cuda:0; "
+        "torch:cpu is what they run, on the CPU, where it is slower: to try it",
     )
     protocol: str = Field(
         default=DEFAULT,
@@ -178,7 +189,7 @@ class Config(Section):
         other."""
         servers, committee = self.servers, self.committee
         if self.method != "federated" or self.centralised != CentralisedSettings():
-            check_read(self.method, flatten(self), flatten(Config()))
+            check_read(self.method, flatten(self), flatten(Config()), FIRST_DEFAULTS)
         if self.method == "federated":
             self._learning_agrees()
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
@@ -226,7 +237,9 @@ class Config(Section):
         basis = BASES.named(model.basis)
         if not basis.fits(model.dimension, model.rank) and model.rank <= model.dimension:
             raise setting_error(
-                "model.rank", f"model.dimension = {model.dimension}, as model.basis is {basis.name}"
+                "model.basis",
+                f"a basis of rank {model.rank} in {model.dimension} dimensions; {basis.name} needs "
+                "model.rank = model.dimension",
             )
         if evaluation.select == "validation" and self.data.validation == "train":
             raise setting_error(

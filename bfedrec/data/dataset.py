@@ -27,9 +27,13 @@ class DatasetStatistics:
     """Interactions as the source counts them, repeats included (Table I's column)."""
     pairs: int
     """Distinct user-item pairs."""
+    disliked: int
+    """Pairs that count as touched and as nothing else: rated below a threshold."""
     dropped_users: int
     """Users left out because they had too few interactions."""
     dropped_interactions: int
+    crowded_users: int
+    """Users left out because they touched every item."""
     layout: str
     """The kind of source: official, shared, generated or csv."""
     published_tests: int
@@ -42,6 +46,12 @@ class DatasetStatistics:
     """Test lists with fewer than 99 negatives (padded with -1)."""
     test_in_training: int
     """Users whose test item is also among their training interactions."""
+    ordered_users: int
+    """Users with a training row whose time is known."""
+    ordered_interactions: int
+    """Training rows whose time is known: those with a place."""
+    later_than_test: int
+    """Users with a training row later, by known times, than their published test item."""
 
     @property
     def sparsity(self) -> float:
@@ -58,9 +68,13 @@ class Dataset(Arrays):
     """M."""
     items: int
     """N."""
+    places: NDArray[np.int32]
+    """[nnz], parallel to ``indices``: the place of each training row from the user's latest, 0; -1
+    where its time is unknown (`bfedrec.data.split.Split`). The digest does not cover it, so that it
+    moves no digest that was recorded without it."""
     statistics: DatasetStatistics
     digest: str = field(default="")
-    """sha256 (hex) over all arrays; computed when left empty."""
+    """sha256 (hex) over the arrays of the split; computed when left empty."""
 
     def __post_init__(self) -> None:
         if not self.digest:
@@ -91,15 +105,15 @@ def save(dataset: Dataset, path: Path, key: str) -> None:
         "key": key,
         "name": dataset.name,
         "digest": dataset.digest,
+        "places_digest": array_digest({"places": dataset.places}),
         "statistics": dataclasses.asdict(dataset.statistics),
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             try:
-                np.savez(
-                    file, allow_pickle=False, meta=np.array(json.dumps(meta)), **dataset.arrays()
-                )
+                arrays = dataset.arrays() | {"places": dataset.places}
+                np.savez(file, allow_pickle=False, meta=np.array(json.dumps(meta)), **arrays)
                 os.replace(file.name, path)
             except BaseException:
                 os.unlink(file.name)
@@ -114,7 +128,9 @@ def load(path: Path, key: str) -> Dataset | None:
         with np.load(path) as content:
             meta = json.loads(str(content["meta"]))
             arrays = {name: content[name] for name in ARRAYS}
-        if meta["key"] != key or array_digest(arrays) != meta["digest"]:
+            places = content["places"]
+        digests = array_digest(arrays), array_digest({"places": places})
+        if meta["key"] != key or digests != (meta["digest"], meta["places_digest"]):
             return None
         statistics = DatasetStatistics(**meta["statistics"])
     except Exception:  # however the file is damaged, it is as good as absent
@@ -125,5 +141,6 @@ def load(path: Path, key: str) -> Dataset | None:
         items=statistics.items,
         statistics=statistics,
         digest=meta["digest"],
+        places=places,
         **arrays,
     )

@@ -29,6 +29,16 @@ class PublishedSplit:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Users and items, row by row, repeats allowed."""
+
+    users: Ids
+    """[k]."""
+    items: Ids
+    """[k]."""
+
+
+@dataclass(frozen=True)
 class Interactions:
     """The rows of a source in its own order."""
 
@@ -43,6 +53,10 @@ class Interactions:
     published: PublishedSplit | None
     layout: str
     """The kind of source: official, shared, generated or csv."""
+    disliked: Pairs | None = None
+    """Pairs that the source has, but which are no interactions: nobody trains on them, and no user
+    is ranked on an item of theirs as on one that they never touched. Users and items without an
+    interaction do not count."""
 
     def select(self, rows: NDArray) -> Interactions:
         """The interactions at `rows` (a mask, or positions in the wanted order)."""
@@ -76,14 +90,7 @@ def merge_pairs(interactions: Interactions) -> Interactions:
     item_ids, item = np.unique(interactions.items, return_inverse=True)
     pair = np.unique(user.astype(np.int64) * len(item_ids) + item, return_inverse=True)[1]
     totals = np.bincount(pair, weights=interactions.counts).astype(np.int64)
-    counted = Interactions(
-        interactions.users,
-        interactions.items,
-        interactions.times,
-        totals[pair],
-        interactions.published,
-        interactions.layout,
-    )
+    counted = replace(interactions, counts=totals[pair])
     return counted.select(first_of_pairs(interactions))
 
 
@@ -91,6 +98,34 @@ def keep_active(interactions: Interactions, minimum: int) -> Interactions:
     """The interactions of users with at least `minimum` rows."""
     _, user, rows = np.unique(interactions.users, return_inverse=True, return_counts=True)
     return interactions.select(rows[user] >= minimum)
+
+
+def touched_pairs(interactions: Interactions, user_ids: Ids, item_ids: Ids) -> NDArray[np.int64]:
+    """The distinct pairs that users touched, disliked ones included, ascending: u N + i, for the
+    positions u and i in ``user_ids`` and the N ``item_ids`` of the interactions (ascending)."""
+    users, items = interactions.users, interactions.items
+    if interactions.disliked is not None:
+        more = interactions.disliked
+        known = np.isin(more.users, user_ids) & np.isin(more.items, item_ids)
+        users = np.concatenate([users, more.users[known]])
+        items = np.concatenate([items, more.items[known]])
+    u = np.searchsorted(user_ids, users).astype(np.int64)
+    return np.unique(u * len(item_ids) + np.searchsorted(item_ids, items))
+
+
+def leave_out_crowded(interactions: Interactions) -> Interactions:
+    """The interactions without users who touched every item and have two rows or more: nothing is
+    left to rank a held-out item of theirs against. An item goes with its last user, and may leave
+    another one crowded."""
+    while len(interactions.users):
+        user_ids, u, rows = np.unique(interactions.users, return_inverse=True, return_counts=True)
+        item_ids = np.unique(interactions.items)
+        touched = touched_pairs(interactions, user_ids, item_ids) // len(item_ids)
+        crowded = (np.bincount(touched) == len(item_ids)) & (rows >= 2)
+        if not crowded.any():
+            break
+        interactions = interactions.select(~crowded[u])
+    return interactions
 
 
 def first_of_pairs(interactions: Interactions) -> NDArray[np.bool_]:

@@ -14,12 +14,18 @@ from bfedrec.data import files, split
 from bfedrec.data.catalogue import DATA_SETS
 from bfedrec.data.dataset import ARRAYS, Dataset, DatasetStatistics
 from bfedrec.data.entry import FileEntry
-from bfedrec.data.interactions import DataError, Interactions, first_of_pairs, keep_active
+from bfedrec.data.interactions import (
+    DataError,
+    Interactions,
+    first_of_pairs,
+    keep_active,
+    leave_out_crowded,
+)
 from bfedrec.data.settings import DataSettings
 from bfedrec.data.source import Catalogued
 from bfedrec.section import flatten
 
-FORMAT = 1
+FORMAT = 2
 """Version of what preparation does: raise it whenever the same files give other arrays."""
 DOWNLOADS = "downloads"
 """Folder of the cache that holds official files as they came."""
@@ -164,15 +170,24 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
         )
     if settings.variant in settings.source.variants():
         active = active.select(first_of_pairs(active))
-    parts = split.leave_one_out(active, settings.seed, settings.test, settings.validation)
+    ranked = leave_out_crowded(active)
+    if len(ranked.users) == 0:
+        raise DataError(
+            f"{settings.dataset}: every user touched every item: nothing is left to rank a "
+            "held-out item against"
+        )
+    parts = split.leave_one_out(ranked, settings.seed, settings.test, settings.validation)
     tested = np.flatnonzero(parts.test >= 0)
+    users, pairs = len(np.unique(active.users)), int(first_of_pairs(ranked).sum())
     statistics = DatasetStatistics(
         users=len(parts.user_ids),
         items=len(parts.item_ids),
-        interactions=int(active.counts.sum()),
-        pairs=len(parts.touched_indices),
-        dropped_users=len(np.unique(every.users)) - len(parts.user_ids),
-        dropped_interactions=len(every.users) - int((np.isin(every.users, parts.user_ids)).sum()),
+        interactions=int(ranked.counts.sum()),
+        pairs=pairs,
+        disliked=len(parts.touched_indices) - pairs,
+        dropped_users=len(np.unique(every.users)) - users,
+        dropped_interactions=len(every.users) - int(np.isin(every.users, active.users).sum()),
+        crowded_users=users - len(parts.user_ids),
         layout=every.layout,
         published_tests=parts.published_tests,
         drawn_validations=parts.drawn_validations,
@@ -180,12 +195,16 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
         without_validation=int((parts.validation < 0).sum()),
         short_negatives=int((parts.test_negatives[tested, -1] < 0).sum()),
         test_in_training=parts.test_in_training,
+        ordered_users=int((parts.places == 0).sum()),
+        ordered_interactions=int((parts.places >= 0).sum()),
+        later_than_test=parts.later_than_test,
     )
     arrays = {name: getattr(parts, name) for name in ARRAYS}
     return Dataset(
         name=settings.dataset,
         users=statistics.users,
         items=statistics.items,
+        places=parts.places,
         statistics=statistics,
         **arrays,
     )

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bfedrec.data.interactions import DataError, Ids, Interactions, lateness
+from bfedrec.data.interactions import DataError, Ids, Interactions, lateness, touched_pairs
 
 NEGATIVES = 99
 """Length of a held-out item's list of negatives (NCF's protocol)."""
@@ -39,7 +39,7 @@ class Arrays:
     touched_indptr: NDArray[np.int64]
     """[M + 1]: user u ever touched touched_indices[touched_indptr[u]:touched_indptr[u + 1]]."""
     touched_indices: NDArray[np.int32]
-    """Items ascending and unique within a user, held-out items included."""
+    """Items ascending and unique within a user, held-out and disliked items included."""
     user_ids: Ids
     """[M]: the source's own ids."""
     item_ids: Ids
@@ -54,6 +54,13 @@ ARRAYS = tuple(each.name for each in fields(Arrays))
 class Split(Arrays):
     """A split, and how its held-out items were chosen."""
 
+    places: NDArray[np.int32]
+    """[nnz], parallel to ``indices``: the place of a user's training row from its latest one, whose
+    place is 0, among those of known time; -1 where the time is unknown. Rows of equal time keep the
+    order by which items are held out. No held-out row has a place."""
+    later_than_test: int
+    """Users with a training row that is later, by known times, than their test row: 0 unless
+    published test items are not the latest."""
     published_tests: int
     """Users whose test item is NCF's published one."""
     drawn_validations: int
@@ -100,12 +107,11 @@ def leave_one_out(
         validation_row[rows < 3] = -1
     validation_item = np.where(validation_row >= 0, i[validation_row], -1)
 
-    training = np.ones(len(u), dtype=bool)
-    training[test_row[test_row >= 0]] = False
-    training[validation_row[validation_row >= 0]] = False
-    trained, touched = np.sort(pair[training]), np.unique(pair)
+    held_out = np.concatenate([test_row[test_row >= 0], validation_row[validation_row >= 0]])
+    training, places = _training_rows(interactions, u, pair, order, held_out)
+    trained = pair[training]
 
-    free = _Untouched(touched, user_ids, items)
+    free = _Untouched(touched_pairs(interactions, user_ids, item_ids), user_ids, items)
     test_negatives = free.draw(test_item, np.random.SeedSequence(seed, spawn_key=(TEST_STREAM,)))
     if published.any():
         _use_published_negatives(interactions, user_ids, item_ids, test_item, free, test_negatives)
@@ -114,6 +120,7 @@ def leave_one_out(
         item_ids=item_ids,
         indptr=_indptr(trained, users, items),
         indices=(trained % items).astype(np.int32),
+        places=places,
         validation=validation_item.astype(np.int32),
         test=test_item.astype(np.int32),
         validation_negatives=free.draw(
@@ -127,7 +134,35 @@ def leave_one_out(
             np.isnan(interactions.times[validation_row[validation_row >= 0]]).sum()
         ),
         test_in_training=int(np.isin(pair[test_row[test_row >= 0]], trained).sum()),
+        later_than_test=_later_than_test(interactions, u, test_row, training[places == 0]),
     )
+
+
+def _training_rows(
+    interactions: Interactions, u: NDArray, pair: NDArray, order: NDArray, held_out: NDArray
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The rows that are not held out, by pair, and the place of each in `order`, from 0 within its
+    user and among rows of known time; -1 where the time is unknown."""
+    training = np.ones(len(u), dtype=bool)
+    training[held_out] = False
+    ranked = order[(training & ~np.isnan(interactions.times))[order]]
+    counts = np.bincount(u[ranked])
+    places = np.full(len(u), -1, np.int32)
+    places[ranked] = np.arange(len(ranked)) - np.repeat(np.cumsum(counts) - counts, counts)
+    by_pair = np.lexsort((places, pair))
+    by_pair = by_pair[training[by_pair]]
+    return by_pair, places[by_pair]
+
+
+def _later_than_test(
+    interactions: Interactions, u: NDArray, test_row: NDArray, latest: NDArray
+) -> int:
+    """The number of users whose latest training row (`latest`, of those who have one) is later than
+    their test row."""
+    time = np.full(len(test_row), np.nan)
+    time[u[latest]] = interactions.times[latest]
+    tested = test_row >= 0
+    return int((time[tested] > interactions.times[test_row[tested]]).sum())
 
 
 def _latest_first(

@@ -61,13 +61,15 @@ def read_columns(
     columns: Columns,
     delimiter: str = ",",
     header: bool = True,
+    encoding: str = "utf-8",
 ) -> dict[Any, np.ndarray]:
     """The named columns (0-based positions without a header) as arrays of the same length.
 
-    Raises DataError naming file, line and column for a missing column, a ragged line, an empty
-    file, or a cell that its Column does not accept. Blank lines are passed over.
+    Raises DataError naming file, line and column for bytes that are not text in ``encoding``, a
+    missing column, one that the header names twice, a ragged line, an empty file, or a cell that
+    its Column does not accept. Blank lines are passed over.
     """
-    content = file.read()
+    content = _as_utf8(file, encoding)
     if len(delimiter) > 1:
         # pandas' fast parser splits at single characters only.
         content = content.replace(delimiter.encode(), b"\x1f")
@@ -102,6 +104,19 @@ def _typed(values: pd.Series, column: Column) -> np.ndarray | None:
     return array if good.all() else None
 
 
+def _as_utf8(file: SourceFile, encoding: str) -> bytes:
+    """The file's text as UTF-8, whatever the encoding of the file."""
+    content = file.read()
+    try:
+        return content.decode(encoding).encode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].decode(encoding, "ignore").count("\n") + 1
+        reason = f"line {line}: {error.reason}"
+    except UnicodeEncodeError as error:  # half a pair of surrogates, as UTF-7 can spell
+        reason = error.reason
+    raise DataError(f"{file}: is not {encoding.upper()} text ({reason})")
+
+
 def _check_header(
     file: SourceFile,
     content: bytes,
@@ -110,13 +125,15 @@ def _check_header(
     header: bool,
 ) -> None:
     first = content[: content.find(b"\n") + 1 or len(content)]
-    try:
-        line = first.decode("utf-8-sig").strip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is not UTF-8 text ({error.reason} in line 1)") from error
+    line = first.decode("utf-8-sig").strip("\r\n")
     if not content.strip():
         raise DataError(f"{file}: is empty")
     names = [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    twice = [name for name in names if name and names.count(name) > 1]
+    if header and twice:
+        raise DataError(
+            f"{file}: line 1 names the column {twice[0]!r} {names.count(twice[0])} times"
+        )
     for name in columns:
         if header and name not in names:
             raise DataError(
@@ -161,8 +178,6 @@ def _parse(
                 low_memory=False,
                 encoding="utf-8-sig",
             )
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: is not UTF-8 text ({error.reason})") from error
     except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
         reason = " ".join(str(error).replace("Error tokenizing data. C error:", "").split())
         raise DataError(f"{file}: cannot be split into columns: {reason}") from error

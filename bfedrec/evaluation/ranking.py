@@ -14,7 +14,7 @@ from bfedrec.threads import balanced, in_threads, thread_count
 
 Scorer = Callable[[np.ndarray], np.ndarray]
 """Maps users int64[b] to the scores of all items for each, float[b, N]; called from threads."""
-BLOCK = 64
+SCORER_BLOCK = 64  # users whose scores a scorer gives at once
 
 
 def evaluate_blocks(
@@ -34,8 +34,8 @@ def evaluate_blocks(
     rank, full_rank = np.empty(len(users), np.int64), np.empty(len(users), np.int64)
 
     def score(part: np.ndarray) -> None:
-        for first in range(0, len(part), BLOCK):
-            block = part[first : first + BLOCK]
+        for first in range(0, len(part), SCORER_BLOCK):
+            block = part[first : first + SCORER_BLOCK]
             scores = scorer(users[block])
             if not np.isfinite(scores).all():
                 raise NotFinite("the model gives scores of NaN or infinity")
@@ -91,7 +91,7 @@ def evaluate(
     Raises ValueError for shapes that do not fit or if nobody has a held-out item, and NotFinite for
     NaN or infinity anywhere in the model or its scores.
     """
-    P, Q = _checked(P, Q, dataset)
+    P, Q = checked(P, Q, dataset)
     users, held_out, negatives = of_split(dataset, split)
     rank = np.empty(len(users), np.int64)
     full_rank = np.empty(len(users) if full else 0, np.int64)
@@ -138,12 +138,12 @@ def expose(
     `asked`: bool[M], the users to rank for; None: all. A run passes the honest ones. Raises as
     `evaluate`, and ValueError for targets that are no items.
     """
-    P, Q = _checked(P, Q, dataset)
+    P, Q = checked(P, Q, dataset)
     QT = np.ascontiguousarray(Q.T)
 
     def scorer(users: np.ndarray) -> np.ndarray:
         scores = np.empty((len(users), len(Q)), np.float32)
-        _score_block(users, P, QT, scores)
+        score_block(users, P, QT, scores)
         return scores
 
     return expose_blocks(scorer, dataset, targets, k, asked, threads)
@@ -180,9 +180,9 @@ def expose_blocks(
     return Exposure(tuple(targets), rank, k)
 
 
-def _checked(P: np.ndarray, Q: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The factors in the kernels' layout. Raises ValueError if they do not fit the data, and
-    NotFinite."""
+def checked(P: np.ndarray, Q: np.ndarray, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The factors in the kernels' layout, float32[M, d] and float32[N, d]. Raises ValueError if
+    they do not fit the data, and NotFinite."""
     if P.shape != (dataset.users, Q.shape[1]) or Q.shape[0] != dataset.items:
         raise ValueError(
             f"P {P.shape} and Q {Q.shape} do not fit {dataset.users} users, {dataset.items} items"
@@ -229,7 +229,7 @@ def _rank_full(  # type: ignore[no-untyped-def]
     scores = np.empty((BLOCK, N), np.float32)
     for first in range(0, part.size, BLOCK):
         block = part[first : first + BLOCK]
-        _score_block(users[block], P, QT, scores)
+        score_block(users[block], P, QT, scores)
         for row in range(block.size):
             u = users[block[row]]
             own = scores[row, held_out[u]]
@@ -273,7 +273,7 @@ def _rank_targets(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _score_block(users, P, QT, scores):  # type: ignore[no-untyped-def]
+def score_block(users, P, QT, scores):  # type: ignore[no-untyped-def]
     """Fill `scores` with those of all items for a block of users.
 
     Factor by factor over all items: each score is the same sum as that of `_score`, and the loop

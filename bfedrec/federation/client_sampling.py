@@ -7,6 +7,7 @@ before any is dealt again.
 from __future__ import annotations
 
 from functools import lru_cache
+from math import gcd
 
 import numpy as np
 
@@ -38,27 +39,55 @@ def cohort(streams: Streams, clients: int, per_round: int, height: int) -> np.nd
         raise ValueError(f"a round of {per_round} clients cannot be dealt from {clients}")
     first = (height - 1) * per_round
     deal, offset = divmod(first, clients)
-    hand = _deal(streams, clients, per_round, deal)[offset : offset + per_round]
+    deals = _deals(streams, clients, per_round)
+    hand = deals.order(deal)[offset : offset + per_round]
     missing = per_round - len(hand)
     if missing:
-        hand = np.concatenate([hand, _deal(streams, clients, per_round, deal + 1)[:missing]])
+        hand = np.concatenate([hand, deals.order(deal + 1)[:missing]])
     return hand
 
 
-@lru_cache(maxsize=8)
-def _deal(streams: Streams, clients: int, per_round: int, deal: int) -> np.ndarray:
-    """Permutation number ``deal``, int64[clients], with those clients moved behind the round it
-    begins in who are already in that round from the permutation before."""
-    order = streams.generator("sampling", deal).permutation(clients)
-    carried = (deal * clients) % per_round
-    if not carried:
-        return order
-    before = _deal(streams, clients, per_round, deal - 1)[-carried:]
-    late = np.isin(order, before)
-    missing = per_round - carried
-    fresh = order[~late]
-    # The first `missing` fresh ones complete the round; then everybody else in the drawn order.
-    rest = np.concatenate([order[late], fresh[missing:]])
-    place = np.empty(clients, np.int64)
-    place[order] = np.arange(clients)
-    return np.concatenate([fresh[:missing], rest[np.argsort(place[rest], kind="stable")]])
+class _Deals:
+    """The permutations of one sampling, of which each follows from the one before."""
+
+    def __init__(self, streams: Streams, clients: int, per_round: int) -> None:
+        self._streams, self._clients, self._per_round = streams, clients, per_round
+        # Every so many permutations one begins with a round, and follows from none.
+        self._period = per_round // gcd(clients, per_round)
+        self._kept: dict[int, np.ndarray] = {}
+
+    def order(self, deal: int) -> np.ndarray:
+        """Permutation number ``deal`` (0, 1, ...), int64[clients], with those clients moved behind
+        the round it begins in who are already in that round from the permutation before.
+
+        The last two are kept, so that rounds in their order cost one permutation each at most. Any
+        other is built from the last one that follows from none, at most per_round before it.
+        """
+        kept = dict(self._kept)
+        if deal in kept:
+            return kept[deal]
+        first = max([deal - deal % self._period, *(each + 1 for each in kept if each < deal)])
+        for number in range(first, deal + 1):
+            kept[number] = self._after(kept.get(number - 1), number)
+            kept = {each: kept[each] for each in (number - 1, number) if each in kept}
+        self._kept = kept
+        return kept[deal]
+
+    def _after(self, before: np.ndarray | None, deal: int) -> np.ndarray:
+        """Permutation number ``deal``, after the one ``before`` where it follows from that."""
+        order = self._streams.generator("sampling", deal).permutation(self._clients)
+        carried = (deal * self._clients) % self._per_round
+        if not carried:
+            return order
+        assert before is not None
+        late = np.isin(order, before[-carried:])
+        missing = self._per_round - carried
+        fresh = order[~late]
+        # The first `missing` fresh ones complete the round; then all others in the drawn order.
+        rest = np.concatenate([order[late], fresh[missing:]])
+        place = np.empty(self._clients, np.int64)
+        place[order] = np.arange(self._clients)
+        return np.concatenate([fresh[:missing], rest[np.argsort(place[rest], kind="stable")]])
+
+
+_deals = lru_cache(maxsize=8)(_Deals)

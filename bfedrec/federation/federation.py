@@ -20,12 +20,11 @@ import numpy as np
 from bfedrec.attacks.adversary import Adversary
 from bfedrec.compression.error_feedback import ErrorFeedback
 from bfedrec.config.schema import Config
-from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
 from bfedrec.federation.client_links import ClientLinks
 from bfedrec.federation.downlink import Downlink
-from bfedrec.federation.global_model import GlobalModel, basis_in_proportion
-from bfedrec.federation.learner import Learner, Recall, initial_model
+from bfedrec.federation.global_model import GlobalModel
+from bfedrec.federation.learner import Learner, Recall, check_fit, initial_model
 from bfedrec.federation.participants import Participants, unit_costs
 from bfedrec.federation.round_training import RoundTraining
 from bfedrec.federation.uplink import Sent, Uplink
@@ -82,19 +81,9 @@ class Federation:
         """Build all parts from the config's seed; no round is played yet.
 
         ``residuals``: loads the residuals of earlier rounds, for error feedback. Raises ConfigError
-        for more clients a round than the data has users, and for a huge basis of few items.
+        as `bfedrec.federation.learner.check_fit`.
         """
-        if config.clients.per_round > data.users:
-            raise ConfigError(
-                f"clients.per_round: {config.clients.per_round} is more than the "
-                f"{data.users} users of {data.name}"
-            )
-        d, r = config.model.dimension, config.model.rank
-        if not basis_in_proportion(data.items, d, r):
-            raise ConfigError(
-                f"model.rank: {r} is more than the {data.items} items of {data.name}, with B of "
-                f"{d} x {r}"
-            )
+        check_fit(config, data)
         self.config = config
         self.data = data
         self.streams = streams = Streams(config.seed)

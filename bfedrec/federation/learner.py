@@ -1,8 +1,8 @@
 """The learning of a round: sampling of clients, training, uploads, acceptance of updates, and the
 merging of their aggregate into Q (Algorithm 1, equation 5).
 
-In a run edge servers accept and aggregate the updates (`bfedrec.federation.federation`). Tuning
-plays the same rounds without servers (`Learner.play`).
+In a run edge servers accept and aggregate the updates (`bfedrec.federation.federation`).
+`bfedrec.federation.unledgered` plays the same rounds without servers (`Learner.play`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -24,17 +24,35 @@ from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
 from bfedrec.federation.client_sampling import participants
-from bfedrec.federation.global_model import GlobalModel
-from bfedrec.federation.scoring import Scoring
+from bfedrec.federation.global_model import GlobalModel, basis_in_proportion
+from bfedrec.federation.scoring import Scoring, excluded_items, scoring_of
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.method import Trainer
-from bfedrec.learning.recency import Recency
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged, LocalUpdates, Upload
 from bfedrec.streams import Streams
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 """Maps a height and clients to the clients' residuals before that height (`bfedrec.runs.state`)."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """Result of a round without servers."""
+
+    height: int
+    clients: np.ndarray
+    """int64[m]: the clients that trained."""
+    factors: np.ndarray
+    """float32[m, d]: their new p_u, which stay with them."""
+    loss: float
+    """Mean training loss over the cohort."""
+    uplink_bytes: int
+    """Bytes of all payloads that were sent, without the records that sign them on a ledger."""
+    aggregate_bytes: int
+    """Bytes of the encoded aggregate; 0 where no payload could be aggregated."""
+    residuals: Mapping[int, bytes]
+    """Residuals of honest clients under error feedback, by client."""
 
 
 class Learner:
@@ -64,9 +82,7 @@ class Learner:
         self.model = model
         self.adversary = adversary
         self.streams = Streams(config.seed)
-        generator = self.streams.generator("initial", 0)
-        self.method = config.training.chosen
-        self.P = self.method.initial_factors(config.model, data.users, data.items, generator)
+        self.P = initial_private(config, data.users, data.items)
         self.training_seconds = 0.0
         self._residuals = residuals
         self._train = trainer(config, threads)
@@ -82,25 +98,7 @@ class Learner:
 
     def scoring(self, threads: int | None = None) -> Scoring:
         """Every user's factors on the present Q, by which the model is scored."""
-        told, task = self.config.evaluation, self._last_task()
-        scorer = self.method.scorer(task, self.P)
-        if scorer is not None:
-            return Scoring(self.data, self.model.Q, self.P, scorer=scorer)
-        P, ordered = self.method.factors(task, self.P, threads), None
-        if told.recency:
-            recency = Recency(
-                told.recency_weight, told.recency_places, told.recency_unobserved, told.recency_l2
-            )
-            ordered = self.method.ordered_factors(task, self.data.places, recency, threads)
-        return Scoring(self.data, self.model.Q, P, ordered)
-
-    def _last_task(self) -> TrainingTask:
-        """The data of all users beside the present Q, with one seed for whatever users draw when
-        they are scored."""
-        Q, data, training = self.model.Q, self.data, self.config.training
-        whole = np.eye(Q.shape[1], dtype=np.float32)
-        excluded = self._excluded()
-        return TrainingTask(Q, whole, data.indptr, data.indices, training, 0, excluded=excluded)
+        return scoring_of(self.config, self.data, self.model.Q, self.P, threads)
 
     def targets(self) -> tuple[int, ...]:
         """The items whose exposure is reported: those of the config, and those of its attacks.
@@ -144,14 +142,8 @@ class Learner:
             training.step_scale(height, config.rounds),
             predicts=training.predicts(height, config.rounds),
             progress=height / config.rounds,
-            excluded=self._excluded(),
+            excluded=excluded_items(config, self.data),
         )
-
-    def _excluded(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """The items that are never drawn as negatives, as `TrainingTask.excluded` has them."""
-        if self.config.training.negatives_exclude == "train":
-            return None
-        return self.data.touched_indptr, self.data.touched_indices
 
     def train(
         self,
@@ -202,36 +194,75 @@ class Learner:
 
     # -- without servers --------------------------------------------------------------------------
 
-    def accepted(self, uploads: Sequence[Upload], beacon: bytes) -> tuple[list[bytes], list[int]]:
+    def payload(self, upload: Upload, beacon: bytes) -> bytes:
+        """The encoded update that a client sends in the round with this beacon."""
+        if upload.message is not None:
+            return upload.message.payload
+        if upload.payload is not None:
+            return upload.payload
+        return self.model.exchange.encode(upload.A, upload.touched, beacon)
+
+    def accepted(
+        self, uploads: Sequence[Upload], payloads: Sequence[bytes]
+    ) -> tuple[list[bytes], list[int]]:
         """Payloads and sample counts of the uploads that honest servers would aggregate
-        (`consensus.ledger.updates`), in their order."""
-        exchange, registered = self.model.exchange, self.data.sample_counts
-        fit: list[tuple[int, bytes, int]] = []
-        for upload in uploads:
-            if upload.message is not None or upload.age or upload.parent:
-                continue  # signed for another height, or on another block
-            payload = upload.payload
-            if payload is None:
-                payload = exchange.encode(upload.A, upload.touched, beacon)
-            if 0 < upload.samples <= registered[upload.client] and exchange.check(payload) is None:
-                fit.append((upload.client, payload, upload.samples))
+        (`consensus.ledger.updates`), in their order. ``payloads``: those of ``uploads``."""
+        check, registered = self.model.exchange.check, self.data.sample_counts
+        fit = [
+            (upload.client, payload, upload.samples)
+            for upload, payload in zip(uploads, payloads, strict=True)
+            # Others were signed for another height, or on another block.
+            if upload.message is None and not upload.age and not upload.parent
+            if 0 < upload.samples <= registered[upload.client] and check(payload) is None
+        ]
         count = Counter(client for client, _, _ in fit)
         once = [(payload, samples) for client, payload, samples in fit if count[client] == 1]
         return [payload for payload, _ in once], [samples for _, samples in once]
 
-    def play(self, height: int, beacon: bytes) -> Mapping[int, bytes]:
-        """Play one whole round as honest servers without delay would decide it; return the clients'
-        residuals under error feedback. Raises Diverged, naming round and client."""
+    def play(self, height: int, beacon: bytes) -> Played:
+        """Play one whole round as honest servers without delay would decide it. Raises Diverged,
+        naming round and client."""
         clients = self.clients(height)
         feedback = self.feedback(height, clients)
         task, P = self.task(height, beacon), self.P[clients]
         update, uploads = self.train(height, beacon, clients, P, task, feedback)
         self.P[clients] = update.P
-        payloads, samples = self.accepted(uploads, beacon)
+        sent, aggregate = [self.payload(upload, beacon) for upload in uploads], b""
+        payloads, samples = self.accepted(uploads, sent)
         if payloads:
             aggregate = self.model.aggregate(payloads, samples, beacon)
             self.model.commit(height, beacon, aggregate)
-        return {} if feedback is None else feedback.residuals
+        return Played(
+            height,
+            clients,
+            update.P,
+            float(update.loss.mean()),
+            sum(map(len, sent)),
+            len(aggregate),
+            {} if feedback is None else feedback.residuals,
+        )
+
+
+def initial_private(config: Config, users: int, items: int) -> np.ndarray:
+    """The private numbers that each client keeps before its first round, float32[users, w]."""
+    generator = Streams(config.seed).generator("initial", 0)
+    return config.training.chosen.initial_factors(config.model, users, items, generator)
+
+
+def check_fit(config: Config, data: Dataset) -> None:
+    """Raise ConfigError for more clients a round than the data has users, and for a huge basis of
+    few items."""
+    if config.clients.per_round > data.users:
+        raise ConfigError(
+            f"clients.per_round: {config.clients.per_round} is more than the "
+            f"{data.users} users of {data.name}"
+        )
+    d, r = config.model.dimension, config.model.rank
+    if not basis_in_proportion(data.items, d, r):
+        raise ConfigError(
+            f"model.rank: {r} is more than the {data.items} items of {data.name}, with B of "
+            f"{d} x {r}"
+        )
 
 
 def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalModel:
@@ -262,9 +293,9 @@ def _shape(config: Config) -> tuple[int, str]:
 
 
 def trainer(config: Config, threads: int | None) -> Trainer:
-    """The implementation of the config's training method for its device: compiled on the CPU, torch
-    elsewhere. Raises ConfigError for a device that torch does not find, or on which the method does
-    not train."""
+    """The implementation of the config's training method for its device: compiled for cpu, torch
+    for all others, of which torch:cpu is the CPU. Raises ConfigError for a device that torch does
+    not find, or on which the method does not train."""
     method, device = config.training.chosen, config.device
     if device != "cpu":
         if not method.on_devices:
@@ -273,6 +304,6 @@ def trainer(config: Config, threads: int | None) -> Trainer:
             )
         from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
-        if not cohort_torch.is_usable(device):
+        if not cohort_torch.is_usable(device.removeprefix("torch:")):
             raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
     return method.trainer(device, threads)

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
 from bfedrec.evaluation.metrics import Evaluation, Split, ordered_name
 from bfedrec.evaluation.ranking import Scorer, evaluate, evaluate_blocks, expose, expose_blocks
+from bfedrec.learning.recency import Recency
+from bfedrec.learning.task import TrainingTask
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Every user's factors on the present Q, or another scorer."""
+    """Every user's factors on the present Q, or another scorer (`scoring_of`)."""
 
     data: Dataset
     Q: np.ndarray
@@ -65,3 +68,33 @@ class Scoring:
         if self.scorer is not None:
             return expose_blocks(self.scorer, self.data, targets, k, asked, threads).means()
         return expose(self.P, self.Q, self.data, targets, k, asked, threads).means()
+
+
+def scoring_of(
+    config: Config, data: Dataset, Q: np.ndarray, P: np.ndarray, threads: int | None = None
+) -> Scoring:
+    """The scoring of the model Q (float32[N, d]), under the config's training method, from the
+    private numbers P (float32[M, w]) that the clients keep."""
+    told, method = config.evaluation, config.training.chosen
+    # The data of all users beside this Q, with one seed for whatever users draw when they are
+    # scored.
+    whole = np.eye(Q.shape[1], dtype=np.float32)
+    excluded = excluded_items(config, data)
+    task = TrainingTask(Q, whole, data.indptr, data.indices, config.training, 0, excluded=excluded)
+    scorer = method.scorer(task, P)
+    if scorer is not None:
+        return Scoring(data, Q, P, scorer=scorer)
+    blind, ordered = method.factors(task, P, threads), None
+    if told.recency:
+        recency = Recency(
+            told.recency_weight, told.recency_places, told.recency_unobserved, told.recency_l2
+        )
+        ordered = method.ordered_factors(task, data.places, recency, threads)
+    return Scoring(data, Q, blind, ordered)
+
+
+def excluded_items(config: Config, data: Dataset) -> tuple[np.ndarray, np.ndarray] | None:
+    """The items that are never drawn as negatives, as `TrainingTask.excluded` has them."""
+    if config.training.negatives_exclude == "train":
+        return None
+    return data.touched_indptr, data.touched_indices

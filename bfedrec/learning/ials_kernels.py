@@ -17,7 +17,7 @@ from bfedrec.learning.kernels import _dot
 
 
 class Catalogue(NamedTuple):
-    """What all clients of a round share: the item factors and what follows from them."""
+    """The item factors that all clients of a round share, and what follows from them."""
 
     Q: np.ndarray
     """float32[N, d]."""
@@ -42,24 +42,41 @@ class Problem(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def gram(Q):  # type: ignore[no-untyped-def]
-    """The lower triangle of Q'Q (float64[d, d]) and the sum of Q's rows (float64[d])."""
+    """Q'Q (float64[d, d], its lower triangle) and the sum of Q's rows (float64[d])."""
     d = Q.shape[1]
     matrix, total = np.zeros((d, d), np.float64), np.zeros(d, np.float64)
-    row = np.empty(d, np.float64)
-    for i in range(Q.shape[0]):
-        row[:] = Q[i]
-        total += row
-        _add_square(matrix, row, 1.0)
+    _add_squares(matrix, total, Q, np.arange(Q.shape[0]), np.empty(0, np.float32), 1.0)
     return matrix, total
 
 
+BLOCK = 4
+"""Rows whose squares are added in one pass over the matrix."""
+
+
 @njit(nogil=True, cache=True)
-def _add_square(matrix, row, weight):  # type: ignore[no-untyped-def]
-    """Add weight row row' to the lower triangle of `matrix`."""
-    for j in range(row.size):
-        scaled = weight * row[j]
-        for k in range(j + 1):
-            matrix[j, k] += scaled * row[k]
+def _add_squares(matrix, right, Q, own, weights, target):  # type: ignore[no-untyped-def]
+    """Add the sum of w q q' over the rows `own` of Q to the lower triangle of `matrix`, and that of
+    target w q to `right`; `weights` empty: w = 1."""
+    d = Q.shape[1]
+    rows = np.zeros((BLOCK, d), np.float64)
+    scaled = np.zeros((BLOCK, d), np.float64)
+    for first in range(0, own.size, BLOCK):
+        for place in range(BLOCK):
+            at = first + place
+            if at < own.size:
+                weight = np.float64(weights[at]) if weights.size else 1.0
+                rows[place] = Q[own[at]]
+                for k in range(d):
+                    scaled[place, k] = weight * rows[place, k]
+                    right[k] += target * scaled[place, k]
+            else:
+                rows[place] = 0.0
+                scaled[place] = 0.0
+        for j in range(d):
+            a, b, c, e = scaled[0, j], scaled[1, j], scaled[2, j], scaled[3, j]
+            line = matrix[j]
+            for k in range(min(d, (j // 8 + 1) * 8)):  # beyond the triangle, to whole vectors
+                line[k] += (a * rows[0, k] + b * rows[1, k]) + (c * rows[2, k] + e * rows[3, k])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -67,38 +84,34 @@ def _solve_in_place(matrix, right):  # type: ignore[no-untyped-def]
     """Solve matrix x = right by Cholesky's decomposition of the lower triangle; x replaces
     `right`. A matrix that is not positive definite gives NaN."""
     d = right.size
+    column = np.empty(d, np.float64)
     for j in range(d):
-        for k in range(j):
-            total = matrix[j, k]
-            for m in range(k):
-                total -= matrix[j, m] * matrix[k, m]
-            matrix[j, k] = total / matrix[k, k]
-        total = matrix[j, j]
-        for m in range(j):
-            total -= matrix[j, m] * matrix[j, m]
-        matrix[j, j] = math.sqrt(total) if total > 0 else np.nan
+        pivot = matrix[j, j]
+        root = math.sqrt(pivot) if pivot > 0 else np.nan
+        for m in range(j, d):
+            column[m] = matrix[m, j] / root
+            matrix[m, j] = column[m]
+        for k in range(j + 1, d):
+            line, factor = matrix[k], column[k]
+            for m in range(j + 1, k + 1):
+                line[m] -= factor * column[m]
     for j in range(d):
-        for m in range(j):
-            right[j] -= matrix[j, m] * right[m]
         right[j] /= matrix[j, j]
-    for j in range(d - 1, -1, -1):
         for m in range(j + 1, d):
-            right[j] -= matrix[m, j] * right[m]
+            right[m] -= matrix[m, j] * right[j]
+    for j in range(d - 1, -1, -1):
         right[j] /= matrix[j, j]
+        for m in range(j):
+            right[m] -= matrix[j, m] * right[j]
 
 
 @njit(nogil=True, cache=True)
 def _solve_user(shared, problem, own, weights, matrix, right):  # type: ignore[no-untyped-def]
     """Leave in `right` the p of a client with the items `own` and their `weights` (empty: 1)."""
     N, d = shared.Q.shape
-    row = np.empty(d, np.float64)
     matrix[:] = problem.alpha * shared.gram
     right[:] = (problem.alpha * problem.catalogue) * shared.total
-    for place in range(own.size):
-        weight = np.float64(weights[place]) if weights.size else 1.0
-        row[:] = shared.Q[own[place]]
-        _add_square(matrix, row, weight)
-        right += (weight * problem.target) * row
+    _add_squares(matrix, right, shared.Q, own, weights, problem.target)
     for j in range(d):
         matrix[j, j] += problem.l2 * (own.size + problem.alpha * N)
     _solve_in_place(matrix, right)

@@ -61,7 +61,8 @@ def solve(
     catalogue: float = 0.0,
 ) -> np.ndarray:
     """The p (float64[d]) that minimises L for the items ``own`` (int[n]) with ``weights``
-    (float[n]) on their squared errors, towards ``target`` for these and ``catalogue`` for all items."""
+    (float[n]) on their squared errors, towards ``target`` for these and ``catalogue`` for all
+    items."""
     N, d = Q.shape
     q = Q[own]
     matrix = (q * weights[:, None]).T @ q + alpha * Q.T @ Q

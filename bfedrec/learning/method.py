@@ -41,6 +41,8 @@ class TrainingMethod(Part, ABC):
     """True if it also trains on torch devices other than the CPU."""
     orders: ClassVar[bool] = False
     """True if it has `ordered_factors`."""
+    keeps_factors: ClassVar[bool] = True
+    """False if `factors` reads nothing of what clients keep."""
     products: ClassVar[bool] = True
     """True if users are scored by the products of `factors` with Q; False if it has a `scorer`."""
     whole_rows: ClassVar[bool] = False

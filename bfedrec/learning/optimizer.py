@@ -18,6 +18,17 @@ import numpy as np
 from bfedrec.parts import Kind, Part, check_keys, parameter, register
 from consensus.registry import LAST, Registry
 
+__all__ = [
+    "OPTIMIZERS",
+    "Optimizer",
+    "Plain",
+    "Progress",
+    "RowAdaptive",
+    "optimizer",
+    "optimizer_named",
+    "parameter",
+]
+
 
 class Progress(NamedTuple):
     """The place of a step in its run."""

@@ -42,8 +42,8 @@ def curves(run: Path, out: Path | None = None) -> Path:
 
     Above, the metrics on the validation items over the rounds; below, simulated time and bytes of
     a round, each averaged since the evaluation before. A run without a chain has the first alone,
-    over its epochs. Written to RUN/curves.png, or to `out` (.png, .pdf, .svg). Raises `RunError`
-    for a run that was never evaluated.
+    over its epochs or rounds. Written to RUN/curves.png, or to `out` (.png, .pdf, .svg). Raises
+    `RunError` for a run that was never evaluated.
     """
     lines = read_metrics(run)
     if not lines:
@@ -64,7 +64,7 @@ def curves(run: Path, out: Path | None = None) -> Path:
             figure = Figure(figsize=(7.2, 3.5))
             figure.subplots_adjust(left=0.12, right=0.98, top=0.9, bottom=0.14)
             quality = figure.subplots()
-            quality.set_xlabel("epoch")
+            quality.set_xlabel("round" if "uplink_payload_bytes" in lines[-1] else "epoch")
         _draw_quality(quality, lines)
         quality.set_title(run.resolve().name)
         save(figure, path)

@@ -1,62 +1,68 @@
-"""Recorded runs compared user by user: whether one method ranks test items higher than another.
-
-A user's score is the mean over the seeds of a method's runs; users are what is resampled.
+"""Recorded runs scored user by user: a method's mean score, and its lead over another method, with
+an uncertainty that covers both users and seeds (`bfedrec.evaluation.statistics`).
 """
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
-from numpy.typing import NDArray
 
-from bfedrec.evaluation.metrics import compared
-from bfedrec.evaluation.statistics import Paired, paired_bootstrap
+from bfedrec.evaluation.intervals import Interval, t_interval
+from bfedrec.evaluation.metrics import compared, ordered_name
+from bfedrec.evaluation.statistics import Estimate, Scores, crossed_difference, crossed_mean
 from bfedrec.report.artefact import Runs
-from bfedrec.streams import Streams
 
 K = 10
 METRICS = {name: f"{metric.label}@{K}" for name, metric in compared().items()}
 """The compared metrics' names and headings."""
 
 
-def compare_users(one: Runs, other: Runs, metric: str, place: tuple[str, ...]) -> Paired | None:
-    """The lead of `one` over `other` by `metric` (a key of METRICS), over the users that both have
-    tested; None if ranks lack, or the data differ.
+def mean_score(runs: Runs, metric: str, ordered: bool = False) -> Interval | None:
+    """The mean of `metric` (a key of METRICS) over users and seeds, with the number of seeds as its
+    `n`; None if no run has finished. ``ordered``: of users scored with recency.
 
-    Draws depend on `place`, the comparison's name: another comparison in a table leaves them as
-    they are.
+    No bounds with one seed, which tells nothing of others, nor where ranks lack.
     """
-    scores = _same_users(one, other, metric)
-    if scores is None:
+    name = ordered_name(f"{metric}@{K}") if ordered else f"{metric}@{K}"
+    means = [float(run.summary[name]) for run in runs.finished if name in run.summary]
+    if not means:
         return None
-    which = zlib.crc32("/".join(place).encode())
-    return paired_bootstrap(*scores, Streams(0).generator("bootstrap", which))
+    scores = _by_user(runs, metric, ordered)
+    if scores is None or len(means) < 2:
+        return Interval(len(means), t_interval(means).mean, None, None)
+    found = crossed_mean(scores[:, _scored(scores)]).interval()
+    return Interval(len(means), found.mean, found.low, found.high)
 
 
-def _same_users(
-    one: Runs, other: Runs, metric: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The scores of the users that both have tested; None where ranks lack, or the data differ."""
-    scores = [_per_user(runs, metric) for runs in (one, other)]
-    if scores[0] is None or scores[1] is None or one.config.data != other.config.data:
-        return None
-    if scores[0].shape != scores[1].shape:  # of more or fewer files of the same data set
-        return None
-    both = ~np.isnan(scores[0]) & ~np.isnan(scores[1])
-    return scores[0][both], scores[1][both]
+Scored = tuple[Runs, bool]
+"""Runs, and whether their users are scored with recency."""
 
 
-def _per_user(runs: Runs, metric: str) -> NDArray[np.float64] | None:
-    """float64[M]: each user's score, the mean over seeds; NaN for a user without a test item."""
-    ranks = [run.ranks for run in runs.finished]
-    if not ranks:
+def compare_users(one: Scored, other: Scored, metric: str) -> Estimate | None:
+    """The lead of `one` over `other` by `metric` (a key of METRICS), over the users that both have
+    tested; None if ranks lack, the data differ, or fewer than two users are left."""
+    ours, theirs = (_by_user(runs, metric, ordered) for runs, ordered in (one, other))
+    if ours is None or theirs is None or one[0].config.data != other[0].config.data:
         return None
-    total = np.zeros(1)
-    for found in ranks:
-        if found is None:
+    if ours.shape[1] != theirs.shape[1]:  # of more or fewer files of the same data set
+        return None
+    both = _scored(ours) & _scored(theirs)
+    return crossed_difference(ours[:, both], theirs[:, both]) if both.sum() > 1 else None
+
+
+def _by_user(runs: Runs, metric: str, ordered: bool) -> Scores | None:
+    """float64[S, M]: the score of every user in each of S finished runs, NaN for a user without a
+    test item; None where ranks lack, or are not of the same users."""
+    found = []
+    for run in runs.finished:
+        ranks = None if run.ranks is None else run.ranks.ordered_rank if ordered else run.ranks.rank
+        if ranks is None:
             return None
-        scores = np.full(len(found.rank), np.nan)
-        scores[found.scored] = compared()[metric].of(found.rank[found.scored], K)
-        total = total + scores
-    return total / len(ranks)
+        scores, scored = np.full(len(ranks), np.nan), ranks >= 0
+        scores[scored] = compared()[metric].of(ranks[scored], K)
+        found.append(scores)
+    return np.stack(found) if len({scores.size for scores in found}) == 1 else None
+
+
+def _scored(scores: Scores) -> np.ndarray:
+    """bool[M]: the users that have a score under every seed."""
+    return np.asarray(~np.isnan(scores).any(axis=0))

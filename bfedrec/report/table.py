@@ -19,6 +19,8 @@ from bfedrec.report.published import Printed, verdict
 
 MISSING: Final = "missing"
 """The cell of what no run has been recorded for."""
+LEAST_P: Final = 1e-16
+"""Least p-value that is shown as a number: farther out a tail is the model's alone."""
 
 Cell = str | int | float | Printed | Interval | None
 """None is an empty cell: there is nothing to say."""
@@ -35,6 +37,8 @@ class Column:
     """Decimals of its numbers (integers have none); None for words."""
     signed: bool = False
     interval: bool = False
+    probability: bool = False
+    """True for p-values: below 0.001 they are shown as powers of ten, below `LEAST_P` as less."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ def shown(cell: Cell, column: Column) -> str:
 
 
 def _number(value: float, column: Column) -> str:
+    if column.probability and value < 1e-3:
+        return f"{value:.0e}" if value >= LEAST_P else f"< {LEAST_P:.0e}"
     digits = 0 if isinstance(value, int) else column.digits or 0
     text = f"{value:{'+' if column.signed else ''},.{digits}f}"
     return text if any(letter in text for letter in "123456789") else text.lstrip("+-")
@@ -172,6 +178,8 @@ _SPECIAL = {letter: rf"\{letter}" for letter in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
 }
 
 

@@ -15,6 +15,11 @@ Scalar = str | int | float
 #: No figure is as great; all are seconds, counts, bytes or shares.
 GREATEST = 2**63
 
+LEDGER = "ledger"
+"""The key that tells that there was no ledger (`NO_LEDGER`); a run on one does not have it."""
+NO_LEDGER = "none"
+"""Its only value, in the summary and the manifest of what was learnt without."""
+
 #: Values by name. Counts are int; means, shares and seconds are float; the rest is text.
 Figures = Mapping[str, Scalar]
 

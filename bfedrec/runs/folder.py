@@ -21,7 +21,7 @@ from bfedrec.config.load import CONNECTION, config_hash, differences, dump, pars
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES, ConfigError
 from bfedrec.files import write_bytes, write_text
-from bfedrec.runs.figures import Figures, Stop, count, figures_from
+from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Stop, count, figures_from
 from bfedrec.runs.manifest import manifest, now
 from bfedrec.runs.state import RunState
 from consensus.encoding.node import Node
@@ -29,9 +29,17 @@ from consensus.storage.closing import Closing
 from consensus.storage.regular import read_regular
 
 RUNS = Path("results/runs")
+LEARNT = Path("results/learnt")
+"""Default place of the folders of `bfedrec learn`; those in RUNS hold runs on a ledger."""
 LOCK = "lock"
+MODEL = "model.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+"""Name of the file from which unfinished learning without a ledger is resumed
+(`bfedrec.runs.learning`)."""
 MOST_JSON = 2**20
 """Longest summary or manifest that is read, in bytes; ours have a few thousand."""
+HEAD_BYTES = 2**16
+"""Most bytes of a file of tensors beside its arrays."""
 MOST_LINES = 2**26
 """Longest file of lines of JSON that is read, in bytes; a line of ours has about a thousand."""
 
@@ -52,20 +60,25 @@ def default_path(config: Config, runs: Path = RUNS) -> Path:
 class RunFolder(Closing):
     """A run folder held by this process, from `open` until it is left as a context manager."""
 
-    def __init__(self, path: Path, config: Config, lock: IO[str]) -> None:
+    def __init__(self, path: Path, config: Config, lock: IO[str], ledger: bool = True) -> None:
         self.path = path
         self.config = config
+        self._ledger = ledger
         self._lock = lock
         self._log: IO[str] = (path / "log.txt").open("a", encoding="utf-8")
 
     @classmethod
-    def open(cls, config: Config, path: Path | None = None, resume: bool = False) -> RunFolder:
-        """Create the folder of a run, or with `resume` continue in the existing one.
+    def open(
+        cls, config: Config, path: Path | None = None, resume: bool = False, ledger: bool = True
+    ) -> RunFolder:
+        """Create the folder of a run, or with `resume` continue in the existing one. `ledger`:
+        False for learning without one, which the manifest tells.
 
         Raises `RunError` for a folder that another process holds or, without `resume`, one that is
-        not empty; `ConfigError`, naming the keys, if the saved config differs.
+        not empty, and for one of the other kind; `ConfigError`, naming the keys, if the saved
+        config differs.
         """
-        path = default_path(config) if path is None else path
+        path = default_path(config, RUNS if ledger else LEARNT) if path is None else path
         try:
             path.mkdir(parents=True, exist_ok=True)
             _check_entries(path)
@@ -75,7 +88,10 @@ class RunFolder(Closing):
         try:
             _hold(path, lock)
             _admit(path, config, resume)
-            return cls(path, config, lock)
+            if has_ledger(path) is (not ledger):
+                kind = "a run on a ledger" if not ledger else "learning without a ledger"
+                raise RunError(f"{path}: holds {kind}: use another --out")
+            return cls(path, config, lock, ledger)
         except BaseException:
             lock.close()
             raise
@@ -117,7 +133,7 @@ class RunFolder(Closing):
             resumes = [*(earlier if isinstance(earlier, list) else []), resumed]
             write_json(path, {**saved, "resumes": resumes})
         else:
-            write_json(path, entry)
+            write_json(path, {**entry, **({} if self._ledger else {LEDGER: NO_LEDGER})})
 
     # --- metrics --------------------------------------------------------------------------------
 
@@ -149,12 +165,12 @@ class RunFolder(Closing):
         written."""
         self.write_tensors({"Q": np.asarray(item_factors, np.float32)})
 
-    def write_tensors(self, tensors: Mapping[str, NDArray]) -> None:
-        """Write RUN/model.safetensors with these arrays by name."""
-        from safetensors.numpy import save  # only a run's end needs it
+    def write_tensors(self, tensors: Mapping[str, NDArray], name: str = MODEL) -> None:
+        """Write RUN/model.safetensors, or the file called `name`, with these arrays by name."""
+        from safetensors.numpy import save  # slow to load
 
-        whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-        write_bytes(self.path / "model.safetensors", save(whole))
+        whole = {key: np.ascontiguousarray(array) for key, array in tensors.items()}
+        write_bytes(self.path / name, save(whole))
 
     def write_ranks(self, encoded: bytes) -> None:
         """Write RUN/ranks.npz: the rank of each user's test item (`bfedrec.runs.ranks`)."""
@@ -163,6 +179,7 @@ class RunFolder(Closing):
     def write_summary(self, summary: Figures) -> None:
         """Write RUN/summary.json, which marks the run as finished."""
         write_json(self.path / "summary.json", dict(summary))
+        (self.path / CHECKPOINT).unlink(missing_ok=True)
 
     def write_stop(self, summary: Figures) -> None:
         """Write RUN/stopped.json: the summary of a run whose servers could not go on, with the
@@ -177,6 +194,13 @@ class RunFolder(Closing):
         """Append a line to RUN/log.txt, with the time."""
         self._log.write(f"{now()} {text}\n")
         self._log.flush()
+
+
+def has_ledger(path: Path) -> bool | None:
+    """False if a folder's manifest tells of learning without a ledger, None if there is no manifest
+    yet; raises `RunError`."""
+    manifest = path / "manifest.json"
+    return read_json(manifest).get(LEDGER) != NO_LEDGER if manifest.exists() else None
 
 
 def finished(path: Path) -> bool:
@@ -254,6 +278,20 @@ def read_text(path: Path, most: int) -> str:
         raise RunError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise RunError(f"{path}: not a text file in UTF-8") from None
+
+
+def read_tensors(path: Path, most: int) -> dict[str, NDArray]:
+    """The arrays by name in a safetensors file of at most ``most`` bytes; raises `RunError` naming
+    the file."""
+    from safetensors.numpy import load
+
+    try:
+        return load(read_regular(path, most))
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file") from None
+    except Exception as error:  # the library raises what it comes upon
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise RunError(f"{path}: no tensors: {why}") from None
 
 
 def write_json(path: Path, value: Mapping[str, object]) -> None:

@@ -30,6 +30,15 @@ class RoundDone:
 
 
 @dataclass(frozen=True)
+class RoundLearnt:
+    """Event: a round without a ledger is done."""
+
+    height: int
+    clients: int
+    """Number of clients that trained in this round."""
+
+
+@dataclass(frozen=True)
 class EpochDone:
     """Event: a centralised method has finished an epoch."""
 
@@ -60,7 +69,7 @@ class Note:
     text: str
 
 
-Event = RoundDone | EpochDone | Evaluated | Note
+Event = RoundDone | RoundLearnt | EpochDone | Evaluated | Note
 
 
 class Progress:
@@ -68,7 +77,7 @@ class Progress:
 
     `log` gets every printed line, and every evaluation. If the output is no terminal, a line is
     printed for each evaluation, and after `every` seconds without one. `unit` names what `rounds`
-    counts: "height", or "epoch" if there is no chain.
+    counts: "height" with a chain, else "round" or "epoch".
     """
 
     def __init__(
@@ -123,6 +132,9 @@ class Progress:
                 self._attempts += event.attempts
                 self._simulated = event.simulated_seconds
                 self._line_when_due()
+            case RoundLearnt():
+                self._advance(event.height, event.clients)
+                self._line_when_due()
             case EpochDone():
                 self._advance(event.epoch, event.samples)
                 self._line_when_due()
@@ -156,11 +168,10 @@ class Progress:
         began, first = self._paced_from or (self._clock(), self._height)
         seconds, done = self._clock() - began, self._height - first
         parts = []
-        federated = self._unit == "height"
         if seconds > 0 and self._learners:
-            learners = "clients" if federated else "samples"
+            learners = "samples" if self._unit == "epoch" else "clients"
             parts.append(f"{self._learners / seconds:,.0f} {learners}/s")
-        if federated:
+        if self._unit == "height":
             parts += [f"simulated {duration(self._simulated)}", f"attempts {self._attempts}"]
         left = self._rounds - self._height
         if left and done:

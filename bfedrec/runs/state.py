@@ -83,10 +83,11 @@ class RoundState:
 class RunState(Closing):
     """The rows of RUN/state.sqlite, one per height from 1 on, without gaps. A context manager.
 
-    Raises `StateError` for a file that is not such a state.
+    Raises `StateError` for a file that is not such a state. With ``read_only`` it neither creates
+    nor changes any file; no other process may be writing it.
     """
 
-    def __init__(self, path: Path, keeps_residuals: bool = False) -> None:
+    def __init__(self, path: Path, keeps_residuals: bool = False, read_only: bool = False) -> None:
         self._path = path
         self._keeps_residuals = keeps_residuals
         try:
@@ -94,6 +95,13 @@ class RunState(Closing):
         except OSError as error:
             raise StateError(f"{error.filename}: {error.strerror}") from None
         with self._readable():
+            if read_only:
+                # Without locks, the index of a left-over -wal file is built in memory rather than
+                # in a new file beside it.
+                options = f"{path.absolute().as_uri()}?mode=ro&vfs=unix-none"
+                self._database = sqlite3.connect(options, uri=True, isolation_level=None)
+                self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+                return
             self._database = sqlite3.connect(path, isolation_level=None)
             # In WAL mode a commit survives the death of the process at once; a power cut may take
             # the last rows, never the order or wholeness of those before.
@@ -195,6 +203,8 @@ class RunState(Closing):
             if len(state.clients) == 0:
                 continue
             try:
+                if state.clients.min() < 0:
+                    raise IndexError
                 factors[state.clients] = state.factors
             except (IndexError, ValueError):
                 raise StateError(

@@ -1,1 +1,2 @@
-"""Many runs: grids of options and seeds, the processes that make them, records and tuning."""
+"""Many runs: grids of options and seeds, the processes that make them, records, and searches for
+options."""

@@ -24,7 +24,7 @@ from bfedrec.config.load import changed, config_hash, dump, load, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES, ConfigError
 from bfedrec.files import write_text
-from bfedrec.runs.figures import Figures, Stop, figures_from
+from bfedrec.runs.figures import LEDGER, Figures, Stop, figures_from
 from bfedrec.runs.folder import (
     MOST_LINES,
     RunError,
@@ -37,7 +37,7 @@ from bfedrec.runs.folder import (
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.ranks import read as read_ranks
 from bfedrec.section import flatten
-from bfedrec.sweeps.sweep import Sweep, collect, write
+from bfedrec.sweeps.sweep import Sweep, collect, ended, write
 
 WHOLE = (
     "config.yaml",
@@ -109,16 +109,11 @@ def record(sweep: Sweep, folder: Path, compact: bool = False) -> Path:
     """
     place = place_of(sweep, folder)
     place.mkdir(parents=True, exist_ok=True)
-    ended = [
-        path
-        for setting in sweep.settings
-        for path in setting.runs.values()
-        if finished(path) or stopped(path)
-    ]
+    done = [path for setting in sweep.settings for path in setting.runs.values() if ended(path)]
     if compact:
-        _record_lines(sweep, ended, place)
+        _record_lines(sweep, done, place)
         return place
-    for path in ended:
+    for path in done:
         if path.is_relative_to(folder):
             continue
         (place / path.name).mkdir(exist_ok=True)
@@ -179,7 +174,8 @@ def _record_lines(sweep: Sweep, runs: Sequence[Path], place: Path) -> None:
 
 
 def read(folder: Path) -> Iterator[Recorded]:
-    """Every run recorded anywhere below a folder, except runs with options that no longer exist.
+    """Every run recorded anywhere below a folder, except runs with options that no longer exist,
+    and what was learnt without a ledger, which is no run.
 
     Raises `RunError` for files that cannot be read.
     """
@@ -191,7 +187,9 @@ def read(folder: Path) -> Iterator[Recorded]:
         except ConfigError:
             continue
         if finished(place) or stopped(place):
-            yield Recorded(place, config, read_summary(place), tuple(read_metrics(place)))
+            summary = read_summary(place)
+            if LEDGER not in summary:
+                yield Recorded(place, config, summary, tuple(read_metrics(place)))
         elif (place / COMPACT).exists():
             yield from _read_lines(place, config)
 

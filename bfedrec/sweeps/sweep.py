@@ -20,8 +20,9 @@ from bfedrec.config.load import NOT_HASHED, config_hash, load, split_override
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.evaluation.intervals import Interval, t_interval
-from bfedrec.runs.figures import Figures, Stop, number
+from bfedrec.runs.figures import LEDGER, Figures, Stop, number
 from bfedrec.runs.folder import (
+    RunError,
     default_path,
     finished,
     read_stop,
@@ -219,7 +220,10 @@ def run(sweep: Sweep, at_once: int, tell: Callable[[str], None]) -> int:
 
 
 def ended(path: Path) -> bool:
-    """True if a folder holds a run that has ended, finished or stopped."""
+    """True if a folder holds a run that has ended, finished or stopped. Raises `RunError` for one
+    that was learnt without a ledger, which is no run of a sweep."""
+    if finished(path) and LEDGER in read_summary(path):
+        raise RunError(f"{path}: was learnt without a ledger: sweep in another folder")
     return finished(path) or stopped(path)
 
 

@@ -13,7 +13,7 @@ DIGITS = 5
 """Levels in a byte."""
 
 
-@codec("ternary", place=4)
+@codec("ternary", place=7)
 @dataclass(frozen=True)
 class Ternary(Codec):
     """A of a rank r above s in numbers of three levels: -1, 0 or 1 times the item's step.

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bfedrec.data.files import Files, SourceFile
 from bfedrec.data.interactions import (
     DataError,
     Interactions,
+    Pairs,
     first_of_pairs,
     interactions_of,
     merge_pairs,
 )
 from bfedrec.data.source import DataSource, data_set
 from bfedrec.data.textfile import ID, NUMBER, TEXT, Columns, read_columns
+from bfedrec.section import setting_error
+
+NAMES_ONLY = ("idna", "punycode")
+"""Encodings of a single name, not of text."""
 
 
 @data_set("csv", place=6)
@@ -34,6 +41,10 @@ class CsvFile(DataSource):
     delimiter: str = Field(
         default=",", min_length=1, max_length=2, description="text between columns"
     )
+    encoding: str = Field(
+        default="utf-8",
+        description="how the file encodes text: utf-8, latin-1, cp1252, utf-16, ...",
+    )
     header: bool = Field(default=True, description="true if the first line names the columns")
     user: str | int = Field(default="user", description="column of the user id")
     item: str | int = Field(default="item", description="column of the item id")
@@ -42,7 +53,8 @@ class CsvFile(DataSource):
     )
     threshold: float | None = Field(
         default=None,
-        description="keep rows rated at least this; unset: every rating is an interaction",
+        description="only rows rated at least this are interactions; items rated below it are "
+        "no user's untouched ones in evaluation. Unset: every rating is an interaction",
     )
     time: str | int | None = Field(
         default=None, description="column of a number that grows with time; unset: order unknown"
@@ -60,6 +72,18 @@ class CsvFile(DataSource):
         ge=1,
         description="users with fewer interactions are dropped (counted before the split)",
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str) -> str:
+        try:
+            "a".encode(encoding)
+            known = codecs.lookup(encoding).name not in NAMES_ONLY
+        except (LookupError, ValueError):
+            known = False
+        if not known:
+            raise setting_error("", "an encoding of text that Python knows, as latin-1 or cp1252")
+        return encoding
 
     @model_validator(mode="after")
     def _columns(self) -> CsvFile:
@@ -97,7 +121,7 @@ class CsvFile(DataSource):
         for column in (self.rating, self.time):
             if column is not None:
                 columns[column] = NUMBER
-        table = read_columns(file, columns, self.delimiter, self.header)
+        table = read_columns(file, columns, self.delimiter, self.header, self.encoding)
         users, items = table[self.user], table[self.item]
         times = np.full(len(users), np.nan) if self.time is None else table[self.time]
         interactions = interactions_of("csv", users, items, times)
@@ -108,7 +132,8 @@ class CsvFile(DataSource):
                     f"{file}: no {self.rating!r} reaches the threshold {self.threshold:g} "
                     f"(the largest is {table[self.rating].max():g})"
                 )
-            interactions = interactions.select(kept)
+            disliked = Pairs(users[~kept], items[~kept])
+            interactions = replace(interactions.select(kept), disliked=disliked)
         if self.duplicates == "merge":
             return merge_pairs(interactions)
         _refuse_repeats(file, interactions)

@@ -31,6 +31,7 @@ class ImplicitAls(TrainingMethod):
     )
     reads = frozenset({"l2", "unobserved"})
     orders = True
+    keeps_factors = False
     remedy = "lower optimizer.step_ppm, or raise training.l2"
 
     def trainer(self, device: str, threads: int | None) -> Trainer:

@@ -34,7 +34,7 @@ class LocalSgd(TrainingMethod):
             return partial(train_cohort, threads=threads)
         from bfedrec.learning.cohort_torch import train_cohort_on  # torch takes seconds to import
 
-        return partial(train_cohort_on, device)
+        return partial(train_cohort_on, device.removeprefix("torch:"))
 
     def samples(
         self, settings: TrainingSettings, interactions: np.ndarray, items: int, dimension: int

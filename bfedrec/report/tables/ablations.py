@@ -1,4 +1,5 @@
-"""The ablations: what one change at a time does to MovieLens-1M at size 4, from recorded runs.
+"""The ablations: what one change at a time does to MovieLens-1M at size 4, each
+item the mean over the clients that trained on it, from recorded runs.
 
 Every file of experiments/ablations is a row; what of it differs from the reference is its change.
 """
@@ -11,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from bfedrec.config.load import differences
-from bfedrec.evaluation.intervals import Interval
-from bfedrec.evaluation.statistics import RESAMPLES, Paired, holm
+from bfedrec.evaluation.statistics import Estimate, holm
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
+from bfedrec.report.budgets import budget_notes
 from bfedrec.report.paired_users import METRICS, K, compare_users
 from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table
 from bfedrec.runs.figures import number
 from bfedrec.section import flatten
 
-REFERENCE = Experiment(Path("experiments/ml-1m.yaml"), (), "0-1")
+REFERENCE = Experiment(Path("experiments/ml-1m-per-item.yaml"), (), "0-1")
 CHANGES = Experiment(Path("experiments/ablations.yaml"), ("@experiments/ablations",), "0-1")
 UNTOLD = ("name", "seed")
 """In what every row may differ from the reference."""
@@ -48,7 +49,8 @@ COLUMNS = (
 )
 NOTES = (
     "Test items of MovieLens-1M, means over seeds; the difference is to the reference. Interval: "
-    f"paired bootstrap over users, {RESAMPLES:,} resamples.",
+    "over seeds and users, crossed random effects, users paired; Student's t with Satterthwaite's "
+    "degrees of freedom. Two seeds tell little of other seeds.",
     f"Verdict: better or worse where p < {ALPHA}, two-sided and corrected for all comparisons of "
     "this table (Holm), and every seed by itself says so, too; else level; open with one seed, or "
     "without ranks.",
@@ -69,20 +71,21 @@ def make(request: Request) -> Made:
     """The table; overrides and seeds are those of all runs. Raises `ConfigError`, `RunError`."""
     changed = [one.changed(request.overrides, request.seeds) for one in experiments()]
     found = find(changed, request.records)
-    return Made(table(found.settings[0][0], found.settings[1]), found.lacking)
+    tuned = budget_notes([REFERENCE.config])
+    return Made(table(found.settings[0][0], found.settings[1], tuned), found.lacking)
 
 
-def table(reference: Runs, changes: Sequence[Runs]) -> Table:
-    """The table of these changes, each with its runs."""
+def table(reference: Runs, changes: Sequence[Runs], tuned: Sequence[str] = ()) -> Table:
+    """The table of these changes, each with its runs, and with notes on the reference's tuning."""
     rows = [{"part": "reference", "change": REFERENCE.config.name, **_measured(reference)}]
-    pairs: dict[tuple[int, str], Paired] = {}
+    pairs: dict[tuple[int, str], Estimate] = {}
     for place, runs in enumerate(changes):
         name = Path(runs.overrides[-1].removeprefix("@")).stem
         rows.append(
             {"part": name.partition("-")[0], "change": _change(reference, runs), **_measured(runs)}
         )
         for metric in METRICS:
-            pair = compare_users(runs, reference, metric, ("ablations", name, metric))
+            pair = compare_users((runs, False), (reference, False), metric)
             if pair is not None:
                 pairs[place, metric] = pair
             if runs.finished and reference.finished:
@@ -92,10 +95,12 @@ def table(reference: Runs, changes: Sequence[Runs]) -> Table:
     corrected = holm([pair.p for pair in pairs.values()])
     for ((place, metric), pair), p in zip(pairs.items(), corrected, strict=True):
         rows[place + 1] |= {
-            f"{metric}_interval": Interval(pair.users, pair.difference, pair.low, pair.high),
+            f"{metric}_interval": pair.interval(),
             f"{metric}_verdict": _verdict(changes[place], reference, metric, p),
         }
-    return Table("ablations", "Ablations on MovieLens-1M at size 4", COLUMNS, rows, NOTES)
+    return Table(
+        "ablations", "Ablations on MovieLens-1M at size 4", COLUMNS, rows, [*NOTES, *tuned]
+    )
 
 
 def _change(reference: Runs, runs: Runs) -> str:

@@ -59,7 +59,10 @@ def test_check_fails_on_other_counts(small: Path, capsys: pytest.CaptureFixture[
 
 def test_prepare_prints_what_came_out(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data_commands.prepare_command(arguments("ml-100k", small), small / "cache") == 0
-    assert "training interactions: 720" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "training interactions: 720" in printed
+    assert "order known: 720 training interactions (100.0 %) of 40 users" in printed
+    assert "later than their test item" not in printed
     assert len(list((small / "cache").glob("ml-100k-*.npz"))) == 1
 
 

@@ -75,13 +75,49 @@ def test_text_ids_stay_text(write: Any) -> None:
         ("user,item\n1,99999999999999999999\n", r"line 2, column 'item': '9+' is not"),
         ("user,item\n1,2\n3,4,5\n", r"line 3"),
         ("user,item\n1,True\n", r"line 2, column 'item': 'True' is not"),
-        (b"user,item\n1,\xff\n", r"is not UTF-8 text|line 2"),
+        (b"user,item\n1,\xff\n", r"is not UTF-8 text \(line 2: invalid start byte\)"),
+        (b"user,\xe9,item\n1,2,3\n", r"is not UTF-8 text \(line 1: "),
+        ("user,item,item\n1,2,3\n", r"line 1 names the column 'item' 2 times"),
+        ("user,item,note, note \n1,2,3,4\n", r"line 1 names the column 'note' 2 times"),
     ],
 )
 def test_unreadable_rows_are_refused_by_line(write: Any, text: str | bytes, message: str) -> None:
     with pytest.raises(DataError, match=message) as error:
         read(write(text))
     assert "rows.csv" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unnamed_columns_may_repeat(write: Any) -> None:
+    assert read(write("user,item,,\n1,2,,\n")).items.tolist() == [2]
+    assert read(write("4,4\n1,2\n"), header=False, user=0, item=1).items.tolist() == [4, 2]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8"])
+def test_a_file_may_have_another_encoding(write: Any, encoding: str) -> None:
+    text = "käufer\x1fartikel\n1\x1fcafé\n2\x1fthé\n"
+    for delimiter in (";", "::"):
+        file = write(text.replace("\x1f", delimiter).encode(encoding))
+        options = {"user": "käufer", "item": "artikel", "ids": "text", "delimiter": delimiter}
+        assert read(file, **options, encoding=encoding).items.tolist() == ["café", "thé"]
+        if encoding != "utf-8":
+            with pytest.raises(DataError, match=r"rows\.csv: is not UTF-8 text \(line 1: .*\)$"):
+                read(file, **options)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "reason"),
+    [
+        (b"user,item\n1,2\n3,\x81\n", "cp1252", r"CP1252 text \(line 3: "),
+        ("user,item\n1,2\n".encode("utf-16")[:-1], "utf-16", r"UTF-16 text \(line 2: truncated"),
+        (b"user,item\n1,+2AA-\n", "utf-7", r"UTF-7 text \("),
+    ],
+)
+def test_bytes_that_do_not_decode_are_refused(
+    write: Any, content: bytes, encoding: str, reason: str
+) -> None:
+    with pytest.raises(DataError, match=rf"rows\.csv: is not {reason}") as error:
+        read(write(content), encoding=encoding)
     assert "\n" not in str(error.value)
 
 
@@ -123,6 +159,11 @@ def test_a_threshold_keeps_what_was_liked(write: Any) -> None:
     file = write("user,item,rating\n1,2,5\n1,3,2\n1,4,4\n")
     assert read(file, rating="rating", threshold=4).items.tolist() == [2, 4]
     assert read(file, rating="rating").items.tolist() == [2, 3, 4]
+    assert read(file, rating="rating").disliked is None
+    for duplicates in ("refuse", "merge"):
+        disliked = read(file, rating="rating", threshold=4, duplicates=duplicates).disliked
+        assert disliked is not None
+        assert (disliked.users.tolist(), disliked.items.tolist()) == ([1], [3])
     with pytest.raises(DataError, match=r"reaches the threshold 6 \(the largest is 5\)"):
         read(file, rating="rating", threshold=6)
 
@@ -146,6 +187,10 @@ def test_repeated_pairs_are_refused_or_merged(write: Any) -> None:
         ({"threshold": 3.0}, "needs the rating column"),
         ({"delimiter": ""}, "at least 1"),
         ({"columns": 3}, "not permitted"),
+        *(
+            ({"encoding": name}, "an encoding of text that Python knows")
+            for name in ("utf-88", "base64", "undefined", "idna", "", "utf-8\0")
+        ),
     ],
 )
 def test_csv_settings_that_make_no_sense_are_refused(section: dict, message: str) -> None:

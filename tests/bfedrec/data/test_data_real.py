@@ -101,6 +101,52 @@ def test_ml_1m_validation_is_the_latest_other_item(data_folder: Path, ml_1m: Dat
         assert ml_1m.item_ids[ml_1m.validation[user - 1]] == item
 
 
+def test_the_order_of_ml_1m_is_known_of_most_users(ml_1m: Dataset) -> None:
+    counts = ml_1m.statistics
+    assert (counts.ordered_users, counts.ordered_interactions) == (6040 - 316, 595_805)
+    assert counts.later_than_test == 0
+    first = ml_1m.places[: ml_1m.indptr[2999]]  # of those whose timestamps are known
+    assert (first >= 0).all()
+    assert (ml_1m.places == 0).sum() == 6040 - 316
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "known"),
+    [
+        ("pinterest", "rows", 0),
+        ("lfm-2k", "rows", 182_568),
+        ("lfm-2k", "distinct", 67_626),
+        ("ml-100k", "rows", 98_114),
+    ],
+)
+def test_the_order_of_a_set_is_known_or_not(
+    data_folder: Path, cache: Path, name: str, variant: str, known: int
+) -> None:
+    settings = DataSettings.model_validate({"dataset": name, "variant": variant})
+    dataset = prepare(settings, data_folder, cache, download=False)
+    assert dataset.statistics.ordered_interactions == known
+    assert known in (0, len(dataset.indices))
+    assert dataset.statistics.later_than_test == 0
+
+
+#: What recorded runs were run on: nothing that is added beside the split may move these.
+DIGESTS = {
+    ("ml-1m", "rows"): "f75cad91c8143a2afeda585b94459b16ddbed1683c54840f6500a6623b72682d",
+    ("pinterest", "rows"): "50d0fba076e4bfd141cfa1d9e69386750ce32896d68281e0fb0a83a0ea4343d6",
+    ("lfm-2k", "rows"): "64d40af951c1542abdb458311a94bed5b8d69eacddc918241205c7e7f2777193",
+    ("lfm-2k", "distinct"): "263469f262cdc8168bfdd48d8605637b67925a33a351dc153216747feb066d1a",
+}
+
+
+@pytest.mark.parametrize(("name", "variant"), DIGESTS)
+def test_digests_of_recorded_runs_stay(
+    data_folder: Path, cache: Path, name: str, variant: str
+) -> None:
+    settings = DataSettings.model_validate({"dataset": name, "variant": variant})
+    dataset = prepare(settings, data_folder, cache, download=False)
+    assert dataset.digest == DIGESTS[name, variant]
+
+
 def test_held_out_items_and_negatives_are_not_in_training(ml_1m: Dataset) -> None:
     for u in range(0, ml_1m.users, 7):
         mine = set(ml_1m.indices[ml_1m.indptr[u] : ml_1m.indptr[u + 1]].tolist())

@@ -279,6 +279,16 @@ def test_prepared_data_are_reused_verified_and_rebuilt(tiny: Path) -> None:
     arrays["test"] = np.roll(arrays["test"], 1)
     np.savez(path, **arrays)
     np.testing.assert_array_equal(prepare("ml-1m", tiny / "official", cache).test, first.test)
+    # Nor places that are not those of their own digest, nor none at all.
+    with np.load(path) as content:
+        arrays = dict(content)
+    assert (arrays["places"] >= 0).any()
+    for places in ({"places": arrays["places"][::-1]}, {}):
+        np.savez(
+            path, **{name: array for name, array in arrays.items() if name != "places"}, **places
+        )
+        again = prepare("ml-1m", tiny / "official", cache)
+        np.testing.assert_array_equal(again.places, first.places)
     # A sound file of other options under this one's name.
     other = prepare(DataSettings(dataset="ml-1m", seed=1), tiny / "official", tiny / "other")
     (theirs,) = (tiny / "other").glob("*.npz")
@@ -380,6 +390,48 @@ def test_users_below_the_minimum_are_dropped_before_the_split(tmp_path: Path) ->
         prepare(strict, None, tmp_path / "cache")
     with pytest.raises(DataError, match="no such file"):
         prepare(settings, tmp_path / "other.csv", tmp_path / "cache")
+
+
+def csv_settings(path: Path, **options: Any) -> DataSettings:
+    section = {"path": str(path), "min_interactions": 1, **options}
+    return DataSettings.model_validate({"dataset": "csv", "csv": section})
+
+
+def test_items_rated_below_the_threshold_are_not_untouched(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    rows = [f"{u},{(u + i) % 9},{1 + (u * i) % 5},{i}\n" for u in range(8) for i in range(7)]
+    file.write_text("user,item,stars,time\n" + "".join(rows))
+    settings = csv_settings(file, rating="stars", threshold=3, time="time")
+    dataset = prepare(settings, None, tmp_path / "cache")
+    cells = [tuple(map(int, row.split(","))) for row in rows]
+    liked = {(user, item) for user, item, stars, _ in cells if stars >= 3}
+    # Users 0 and 5 like nothing.
+    low = {(u, i) for u, i, _, _ in cells if u % 5} - liked
+    assert dataset.statistics.disliked == len(low) == 20
+    assert dataset.statistics.pairs == len(liked)
+    for u, user in enumerate(dataset.user_ids.tolist()):
+        listed = np.concatenate([dataset.test_negatives[u], dataset.validation_negatives[u]])
+        training = dataset.indices[dataset.indptr[u] : dataset.indptr[u + 1]]
+        for ids in (dataset.item_ids[listed[listed >= 0]], dataset.item_ids[training]):
+            assert not {(user, item) for item in ids.tolist()} & low
+    # Without a threshold nothing is different from before there were disliked items.
+    plain = prepare(csv_settings(file, time="time"), None, tmp_path / "cache")
+    assert plain.statistics.disliked == 0
+    assert plain.digest == "45206974d5ee4f5418f7e3c3b0a62fec5d30fdd78d1a00341d90f199653c8104"
+
+
+def test_users_who_touched_every_item_are_left_out_and_counted(tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    rows = [(1, i) for i in range(7)] + [(3, i) for i in range(4)] + [(5, i) for i in range(2, 6)]
+    file.write_text("user,item\n" + "".join(f"{u},{i}\n" for u, i in [*rows, (4, 0), (4, 1)]))
+    dataset = prepare(csv_settings(file, min_interactions=3), None, tmp_path / "cache")
+    counts = dataset.statistics
+    assert (dataset.user_ids.tolist(), dataset.items) == ([3, 5], 6)
+    assert (counts.dropped_users, counts.dropped_interactions) == (1, 2)
+    assert (counts.crowded_users, counts.interactions, counts.pairs) == (1, 8, 8)
+    file.write_text("user,item\n1,1\n1,2\n2,1\n2,2\n")
+    with pytest.raises(DataError, match=r"^csv: every user touched every item: nothing is left"):
+        prepare(csv_settings(file), None, tmp_path / "cache")
 
 
 def test_the_catalogue_names_every_source() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,9 +13,11 @@ from hypothesis import strategies as st
 from bfedrec.data.interactions import (
     DataError,
     Interactions,
+    Pairs,
     PublishedSplit,
     first_of_pairs,
     keep_active,
+    leave_out_crowded,
 )
 from bfedrec.data.split import NEGATIVES, Split, leave_one_out
 
@@ -71,6 +76,87 @@ def test_every_row_is_trained_on_or_held_out_once(
             assert len(set(drawn)) == len(drawn) == (min(untouched, NEGATIVES) if item >= 0 else 0)
             assert not set(drawn) & set(mine)
             assert (negatives[len(drawn) :] == -1).all()
+
+
+Row = tuple[int, int, float]
+
+
+def ranked_training(
+    rows: list[Row], test: int | None, validated: bool
+) -> tuple[list[Row], Row | None]:
+    """One user's training rows of known time, the latest first, and the test row, by definition;
+    ``test`` is the published test item."""
+    latest = sorted((row for row in rows if row[2] == row[2]), key=lambda row: -row[2])
+    if len(rows) < 2 or not latest:
+        return latest, None
+    held = latest[0] if test is None else next(row for row in rows if row[1] == test)
+    others = [row for row in latest if row[1] != held[1]]
+    validation = others[0] if validated and len(rows) >= 3 and others else None
+    return [row for row in latest if row is not held and row is not validation], held
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_rows(), st.data(), st.sampled_from(["hold_out", "train"]))
+def test_places_rank_the_known_training_rows_from_the_latest(
+    rows: list[Row], data: st.DataObject, validation: Any
+) -> None:
+    repeats = data.draw(st.lists(st.sampled_from(rows[:-1]), max_size=4))
+    # A repeated row is an object of its own.
+    rows = [(user, item, time) for user, item, time in [*rows, *repeats]]
+    mine = {user: [row for row in rows if row[0] == user] for user, _, _ in rows}
+    tests = {
+        user: data.draw(st.sampled_from(own))[1]
+        for user, own in mine.items()
+        if data.draw(st.booleans())
+    }
+    published = PublishedSplit(
+        np.array(list(tests), np.int64), np.array(list(tests.values()), np.int64), None
+    )
+    split = leave_one_out(interactions(rows, published), 3, validation=validation)
+    assert split.places.dtype == np.int32
+    assert split.places.shape == split.indices.shape
+    later = 0
+    for u, user in enumerate(sorted(mine)):
+        own = slice(split.indptr[u], split.indptr[u + 1])
+        places, items = split.places[own], split.item_ids[split.indices[own]]
+        latest, held = ranked_training(mine[user], tests.get(user), validation == "hold_out")
+        found = sorted(zip(places.tolist(), items.tolist(), strict=True))
+        assert found[len(found) - len(latest) :] == [(k, row[1]) for k, row in enumerate(latest)]
+        assert (places >= 0).sum() == len(latest)
+        later += held is not None and bool(latest) and latest[0][2] > held[2]
+    assert split.later_than_test == later
+
+
+@settings(max_examples=100, deadline=None)
+@given(some_rows(), st.lists(st.tuples(st.integers(-1, 6), st.integers(99, 113)), max_size=20))
+def test_disliked_items_are_touched_and_nothing_else(
+    rows: list[Row], disliked: list[tuple[int, int]]
+) -> None:
+    """Also of unknown users and items, and of pairs that are interactions as well."""
+    plain = interactions(rows)
+    more = Pairs(np.array([10 * u for u, _ in disliked]), np.array([i for _, i in disliked]))
+    a, b = leave_one_out(plain, 0), leave_one_out(replace(plain, disliked=more), 0)
+    for name in ("user_ids", "item_ids", "indptr", "indices", "places", "test", "validation"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    items = set(a.item_ids.tolist())
+    for u, user in enumerate(a.user_ids.tolist()):
+        low = {i for v, i in disliked if 10 * v == user and i in items}
+        mine = {i for v, i, _ in rows if v == user}
+        touched = b.item_ids[b.touched_indices[b.touched_indptr[u] : b.touched_indptr[u + 1]]]
+        assert touched.tolist() == sorted(mine | low)
+        for split, held_out in ((b.test_negatives, b.test), (b.validation_negatives, b.validation)):
+            drawn = b.item_ids[split[u][split[u] >= 0]].tolist()
+            assert len(drawn) == (len(items - mine - low) if held_out[u] >= 0 else 0)
+            assert not set(drawn) & (mine | low)
+
+
+def test_by_known_times_nothing_is_later_than_an_unpublished_test_item() -> None:
+    rows = [(1, 5, 9.0), (1, 6, 7.0), (1, 7, 8.0), (1, 8, 1.0), (2, 9, 0.0)]
+    held = PublishedSplit(np.array([1]), np.array([6]), None)
+    split = leave_one_out(interactions(rows, held), 0)
+    assert split.later_than_test == 1
+    assert split.places.tolist() == [0, 1, 0]  # of items 7, 8 and user 2's 9
+    assert leave_one_out(interactions(rows, held), 0, test="latest").later_than_test == 0
 
 
 @settings(max_examples=50, deadline=None)
@@ -196,6 +282,20 @@ def test_a_published_split_of_other_data_is_refused(split: PublishedSplit, messa
         leave_one_out(
             interactions([r for r in PUBLISHED_ROWS if r[0] != 3] + [(4, 0, 0.0)], split), 0
         )
+
+
+def test_users_who_touched_everything_are_left_out_until_none_is_left() -> None:
+    rows = [(1, i, 0.0) for i in range(5)]  # everything
+    rows += [(2, i, 0.0) for i in range(4)]  # everything but what user 1 alone has
+    rows += [(3, 0, 0.0), (3, 1, 0.0), (4, 2, 0.0), (4, 3, 0.0), (5, 0, 0.0)]
+    left = leave_out_crowded(interactions(rows))
+    assert sorted(set(left.users.tolist())) == [3, 4, 5]
+    assert leave_out_crowded(left) is left
+    disliked = Pairs(np.array([3, 3, 3]), np.array([2, 3, 4]))
+    assert set(leave_out_crowded(replace(left, disliked=disliked)).users.tolist()) == {4, 5}
+    assert len(leave_out_crowded(interactions(rows[:9])).users) == 0
+    # A user of one row is not tested, and stays.
+    assert len(leave_out_crowded(interactions([(1, 1, 0.0)])).users) == 1
 
 
 def test_a_user_who_touched_everything_is_refused() -> None:

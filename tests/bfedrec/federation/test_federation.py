@@ -42,6 +42,49 @@ def test_a_round_depends_on_its_height_alone() -> None:
     assert not np.array_equal(early[0], cohort(Streams(4), 100, 7, 1))
 
 
+def recursive_deal(streams: Streams, clients: int, per_round: int, deal: int) -> np.ndarray:
+    """A permutation by its definition, which recorded runs were dealt by."""
+    order = streams.generator("sampling", deal).permutation(clients)
+    carried = (deal * clients) % per_round
+    if not carried:
+        return order
+    before = recursive_deal(streams, clients, per_round, deal - 1)[-carried:]
+    late = np.isin(order, before)
+    missing = per_round - carried
+    fresh = order[~late]
+    rest = np.concatenate([order[late], fresh[missing:]])
+    place = np.empty(clients, np.int64)
+    place[order] = np.arange(clients)
+    return np.concatenate([fresh[:missing], rest[np.argsort(place[rest], kind="stable")]])
+
+
+@given(st.integers(1, 30), st.data(), st.integers(0, 2**32))
+@settings(max_examples=100, deadline=None)
+def test_deals_are_those_of_their_definition(clients: int, data: st.DataObject, seed: int) -> None:
+    per_round = data.draw(st.integers(1, clients))
+    heights = data.draw(st.lists(st.integers(1, 100), min_size=1, max_size=8))
+    streams = Streams(seed)
+    for height in heights:  # forwards and backwards
+        deal, offset = divmod((height - 1) * per_round, clients)
+        deals = [recursive_deal(streams, clients, per_round, deal + k) for k in range(2)]
+        expected = np.concatenate(deals)[offset : offset + per_round]
+        dealt = cohort(streams, clients, per_round, height)
+        assert (dealt.dtype, dealt.tobytes()) == (expected.dtype, expected.tobytes())
+
+
+def test_thousands_of_rounds_of_nearly_everybody() -> None:
+    """Each permutation follows from the one before, deeper than Python recurses."""
+    clients, rounds = 1500, 2500
+    late = cohort(Streams(5), clients, clients - 1, rounds)
+    hands = [cohort(Streams(6), clients, clients - 1, height) for height in range(1, rounds + 1)]
+    assert np.array_equal(late, cohort(Streams(5), clients, clients - 1, rounds))
+    for hand in hands:
+        assert len(np.unique(hand)) == clients - 1
+    count = np.bincount(np.concatenate(hands), minlength=clients)
+    assert count.max() - count.min() <= 1
+    assert np.array_equal(hands[1450], cohort(Streams(6), clients, clients - 1, 1451))
+
+
 @pytest.mark.parametrize("per_round", [0, 6])
 def test_a_round_cannot_have_more_clients_than_there_are(per_round: int) -> None:
     with pytest.raises(ValueError, match="cannot be dealt from 5"):
@@ -105,7 +148,7 @@ def test_spread_is_log_normal_around_the_median() -> None:
 
 def test_downlink_by_hand() -> None:
     """Q has 1,000 bytes, every A with its header 110; snapshots every 3 heights."""
-    account = Downlink(4, 1000, 3)
+    account = Downlink(4, 1000, 1000, 3)
     everybody = np.arange(4)
     first = account.fetch(everybody, 1)
     assert first["broadcast"].tolist() == first["catch_up"].tolist() == [1000] * 4
@@ -120,12 +163,22 @@ def test_downlink_by_hand() -> None:
 
 
 def test_whoever_is_away_long_fetches_the_snapshot() -> None:
-    account = Downlink(1, 500, 5)
+    account = Downlink(1, 500, 500, 5)
     account.committed(1, np.array([0]), 10, 90)
     for height in range(2, 15):
         account.committed(height, np.array([], np.int64), 10, 90)
     # Of 14 missed A's (1,400 bytes) or the snapshot of height 10 with four A's (900): the latter.
     assert account.fetch(np.array([0]), 15)["catch_up"].tolist() == [900]
+
+
+def test_a_snapshot_with_the_optimizers_state_costs_its_bytes() -> None:
+    """Q(0) has 1,000 bytes, and a later snapshot 3,000."""
+    account = Downlink(2, 1000, 3000, 2)
+    assert account.fetch(np.array([0]), 1)["catch_up"].tolist() == [1000]
+    account.committed(1, np.array([0]), 10, 990)
+    assert account.fetch(np.array([1]), 2)["catch_up"].tolist() == [2000]  # Q(0) and one A
+    account.committed(2, np.array([0]), 10, 990)
+    assert account.fetch(np.array([1]), 3)["catch_up"].tolist() == [3000]
 
 
 # --- the global model -----------------------------------------------------------------------------

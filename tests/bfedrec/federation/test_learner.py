@@ -10,7 +10,7 @@ from bfedrec.config.schema import Config
 from bfedrec.data.prepare import prepare
 from bfedrec.federation.federation import Federation
 from bfedrec.federation.learner import Learner
-from bfedrec.sweeps.tuning import learn
+from bfedrec.federation.unledgered import learn
 from consensus.ledger.committee import first_beacon
 from tests.bfedrec.runs.test_simulation import SMALL
 

@@ -40,15 +40,15 @@ def runs(
 
 
 def test_a_verdict_takes_the_users_and_every_seed(tmp_path: Path) -> None:
-    reference = runs(tmp_path, "", [0, 0, 0])
+    reference = runs(tmp_path, "", [0] * 12)
     changes = [
         runs(tmp_path, "basis-worse", [3, 3, 3], "model.basis=svd", "name=x"),
         runs(tmp_path, "basis-better", [-3, -2, -3], "model.basis=fixed"),
-        runs(tmp_path, "epochs-one_seed", [9, 9, -1], "training.local_epochs=4"),
+        runs(tmp_path, "epochs-one_seed", [4] * 11 + [-1], "training.local_epochs=4"),
         runs(tmp_path, "epochs-same", [0, 0, 0], "training.user_epochs=2", "clients.spread=1.5"),
     ]
     base, *rows = ablations.table(reference, changes).rows
-    assert (base["part"], base["change"], base["seeds"]) == ("reference", "ml-1m.yaml", 3)
+    assert (base["part"], base["change"], base["seeds"]) == ("reference", "ml-1m-per-item.yaml", 12)
     assert "hr_verdict" not in base
     assert [row["part"] for row in rows] == ["basis", "basis", "epochs", "epochs"]
     assert [row["change"] for row in rows] == [
@@ -66,7 +66,7 @@ def test_a_verdict_takes_the_users_and_every_seed(tmp_path: Path) -> None:
             interval = row[f"{metric}_interval"]
             assert interval.mean == pytest.approx(row[f"{metric}_difference"])  # type: ignore[union-attr]
             assert row[f"{metric}_difference"] == pytest.approx(row[metric] - base[metric])  # type: ignore[operator]
-    # By users alone the third row would be worse: two of three seeds are.
+    # By the interval alone the third row would be worse: eleven of twelve seeds are.
     assert rows[2]["hr_interval"].high < 0.0  # type: ignore[union-attr,operator]
     assert [rows[0][key] for key in ("up", "broadcast", "catch_up", "minutes")] == [3, 2, 9, 1.5]
 
@@ -111,7 +111,7 @@ def test_every_file_is_one_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "clients.dropout=0.2 committee.update_quota=0.8" in changes
     tuned = load("experiments/ablations.yaml", [f"@{files[1]}"])
     assert files[1].stem == "aggregation-samples_tuned"
-    assert config_hash(tuned) == config_hash(load("experiments/ml-1m-samples.yaml"))
+    assert config_hash(tuned) == config_hash(load("experiments/ml-1m.yaml"))
 
 
 def test_the_command_names_what_is_missing(

@@ -65,6 +65,12 @@ def test_a_measured_figure_is_compared_with_a_published_one() -> None:
         (-17686, Column("x", "x", 2, signed=True), "-17,686"),
         (Interval(5, 0.5, 0.4, 0.6), Column("x", "x", 2, interval=True), "0.40 to 0.60"),
         (t_interval([0.5]), Column("x", "x", 2, interval=True), ""),
+        (0.0123, Column("p", "p", 4, probability=True), "0.0123"),
+        (1.0, Column("p", "p", 4, probability=True), "1.0000"),
+        (0.00099, Column("p", "p", 4, probability=True), "1e-03"),
+        (3.4e-12, Column("p", "p", 4, probability=True), "3e-12"),
+        (9e-17, Column("p", "p", 4, probability=True), "< 1e-16"),
+        (0.0, Column("p", "p", 4, probability=True), "< 1e-16"),
     ],
 )
 def test_cells_as_a_person_reads_them(cell: object, column: Column, text: str) -> None:
@@ -107,6 +113,8 @@ def test_as_latex() -> None:
     assert r"Nothing costs \$1." in text
     below = Table("w", "w", (Column("x", "x", 2, signed=True),), [{"x": -0.5}])
     assert "$-$0.50" in latex(below)
+    least = Table("w", "w", (Column("p", "p", 4, probability=True),), [{"p": 0.0}])
+    assert r"\textless{} 1e-16 \\" in latex(least)  # "<" alone is another letter in text
 
 
 def test_a_table_is_written_in_every_form(tmp_path: Path) -> None:

@@ -1,16 +1,18 @@
-"""Choosing settings: which trials are made, what they score, how failures are told."""
+"""Searching for options: what a trial scores, and what training without a ledger learns."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import pytest
 
 from bfedrec.config.load import load
+from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate
-from bfedrec.sweeps.tuning import learn, main, trials
+from bfedrec.federation.unledgered import learn
+from bfedrec.learning.upload import Diverged
+from bfedrec.sweeps.tuning import check, score
 
 SMALL = """
 name: small
@@ -29,18 +31,6 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_every_combination_or_different_draws_of_them() -> None:
-    arguments = ["rounds=7", "model.rank=1,2,4", "training.l2=0,0.1"]
-    grid = trials(arguments, None, 0)
-    assert len(grid) == 6
-    assert grid[1] == ["rounds=7", "model.rank=1", "training.l2=0.1"]
-    drawn = trials(arguments, 4, 3)
-    assert len({tuple(trial) for trial in drawn}) == 4
-    assert all(trial in grid for trial in drawn)
-    assert drawn == trials(arguments, 4, 3)
-    assert len(trials(arguments, 99, 0)) == 6
-
-
 def test_learning_beats_the_initial_factors_and_repeats_exactly(config: Path) -> None:
     settings = load(config)
     data = prepare(settings.data)
@@ -52,30 +42,36 @@ def test_learning_beats_the_initial_factors_and_repeats_exactly(config: Path) ->
     assert figures[1]["full_ndcg@10"] > figures[0]["full_ndcg@10"] + 0.05
 
 
-def test_the_command_lists_trials_best_first_and_keeps_test_items_out(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table = tmp_path / "trials.csv"
-    arguments = [str(config), "training.item_step=0.001,1,1e30", "--csv", str(table)]
-    assert main(arguments) == 0
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["training.item_step"] for row in rows] == ["0.001", "1", "1e30"]
-    assert "round 1: client" in rows[2]["failed"]
-    assert float(rows[1]["validation_hr@10"]) > float(rows[0]["validation_hr@10"])
-    assert not any(name.startswith("test") for name in rows[0])
-    best = capsys.readouterr().out.split("best first:")[1].splitlines()[1]
-    assert best.startswith("training.item_step=1 ")
+def test_a_score_is_the_mean_over_seeds_of_validation_items_alone(config: Path) -> None:
+    found = [score(config, ["rounds=4"], seeds) for seeds in ((0,), (1,), (0, 1))]
+    scores = [each["validation_ndcg@10"] for each in found]
+    settings = load(config, ["rounds=4", "seed=1"])
+    learner, data = learn(settings, prepare(settings.data)), prepare(settings.data)
+    means = evaluate(learner.P, learner.Q, data, "validation").means()
+    assert scores[1] == means["ndcg@10"] != scores[0]
+    assert scores[2] == pytest.approx((scores[0] + scores[1]) / 2)
+    assert not any("test" in name for name in found[0])
 
 
-def test_test_items_are_scored_on_demand(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(config), "rounds=2", "--test", "--seeds", "0,1"]) == 0
-    assert "test_full_ndcg@10=" in capsys.readouterr().out
+def test_centralised_methods_are_scored_too(config: Path) -> None:
+    config.write_text(SMALL.partition("model:")[0].replace("rounds: 40", "method: popularity"))
+    found = score(config, [], (0,))
+    assert set(found) == {f"validation_{x}@10" for x in ("hr", "ndcg", "full_hr", "full_ndcg")}
 
 
-@pytest.mark.parametrize("argument", ["training.stepp=1", "training.item_step", "rounds=0"])
-def test_bad_input_ends_in_one_line(
-    config: Path, capsys: pytest.CaptureFixture[str], argument: str
-) -> None:
-    assert main([str(config), argument]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+def test_an_attacks_targets_have_their_exposure(config: Path) -> None:
+    assert "er@10" in score(config, ["rounds=2", "evaluation.targets=[3]"], (0,))
+
+
+def test_steps_that_are_too_large_are_told(config: Path) -> None:
+    with pytest.raises(Diverged, match="round 1: client"):
+        score(config, ["training.item_step=1e30"], (0,))
+
+
+def test_without_validation_items_there_is_nothing_to_tune_on(config: Path) -> None:
+    check(load(config))
+    with pytest.raises(ConfigError, match="'train' leaves no validation items") as refused:
+        check(load(config, ["data.validation=train"]))
+    assert "\n" not in str(refused.value)
+    with pytest.raises(ConfigError, match="no validation items"):
+        score(config, ["rounds=2", "data.validation=train"], (0,))

@@ -1,0 +1,104 @@
+"""Recommendation lists: each user's items of the highest scores, without those they know.
+
+Left out is everything that the user ever touched, except for the held-out test item: training
+items, and the validation item. These are the items of full ranking (`bfedrec.evaluation.ranking`),
+with the same scores, so that a list of K holds the test item exactly where its full rank is below
+K. Where scores are equal, the item of the lower index comes first; full ranking counts equal scores
+against the test item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from bfedrec.data.dataset import Dataset
+from bfedrec.evaluation.metrics import NotFinite
+from bfedrec.evaluation.ranking import BLOCK, checked, score_block
+from bfedrec.threads import balanced, in_threads, thread_count
+
+ROWS = 2**17
+"""Number of rows that are made at once, about."""
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The lists of some users, the best item first.
+
+    users: int64[b]. items: int32[b, k], -1 after the end of a list (fewer than k items are left).
+    scores: float32[b, k]. lengths: int64[b].
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    scores: np.ndarray
+    lengths: np.ndarray
+
+
+def recommend(
+    P: np.ndarray,
+    Q: np.ndarray,
+    dataset: Dataset,
+    users: np.ndarray,
+    k: int,
+    threads: int | None = None,
+) -> Iterator[Lists]:
+    """The lists of ``users`` (int64[n]) by the scores P Q' (P float32[M, d], Q float32[N, d]), in
+    their order, some users at a time.
+
+    Raises ValueError for shapes that do not fit, and NotFinite for NaN or infinity anywhere in the
+    model or its scores.
+    """
+    P, Q = checked(P, Q, dataset)
+    k = min(k, dataset.items)
+    shared = (P, np.ascontiguousarray(Q.T), dataset.touched_indptr, dataset.touched_indices)
+    at_once = max(1, ROWS // k)
+    for first in range(0, len(users), at_once):
+        block = np.asarray(users[first : first + at_once], np.int64)
+        items = np.full((len(block), k), -1, np.int32)
+        scores = np.zeros((len(block), k), np.float32)
+        lengths = np.zeros(len(block), np.int64)
+        parts = balanced(np.ones(len(block), np.int64), thread_count(threads))
+        outputs = (items, scores, lengths)
+        in_threads(_best, [(part, block, *shared, dataset.test, *outputs) for part in parts])
+        if (lengths < 0).any():
+            raise NotFinite("scores overflow to infinity or NaN; the factors are too large")
+        yield Lists(block, items, scores, lengths)
+
+
+@njit(nogil=True, cache=True)
+def _best(  # type: ignore[no-untyped-def]
+    part, users, P, QT, touched_indptr, touched_indices, test, items, scores, lengths
+):
+    """Fill the rows `part` of the outputs (`Lists`); a length is -1 where a score is not finite.
+    QT is float32[d, N]."""
+    N, k = QT.shape[1], items.shape[1]
+    block_scores = np.empty((BLOCK, N), np.float32)
+    offered = np.ones(N, np.bool_)
+    for first in range(0, part.size, BLOCK):
+        block = part[first : first + BLOCK]
+        score_block(users[block], P, QT, block_scores)
+        for row in range(block.size):
+            t, u = block[row], users[block[row]]
+            touched = touched_indices[touched_indptr[u] : touched_indptr[u + 1]]
+            for item in touched:
+                offered[item] = item == test[u]
+            length, finite = 0, True
+            for item in range(N):
+                score = block_scores[row, item]
+                finite &= np.isfinite(score)
+                # An equal score comes after those before it, whose index is lower.
+                if not offered[item] or (length == k and score <= scores[t, k - 1]):
+                    continue
+                place = min(length, k - 1)
+                while place > 0 and score > scores[t, place - 1]:
+                    items[t, place], scores[t, place] = items[t, place - 1], scores[t, place - 1]
+                    place -= 1
+                items[t, place], scores[t, place] = item, score
+                length = min(length + 1, k)
+            for item in touched:
+                offered[item] = True
+            lengths[t] = length if finite else -1

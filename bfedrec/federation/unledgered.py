@@ -1,0 +1,87 @@
+"""The rounds of a run without its ledger: the same cohorts, draws, payloads and aggregates.
+
+Servers and links are left out, as if all servers were honest and nothing took time: every update
+that they would accept is aggregated. Beacons, of which most bases and some codecs draw, come from
+the seed instead of a chain. A model without such draws (``compression.kind: dense``, say) is that
+of a run to the bit; another differs as between two seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from tqdm import tqdm
+
+from bfedrec.attacks.adversary import Adversary
+from bfedrec.config.schema import Config
+from bfedrec.data.dataset import Dataset
+from bfedrec.federation.learner import Learner, Played, Recall, check_fit, initial_model
+from bfedrec.streams import Streams
+
+Beacon = Callable[[int], bytes]
+"""Maps a height to its beacon; 0 stands for that of which the `fixed` basis is drawn."""
+
+
+def seeded(seed: int) -> Beacon:
+    """The beacons of a seed, which no chain has."""
+    return lambda height: f"{seed} {height}".encode()
+
+
+def learner_alone(
+    config: Config,
+    data: Dataset,
+    residuals: Recall | None = None,
+    threads: int | None = None,
+    beacon: Beacon | None = None,
+) -> Learner:
+    """A learner before the first round, with neither servers nor links.
+
+    ``residuals``, ``threads``: as for `Learner`; ``beacon``: by default that of the seed. Raises
+    ConfigError as `check_fit`, and for a device that is not there.
+    """
+    check_fit(config, data)
+    model = initial_model(config, data.items, (beacon or seeded(config.seed))(0))
+    adversary = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"")
+    return Learner(config, data, model, adversary, residuals, threads)
+
+
+def rounds_of(learner: Learner, after: int = 0, beacon: Beacon | None = None) -> Iterator[Played]:
+    """Play the rounds after ``after``, and yield the result of each. Raises Diverged, naming the
+    round and the client, when the steps are too large."""
+    config = learner.config
+    beacon = beacon or seeded(config.seed)
+    for height in range(after + 1, config.rounds + 1):
+        yield learner.play(height, beacon(height))
+
+
+def learn(
+    config: Config,
+    data: Dataset,
+    threads: int | None = None,
+    beacons: Sequence[bytes] = (),
+    shown: bool = False,
+) -> Learner:
+    """The learner after all rounds, with residuals in memory.
+
+    ``beacons``: those of heights 0 (`Beacon`), 1, 2, ..., by default of the seed. ``shown``: show a
+    bar of the rounds, on a terminal. Raises as `learner_alone` and `rounds_of`.
+    """
+    left: dict[int, bytes] = {}
+    beacon = beacons.__getitem__ if beacons else seeded(config.seed)
+    learner = learner_alone(
+        config,
+        data,
+        lambda _, clients: {client: left[client] for client in clients if client in left},
+        threads,
+        beacon,
+    )
+    rounds = tqdm(
+        rounds_of(learner, 0, beacon),
+        "round",
+        config.rounds,
+        leave=False,
+        disable=None if shown else True,
+    )
+    for played in rounds:
+        left |= played.residuals
+    return learner

@@ -1,0 +1,130 @@
+"""Numbers of three levels: their arithmetic against a readable form, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bfedrec.compression.codecs.ternary import Ternary
+from bfedrec.compression.ternary import float32, rounded
+from bfedrec.config.load import load
+from bfedrec.config.yaml_core import ConfigError
+
+BYTES = pytest.mark.parametrize("step_bytes", [1, 2])
+
+
+def readable(A: np.ndarray, cut: float, step_bytes: int) -> np.ndarray:
+    """The update that an encoding of A stands for, number by number."""
+    result = np.zeros(A.shape, np.float32)
+    for i in range(A.shape[1]):
+        exact = float(np.float32(np.abs(A[:, i]).max()) * np.float32(cut))
+        if exact == 0:
+            continue
+        fraction, exponent = math.frexp(exact)  # exact = fraction 2^exponent, 1/2 <= fraction < 1
+        if step_bytes == 1:
+            step = math.ldexp(1.0 if fraction >= 0.75 else 0.5, exponent)
+        else:
+            step = math.ldexp(round(fraction * 256) / 256, exponent)  # round: ties to even
+        for k in range(len(A)):
+            number = float(A[k, i])
+            level = (number > step / 2) - (number < -step / 2)
+            result[k, i] = level * step
+    return result
+
+
+@BYTES
+@settings(deadline=None)  # the first call compiles
+@given(
+    seed=st.integers(0, 2**32),
+    r=st.integers(1, 12),
+    N=st.integers(1, 9),
+    cut=st.sampled_from([1, 300, 700, 1000]),
+)
+def test_an_update_becomes_its_nearest_levels(
+    step_bytes: int, seed: int, r: int, N: int, cut: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    scale = np.float32(10.0) ** rng.integers(-9, 9, N)
+    A = (rng.standard_normal((r, N)) * scale * (rng.random(N) < 0.8)).astype(np.float32)
+    one = Ternary(r, N, r, cut_permille=cut, step_bytes=step_bytes)
+    data = one.encode(A, b"")
+    assert len(data) == one.byte_size == N * (step_bytes + (r + 4) // 5)
+    assert one.check(data) is None
+    decoded = one.decode(data, b"")
+    assert np.array_equal(decoded, readable(A, np.float32(cut / 1000), step_bytes))
+    # An item that moves is never lost whole: rules that go by item can see who touched it.
+    assert np.array_equal(decoded.any(axis=0), A.any(axis=0))
+
+
+def test_the_very_bytes() -> None:
+    A = np.array([[1, 0], [-1, 0], [0.2, 0], [0, 0], [0.5, 0], [-0.5, 0]], np.float32)
+    # Step 0.7 is 3f33 (bfloat16); digits 2 0 1 1 2 are 2 + 9 + 27 + 162, and 0 alone is 0.
+    # Without a step all digits are 1: 121, and 1.
+    assert Ternary(6, 2, 1).encode(A, b"").hex() == "333f0000" + "c800" + "7901"
+    # The nearest power of two is 0.5 (exponent 126), of which 0.5 is a whole step.
+    assert Ternary(6, 2, 1, step_bytes=1).encode(A, b"").hex() == "7e00" + "c800" + "7901"
+
+
+@BYTES
+def test_every_other_bytes_are_refused(step_bytes: int) -> None:
+    """Of all values of one byte of an encoding, those that pass are those that something encodes
+    to."""
+    one = Ternary(6, 1, 1, step_bytes=step_bytes)
+    A = np.array([[1.0], [-1.0], [0.1], [0.2], [1.0], [1.0]], np.float32)
+    data = bytearray(one.encode(A, b""))
+    for place in range(len(data)):
+        for value in range(256):
+            changed = bytes(data[:place]) + bytes([value]) + bytes(data[place + 1 :])
+            flaw = one.check(changed)
+            if (place == step_bytes and value >= 243) or (place == step_bytes + 1 and value >= 3):
+                assert flaw == "digits are beyond the last level"
+            elif flaw is None:
+                assert np.isfinite(one.decode(changed, b"")).all()
+                assert one.decode(changed, b"").any()
+    still = bytes(step_bytes) + bytes([121, 1])
+    assert one.check(still) is None
+    assert not one.decode(still, b"").any()
+    assert one.check(bytes(step_bytes) + bytes(data[step_bytes:])) == "levels do not fit their step"
+    moved = bytes(data[:step_bytes]) + bytes([121, 1])
+    assert one.check(moved) == "levels do not fit their step"
+
+
+@BYTES
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_encoded_as_such(step_bytes: int, wrong: float) -> None:
+    A = np.ones((3, 2), np.float32)
+    A[1, 1] = wrong
+    one = Ternary(3, 2, 1, step_bytes=step_bytes)
+    assert one.check(one.encode(A, b"")) == "not all numbers are finite"
+
+
+def test_steps_are_rounded_to_the_nearest() -> None:
+    values = np.array([0, 1, 1.5, 1.49, 3e38, np.inf, 1e-45], np.float32)
+    assert float32(rounded(values, 1), 1).tolist() == [0, 1, 2, 1, np.inf, np.inf, 0]
+    assert float32(rounded(values[:4], 2), 2).tolist() == [0, 1, 1.5, 1.4921875]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["model.rank=64"], "compression.size: None: expected the size s"),
+        (["compression.size=1", "model.rank=16"], "model.rank: 16: expected at most 15"),
+        (["compression.size=1", "model.rank=15"], "a step of 2 bytes take more than size 1"),
+        (["compression.size=1", "model.rank=70"], "model.rank: 70: expected at most"),
+        (["compression.size=4", "compression.cut_permille=0"], "compression.cut_permille: 0"),
+    ],
+)
+def test_a_rank_that_does_not_fit_is_told(options: list[str], told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, ["compression.kind=ternary", *options])
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_parameters_of_other_codecs_are_refused() -> None:
+    with pytest.raises(ConfigError, match="as kind low_rank does not read it"):
+        load(None, ["compression.cut_permille=500"])
