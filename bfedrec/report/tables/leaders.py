@@ -47,7 +47,7 @@ class Step:
     protocol: str
     honest: str
     due: str
-    """What explains its difference from the row above."""
+    """The reason of its difference from the row above."""
     overrides: tuple[str, ...] = ()
 
 

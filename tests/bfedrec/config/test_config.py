@@ -390,6 +390,10 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("training.method=ials", "evaluation.recency=true")
     if key in ("compression.cut_permille", "compression.step_bytes"):
         return ("compression.kind=ternary", "compression.size=2")
+    if key == "training.network_step":
+        return ("training.method=fedncf", "compression.kind=dense")
+    if key in ("training.difference", "training.sparsity"):
+        return ("training.method=fedrap", "compression.kind=dense")
     return ()
 
 
