@@ -31,7 +31,7 @@ def note(budget: Budget) -> str:
     """A study's budget in a sentence."""
     space = ", ".join(f"{key} {text}" for key, text in budget.space.items())
     fixed = f", all with {' '.join(budget.fixed)}" if budget.fixed else ""
-    failed = f", {budget.failed} of them failed" if budget.failed else ""
+    failed = f" ({budget.failed} failed)" if budget.failed else ""
     drawn = "" if budget.sampler.startswith("all") else f" with seed {budget.seed}"
     seeds = "one seed" if budget.seeds == 1 else f"{budget.seeds} seeds"
     return (

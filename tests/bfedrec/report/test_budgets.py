@@ -31,7 +31,7 @@ def test_every_study_of_a_tables_configs_is_told(folder: Path) -> None:
     notes = budget_notes([Path("small.yaml"), Path("other.yaml"), Path("small.yaml")], folder)
     assert len(notes) == 3
     assert (
-        "Tuning of small.yaml: 3 trials, 1 of them failed by TPE with seed 5, scored by "
+        "Tuning of small.yaml: 3 trials (1 failed) by TPE with seed 5, scored by "
         "validation_ndcg@10 over one seed; training.l2 0.001..0.1:log, model.rank 2,4, "
         "all with rounds=9; 8 s."
     ) in notes
