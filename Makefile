@@ -33,7 +33,6 @@ artefacts: setup-run
 # The same, and what else the README tells of MovieLens-1M.
 SWEEP = $(BIN)/bfedrec sweep --seeds 0-2 --jobs $(JOBS) --record results/reference
 results: setup-run
-	$(SWEEP) experiments/ml-1m-samples.yaml
 	$(SWEEP) experiments/ml-1m-malicious.yaml
 	$(SWEEP) experiments/ml-1m-captured.yaml
 	$(BIN)/bfedrec make --jobs $(JOBS)

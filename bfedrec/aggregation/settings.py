@@ -16,7 +16,7 @@ class AggregationSettings(PartSection):
     #: As recorded configs write them.
     first: ClassVar[tuple[str, ...]] = ("malicious_permille", "norm_permille", "iterations")
 
-    rule: str = "per_item"
+    rule: str = "samples"
 
     @classmethod
     def parts(cls) -> tuple[type[Aggregator], ...]:

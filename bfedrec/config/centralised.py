@@ -97,18 +97,21 @@ READ: Mapping[str, tuple[str, ...]] = {
 """The options that each centralised method reads beside `COMMON` and the section `data`."""
 
 
-def check_read(method: Method, options: Tree, defaults: Tree) -> None:
+def check_read(method: Method, options: Tree, defaults: Tree, first: Mapping[str, object]) -> None:
     """Raise a validation error for an option that differs from its default although `method` does
     not read it.
 
-    `options` and `defaults` are values by dotted key; the error is about the first such option.
+    `options`, `defaults` and `first` are values by dotted key, `first` those that defaults had
+    once: recorded configs have them written out. The error is about the first such option.
     """
     for key, value in options.items():
-        if value != defaults.get(key) and not _reads(method, key):
+        usual = (defaults.get(key), first.get(key, defaults.get(key)))
+        if value not in usual and not reads(method, key):
             raise setting_error(key, f"{defaults.get(key)!r}, as method {method} does not read it")
 
 
-def _reads(method: Method, key: str) -> bool:
+def reads(method: Method, key: str) -> bool:
+    """True if the option of this dotted key can affect what `method` does."""
     if method == "federated":
         return not key.startswith("centralised.")
     return key in COMMON or key.startswith("data.") or key in READ[method]

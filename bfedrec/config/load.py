@@ -17,8 +17,9 @@ from typing import Any, Final
 import yaml
 from pydantic import ValidationError
 
+from bfedrec.config.centralised import reads
 from bfedrec.config.help import choices, nearest, nearest_key, options
-from bfedrec.config.schema import Config
+from bfedrec.config.schema import FIRST_DEFAULTS, Config
 from bfedrec.config.yaml_core import (
     COMMAND_LINE,
     DEEPEST,
@@ -300,17 +301,18 @@ class _Dumper(yaml.SafeDumper):
 
 
 def config_hash(config: Config) -> str:
-    """SHA-256 (hex) of the options that affect results and differ from their defaults, without the
-    seed.
+    """SHA-256 (hex) of the options that affect results and differ from their first defaults,
+    without the seed.
 
-    An option that is added later so leaves the hashes of earlier runs as they are. Runs that differ
-    only in their seed, name or paths have the same hash.
+    An option that is added later so leaves the hashes of earlier runs as they are, and so does a
+    default that changes (`FIRST_DEFAULTS`). Runs that differ only in their seed, name or paths have
+    the same hash.
     """
-    usual = flatten(Config())
+    usual = {**flatten(Config()), **FIRST_DEFAULTS}
     flat = {
         key: value
         for key, value in flatten(config).items()
-        if key not in NOT_HASHED and usual.get(key) != value
+        if key not in NOT_HASHED and usual.get(key) != value and reads(config.method, key)
     }
     text = json.dumps(flat, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

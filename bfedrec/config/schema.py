@@ -7,7 +7,8 @@ are the paper's: M clients a round, d the dimension, r the rank, N items.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -33,6 +34,15 @@ from bfedrec.section import (
 )
 from consensus.faults.faults import fault_from_node
 from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
+
+FIRST_DEFAULTS: Final[Mapping[str, Any]] = {"aggregation.rule": "per_item"}
+"""By dotted key, the first default of every option whose default has changed since.
+
+A config hash covers the options that differ from their first defaults, not from today's: a recorded
+run so keeps its hash, and two configs that mean the same have one hash, whichever of the two was
+the default when they were written. A default that changes is entered here with its first value, and
+never again.
+"""
 
 
 class EvaluationSettings(Section):
@@ -179,7 +189,7 @@ class Config(Section):
         other."""
         servers, committee = self.servers, self.committee
         if self.method != "federated" or self.centralised != CentralisedSettings():
-            check_read(self.method, flatten(self), flatten(Config()))
+            check_read(self.method, flatten(self), flatten(Config()), FIRST_DEFAULTS)
         if self.method == "federated":
             self._learning_agrees()
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
@@ -228,8 +238,8 @@ class Config(Section):
         if not basis.fits(model.dimension, model.rank) and model.rank <= model.dimension:
             raise setting_error(
                 "model.basis",
-                f"a basis of rank {model.rank} in {model.dimension} dimensions; {basis.name} needs "
-                "model.rank = model.dimension",
+                f"a basis that has rank {model.rank} in {model.dimension} dimensions "
+                f"({basis.name}: {basis.meaning})",
             )
         if evaluation.select == "validation" and self.data.validation == "train":
             raise setting_error(

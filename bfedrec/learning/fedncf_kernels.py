@@ -203,7 +203,8 @@ def score_all(Q, p, net, halves, scores):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def item_halves(Q, net, items):  # type: ignore[no-untyped-def]
-    """What the first layer has of each of the first ``items`` rows of Q, float32[items, k]."""
+    """The items' half of the first layer, W_1 [0; q_M], for the first ``items`` rows of Q,
+    float32[items, k]."""
     k = net.product.size
     halves = np.zeros((items, k), np.float32)
     for i in range(items):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from bfedrec.evaluation.intervals import Interval, t_interval
-from bfedrec.evaluation.metrics import compared
+from bfedrec.evaluation.metrics import compared, ordered_name
 from bfedrec.evaluation.statistics import Estimate, Scores, crossed_difference, crossed_mean
 from bfedrec.report.artefact import Runs
 
@@ -16,29 +16,32 @@ METRICS = {name: f"{metric.label}@{K}" for name, metric in compared().items()}
 """The compared metrics' names and headings."""
 
 
-def mean_score(runs: Runs, metric: str) -> Interval | None:
+def mean_score(runs: Runs, metric: str, ordered: bool = False) -> Interval | None:
     """The mean of `metric` (a key of METRICS) over users and seeds, with the number of seeds as its
-    `n`; None if no run has finished.
+    `n`; None if no run has finished. ``ordered``: of users scored with recency.
 
     No bounds with one seed, which tells nothing of others, nor where ranks lack.
     """
-    name = f"{metric}@{K}"
+    name = ordered_name(f"{metric}@{K}") if ordered else f"{metric}@{K}"
     means = [float(run.summary[name]) for run in runs.finished if name in run.summary]
     if not means:
         return None
-    scores = _by_user(runs, metric)
+    scores = _by_user(runs, metric, ordered)
     if scores is None or len(means) < 2:
         return Interval(len(means), t_interval(means).mean, None, None)
     found = crossed_mean(scores[:, _scored(scores)]).interval()
     return Interval(len(means), found.mean, found.low, found.high)
 
 
-def compare_users(one: Runs, other: Runs, metric: str) -> Estimate | None:
+Scored = tuple[Runs, bool]
+"""Runs, and whether their users are scored with recency."""
+
+
+def compare_users(one: Scored, other: Scored, metric: str) -> Estimate | None:
     """The lead of `one` over `other` by `metric` (a key of METRICS), over the users that both have
     tested; None if ranks lack, the data differ, or fewer than two users are left."""
-    scores = [_by_user(runs, metric) for runs in (one, other)]
-    ours, theirs = scores
-    if ours is None or theirs is None or one.config.data != other.config.data:
+    ours, theirs = (_by_user(runs, metric, ordered) for runs, ordered in (one, other))
+    if ours is None or theirs is None or one[0].config.data != other[0].config.data:
         return None
     if ours.shape[1] != theirs.shape[1]:  # of more or fewer files of the same data set
         return None
@@ -46,15 +49,16 @@ def compare_users(one: Runs, other: Runs, metric: str) -> Estimate | None:
     return crossed_difference(ours[:, both], theirs[:, both]) if both.sum() > 1 else None
 
 
-def _by_user(runs: Runs, metric: str) -> Scores | None:
+def _by_user(runs: Runs, metric: str, ordered: bool) -> Scores | None:
     """float64[S, M]: the score of every user in each of S finished runs, NaN for a user without a
     test item; None where ranks lack, or are not of the same users."""
     found = []
     for run in runs.finished:
-        if run.ranks is None:
+        ranks = None if run.ranks is None else run.ranks.ordered_rank if ordered else run.ranks.rank
+        if ranks is None:
             return None
-        scores = np.full(len(run.ranks.rank), np.nan)
-        scores[run.ranks.scored] = compared()[metric].of(run.ranks.rank[run.ranks.scored], K)
+        scores, scored = np.full(len(ranks), np.nan), ranks >= 0
+        scores[scored] = compared()[metric].of(ranks[scored], K)
         found.append(scores)
     return np.stack(found) if len({scores.size for scores in found}) == 1 else None
 

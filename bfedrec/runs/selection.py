@@ -38,8 +38,8 @@ def chosen(lines: Sequence[Figures], select: str, k: int) -> Figures:
 
 
 def reported(line: Figures, select: str, k: int) -> dict[str, Scalar]:
-    """What the summary has of the chosen line: the figures of the test items, the exposure of
-    target items, and how the round was chosen."""
+    """The part of the summary that the chosen line gives: the figures of the test items, the
+    exposure of target items, and how the round was chosen."""
     figures: dict[str, Scalar] = {
         name.removeprefix(TESTED): value for name, value in line.items() if name.startswith(TESTED)
     }

@@ -22,14 +22,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bfedrec.learning.method import Scorer, Trainer, TrainingMethod, training_method
-from bfedrec.learning.negative_sampling import Epoch
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates
+
+if TYPE_CHECKING:  # reading a config loads no compiler
+    from bfedrec.learning.negative_sampling import Epoch
 
 
 @training_method("fedrap", place=5)

@@ -19,15 +19,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bfedrec.learning.method import Scorer, Trainer, TrainingMethod, training_method
-from bfedrec.learning.negative_sampling import Epoch
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates
 from bfedrec.section import setting_error
+
+if TYPE_CHECKING:  # reading a config loads no compiler
+    from bfedrec.learning.negative_sampling import Epoch
 
 
 @training_method("pfedrec", place=3)

@@ -22,6 +22,7 @@ from bfedrec.report.artefact import Experiment, Runs
 from bfedrec.report.registry import register_figure
 from bfedrec.report.style import (
     AMBER,
+    BLACK,
     BLUE,
     GREEN,
     GREY,
@@ -38,11 +39,13 @@ from bfedrec.report.style import (
 from bfedrec.report.tables.table3 import COMPRESSORS, CONFIG, FLOAT_BYTES, SIZES
 from bfedrec.runs.figures import Figures, number
 
+PER_ITEM = Path("experiments/ml-1m-per-item.yaml")
 QUANTISED = Path("experiments/ml-1m-quantised.yaml")
 FEDMF, FEDREC = Path("experiments/fedmf.yaml"), Path("experiments/fedrec.yaml")
 MB, GB = 1e6, 1e9
 LOOKS = {
     "BFedRec": (BLUE, "o"),
+    "per item": (BLACK, "X"),
     "quantised": (AMBER, "*"),
     "FedMF": (ORANGE, "s"),
     "FedRec": (SKY, "P"),
@@ -78,6 +81,7 @@ class Method:
 _SIZES = ",".join(map(str, SIZES))
 METHODS = (
     Method("BFedRec", Experiment(CONFIG, (f"model.rank={_SIZES}",), "0-2")),
+    Method("per item", Experiment(PER_ITEM, (f"model.rank={_SIZES}",), "0-2")),
     Method("quantised", Experiment(QUANTISED, ("@experiments/quantised",))),
     Method("FedMF", Experiment(FEDMF, (f"model.dimension={_SIZES}",))),
     Method("FedRec", Experiment(FEDREC, (f"model.dimension={_SIZES}",))),

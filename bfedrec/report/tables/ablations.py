@@ -1,4 +1,5 @@
-"""The ablations: what one change at a time does to MovieLens-1M at size 4, from recorded runs.
+"""The ablations: what one change at a time does to MovieLens-1M at size 4, each
+item the mean over the clients that trained on it, from recorded runs.
 
 Every file of experiments/ablations is a row; what of it differs from the reference is its change.
 """
@@ -20,7 +21,7 @@ from bfedrec.report.table import MISSING, Cell, Column, Table
 from bfedrec.runs.figures import number
 from bfedrec.section import flatten
 
-REFERENCE = Experiment(Path("experiments/ml-1m.yaml"), (), "0-1")
+REFERENCE = Experiment(Path("experiments/ml-1m-per-item.yaml"), (), "0-1")
 CHANGES = Experiment(Path("experiments/ablations.yaml"), ("@experiments/ablations",), "0-1")
 UNTOLD = ("name", "seed")
 """In what every row may differ from the reference."""
@@ -84,7 +85,7 @@ def table(reference: Runs, changes: Sequence[Runs], tuned: Sequence[str] = ()) -
             {"part": name.partition("-")[0], "change": _change(reference, runs), **_measured(runs)}
         )
         for metric in METRICS:
-            pair = compare_users(runs, reference, metric)
+            pair = compare_users((runs, False), (reference, False), metric)
             if pair is not None:
                 pairs[place, metric] = pair
             if runs.finished and reference.finished:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from bfedrec.compression.settings import CompressionSettings
 from bfedrec.config.centralised import READ
 from bfedrec.config.help import help_text, options
 from bfedrec.config.load import config_hash, differences, dump, load, parse
-from bfedrec.config.schema import Config
+from bfedrec.config.schema import FIRST_DEFAULTS, Config
 from bfedrec.config.servers import PAPERS_ATTACK, CommitteeSettings
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.federation.participants import Participants
@@ -29,6 +30,7 @@ from consensus.adversary.behaviour import BEHAVIOURS
 from consensus.faults.faults import FAULTS
 from consensus.protocols.registry import PROTOCOLS
 from consensus.records.genesis import _WORDS
+from tests.conftest import ROOT
 
 
 def write(folder: Path, text: str) -> Path:
@@ -388,6 +390,10 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("training.method=ials", "evaluation.recency=true")
     if key in ("compression.cut_permille", "compression.step_bytes"):
         return ("compression.kind=ternary", "compression.size=2")
+    if key == "training.network_step":
+        return ("training.method=fedncf", "compression.kind=dense")
+    if key in ("training.difference", "training.sparsity"):
+        return ("training.method=fedrap", "compression.kind=dense")
     return ()
 
 
@@ -401,12 +407,48 @@ def test_the_hash_covers_every_option_that_can_affect_results(key: str) -> None:
     assert (config_hash(base) == config_hash(changed)) is without_effect
 
 
-def test_what_is_at_its_default_does_not_enter_the_hash() -> None:
-    """So that runs recorded before an option came are found after."""
-    assert config_hash(load(None)) == hashlib.sha256(b"{}").hexdigest()
-    changed = load(None, ["model.rank=1"])
+def test_what_is_at_its_first_default_does_not_enter_the_hash() -> None:
+    """So that runs recorded before an option came, or its default changed, are found after."""
+    first = [f"{key}={value}" for key, value in FIRST_DEFAULTS.items()]
+    assert config_hash(load(None, first)) == hashlib.sha256(b"{}").hexdigest()
+    changed = load(None, [*first, "model.rank=1"])
     assert config_hash(changed) == hashlib.sha256(b'{"model.rank":1}').hexdigest()
     assert config_hash(parse(dump(changed), "all written out")) == config_hash(changed)
+
+
+def test_a_default_that_changed_since_enters_the_hash() -> None:
+    today = flatten(load(None))
+    assert all(today[key] != value for key, value in FIRST_DEFAULTS.items())
+    text = json.dumps({key: today[key] for key in FIRST_DEFAULTS}, separators=(",", ":"))
+    assert config_hash(load(None)) == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "digits"),
+    [
+        ("ml-1m", "16341bc6"),
+        ("ml-1m-per-item", "a7560b7b"),
+        ("ml-1m-malicious", "bb2b564b"),
+        ("fedmf", "c244a5d5"),
+        ("pinterest", "fa36cd0b"),
+        ("lfm-2k", "a824d4ee"),
+        ("baselines/bpr", "0158060e"),
+        ("baselines/item_knn", "3a0a9d21"),
+    ],
+)
+def test_recorded_configs_keep_their_hashes(name: str, digits: str) -> None:
+    config = load(ROOT / "experiments" / f"{name}.yaml")
+    assert config_hash(config)[:8] == digits
+    (record, *_) = sorted((ROOT / "results" / "reference").glob(f"*/*-{digits}-s0/config.yaml"))
+    assert config_hash(load(record)) == config_hash(config)
+
+
+def test_a_centralised_method_takes_a_default_of_then_that_it_does_not_read() -> None:
+    for rule in ("per_item", "samples"):
+        config = load(None, ["method=bpr", f"aggregation.rule={rule}"])
+        assert config_hash(config) == config_hash(load(None, ["method=bpr"]))
+    with pytest.raises(ConfigError, match=r"aggregation.rule: 'krum': expected 'samples', as meth"):
+        load(None, ["method=bpr", "aggregation.rule=krum"])
 
 
 def test_help_lists_every_option_with_its_type_default_and_description() -> None:

@@ -48,7 +48,7 @@ def test_a_verdict_takes_the_users_and_every_seed(tmp_path: Path) -> None:
         runs(tmp_path, "epochs-same", [0, 0, 0], "training.user_epochs=2", "clients.spread=1.5"),
     ]
     base, *rows = ablations.table(reference, changes).rows
-    assert (base["part"], base["change"], base["seeds"]) == ("reference", "ml-1m.yaml", 12)
+    assert (base["part"], base["change"], base["seeds"]) == ("reference", "ml-1m-per-item.yaml", 12)
     assert "hr_verdict" not in base
     assert [row["part"] for row in rows] == ["basis", "basis", "epochs", "epochs"]
     assert [row["change"] for row in rows] == [
@@ -111,7 +111,7 @@ def test_every_file_is_one_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "clients.dropout=0.2 committee.update_quota=0.8" in changes
     tuned = load("experiments/ablations.yaml", [f"@{files[1]}"])
     assert files[1].stem == "aggregation-samples_tuned"
-    assert config_hash(tuned) == config_hash(load("experiments/ml-1m-samples.yaml"))
+    assert config_hash(tuned) == config_hash(load("experiments/ml-1m.yaml"))
 
 
 def test_the_command_names_what_is_missing(

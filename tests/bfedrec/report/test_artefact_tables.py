@@ -283,8 +283,9 @@ def test_messages_are_as_large_as_those_of_a_run(tmp_path: Path) -> None:
     """The bytes by arithmetic are those that a run counts, but for the digits of its integers."""
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY)
-    assert main(["run", str(config), "--out", str(tmp_path / "run")]) == 0
-    found, summary = load(config), read_json(tmp_path / "run" / "summary.json")
+    by_item = "aggregation.rule=per_item"
+    assert main(["run", str(config), by_item, "--out", str(tmp_path / "run")]) == 0
+    found, summary = load(config, [by_item]), read_json(tmp_path / "run" / "summary.json")
     N, d = load_file(tmp_path / "run" / "model.safetensors")["Q"].shape
     envelope = Envelope(found, N, 4)
     each = found.rounds * found.clients.per_round

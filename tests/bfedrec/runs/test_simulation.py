@@ -38,6 +38,7 @@ SMALL = (
     "data.synthetic.interactions_per_user=10",
     "model.dimension=8",
     "model.rank=2",
+    "aggregation.rule=per_item",  # which needs a mask beside A
     "clients.per_round=10",
     "servers.count=7",
     "servers.regions=2",

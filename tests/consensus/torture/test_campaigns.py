@@ -21,7 +21,7 @@ from consensus.storage.content import StoreError
 from consensus.storage.sqlite import SqliteStore
 
 ROOT = Path(__file__).resolve().parents[3]
-CONFIG = ROOT / "experiments" / "ml-1m.yaml"
+CONFIG = ROOT / "experiments" / "ml-1m-per-item.yaml"
 WALL = ("wall_seconds", "clients_per_second", "training_clients_per_second")
 
 pytestmark = [pytest.mark.slow, pytest.mark.data, pytest.mark.timeout(3000)]
