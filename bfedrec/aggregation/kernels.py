@@ -9,6 +9,16 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
+def add(total, A):  # type: ignore[no-untyped-def]
+    """Add A (float32[r, N]) to `total` (float64[r, N]), in half of the time that NumPy takes to
+    convert and add."""
+    for k in range(total.shape[0]):
+        row, more = total[k], A[k]
+        for i in range(row.size):
+            row[i] += more[i]
+
+
+@njit(nogil=True, cache=True)
 def _trimmed_means(updates, masks, permille):  # type: ignore[no-untyped-def]
     """Of each item's numbers, sorted, the mean without `permille` of them at either end."""
     M, r, N = updates.shape

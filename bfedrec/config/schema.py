@@ -238,8 +238,8 @@ class Config(Section):
         if not basis.fits(model.dimension, model.rank) and model.rank <= model.dimension:
             raise setting_error(
                 "model.basis",
-                f"a basis of rank {model.rank} in {model.dimension} dimensions; {basis.name} needs "
-                "model.rank = model.dimension",
+                f"a basis that has rank {model.rank} in {model.dimension} dimensions "
+                f"({basis.name}: {basis.meaning})",
             )
         if evaluation.select == "validation" and self.data.validation == "train":
             raise setting_error(

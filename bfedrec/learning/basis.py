@@ -46,7 +46,7 @@ class Basis(Part, ABC):
         if not 1 <= r <= d:
             raise ValueError(f"rank {r} is not between 1 and the dimension {d}")
         if not self.fits(d, r):
-            raise ValueError(f"the {self.name} basis has rank {d}, not {r}")
+            raise ValueError(f"the {self.name} basis has no rank {r} in {d} dimensions")
         return np.ascontiguousarray(self.columns(d, r, beacon, Q) * math.sqrt(d / r), np.float32)
 
 
@@ -104,6 +104,29 @@ class Fixed(Seeded):
     drawn_once = True
 
 
+@register_basis("hadamard")
+@dataclass(frozen=True)
+class Hadamard(Basis):
+    """r of the d Walsh functions, with signs by row: a subsampled randomised Hadamard transform
+    (Ailon and Chazelle, 2006), with the choice and the signs drawn from each height's beacon. At
+    r = d it is a rotation that costs next to nothing to draw."""
+
+    meaning = "Walsh functions with signs drawn from each height's beacon, d a power of two"
+
+    @classmethod
+    def fits(cls, d: int, r: int) -> bool:
+        return super().fits(d, r) and d & (d - 1) == 0
+
+    def columns(self, d: int, r: int, beacon: bytes, Q: np.ndarray | None) -> np.ndarray:
+        generator = _drawn_from(beacon)
+        signs = generator.integers(0, 2, d) * 2 - 1
+        chosen = np.sort(generator.permutation(d)[:r])
+        walsh = np.ones((1, 1), np.float64)
+        while len(walsh) < d:
+            walsh = np.block([[walsh, walsh], [walsh, -walsh]])
+        return signs[:, None] * walsh[:, chosen] / math.sqrt(d)
+
+
 @register_basis("identity")
 @dataclass(frozen=True)
 class Identity(Basis):
@@ -125,15 +148,19 @@ def _leading(columns: np.ndarray) -> np.ndarray:
     return columns[np.abs(columns).argmax(axis=0), np.arange(columns.shape[1])]
 
 
+def _drawn_from(beacon: bytes) -> np.random.Generator:
+    """The generator of a basis that follows from a height's beacon."""
+    digest = hashlib.sha256(b"bfedrec basis" + beacon).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], "<u8")))
+
+
 def _orthonormal(d: int, r: int, beacon: bytes) -> np.ndarray:
     """A uniformly distributed orthonormal d x r matrix (float64), drawn from `beacon`.
 
     Gaussian columns, made orthonormal by Gram-Schmidt, twice for accuracy; written out because a
     library's QR may sum in an order that depends on the machine.
     """
-    digest = hashlib.sha256(b"bfedrec basis" + beacon).digest()
-    generator = np.random.Generator(np.random.Philox(key=np.frombuffer(digest[:16], "<u8")))
-    columns = generator.standard_normal((r, d))
+    columns = _drawn_from(beacon).standard_normal((r, d))
     for k in range(r):
         for _ in range(2):
             for earlier in columns[:k]:

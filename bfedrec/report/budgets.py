@@ -30,10 +30,12 @@ def budget_notes(configs: Iterable[Path], folder: Path = TUNING) -> list[str]:
 def note(budget: Budget) -> str:
     """A study's budget in a sentence."""
     space = ", ".join(f"{key} {text}" for key, text in budget.space.items())
-    failed = f", {budget.failed} of them failed" if budget.failed else ""
+    fixed = f", all with {' '.join(budget.fixed)}" if budget.fixed else ""
+    failed = f" ({budget.failed} failed)" if budget.failed else ""
     drawn = "" if budget.sampler.startswith("all") else f" with seed {budget.seed}"
     seeds = "one seed" if budget.seeds == 1 else f"{budget.seeds} seeds"
     return (
         f"Tuning of {Path(budget.config).name}: {budget.trials} trials{failed} by {budget.sampler}"
-        f"{drawn}, scored by {budget.objective} over {seeds}; {space}; {budget.seconds:,.0f} s."
+        f"{drawn}, scored by {budget.objective} over {seeds}; {space}{fixed}; "
+        f"{budget.seconds:,.0f} s."
     )

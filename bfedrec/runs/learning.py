@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 
 from bfedrec.config.schema import Config
 from bfedrec.data.prepare import prepare
-from bfedrec.evaluation.metrics import labelled
 from bfedrec.federation.learner import Played
-from bfedrec.federation.scoring import Scoring
 from bfedrec.federation.unledgered import learner_alone, rounds_of
-from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Scalar, count
+from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Scalar
 from bfedrec.runs.folder import CHECKPOINT, HEAD_BYTES, RunError, RunFolder, read_tensors
 from bfedrec.runs.memory import check_memory
-from bfedrec.runs.progress import Evaluated, Note, Progress, RoundLearnt
-from bfedrec.runs.ranks import Ranks
+from bfedrec.runs.progress import Note, Progress, RoundLearnt
+from bfedrec.runs.reporting import Reporting, check_selectable
 from bfedrec.runs.state import RoundState, StateError
 from bfedrec.runs.totals import Totals
 from consensus.storage.closing import Closing
@@ -42,10 +40,11 @@ class Learning(Closing):
         self.began = time.perf_counter()
         self.data = prepare(config.data)
         check_memory(config, self.data)
+        check_selectable(config, self.data)
         folder.start(self.data.digest)
         self.state = folder.state()
         self.learner = learner_alone(config, self.data, self.state.residuals)
-        self.targets = self.learner.targets()
+        self.reporting = Reporting(folder, self.learner, progress.update)
         self.totals = Totals()
         """Its bytes are those of payloads: `uplink_bytes`, and `downlink_bytes_broadcast` for an
         aggregate, or at first Q, to each participant."""
@@ -70,7 +69,7 @@ class Learning(Closing):
             self.rounds_here += 1
             self._record(played)
             self.progress.update(RoundLearnt(played.height, len(played.clients)))
-            if self._is_due(played.height):
+            if self.reporting.is_due(played.height):
                 self._checkpoint(played.height)
                 self._validate(played.height)
             elif self.config.compression.error_feedback:
@@ -95,26 +94,9 @@ class Learning(Closing):
     def _wall(self) -> float:
         return self.wall_before + time.perf_counter() - self.began
 
-    def _is_due(self, height: int) -> bool:
-        return height % self.config.evaluation.every == 0 or height == self.config.rounds
-
     def _validate(self, height: int) -> None:
         """Score the validation items and append the metrics of this round."""
-        k, scoring = self.config.evaluation.k, self.learner.scoring()
-        line: dict[str, Scalar] = {"height": height}
-        if self.loss is not None:
-            line["loss"] = self.loss
-        if (self.data.validation >= 0).any():
-            scores = scoring.evaluate("validation", k, full=False).means()
-            line |= {"split": "validation", **scores}
-            self.progress.update(Evaluated(height, "validation", labelled(scores, k)))
-        line |= self._exposure(scoring)
-        self.folder.append_metrics({**line, **self._bytes(), "wall_seconds": self._wall})
-
-    def _exposure(self, scoring: Scoring) -> dict[str, float]:
-        """ER@K of the target items over the honest clients' users; empty without targets."""
-        honest = self.learner.adversary.honest
-        return scoring.exposure(self.targets, self.config.evaluation.k, honest)
+        self.reporting.validate(height, self.loss, {**self._bytes(), "wall_seconds": self._wall})
 
     def _bytes(self) -> dict[str, Scalar]:
         return {
@@ -157,8 +139,7 @@ class Learning(Closing):
         self.learner.P = self.state.load_factors(self.learner.P)
         row = self.state.row(height)
         self.totals, self.wall_before, self.loss = row.totals, row.wall_seconds, row.loss
-        lines = self.folder.metrics()
-        if self._is_due(height) and (not lines or count(lines[-1], "height") < height):
+        if self.reporting.is_due(height) and not self.reporting.has_line(height):
             self._validate(height)
         self.progress.update(Note(f"resumed after round {height}"))
         return int(height)
@@ -166,19 +147,12 @@ class Learning(Closing):
     # -- the end ----------------------------------------------------------------------------------
 
     def _finish(self) -> dict[str, Scalar]:
-        """Score the test items, once; write the model and the ranks; return the summary."""
-        k, scoring = self.config.evaluation.k, self.learner.scoring()
-        scores = scoring.evaluate("test", k, full=self.config.evaluation.full_ranking)
-        means = scores.means()
-        self.progress.update(Evaluated(self.config.rounds, "test", labelled(means, k)))
-        self.folder.write_model(self.learner.Q)
-        self.folder.write_ranks(Ranks.of(scores.blind, self.data.users, scores.ordered).encode())
+        """Report the test items of the round that `evaluation.select` names; return the summary."""
+        scored = self.reporting.finish(self.config.rounds)
         trained = self.rounds_here * self.config.clients.present
         seconds = self.learner.training_seconds
         return {
-            **means,
-            **self._exposure(scoring),
-            "users_scored": len(scores.blind.users),
+            **scored,
             "rounds": self.config.rounds,
             LEDGER: NO_LEDGER,
             "wall_seconds": self._wall,

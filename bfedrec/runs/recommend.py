@@ -22,7 +22,7 @@ from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import COMMAND_LINE, MOST_BYTES, ConfigError
 from bfedrec.data.dataset import Dataset
 from bfedrec.data.prepare import prepare
-from bfedrec.evaluation.recommendation import Lists, recommend
+from bfedrec.evaluation.recommendation import Lists, recommend, recommend_blocks
 from bfedrec.federation.learner import initial_private
 from bfedrec.federation.scoring import Scoring, scoring_of
 from bfedrec.files import whole_file
@@ -59,12 +59,7 @@ def scoring_at_rest(run: Path, threads: int | None = None) -> tuple[Config, Scor
         raise RunError(f"{run}: a run of method {config.method}, which has no clients")
     if not finished(run):
         raise RunError(f"{run}: not a finished run: continue it with --resume")
-    if not config.training.chosen.products:
-        raise RunError(
-            f"{run}: lists need users and items that are scored by factors, and training.method is "
-            f"{config.training.method}"
-        )
-    rounds = _rounds(run)
+    rounds, reported = _rounds(run)
     data = prepare(config.data)
     digest = str(read_json(run / "manifest.json").get("data_digest"))
     if digest != data.digest:
@@ -73,14 +68,15 @@ def scoring_at_rest(run: Path, threads: int | None = None) -> tuple[Config, Scor
             f"{data.digest[:12]}...: give it the same"
         )
     check_memory(config, data)
-    shape = (data.items, config.model.dimension)
+    d, method = config.model.dimension, config.training.chosen
+    shape = (data.items + method.shared_rows(d), d)
     path = run / MODEL
     Q = read_tensors(path, 4 * shape[0] * shape[1] + HEAD_BYTES).get("Q")
     if Q is None or Q.shape != shape or Q.dtype != np.float32:
         raise RunError(f"{path}: expected Q, float32 {shape}")
     P = initial_private(config, data.users, data.items)
-    if config.training.chosen.keeps_factors:
-        P = _kept(run / "state.sqlite", P, rounds)
+    if method.keeps_factors:
+        P = _kept(run / "state.sqlite", P, rounds, reported)
     return config, scoring_of(config, data, Q, P, threads)
 
 
@@ -92,21 +88,27 @@ def _config(run: Path) -> Config:
         raise RunError(f"{run}: not a run folder: it has no config.yaml") from None
 
 
-def _rounds(run: Path) -> int:
+def _rounds(run: Path) -> tuple[int, int]:
+    """The number of a run's rounds, and the round whose model it reports (`evaluation.select`)."""
     try:
-        return count(read_summary(run), "rounds")
+        summary = read_summary(run)
+        rounds = count(summary, "rounds")
+        reported = count(summary, "selected_height") if "selected_height" in summary else rounds
+        if not 0 <= reported <= rounds:
+            raise BadFigure(f"selected_height: {reported} of {rounds} rounds")
+        return rounds, reported
     except BadFigure as error:
         raise RunError(f"{run / 'summary.json'}: {error}") from None
 
 
-def _kept(path: Path, initial: np.ndarray, rounds: int) -> np.ndarray:
-    """The factors that clients keep after so many rounds, float32[M, d]."""
+def _kept(path: Path, initial: np.ndarray, rounds: int, reported: int) -> np.ndarray:
+    """The private numbers of clients after round ``reported`` of so many, float32[M, w]."""
     if not path.exists():
         raise StateError(f"{path}: no such file, and it holds the clients' own factors")
     with RunState(path, read_only=True) as state:
         if state.last_height != rounds:
             raise StateError(f"{path}: has {state.last_height} rounds, and the run {rounds}")
-        return state.load_factors(initial)
+        return state.load_factors(initial, reported)
 
 
 def chosen_users(data: Dataset, ids: str | None) -> np.ndarray:
@@ -146,16 +148,22 @@ def write_lists(
             f"{COMMAND_LINE}: --ordered: {run} was made with evaluation.recency=false"
         )
     _, scoring = scoring_at_rest(run)
-    P = scoring.ordered if ordered else scoring.P
-    assert P is not None
     users = chosen_users(scoring.data, ids)
     done = rows = 0
     with whole_file(out) as file, writer(file) as write:
-        for lists in recommend(P, scoring.Q, scoring.data, users, k):
+        for lists in _lists(scoring, users, k, ordered):
             write(*_rows(lists, scoring.data))
             done, rows = done + len(lists.users), rows + int(lists.lengths.sum())
             tell(done, len(users))
     return done, rows
+
+
+def _lists(scoring: Scoring, users: np.ndarray, k: int, ordered: bool) -> Iterator[Lists]:
+    if scoring.scorer is not None:
+        return recommend_blocks(scoring.scorer, scoring.data, users, k)
+    P = scoring.ordered if ordered else scoring.P
+    assert P is not None
+    return recommend(P, scoring.Q, scoring.data, users, k)
 
 
 def _rows(lists: Lists, data: Dataset) -> tuple[list[str], list[str], np.ndarray]:

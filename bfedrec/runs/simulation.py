@@ -15,18 +15,14 @@ from contextlib import contextmanager
 
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
-from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
-from bfedrec.evaluation.metrics import labelled
 from bfedrec.federation.federation import Federation, Round
-from bfedrec.federation.scoring import Scores, Scoring
 from bfedrec.runs.chain_writer import ChainWriter
-from bfedrec.runs.figures import Figures, Scalar, count
+from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.memory import check_memory
-from bfedrec.runs.progress import Evaluated, Note, Progress, RoundDone
-from bfedrec.runs.ranks import Ranks
-from bfedrec.runs.selection import chosen, reported, tested
+from bfedrec.runs.progress import Note, Progress, RoundDone
+from bfedrec.runs.reporting import Reporting, check_selectable
 from bfedrec.runs.state import RoundState, RunState, StateError
 from bfedrec.runs.totals import Totals
 from consensus.encoding.cid import cid_text
@@ -47,13 +43,11 @@ class Simulation(Closing):
         self.began = time.perf_counter()
         self.data = prepare(config.data)
         check_memory(config, self.data)
-        if config.evaluation.select == "validation" and not (self.data.validation >= 0).any():
-            raise ConfigError(
-                f"evaluation.select: validation: no user of {self.data.name} has a validation item"
-            )
+        check_selectable(config, self.data)
         folder.start(self.data.digest)
         self.state: RunState = folder.state()
         self.federation = Federation(config, self.data, self.state.residuals)
+        self.reporting = Reporting(folder, self.federation.learner, progress.update)
         self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
         self.totals = Totals()
         self.loss: float | None = None
@@ -108,7 +102,7 @@ class Simulation(Closing):
                     self.federation.world.env.now,
                 )
             )
-            if self._is_due(height):
+            if self.reporting.is_due(height):
                 self._validate(height)
                 gc.collect()
 
@@ -141,50 +135,11 @@ class Simulation(Closing):
                 )
             )
 
-    def _is_due(self, height: int) -> bool:
-        return height % self.config.evaluation.every == 0 or height == self.config.rounds
-
     def _validate(self, height: int) -> None:
         """Score the validation items and append the metrics of this height."""
-        k, scoring = self.config.evaluation.k, self.federation.learner.scoring()
-        line: dict[str, Scalar] = {"height": height}
-        if self.loss is not None:
-            line["loss"] = self.loss
-        if (self.data.validation >= 0).any():
-            scores = scoring.evaluate("validation", k, full=False).means()
-            line |= {"split": "validation", **scores}
-            self.progress.update(Evaluated(height, "validation", labelled(scores, k)))
-        line |= self._exposure(scoring)
-        if self.config.evaluation.select != "last":
-            line |= self._tested(line, scoring)
-        line |= {
-            **self._flat_totals(),
-            "simulated_seconds": self.now,
-            "wall_seconds": self.wall_before + time.perf_counter() - self.began,
-        }
-        self.folder.append_metrics(line)
-
-    def _tested(self, line: Figures, scoring: Scoring) -> dict[str, Scalar]:
-        """Score the test items at the height of this line; if it is the best so far, its model and
-        ranks are the run's. A resume repeats the heights that lost their lines, and with them what
-        these left."""
-        evaluation = self.config.evaluation
-        scores = scoring.evaluate("test", evaluation.k, full=evaluation.full_ranking)
-        figures = tested(scores.means())
-        lines = [*self.folder.metrics(), {**line, **figures}]
-        if chosen(lines, evaluation.select, evaluation.k) is lines[-1]:
-            self._write_model(scores)
-        return figures
-
-    def _write_model(self, scores: Scores) -> None:
-        self.folder.write_model(self.federation.learner.Q)
-        ranks = Ranks.of(scores.blind, self.data.users, scores.ordered)
-        self.folder.write_ranks(ranks.encode())
-
-    def _exposure(self, scoring: Scoring) -> dict[str, float]:
-        """ER@K of the target items over the honest clients' users; empty without targets."""
-        honest = self.federation.learner.adversary.honest
-        return scoring.exposure(self.federation.targets, self.config.evaluation.k, honest)
+        wall = self.wall_before + time.perf_counter() - self.began
+        clock = {"simulated_seconds": self.now, "wall_seconds": wall}
+        self.reporting.validate(height, self.loss, {**self._flat_totals(), **clock})
 
     # -- resume -----------------------------------------------------------------------------------
 
@@ -221,10 +176,9 @@ class Simulation(Closing):
             federation.continue_from(
                 row.simulated_seconds, blocks, heads, row.standing, self.chain.content.get
             )
-            lines = self.folder.metrics()
             self.loss = row.loss
             self.now = row.simulated_seconds
-            if self._is_due(height) and (not lines or count(lines[-1], "height") < height):
+            if self.reporting.is_due(height) and not self.reporting.has_line(height):
                 self._validate(height)
         self.progress.update(Note(f"resumed after height {height}"))
         return heads[-1]
@@ -251,13 +205,12 @@ class Simulation(Closing):
         """Report the test items of the round that `evaluation.select` names; return the summary."""
         federation = self.federation
         rounds = federation.world.head.height
-        scored = self._scored_last() if self.config.evaluation.select == "last" else self._chosen()
+        scored = self.reporting.finish(rounds)
         here = time.perf_counter() - self.began
         trained = self.rounds_here * self.config.clients.present
         training_seconds = federation.learner.training_seconds
         return {
             **scored,
-            "users_scored": int((self.data.test >= 0).sum()),
             "rounds": rounds,
             "head": cid_text(federation.world.head.cid),
             "simulated_seconds": federation.world.env.now,
@@ -274,32 +227,11 @@ class Simulation(Closing):
             },
         }
 
-    def _scored_last(self) -> dict[str, Scalar]:
-        """Score the test items, once; write the model and the ranks; return their figures."""
-        k, scoring = self.config.evaluation.k, self.federation.learner.scoring()
-        scores = scoring.evaluate("test", k, full=self.config.evaluation.full_ranking)
-        means = scores.means()
-        height = self.federation.world.head.height
-        self.progress.update(Evaluated(height, "test", labelled(means, k)))
-        self._write_model(scores)
-        return {**means, **self._exposure(scoring)}
-
-    def _chosen(self) -> dict[str, Scalar]:
-        """The figures of the round that was chosen among those scored."""
-        evaluation = self.config.evaluation
-        line = chosen(self.folder.metrics(), evaluation.select, evaluation.k)
-        found = reported(line, evaluation.select, evaluation.k)
-        means = {name: float(found[name]) for name in found if name.endswith(f"@{evaluation.k}")}
-        height = count(line, "height")
-        self.progress.update(Evaluated(height, "test", labelled(means, evaluation.k)))
-        return found
-
     def _stopped(self, end: Stalled | Forked) -> Figures:
         """Score the model of a run whose servers cannot agree on another block; return its
         summary."""
         height = self.federation.world.head.height
-        lines = self.folder.metrics()
-        if not lines or count(lines[-1], "height") < height:
+        if not self.reporting.has_line(height):
             self._validate(height)
         how: dict[str, Scalar] = {"stopped": "forked"}
         if isinstance(end, Stalled):

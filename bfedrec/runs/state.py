@@ -192,13 +192,17 @@ class RunState(Closing):
             if self._keeps_residuals:
                 self._database.execute("DELETE FROM residuals WHERE height > ?", (height,))
 
-    def load_factors(self, initial: NDArray[np.float32]) -> NDArray[np.float32]:
-        """P float32[M, d] after the last row: a copy of the initial P with all rows applied.
+    def load_factors(
+        self, initial: NDArray[np.float32], until: int | None = None
+    ) -> NDArray[np.float32]:
+        """P float32[M, w] after the height ``until`` (None: the last): a copy of the initial P with
+        all rows up to it applied.
 
         Raises `StateError` if a row does not fit P's shape.
         """
         factors = np.array(initial, np.float32)
-        for height in range(1, self.last_height + 1):
+        last = self.last_height if until is None else until
+        for height in range(1, last + 1):
             state = self.row(height)
             if len(state.clients) == 0:
                 continue

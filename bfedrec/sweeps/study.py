@@ -261,6 +261,8 @@ class Budget:
     """The config's path, from the folder in which it was tuned."""
     space: Mapping[str, str]
     """The options that varied, each with its range or choice."""
+    fixed: tuple[str, ...]
+    """The options that were changed for all trials, as `key=value` or `@FILE`."""
     objective: str
     sampler: str
     seed: int
@@ -280,12 +282,14 @@ def budgets(folder: Path) -> list[Budget]:
 def _read(path: Path) -> Budget:
     content = read_json(path)
     try:
-        space, seeds = figures_from(content.get("space")), content.get("seeds")
-        if not isinstance(seeds, list):
-            raise ValueError("seeds: expected a list")
+        space = figures_from(content.get("space"))
+        fixed, seeds = content.get("fixed"), content.get("seeds")
+        if not isinstance(fixed, list) or not isinstance(seeds, list):
+            raise ValueError("fixed, seeds: expected lists")
         return Budget(
             text(content, "config"),
             {key: text(space, key) for key in space},
+            tuple(map(str, fixed)),
             text(content, "objective"),
             text(content, "sampler"),
             count(content, "seed"),

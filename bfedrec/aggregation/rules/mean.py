@@ -63,7 +63,9 @@ class Uniform(Aggregator):
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
     ) -> np.ndarray:
+        from bfedrec.aggregation.kernels import add  # a config is read without a compiler
+
         total = np.zeros((r, N), np.float64)
         for update in updates:
-            total += update.A
+            add(total, update.A)
         return total / len(sample_counts)

@@ -25,10 +25,10 @@ from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate, expose
 from bfedrec.federation.federation import Federation
 from bfedrec.federation.learner import Learner
+from bfedrec.federation.unledgered import learn
 from bfedrec.learning.basis import basis
 from bfedrec.learning.upload import Diverged, Upload
 from bfedrec.streams import Streams
-from bfedrec.sweeps.tuning import learn
 from consensus.audit import AuditFailure, audit
 from consensus.records.genesis import Genesis
 from consensus.storage.sqlite import SqliteStore

@@ -26,11 +26,17 @@ from tests.bfedrec.runs.test_simulation import SMALL
 
 SGD = ("aggregation.rule=per_item", "training.item_step=1.0")
 ALS = ("training.method=ials", "compression.kind=dense")
+WHOLE = "training.method={} compression.kind=dense"
 KINDS = {
     "a run": ("run", SGD),
     "learnt": ("learn", SGD),
     "a run of ials": ("run", ALS),
     "learnt by ials": ("learn", ALS),
+    "learnt in order": ("learn", (*ALS, "evaluation.recency=true")),
+    "the best round": ("learn", (*SGD, "evaluation.select=test", "evaluation.every=1")),
+    "PFedRec": ("learn", WHOLE.format("pfedrec training.user_epochs=1").split()),
+    "FedNCF": ("learn", WHOLE.format("fedncf").split()),
+    "FedRAP": ("learn", WHOLE.format("fedrap").split()),
 }
 
 
@@ -102,6 +108,26 @@ def test_the_hit_rate_of_the_file_is_that_of_the_summary(
     assert 0 < summary["full_hr@10"] < 1
     assert (found.groupby("q_id").score.diff().dropna() <= 0).all()
     assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before
+
+
+def test_the_model_of_an_earlier_round_goes_with_the_factors_of_that_round(
+    made: Callable[[str], Path],
+) -> None:
+    """As the hit rate of this kind above depends on it."""
+    summary = json.loads((made("the best round") / "summary.json").read_text())
+    assert 0 < summary["selected_height"] < summary["rounds"]
+
+
+def test_lists_with_recency_have_the_ordered_hit_rate(
+    made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    run = made("learnt in order")
+    blind, ordered = tmp_path / "blind.csv", tmp_path / "ordered.csv"
+    assert main(["recommend", str(run), "--out", str(blind)]) == 0
+    assert main(["recommend", str(run), "--out", str(ordered), "--ordered"]) == 0
+    summary = json.loads((run / "summary.json").read_text())
+    assert hit_rate(read(ordered), data_of(run)) == summary["ordered_full_hr@10"]
+    assert not read(ordered).equals(read(blind))
 
 
 def test_both_formats_hold_the_same(made: Callable[[str], Path], tmp_path: Path) -> None:
@@ -249,7 +275,7 @@ SPOILT: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "other shape": (tensors(Q=np.zeros((60, 7), np.float32)), 2, "expected Q, float32 (60, 8)"),
     "other type": (tensors(Q=np.zeros((60, 8), np.float64)), 2, "expected Q, float32"),
     "no numbers": (tensors(Q=np.full((60, 8), np.nan, np.float32)), 1, "NaN or infinity"),
-    "overflow": (tensors(Q=np.full((60, 8), 3e38, np.float32)), 1, "overflow"),
+    "overflow": (tensors(Q=np.full((60, 8), 3e38, np.float32)), 1, "scores of NaN or infinity"),
     "no state": (gone("state.sqlite"), 2, "state.sqlite: no such file"),
     "state FIFO": (fifo("state.sqlite"), 2, "state.sqlite"),
     "odd state": (content("state.sqlite", b"x" * 5000), 2, "state.sqlite"),

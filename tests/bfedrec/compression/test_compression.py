@@ -15,7 +15,7 @@ from bfedrec.cli.audit import audit_command, build
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate
-from bfedrec.sweeps.tuning import learn
+from bfedrec.federation.unledgered import learn
 from consensus.audit import AuditFailure, audit
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis

@@ -26,12 +26,12 @@ from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.federation.federation import Federation
+from bfedrec.federation.unledgered import learn
 from bfedrec.learning.upload import Diverged, Upload
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.progress import Progress
 from bfedrec.runs.simulation import Simulation
 from bfedrec.runs.state import RoundState, RunState, StateError
-from bfedrec.sweeps.tuning import learn
 from consensus.ledger.chain import heads_of
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block

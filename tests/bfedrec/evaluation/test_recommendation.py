@@ -109,7 +109,7 @@ def test_users_come_in_blocks_and_as_asked(data: Dataset, monkeypatch: pytest.Mo
 
 def test_what_is_not_finite_has_no_lists(data: Dataset) -> None:
     P, Q = factors(data)
-    with pytest.raises(NotFinite, match="overflow"):
+    with pytest.raises(NotFinite, match="scores of NaN or infinity"):
         lists(data, P * np.float32(1e30), Q * np.float32(1e30))
     with pytest.raises(NotFinite, match="NaN"):
         lists(data, P, np.full_like(Q, np.nan))

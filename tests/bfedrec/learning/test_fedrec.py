@@ -12,7 +12,7 @@ import pytest
 
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
-from bfedrec.sweeps.tuning import learn
+from bfedrec.federation.unledgered import learn
 from tests.bfedrec.runs.test_simulation import SMALL, metrics, play
 
 FEDREC = ("compression.kind=dense", "training.virtual_share=1", "crypto=modelled")

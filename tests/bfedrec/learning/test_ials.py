@@ -174,7 +174,7 @@ def test_every_setting_is_read_by_a_method() -> None:
         (["training.method=ials", "evaluation.recency_weight=2"], "as evaluation.recency is false"),
         (
             ["model.basis=identity"],
-            "identity needs model.rank = model.dimension",
+            "rank 4 in 64 dimensions (identity: I, for",
         ),
         (["optimizer.step_ppm=5"], "optimizer.step_ppm: 5: expected 20000"),
         (["optimizer.kind=adaptive"], "row_adaptive"),

@@ -43,6 +43,29 @@ def test_seeded_update_is_a_full_rank_one_on_average() -> None:
     assert np.allclose(mean, np.eye(6), atol=0.35)
 
 
+@given(st.integers(0, 5).flatmap(lambda k: st.tuples(st.just(2**k), st.integers(1, 2**k))))
+def test_hadamard_basis_has_orthogonal_columns_of_one_magnitude(size: tuple[int, int]) -> None:
+    d, r = size
+    B = basis("hadamard", d, r, b"beacon").astype(np.float64)
+    assert np.allclose(B.T @ B, np.eye(r) * d / r, atol=1e-5 * d)
+    assert np.allclose(np.abs(B), np.sqrt(1 / r))
+
+
+def test_hadamard_basis_follows_the_beacon_and_is_a_full_rank_one_on_average() -> None:
+    def drawn(number: int) -> np.ndarray:
+        return basis("hadamard", 8, 3, bytes([number % 256, number // 256]))
+
+    assert np.array_equal(drawn(1), drawn(1))
+    assert not np.array_equal(drawn(1), drawn(2))
+    mean = sum(drawn(i) @ drawn(i).T for i in range(1024)) / 1024
+    assert np.allclose(mean, np.eye(8), atol=0.2)
+
+
+def test_hadamard_basis_stays_the_same_over_versions() -> None:
+    signs = np.sign(basis("hadamard", 4, 3, b"bfedrec")).astype(int)
+    assert signs.tolist() == [[-1, -1, -1], [1, -1, 1], [1, 1, -1], [-1, 1, 1]]
+
+
 def test_svd_basis_spans_the_strongest_directions_of_q() -> None:
     rng = np.random.default_rng(1)
     Q = (rng.standard_normal((40, 6)) * [9, 5, 3, 1, 0.5, 0.1]).astype(np.float32)
@@ -67,6 +90,7 @@ def test_merge_adds_the_product_and_leaves_its_arguments() -> None:
         ("seeded", 4, 0, "rank 0"),
         ("svd", 4, 2, "needs Q"),
         ("random", 4, 2, "seeded, svd, fixed"),
+        ("hadamard", 6, 2, "no rank 2 in 6 dimensions"),
     ],
 )
 def test_what_cannot_be_a_basis_is_refused(kind: str, d: int, r: int, words: str) -> None:

@@ -49,7 +49,7 @@ def test_a_basis_is_one_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["model.basis=leding"], "fixed | identity | leading; did you mean 'leading'"),
+        (["model.basis=leding"], "fixed | hadamard | identity | leading; did you mean 'leading'"),
         (["model.bass=leading"], "did you mean 'model.basis'?"),
     ],
 )
@@ -66,5 +66,5 @@ def test_a_name_stands_for_one_basis() -> None:
         register_basis("Leading")
     with pytest.raises(ValueError, match="did you mean 'leading'"):
         basis("leadin", 8, 2, b"")
-    with pytest.raises(ValueError, match="the identity basis has rank 8, not 2"):
+    with pytest.raises(ValueError, match="the identity basis has no rank 2 in 8 dimensions"):
         basis("identity", 8, 2, b"")

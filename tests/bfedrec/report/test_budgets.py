@@ -19,7 +19,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     config = Path("small.yaml")
     config.write_text(SMALL)
-    one: Plan = plan(config, "training.l2=0.001..0.1:log", "model.rank=2,4", seed=5)
+    one: Plan = plan(config, "training.l2=0.001..0.1:log", "model.rank=2,4", "rounds=9", seed=5)
     for study_plan, scores in ((one, [0.1, None, 0.3]), (plan(config, "rounds=1..2"), [0.2])):
         with Study.open(study_plan, tmp_path / "tuning") as study:
             for number, score in enumerate(scores):
@@ -31,8 +31,9 @@ def test_every_study_of_a_tables_configs_is_told(folder: Path) -> None:
     notes = budget_notes([Path("small.yaml"), Path("other.yaml"), Path("small.yaml")], folder)
     assert len(notes) == 3
     assert (
-        "Tuning of small.yaml: 3 trials, 1 of them failed by TPE with seed 5, scored by "
-        "validation_ndcg@10 over one seed; training.l2 0.001..0.1:log, model.rank 2,4; 8 s."
+        "Tuning of small.yaml: 3 trials (1 failed) by TPE with seed 5, scored by "
+        "validation_ndcg@10 over one seed; training.l2 0.001..0.1:log, model.rank 2,4, "
+        "all with rounds=9; 8 s."
     ) in notes
     assert notes[-1].startswith("Tuning is on record for 1 of 2 configs; of others ")
     assert len(budget_notes([Path("small.yaml")], folder)) == 2

@@ -36,6 +36,7 @@ ADAPTIVE = (
 )
 ADAPTIVE += ("model.basis=identity", "optimizer.kind=row_adaptive", "evaluation.every=4")
 FEEDBACK = ("compression.kind=top_k", "compression.size=1", "compression.error_feedback=true")
+BEST = ("evaluation.select=test", "evaluation.every=4", "training.item_step=1.0")
 GROUP = ("clients.malicious=[{attack: gaussian, share: 0.3, from: 2}]", "evaluation.targets=[3]")
 
 
@@ -94,7 +95,7 @@ def test_the_folder_has_what_a_run_leaves_but_a_ledger(tmp_path: Path) -> None:
     assert 12 * 10 * dense <= summary["uplink_payload_bytes"] <= 12 * 10 * (dense + 60)
 
 
-@pytest.mark.parametrize("overrides", [DENSE, ADAPTIVE, FEEDBACK, GROUP], ids=" ".join)
+@pytest.mark.parametrize("overrides", [DENSE, ADAPTIVE, FEEDBACK, GROUP, BEST], ids=" ".join)
 @pytest.mark.parametrize("killed_at", [2, 7, 12])
 def test_killed_and_resumed_it_ends_the_same(
     overrides: tuple[str, ...], killed_at: int, tmp_path: Path, killing: dict[str, int]
