@@ -99,8 +99,8 @@ NOTES = (
     "FedRAP keeps a private view of rank one here, a number an item, where the paper's is dense "
     "(N x d); its row under the published protocol shows what a private number an item makes of "
     "negatives that never hold a held-out item.",
-    "Settings of the leaders were chosen on validation items in a few trials of 300 rounds "
-    "(experiments/leaders says which).",
+    "Settings of the leaders were chosen on validation items, in one to three trials of 300 rounds "
+    "(experiments/leaders has their figures): far fewer than ours.",
 )
 
 
