@@ -16,6 +16,7 @@ class Steps(NamedTuple):
     batch_size: int
     user_step: np.float32
     item_step: np.float32
+    private_step: np.float32
     l2: np.float32
     difference: np.float32
     sparsity: np.float32
@@ -70,7 +71,7 @@ def train_pass(C, delta, touched, p, own, epoch, steps):  # type: ignore[no-unty
                 rows[s, j] = g * p[j] + apart + steps.sparsity * np.sign(c) + steps.l2 * c
             shifts[s] = g * square - along + steps.l2 * own[i]
         for s in range(n):
-            own[items[s]] -= steps.item_step * shifts[s]
+            own[items[s]] -= steps.private_step * shifts[s]
             for j in range(d):
                 delta[items[s], j] -= steps.item_step * rows[s, j]
         for j in range(d):

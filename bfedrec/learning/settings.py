@@ -103,6 +103,13 @@ class TrainingSettings(BaseModel):
         allow_inf_nan=False,
         description="Step on the weights of the network, along the gradient averaged over a batch.",
     )
+    private_step: float = Field(
+        default=0.05,
+        gt=0,
+        allow_inf_nan=False,
+        description="Step on a client's own view of the items, along the gradient summed over a "
+        "batch. What it learns of drawn negatives stays, so that a large one forgets nothing.",
+    )
     difference: float = Field(
         default=0.0,
         ge=0,

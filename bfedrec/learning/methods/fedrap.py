@@ -14,7 +14,8 @@ a batch, n in number,
 
 The two regularisers grow with the rounds, as tanh(10 t / T) (the paper: tanh(t / 10), T = 100
 rounds of all clients); they cover the items of a batch, not all of N. Steps follow the gradient in
-p, and n times the gradients in a_i and C_i. The client sends its change of C.
+p, and n times the gradients in a_i (`private_step`) and C_i (`item_step`). The client sends its
+change of C.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class FedRAP(TrainingMethod):
             "negatives_exclude",
             "item_step",
             "user_step",
+            "private_step",
             "l2",
             "difference",
             "sparsity",
@@ -105,6 +107,7 @@ def _train_client(
         settings.batch_size,
         np.float32(task.user_step),
         np.float32(task.item_step),
+        np.float32(settings.private_step * task.step_scale),
         np.float32(settings.l2),
         np.float32(settings.difference * grown),
         np.float32(settings.sparsity * grown),

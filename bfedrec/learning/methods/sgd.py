@@ -22,6 +22,7 @@ class LocalSgd(TrainingMethod):
         "method",
         "unobserved",
         "network_step",
+        "private_step",
         "difference",
         "sparsity",
     }

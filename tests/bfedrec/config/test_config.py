@@ -392,7 +392,7 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("compression.kind=ternary", "compression.size=2")
     if key == "training.network_step":
         return ("training.method=fedncf", "compression.kind=dense")
-    if key in ("training.difference", "training.sparsity"):
+    if key in ("training.private_step", "training.difference", "training.sparsity"):
         return ("training.method=fedrap", "compression.kind=dense")
     return ()
 

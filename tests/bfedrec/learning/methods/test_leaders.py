@@ -24,7 +24,7 @@ USERS, ITEMS, D = 7, 40, 12
 LEADERS = {
     "pfedrec": {"user_epochs": 2, "local_epochs": 2},
     "fedncf": {"local_epochs": 2, "network_step": 0.3},
-    "fedrap": {"local_epochs": 2, "difference": 0.02, "sparsity": 0.03},
+    "fedrap": {"local_epochs": 2, "private_step": 0.2, "difference": 0.02, "sparsity": 0.03},
 }
 COMMON = {"batch_size": 16, "negatives": 3, "l2": 0.02, "item_step": 0.3, "user_step": 0.4}
 each_leader = pytest.mark.parametrize("name", LEADERS)
@@ -131,7 +131,7 @@ def by_autograd(
                         task.user_step * in_private[: D + 1 if name == "pfedrec" else D]
                     )
                 if name == "fedrap":
-                    private[D:] -= task.item_step * n * in_private[D:]
+                    private[D:] -= settings.private_step * task.step_scale * n * in_private[D:]
                 if trains_items:
                     Q[:ITEMS] -= task.item_step * n * in_Q[:ITEMS]
                     Q[ITEMS:] -= settings.network_step * task.step_scale * in_Q[ITEMS:]
