@@ -138,7 +138,8 @@ ARROWS = {
     ),
     "bfedrec.sweeps": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
-        "bfedrec.files bfedrec.learning bfedrec.runs bfedrec.section consensus.storage"
+        "bfedrec.files bfedrec.learning bfedrec.runs bfedrec.section bfedrec.streams "
+        "consensus.storage"
     ),
     "bfedrec.web": (
         "bfedrec.connections bfedrec.data bfedrec.files bfedrec.merchants consensus.encoding "

@@ -1,0 +1,39 @@
+"""The state of a run, read without a trace."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bfedrec.runs.state import RoundState, RunState, StateError
+
+
+def row(height: int) -> RoundState:
+    factors = np.full((2, 3), height, np.float32)
+    return RoundState(height, np.array([height, 0]), factors, 1.0 * height, 0.0, 0.5)
+
+
+def test_reading_includes_what_a_killed_writer_left_and_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "killed").mkdir()
+    with RunState(tmp_path / "state.sqlite") as state:
+        for height in (1, 2, 3):
+            state.append(row(height))
+        for name in ("state.sqlite", "state.sqlite-wal"):  # as they are, without a close
+            shutil.copyfile(tmp_path / name, tmp_path / "killed" / name)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "killed").iterdir()}
+    with RunState(tmp_path / "killed" / "state.sqlite", read_only=True) as state:
+        assert state.last_height == 3
+        whole = state.load_factors(np.zeros((4, 3), np.float32))
+        earlier = state.load_factors(np.zeros((4, 3), np.float32), 2)
+    assert whole[:, 0].tolist() == [3, 1, 2, 3]
+    assert earlier[:, 0].tolist() == [2, 1, 2, 0]
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "killed").iterdir()}
+
+
+def test_reading_makes_no_file(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="unable to open"):
+        RunState(tmp_path / "state.sqlite", read_only=True)
+    assert list(tmp_path.iterdir()) == []
