@@ -33,10 +33,15 @@ def train_clients(
     """Train ``clients`` (int64[m]) from their private numbers (float32[m, w]) on the first
     ``items`` rows of Q, whose others are no items.
 
-    Raises ValueError for shapes that do not fit, and Diverged, naming the client.
+    Raises ValueError for shapes that do not fit, or items that Q does not have, and Diverged,
+    naming the client.
     """
     clients = task.cohort(clients, P, P.shape[1] if P.ndim == 2 else None)
     M, (rows, d) = len(clients), task.Q.shape
+    if task.indices.max(initial=-1) >= items:
+        raise ValueError(
+            f"Q has {rows} rows, {items} of them items, and item {task.indices.max()} is trained on"
+        )
     update = LocalUpdates(
         A=np.zeros((M, d, rows), np.float32),
         touched=np.zeros((M, rows), np.bool_),

@@ -254,6 +254,9 @@ def test_shapes_that_do_not_fit_are_refused(name: str) -> None:
     method, task, P = world(name)
     with pytest.raises(ValueError, match="do not fit"):
         method.trainer("cpu", None)(task, np.arange(2), P[:3])
+    short = replace(task, Q=task.Q[: ITEMS - 1])
+    with pytest.raises(ValueError, match=r"rows, .* of them items"):
+        method.trainer("cpu", None)(short, np.arange(USERS), P)
     with pytest.raises(ValueError, match="client ids"):
         method.trainer("cpu", None)(task, np.array([USERS]), P[:1])
 
