@@ -20,11 +20,12 @@ from tests.helpers.payloads import aggregate, check_payload, decode_aggregate, e
 from tests.helpers.plugin import imported
 
 EVERY_RULE = pytest.mark.parametrize("rule", list(AGGREGATORS))
-AVERAGES = pytest.mark.parametrize("rule", ["samples", "per_item"])
+AVERAGES = pytest.mark.parametrize("rule", ["samples", "per_item", "uniform"])
 
 EXPECTED = {
     "samples": "4992a4be6edbb63db86d5bbeb76ddb3d6edbb63eb86d5bbd",
     "per_item": "b76ddbbe2549123e254912bf000000002549123f254912be",
+    "uniform": "b76ddbbe2549923d254992be000000002549923e254992bd",
 }
 
 
@@ -65,6 +66,15 @@ def test_per_item_is_the_mean_over_those_who_touched(seed: int, M: int, r: int, 
         assert result[:, i] == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
+@given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 4), st.integers(1, 20))
+def test_uniform_is_the_plain_mean(seed: int, M: int, r: int, N: int) -> None:
+    A, touched, counts = cohort(seed, M, r, N)
+    result = decode_aggregate(
+        aggregate(encoded(A, touched, "uniform"), counts, r, N, "uniform"), r, N
+    )
+    assert result == pytest.approx(A.mean(axis=0, dtype=np.float64), rel=1e-6, abs=1e-12)
+
+
 @AVERAGES
 def test_the_model_is_these_very_bytes(rule: str) -> None:
     # Servers vote on the digest of these bytes: another sum is another protocol.
@@ -87,7 +97,7 @@ def test_sums_run_in_float64_in_the_given_order(rule: str) -> None:
 def test_payload_has_the_promised_size_and_passes_the_check(rule: str) -> None:
     A, touched, _ = cohort(1, 3, 4, 37)
     for payload in encoded(A, touched, rule):
-        assert len(payload) == 4 * 4 * 37 + (0 if rule == "samples" else 5)
+        assert len(payload) == 4 * 4 * 37 + (5 if AGGREGATORS[rule].goes_by_item else 0)
         assert check_payload(payload, 4, 37, rule) is None
     assert np.frombuffer(payload, "<f4", 4 * 37).reshape(4, 37).tobytes() == A[-1].tobytes()
 
@@ -195,7 +205,7 @@ def test_a_rule_is_one_file(tmp_path: Path) -> None:
 
 
 def test_the_register_has_the_rules_in_the_order_of_the_help() -> None:
-    averages = ["samples", "per_item"]
+    averages = ["samples", "per_item", "uniform"]
     cut = ["clip", "clip_items", "median", "trimmed_mean"]
     near = ["krum", "multi_krum", "geometric_median"]
     assert list(AGGREGATORS) == averages + cut + near

@@ -361,11 +361,11 @@ def test_only_honest_users_are_asked_about_the_target(
 ) -> None:
     asked = []
 
-    def watched(*arguments: Any) -> Any:
-        asked.append(arguments[-1])
-        return expose(*arguments)
+    def watched(P: Any, Q: Any, data: Any, targets: Any, k: int, mask: Any, threads: Any) -> Any:
+        asked.append(mask)
+        return expose(P, Q, data, targets, k, mask, threads)
 
-    monkeypatch.setattr("bfedrec.runs.simulation.expose", watched)
+    monkeypatch.setattr("bfedrec.federation.scoring.expose", watched)
     play(tmp_path, malicious("attack: push, share: 0.25, items: [3]"), "rounds=1")
     assert asked
     assert all(mask.sum() == 60 for mask in asked)

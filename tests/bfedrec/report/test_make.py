@@ -215,13 +215,34 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "--jobs 0" in capsys.readouterr().err
 
 
-TO_RECORD = {
+TO_RECORD: set[str] = {
+    "bpr_data.validation=train",
+    "fedmf_data.validation=train",
+    "fedncf",
+    "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
+    "fedncf_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
+    "fedrap",
+    "fedrap_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
+    "fedrap_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
+    "fedrec_data.validation=train",
+    "gmf_data.validation=train",
+    "lfm-2k-distinct-ials",
     "ml-1m",
+    "ml-1m-ials-malicious",
+    "ml-1m-ials-size-1",
     "ml-1m-literal",
+    "ml-1m-per-item_data.validation=train",
     "ml-1m-per-item_ml-1m-per-item",
+    "ml-1m-quantised_data.validation=train",
     "ml-1m-quantised_ml-1m-quantised",
+    "ml-1m_data.validation=train",
+    "ml-1m_data.validation=train_evaluation.select=test_training.negatives_exclude=al",
     "ml-1m_ml-1m",
     "ml-1m_model.rank",
+    "pfedrec",
+    "pfedrec_compression.kind=quantised_compression.size=4_model.dimension=28_model.r",
+    "pfedrec_data.validation=train_evaluation.select=test_training.negatives_exclude=",
+    "pinterest-ials",
 }
 """The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""
 
