@@ -216,7 +216,6 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 TO_RECORD: set[str] = {
-    "bpr_data.validation=train",
     "fedmf_data.validation=train",
     "fedncf",
     "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
@@ -225,10 +224,7 @@ TO_RECORD: set[str] = {
     "fedrap_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedrap_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
     "fedrec_data.validation=train",
-    "gmf_data.validation=train",
-    "ml-1m",
     "ml-1m-ials-malicious",
-    "ml-1m-literal",
     "ml-1m-per-item_data.validation=train",
     "ml-1m-per-item_ml-1m-per-item",
     "ml-1m-quantised_data.validation=train",
