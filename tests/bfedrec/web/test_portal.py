@@ -260,12 +260,15 @@ def test_a_job_of_a_killed_portal_goes_on(served: Served) -> None:
 def test_pages_say_that_the_chain_is_out_of_reach(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    client = served.client("shop-0")
+    client.get("/contribute")
+    client.post("/train")  # without a model there is nothing to ask the chain for
+    wait(served, "shop-0")
     monkeypatch.setattr(
         served.shops.registry.node.web3.provider, "endpoint_uri", "http://127.0.0.1:9"
     )
     market = served.portal.market
     monkeypatch.setattr(market._registry().node.web3.provider, "endpoint_uri", "http://127.0.0.1:9")
-    client = served.client("shop-0")
     for path, status in (("/contribute", 200), ("/record", 503), ("/recommendations", 200)):
         page = client.get(path)
         assert page.status == status
