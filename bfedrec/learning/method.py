@@ -30,6 +30,21 @@ Trainer = Callable[[TrainingTask, np.ndarray, np.ndarray], LocalUpdates]
 (`TrainingMethod.width`, float32[m, w])."""
 
 
+PASSES = frozenset(
+    {
+        "local_epochs",
+        "batch_size",
+        "negatives",
+        "negatives_exclude",
+        "item_step",
+        "user_step",
+        "l2",
+        "final_step",
+    }
+)
+"""The fields of `TrainingSettings` that methods read which train in passes over drawn samples."""
+
+
 @dataclass(frozen=True)
 class TrainingMethod(Part, ABC):
     """A way to train the clients of a round on the merged item factors Q."""
@@ -55,12 +70,16 @@ class TrainingMethod(Part, ABC):
         """The implementation for a device on which `on_devices` lets it train; ``threads``: number
         of threads on the CPU, None for all processors."""
 
-    @abstractmethod
     def samples(
         self, settings: TrainingSettings, interactions: np.ndarray, items: int, dimension: int
     ) -> np.ndarray:
         """The work of a round, float64[m], for clients with so many ``interactions`` (int64[m]), in
-        samples of Algorithm 1: what `clients.seconds_per_sample` is charged for."""
+        samples of Algorithm 1: what `clients.seconds_per_sample` is charged for. By default those
+        of the passes."""
+        passes = settings.local_epochs + settings.user_epochs
+        samples = interactions * (1 + settings.negatives)
+        virtual = interactions * settings.virtual_share * settings.local_epochs
+        return np.asarray(samples * passes + virtual, np.float64)
 
     def width(self, dimension: int, items: int) -> int:
         """The number w of private numbers that a client keeps, for a model of this dimension d

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bfedrec.learning.method import Scorer, Trainer, TrainingMethod, training_method
+from bfedrec.learning.method import PASSES, Scorer, Trainer, TrainingMethod, training_method
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates
@@ -45,19 +45,7 @@ class FedNCF(TrainingMethod):
     """Shared item factors and a shared network over private user factors."""
 
     meaning = "FedNCF: a shared network (NeuMF) over shared item factors and private user factors"
-    reads = frozenset(
-        {
-            "local_epochs",
-            "batch_size",
-            "negatives",
-            "negatives_exclude",
-            "item_step",
-            "user_step",
-            "network_step",
-            "l2",
-            "final_step",
-        }
-    )
+    reads = PASSES | {"network_step"}
     products = False
     whole_rows = True
     remedy = "lower training.item_step, training.user_step or training.network_step"
@@ -72,8 +60,8 @@ class FedNCF(TrainingMethod):
         # their weights besides.
         k = dimension // 2
         layers = 3.0 * (2 * k * k + k * max(1, k // 2))
-        samples = interactions * (1 + settings.negatives) * settings.local_epochs
-        return np.asarray(samples * (1 + layers / (4 * dimension)), np.float64)
+        samples = super().samples(settings, interactions, items, dimension)
+        return np.asarray(samples * (1 + layers / (4 * dimension)))
 
     def check(self, training: TrainingSettings, dimension: int) -> None:
         if dimension % 2:

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bfedrec.learning.method import Scorer, Trainer, TrainingMethod, training_method
-from bfedrec.learning.settings import ModelSettings, TrainingSettings
+from bfedrec.learning.method import PASSES, Scorer, Trainer, TrainingMethod, training_method
+from bfedrec.learning.settings import ModelSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates
 
@@ -44,32 +44,12 @@ class FedRAP(TrainingMethod):
     meaning = (
         "FedRAP: a shared view of every item plus a private one, of rank one (a number an item)"
     )
-    reads = frozenset(
-        {
-            "local_epochs",
-            "batch_size",
-            "negatives",
-            "negatives_exclude",
-            "item_step",
-            "user_step",
-            "private_step",
-            "l2",
-            "difference",
-            "sparsity",
-            "final_step",
-        }
-    )
+    reads = PASSES | {"private_step", "difference", "sparsity"}
     products = False
     whole_rows = True
 
     def trainer(self, device: str, threads: int | None) -> Trainer:
         return partial(_train, threads)
-
-    def samples(
-        self, settings: TrainingSettings, interactions: np.ndarray, items: int, dimension: int
-    ) -> np.ndarray:
-        samples = interactions * (1 + settings.negatives) * settings.local_epochs
-        return np.asarray(samples, np.float64)
 
     def width(self, dimension: int, items: int) -> int:
         return dimension + items

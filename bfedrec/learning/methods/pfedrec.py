@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bfedrec.learning.method import Scorer, Trainer, TrainingMethod, training_method
+from bfedrec.learning.method import PASSES, Scorer, Trainer, TrainingMethod, training_method
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates
@@ -39,30 +39,12 @@ class PFedRec(TrainingMethod):
     """A private score function, and item factors that every client tunes for itself."""
 
     meaning = "PFedRec: a private linear score function, and item factors tuned by every client"
-    reads = frozenset(
-        {
-            "local_epochs",
-            "user_epochs",
-            "batch_size",
-            "negatives",
-            "negatives_exclude",
-            "item_step",
-            "user_step",
-            "l2",
-            "final_step",
-        }
-    )
+    reads = PASSES | {"user_epochs"}
     products = False
     whole_rows = True
 
     def trainer(self, device: str, threads: int | None) -> Trainer:
         return partial(_train, threads)
-
-    def samples(
-        self, settings: TrainingSettings, interactions: np.ndarray, items: int, dimension: int
-    ) -> np.ndarray:
-        passes = settings.local_epochs + settings.user_epochs
-        return np.asarray(interactions * (1 + settings.negatives) * passes, np.float64)
 
     def width(self, dimension: int, items: int) -> int:
         return dimension + 1

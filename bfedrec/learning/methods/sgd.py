@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from bfedrec.learning.method import Trainer, TrainingMethod, training_method
 from bfedrec.learning.settings import TrainingSettings
 
@@ -36,11 +34,3 @@ class LocalSgd(TrainingMethod):
         from bfedrec.learning.cohort_torch import train_cohort_on  # torch takes seconds to import
 
         return partial(train_cohort_on, device.removeprefix("torch:"))
-
-    def samples(
-        self, settings: TrainingSettings, interactions: np.ndarray, items: int, dimension: int
-    ) -> np.ndarray:
-        passes = settings.local_epochs + settings.user_epochs
-        samples = interactions * (1 + settings.negatives)
-        virtual = interactions * settings.virtual_share * settings.local_epochs
-        return np.asarray(samples * passes + virtual, np.float64)
