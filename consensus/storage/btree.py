@@ -12,7 +12,18 @@ from typing import Final, NamedTuple
 
 from consensus.storage.pages import Pages
 
-__all__ = ["Entry", "Row", "Value", "entries", "last_row_id", "row", "row_ids", "schema", "values"]
+__all__ = [
+    "Entry",
+    "Row",
+    "Value",
+    "entries",
+    "last_entry",
+    "last_row_id",
+    "row",
+    "row_ids",
+    "schema",
+    "values",
+]
 
 Value = None | int | float | bytes | str
 
@@ -242,30 +253,42 @@ def entries(pages: Pages, root: int, start: tuple[Value, ...] = ()) -> Iterator[
     left = [pages.total]
     low = _sorted(start)
 
-    def entry(page: _Page, index: int) -> Entry:
-        columns = values(pages, page.payload(page.cell(index)))
-        if not columns or type(columns[-1]) is not int:
-            raise pages.damaged("an index of another kind")
-        return Entry(columns[:-1], columns[-1])
-
     def below(number: int, depth: int, seek: bool) -> Iterator[Entry]:
         page = _visited(pages, number, _INDEX, depth, left)
         first, end = 0, page.cells
         while seek and first < end:
             middle = (first + end) // 2
-            if _sorted(entry(page, middle).columns[: len(start)]) < low:
+            if _sorted(_entry(pages, page, middle).columns[: len(start)]) < low:
                 first = middle + 1
             else:
                 end = middle
         if page.leaf:
-            yield from (entry(page, index) for index in range(first, page.cells))
+            yield from (_entry(pages, page, index) for index in range(first, page.cells))
             return
         for index, child in page.children(first):
             yield from below(child, depth + 1, seek and index == first)
             if index < page.cells:
-                yield entry(page, index)
+                yield _entry(pages, page, index)
 
     return below(root, 0, bool(start))
+
+
+def last_entry(pages: Pages, root: int) -> Entry | None:
+    """The last entry of an index; None for an empty one."""
+    number = root
+    for _ in range(_DEPTH):
+        page = _Page(pages, number, _INDEX)
+        if page.leaf:
+            return _entry(pages, page, page.cells - 1) if page.cells else None
+        number = page.last
+    raise pages.damaged("its pages lead in circles")
+
+
+def _entry(pages: Pages, page: _Page, index: int) -> Entry:
+    columns = values(pages, page.payload(page.cell(index)))
+    if not columns or type(columns[-1]) is not int:
+        raise pages.damaged("an index of another kind")
+    return Entry(columns[:-1], columns[-1])
 
 
 def _sorted(columns: tuple[Value, ...]) -> list[tuple[int, int | bytes]]:

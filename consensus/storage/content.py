@@ -13,11 +13,15 @@ from collections.abc import Mapping, Sequence
 from consensus.encoding.cid import CBOR, EncodingError, cid_text, codec, make_cid, node_cid
 from consensus.encoding.unixfs import file_blocks, read_file
 
-__all__ = ["ContentReader", "ContentStore", "MemoryStore", "NotFound", "StoreError"]
+__all__ = ["Busy", "ContentReader", "ContentStore", "MemoryStore", "NotFound", "StoreError"]
 
 
 class StoreError(Exception):
     """Error: a store that cannot be used, or content that is not what its address says."""
+
+
+class Busy(StoreError):
+    """Error: a file was written while it was read; the same question may be answered now."""
 
 
 class NotFound(StoreError):

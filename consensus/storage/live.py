@@ -17,11 +17,11 @@ from consensus.encoding.unixfs import most_bytes
 from consensus.storage import btree
 from consensus.storage.btree import Value
 from consensus.storage.chain_reader import ChainReader
-from consensus.storage.content import NotFound, readable
-from consensus.storage.pages import Busy, Pages
+from consensus.storage.content import Busy, NotFound, readable
+from consensus.storage.pages import Pages
 from consensus.storage.sqlite import APPLICATION, SCHEMA, SCHEMA_VERSION
 
-__all__ = ["Busy", "LiveChain", "read_live"]
+__all__ = ["LiveChain", "read_live"]
 
 T = TypeVar("T")
 
@@ -112,15 +112,27 @@ class LiveChain(ChainReader):
 
         return [self._bytes(columns, 2, 3) for columns in self._answer(rows)]
 
+    def update_range(self) -> tuple[int, int] | None:
+        """The first and the last height whose updates are retained; None if none are."""
+
+        def ends() -> tuple[int, int] | None:
+            first = next(btree.entries(self._pages, self._root(_UPDATES)), None)
+            last = btree.last_entry(self._pages, self._root(_UPDATES))
+            if first is None or last is None:
+                return None
+            return self._position(first)[0], self._position(last)[0]
+
+        return self._answer(ends)
+
     def _positions(self) -> list[tuple[int, int]]:
         """(height, position) of all retained updates, ascending."""
-        found = []
-        for entry in btree.entries(self._pages, self._root(_UPDATES)):
-            height, position = entry.columns if len(entry.columns) == 2 else (None, None)
-            if type(height) is not int or type(position) is not int:
-                raise self._pages.damaged("it holds something else where a height belongs")
-            found.append((height, position))
-        return found
+        return [self._position(entry) for entry in btree.entries(self._pages, self._root(_UPDATES))]
+
+    def _position(self, entry: btree.Entry) -> tuple[int, int]:
+        height, position = entry.columns if len(entry.columns) == 2 else (None, None)
+        if type(height) is not int or type(position) is not int:
+            raise self._pages.damaged("it holds something else where a height belongs")
+        return height, position
 
     def meta(self, key: str) -> bytes:
         columns = self._answer(lambda: self._found(_META, "meta", key))

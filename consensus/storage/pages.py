@@ -32,10 +32,10 @@ from typing import Final
 import numpy as np
 
 from consensus.storage.closing import Closing
-from consensus.storage.content import StoreError
+from consensus.storage.content import Busy, StoreError
 from consensus.storage.regular import open_regular
 
-__all__ = ["Busy", "Pages"]
+__all__ = ["Pages"]
 
 _MAGIC: Final = {0x377F0682: "<u4", 0x377F0683: ">u4"}
 _HEADER: Final = struct.Struct(">8I")
@@ -55,10 +55,6 @@ clock, so that a later change shows in the time of change."""
 
 Identity = tuple[int, int]
 """Device and inode of a file."""
-
-
-class Busy(StoreError):
-    """Error: the file was written while it was read; the same question may be answered now."""
 
 
 class Pages(Closing):

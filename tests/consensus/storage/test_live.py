@@ -20,8 +20,8 @@ from random import Random
 import pytest
 
 from consensus.encoding.unixfs import file_cid
-from consensus.storage.content import NotFound, StoreError
-from consensus.storage.live import Busy, LiveChain, read_live
+from consensus.storage.content import Busy, NotFound, StoreError
+from consensus.storage.live import LiveChain, read_live
 from consensus.storage.sqlite import SCHEMA, SqliteStore
 from tests.helpers import busy_writer
 from tests.helpers.busy_writer import check, content
