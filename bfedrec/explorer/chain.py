@@ -141,6 +141,10 @@ class RunChain:
 
         return self.ask(found)
 
+    def last_height(self) -> int:
+        """The height of the last block."""
+        return self.ask(lambda chain: chain.last_height())
+
     def ask(self, question: Callable[[LiveChain], T]) -> T:
         """The answer to a question about one moment of the chain."""
         try:

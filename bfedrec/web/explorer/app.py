@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web import assets
-from bfedrec.web.explorer import runs
+from bfedrec.web.explorer import chain, runs
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.pages import render
@@ -35,7 +35,12 @@ class Page(NamedTuple):
     answer: Callable[[Visit], Response]
 
 
-PAGES: Final = (Page("/", runs.show),)
+PAGES: Final = (
+    Page("/", runs.show),
+    Page("/chain/{run:path}", chain.show),
+    Page("/block/{height:int}/{run:path}", chain.show_block),
+    Page("/search/{run:path}", chain.show_search),
+)
 
 TITLES: Final = {
     400: "This request makes no sense",

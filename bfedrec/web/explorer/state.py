@@ -11,6 +11,8 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 
+from bfedrec.explorer.chain import RunChains
+from bfedrec.explorer.moves import MovesOf
 from bfedrec.explorer.places import Places
 
 LISTENERS: Final = 32
@@ -29,6 +31,8 @@ class Explorer:
     none."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Names under which the pages are found, whatever the port: a tunnel has another one."""
+    chains: RunChains = field(default_factory=RunChains)
+    moves: MovesOf = field(default_factory=MovesOf)
     _listeners: int = 0
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
