@@ -108,6 +108,10 @@ ARROWS = {
     ),
     "bfedrec.data": "bfedrec.section consensus.registry",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
+    "bfedrec.explorer": (
+        "bfedrec.config bfedrec.evaluation bfedrec.plugins bfedrec.runs bfedrec.section "
+        "bfedrec.sweeps"
+    ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
         "bfedrec.evaluation bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
