@@ -110,7 +110,7 @@ ARROWS = {
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.explorer": (
         "bfedrec.config bfedrec.evaluation bfedrec.plugins bfedrec.runs bfedrec.section "
-        "bfedrec.sweeps"
+        "bfedrec.sweeps consensus.simulation consensus.storage"
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
