@@ -95,7 +95,8 @@ class Records:
 def _parsed(text: str) -> tuple[list[str], list[list[str]], int]:
     lines: Iterator[list[str]] = csv.reader(io.StringIO(text, newline=""), strict=True)
     heading = next(lines)
-    rows, left_out = [], 0
+    rows: list[list[str]] = []
+    left_out = 0
     for line in lines:
         if len(rows) < MOST_ROWS:
             rows.append(line)
