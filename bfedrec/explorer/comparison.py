@@ -166,11 +166,12 @@ def rows(groups: Sequence[Group]) -> list[Row]:
     for run in (run for runs in found for run in runs):
         numbers = (name for name, value in run.figures.items() if not isinstance(value, str))
         names |= dict.fromkeys(numbers)
-    return [Row(name, tuple(_cells(name, groups, found))) for name in names]
+    ranks = _Ranks()
+    return [Row(name, tuple(_cells(name, groups, found, ranks))) for name in names]
 
 
 def _cells(
-    name: str, groups: Sequence[Group], found: Sequence[Sequence[Run]]
+    name: str, groups: Sequence[Group], found: Sequence[Sequence[Run]], ranks: _Ranks
 ) -> list[tuple[Interval | None, Difference | None]]:
     intervals = [_interval(name, runs) for runs in found]
     cells: list[tuple[Interval | None, Difference | None]] = []
@@ -178,7 +179,7 @@ def _cells(
         first = intervals[0]
         difference = None
         if place and interval and first:
-            difference = _paired(name, groups[place], groups[0]) or Difference(
+            difference = _paired(name, groups[place], groups[0], ranks) or Difference(
                 interval.mean - first.mean
             )
         cells.append((interval, difference))
@@ -190,7 +191,7 @@ def _interval(name: str, runs: Sequence[Run]) -> Interval | None:
     return t_interval(values, CONFIDENCE) if values and len(values) == len(runs) else None
 
 
-def _paired(name: str, group: Group, first: Group) -> Difference | None:
+def _paired(name: str, group: Group, first: Group, known: _Ranks) -> Difference | None:
     """The lead of a group over the first in a metric of test items, over users and seeds; None
     where ranks lack or the data differ."""
     metric, at, k = name.partition("@")
@@ -202,7 +203,7 @@ def _paired(name: str, group: Group, first: Group) -> Difference | None:
         return None
     scores = []
     for each in (group, first):
-        ranks = [_ranks(one) for one in each.members if one.run.ended]
+        ranks = [known.of(one.folder) for one in each.members if one.run.ended]
         found = [
             np.where(rank >= 0, kind.of(np.maximum(rank, 0), int(k)), np.nan)
             for rank in ranks
@@ -223,15 +224,22 @@ def _paired(name: str, group: Group, first: Group) -> Difference | None:
     return Difference(interval.mean, interval.low, interval.high)
 
 
-def _ranks(one: Member) -> np.ndarray | None:
-    """The ranks of a run's users among the sampled negatives; None if there are none that can be
-    read."""
-    try:
-        open_file(one.folder / RANKS).close()  # no link, no FIFO
-        ranks = read_ranks(one.folder)
-    except (RunError, OSError):
-        return None
-    return None if ranks is None else ranks.rank
+class _Ranks:
+    """The ranks of runs' users among the sampled negatives, each file read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, np.ndarray | None] = {}
+
+    def of(self, folder: Path) -> np.ndarray | None:
+        """The ranks in a run's folder; None if there are none that can be read."""
+        if folder not in self._known:
+            try:
+                open_file(folder / RANKS).close()  # no link, no FIFO
+                ranks = read_ranks(folder)
+            except (RunError, OSError):
+                ranks = None
+            self._known[folder] = None if ranks is None else ranks.rank
+        return self._known[folder]
 
 
 def band(curves: Sequence[Curves], names: Sequence[str], most: int) -> Band:
