@@ -120,7 +120,8 @@ class Attempt:
     """Weight of the whole committee; None where it is not known."""
 
 
-class Named(NamedTuple):
+@dataclass(frozen=True)
+class Named:
     """A number of servers, of which the first `MOST_SERVERS` are named."""
 
     count: int = 0
@@ -132,6 +133,10 @@ class Named(NamedTuple):
         """These servers, each once."""
         found = sorted(set(servers))
         return cls(len(found), tuple(found[:MOST_SERVERS]))
+
+    def to_node(self) -> list[object]:
+        """The number and the list, to be read by `named`."""
+        return [self.count, list(self.servers)]
 
 
 NOBODY: Final = Named()
@@ -199,8 +204,8 @@ class HeightTimeline:
             "block": self.block,
             "attempts": [self._attempt_node(attempt) for attempt in self.attempts],
             "attempts_left_out": self.attempts_left_out,
-            "down": [self.down.count, list(self.down.servers)],
-            "cut_off": [self.cut_off.count, list(self.cut_off.servers)],
+            "down": self.down.to_node(),
+            "cut_off": self.cut_off.to_node(),
             "figures": None if self.figures is None else dict(vars(self.figures)),
             "left_out": dict(self.left_out),
             "blocks": list(blocks),
@@ -213,7 +218,7 @@ class HeightTimeline:
         place = None
         if event.block and (event.block in blocks or len(blocks) < MOST_BLOCKS):
             place = blocks.setdefault(event.block, len(blocks))
-        node = [event.at_us - self.began_us, *event[1:6], place, event.about]
+        node: list[object] = [event.at_us - self.began_us, *event[1:6], place, event.about]
         while node[-1] in (None, ""):
             node.pop()
         return node
@@ -249,8 +254,8 @@ class HeightTimeline:
             counts(found["left_out"], "left_out"),
             tuple(_attempt(each, began) for each in attempts),
             count(found["attempts_left_out"], "attempts_left_out"),
-            _named(found["down"], "down"),
-            _named(found["cut_off"], "cut_off"),
+            named(found["down"], "down"),
+            named(found["cut_off"], "cut_off"),
             None if found["figures"] is None else _figures(found["figures"]),
         )
 
@@ -301,7 +306,8 @@ def _attempt(node: object, began: int) -> Attempt:
     )
 
 
-def _named(node: object, where: str) -> Named:
+def named(node: object, where: str) -> Named:
+    """The servers that `Named.to_node` gave; raises `BadTimeline` for anything else."""
     values = items(node, where, 2)
     if len(values) != 2:
         raise BadTimeline(f"{where}: expected [number, [server, ...]]")
@@ -316,8 +322,8 @@ def _figures(node: object) -> HeightFigures:
     captured = found.pop("captured")
     if type(captured) is not bool:
         raise BadTimeline("figures.captured: expected true or false")
-    maps = {name: counts(found.pop(name), f"figures.{name}") for name in ("bytes", "refused")}
-    sums: Mapping[str, Any] = {
-        name: count(value, f"figures.{name}") for name, value in found.items()
+    values: Mapping[str, Any] = {
+        name: (counts if name in ("bytes", "refused") else count)(value, f"figures.{name}")
+        for name, value in found.items()
     }
-    return HeightFigures(captured=captured, **maps, **sums)
+    return HeightFigures(captured=captured, **values)
