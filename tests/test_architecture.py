@@ -127,8 +127,8 @@ ARROWS = {
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.files bfedrec.merchants bfedrec.runs bfedrec.section bfedrec.sweeps "
-        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
+        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
+        "bfedrec.sweeps consensus.audit consensus.encoding consensus.faults consensus.ledger consensus.protocols "
         "consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
@@ -142,8 +142,8 @@ ARROWS = {
         "consensus.storage"
     ),
     "bfedrec.web": (
-        "bfedrec.connections bfedrec.data bfedrec.files bfedrec.merchants consensus.encoding "
-        "consensus.ethereum consensus.storage"
+        "bfedrec.connections bfedrec.data bfedrec.files bfedrec.merchants bfedrec.plaintext "
+        "consensus.encoding consensus.ethereum consensus.storage"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "

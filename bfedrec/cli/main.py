@@ -28,6 +28,7 @@ COMMANDS = {
     "table": "published figures beside ours, from recorded runs",
     "figure": "a figure from recorded runs, with its data",
     "make": "make all tables and figures, or some, and the runs that they lack",
+    "report": "a run or a sweep as one HTML file",
     "audit": "re-verify a run's chain from its bytes",
     "data": "the data sets: list, prepare, check",
     "chain": "a run's chain as a CAR file: export, import",

@@ -8,7 +8,7 @@ from typing import Final
 
 BLOCKS: Final = "▁▂▃▄▅▆▇█"
 ASCII: Final = "_.-~=*%#"
-"""What stands for the blocks where a terminal's encoding has none."""
+"""The marks in place of the blocks where a terminal's encoding has none."""
 WIDEST, NARROWEST = 24, 6
 """Columns of a sparkline: the most, and the fewest that are worth showing."""
 GAP: Final = "   "
