@@ -53,12 +53,14 @@ LEAVING_SECONDS: Final = 2
 """Seconds that open requests have to end in when the server ends."""
 
 
-def listen(port: int = 0) -> socket.socket:
-    """A socket that listens on a port of 127.0.0.1; 0 for any free one. Raises OSError."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def listen(port: int = 0, host: str = "127.0.0.1") -> socket.socket:
+    """A socket that listens on a port of an address of this machine; 0 for any free port. Raises
+    OSError, or OverflowError for a number that is no port."""
+    family, kind, protocol, *_ = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, kind, protocol)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind(("127.0.0.1", port))
+        listening.bind((host, port))  # getaddrinfo would cut a port to 16 bits
         listening.listen(128)
     except BaseException:
         listening.close()

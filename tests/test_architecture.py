@@ -91,7 +91,8 @@ ARROWS = {
         "bfedrec.streams bfedrec.threads"
     ),
     "bfedrec.cli": (
-        "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
+        "bfedrec.baselines bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
+        "bfedrec.explorer bfedrec.federation "
         "bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plugins bfedrec.report "
         "bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web consensus.adversary "
         "consensus.audit consensus.encoding consensus.ethereum consensus.ledger "
@@ -108,6 +109,7 @@ ARROWS = {
     ),
     "bfedrec.data": "bfedrec.section consensus.registry",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
+    "bfedrec.explorer": "bfedrec.runs",
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
         "bfedrec.evaluation bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
@@ -142,8 +144,8 @@ ARROWS = {
         "consensus.storage"
     ),
     "bfedrec.web": (
-        "bfedrec.connections bfedrec.data bfedrec.files bfedrec.merchants bfedrec.plaintext "
-        "consensus.encoding consensus.ethereum consensus.storage"
+        "bfedrec.connections bfedrec.data bfedrec.explorer bfedrec.files bfedrec.merchants "
+        "bfedrec.plaintext bfedrec.runs consensus.encoding consensus.ethereum consensus.storage"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "

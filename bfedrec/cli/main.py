@@ -29,6 +29,7 @@ COMMANDS = {
     "figure": "a figure from recorded runs, with its data",
     "make": "make all tables and figures, or some, and the runs that they lack",
     "report": "a run or a sweep as one HTML file",
+    "serve": "runs, chains and recommendations as pages in a browser",
     "audit": "re-verify a run's chain from its bytes",
     "data": "the data sets: list, prepare, check",
     "chain": "a run's chain as a CAR file: export, import",

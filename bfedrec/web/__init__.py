@@ -1,1 +1,2 @@
-"""Pages on loopback or behind a proxy: the merchants' portal. `bfedrec.cli` may import it."""
+"""Pages: the run explorer, and the merchants' portal, on loopback or behind a proxy.
+`bfedrec.cli` may import it."""

@@ -4,6 +4,7 @@ with connections that ends."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -68,15 +69,20 @@ class OneHost:
     ours. A POST has to name our origin, or none.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str], any_port: bool = False
+    ) -> None:
+        """``any_port``: ``hosts`` are names without a port, and any port may follow them, as a
+        tunnel has one of its own."""
         self.app, self.hosts, self.origins = app, frozenset(hosts), frozenset(origins)
+        self.any_port = any_port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             named = headers.getlist("host")
-            if len(named) != 1 or named[0].lower() not in self.hosts:
+            if len(named) != 1 or self._name(named[0]) not in self.hosts:
                 told = PlainTextResponse("not a name of this server\n", 421, _CLOSE)
                 return await told(scope, receive, send)
             origin = headers.get("origin")
@@ -85,7 +91,12 @@ class OneHost:
                 return await told(scope, receive, send)
         return await self.app(scope, receive, send)
 
+    def _name(self, host: str) -> str:
+        """A header's host as `hosts` have it."""
+        return (_PORT.sub("", host) if self.any_port else host).lower()
 
+
+_PORT: Final = re.compile(r":[0-9]{1,5}$")
 _CLOSE: Final = {"Connection": "close"}
 
 

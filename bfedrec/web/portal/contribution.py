@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from typing import Final
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from bfedrec.merchants.lines import COLUMNS
 from bfedrec.merchants.training import EpochLosses
+from bfedrec.web.live import Figure, told_figure, told_fragment
 from bfedrec.web.pages import render
 from bfedrec.web.portal.jobs import Busy
 from bfedrec.web.portal.market import AGGREGATE, TRAIN
@@ -27,6 +28,13 @@ LOOK_SECONDS: Final = 0.3
 """Seconds between looks at what has changed."""
 ROWS: Final = 10
 """Rows of the table of losses."""
+LINES: Final = (
+    ("training", "training", 1, "solid", 2.5),
+    ("test", "test", 2, "solid", 2.5),
+    ("constant_training", "constant, training", 1, "dot", 1.5),
+    ("constant_test", "constant, test", 2, "dot", 1.5),
+)
+"""Lines of the chart of losses: column, name, colour, dash and width."""
 
 
 def show(visit: Visit) -> Response:
@@ -92,7 +100,7 @@ def aggregate(visit: Visit) -> Response:
 
 
 def live(visit: Visit) -> Response:
-    """The merchant's job as server-sent events: `steps` (HTML), `losses` (JSON) and `done`."""
+    """The merchant's job as server-sent events, as `static/script.js` reads them."""
     listening = visit.portal.listeners
     if listening.get(visit.name, 0) >= LISTENERS:
         raise HTTPException(429, "Too many pages are being told at once; please close some.")
@@ -112,10 +120,10 @@ async def _told(visit: Visit) -> AsyncIterator[ServerSentEvent]:
             losses = await asyncio.to_thread(shop.losses)
             if losses.count != epochs:
                 epochs = losses.count
-                yield ServerSentEvent(_columns(losses), event="losses")
+                yield told_figure("chart", _figure(losses))
             if progress.version != version:
                 version = progress.version
-                yield ServerSentEvent(render("steps.html", {"job": progress}), event="steps")
+                yield told_fragment("live", render("steps.html", {"job": progress}))
             if not progress.running:
                 yield ServerSentEvent("", event="done")
                 return
@@ -151,6 +159,7 @@ def _page(visit: Visit, told: str = "", status: int = 200) -> Response:
     now, problem = market.look()
     step = max(1, losses.count // ROWS)
     rows = losses.rows[step - 1 :: step] if losses.count else []
+    charted = bool(losses.count or job.running)
     values = {
         "told": told,
         "problem": problem,
@@ -160,7 +169,7 @@ def _page(visit: Visit, told: str = "", status: int = 200) -> Response:
         "round": now,
         "job": job,
         "refresh": REFRESH if job.running else 0,
-        "losses": _columns(losses) if losses.count or job.running else "",
+        "losses": json.dumps(_figure(losses)) if charted else "",
         "losses_round": losses.round,
         "table": rows,
         "last": losses.rows[-1] if losses.count else None,
@@ -168,12 +177,25 @@ def _page(visit: Visit, told: str = "", status: int = 200) -> Response:
     return visit.page("contribute.html", values, status)
 
 
-def _columns(losses: Losses) -> str:
-    """Losses as JSON, a list for each column; without numbers that JSON does not know."""
-    lists: Iterable[Sequence[float]] = zip(*losses.rows, strict=True) if losses.rows else [()] * 5
-    names = EpochLosses._fields
-    columns = {name: [*map(_number, each)] for name, each in zip(names, lists, strict=True)}
-    return json.dumps(columns, allow_nan=False)
+def _figure(losses: Losses) -> Figure:
+    """The losses by epoch, as a figure of a page; without numbers that JSON does not know."""
+    columns = {
+        name: [_number(getattr(row, name)) for row in losses.rows] for name in EpochLosses._fields
+    }
+    return {
+        "x": [{"key": "epoch", "name": "Epoch"}],
+        "y": [{"key": "loss", "name": "Mean squared error", "zero": True}],
+        "series": [
+            {
+                "name": name,
+                "values": {"epoch": columns["epoch"], "loss": columns[column]},
+                "colour": colour,
+                "dash": dash,
+                "width": width,
+            }
+            for column, name, colour, dash, width in LINES
+        ],
+    }
 
 
 def _number(value: float) -> float | None:

@@ -238,8 +238,8 @@ def test_live_events_end_with_the_job(served: Served) -> None:
     client.post("/train")
     told = client.get("/live")
     assert told.headers["Content-Type"].startswith("text/event-stream")
-    assert "event: steps" in told.text
-    assert "event: losses" in told.text
+    assert "event: fragment" in told.text
+    assert "event: figure" in told.text
     assert told.text.rstrip().endswith("event: done\r\ndata:")
     wait(served, "shop-2")
     assert Client(served.port).get("/live").status == 401

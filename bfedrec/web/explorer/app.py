@@ -1,0 +1,89 @@
+"""The explorer's application: its table of pages, and the guards around them.
+
+A page that is not in `PAGES` does not exist. Every page only reads.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from bfedrec.runs.folder import RunError
+from bfedrec.web import assets
+from bfedrec.web.explorer import runs
+from bfedrec.web.explorer.state import Explorer
+from bfedrec.web.explorer.visits import Visit
+from bfedrec.web.pages import render
+from bfedrec.web.security import BoundedBodies, OneHost, SafeHeaders
+from consensus.storage.content import StoreError
+
+
+class Page(NamedTuple):
+    """One page: its path, with ``{run:path}`` last where it is of a run, and its answer."""
+
+    path: str
+    answer: Callable[[Visit], Response]
+
+
+PAGES: Final = (Page("/", runs.show),)
+
+TITLES: Final = {
+    400: "This request makes no sense",
+    404: "There is no such page",
+    405: "This page takes no such request",
+    413: "Too large",
+    429: "Too many requests",
+    503: "Busy",
+}
+
+
+def application(explorer: Explorer) -> Starlette:
+    """The application of an explorer."""
+    routes = [Route(page.path, _endpoint(explorer, page), methods=["GET"]) for page in PAGES]
+    routes.append(Route(f"{assets.PREFIX}/{{digest}}/{{name}}", assets.serve))
+    return Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(SafeHeaders),
+            Middleware(OneHost, hosts=explorer.hosts, origins=(), any_port=True),
+            Middleware(BoundedBodies),
+        ],
+        exception_handlers={HTTPException: _refused, 500: _failed},
+    )
+
+
+def _endpoint(explorer: Explorer, page: Page) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            return await run_in_threadpool(page.answer, Visit(request, explorer))
+        except (RunError, StoreError) as error:  # a broken or foreign folder
+            values = {"title": "This cannot be shown", "told": str(error)}
+            return HTMLResponse(render("explorer/error.html", values), 422)
+
+    return answer
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    title = TITLES.get(error.status_code, "An error")
+    standard = HTTPException(error.status_code).detail
+    told = "" if error.detail == standard else error.detail
+    values = {"title": title, "told": told}
+    return HTMLResponse(render("explorer/error.html", values), error.status_code, error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """The page for an error of ours: its text goes to the server's log alone."""
+    traceback.print_exception(error, file=sys.stderr)
+    values = {"title": "Something went wrong here", "told": "The terminal of the server has it."}
+    return HTMLResponse(render("explorer/error.html", values), 500)

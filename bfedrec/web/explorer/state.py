@@ -1,0 +1,46 @@
+"""The state of a running explorer: what it shows, and how many visitors are told live."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from starlette.exceptions import HTTPException
+
+from bfedrec.explorer.places import Places
+
+LISTENERS: Final = 32
+"""Pages that are told live at once."""
+
+
+@dataclass
+class Explorer:
+    """Everything that pages need; one for a server."""
+
+    places: Places
+    trace: Path | None = None
+    """A torture trace that is shown in place of runs."""
+    gateway: str = ""
+    """URL of an IPFS gateway that content is linked to, as ``http://127.0.0.1:8080``; empty for
+    none."""
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
+    """Names under which the pages are found, whatever the port: a tunnel has another one."""
+    _listeners: int = 0
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Count a visitor that is told live. Raises HTTPException (429) beyond `LISTENERS`."""
+        with self._guard:
+            if self._listeners >= LISTENERS:
+                raise HTTPException(429, "Too many pages are being told at once; close some.")
+            self._listeners += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._listeners -= 1

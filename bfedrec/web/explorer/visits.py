@@ -1,0 +1,74 @@
+"""A visit of a page of the explorer, and the answers that every page may give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from bfedrec.runs.folder import RunError
+from bfedrec.web.explorer.state import Explorer
+from bfedrec.web.pages import render
+
+TABS = (("run", "Run"), ("chain", "Chain"), ("network", "Network"), ("users", "Users"))
+"""The pages of a run, by the first part of their paths."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request to a page."""
+
+    request: Request
+    explorer: Explorer
+
+    @property
+    def path(self) -> str:
+        """The relative path of the run or sweep that the address names."""
+        return str(self.request.path_params["run"])
+
+    def place(self, path: str | None = None) -> Path:
+        """The folder of the run that the address names, or of ``path``. Raises HTTPException (404)
+        if it is not below the folder that is shown."""
+        try:
+            place = self.explorer.places.find(self.path if path is None else path)
+        except RunError as error:
+            raise HTTPException(404, str(error)) from None
+        if not place.is_dir():
+            raise HTTPException(404)
+        return place
+
+    def height(self) -> int:
+        """The height that the address names."""
+        return int(self.request.path_params["height"])
+
+    def asked(self, name: str, most: int = 200) -> str:
+        """A value of the query, at most ``most`` characters of it; empty if there is none."""
+        return self.request.query_params.get(name, "")[:most]
+
+    def all_asked(self, name: str, most: int = 40) -> list[str]:
+        """At most ``most`` values of the query that have one name."""
+        return self.request.query_params.getlist(name)[:most]
+
+    def page(
+        self, template: str, values: Mapping[str, object] | None = None, status: int = 200
+    ) -> Response:
+        """A page from a template of `templates/explorer`. A page of a run has its tabs."""
+        run = self.request.path_params.get("run", "")
+        shared = {"path": self.request.url.path, "run": run, "tabs": TABS, "url": address}
+        return HTMLResponse(render(f"explorer/{template}", {**shared, **(values or {})}), status)
+
+    def json(self, value: Any) -> Response:
+        """A value as JSON; it may hold no number that is not finite."""
+        return JSONResponse(value)
+
+
+def address(page: str, run: str, **query: str | int) -> str:
+    """The address of a page, as ``address("block/7", "sweep/a run")``: `/block/7/sweep/a%20run`."""
+    asked = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in query.items())
+    return f"/{page}/{quote(run, safe='/')}{'?' if asked else ''}{asked}"
