@@ -107,7 +107,7 @@ ARROWS = {
         "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.section "
         "consensus.adversary consensus.faults consensus.protocols consensus.storage"
     ),
-    "bfedrec.data": "bfedrec.section consensus.registry",
+    "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.explorer": "bfedrec.runs",
     "bfedrec.federation": (
@@ -130,8 +130,8 @@ ARROWS = {
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
-        "bfedrec.sweeps consensus.audit consensus.encoding consensus.faults consensus.ledger consensus.protocols "
-        "consensus.records consensus.registry consensus.torture"
+        "bfedrec.sweeps consensus.audit consensus.encoding consensus.faults consensus.ledger "
+        "consensus.protocols consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
