@@ -36,6 +36,7 @@ from consensus.ledger.committee import first_beacon
 from consensus.ledger.validity import Head
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
+from consensus.simulation.recorder import Recorder
 from consensus.simulation.results import HeightResult
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
@@ -126,19 +127,22 @@ class Federation:
         blocks: Sequence[Block] = (),
         heads: Sequence[Head] = (),
     ) -> World:
+        malicious, faults = self.participants.malicious(), self.participants.faults()
+        self.recorder = Recorder(self.config.servers.count, malicious, faults)
         spec = WorldSpec(
             self.genesis,
             self.learner.model,
             self.topology,
             self.participants.server_keys,
-            self.participants.malicious(),
+            malicious,
             unit_costs(self.config.costs),
             self.config.servers.bandwidth_mib_per_s,
             self.config.servers.jitter,
             lambda height: self.streams.generator("latency", height),
             lambda *label: self.streams.generator("gaussian", *label),
-            self.participants.faults(),
+            faults,
             self.config.clients.retry_seconds,
+            self.recorder,
         )
         return World(spec, now=now, blocks=blocks, heads=heads)
 

@@ -1,9 +1,10 @@
 """A run from its config to its summary: play the rounds, save what a resume needs, score.
 
 The order of writing makes SIGKILL harmless: first the run's private state (RUN/state.sqlite, one
-row per height), then, in one transaction, the chain (RUN/chain.sqlite), then the metrics. The
-chain's height is authoritative: a resume drops what other files have beyond it and plays on from
-there, to the same bytes, because every draw depends on its height alone.
+row per height) and the height's timeline (RUN/timeline.jsonl), then, in one transaction, the chain
+(RUN/chain.sqlite), then the metrics. The chain's height is authoritative: a resume drops what other
+files have beyond it and plays on from there, to the same bytes, because every draw depends on its
+height alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bfedrec.runs.memory import check_memory
 from bfedrec.runs.progress import Note, Progress, RoundDone
 from bfedrec.runs.reporting import Reporting, check_selectable
 from bfedrec.runs.state import RoundState, RunState, StateError
+from bfedrec.runs.timelines import append_timeline, cut_timelines
 from bfedrec.runs.totals import Totals
 from consensus.encoding.cid import cid_text
 from consensus.ledger.chain import heads_of
@@ -77,6 +79,7 @@ class Simulation(Closing):
         if head is None:
             self.state.discard_after(0)
             self.folder.cut_metrics(0)
+            cut_timelines(self.folder.path, 0)
             self.chain.begin(self.federation)
         with _collecting_seldom():
             try:
@@ -125,6 +128,7 @@ class Simulation(Closing):
             world.standing(),
         )
         self.state.append(row, played.residuals)
+        append_timeline(self.folder.path, self.federation.recorder.decided(played.result))
         self.chain.write(played)
         if played.result.captured:
             certificate = played.result.block.certificate
@@ -157,6 +161,7 @@ class Simulation(Closing):
             )
         self.state.discard_after(height)
         self.folder.cut_metrics(height)
+        cut_timelines(self.folder.path, height)
         blocks = [self.chain.block(at) for at in range(1, height + 1)]
         heads = heads_of(federation.genesis, protocol_of(federation.genesis), blocks)
         for at, (block, head) in enumerate(zip(blocks, heads, strict=False), 1):
@@ -237,6 +242,8 @@ class Simulation(Closing):
         if isinstance(end, Stalled):
             how = {"stopped": "stalled", "stopped_attempts": end.attempts}
             self.totals = self.totals.after_stall(end)
+        told = self.federation.recorder.stopped(self.federation.world, end)
+        append_timeline(self.folder.path, told)
         how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
         return self._finish() | how
 

@@ -135,6 +135,12 @@ class Lifecycle(NamedTuple):
     torn: bool = False
     """True if its promises cannot be read when it comes back."""
 
+    @property
+    def names(self) -> list[str]:
+        """The names under which a crash is counted: the fault's, and one for each hardship."""
+        hows = [how for how in ("promising", "torn") if getattr(self, how)]
+        return [self.fault, *(f"{self.fault}: {how}" for how in hows)]
+
 
 _Outage = tuple[Lifecycle, float]
 """A server's crash, and the time of its return."""
@@ -315,6 +321,11 @@ class Faults:
                 ahead += round(skew.seconds * 1e6)
                 self.fired[skew.NAME] += 1
         return ahead
+
+    def withholds(self, holder: int, server: int, link: bytes, now: float) -> bool:
+        """True if ``server`` cannot get the content at ``link``, which ``holder`` held, from it."""
+        severed = any(cut.severs(holder, server, holder) for cut in self.cuts(now))
+        return severed or self.content_lost(holder, link, now)
 
     def content_lost(self, server: int, link: bytes, now: float) -> bool:
         """True if ``server`` has lost the content at ``link``, which it held.

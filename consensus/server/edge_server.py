@@ -228,7 +228,8 @@ class EdgeServer:
 
     def accuse(self, found: Evidence) -> None:
         """Keep evidence against a server, the first of its kind, height and server."""
-        self.evidence.setdefault(found.key, found)
+        if self.evidence.setdefault(found.key, found) is found:
+            self.host.accused(found)
 
     # -- timers -----------------------------------------------------------------------------------
 

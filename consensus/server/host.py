@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from consensus.application import Contents
+from consensus.ledger.evidence import Evidence
 from consensus.records.block import Block
 from consensus.server.message import Kind
 
@@ -58,4 +59,8 @@ class Host(Protocol):
 
     def appended(self, block: Block) -> None:
         """The server's chain has grown by ``block``."""
+        ...
+
+    def accused(self, found: Evidence) -> None:
+        """The server has come to hold this evidence against another."""
         ...

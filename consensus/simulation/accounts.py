@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
+from consensus.faults.faults import Faults
 from consensus.ledger.committee import Committee
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
@@ -14,6 +16,25 @@ from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.results import Stalled
+
+
+class Spent(NamedTuple):
+    """The messages of a world since it began, or of one height."""
+
+    bytes: Counter[str]
+    """Bytes between servers by kind of message, every hop counted."""
+    messages: int
+    refused: Counter[str]
+    """Number of messages that honest servers refused, by reason."""
+
+    def since(self, before: Spent) -> Spent:
+        """The part that came after ``before``."""
+        return Spent(
+            self.bytes - before.bytes,
+            self.messages - before.messages,
+            self.refused - before.refused,
+        )
+
 
 Weights = tuple[tuple[int, int], ...]
 """(malicious weight, total weight) of each committee, by attempt."""
@@ -67,6 +88,31 @@ def updates_listed(
         if found is not None:
             return tuple(found)
     raise AssertionError(f"height {block.height}: no server holds the block's updates")
+
+
+def behind(servers: Sequence[EdgeServer], head: int) -> dict[int, int]:
+    """Heights of the honest servers that are below the height ``head``, by server."""
+    return {
+        server.index: server.chain.height
+        for server in servers
+        if server.behaviour is None and server.chain.height < head
+    }
+
+
+def needed_after(servers: Sequence[EdgeServer], head: int, faults: Faults | None) -> int:
+    """The height after which an honest server may still need the aggregates of blocks, where the
+    chain is at height ``head``; a crash by ``faults`` takes some."""
+    honest = (server.chain.height for server in servers if server.behaviour is None)
+    tail = 0 if faults is None else faults.lost_tail
+    return max(0, min(honest, default=head) - tail)
+
+
+def bring_along(server: EdgeServer, servers: Sequence[EdgeServer], head: int) -> None:
+    """Append the agreed blocks, up to the height ``head``, to a malicious server's chain (catching
+    up is not simulated)."""
+    ahead = max(servers, key=lambda other: other.chain.height).chain
+    for block in ahead.blocks[server.chain.height : head]:
+        server.chain.append(block, server.checks.block)
 
 
 def refusals(servers: Sequence[EdgeServer]) -> Counter[str]:

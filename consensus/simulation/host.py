@@ -12,6 +12,7 @@ import numpy as np
 
 from consensus.application import Contents
 from consensus.faults.faults import Faults
+from consensus.ledger.evidence import Evidence
 from consensus.network.clock import Clock
 from consensus.network.network import MIB, Network
 from consensus.records.block import Block
@@ -19,6 +20,7 @@ from consensus.server.edge_server import EdgeServer
 from consensus.server.host import Timer
 from consensus.server.message import Kind, Message, sized
 from consensus.simulation.content_providers import Providers
+from consensus.simulation.observer import Observer
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class HostingWorld(Protocol):
     costs: Costs
     faults: Faults | None
     network: Network
+    observer: Observer
     providers: Providers
     servers: list[EdgeServer]
     randomness: Callable[..., np.random.Generator]
@@ -70,6 +73,7 @@ class WorldHost:
         self._env = world.env
         self._index = index
         self._faults = world.faults
+        self._observer = world.observer
         self._slows = world.faults is not None and world.faults.slows
         self._skews = world.faults is not None and world.faults.skews
         self._seconds = world.costs.seconds
@@ -120,8 +124,9 @@ class WorldHost:
         if delay > 0.0:
             self._later(delay, partial(self.gossip, kind, body))
             return
-        world = self._world
-        world.network.gossip(self._index, world.message(kind, body), self.busy_until + delay)
+        world, leaves = self._world, self.busy_until + delay
+        self._observer.sent(self._index, kind, body, max(leaves, self._env.now))
+        world.network.gossip(self._index, world.message(kind, body), leaves)
 
     def pass_on_known(self, message: Message, origin: int) -> None:
         """Pass on, in place of a gossiped message that is no news here, what the server has of it,
@@ -144,8 +149,9 @@ class WorldHost:
         if delay > 0.0:
             self._later(delay, partial(self.send, to, kind, body))
             return
-        world = self._world
-        world.network.send_many(self._index, to, world.message(kind, body), self.busy_until + delay)
+        world, leaves = self._world, self.busy_until + delay
+        self._observer.sent(self._index, kind, body, max(leaves, self._env.now))
+        world.network.send_many(self._index, to, world.message(kind, body), leaves)
 
     def _later(self, delay: float, send: Callable[[], None]) -> None:
         """Call ``send`` ``delay`` seconds after the work in hand is done, unless the server crashes
@@ -189,4 +195,10 @@ class WorldHost:
 
     def appended(self, block: Block) -> None:
         """Report that the server has appended ``block``."""
-        self._world.on_appended(self._index, block, max(self.busy_until, self._env.now))
+        at = max(self.busy_until, self._env.now)
+        self._observer.appended(self._index, block, at)
+        self._world.on_appended(self._index, block, at)
+
+    def accused(self, found: Evidence) -> None:
+        """Report new evidence."""
+        self._observer.accused(self._index, found, self._env.now)

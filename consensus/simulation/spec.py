@@ -14,6 +14,7 @@ from consensus.faults.faults import Faults
 from consensus.network.topology import Topology
 from consensus.records.genesis import Genesis
 from consensus.simulation.host import Costs
+from consensus.simulation.observer import UNSEEN, Observer
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,5 @@ class WorldSpec:
     """The faults of the run, or None."""
     retry_seconds: float = 2.0
     """Simulated seconds after which a client whose update was refused tries another server."""
+    observer: Observer = UNSEEN
+    """The observer of what happens; it changes nothing."""

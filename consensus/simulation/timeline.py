@@ -120,7 +120,8 @@ class Attempt:
     """Weight of the whole committee; None where it is not known."""
 
 
-class Named(NamedTuple):
+@dataclass(frozen=True)
+class Named:
     """A number of servers, of which the first `MOST_SERVERS` are named."""
 
     count: int = 0
@@ -213,7 +214,7 @@ class HeightTimeline:
         place = None
         if event.block and (event.block in blocks or len(blocks) < MOST_BLOCKS):
             place = blocks.setdefault(event.block, len(blocks))
-        node = [event.at_us - self.began_us, *event[1:6], place, event.about]
+        node: list[object] = [event.at_us - self.began_us, *event[1:6], place, event.about]
         while node[-1] in (None, ""):
             node.pop()
         return node
@@ -316,8 +317,8 @@ def _figures(node: object) -> HeightFigures:
     captured = found.pop("captured")
     if type(captured) is not bool:
         raise BadTimeline("figures.captured: expected true or false")
-    maps = {name: counts(found.pop(name), f"figures.{name}") for name in ("bytes", "refused")}
-    sums: Mapping[str, Any] = {
-        name: count(value, f"figures.{name}") for name, value in found.items()
+    values: Mapping[str, Any] = {
+        name: (counts if name in ("bytes", "refused") else count)(value, f"figures.{name}")
+        for name, value in found.items()
     }
-    return HeightFigures(captured=captured, **maps, **sums)
+    return HeightFigures(captured=captured, **values)

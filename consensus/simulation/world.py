@@ -27,8 +27,12 @@ from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind, Message, sized
 from consensus.server.participant import Participant
 from consensus.simulation.accounts import (
+    Spent,
+    behind,
+    bring_along,
     evidence_at,
     furthest,
+    needed_after,
     refusals,
     stalled,
     updates_listed,
@@ -73,6 +77,7 @@ class World:
         self.checks = SharedChecks(genesis, self.protocol, spec.application)
         self.faults = faults
         self.network = self.make_network(spec)
+        self.observer = spec.observer
         self.randomness = spec.randomness
         self.behaviours = behaviours
         self.messages = 0
@@ -111,6 +116,7 @@ class World:
         self._first: Block | None = None
         self._over = self.env.event()
         self._closing = False
+        self._before = self._traffic()
         if faults is not None:
             for event in faults.lifecycle(faults.healed_at + 1.0):
                 if event.time <= now:
@@ -120,14 +126,8 @@ class World:
 
     def make_network(self, spec: WorldSpec) -> Network:
         """The network between the servers."""
-        return Network(
-            self.env,
-            spec.topology,
-            spec.bandwidth_mib_per_s,
-            spec.jitter,
-            self._receive,
-            spec.faults,
-        )
+        bandwidth, receive = spec.bandwidth_mib_per_s, self._receive
+        return Network(self.env, spec.topology, bandwidth, spec.jitter, receive, spec.faults)
 
     # -- a height ---------------------------------------------------------------------------------
 
@@ -145,8 +145,8 @@ class World:
         began = self.env.now
         self._forget(height)
         self.network.begin(self._network_stream(height))
-        bytes_before, messages_before = self.network.bytes.copy(), self.messages
-        refused_before = refusals(self.servers)
+        self._before = self._traffic()
+        self.observer.begin(self)
         self._enter_all()
         self._submissions.begin(height, arrivals)
         self._wait(began + patience, attempts)
@@ -161,7 +161,7 @@ class World:
         assert block is not None
         contents = self.providers.published[block.header.aggregate_cid]
         updates = updates_listed(self.servers, block, self._listed[block.cid])
-        honest = self.checks.aggregate(before, updates)
+        honest, spent = self.checks.aggregate(before, updates), self.spent()
         self.application.commit(height, before.beacon, contents.aggregate)
         result = HeightResult(
             block=block,
@@ -171,9 +171,9 @@ class World:
             began=began,
             ended=self.env.now,
             appended=dict(sorted(self._appended.items())),
-            gossip_bytes=self.network.bytes - bytes_before,
-            gossip_messages=self.messages - messages_before,
-            refused=refusals(self.servers) - refused_before,
+            gossip_bytes=spent.bytes,
+            gossip_messages=spent.messages,
+            refused=spent.refused,
             evidence=evidence_at(self.servers, height),
             malicious_weight=weights_deciding(self.checks, self.behaviours, before, block),
             closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
@@ -185,10 +185,17 @@ class World:
         self._agreed.append(block)
         return result
 
+    def _traffic(self) -> Spent:
+        return Spent(self.network.bytes.copy(), self.messages, refusals(self.servers))
+
+    def spent(self) -> Spent:
+        """The messages of the height in progress so far."""
+        return self._traffic().since(self._before)
+
     def _enter_all(self) -> None:
         """Every server that is up enters the height after the head."""
         for index, behaviour in self.behaviours.items():
-            self._bring_along(self.servers[index])
+            bring_along(self.servers[index], self.servers, self.head.height)
             behaviour.begins(self.servers[index])
             self.network.set_relaying(index, self._hosts[index].up and behaviour.relays)
         for server, host in zip(self.servers, self._hosts, strict=True):
@@ -229,23 +236,11 @@ class World:
 
     def _needed_after(self) -> int:
         """The height after which some server may still need the aggregates of blocks."""
-        honest = (server.chain.height for server in self.servers if server.behaviour is None)
-        tail = 0 if self.faults is None else self.faults.lost_tail
-        return max(0, min(honest, default=self.head.height) - tail)
-
-    def _bring_along(self, server: EdgeServer) -> None:
-        """Append the agreed blocks to a malicious server's chain (catching up is not simulated)."""
-        ahead = max(self.servers, key=lambda other: other.chain.height).chain
-        for block in ahead.blocks[server.chain.height : self.head.height]:
-            server.chain.append(block, self.checks.block)
+        return needed_after(self.servers, self.head.height, self.faults)
 
     def behind(self) -> dict[int, int]:
         """Heights of the honest servers that are behind the agreed chain, by server."""
-        return {
-            index: server.chain.height
-            for index, server in enumerate(self.servers)
-            if server.behaviour is None and server.chain.height < self.head.height
-        }
+        return behind(self.servers, self.head.height)
 
     def standing(self) -> Standing:
         """The state of the world between two heights, for `restore`."""
@@ -258,6 +253,10 @@ class World:
         restore(standing, self.servers, self._agreed, self.providers, content)
 
     # -- up and down ------------------------------------------------------------------------------
+
+    def is_up(self, index: int) -> bool:
+        """True if server ``index`` is running."""
+        return self._hosts[index].up
 
     def at(self, time: float, call: Callable[[], None]) -> None:
         """Call ``call`` at ``time`` (simulated seconds), or now if that has passed."""
@@ -282,6 +281,7 @@ class World:
         if not host.up:
             self._set_up(event.server, True)
             host.busy_until = self.env.now
+            self.observer.restarted(event.server, server.height, event.fault, self.env.now)
             self._restart(event)
 
     def _crash(self, event: Lifecycle) -> None:
@@ -289,8 +289,8 @@ class World:
         assert self.faults is not None
         server = self.servers[event.server]
         self._set_up(event.server, False)
-        hows = [f"{event.fault}: {how}" for how in ("promising", "torn") if getattr(event, how)]
-        self.faults.fired.update([event.fault, *hows])
+        self.observer.crashed(event.server, server.height, event.fault, self.env.now)
+        self.faults.fired.update(event.names)
         server.active, server.participant.strike = False, None
         if event.torn:
             server.participant.lose_promises()
@@ -328,6 +328,8 @@ class World:
         if not self.servers[server].receive(message.kind, message.body, origin, message.gossiped):
             host.pass_on_known(message, origin)
             return None
+        if message.kind == "candidate":
+            self.observer.took(server, message.kind, message.body, self.env.now)
         ready = host.busy_until if host.relay_from is None else host.relay_from
         now = self.env.now
         return ready if ready > now else now
@@ -383,10 +385,7 @@ class World:
             behaviour = self.behaviours.get(holder)
             if not self._hosts[holder].up or not (behaviour is None or behaviour.provides):
                 return False
-            return faults is None or not (
-                any(cut.severs(holder, index, holder) for cut in faults.cuts(now))
-                or faults.content_lost(holder, link, now)
-            )
+            return faults is None or not faults.withholds(holder, index, link, now)
 
         return self.providers.fetch(index, link, serves)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from consensus.application import Contents
+from consensus.ledger.evidence import Evidence
 from consensus.records.block import Block
 from consensus.server.host import Timer
 
@@ -27,6 +28,7 @@ class FakeHost:
         self.contents: dict[bytes, bytes] | None = None
         """What can be fetched; None: everything."""
         self.blocks: list[Block] = []
+        self.accusations: list[Evidence] = []
 
     def now_us(self) -> int:
         return self.now
@@ -60,6 +62,9 @@ class FakeHost:
 
     def appended(self, block: Block) -> None:
         self.blocks.append(block)
+
+    def accused(self, found: Evidence) -> None:
+        self.accusations.append(found)
 
     def all(self, kind: str) -> list[Any]:
         """The bodies sent of one kind."""

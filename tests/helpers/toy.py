@@ -16,6 +16,7 @@ from consensus.network.topology import Topology
 from consensus.records.genesis import Genesis, Member, Parameters, Run
 from consensus.records.update import UpdateRecord
 from consensus.simulation.host import Costs
+from consensus.simulation.observer import UNSEEN, Observer
 from consensus.simulation.results import Arrival, HeightResult
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
@@ -77,6 +78,7 @@ class Toy:
         continues: World | None = None,
         run: Run | None = None,
         topology: Topology | None = None,
+        observer: Observer = UNSEEN,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
@@ -114,6 +116,7 @@ class Toy:
             network_stream=lambda height: np.random.default_rng([seed, 1, height]),
             randomness=lambda *label: np.random.default_rng([seed, 2, *map(abs, label)]),
             faults=faults,
+            observer=observer,
         )
         self.world = World(
             spec,

@@ -174,10 +174,6 @@ class TortureWorld(World):
             vars(part).clear()
         vars(self).clear()
 
-    def is_up(self, index: int) -> bool:
-        """True if server ``index`` is running."""
-        return self._hosts[index].up
-
     def backlog(self) -> float:
         """Seconds until every server has finished its work and sent all its messages."""
         latest = max(host.busy_until for host in self._hosts)

@@ -14,6 +14,7 @@ from consensus.application import Contents
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.chain import Chain
 from consensus.ledger.committee import Committee
+from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head, Sortition
 from consensus.protocols.bft.protocol import Bft
@@ -94,6 +95,9 @@ class Node:
 
     def appended(self, block: Block) -> None:
         """Note nothing: the chains are compared in the end."""
+
+    def accused(self, found: Evidence) -> None:
+        """Note nothing: of the twins, one is as right as the other."""
 
 
 class TwinsWorld:
