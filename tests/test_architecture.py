@@ -109,7 +109,10 @@ ARROWS = {
     ),
     "bfedrec.data": "bfedrec.section consensus.registry",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
-    "bfedrec.explorer": "bfedrec.runs consensus.simulation consensus.storage",
+    "bfedrec.explorer": (
+        "bfedrec.config bfedrec.federation bfedrec.runs bfedrec.streams consensus.adversary "
+        "consensus.faults consensus.simulation consensus.storage"
+    ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
         "bfedrec.evaluation bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "

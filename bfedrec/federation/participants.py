@@ -3,6 +3,8 @@ graph, malicious servers, and the genesis that registers them."""
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from bfedrec.config.schema import Config
@@ -12,10 +14,10 @@ from bfedrec.federation.run_record import run_record
 from bfedrec.streams import Streams
 from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.groups import assign
-from consensus.crypto.suites import Signer, suite_named
+from consensus.crypto.suites import Prover, Signer, suite_named
 from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults, fault_from_node
-from consensus.network.topology import Topology
+from consensus.network.topology import Topology, regions_of
 from consensus.records.genesis import Genesis, Member, Parameters
 from consensus.simulation.host import Costs
 
@@ -28,14 +30,17 @@ class Participants:
         self._streams = streams
         self.suite = suite_named(config.crypto)
         self._client_keys: dict[int, Signer] = {}
-        self.server_keys = [
-            (
-                self.suite.signing_key(streams.bytes("keys", 0, index)),
-                self.suite.vrf_key(streams.bytes("keys", 1, index)),
-            )
-            for index in range(config.servers.count)
-        ]
+
+    @cached_property
+    def server_keys(self) -> list[tuple[Signer, Prover]]:
         """Each server's signing key and VRF key, by index."""
+        return [
+            (
+                self.suite.signing_key(self._streams.bytes("keys", 0, index)),
+                self.suite.vrf_key(self._streams.bytes("keys", 1, index)),
+            )
+            for index in range(self._config.servers.count)
+        ]
 
     def client_key(self, client: int) -> Signer:
         """A client's signing key, made when it is first needed."""
@@ -97,9 +102,14 @@ class Participants:
             servers.malicious,
             servers.count,
             self.stakes(),
-            self.topology().regions.tolist(),
+            self.regions(),
             self._streams.generator("malicious"),
         )
+
+    def regions(self) -> list[int]:
+        """The region of every server."""
+        servers = self._config.servers
+        return regions_of(servers.count, servers.regions).tolist()
 
     def malicious_stake_share(self) -> float:
         """Share of the stake that malicious servers hold, by which sortition draws them."""

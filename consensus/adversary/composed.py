@@ -64,6 +64,15 @@ class Composed(Behaviour):
         return tuple(part.name for part, _, _ in self._parts)
 
     @property
+    def spans(self) -> tuple[tuple[str, int, int | None], ...]:
+        """The name of each behaviour, in order, with its first height and its last one, which is
+        None for what never ends."""
+        return tuple(
+            (part.name, int(from_), None if until == inf else int(until))
+            for part, from_, until in self._parts
+        )
+
+    @property
     def active(self) -> tuple[str, ...]:
         """Names of the behaviours of the height in progress."""
         return tuple(part.name for part in self._active)

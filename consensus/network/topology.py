@@ -77,7 +77,7 @@ class Topology:
                 f"latencies are above zero: {within_ms} ms within a region and "
                 f"{between_ms} ms between regions are not"
             )
-        region = np.arange(servers) % regions
+        region = regions_of(servers, regions)
         same = region[:, None] == region[None, :]
         factor = np.triu(generator.uniform(0.5, 1.5, (servers, servers)), 1)
         latency = (factor + factor.T) * np.where(same, within_ms, between_ms) / 1000.0
@@ -207,6 +207,11 @@ class Overlay:
             array("d", seconds),
             hops,
         )
+
+
+def regions_of(servers: int, regions: int) -> np.ndarray:
+    """The region of each server (int64[servers]): they take turns."""
+    return np.arange(servers) % regions
 
 
 def spanning_tree(latency: np.ndarray) -> list[tuple[int, int]]:

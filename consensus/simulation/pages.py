@@ -19,7 +19,7 @@ Weights = Mapping[int, tuple[int, int]]
 
 @dataclass(slots=True)
 class AttemptSeen:
-    """What was seen of an attempt."""
+    """The notes of an attempt."""
 
     began: int
     step: int = 0
@@ -55,7 +55,7 @@ class AttemptSeen:
 
 @dataclass(slots=True)
 class Page:
-    """What was seen of a height."""
+    """The notes of a height."""
 
     height: int
     began: int

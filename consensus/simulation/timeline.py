@@ -134,6 +134,10 @@ class Named:
         found = sorted(set(servers))
         return cls(len(found), tuple(found[:MOST_SERVERS]))
 
+    def to_node(self) -> list[object]:
+        """The number and the list, to be read by `named`."""
+        return [self.count, list(self.servers)]
+
 
 NOBODY: Final = Named()
 
@@ -200,8 +204,8 @@ class HeightTimeline:
             "block": self.block,
             "attempts": [self._attempt_node(attempt) for attempt in self.attempts],
             "attempts_left_out": self.attempts_left_out,
-            "down": [self.down.count, list(self.down.servers)],
-            "cut_off": [self.cut_off.count, list(self.cut_off.servers)],
+            "down": self.down.to_node(),
+            "cut_off": self.cut_off.to_node(),
             "figures": None if self.figures is None else dict(vars(self.figures)),
             "left_out": dict(self.left_out),
             "blocks": list(blocks),
@@ -250,8 +254,8 @@ class HeightTimeline:
             counts(found["left_out"], "left_out"),
             tuple(_attempt(each, began) for each in attempts),
             count(found["attempts_left_out"], "attempts_left_out"),
-            _named(found["down"], "down"),
-            _named(found["cut_off"], "cut_off"),
+            named(found["down"], "down"),
+            named(found["cut_off"], "cut_off"),
             None if found["figures"] is None else _figures(found["figures"]),
         )
 
@@ -302,7 +306,8 @@ def _attempt(node: object, began: int) -> Attempt:
     )
 
 
-def _named(node: object, where: str) -> Named:
+def named(node: object, where: str) -> Named:
+    """The servers that `Named.to_node` gave; raises `BadTimeline` for anything else."""
     values = items(node, where, 2)
     if len(values) != 2:
         raise BadTimeline(f"{where}: expected [number, [server, ...]]")
