@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
+
+PATIENCE = 120_000.0
+"""Milliseconds that a page may take: machines may be busy."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 #: No sandbox: tests may run as root, and open nothing but our own pages. The rest keeps it from
@@ -43,3 +48,34 @@ def browsing() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def visitor(browser: Browser, port: int, **options: object) -> Iterator[Page]:
+    """A page of a visitor of its own, on a server on loopback. At its end: no request has left the
+    server, no error stands in the console, and no request that was not refused on purpose has
+    failed."""
+    url = f"http://127.0.0.1:{port}"
+    context = browser.new_context(base_url=url, **options)  # type: ignore[arg-type]
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    asked: list[str] = []
+    errors: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "console",
+        # A page that is refused on purpose (403, 404, 422, 429) is told there, without harm.
+        lambda told: (
+            errors.append(told.text)
+            if told.type in ("error", "warning")
+            and not re.search(r"status of (403|404|422|429)", told.text)
+            else None
+        ),
+    )
+    try:
+        yield page
+    finally:
+        context.close()
+    assert errors == []
+    assert {urlsplit(url).netloc for url in asked} == {f"127.0.0.1:{port}"}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.helpers.browser import browsing
+from tests.helpers.browser import visitor as visiting
 from tests.helpers.portal import ONE_TIME, OWN, Served, portals
 from tests.helpers.shops import NAMES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-PATIENCE = 120_000.0  # milliseconds; machines may be busy
 
 
 @pytest.fixture(scope="module")
@@ -33,33 +30,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
 
 
-@contextmanager
-def visitor(browser: Browser, served: Served, **options: object) -> Iterator[Page]:
-    """A page of a visitor of its own. At its end: no request has left the portal, no error stands
-    in the console, and no request that was not refused on purpose has failed."""
-    context = browser.new_context(base_url=served.url, **options)  # type: ignore[arg-type]
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    asked: list[str] = []
-    errors: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on(
-        "console",
-        # A page that is refused on purpose (403, 422, 429) is told there as well, without harm.
-        lambda told: (
-            errors.append(told.text)
-            if told.type in ("error", "warning")
-            and not re.search(r"status of (403|422|429)", told.text)
-            else None
-        ),
-    )
-    try:
-        yield page
-    finally:
-        context.close()
-    assert errors == []
-    assert {urlsplit(url).netloc for url in asked} == {f"127.0.0.1:{served.port}"}
+def visitor(browser: Browser, served: Served, **options: object) -> AbstractContextManager[Page]:
+    """A page of a visitor of its own (`tests.helpers.browser.visitor`)."""
+    return visiting(browser, served.port, **options)
 
 
 def log_in(page: Page, name: str, password: str) -> None:
