@@ -110,8 +110,9 @@ ARROWS = {
     "bfedrec.data": "bfedrec.section consensus.registry",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.explorer": (
-        "bfedrec.config bfedrec.federation bfedrec.runs bfedrec.streams consensus.adversary "
-        "consensus.faults consensus.simulation consensus.storage"
+        "bfedrec.config bfedrec.evaluation bfedrec.federation bfedrec.plugins bfedrec.runs "
+        "bfedrec.section bfedrec.streams bfedrec.sweeps consensus.adversary consensus.faults "
+        "consensus.simulation consensus.storage"
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     return Interval(n, mean, mean - half, mean + half)
 
 
+@cache
 def t_quantile(degrees: int, confidence: float) -> float:
     """The t with P(|T| <= t) = confidence, for Student's T with that many degrees of freedom.
     Raises ValueError for no degrees, or a confidence outside of (0, 1)."""

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web import assets
-from bfedrec.web.explorer import runs
+from bfedrec.web.explorer import compare, live, records, run, runs, sweep
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.pages import render
@@ -35,7 +35,16 @@ class Page(NamedTuple):
     answer: Callable[[Visit], Response]
 
 
-PAGES: Final = (Page("/", runs.show),)
+PAGES: Final = (
+    Page("/", runs.show),
+    Page("/run/{run:path}", run.show),
+    Page("/live/{run:path}", live.live),
+    Page("/curves", compare.curves),
+    Page("/curves/{run:path}", run.curves),
+    Page("/compare", compare.show),
+    Page("/sweep/{run:path}", sweep.show),
+    Page("/record/{kind}/{name}", records.show),
+)
 
 TITLES: Final = {
     400: "This request makes no sense",

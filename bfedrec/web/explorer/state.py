@@ -11,7 +11,11 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 
+from bfedrec.explorer.catalogue import Catalogue
+from bfedrec.explorer.curves import Reader
+from bfedrec.explorer.heights import HeightReader
 from bfedrec.explorer.places import Places
+from bfedrec.explorer.records import Records
 
 LISTENERS: Final = 32
 """Pages that are told live at once."""
@@ -29,8 +33,16 @@ class Explorer:
     none."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Names under which the pages are found, whatever the port: a tunnel has another one."""
+    catalogue: Catalogue = field(init=False)
+    curves: Reader = field(default_factory=Reader)
+    heights: HeightReader = field(default_factory=HeightReader)
+    records: Records = field(init=False)
     _listeners: int = 0
     _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.catalogue = Catalogue(self.places)
+        self.records = Records(self.places)
 
     @contextmanager
     def listening(self) -> Iterator[None]:

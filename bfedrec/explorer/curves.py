@@ -1,0 +1,169 @@
+"""Series of a run's metrics.jsonl over its rounds, its bytes and its simulated time.
+
+Only what was appended since the last look is read; a resume replaces the file, which is then read
+anew.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from array import array
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan, nan
+from pathlib import Path
+from typing import Final
+
+from bfedrec.explorer.reading import Follower, figures_in
+from bfedrec.runs.figures import BadFigure, Figures, count
+from bfedrec.runs.folder import RunError
+
+MOST_POINTS: Final = 2000
+"""Most points of a series that is drawn; of more, every n-th is left, and the last."""
+MOST_SERIES: Final = 256
+"""Most figures of a line that are kept; ours have about thirty."""
+MOST_KEPT: Final = 64
+"""Runs whose series are kept in memory."""
+
+AXES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "round": ("round", ("height",)),
+    "bytes": ("bytes of clients", ("uplink_bytes", "downlink_bytes")),
+    "gossip": ("bytes between servers", ("gossip_bytes",)),
+    "seconds": ("simulated seconds", ("simulated_seconds",)),
+}
+"""The quantities that a curve can run over, by short name: title, and the totals to be added up."""
+UNLEDGERED: Final = {
+    "uplink_bytes": "uplink_payload_bytes",
+    "downlink_bytes": "broadcast_payload_bytes",
+}
+"""Names of the same totals without a ledger, where the bytes of payloads alone are known."""
+
+Series = Sequence[float]
+"""A value for each line of the metrics; NaN where the line has none."""
+
+
+@dataclass
+class Curves:
+    """The numbers of a run's metrics, by figure."""
+
+    length: int = 0
+    """Number of lines."""
+    columns: dict[str, array[float]] = field(default_factory=dict)
+
+    def append(self, figures: Figures) -> None:
+        """Add a line. Raises BadFigure for one without a height above the last one's."""
+        height = count(figures, "height")
+        heights = self.columns.setdefault("height", array("d"))
+        if self.length and height <= heights[-1]:
+            raise BadFigure(f"height {height} after {int(heights[-1])}")
+        for name, value in figures.items():
+            if isinstance(value, str) or (
+                name not in self.columns and len(self.columns) >= MOST_SERIES
+            ):
+                continue
+            column = self.columns.get(name)
+            if column is None:
+                column = self.columns[name] = array("d", [nan] * self.length)
+            column.append(value)
+        self.length += 1
+        for column in self.columns.values():
+            if len(column) < self.length:
+                column.append(nan)
+
+    def axis(self, name: str) -> Series | None:
+        """The places of the lines on an axis of `AXES`; None if they lack what it needs."""
+        found = [self.columns.get(part, self._unledgered(part)) for part in AXES[name][1]]
+        if not self.length or None in found:
+            return None
+        return [sum(values) for values in zip(*(part for part in found if part), strict=True)]
+
+    def named(self, name: str) -> Series | None:
+        """An axis of `AXES`, or else a figure; None if the lines lack it."""
+        return self.axis(name) if name in AXES else self.columns.get(name)
+
+    def _unledgered(self, name: str) -> array[float] | None:
+        return self.columns.get(UNLEDGERED.get(name, ""))
+
+    def per_round(self, name: str) -> Series | None:
+        """The mean increase per round of a running total between each line and the one before;
+        None if no line has it."""
+        values = self.columns.get(name, self._unledgered(name))
+        if values is None:
+            return None
+        found, before, height = [], 0.0, 0.0
+        for at, value in zip(self.columns["height"], values, strict=True):
+            found.append((value - before) / (at - height))
+            before, height = value, at
+        return found
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of its figures that are scores, as "hr@10"."""
+        return [name for name in self.columns if "@" in name]
+
+    def shown(self, most: int = MOST_POINTS) -> list[int]:
+        """The places of the lines that are drawn: `most` at most, the last one among them."""
+        step = max(1, -(-self.length // most))
+        return list(range((self.length - 1) % step, self.length, step))
+
+
+class _Lines(Follower):
+    """The series of one file, as far as it was read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.curves = Curves()
+
+    def forget(self) -> None:
+        self.curves = Curves()
+
+    def take(self, line: bytes) -> None:
+        told = f"{self.path.name}, line {self.curves.length + 1}"
+        try:
+            self.curves.append(figures_in(line, told))
+        except BadFigure as error:
+            raise RunError(f"{told}: {error}") from None
+
+
+class Reader:
+    """The series of many runs, the latest asked for kept in memory. Safe to use from several
+    threads."""
+
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self._most = most
+        self._known: OrderedDict[Path, _Lines] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def of(self, folder: Path) -> Curves:
+        """The series of a run's folder, empty if nothing was scored; raises `RunError`."""
+        with self._lock:
+            follower = self._known.pop(folder, None) or _Lines(folder / "metrics.jsonl")
+            self._known[folder] = follower
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+            follower.look()
+            found = follower.curves
+            return Curves(found.length, {name: each[:] for name, each in found.columns.items()})
+
+
+def document(curves: Curves, most: int = MOST_POINTS) -> str:
+    """The series as JSON: ``{"axes": {NAME: [...]}, "series": {NAME: [...]}, "per_round": {...}}``,
+    null for a value that is missing."""
+    places = curves.shown(most)
+
+    def chosen(values: Series) -> list[float | None]:
+        return [None if isnan(values[place]) else values[place] for place in places]
+
+    axes = {name: values for name in AXES if (values := curves.axis(name)) is not None}
+    totals = ("attempts", "simulated_seconds", "uplink_bytes", "downlink_bytes", "gossip_bytes")
+    rounds = {name: values for name in totals if (values := curves.per_round(name)) is not None}
+    return json.dumps(
+        {
+            "axes": {name: chosen(values) for name, values in axes.items()},
+            "series": {name: chosen(values) for name, values in curves.columns.items()},
+            "per_round": {name: chosen(values) for name, values in rounds.items()},
+        },
+        allow_nan=False,
+    )

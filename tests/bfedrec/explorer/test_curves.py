@@ -1,0 +1,164 @@
+"""Series of metrics: axes, increments, files that grow or are broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from math import isnan
+from pathlib import Path
+
+import pytest
+
+from bfedrec.explorer import curves as module
+from bfedrec.explorer.curves import MOST_POINTS, MOST_SERIES, Reader, document
+from bfedrec.runs.folder import RunError
+from tests.helpers import shown
+
+
+def test_series_over_rounds_bytes_and_simulated_time(tmp_path: Path) -> None:
+    found = Reader().of(shown.write_run(tmp_path / "run"))
+    assert list(found.columns["hr@10"]) == [0.02, 0.04]
+    assert found.metrics == ["hr@10", "ndcg@10"]
+    assert found.axis("round") == [2, 4]
+    assert found.axis("bytes") == [6000, 12000]
+    assert found.axis("gossip") == [100_000, 200_000]
+    assert found.axis("seconds") == [3.0, 6.0]
+    assert found.per_round("attempts") == [1.5, 1.5]
+    told = json.loads(document(found))
+    assert told["axes"]["seconds"] == [3.0, 6.0]
+    assert told["series"]["loss"] == [0.25, 0.125]
+    assert "split" not in told["series"]
+    assert told["per_round"]["gossip_bytes"] == [50_000, 50_000]
+
+
+def test_learning_without_a_ledger_has_the_bytes_of_payloads(tmp_path: Path) -> None:
+    lines = [
+        {"height": 2, "uplink_payload_bytes": 10, "broadcast_payload_bytes": 30},
+        {"height": 4, "uplink_payload_bytes": 20, "broadcast_payload_bytes": 60},
+    ]
+    found = Reader().of(shown.write_run(tmp_path / "run", lines=lines))
+    assert found.axis("bytes") == [40, 80]
+    assert found.axis("seconds") is None
+    assert found.per_round("uplink_bytes") == [5, 5]
+    assert found.per_round("attempts") is None
+
+
+def test_a_run_that_was_never_scored_has_no_curves(tmp_path: Path) -> None:
+    found = Reader().of(tmp_path)
+    assert found.length == 0
+    assert found.axis("round") is None
+    assert json.loads(document(found)) == {"axes": {}, "series": {}, "per_round": {}}
+
+
+def test_what_some_lines_lack_is_null(tmp_path: Path) -> None:
+    lines = [{"height": 1, "loss": 1.0}, {"height": 2, "hr@10": 0.5}]
+    found = Reader().of(shown.write_run(tmp_path / "run", lines=lines))
+    assert isnan(found.columns["hr@10"][0])
+    assert json.loads(document(found))["series"] == {
+        "height": [1, 2],
+        "loss": [1, None],
+        "hr@10": [None, 0.5],
+    }
+
+
+def test_lines_are_read_as_they_come_and_torn_ones_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, reader = shown.write_run(tmp_path / "run"), Reader()
+    assert reader.of(run).length == 2
+    taken, before = [], module._Lines.take
+
+    def counted(self: module._Lines, line: bytes) -> None:
+        taken.append(json.loads(line)["height"])
+        before(self, line)
+
+    monkeypatch.setattr(module._Lines, "take", counted)
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(shown.line(6)) + '\n{"height": 8, "lo')
+        file.flush()
+        assert list(reader.of(run).axis("round") or ()) == [2, 4, 6]
+        file.write('ss": 0.5}\n')
+        file.flush()
+        assert list(reader.of(run).axis("round") or ()) == [2, 4, 6, 8]
+    assert taken == [6, 8]
+    # A resume replaces the file by one that is shorter, or that goes on otherwise.
+    (run / "part").write_text(shown.lines_of([shown.line(2), shown.line(4, loss=9.0)]))
+    os.replace(run / "part", run / "metrics.jsonl")
+    assert reader.of(run).columns["loss"][1] == 9.0
+    assert taken == [6, 8, 2, 4]
+    content = (run / "metrics.jsonl").read_text().replace("9.0", "8.0")
+    (run / "metrics.jsonl").write_text(content)  # the same length in the same place
+    assert reader.of(run).columns["loss"][1] == 8.0
+    (run / "metrics.jsonl").unlink()
+    assert reader.of(run).length == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("rubbish\n", "metrics.jsonl, line 1: not JSON"),
+        ('{"height": 1}\n{"height": 1}\n', "metrics.jsonl, line 2: height 1 after 1"),
+        ('{"height": 1}\n{"height": 2, "loss": NaN}\n', "metrics.jsonl, line 2: not JSON: NaN"),
+        ('{"loss": 1}\n', "metrics.jsonl, line 1: height: missing"),
+        ('{"height": 1.5}\n', "metrics.jsonl, line 1: height: expected an integer"),
+        ('{"height": true}\n', "metrics.jsonl, line 1: 'height': expected a number"),
+        ('{"height": 1, "x": ' + "9" * 5000 + "}\n", "metrics.jsonl, line 1"),
+        ("[" * 100_000 + "\n", "metrics.jsonl, line 1: not JSON: nested too deeply"),
+    ],
+)
+def test_a_broken_file_is_one_line(tmp_path: Path, content: str, told: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text(content)
+    reader = Reader()
+    for _ in range(2):  # nothing of a broken file is kept
+        with pytest.raises(RunError) as error:
+            reader.of(tmp_path)
+        assert str(error.value).startswith(told)
+        assert "\n" not in str(error.value)
+    (tmp_path / "metrics.jsonl").write_text('{"height": 3}\n')
+    assert reader.of(tmp_path).axis("round") == [3]
+
+
+def test_a_file_that_is_too_long_a_link_or_a_fifo_is_not_read(tmp_path: Path) -> None:
+    place = tmp_path / "metrics.jsonl"
+    with place.open("wb") as file:
+        file.truncate(100_000_000)
+    with pytest.raises(RunError, match="longer than 67,108,864 bytes"):
+        Reader().of(tmp_path)
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="a link"):
+        Reader().of(tmp_path)
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(RunError, match="not a regular file"):
+        Reader().of(tmp_path)
+
+
+def test_series_and_points_are_bounded(tmp_path: Path) -> None:
+    many = {f"figure-{number}": number for number in range(2 * MOST_SERIES)}
+    lines = [{"height": height, **many} for height in range(1, 12)]
+    found = Reader().of(shown.write_run(tmp_path / "run", lines=lines))
+    assert len(found.columns) == MOST_SERIES
+    assert found.shown(4) == [1, 4, 7, 10]
+    assert found.shown(1) == [10]
+    assert found.shown(11) == found.shown(MOST_POINTS) == list(range(11))
+
+
+def test_the_latest_runs_are_kept_and_threads_see_whole_series(tmp_path: Path) -> None:
+    runs = [shown.write_run(tmp_path / name) for name in "abc"]
+    reader = Reader(most=2)
+    for run in (*runs, runs[1], runs[2]):
+        reader.of(run)
+    assert list(reader._known) == runs[1:]
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda run: found.append(reader.of(run).length), args=(run,))
+        for run in runs * 8
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [2] * 24
+    assert len(reader._known) == 2
