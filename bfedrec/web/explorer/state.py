@@ -17,6 +17,7 @@ from bfedrec.explorer.curves import Reader
 from bfedrec.explorer.heights import HeightReader
 from bfedrec.explorer.moves import MovesOf
 from bfedrec.explorer.places import Places
+from bfedrec.explorer.recommendations import Library
 from bfedrec.explorer.records import Records
 
 LISTENERS: Final = 32
@@ -37,6 +38,8 @@ class Explorer:
     """Names under which the pages are found, whatever the port: a tunnel has another one."""
     chains: RunChains = field(default_factory=RunChains)
     moves: MovesOf = field(default_factory=MovesOf)
+    library: Library = field(default_factory=Library)
+    """The users of runs and their lists."""
     catalogue: Catalogue = field(init=False)
     curves: Reader = field(default_factory=Reader)
     heights: HeightReader = field(default_factory=HeightReader)
