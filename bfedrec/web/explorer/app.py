@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web import assets
-from bfedrec.web.explorer import chain, compare, live, records, run, runs, sweep, verify
+from bfedrec.web.explorer import chain, compare, live, records, run, runs, sweep, users, verify
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.pages import render
@@ -49,6 +49,7 @@ PAGES: Final = (
     Page("/compare", compare.show),
     Page("/sweep/{run:path}", sweep.show),
     Page("/record/{kind}/{name}", records.show),
+    Page("/users/{run:path}", users.show),
 )
 
 TITLES: Final = {
