@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web import assets
-from bfedrec.web.explorer import compare, live, records, run, runs, sweep
+from bfedrec.web.explorer import compare, live, network, records, run, runs, sweep, timeline
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.pages import render
@@ -44,6 +44,8 @@ PAGES: Final = (
     Page("/compare", compare.show),
     Page("/sweep/{run:path}", sweep.show),
     Page("/record/{kind}/{name}", records.show),
+    Page("/network/{run:path}", network.show),
+    Page("/timeline/{height:int}/{run:path}", timeline.show),
 )
 
 TITLES: Final = {
