@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web import assets
-from bfedrec.web.explorer import compare, live, network, records, run, runs, sweep, timeline
+from bfedrec.web.explorer import compare, live, network, records, run, runs, sweep, timeline, trace
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.pages import render
@@ -48,6 +48,13 @@ PAGES: Final = (
     Page("/timeline/{height:int}/{run:path}", timeline.show),
 )
 
+TRACE_PAGES: Final = (
+    Page("/", trace.lead),
+    Page("/trace", trace.show),
+    Page("/trace/{height:int}", trace.show_height),
+)
+"""The pages of a server that shows a torture trace in place of runs."""
+
 TITLES: Final = {
     400: "This request makes no sense",
     404: "There is no such page",
@@ -60,7 +67,8 @@ TITLES: Final = {
 
 def application(explorer: Explorer) -> Starlette:
     """The application of an explorer."""
-    routes = [Route(page.path, _endpoint(explorer, page), methods=["GET"]) for page in PAGES]
+    pages = PAGES if explorer.trace is None else TRACE_PAGES
+    routes = [Route(page.path, _endpoint(explorer, page), methods=["GET"]) for page in pages]
     routes.append(Route(f"{assets.PREFIX}/{{digest}}/{{name}}", assets.serve))
     return Starlette(
         routes=routes,

@@ -17,6 +17,8 @@ MOST_DRAWN: Final = 2_000
 """Most servers that are drawn; the first ones."""
 MOST_LABELLED: Final = 64
 """Most servers that are drawn with their numbers; more are cells."""
+MOST_LINKS: Final = 6_000
+"""Most links that are drawn; of more, none."""
 MOST_LINES: Final = 400
 """Most links that are lines of their own, with titles; more are one path of each kind."""
 MOST_NAMED: Final = 16
@@ -133,8 +135,9 @@ def severed_links(
 
 
 def _drawn(layout: Layout, servers: int) -> list[Link]:
-    """The links among the servers that are drawn."""
-    return [link for link in layout.links or () if link.other < servers]
+    """The links among the servers that are drawn, unless there are too many."""
+    links = layout.links or ()
+    return [link for link in links if link.other < servers] if len(links) <= MOST_LINKS else []
 
 
 def _room(places: Sequence[tuple[float, float]]) -> float:

@@ -16,8 +16,8 @@ from consensus.simulation.timeline import Attempt, Event
 
 LEFT: Final = 66.0
 """Room for the names of servers."""
-RIGHT: Final = 24.0
-TOP: Final = 44.0
+RIGHT: Final = 34.0
+TOP: Final = 50.0
 """Room for the names of attempts and the times."""
 ACROSS: Final = 980.0
 """Width of the time that is drawn."""

@@ -45,6 +45,8 @@ class ServerState:
     off: bool
     acts: bool
     """True if it is the one that acts at the step that is shown."""
+    quiet: bool
+    """True if nothing was heard of it up to the step that is shown."""
     told: str
 
 
@@ -58,6 +60,8 @@ class Now:
     off: frozenset[int] = frozenset()
     faults: tuple[FaultFacts, ...] = ()
     acts: int | None = None
+    heard: frozenset[int] | None = None
+    """The servers of which something was heard; None: of all."""
 
 
 def network_of(folder: Path) -> Network:
@@ -102,7 +106,8 @@ def _state(server: Placed, now: Now) -> ServerState:
     told += ", down" if down else ""
     told += ", cut off" if off else ""
     acts = server.index == now.acts
-    return ServerState("malicious" if names else "honest", down, off, acts, told)
+    quiet = now.heard is not None and server.index not in now.heard
+    return ServerState("malicious" if names else "honest", down, off, acts, quiet, told)
 
 
 def names_at(server: Placed, height: int | None) -> tuple[str, ...]:
@@ -133,15 +138,14 @@ def drawing(layout: Layout, now: Now) -> dict[str, object]:
         "servers": layout.servers[:MOST_DRAWN],
         "total": len(layout.servers),
         "stake": stake,
-        "bad": len(bad),
-        "bad_stake": sum(server.stake for server in bad),
+        "malicious": len(bad),
+        "malicious_stake": sum(server.stake for server in bad),
         "links": None if layout.links is None else layout.links[:MOST_LINKS_LISTED],
         "link_count": len(layout.links or ()),
         "regions": sorted({server.region for server in layout.servers}),
         "latencies": layout.latencies_us,
         "since": since,
-        "faults": [fault(each) for each in now.faults],
-        "cuts": [fault(each) for each in now.faults if each.groups or each.name == "eclipse"],
+        "faults": [fault(each, len(layout.servers)) for each in now.faults],
     }
 
 
@@ -177,6 +181,6 @@ def show(visit: Visit) -> Response:
         "timeline": timeline,
         "problem": problem or ("" if heights else NO_TIMELINE),
         "named": named,
-        "all_faults": [fault(each) for each in layout.faults],
+        "all_faults": [fault(each, len(layout.servers)) for each in layout.faults],
     }
     return visit.page("network.html", values)

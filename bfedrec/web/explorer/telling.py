@@ -142,13 +142,16 @@ def named(servers: Named, most: int = MOST_SERVERS) -> str:
     return f"{shown} and {count(left)} more" if left and shown else shown or count(servers.count)
 
 
-def fault(facts: FaultFacts) -> str:
-    """A fault in a phrase: what it is, whom it strikes, from when until when."""
+def fault(facts: FaultFacts, servers: int) -> str:
+    """A fault in a phrase: what it is, whom of all ``servers`` it strikes, from when until when."""
     until = "to the end" if facts.until_us is None else f"until {facts.until_us / 1e6:,.1f} s"
     if facts.groups:
-        groups = " | ".join(named(group) for group in facts.groups)
-        whom = f"{groups} | the rest"
+        whom = " | ".join(named(group) for group in facts.groups)
+        if sum(group.count for group in facts.groups) < servers:
+            whom += " | the rest"
+    elif facts.servers.count in (0, servers):
+        whom = "all servers"
     else:
-        whom = f"servers {named(facts.servers)}" if facts.servers.count else "all"
+        whom = f"servers {named(facts.servers)}"
     options = f" ({facts.options})" if facts.options else ""
     return f"{facts.name}{options}: {whom}, from {facts.from_us / 1e6:,.1f} s {until}"
