@@ -110,7 +110,7 @@ ARROWS = {
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.explorer": (
         "bfedrec.config bfedrec.federation bfedrec.runs bfedrec.streams consensus.adversary "
-        "consensus.faults consensus.simulation consensus.storage"
+        "consensus.faults consensus.simulation consensus.storage consensus.torture"
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
