@@ -112,7 +112,7 @@ ARROWS = {
     "bfedrec.explorer": (
         "bfedrec.config bfedrec.evaluation bfedrec.federation bfedrec.plugins bfedrec.runs "
         "bfedrec.section bfedrec.streams bfedrec.sweeps consensus.adversary consensus.faults "
-        "consensus.simulation consensus.storage"
+        "consensus.simulation consensus.storage consensus.torture"
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "

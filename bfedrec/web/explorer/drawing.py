@@ -23,8 +23,8 @@ MOST_LINES: Final = 400
 """Most links that are lines of their own, with titles; more are one path of each kind."""
 MOST_NAMED: Final = 16
 """Most regions that are drawn with their names."""
-SIDE, WIDE_SIDE = 620.0, 900.0
-"""Side of the square that a layout is drawn in, with labels and as cells."""
+SMALL_SIDE, SIDE, WIDE_SIDE = 360.0, 620.0, 900.0
+"""Side of the square that a layout is drawn in: one ring, with labels, and as cells."""
 LARGEST, SMALLEST, READABLE = 13.0, 2.0, 9.0
 """Radius of a server: at most, at least, and from where on its number can be read within."""
 MARGIN: Final = 20.0
@@ -85,6 +85,8 @@ def network_map(layout: Layout, severed: Collection[Link] = ()) -> Map:
     """The drawing of a network; ``severed``: links over which nothing goes."""
     servers = layout.servers[:MOST_DRAWN]
     side = SIDE if len(servers) <= MOST_LABELLED else WIDE_SIDE
+    if len(servers) <= RING and len({each.region for each in servers}) == 1:
+        side = SMALL_SIDE
     spread = [(round(side * each.x, 1), round(side * each.y, 1)) for each in servers]
     clusters: dict[int, list[tuple[float, float]]] = {}
     for each, place in zip(servers, spread, strict=True):

@@ -24,8 +24,8 @@ SHAPES: Final = {
     "restarted": "a server comes back",
     "evidence": "proof of a contradiction",
 }
-"""The shapes in drawings of timelines, each with what it stands for; ``cut`` and ``joined`` are lines
-across all servers."""
+"""The shapes in drawings of timelines, each with what it stands for; ``cut`` and ``joined`` are
+lines across all servers."""
 _VOTES: Final = {"cert": "second-vote", "reject": "against"}
 MOST_SERVERS: Final = 24
 """Most servers that a sentence names."""
