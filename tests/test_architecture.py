@@ -110,9 +110,11 @@ ARROWS = {
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.explorer": (
-        "bfedrec.config bfedrec.evaluation bfedrec.federation bfedrec.plugins bfedrec.runs "
-        "bfedrec.section bfedrec.streams bfedrec.sweeps consensus.adversary consensus.faults "
-        "consensus.simulation consensus.storage consensus.torture"
+        "bfedrec.config bfedrec.evaluation bfedrec.federation bfedrec.learning "
+        "bfedrec.plugins bfedrec.runs bfedrec.section bfedrec.streams bfedrec.sweeps "
+        "consensus.adversary consensus.encoding consensus.faults consensus.ledger "
+        "consensus.protocols consensus.records consensus.simulation consensus.storage "
+        "consensus.torture"
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
@@ -148,8 +150,10 @@ ARROWS = {
         "consensus.storage"
     ),
     "bfedrec.web": (
-        "bfedrec.connections bfedrec.data bfedrec.explorer bfedrec.files bfedrec.merchants "
-        "bfedrec.plaintext bfedrec.runs consensus.encoding consensus.ethereum consensus.storage"
+        "bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation bfedrec.explorer "
+        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
+        "consensus.encoding consensus.ethereum consensus.simulation consensus.storage "
+        "consensus.torture"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -39,6 +40,24 @@ from bfedrec.web.security import BoundedBodies, OneHost, SafeHeaders
 from consensus.storage.content import StoreError
 
 
+class Height(Convertor[int]):
+    """A height in a path, as ``{height:height}``: Starlette's ``int`` takes more digits than Python
+    reads."""
+
+    regex = "[0-9]{1,12}"
+
+    def convert(self, value: str) -> int:
+        """The number in a path."""
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        """A number as a path has it."""
+        return str(value)
+
+
+register_url_convertor("height", Height())
+
+
 class Page(NamedTuple):
     """One page: its path, with ``{run:path}`` last where it is of a run, and its answer."""
 
@@ -49,7 +68,7 @@ class Page(NamedTuple):
 PAGES: Final = (
     Page("/", runs.show),
     Page("/chain/{run:path}", chain.show),
-    Page("/block/{height:int}/{run:path}", chain.show_block),
+    Page("/block/{height:height}/{run:path}", chain.show_block),
     Page("/search/{run:path}", chain.show_search),
     Page("/run/{run:path}", run.show),
     Page("/live/{run:path}", live.live),
@@ -59,13 +78,13 @@ PAGES: Final = (
     Page("/sweep/{run:path}", sweep.show),
     Page("/record/{kind}/{name}", records.show),
     Page("/network/{run:path}", network.show),
-    Page("/timeline/{height:int}/{run:path}", timeline.show),
+    Page("/timeline/{height:height}/{run:path}", timeline.show),
 )
 
 TRACE_PAGES: Final = (
     Page("/", trace.lead),
     Page("/trace", trace.show),
-    Page("/trace/{height:int}", trace.show_height),
+    Page("/trace/{height:height}", trace.show_height),
 )
 """The pages of a server that shows a torture trace in place of runs."""
 

@@ -27,7 +27,11 @@ SMALL_SIDE, SIDE, WIDE_SIDE = 360.0, 620.0, 900.0
 """Side of the square that a layout is drawn in: one ring, with labels, and as cells."""
 LARGEST, SMALLEST, READABLE = 13.0, 2.0, 9.0
 """Radius of a server: at most, at least, and from where on its number can be read within."""
+CLOSER: Final = 0.82
+"""Factor by which servers are nearer to the middle of their region than a layout places them."""
 MARGIN: Final = 20.0
+
+Place = tuple[float, float]
 
 
 class Region(NamedTuple):
@@ -87,10 +91,8 @@ def network_map(layout: Layout, severed: Collection[Link] = ()) -> Map:
     side = SIDE if len(servers) <= MOST_LABELLED else WIDE_SIDE
     if len(servers) <= RING and len({each.region for each in servers}) == 1:
         side = SMALL_SIDE
-    spread = [(round(side * each.x, 1), round(side * each.y, 1)) for each in servers]
-    clusters: dict[int, list[tuple[float, float]]] = {}
-    for each, place in zip(servers, spread, strict=True):
-        clusters.setdefault(each.region, []).append(place)
+    spread = _apart(servers, [(side * each.x, side * each.y) for each in servers])
+    clusters = _clusters(servers, spread)
     radius = min((_room(places) for places in clusters.values()), default=LARGEST)
     radius = round(max(SMALLEST, min(LARGEST, radius)), 1)
     regions = [_region(name, places, radius) for name, places in sorted(clusters.items())]
@@ -142,7 +144,28 @@ def _drawn(layout: Layout, servers: int) -> list[Link]:
     return [link for link in links if link.other < servers] if len(links) <= MOST_LINKS else []
 
 
-def _room(places: Sequence[tuple[float, float]]) -> float:
+def _clusters(servers: Sequence[Placed], places: Sequence[Place]) -> dict[int, list[Place]]:
+    """The places of the servers of each region."""
+    found: dict[int, list[Place]] = {}
+    for each, place in zip(servers, places, strict=True):
+        found.setdefault(each.region, []).append(place)
+    return found
+
+
+def _apart(servers: Sequence[Placed], places: Sequence[Place]) -> list[Place]:
+    """The places with each of several regions drawn closer together, so that all stand apart."""
+    clusters = _clusters(servers, places)
+    if len(clusters) < 2:
+        return list(places)
+    middles = {region: _around(found) for region, found in clusters.items()}
+    found = []
+    for each, (x, y) in zip(servers, places, strict=True):
+        to_x, to_y, _ = middles[each.region]
+        found.append((to_x + CLOSER * (x - to_x), to_y + CLOSER * (y - to_y)))
+    return found
+
+
+def _room(places: Sequence[Place]) -> float:
     """The radius that servers at these places, on a ring or in a disc, may have."""
     if len(places) < 2:
         return LARGEST
@@ -152,16 +175,16 @@ def _room(places: Sequence[tuple[float, float]]) -> float:
     return far * sqrt(pi / len(places)) * 0.42
 
 
-def _around(places: Sequence[tuple[float, float]]) -> tuple[float, float, float]:
+def _around(places: Sequence[Place]) -> tuple[float, float, float]:
     """The middle of some places, and the distance of the farthest one from it."""
     x = sum(place[0] for place in places) / len(places)
     y = sum(place[1] for place in places) / len(places)
     return x, y, max(hypot(place[0] - x, place[1] - y) for place in places)
 
 
-def _region(name: int, places: Sequence[tuple[float, float]], radius: float) -> Region:
+def _region(name: int, places: Sequence[Place], radius: float) -> Region:
     x, y, far = _around(places)
-    return Region(name, x, y, round(far + 1.7 * radius + 4, 1), len(places))
+    return Region(name, x, y, round(far + 1.2 * radius + 4, 1), len(places))
 
 
 def _line(link: Link, nodes: Sequence[Node], severed: bool) -> Line:

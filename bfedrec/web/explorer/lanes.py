@@ -210,7 +210,7 @@ def _bands(attempts: Sequence[Attempt], place: Callable[[int], float], ended: in
     """The bands of attempts: each goes on until the next one of which something was seen."""
     seen = [each for each in attempts if each.began_us is not None]
     begins = [place(each.began_us or 0) for each in seen]
-    ends = [*begins[1:], place(ended)]
+    ends = [*begins[1:], place(ended)][: len(begins)]
     return [
         Band(x, round(max(to - x, 1.0), 1), each)
         for x, to, each in zip(begins, ends, seen, strict=True)

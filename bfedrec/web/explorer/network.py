@@ -152,9 +152,9 @@ def drawing(layout: Layout, now: Now) -> dict[str, object]:
 def show(visit: Visit) -> Response:
     """The network of a run; ``height``: with the state at that height."""
     folder = visit.place()
+    layout = network_of(folder).layout
     if not visit.explorer.catalogue.run(visit.path).ledger:
         raise RunError(f"{visit.path}: it was learnt without a ledger: there were no servers")
-    layout = network_of(folder).layout
     asked = visit.asked("height", 12).strip()
     height = int(asked) if asked.isascii() and asked.isdigit() and int(asked) else None
     problem = f"{asked[:12]!a} is no height." if asked and height is None else ""
