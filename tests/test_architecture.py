@@ -115,6 +115,11 @@ ARROWS = {
         "bfedrec.sweeps consensus.adversary consensus.encoding consensus.faults "
         "consensus.ledger consensus.protocols consensus.records consensus.simulation "
         "consensus.storage"
+        "bfedrec.config bfedrec.evaluation bfedrec.federation bfedrec.learning "
+        "bfedrec.plugins bfedrec.runs bfedrec.section bfedrec.streams bfedrec.sweeps "
+        "consensus.adversary consensus.encoding consensus.faults consensus.ledger "
+        "consensus.protocols consensus.records consensus.simulation consensus.storage "
+        "consensus.torture"
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
@@ -153,6 +158,8 @@ ARROWS = {
         "bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation bfedrec.explorer "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
         "consensus.encoding consensus.ethereum consensus.storage"
+        "consensus.encoding consensus.ethereum consensus.simulation consensus.storage "
+        "consensus.torture"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "
