@@ -31,8 +31,8 @@ from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis, Run
 from consensus.records.update import UpdateRecord
+from consensus.storage.chain_reader import ChainReader
 from consensus.storage.content import NotFound, StoreError
-from consensus.storage.sqlite import SqliteStore
 
 LATEST_US = 2**53
 """The last microsecond that a clock of float64 seconds can tell from the next: 285 years."""
@@ -92,7 +92,7 @@ ValueError where they do not fit."""
 
 
 def audit(
-    store: SqliteStore,
+    store: ChainReader,
     build: ApplicationFactory,
     progress: Callable[[int, int], None] = lambda done, total: None,
     claims_of: ClaimsOf = lambda genesis, blocks: Claims(),
@@ -125,7 +125,7 @@ def audit(
 
 
 def _audit_genesis(
-    store: SqliteStore, claims_of: ClaimsOf, last: int
+    store: ChainReader, claims_of: ClaimsOf, last: int
 ) -> tuple[Genesis, Protocol, Claims]:
     try:
         genesis = Genesis.decode(store.block(0))
@@ -136,14 +136,14 @@ def _audit_genesis(
         raise AuditFailure(0, str(error)) from error
 
 
-def _application(store: SqliteStore, genesis: Genesis, build: ApplicationFactory) -> Application:
+def _application(store: ChainReader, genesis: Genesis, build: ApplicationFactory) -> Application:
     try:
         return build(genesis, store.get(genesis.model))
     except (StoreError, ValueError) as error:
         raise AuditFailure(0, str(error)) from error
 
 
-def _audit_retention(store: SqliteStore, run: Run | None, last: int) -> None:
+def _audit_retention(store: ChainReader, run: Run | None, last: int) -> None:
     """Check that updates are there of every height of which the run keeps them; whether they are
     all of a height's is seen when its aggregate is recomputed."""
     kept = set(store.update_heights())
@@ -154,7 +154,7 @@ def _audit_retention(store: SqliteStore, run: Run | None, last: int) -> None:
             )
 
 
-def _audit_claims(store: SqliteStore, last: int, genesis: Genesis, claims: Claims) -> None:
+def _audit_claims(store: ChainReader, last: int, genesis: Genesis, claims: Claims) -> None:
     """Check what is claimed of the last block, before anything of it is verified."""
     link, timestamp = genesis.cid, genesis.timestamp
     if last:
@@ -176,7 +176,7 @@ def _audit_claims(store: SqliteStore, last: int, genesis: Genesis, claims: Claim
 
 
 def _audit_height(
-    store: SqliteStore,
+    store: ChainReader,
     genesis: Genesis,
     protocol: Protocol,
     application: Application,
@@ -217,7 +217,7 @@ def _audit_height(
     return after
 
 
-def _content(store: SqliteStore, height: int, what: str, link: bytes) -> bytes:
+def _content(store: ChainReader, height: int, what: str, link: bytes) -> bytes:
     try:
         return store.get(link)
     except NotFound as error:
@@ -227,7 +227,7 @@ def _content(store: SqliteStore, height: int, what: str, link: bytes) -> bytes:
 
 
 def _audit_updates(
-    store: SqliteStore,
+    store: ChainReader,
     genesis: Genesis,
     application: Application,
     head: Head,
@@ -260,7 +260,7 @@ def _audit_updates(
         raise AuditFailure(height, f"the aggregate is not that of its {len(updates)} updates")
 
 
-def _audit_head(store: SqliteStore, head: Head) -> None:
+def _audit_head(store: ChainReader, head: Head) -> None:
     """Verify that the last block is the head that the store names: a cut chain is noticed."""
     try:
         named = store.meta("head")
@@ -270,7 +270,7 @@ def _audit_head(store: SqliteStore, head: Head) -> None:
         raise AuditFailure(head.height, "the last block is not the head that the store names")
 
 
-def _audit_contents(store: SqliteStore, last: int, report: AuditReport) -> None:
+def _audit_contents(store: ChainReader, last: int, report: AuditReport) -> None:
     for height in store.update_heights():
         if not 1 <= height <= last:
             raise AuditFailure(height, "updates are kept for a block that does not exist")

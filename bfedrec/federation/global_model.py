@@ -58,7 +58,8 @@ class GlobalModel:
         shapes = self.optimizer.state_shapes(*Q.shape)
         self.state: State = tuple(np.zeros(shape, np.float32) for shape in shapes)
         """The optimizer's state after the last committed height."""
-        self._first_beacon = first_beacon
+        self.first_beacon = first_beacon
+        """The beacon of height 1, which a basis that is drawn once is drawn from."""
         self._basis: tuple[bytes, np.ndarray] | None = None
 
     @property
@@ -129,7 +130,7 @@ class GlobalModel:
         """B(t), float32[d, r], of the height whose beacon this is (line 8 of Algorithm 1)."""
         if self._basis is None or self._basis[0] != beacon:
             kind = BASES[self.kind]
-            seed = self._first_beacon if kind.drawn_once else beacon
+            seed = self.first_beacon if kind.drawn_once else beacon
             self._basis = (beacon, kind().matrix(self.dimension, self.rank, seed, self.Q))
         return self._basis[1]
 

@@ -62,6 +62,10 @@ class Suite:
     vrf_verify: Callable[[bytes, bytes, bytes], bytes] = field(repr=False)
     """vrf_verify(public, alpha, pi): the 64-byte beta that the proof shows; raises
     `vrf.InvalidProof` for a wrong proof and for malformed input."""
+    vrf_output: Callable[[bytes, bytes, bytes], bytes] = field(repr=False)
+    """vrf_output(public, alpha, pi): the 64-byte beta that the proof claims to show, which is not
+    checked, for readers of what was checked before; raises `vrf.InvalidProof` for bytes that are
+    none."""
 
 
 # --- Modelled ---------------------------------------------------------------------------------
@@ -146,10 +150,14 @@ def _modelled_vrf_verify(public: bytes, alpha: bytes, pi: bytes) -> bytes:
     return beta
 
 
+def _modelled_vrf_output(public: bytes, alpha: bytes, pi: bytes) -> bytes:
+    return blake2b(b"beta" + public + alpha).digest()
+
+
 # --- The suites -------------------------------------------------------------------------------
 
 REAL: Final = Suite(
-    "real", keys.SigningKey.from_seed, keys.verify, vrf.VrfKey.from_seed, vrf.verify
+    "real", keys.SigningKey.from_seed, keys.verify, vrf.VrfKey.from_seed, vrf.verify, vrf.output
 )
 MODELLED: Final = Suite(
     "modelled",
@@ -157,6 +165,7 @@ MODELLED: Final = Suite(
     _modelled_verify,
     _ModelledProver.from_seed,
     _modelled_vrf_verify,
+    _modelled_vrf_output,
 )
 
 SUITES: Final = {suite.name: suite for suite in (REAL, MODELLED)}

@@ -20,7 +20,7 @@ from typing import Final
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
-__all__ = ["InvalidProof", "VrfKey", "verify"]
+__all__ = ["InvalidProof", "VrfKey", "output", "verify"]
 
 PROOF_BYTES: Final = 80
 BETA_BYTES: Final = 64
@@ -90,6 +90,16 @@ def verify(public: bytes, alpha: bytes, pi: bytes) -> bytes:
     if beta is None:
         raise InvalidProof("the proof does not hold for this public key and input")
     return beta
+
+
+def output(public: bytes, alpha: bytes, pi: bytes) -> bytes:
+    """The 64-byte beta that the proof ``pi`` claims to show, which is not checked (section 5.2,
+    proof_to_hash); it does not depend on the key or alpha. Raises InvalidProof for bytes whose
+    Gamma is no point."""
+    try:
+        return _gamma_to_beta(pi[:32])
+    except (CryptoError, TypeError, ValueError):
+        raise InvalidProof("the proof has no point of the curve") from None
 
 
 @lru_cache(maxsize=1 << 15)

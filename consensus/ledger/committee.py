@@ -52,6 +52,20 @@ def check_ticket(genesis: Genesis, seed: bytes, ticket: Ticket) -> Draw:
     return Draw(ticket.server, beta)
 
 
+def claimed_draw(genesis: Genesis, seed: bytes, ticket: Ticket) -> Draw:
+    """The draw that ``ticket`` claims from ``seed``, whose proof is not checked: for readers of
+    blocks whose proofs were checked when they were appended. Raises `InvalidTicket` for one that
+    cannot be read."""
+    if ticket.server >= len(genesis.servers):
+        raise InvalidTicket(f"server {ticket.server} is not registered")
+    alpha = Ticket.alpha(genesis.chain_id, seed, ticket.height)
+    try:
+        key = genesis.servers[ticket.server].vrf_key
+        return Draw(ticket.server, genesis.suite.vrf_output(key, alpha, ticket.proof))
+    except InvalidProof as error:
+        raise InvalidTicket(f"server {ticket.server}: {error}") from error
+
+
 def public_draws(genesis: Genesis) -> tuple[Draw, ...]:
     """The draws of height 1, which no earlier block could record.
 

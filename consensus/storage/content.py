@@ -13,36 +13,23 @@ from collections.abc import Mapping, Sequence
 from consensus.encoding.cid import CBOR, EncodingError, cid_text, codec, make_cid, node_cid
 from consensus.encoding.unixfs import file_blocks, read_file
 
-__all__ = ["ContentStore", "MemoryStore", "NotFound", "StoreError"]
+__all__ = ["Busy", "ContentReader", "ContentStore", "MemoryStore", "NotFound", "StoreError"]
 
 
 class StoreError(Exception):
     """Error: a store that cannot be used, or content that is not what its address says."""
 
 
+class Busy(StoreError):
+    """Error: a file was written while it was read; the same question may be answered now."""
+
+
 class NotFound(StoreError):
     """Error: content, a block or an entry that the store does not hold."""
 
 
-class ContentStore(ABC):
-    """A store of bytes, addressed by CID.
-
-    Content that was put stays until it is removed. Two files may share chunks; a chunk is deleted
-    with the last file that holds it.
-    """
-
-    def put(self, data: bytes) -> bytes:
-        """Store `data` as a file; return its CID (`unixfs.file_cid`). Repeated calls change
-        nothing."""
-        root, blocks = file_blocks(data)
-        self._keep(root, dict(blocks))
-        return root
-
-    def put_node(self, data: bytes) -> bytes:
-        """Store the canonical DAG-CBOR bytes of a record; return its CID (`cid.node_cid`)."""
-        cid = node_cid(data)
-        self._keep(cid, {cid: data})
-        return cid
+class ContentReader(ABC):
+    """Bytes that are found by their CID, and checked against it."""
 
     def get(self, cid: bytes) -> bytes:
         """The file or record with this CID, every block of it checked against its hash.
@@ -89,14 +76,6 @@ class ContentStore(ABC):
     def has(self, cid: bytes) -> bool:
         """True if the block that `cid` names is held."""
 
-    def remove(self, cid: bytes) -> None:
-        """Remove what was put as `cid`. Raises NotFound if nothing was."""
-        if not self._kept(cid):
-            raise NotFound(f"{readable(cid)} was never put here, or was removed")
-        data = self.get(cid)
-        cids = {cid} if codec(cid) == CBOR else dict(file_blocks(data)[1]).keys()
-        self._release(cid, sorted(cids))
-
     def _most_bytes(self) -> int | None:
         """The greatest length of a file that can be here, in bytes; None where all is our own."""
         return None
@@ -109,6 +88,35 @@ class ContentStore(ABC):
         """`_block` of a file that anybody may have put; a store that does not bound the length of
         its blocks looks at it first."""
         return self._block(cid)
+
+
+class ContentStore(ContentReader):
+    """A store of bytes, addressed by CID.
+
+    Content that was put stays until it is removed. Two files may share chunks; a chunk is deleted
+    with the last file that holds it.
+    """
+
+    def put(self, data: bytes) -> bytes:
+        """Store `data` as a file; return its CID (`unixfs.file_cid`). Repeated calls change
+        nothing."""
+        root, blocks = file_blocks(data)
+        self._keep(root, dict(blocks))
+        return root
+
+    def put_node(self, data: bytes) -> bytes:
+        """Store the canonical DAG-CBOR bytes of a record; return its CID (`cid.node_cid`)."""
+        cid = node_cid(data)
+        self._keep(cid, {cid: data})
+        return cid
+
+    def remove(self, cid: bytes) -> None:
+        """Remove what was put as `cid`. Raises NotFound if nothing was."""
+        if not self._kept(cid):
+            raise NotFound(f"{readable(cid)} was never put here, or was removed")
+        data = self.get(cid)
+        cids = {cid} if codec(cid) == CBOR else dict(file_blocks(data)[1]).keys()
+        self._release(cid, sorted(cids))
 
     @abstractmethod
     def _kept(self, root: bytes) -> bool:

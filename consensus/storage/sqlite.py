@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from consensus.encoding.unixfs import most_bytes
-from consensus.storage.closing import Closing
+from consensus.storage.chain_reader import ChainReader
 from consensus.storage.content import ContentStore, NotFound, StoreError, readable
 from consensus.storage.regular import check_database, open_regular
 
-_APPLICATION: Final = 0x42466564  # "BFed", in the file's header
-_SCHEMA_VERSION: Final = 1
-_SCHEMA: Final = (
+APPLICATION: Final = 0x42466564  # "BFed", in the file's header
+SCHEMA_VERSION: Final = 1
+SCHEMA: Final = (
     """CREATE TABLE content (
         cid BLOB PRIMARY KEY, uses INTEGER NOT NULL, root INTEGER NOT NULL, data BLOB NOT NULL)""",
     "CREATE TABLE blocks (height INTEGER PRIMARY KEY, data BLOB NOT NULL)",
@@ -38,7 +38,7 @@ _LOCK_START: Final = 0x40000002
 _LOCK_BYTES: Final = 510
 
 
-class SqliteStore(ContentStore, Closing):
+class SqliteStore(ContentStore, ChainReader):
     """A run's chain in one SQLite file: content by CID, blocks by height, retained updates, meta.
 
     Writing outside `transaction` commits at once; inside, all or nothing, and whatever was
@@ -107,18 +107,18 @@ class SqliteStore(ContentStore, Closing):
         version = self._run("PRAGMA user_version")[0][0]
         tables = self._run("SELECT 1 FROM sqlite_master LIMIT 1")  # counting has no bound
         new = not (application or version or tables) and not self._read_only
-        if not new and application != _APPLICATION:
+        if not new and application != APPLICATION:
             raise StoreError(f"{self._path}: not the chain of a run")
-        if not new and version != _SCHEMA_VERSION:
+        if not new and version != SCHEMA_VERSION:
             raise StoreError(
-                f"{self._path}: has format {version}, and this program reads {_SCHEMA_VERSION}; "
+                f"{self._path}: has format {version}, and this program reads {SCHEMA_VERSION}; "
                 "use the version that wrote it"
             )
         if not new:
             # Other objects (a view, a trigger) could answer in place of our tables.
 
             schema = self._run("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
-            if [row[0] for row in schema] != list(_SCHEMA):
+            if [row[0] for row in schema] != list(SCHEMA):
                 raise StoreError(f"{self._path}: the file is damaged")
         if self._read_only:
             return
@@ -126,10 +126,10 @@ class SqliteStore(ContentStore, Closing):
         self._run("PRAGMA synchronous = NORMAL")
         with self.transaction():  # also takes the file for this process
             if new:
-                for statement in _SCHEMA:
+                for statement in SCHEMA:
                     self._run(statement)
-                self._run(f"PRAGMA application_id = {_APPLICATION}")
-                self._run(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                self._run(f"PRAGMA application_id = {APPLICATION}")
+                self._run(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web import assets
-from bfedrec.web.explorer import compare, live, records, run, runs, sweep
+from bfedrec.web.explorer import chain, compare, live, records, run, runs, sweep
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.pages import render
@@ -37,6 +37,9 @@ class Page(NamedTuple):
 
 PAGES: Final = (
     Page("/", runs.show),
+    Page("/chain/{run:path}", chain.show),
+    Page("/block/{height:int}/{run:path}", chain.show_block),
+    Page("/search/{run:path}", chain.show_search),
     Page("/run/{run:path}", run.show),
     Page("/live/{run:path}", live.live),
     Page("/curves", compare.curves),

@@ -12,8 +12,10 @@ from typing import Final
 from starlette.exceptions import HTTPException
 
 from bfedrec.explorer.catalogue import Catalogue
+from bfedrec.explorer.chain import RunChains
 from bfedrec.explorer.curves import Reader
 from bfedrec.explorer.heights import HeightReader
+from bfedrec.explorer.moves import MovesOf
 from bfedrec.explorer.places import Places
 from bfedrec.explorer.records import Records
 
@@ -33,6 +35,8 @@ class Explorer:
     none."""
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
     """Names under which the pages are found, whatever the port: a tunnel has another one."""
+    chains: RunChains = field(default_factory=RunChains)
+    moves: MovesOf = field(default_factory=MovesOf)
     catalogue: Catalogue = field(init=False)
     curves: Reader = field(default_factory=Reader)
     heights: HeightReader = field(default_factory=HeightReader)

@@ -1,0 +1,78 @@
+"""The chain explorer: blocks from the head back, one block, and search."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from bfedrec.explorer.block import block_facts
+from bfedrec.explorer.chain import CHAIN, RunChain
+from bfedrec.explorer.search import LONGEST, search
+from bfedrec.runs.folder import RunError
+from bfedrec.web.explorer.visits import Visit
+from consensus.storage.content import Busy
+
+PER_PAGE = 50
+BUSY = "The run is writing its chain at this moment. Please load the page again."
+
+
+def chain_of(visit: Visit) -> RunChain:
+    """The chain of the run that an address names. Raises RunError for a run without one; its files
+    are read where they are, and through no link."""
+    place = visit.place()
+    path = place / CHAIN
+    if path.is_symlink() or path.with_name(f"{CHAIN}-wal").is_symlink():
+        raise RunError(f"{visit.path}: its chain is a link to another place, which is not followed")
+    if not path.exists():
+        raise RunError(
+            f"{visit.path}: there is no chain here: a run has none before its first height, with "
+            "store.kind=memory, without a ledger, or as a baseline"
+        )
+    return visit.explorer.chains.of(place)
+
+
+def show(visit: Visit) -> Response:
+    """The blocks of a chain, the head first; ``from`` is the height that the page begins with."""
+    chain = chain_of(visit)
+    asked = visit.asked("from", 12)
+    top = int(asked) if asked.isascii() and asked.isdigit() else None
+    try:
+        summary = chain.summary()
+        lines = chain.lines(top, PER_PAGE)
+    except Busy:
+        raise HTTPException(503, BUSY) from None
+    first = lines[0].height if lines else 0
+    values = {
+        "chain": summary,
+        "lines": lines,
+        "newer": min(first + PER_PAGE, summary.height) if first < summary.height else 0,
+        "older": max(first - PER_PAGE, 0),
+        "gateway": visit.explorer.gateway,
+    }
+    return visit.page("chain.html", values)
+
+
+def show_block(visit: Visit) -> Response:
+    """One block."""
+    chain, height = chain_of(visit), visit.height()
+    try:
+        if height == 0:
+            return visit.page("genesis.html", {"chain": chain.summary()})
+        if height > chain.last_height():
+            raise HTTPException(404, f"The chain has no block of height {height} yet.")
+        facts = block_facts(chain, height)
+        moves = visit.explorer.moves.at(chain, height)
+    except Busy:
+        raise HTTPException(503, BUSY) from None
+    values = {"block": facts, "moves": moves, "gateway": visit.explorer.gateway}
+    return visit.page("block.html", values)
+
+
+def show_search(visit: Visit) -> Response:
+    """What a search in a chain finds."""
+    chain, question = chain_of(visit), visit.asked("q", LONGEST)
+    try:
+        found = search(chain, question) if question.strip() else None
+    except Busy:
+        raise HTTPException(503, BUSY) from None
+    return visit.page("search.html", {"q": question, "found": found})
