@@ -148,8 +148,9 @@ ARROWS = {
         "consensus.storage"
     ),
     "bfedrec.web": (
-        "bfedrec.connections bfedrec.data bfedrec.explorer bfedrec.files bfedrec.merchants "
-        "bfedrec.plaintext bfedrec.runs consensus.encoding consensus.ethereum consensus.storage"
+        "bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation bfedrec.explorer "
+        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
+        "consensus.encoding consensus.ethereum consensus.storage"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "
