@@ -122,7 +122,7 @@ class RunChain:
     # -- what is asked ----------------------------------------------------------------------------
 
     def summary(self) -> ChainSummary:
-        """What the chain is, and how far it has come."""
+        """The chain as its genesis describes it, and its present head."""
         return self.ask(self._summary)
 
     def lines(self, top: int | None = None, most: int = 50) -> list[BlockLine]:

@@ -78,7 +78,7 @@ def show_block(visit: Visit) -> Response:
 
 
 def _timeline(run: Path, height: int) -> HeightTimeline | None:
-    """What was seen of a height while it was played, where the run has it."""
+    """The timeline of a height as it was played, where the run has it."""
     try:
         return Timeline(run).height(height)
     except RunError:
@@ -86,7 +86,7 @@ def _timeline(run: Path, height: int) -> HeightTimeline | None:
 
 
 def show_search(visit: Visit) -> Response:
-    """What a search in a chain finds."""
+    """The results of a search in a chain."""
     chain, question = chain_of(visit), visit.asked("q", LONGEST)
     try:
         found = search(chain, question) if question.strip() else None

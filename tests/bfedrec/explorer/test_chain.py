@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from bfedrec.cli.main import main
-from bfedrec.explorer.block import BlockFacts, block_facts
+from bfedrec.explorer.block import block_facts
 from bfedrec.explorer.chain import RunChain, RunChains
+from bfedrec.explorer.facts import BlockFacts
 from bfedrec.explorer.moves import MovesOf
 from bfedrec.explorer.search import search
 from bfedrec.runs.claims import build
