@@ -107,7 +107,7 @@ ARROWS = {
         "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.section "
         "consensus.adversary consensus.faults consensus.protocols consensus.storage"
     ),
-    "bfedrec.data": "bfedrec.section consensus.registry",
+    "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.explorer": (
         "bfedrec.config bfedrec.evaluation bfedrec.federation bfedrec.plugins bfedrec.runs "
@@ -133,9 +133,9 @@ ARROWS = {
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.files bfedrec.merchants bfedrec.runs bfedrec.section bfedrec.sweeps "
-        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
-        "consensus.records consensus.registry consensus.torture"
+        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
+        "bfedrec.sweeps consensus.audit consensus.encoding consensus.faults consensus.ledger "
+        "consensus.protocols consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
@@ -149,7 +149,7 @@ ARROWS = {
     ),
     "bfedrec.web": (
         "bfedrec.connections bfedrec.data bfedrec.explorer bfedrec.files bfedrec.merchants "
-        "bfedrec.runs consensus.encoding consensus.ethereum consensus.storage"
+        "bfedrec.plaintext bfedrec.runs consensus.encoding consensus.ethereum consensus.storage"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "

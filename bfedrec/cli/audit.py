@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from bfedrec.cli.bar import counted
@@ -13,7 +14,7 @@ from bfedrec.config.load import load
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.runs.claims import RunFiles, build, told
 from bfedrec.runs.folder import RunError, has_ledger
-from consensus.audit import AuditFailure, audit
+from consensus.audit import AuditFailure, AuditReport, audit
 from consensus.encoding.cid import parse_cid
 from consensus.storage.sqlite import SqliteStore
 
@@ -41,9 +42,22 @@ def _cid(text: str) -> bytes:
         ) from None
 
 
-def audit_command(run: Path, head: bytes | None = None) -> int:
-    """Audit a run folder or a chain file, whose head must be ``head`` if that is given; return 0 if
-    all holds, else `CHECK_FAILED`, with a line on standard error.
+@dataclass(frozen=True)
+class Audited:
+    """The outcome of an audit."""
+
+    path: Path
+    """The chain's file."""
+    report: AuditReport | None
+    """Counts of the things that were verified; None where the audit failed."""
+    failure: str
+    """The first thing that was found wrong; empty where all holds."""
+    unchecked: str
+    """The claims that these files are too few for, in words; empty if there are none."""
+
+
+def audited(run: Path, head: bytes | None = None) -> Audited:
+    """Audit a run folder or a chain file, whose head must be ``head`` if that is given.
 
     Raises `consensus.storage.content.StoreError` for a file that cannot be read at all, and
     `bfedrec.runs.folder.RunError` for a run of a method that makes no chain.
@@ -52,16 +66,26 @@ def audit_command(run: Path, head: bytes | None = None) -> int:
     if not path.exists():
         _check_makes_chain(run)
     files = RunFiles(path.parent, head)
-    began = time.perf_counter()
     try:
         with SqliteStore(path, read_only=True) as store, counted("audit") as progress:
             report = audit(store, build, progress, files.claims)
     except AuditFailure as failure:
-        print(f"{path}: audit failed at {failure}", file=sys.stderr)
+        return Audited(path, None, str(failure), files.unchecked)
+    return Audited(path, report, "", files.unchecked)
+
+
+def audit_command(run: Path, head: bytes | None = None) -> int:
+    """Audit and print the outcome; return 0 if all holds, else `CHECK_FAILED`, with a line on
+    standard error. Raises as `audited`."""
+    began = time.perf_counter()
+    found = audited(run, head)
+    path, report = found.path, found.report
+    if report is None:
+        print(f"{path}: audit failed at {found.failure}", file=sys.stderr)
         return CHECK_FAILED
     print(f"{path}: audit passed in {time.perf_counter() - began:.1f} s: {told(report)}")
-    if files.unchecked:
-        print(f"{path}: not checked: {files.unchecked}")
+    if found.unchecked:
+        print(f"{path}: not checked: {found.unchecked}")
     if report.modelled:
         print(f"{path}: {MODELLED_CRYPTO}")
     return 0

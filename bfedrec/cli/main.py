@@ -28,6 +28,7 @@ COMMANDS = {
     "table": "published figures beside ours, from recorded runs",
     "figure": "a figure from recorded runs, with its data",
     "make": "make all tables and figures, or some, and the runs that they lack",
+    "report": "a run or a sweep as one HTML file",
     "serve": "runs, chains and recommendations as pages in a browser",
     "show": "what a run, or a block of its chain, is",
     "audit": "re-verify a run's chain from its bytes",

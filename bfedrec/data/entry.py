@@ -47,6 +47,20 @@ class Variant(_Record):
     expected: Counts
 
 
+class TitleFile(_Record):
+    """A file that tells the titles of a data set's items."""
+
+    file: FileEntry
+    delimiter: str
+    item: int
+    """0-based column of the items' ids."""
+    title: int
+    """0-based column of their titles."""
+    encoding: str = "utf-8"
+    header: bool = False
+    """True if the first line names the columns."""
+
+
 class CatalogueEntry(_Record):
     """The facts about one data set."""
 
@@ -62,6 +76,9 @@ class CatalogueEntry(_Record):
     """By name; ``official`` has the publisher's own files, which are downloaded when they are
     nowhere at hand."""
     variants: dict[str, Variant] = Field(default_factory=dict)
+    titles: tuple[TitleFile, ...] = ()
+    """Files with the items' titles, of which the first that is at hand is read; no result depends
+    on them."""
 
     def expected(self, layout: str, variant: str) -> tuple[Counts, str]:
         """The counts that this form and reading must have, and a note on how they differ."""

@@ -76,12 +76,12 @@ def find(
         beside = [root.parent] if root.is_file() else []
         for layout_name, layout in entry.layouts.items():
             entries = {role: file for role, file in layout.files.items() if role in roles}
-            files = {"interactions": _find_file(name, entries["interactions"], [root])}
+            files = {"interactions": find_file(name, entries["interactions"], [root])}
             if files["interactions"] is None:
                 continue
             for role, file in entries.items():
                 if role != "interactions":
-                    files[role] = _find_file(name, file, [root, *beside, *roots, *others])
+                    files[role] = find_file(name, file, [root, *beside, *roots, *others])
             present = {role: file for role, file in files.items() if file is not None}
             for role, found in present.items():
                 _check_digest(found, entries[role])
@@ -124,7 +124,9 @@ def download(files: Sequence[FileEntry], folder: Path) -> None:
             raise DataError(f"{folder / target}: cannot be written ({error.strerror})") from error
 
 
-def _find_file(name: str, file: FileEntry, roots: Sequence[Path]) -> SourceFile | None:
+def find_file(name: str, file: FileEntry, roots: Sequence[Path]) -> SourceFile | None:
+    """The file of a data set called ``name`` in the first of ``roots`` that holds it, on its own or
+    in an archive. Raises DataError for an archive that cannot be read."""
     base = PurePosixPath(file.path).name
     for root in roots:
         if root.is_file():

@@ -88,8 +88,10 @@ def verify(path: Path, height: int | None, tell: Tell = lambda progress: None) -
 
 
 def patient(path: Path, step: Callable[[LiveChain], T]) -> T:
-    """Take a step in one moment of the chain, and return its result; it is taken again where the writer is in the
-    way, and raises `Busy` only after many tries."""
+    """Take a step in one moment of the chain, and return its result.
+
+    It is taken again where the writer is in the way, and raises `Busy` only after many tries.
+    """
 
     def once(chain: LiveChain) -> T:
         try:

@@ -57,21 +57,22 @@ def curves(run: Path, out: Path | None = None) -> Path:
             figure.subplots_adjust(left=0.12, right=0.98, top=0.95, bottom=0.07, hspace=0.1)
             quality, clock, traffic = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
             figure.align_ylabels()
-            _draw_time(clock, lines)
-            _draw_bytes(traffic, lines)
+            draw_time(clock, lines)
+            draw_bytes(traffic, lines)
             traffic.set_xlabel("round")
         else:
             figure = Figure(figsize=(7.2, 3.5))
             figure.subplots_adjust(left=0.12, right=0.98, top=0.9, bottom=0.14)
             quality = figure.subplots()
             quality.set_xlabel("round" if "uplink_payload_bytes" in lines[-1] else "epoch")
-        _draw_quality(quality, lines)
+        draw_quality(quality, lines)
         quality.set_title(run.resolve().name)
         save(figure, path)
     return path
 
 
-def _draw_quality(axes: Axes, lines: Sequence[Figures]) -> None:
+def draw_quality(axes: Axes, lines: Sequence[Figures]) -> None:
+    """Draw the metrics on the validation items over the heights of these lines."""
     papers = compared()
     others = [name for name in METRICS if name not in papers]
     keys = [
@@ -99,14 +100,16 @@ def _draw_quality(axes: Axes, lines: Sequence[Figures]) -> None:
     axes.legend(loc="lower right")
 
 
-def _draw_time(axes: Axes, lines: Sequence[Figures]) -> None:
+def draw_time(axes: Axes, lines: Sequence[Figures]) -> None:
+    """Draw the simulated seconds of a round."""
     edges, seconds = per_round(lines, "simulated_seconds")
     axes.stairs(seconds, edges, baseline=None, color=GREY, linewidth=WIDTH)
     axes.set_ylabel("simulated s a round")
     axes.set_ylim(bottom=0.0, top=1.1 * max(seconds))
 
 
-def _draw_bytes(axes: Axes, lines: Sequence[Figures]) -> None:
+def draw_bytes(axes: Axes, lines: Sequence[Figures]) -> None:
+    """Draw the mebibytes of a round by kind."""
     for key, label, color, dashes in BYTE_SERIES:
         edges, values = per_round(lines, key)
         if any(values):

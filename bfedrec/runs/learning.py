@@ -67,8 +67,8 @@ class Learning(Closing):
             self.folder.cut_metrics(0)
         for played in rounds_of(self.learner, height):
             self.rounds_here += 1
-            self._record(played)
-            self.progress.update(RoundLearnt(played.height, len(played.clients)))
+            traffic = self._record(played)
+            self.progress.update(RoundLearnt(played.height, len(played.clients), traffic))
             if self.reporting.is_due(played.height):
                 self._checkpoint(played.height)
                 self._validate(played.height)
@@ -78,17 +78,19 @@ class Learning(Closing):
 
     # -- a round's traces -------------------------------------------------------------------------
 
-    def _record(self, played: Played) -> None:
-        clients = len(played.clients)
+    def _record(self, played: Played) -> int:
+        """Add the round to the totals and the state; return its bytes."""
+        downlink = self.broadcast * len(played.clients)
         self.totals += Totals(
             uplink_bytes=played.uplink_bytes,
-            downlink_bytes_broadcast=self.broadcast * clients,
+            downlink_bytes_broadcast=downlink,
         )
         self.broadcast, self.loss = played.aggregate_bytes, played.loss
         row = RoundState(
             played.height, played.clients, played.factors, 0.0, self._wall, played.loss, self.totals
         )
         self.state.append(row, played.residuals)
+        return played.uplink_bytes + downlink
 
     @property
     def _wall(self) -> float:

@@ -6,14 +6,18 @@ It only observes. The wall clock is read here, for speeds and the time left, and
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console, Group
+from rich.filesize import decimal
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from bfedrec.runs.sparkline import WIDEST, Trend, lines_of, marks_for
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class RoundDone:
     """Number of committees that this height took."""
     simulated_seconds: float
     """Simulated time in seconds."""
+    traffic: int
+    """Bytes of the height: up, down and between servers."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,8 @@ class RoundLearnt:
     height: int
     clients: int
     """Number of clients that trained in this round."""
+    traffic: int
+    """Bytes of the round's payloads, up and down."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,10 @@ class Progress:
         self._attempts = 0
         self._simulated = 0.0
         self._score: Evaluated | None = None
+        self._scores: list[float] = []
+        """The first figure of every evaluation on validation items."""
+        self._attempts_each: deque[int] = deque(maxlen=WIDEST)
+        self._traffic_each: deque[int] = deque(maxlen=WIDEST)
         self._printed = clock()
         self._live: Live | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -130,16 +142,21 @@ class Progress:
             case RoundDone():
                 self._advance(event.height, event.clients)
                 self._attempts += event.attempts
+                self._attempts_each.append(event.attempts)
+                self._traffic_each.append(event.traffic)
                 self._simulated = event.simulated_seconds
                 self._line_when_due()
             case RoundLearnt():
                 self._advance(event.height, event.clients)
+                self._traffic_each.append(event.traffic)
                 self._line_when_due()
             case EpochDone():
                 self._advance(event.epoch, event.samples)
                 self._line_when_due()
             case Evaluated():
                 self._score = event
+                if event.split == "validation":
+                    self._scores.extend(list(event.figures.values())[:1])
                 self._height = max(self._height, event.height)
                 self._line(self.status())
             case Note():
@@ -202,7 +219,20 @@ class Progress:
                 ("  ".join(found.told()), "bold cyan"),
                 f"  at {self._unit} {found.height}",
             )
-        return Group(bar, score, Text("  ".join(self._pace())))
+        marks = marks_for(self._console.encoding)
+        trends = lines_of(self._trends(), self._console.width, marks)
+        return Group(bar, score, Text("  ".join(self._pace())), *map(Text, trends))
+
+    def _trends(self) -> list[Trend]:
+        """The course of validation over the run, and of attempts and bytes over the latest
+        heights."""
+        score = next(iter(self._score.figures), "") if self._score else ""
+        scores, attempts, traffic = self._scores, self._attempts_each, self._traffic_each
+        return [
+            Trend(score, scores, f"{scores[-1]:.4f}" if scores else "", whole=True),
+            Trend("attempts", attempts, f"{attempts[-1]}" if attempts else ""),
+            Trend("bytes", traffic, decimal(traffic[-1]) if traffic else ""),
+        ]
 
 
 def duration(seconds: float) -> str:

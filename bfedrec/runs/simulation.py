@@ -103,6 +103,7 @@ class Simulation(Closing):
                     len(played.clients),
                     played.result.block.certificate.attempt + 1,
                     self.federation.world.env.now,
+                    self._traffic(played),
                 )
             )
             if self.reporting.is_due(height):
@@ -138,6 +139,11 @@ class Simulation(Closing):
                     f"{certificate.attempt + 1}; the aggregate is not that of the updates"
                 )
             )
+
+    def _traffic(self, played: Round) -> int:
+        """Bytes of a round: up, down by the account that counts, and between servers."""
+        down = played.downlink_bytes[self.config.clients.downlink]
+        return played.uplink_bytes + down + sum(played.result.gossip_bytes.values())
 
     def _validate(self, height: int) -> None:
         """Score the validation items and append the metrics of this height."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from bfedrec.plaintext import plain
 from bfedrec.web.assets import assets, style_ids
 
 
@@ -49,13 +49,6 @@ def decimals(number: float, places: int = 4) -> str:
 def moment(seconds: float) -> str:
     """A time, given in seconds since 1970, for people; UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def plain(text: str, most: int = 80) -> str:
-    """A foreign text on one line, cut, and without characters that turn or hide what is beside."""
-    normal = unicodedata.normalize("NFC", text[: 4 * most])
-    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in normal)
-    return f"{shown[:most]}…" if len(shown) > most or len(text) > 4 * most else shown
 
 
 def short(text: str, ends: int = 6) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bfedrec.data.entry import CatalogueEntry, Counts, FileEntry, Layout, Variant
+from bfedrec.data.entry import CatalogueEntry, Counts, FileEntry, Layout, TitleFile, Variant
 from bfedrec.data.files import Files
 from bfedrec.data.interactions import Interactions, interactions_of
 from bfedrec.data.source import Catalogued, data_set
@@ -45,6 +45,15 @@ class LastFm2K(Catalogued):
         published_in="Table I",
         published=Counts(users=1_600, items=12_454, interactions=185_650, sparsity=99.07),
         layouts={"official": OFFICIAL, "shared": SHARED},
+        titles=(
+            TitleFile(
+                file=FileEntry(archive="hetrec2011-lastfm-2k.zip", path="artists.dat"),
+                delimiter="\t",
+                item=0,
+                title=1,
+                header=True,
+            ),
+        ),
         variants={
             "distinct": Variant(
                 note="one row per user and artist, so no test artist is in training",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bfedrec.data.entry import CatalogueEntry, Counts, FileEntry, Layout
+from bfedrec.data.entry import CatalogueEntry, Counts, FileEntry, Layout, TitleFile
 from bfedrec.data.files import Files
 from bfedrec.data.interactions import Interactions, interactions_of
 from bfedrec.data.source import Catalogued, data_set
@@ -47,6 +47,15 @@ class MovieLens100K(Catalogued):
         published_in="GroupLens",
         published=Counts(users=943, items=1_682, interactions=100_000, sparsity=93.7),
         layouts={"official": OFFICIAL, "shared": SHARED},
+        titles=(
+            TitleFile(
+                file=FileEntry(archive="ml-100k.zip", path="ml-100k/u.item"),
+                delimiter="|",
+                item=0,
+                title=1,
+                encoding="latin-1",
+            ),
+        ),
     )
 
     def read(self, files: Files, seed: int) -> Interactions:

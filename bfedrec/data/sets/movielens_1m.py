@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bfedrec.data.entry import CatalogueEntry, Counts, FileEntry, Layout
+from bfedrec.data.entry import CatalogueEntry, Counts, FileEntry, Layout, TitleFile
 from bfedrec.data.files import Files
 from bfedrec.data.interactions import Interactions, interactions_of
 from bfedrec.data.ncf import NCF, read_published
@@ -70,6 +70,15 @@ class MovieLens1M(Catalogued):
         published_in="Table I",
         published=Counts(users=6_040, items=3_706, interactions=1_000_209, sparsity=95.53),
         layouts={"official": OFFICIAL, "shared": SHARED},
+        titles=(
+            TitleFile(
+                file=FileEntry(archive="ml-1m.zip", path="ml-1m/movies.dat"),
+                delimiter="::",
+                item=0,
+                title=1,
+                encoding="latin-1",
+            ),
+        ),
     )
 
     def read(self, files: Files, seed: int) -> Interactions:

@@ -1,0 +1,12 @@
+"""Foreign texts made fit to be shown: on one line, cut, without characters that mislead."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def plain(text: str, most: int = 80) -> str:
+    """A foreign text on one line, cut, and without characters that turn or hide what is beside."""
+    normal = unicodedata.normalize("NFC", text[: 4 * most])
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in normal)
+    return f"{shown[:most]}…" if len(shown) > most or len(text) > 4 * most else shown
