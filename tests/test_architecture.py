@@ -92,11 +92,11 @@ ARROWS = {
     ),
     "bfedrec.cli": (
         "bfedrec.baselines bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
-        "bfedrec.explorer bfedrec.federation "
+        "bfedrec.explorer "
         "bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plugins bfedrec.report "
         "bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web consensus.adversary "
-        "consensus.audit consensus.encoding consensus.ethereum consensus.ledger "
-        "consensus.protocols consensus.records consensus.simulation consensus.storage "
+        "consensus.audit consensus.encoding consensus.ethereum "
+        "consensus.protocols consensus.simulation consensus.storage "
         "consensus.torture"
     ),
     "bfedrec.compression": (
@@ -110,9 +110,10 @@ ARROWS = {
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
     "bfedrec.explorer": (
-        "bfedrec.config bfedrec.evaluation bfedrec.federation bfedrec.plugins bfedrec.runs "
-        "bfedrec.section bfedrec.streams bfedrec.sweeps consensus.adversary consensus.faults "
-        "consensus.simulation consensus.storage"
+        "bfedrec.config bfedrec.evaluation bfedrec.federation bfedrec.learning bfedrec.plugins "
+        "bfedrec.runs bfedrec.section bfedrec.streams bfedrec.sweeps consensus.adversary "
+        "consensus.audit consensus.encoding consensus.faults consensus.ledger "
+        "consensus.protocols consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
@@ -139,7 +140,7 @@ ARROWS = {
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
-        "bfedrec.plugins consensus.encoding consensus.faults consensus.ledger "
+        "bfedrec.plugins consensus.audit consensus.encoding consensus.faults consensus.ledger "
         "consensus.protocols consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
@@ -148,8 +149,9 @@ ARROWS = {
         "consensus.storage"
     ),
     "bfedrec.web": (
-        "bfedrec.connections bfedrec.data bfedrec.explorer bfedrec.files bfedrec.merchants "
-        "bfedrec.plaintext bfedrec.runs consensus.encoding consensus.ethereum consensus.storage"
+        "bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation bfedrec.explorer "
+        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
+        "consensus.encoding consensus.ethereum consensus.simulation consensus.storage"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "
