@@ -12,8 +12,8 @@ from pathlib import Path
 from bfedrec.cli.status import CHECK_FAILED
 from bfedrec.explorer.block import block_facts
 from bfedrec.explorer.catalogue import Catalogue, Run, State
-from bfedrec.explorer.chain import CHAIN, ChainSummary, RunChain
-from bfedrec.explorer.facts import BlockFacts
+from bfedrec.explorer.chain import CHAIN, RunChain
+from bfedrec.explorer.facts import BlockFacts, ChainSummary
 from bfedrec.explorer.moves import Moves, MovesOf
 from bfedrec.explorer.places import Places
 from bfedrec.explorer.timeline import Timeline

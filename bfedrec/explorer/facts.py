@@ -1,8 +1,57 @@
-"""The records of a block's facts (`bfedrec.explorer.block` finds them)."""
+"""The records of a chain's and a block's facts, which `bfedrec.explorer.chain` and `block` find."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ChainSummary:
+    """A chain as its genesis describes it, and how far it has come."""
+
+    height: int
+    head: str
+    """The CID of the last block's header; at height 0 the genesis'."""
+    head_named: bool
+    """True if it is the head that the file names."""
+    timestamp_us: int
+    """Simulated microseconds of the last block."""
+    genesis: str
+    chain_id: str
+    protocol: str
+    modelled: bool
+    """True if signatures and proofs are keyed hashes, which show nothing."""
+    servers: int
+    clients: int
+    committee: str
+    committee_size: int
+    policy: str
+    """The updates that the run keeps, in words."""
+    kept: tuple[int, int] | None
+    """The first and the last height whose updates are there; None if none are."""
+    file_bytes: int
+
+
+@dataclass(frozen=True)
+class BlockLine:
+    """A block as a line of the list of blocks."""
+
+    height: int
+    cid: str
+    parent: str
+    linked: bool
+    """True if its parent is the block below."""
+    aggregator: int
+    attempt: int
+    step: int
+    decided_attempt: int
+    decided_step: int
+    timestamp_us: int
+    updates: int
+    samples: int
+    votes: int
+    model: str
+    snapshot: str
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ def show(visit: Visit) -> Response:
         lines = chain.lines(top, PER_PAGE)
     except Busy:
         raise HTTPException(503, BUSY) from None
+    chain.follow_ahead()
     first = lines[0].height if lines else 0
     values = {
         "chain": summary,

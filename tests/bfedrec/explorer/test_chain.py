@@ -138,6 +138,20 @@ def test_work_for_moves_is_bounded(runs: Path) -> None:
     assert MovesOf().at(chain, 3, most_work=0).told == ""  # height 2 has a snapshot
 
 
+def test_blocks_are_followed_ahead_of_their_pages(runs: Path, tmp_path: Path) -> None:
+    chain = RunChain(runs / "bft" / "chain.sqlite")
+    chain.follow_ahead()
+    assert chain._ahead is not None
+    chain._ahead.join()
+    assert len(chain._followed) == HEIGHTS
+    broken = RunChain(tmp_path / "none")
+    broken.follow_ahead()
+    assert broken._ahead is not None
+    broken._ahead.join()
+    with pytest.raises(RunError, match="No such file"):
+        broken.summary()
+
+
 # -- search ----------------------------------------------------------------------------------------
 
 
