@@ -18,8 +18,6 @@ from consensus.audit import AuditFailure, AuditReport, audit
 from consensus.encoding.cid import parse_cid
 from consensus.storage.sqlite import SqliteStore
 
-__all__ = ["add_arguments", "audit_command", "build"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bfedrec audit`."""

@@ -17,6 +17,7 @@ from bfedrec.explorer.curves import Reader
 from bfedrec.explorer.heights import HeightReader
 from bfedrec.explorer.moves import MovesOf
 from bfedrec.explorer.places import Places
+from bfedrec.explorer.recommendations import Library
 from bfedrec.explorer.records import Records
 from bfedrec.web.explorer.verifications import Verifications
 
@@ -39,6 +40,8 @@ class Explorer:
     chains: RunChains = field(default_factory=RunChains)
     moves: MovesOf = field(default_factory=MovesOf)
     verifications: Verifications = field(default_factory=Verifications)
+    library: Library = field(default_factory=Library)
+    """The users of runs and their lists."""
     catalogue: Catalogue = field(init=False)
     curves: Reader = field(default_factory=Reader)
     heights: HeightReader = field(default_factory=HeightReader)
