@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bfedrec.cli.status import CHECK_FAILED
-from bfedrec.explorer.block import BlockFacts, block_facts
+from bfedrec.explorer.block import block_facts
 from bfedrec.explorer.catalogue import Catalogue, Run, State
-from bfedrec.explorer.chain import CHAIN, ChainSummary, RunChain
+from bfedrec.explorer.chain import CHAIN, RunChain
+from bfedrec.explorer.facts import BlockFacts, ChainSummary
 from bfedrec.explorer.moves import Moves, MovesOf
 from bfedrec.explorer.places import Places
 from bfedrec.explorer.timeline import Timeline

@@ -9,10 +9,10 @@ not an error: a page shows a bad block, and says what is bad about it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from bfedrec.explorer.chain import RunChain, block_at
+from bfedrec.explorer.facts import Attempt, BlockFacts, Content, DrawFact, Seat, UpdateFact
 from consensus.encoding.cid import cid_text
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.committee import Committee, InvalidTicket, check_ticket
@@ -36,128 +36,6 @@ MOST_UPDATES: Final = 2000
 """Updates of a block that are listed."""
 MOST_CONTENT: Final = 2**28
 """Longest content, in bytes, whose hash is looked at where a page waits for it."""
-
-
-@dataclass(frozen=True)
-class Seat:
-    """A member of the committee that decided a block, or a voter without a seat."""
-
-    server: int
-    weight: int
-    """Voting weight; 0 for a voter without a seat."""
-    stake: int
-    voted: bool
-    valid: bool
-    """True if its vote's signature is valid."""
-
-
-@dataclass(frozen=True)
-class DrawFact:
-    """A draw for the committees of a height."""
-
-    server: int
-    output: str
-    """beta, hexadecimal: what the proof shows, or claims where it does not hold."""
-    proof: str
-    """pi, hexadecimal; empty for a draw that is a public hash."""
-    valid: bool
-    told: str
-    """Why it is not valid; empty if it is."""
-    weight: int
-    """The weight that its server had in the committee that decided; 0: it won no seat there."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """A view of the vote, as far as a chain tells of it."""
-
-    attempt: int
-    step: int
-    leader: int | None
-    """The server whose turn it was; None where servers race."""
-    told: str
-
-
-@dataclass(frozen=True)
-class UpdateFact:
-    """An update whose bytes the run kept."""
-
-    position: int
-    client: int | None
-    """The client's place in the genesis; None for a key that is not registered."""
-    key: str
-    """The client's public key, hexadecimal."""
-    samples: int
-    registered: int
-    """The sample count of the genesis, its upper bound."""
-    digest: str
-    payload: str
-    """The CID of the payload."""
-    bytes: int | None
-    """Length of the payload; None if it is not there."""
-    valid: bool
-    told: str
-
-
-@dataclass(frozen=True)
-class Content:
-    """Content that a block points to."""
-
-    cid: str
-    bytes: int | None
-    """Its length; None if it is not there, or is not what its address says."""
-    told: str
-
-
-@dataclass(frozen=True)
-class BlockFacts:
-    """Everything that a chain tells of a height."""
-
-    height: int
-    last: int
-    """The chain's last height."""
-    cid: str
-    parent: str
-    encoded_bytes: int
-    chain_id: str
-    timestamp_us: int
-    took_us: int
-    """Simulated microseconds since the block before."""
-    aggregator: int
-    attempt: int
-    step: int
-    samples: int
-    count: int
-    updates_root: str
-    tickets_digest: str
-    signature: str
-    protocol: str
-    phase: str
-    decided_attempt: int
-    decided_step: int
-    weight: int
-    total: int
-    needed: int
-    """The least weight that decides."""
-    seats: tuple[Seat, ...]
-    draws: tuple[DrawFact, ...]
-    draws_in: int | None
-    """The height whose block carries the draws; None where they are public hashes."""
-    draws_seed: str
-    carried: int
-    """The number of draws that this block carries."""
-    carried_for: int
-    """The height that they are for."""
-    attempts: tuple[Attempt, ...]
-    updates: tuple[UpdateFact, ...]
-    """Empty where the run keeps none of this height."""
-    model: Content
-    snapshot: Content | None
-    modelled: bool
-    problems: tuple[str, ...]
-    """What does not hold; empty for a sound block."""
-    checked: tuple[str, ...]
-    """What was verified in place, in words."""
 
 
 def block_facts(chain: RunChain, height: int) -> BlockFacts:
@@ -228,7 +106,7 @@ def _facts(run: RunChain, chain: LiveChain, height: int) -> BlockFacts:
 
 
 class _Findings:
-    """What was checked of a block, and what did not hold."""
+    """The checks of a block that were made, and those that failed."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from threading import Lock, RLock
+from threading import Lock, RLock, Thread
 from typing import Final, NamedTuple, TypeVar
 
+from bfedrec.explorer.facts import BlockLine, ChainSummary
 from bfedrec.runs.folder import RunError
 from consensus.encoding.cid import cid_text, digest
 from consensus.encoding.fields import MalformedRecord
@@ -38,55 +40,6 @@ MOST_BYTES: Final = 2**31
 CHAINS_KEPT: Final = 8
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ChainSummary:
-    """A chain as its genesis describes it, and how far it has come."""
-
-    height: int
-    head: str
-    """The CID of the last block's header; at height 0 the genesis'."""
-    head_named: bool
-    """True if it is the head that the file names."""
-    timestamp_us: int
-    """Simulated microseconds of the last block."""
-    genesis: str
-    chain_id: str
-    protocol: str
-    modelled: bool
-    """True if signatures and proofs are keyed hashes, which show nothing."""
-    servers: int
-    clients: int
-    committee: str
-    committee_size: int
-    policy: str
-    """The updates that the run keeps, in words."""
-    kept: tuple[int, int] | None
-    """The first and the last height whose updates are there; None if none are."""
-    file_bytes: int
-
-
-@dataclass(frozen=True)
-class BlockLine:
-    """A block as a line of the list of blocks."""
-
-    height: int
-    cid: str
-    parent: str
-    linked: bool
-    """True if its parent is the block below."""
-    aggregator: int
-    attempt: int
-    step: int
-    decided_attempt: int
-    decided_step: int
-    timestamp_us: int
-    updates: int
-    samples: int
-    votes: int
-    model: str
-    snapshot: str
 
 
 class Followed(NamedTuple):
@@ -118,11 +71,12 @@ class RunChain:
         self._genesis: Genesis | None = None
         self._followed: list[Followed] = []
         self._numbers: dict[bytes, int] = {}
+        self._ahead: Thread | None = None
 
     # -- what is asked ----------------------------------------------------------------------------
 
     def summary(self) -> ChainSummary:
-        """What the chain is, and how far it has come."""
+        """The chain as its genesis describes it, and its present head."""
         return self.ask(self._summary)
 
     def lines(self, top: int | None = None, most: int = 50) -> list[BlockLine]:
@@ -146,6 +100,18 @@ class RunChain:
     def last_height(self) -> int:
         """The height of the last block."""
         return self.ask(lambda chain: chain.last_height())
+
+    def follow_ahead(self) -> None:
+        """Follow all blocks in a thread of its own, so that a page of one need not wait for it.
+        What goes wrong shows when that page is asked for."""
+
+        def ahead() -> None:
+            with suppress(RunError, StoreError):
+                self.ask(lambda chain: self.follow(chain, chain.last_height()))
+
+        if self._ahead is None or not self._ahead.is_alive():
+            self._ahead = Thread(target=ahead, daemon=True)
+            self._ahead.start()
 
     def ask(self, question: Callable[[LiveChain], T]) -> T:
         """The answer to a question about one moment of the chain."""
@@ -188,7 +154,7 @@ class RunChain:
         if kept.recorded:
             drawn_on = protocol_of(genesis).drawn_from(self.bare_head(chain, height - 1))
             draws = lazy_draws(genesis, drawn_on[1], block_at(chain, height).tickets)
-        return Head(height, kept.cid, kept.timestamp, kept.beacon, draws)
+        return _head(height, kept, draws)
 
     def bare_head(self, chain: LiveChain, height: int) -> Head:
         """The head at a height without its draws."""
@@ -197,7 +163,7 @@ class RunChain:
             return replace(protocol_of(genesis).first_head(genesis), draws=())
         with self._lock:
             kept = self.follow(chain, height)[height - 1]
-        return Head(height, kept.cid, kept.timestamp, kept.beacon)
+        return _head(height, kept)
 
     def follow(self, chain: LiveChain, height: int) -> Sequence[Followed]:
         """The blocks of heights 1 to at least ``height``, which are read if they are new.
@@ -233,15 +199,12 @@ class RunChain:
         kept = self._followed[-1]
         draws = kept.draws
         if kept.recorded:
-            below = self._followed[-2] if known > 1 else None
-            under = (
-                protocol.first_head(genesis)
-                if below is None
-                else Head(known - 1, below.cid, below.timestamp, below.beacon)
-            )
+            under = protocol.first_head(genesis)
+            if known > 1:
+                under = _head(known - 1, self._followed[-2])
             seed = protocol.drawn_from(under)[1]
             draws = lazy_draws(genesis, seed, block_at(chain, known).tickets)
-        return Head(known, kept.cid, kept.timestamp, kept.beacon, draws)
+        return _head(known, kept, draws)
 
     def _summary(self, chain: LiveChain) -> ChainSummary:
         genesis, last = self.genesis(chain), chain.last_height()
@@ -285,8 +248,8 @@ class RunChains:
         """The chain of a run folder, or of a chain's file alone."""
         path = run / CHAIN if run.is_dir() else run
         with self._lock:
-            found = self._kept.setdefault(path, RunChain(path))
-            self._kept.move_to_end(path)
+            found = self._kept.pop(path, None) or RunChain(path)
+            self._kept[path] = found
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
             return found
@@ -361,6 +324,10 @@ def _after(genesis: Genesis, protocol: Protocol, head: Head, block: Block) -> tu
         header.aggregate_cid,
         header.snapshot,
     )
+
+
+def _head(height: int, kept: Followed, draws: tuple[Draw, ...] = ()) -> Head:
+    return Head(height, kept.cid, kept.timestamp, kept.beacon, draws)
 
 
 def _line(block: Block, below: bytes) -> BlockLine:

@@ -1,4 +1,4 @@
-"""How far a block's aggregate moved the item factors Q: ||Delta Q||, and the items moved most.
+"""The move of the item factors Q by a block's aggregate: ||Delta Q||, and the items moved most.
 
 Under the paper's merge, Q + BA with a basis drawn from the beacon, a block's Delta Q is BA and
 needs nothing else. Where the step depends on Q or on a state (an optimizer, a basis that follows
@@ -56,7 +56,7 @@ class Moves:
     most: tuple[ItemMove, ...]
     """The items that moved most, the farthest first."""
     told: str = ""
-    """Why it is not known; empty if it is."""
+    """The reason if it is not known; empty if it is."""
 
 
 class MovesOf:

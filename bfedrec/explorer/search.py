@@ -42,18 +42,18 @@ class Hit:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found."""
+    """The result of a search."""
 
     meant: str
-    """What was looked for, in words; empty for a question that makes no sense."""
+    """The question in words; empty for one that makes no sense."""
     hits: tuple[Hit, ...] = ()
     """The newest first."""
     cut: str = ""
-    """What was not looked through; empty if all was."""
+    """The part that was not looked through, in words; empty if all was."""
 
 
 def search(run: RunChain, question: str) -> Found:
-    """What a chain has for a question such as ``17``, ``server 3``, ``client 12``, a client's
+    """Answer from a chain a question such as ``17``, ``server 3``, ``client 12``, a client's
     public key in hexadecimal digits or the beginning of a CID.
 
     Raises `bfedrec.runs.folder.RunError` and `consensus.storage.content.Busy`.

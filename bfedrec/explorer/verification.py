@@ -48,7 +48,7 @@ AGGREGATES: Final = 20
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a verification has come."""
+    """The progress of a verification."""
 
     done: int
     total: int
@@ -62,9 +62,9 @@ class Outcome:
 
     passed: bool
     told: str
-    """What was checked, or the first thing that is wrong; one line."""
+    """Counts of the things that were checked, or the first that is wrong; one line."""
     unchecked: str = ""
-    """What was not checked, and why; empty if all was."""
+    """The part that was not checked, and why; empty if all was."""
     modelled: bool = False
     """True if signatures and proofs show nothing."""
     seconds: float = 0.0
@@ -88,8 +88,10 @@ def verify(path: Path, height: int | None, tell: Tell = lambda progress: None) -
 
 
 def patient(path: Path, step: Callable[[LiveChain], T]) -> T:
-    """What a step finds in one moment of the chain; it is taken again where the writer is in the
-    way, and raises `Busy` only after many tries."""
+    """Take a step in one moment of the chain, and return its result.
+
+    It is taken again where the writer is in the way, and raises `Busy` only after many tries.
+    """
 
     def once(chain: LiveChain) -> T:
         try:

@@ -30,7 +30,7 @@ def build(genesis: Genesis, initial: bytes) -> GlobalModel:
 
 
 def told(report: AuditReport) -> str:
-    """What an audit verified, in words; of a chain whose genesis names a run."""
+    """The counts of an audit in words, of a chain whose genesis names a run."""
     assert report.run is not None
     return (
         f"{report.blocks} blocks, {report.proofs} VRF proofs, "

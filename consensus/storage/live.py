@@ -219,7 +219,7 @@ _META: Final = "sqlite_autoindex_meta_1"
 
 
 def read_live(path: Path, use: Callable[[LiveChain], T], tries: int = TRIES) -> T:
-    """What ``use`` makes of the chain at ``path`` in one moment of it; it may be called again.
+    """Return the result of ``use`` on one moment of the chain at ``path``; it may be called again.
 
     Raises `Busy` where the writer was in the way so many times, and StoreError as `LiveChain`.
     """

@@ -107,6 +107,8 @@ class Pages(Closing):
         committed = self._wal.total if self._wal is not None else 0
         self.total = committed or self._stat.st_size // self.page_size
         """The number of pages."""
+        if not committed and self.total < int.from_bytes(self.header[28:32], "big"):
+            raise self.refused("the file is damaged: it is shorter than it says")
 
     @property
     def size(self) -> int:

@@ -45,6 +45,7 @@ def show(visit: Visit) -> Response:
         lines = chain.lines(top, PER_PAGE)
     except Busy:
         raise HTTPException(503, BUSY) from None
+    chain.follow_ahead()
     first = lines[0].height if lines else 0
     values = {
         "chain": summary,
@@ -78,7 +79,7 @@ def show_block(visit: Visit) -> Response:
 
 
 def _timeline(run: Path, height: int) -> HeightTimeline | None:
-    """What was seen of a height while it was played, where the run has it."""
+    """The timeline of a height as it was played, where the run has it."""
     try:
         return Timeline(run).height(height)
     except RunError:
@@ -86,7 +87,7 @@ def _timeline(run: Path, height: int) -> HeightTimeline | None:
 
 
 def show_search(visit: Visit) -> Response:
-    """What a search in a chain finds."""
+    """The results of a search in a chain."""
     chain, question = chain_of(visit), visit.asked("q", LONGEST)
     try:
         found = search(chain, question) if question.strip() else None

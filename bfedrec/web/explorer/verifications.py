@@ -58,7 +58,7 @@ class Job:
 
     @property
     def version(self) -> tuple[Progress, bool]:
-        """What a visitor sees of it."""
+        """The part of it that a visitor sees."""
         return self.progress, self.running
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from bfedrec.cli.main import main
-from bfedrec.explorer.block import BlockFacts, block_facts
+from bfedrec.explorer.block import block_facts
 from bfedrec.explorer.chain import RunChain, RunChains
+from bfedrec.explorer.facts import BlockFacts
 from bfedrec.explorer.moves import MovesOf
 from bfedrec.explorer.search import search
 from bfedrec.runs.claims import build
@@ -20,6 +21,7 @@ from bfedrec.runs.folder import RunError, read_tensors
 from consensus.encoding.cid import cid_text
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
+from consensus.simulation.results import Arrival, HeightResult
 from consensus.storage.content import StoreError
 from consensus.storage.sqlite import SqliteStore
 from tests.helpers.audited import RESULTS, TOY, Keeper
@@ -137,6 +139,20 @@ def test_work_for_moves_is_bounded(runs: Path) -> None:
     assert MovesOf().at(chain, 3, most_work=0).told == ""  # height 2 has a snapshot
 
 
+def test_blocks_are_followed_ahead_of_their_pages(runs: Path, tmp_path: Path) -> None:
+    chain = RunChain(runs / "bft" / "chain.sqlite")
+    chain.follow_ahead()
+    assert chain._ahead is not None
+    chain._ahead.join()
+    assert len(chain._followed) == HEIGHTS
+    broken = RunChain(tmp_path / "none")
+    broken.follow_ahead()
+    assert broken._ahead is not None
+    broken._ahead.join()
+    with pytest.raises(RunError, match="No such file"):
+        broken.summary()
+
+
 # -- search ----------------------------------------------------------------------------------------
 
 
@@ -170,21 +186,30 @@ def test_search_finds_heights_links_servers_and_clients(bft: RunChain) -> None:
 # -- chains that change, and chains that are wrong -------------------------------------------------
 
 
+def others(heights: int) -> list[HeightResult]:
+    """Other heights after the toy's genesis."""
+    toy, results = Toy(servers=7, clients=4, committee_size=5), []
+    for _ in range(heights):
+        updates = [toy.update(client, value=9.0) for client in range(4)]
+        now = toy.world.env.now
+        arrivals = [Arrival(now + 0.1, at, lambda u=u: u) for at, u in enumerate(updates)]
+        results.append(toy.world.run_height(arrivals, 200.0))
+    return results
+
+
 def test_a_chain_that_grows_is_followed_and_one_that_was_cut_is_not_mixed(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path / "chain.sqlite", TOY.genesis)
     keeper.store.close()
     chain = RunChain(keeper.path)
     assert chain.summary().height == 0
     grown = tmp_path / "next.sqlite"
-    for count in (2, 5, 3):  # the third was cut
+    for results in (RESULTS[:2], RESULTS, RESULTS[:3], others(3)):  # cut, and played again
         grown.unlink(missing_ok=True)
-        Keeper(grown, TOY.genesis).write_all(RESULTS[:count])
+        Keeper(grown, TOY.genesis).write_all(results)
         shutil.copy(grown, keeper.path)
-        assert chain.summary().height == count
-        assert block_facts(chain, count).problems == ()
-    other = Toy(servers=7, clients=4, committee_size=5, seed=0)
-    for _ in range(4):
-        other.play(patience=400.0)
+        assert chain.summary().height == len(results)
+        assert block_facts(chain, len(results)).problems == ()
+        assert chain.lines()[0].cid == cid_text(results[-1].block.cid)
     with pytest.raises(RunError, match="no block of height 4"):
         block_facts(chain, 4)
 
