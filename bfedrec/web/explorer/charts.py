@@ -46,7 +46,7 @@ def title_of(name: str) -> str:
 
 def axes_of(curves: Sequence[Curves]) -> list[Axis]:
     """The axes on which all these runs have places."""
-    found = [name for name in AXES if all(each.axis(name) is not None for each in curves)]
+    found = [name for name in AXES if all(each.has_axis(name) for each in curves)]
     return [{"key": name, "name": AXES[name][0]} for name in found]
 
 
