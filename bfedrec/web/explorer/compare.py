@@ -85,10 +85,7 @@ def _names(curves: Sequence[Curves]) -> list[str]:
     every = dict.fromkeys(name for each in curves for name in each.columns)
     metrics = [name for name in every if "@" in name]
     metrics.sort(key=lambda name: (_place(name), name))
-    totals = [
-        name for name in ("loss", "attempts", "evidence", "refused_messages") if name in every
-    ]
-    return [*metrics, *totals]
+    return [*metrics, *(name for name in TOTALS if name in every)]
 
 
 def _place(name: str) -> int:
