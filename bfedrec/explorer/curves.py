@@ -6,13 +6,12 @@ anew.
 
 from __future__ import annotations
 
-import json
 import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan, nan
+from math import nan
 from pathlib import Path
 from typing import Final
 
@@ -74,10 +73,17 @@ class Curves:
 
     def axis(self, name: str) -> Series | None:
         """The places of the lines on an axis of `AXES`; None if they lack what it needs."""
-        found = [self.columns.get(part, self._unledgered(part)) for part in AXES[name][1]]
-        if not self.length or None in found:
+        if not self.has_axis(name):
             return None
-        return [sum(values) for values in zip(*(part for part in found if part), strict=True)]
+        parts = [self.columns.get(part) or self._unledgered(part) for part in AXES[name][1]]
+        return [sum(values) for values in zip(*(part for part in parts if part), strict=True)]
+
+    def has_axis(self, name: str) -> bool:
+        """True if the lines have what an axis of `AXES` needs."""
+        known = self.columns.keys()
+        return bool(self.length) and all(
+            part in known or UNLEDGERED.get(part) in known for part in AXES[name][1]
+        )
 
     def named(self, name: str) -> Series | None:
         """An axis of `AXES`, or else a figure; None if the lines lack it."""
@@ -146,24 +152,3 @@ class Reader:
             follower.look()
             found = follower.curves
             return Curves(found.length, {name: each[:] for name, each in found.columns.items()})
-
-
-def document(curves: Curves, most: int = MOST_POINTS) -> str:
-    """The series as JSON: ``{"axes": {NAME: [...]}, "series": {NAME: [...]}, "per_round": {...}}``,
-    null for a value that is missing."""
-    places = curves.shown(most)
-
-    def chosen(values: Series) -> list[float | None]:
-        return [None if isnan(values[place]) else values[place] for place in places]
-
-    axes = {name: values for name in AXES if (values := curves.axis(name)) is not None}
-    totals = ("attempts", "simulated_seconds", "uplink_bytes", "downlink_bytes", "gossip_bytes")
-    rounds = {name: values for name in totals if (values := curves.per_round(name)) is not None}
-    return json.dumps(
-        {
-            "axes": {name: chosen(values) for name, values in axes.items()},
-            "series": {name: chosen(values) for name, values in curves.columns.items()},
-            "per_round": {name: chosen(values) for name, values in rounds.items()},
-        },
-        allow_nan=False,
-    )

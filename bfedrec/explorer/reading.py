@@ -29,6 +29,13 @@ def showable(name: str) -> bool:
     return name.isprintable()  # bytes that are not UTF-8 are surrogates, which are not printable
 
 
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
+
+
 def open_file(path: Path) -> BinaryIO:
     """Open a regular file for reading; never waits.
 
@@ -81,7 +88,7 @@ def json_object(content: bytes, told: str) -> dict[str, object]:
     """The JSON object in some bytes. Raises `RunError`, which begins with ``told``, for anything
     else; NaN and infinity are no JSON."""
     try:
-        value = json.loads(content.decode(), parse_constant=_no_number)
+        value = _DECODER.decode(content.decode())
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else error
         raise RunError(f"{told}: not JSON: {' '.join(str(why).split())[:120]}") from None
@@ -102,10 +109,6 @@ def read_object(folder: Path, name: str) -> dict[str, object]:
     """The JSON object in a folder's file; raises `RunError`, and FileNotFoundError if there is
     none."""
     return json_object(read_file(folder / name, MOST_JSON), name)
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")
 
 
 class Follower(ABC):

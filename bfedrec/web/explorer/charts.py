@@ -16,10 +16,11 @@ from bfedrec.web.live import Axis, Figure, Series
 
 MOST_POINTS: Final = 2000
 DIGITS: Final = 6
+GOSSIP: Final = "gossip_bytes"
 BYTE_SERIES: Final = {
     "uplink_bytes": "clients to servers",
     "downlink_bytes": "servers to clients",
-    "gossip_bytes": "between servers",
+    GOSSIP: "between servers",
 }
 PREFIXES: Final = {"test_": "test items", "ordered_": "ordered", "full_": "all items"}
 """Prefixes of metrics, in the order in which they stand, and their meanings."""
@@ -29,11 +30,7 @@ def title_of(name: str) -> str:
     """A figure's name for people: "full_ndcg@10" is "NDCG@10, all items"."""
     metric, at, k = name.partition("@")
     told = []
-    for prefix, meaning in (
-        ("test_", "test items"),
-        ("ordered_", "ordered"),
-        ("full_", "all items"),
-    ):
+    for prefix, meaning in PREFIXES.items():
         if metric.startswith(prefix) and at:
             metric = metric.removeprefix(prefix)
             told.append(meaning)
@@ -46,7 +43,7 @@ def title_of(name: str) -> str:
 
 def axes_of(curves: Sequence[Curves]) -> list[Axis]:
     """The axes on which all these runs have places."""
-    found = [name for name in AXES if all(each.axis(name) is not None for each in curves)]
+    found = [name for name in AXES if all(each.has_axis(name) for each in curves)]
     return [{"key": name, "name": AXES[name][0]} for name in found]
 
 
@@ -93,19 +90,22 @@ def costs(curves: Curves, heights: Heights) -> Figure:
     series: list[Series] = []
     for name, told in BYTE_SERIES.items():
         found = curves.per_round(name)
-        if found is not None:
+        if found is not None and not (heights.rows and name == GOSSIP):
             series.append(
                 {"name": told, "values": {"round": rounds, "bytes": _chosen(found, places)}}
             )
     if heights.rows:
         step = max(1, -(-len(heights.rows) // MOST_POINTS))
         rows = heights.rows[(len(heights.rows) - 1) % step :: step]
-        exact = {"round": [row.height for row in rows]}
-        exact["attempts"] = [row.attempts for row in rows]
-        seconds = [rounded(row.seconds) for row in rows]
-        series.append(
-            {"name": "every height", "values": {**exact, "seconds": seconds}, "colour": 1}
-        )
+        at: list[float] = [row.height for row in rows]
+        exact: dict[str, list[float | None]] = {
+            "round": [*at],
+            "attempts": [row.attempts for row in rows],
+            "seconds": [rounded(row.seconds) for row in rows],
+        }
+        series.append({"name": "every height", "values": exact, "colour": 1})
+        between: dict[str, list[float]] = {"round": at, "bytes": [row.bytes for row in rows]}
+        series.append({"name": BYTE_SERIES[GOSSIP], "values": between, "colour": 3})
     else:
         means = {
             key: _chosen(found, places)

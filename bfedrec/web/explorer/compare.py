@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
@@ -15,6 +15,7 @@ from bfedrec.runs.folder import RunError
 from bfedrec.web.explorer import charts
 from bfedrec.web.explorer.runs import BADGES, amount, option
 from bfedrec.web.explorer.visits import Visit
+from bfedrec.web.live import Figure
 
 MOST_RUNS: Final = 40
 """Most runs that are compared at once."""
@@ -60,7 +61,7 @@ class Chosen:
         """The query that names these runs."""
         return urlencode([("run", address) for address in self.addresses])
 
-    def figure(self) -> dict[str, Any]:
+    def figure(self) -> Figure:
         """The chart of all groups."""
         found = [self._curves(group) for group in self.groups]
         flat = [each for group in found for each in group if each.length]
@@ -73,7 +74,7 @@ class Chosen:
             while label in bands:
                 label += "'"
             bands[label] = band(each, wanted, MOST_POINTS)
-        return dict(charts.compared(bands, axes, names))
+        return charts.compared(bands, axes, names)
 
     def _curves(self, group: Group) -> list[Curves]:
         return [self.curves[each.run.address] for each in group.members]
@@ -84,10 +85,7 @@ def _names(curves: Sequence[Curves]) -> list[str]:
     every = dict.fromkeys(name for each in curves for name in each.columns)
     metrics = [name for name in every if "@" in name]
     metrics.sort(key=lambda name: (_place(name), name))
-    totals = [
-        name for name in ("loss", "attempts", "evidence", "refused_messages") if name in every
-    ]
-    return [*metrics, *totals]
+    return [*metrics, *(name for name in TOTALS if name in every)]
 
 
 def _place(name: str) -> int:

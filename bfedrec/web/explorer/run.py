@@ -4,9 +4,9 @@ again."""
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from starlette.responses import Response
 
@@ -34,6 +34,7 @@ FRAGMENTS: Final = ("state", "scores", "costs", "rounds", "heights", "manifest")
 FOLLOWED: Final = (State.RUNNING, State.INTERRUPTED, State.STOPPED)
 """States after which a run may go on: a visitor of its page is told."""
 
+Part = TypeVar("Part")
 Pairs = list[tuple[str, str]]
 
 
@@ -50,9 +51,10 @@ class Facts:
         self.problems: list[str] = []
         self.curves = self._read(Curves(), lambda: explorer.curves.of(self.folder))
         self.heights = self._read(Heights(), lambda: explorer.heights.of(self.folder))
-        self.manifest = self._read({}, lambda: _manifest(self.folder))
+        nothing: Mapping[str, object] = {}
+        self.manifest = self._read(nothing, lambda: _manifest(self.folder))
 
-    def _read(self, empty: Any, read: Any) -> Any:
+    def _read(self, empty: Part, read: Callable[[], Part]) -> Part:
         try:
             return read()
         except RunError as error:
@@ -73,7 +75,7 @@ class Facts:
             "chart-costs": charts.costs(self.curves, self.heights),
         }
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """The values of the fragments' templates."""
         return {
             "facts": self,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bfedrec.explorer import curves as module
-from bfedrec.explorer.curves import MOST_POINTS, MOST_SERIES, Reader, document
+from bfedrec.explorer.curves import MOST_POINTS, MOST_SERIES, Reader
 from bfedrec.runs.folder import RunError
 from tests.helpers import shown
 
@@ -25,11 +25,8 @@ def test_series_over_rounds_bytes_and_simulated_time(tmp_path: Path) -> None:
     assert found.axis("gossip") == [100_000, 200_000]
     assert found.axis("seconds") == [3.0, 6.0]
     assert found.per_round("attempts") == [1.5, 1.5]
-    told = json.loads(document(found))
-    assert told["axes"]["seconds"] == [3.0, 6.0]
-    assert told["series"]["loss"] == [0.25, 0.125]
-    assert "split" not in told["series"]
-    assert told["per_round"]["gossip_bytes"] == [50_000, 50_000]
+    assert "split" not in found.columns
+    assert found.per_round("gossip_bytes") == [50_000, 50_000]
 
 
 def test_learning_without_a_ledger_has_the_bytes_of_payloads(tmp_path: Path) -> None:
@@ -48,18 +45,15 @@ def test_a_run_that_was_never_scored_has_no_curves(tmp_path: Path) -> None:
     found = Reader().of(tmp_path)
     assert found.length == 0
     assert found.axis("round") is None
-    assert json.loads(document(found)) == {"axes": {}, "series": {}, "per_round": {}}
+    assert found.columns == {}
 
 
-def test_what_some_lines_lack_is_null(tmp_path: Path) -> None:
+def test_what_some_lines_lack_is_no_number(tmp_path: Path) -> None:
     lines = [{"height": 1, "loss": 1.0}, {"height": 2, "hr@10": 0.5}]
     found = Reader().of(shown.write_run(tmp_path / "run", lines=lines))
     assert isnan(found.columns["hr@10"][0])
-    assert json.loads(document(found))["series"] == {
-        "height": [1, 2],
-        "loss": [1, None],
-        "hr@10": [None, 0.5],
-    }
+    assert found.columns["hr@10"][1] == 0.5
+    assert isnan(found.columns["loss"][1])
 
 
 def test_lines_are_read_as_they_come_and_torn_ones_wait(

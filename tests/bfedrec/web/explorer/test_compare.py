@@ -116,5 +116,5 @@ def test_the_pages_of_the_explorer_load_nothing_slow() -> None:
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    slow = {"torch", "numba", "pandas", "matplotlib", "scipy", "simpy"}
+    slow = {"torch", "numba", "pandas", "matplotlib"}
     assert slow & set(done.stdout.split()) == set()

@@ -125,6 +125,8 @@ def test_a_real_run_tells_its_figures_costs_heights_config_and_manifest(real: Pa
         costs = json.loads(client.get("/curves/real?chart=costs").body)
         exact = next(each for each in costs["series"] if "attempts" in each["values"])
         assert exact["values"]["round"] == [1, 2, 3, 4, 5, 6]  # every height
+        (gossip,) = [each for each in costs["series"] if each["name"] == "between servers"]
+        assert sum(gossip["values"]["bytes"]) == summary["gossip_bytes"]
 
 
 def test_a_run_without_timelines_says_so(real: Path, tmp_path: Path) -> None:
