@@ -262,10 +262,26 @@ def test_heights_that_servers_go_through_one_by_one() -> None:
     assert [(event.at_us, event.kind) for event in of_kind(two, "joined")] == [
         (2_500_000, "joined")
     ]
+    third = replace(first, header=replace(first.header, height=3))
+    recorder.appended(0, third, 2.45)
+    assert recorder.heights(3.0)[2].down == Named(0, ()), "it has come back before"
     recorder.appended(2, other, 2.6)
-    one, two = recorder.heights(3.0)
+    one, two, _ = recorder.heights(3.0)
     assert (one.outcome, one.block, two.outcome) == ("forked", "", "decided")
     assert len({event.block for event in of_kind(one, "appended")}) == 2
+
+
+def test_weights_are_those_of_the_last_attempts() -> None:
+    """Where committees are not known beforehand, only that of the last attempt is."""
+    toy, recorder = watched()
+    result = toy.play()
+    late = replace(result.block, certificate=replace(result.block.certificate, attempt=2))
+    found = recorder.decided(replace(result, block=late, malicious_weight=((1, 7),)))
+    assert [(each.malicious, each.weight) for each in found.attempts] == [
+        (None, None),
+        (None, None),
+        (1, 7),
+    ]
 
 
 def test_a_block_that_no_link_can_name_is_left_unnamed() -> None:
