@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -115,8 +116,12 @@ def test_the_message_that_violates_is_seen() -> None:
         (server,) = violation.servers
         (height,) = [each for each in trace.heights if each.height == violation.height]
         own = [event for event in height.events if event.server == server]
-        assert own[-1].kind == "voted"
-        assert "timed_out" in {event.kind for event in own[:-1]}
+        cast = re.search(r"cast a (\w+) vote in \((\d+), (\d+)\)", violation.what)
+        assert cast is not None
+        vote = (cast[1], int(cast[2]), int(cast[3]))
+        votes = {(e.what, e.attempt, e.step) for e in own if e.kind == "voted"}
+        assert vote in votes
+        assert "timed_out" in {event.kind for event in own}
         return
     pytest.fail("the rule was not found out")
 
