@@ -17,7 +17,7 @@ from bfedrec.cli.main import main
 from bfedrec.cli.serve import explorer_of
 from bfedrec.web.explorer.app import application
 from bfedrec.web.explorer.trace import START, Story, cut_off
-from consensus.simulation.layout import FaultFacts
+from consensus.simulation.layout import FaultFacts, Layout, Malice
 from consensus.simulation.timeline import Event, Named
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.trace import Trace, Violated
@@ -240,6 +240,9 @@ def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
         ("scenario", "command", "protocol", "premise", "rule", "digest"), evil
     )
     counted = {name: {evil: 1} for name in ("faults", "behaviours", "branches", "clients")}
+    fault = FaultFacts(evil, 0, None, Named.of([1]), options=evil)
+    layout = Layout.of([0, 0], [1, 1], {0: (Malice(evil),)}, None, None)
+    texts["layout"] = replace(layout, faults=(fault,))
     trace = replace(
         sound(), heights=(height,), violation=Violated(**violation), counted=counted, **texts
     )
