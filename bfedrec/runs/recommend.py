@@ -48,25 +48,22 @@ Write = Callable[[Sequence[str], Sequence[str], np.ndarray], None]
 """Appends rows to a file: their q_id and doc_id, and their scores, float64."""
 
 
-def scoring_at_rest(run: Path, threads: int | None = None) -> tuple[Config, Scoring]:
-    """The config of a finished run, and the scoring of its model.
+def scoring_at_rest(
+    run: Path, threads: int | None = None, data: Dataset | None = None
+) -> tuple[Config, Scoring]:
+    """The config of a finished run, and the scoring of its model. ``data``: those of the run
+    (`data_of`), if they are prepared already.
 
     The private factors of clients that keep some come from RUN/state.sqlite. Raises `RunError`,
     `StateError`, ConfigError and DataError, each one line, for a folder or data that do not fit.
     """
-    config = _config(run)
+    config = config_of(run)
     if config.method != "federated":
         raise RunError(f"{run}: a run of method {config.method}, which has no clients")
     if not finished(run):
         raise RunError(f"{run}: not a finished run: continue it with --resume")
     rounds, reported = _rounds(run)
-    data = prepare(config.data)
-    digest = str(read_json(run / "manifest.json").get("data_digest"))
-    if digest != data.digest:
-        raise RunError(
-            f"{run}: the run was made on data {digest[:12]}..., and those prepared here are "
-            f"{data.digest[:12]}...: give it the same"
-        )
+    data = data_of(run, config) if data is None else data
     check_memory(config, data)
     d, method = config.model.dimension, config.training.chosen
     shape = (data.items + method.shared_rows(d), d)
@@ -80,7 +77,21 @@ def scoring_at_rest(run: Path, threads: int | None = None) -> tuple[Config, Scor
     return config, scoring_of(config, data, Q, P, threads)
 
 
-def _config(run: Path) -> Config:
+def data_of(run: Path, config: Config) -> Dataset:
+    """The data of a run with this config. Raises DataError, and `RunError` for data of another
+    digest than the run's manifest has."""
+    data = prepare(config.data)
+    digest = str(read_json(run / "manifest.json").get("data_digest"))
+    if digest != data.digest:
+        raise RunError(
+            f"{run}: the run was made on data {digest[:12]}..., and those prepared here are "
+            f"{data.digest[:12]}...: give it the same"
+        )
+    return data
+
+
+def config_of(run: Path) -> Config:
+    """The config of a run's folder. Raises `RunError` and ConfigError."""
     path = run / "config.yaml"
     try:
         return parse(read_text(path, MOST_BYTES), str(path))
@@ -143,7 +154,7 @@ def write_lists(
     if not 1 <= k <= MOST_ITEMS:
         raise ConfigError(f"{COMMAND_LINE}: --top {k}: expected 1 to {MOST_ITEMS}")
     writer = _writer_of(out)
-    if ordered and not _config(run).evaluation.recency:
+    if ordered and not config_of(run).evaluation.recency:
         raise ConfigError(
             f"{COMMAND_LINE}: --ordered: {run} was made with evaluation.recency=false"
         )
@@ -151,19 +162,23 @@ def write_lists(
     users = chosen_users(scoring.data, ids)
     done = rows = 0
     with whole_file(out) as file, writer(file) as write:
-        for lists in _lists(scoring, users, k, ordered):
+        for lists in lists_of(scoring, users, k, ordered):
             write(*_rows(lists, scoring.data))
             done, rows = done + len(lists.users), rows + int(lists.lengths.sum())
             tell(done, len(users))
     return done, rows
 
 
-def _lists(scoring: Scoring, users: np.ndarray, k: int, ordered: bool) -> Iterator[Lists]:
+def lists_of(
+    scoring: Scoring, users: np.ndarray, k: int, ordered: bool, threads: int | None = None
+) -> Iterator[Lists]:
+    """The lists of ``k`` items of ``users`` (int64[n]), some users at a time. ``ordered``: by the
+    factors that weigh interactions by recency, which the scoring must have."""
     if scoring.scorer is not None:
-        return recommend_blocks(scoring.scorer, scoring.data, users, k)
+        return recommend_blocks(scoring.scorer, scoring.data, users, k, threads)
     P = scoring.ordered if ordered else scoring.P
     assert P is not None
-    return recommend(P, scoring.Q, scoring.data, users, k)
+    return recommend(P, scoring.Q, scoring.data, users, k, threads)
 
 
 def _rows(lists: Lists, data: Dataset) -> tuple[list[str], list[str], np.ndarray]:

@@ -62,7 +62,7 @@ class SweepFacts:
 
     settings: Sequence[SettingFacts]
     manifest: Node
-    """That of the first run; empty where there is none."""
+    """The manifest of the first run; empty where there is none."""
     unfinished: int
     """Number of run folders below it whose runs have not ended."""
 

@@ -32,6 +32,8 @@ from bfedrec.web.explorer import (
     sweep,
     timeline,
     trace,
+    users,
+    verify,
 )
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.explorer.visits import Visit
@@ -70,6 +72,8 @@ PAGES: Final = (
     Page("/chain/{run:path}", chain.show),
     Page("/block/{height:height}/{run:path}", chain.show_block),
     Page("/search/{run:path}", chain.show_search),
+    Page("/verify/{run:path}", verify.show),
+    Page("/verifying/{run:path}", verify.tell),
     Page("/run/{run:path}", run.show),
     Page("/live/{run:path}", live.live),
     Page("/curves", compare.curves),
@@ -77,6 +81,7 @@ PAGES: Final = (
     Page("/compare", compare.show),
     Page("/sweep/{run:path}", sweep.show),
     Page("/record/{kind}/{name}", records.show),
+    Page("/users/{run:path}", users.show),
     Page("/network/{run:path}", network.show),
     Page("/timeline/{height:height}/{run:path}", timeline.show),
 )
