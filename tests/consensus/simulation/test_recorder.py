@@ -13,6 +13,7 @@ from consensus.adversary.behaviour import Circle
 from consensus.adversary.composed import Composed
 from consensus.encoding.cid import cid_text
 from consensus.faults.faults import Faults, fault_from_node
+from consensus.records.votes import Timeout
 from consensus.simulation.recorder import Recorder
 from consensus.simulation.results import Forked, Stalled
 from consensus.simulation.timeline import (
@@ -261,10 +262,26 @@ def test_heights_that_servers_go_through_one_by_one() -> None:
     assert [(event.at_us, event.kind) for event in of_kind(two, "joined")] == [
         (2_500_000, "joined")
     ]
+    third = replace(first, header=replace(first.header, height=3))
+    recorder.appended(0, third, 2.45)
+    assert recorder.heights(3.0)[2].down == Named(0, ()), "it has come back before"
     recorder.appended(2, other, 2.6)
-    one, two = recorder.heights(3.0)
+    one, two, _ = recorder.heights(3.0)
     assert (one.outcome, one.block, two.outcome) == ("forked", "", "decided")
     assert len({event.block for event in of_kind(one, "appended")}) == 2
+
+
+def test_weights_are_those_of_the_last_attempts() -> None:
+    """Where committees are not known beforehand, only that of the last attempt is."""
+    toy, recorder = watched()
+    result = toy.play()
+    late = replace(result.block, certificate=replace(result.block.certificate, attempt=2))
+    found = recorder.decided(replace(result, block=late, malicious_weight=((1, 7),)))
+    assert [(each.malicious, each.weight) for each in found.attempts] == [
+        (None, None),
+        (None, None),
+        (1, 7),
+    ]
 
 
 def test_a_block_that_no_link_can_name_is_left_unnamed() -> None:
@@ -296,7 +313,6 @@ def test_what_is_said_again_for_others_or_of_other_heights_is_no_event() -> None
     toy, recorder = watched()
     result = toy.play()
     before = recorder.decided(result)
-    toy.world.observer = recorder
     candidate = next(
         body
         for server in toy.world.servers
@@ -312,7 +328,10 @@ def test_what_is_said_again_for_others_or_of_other_heights_is_no_event() -> None
     stranger = (candidate.proposer + 1) % 7
     recorder.sent(candidate.proposer, "candidate", candidate, 1.0)
     recorder.sent(stranger, "candidate", candidate, 1.0)
-    recorder.sent((vote.server + 1) % 7, "vote", vote, 1.0)
+    other = (vote.server + 1) % 7
+    left = Timeout(vote.chain_id, 1, 0, 0, False, vote.server, bytes(64), None)
+    recorder.sent(other, "vote", replace(vote, attempt=3), 1.0)
+    recorder.sent(other, "timeout", left, 1.0)
     recorder.sent(vote.server, "vote", vote, 1.0)
     recorder.sent(vote.server, "vote", replace(vote, height=9), 1.0)
     recorder.sent(vote.server, "vote", replace(vote, attempt=2**40), 1.0)
@@ -321,4 +340,9 @@ def test_what_is_said_again_for_others_or_of_other_heights_is_no_event() -> None
     recorder.sent(vote.server, "ticket", vote, 1.0)
     assert recorder.decided(result) == before
     recorder.sent(vote.server, "vote", replace(vote, attempt=5), 1.0)
-    assert recorder.decided(result) != before
+    recorder.sent(vote.server, "timeout", left, 1.1)
+    more = [event for event in recorder.decided(result).events if event not in before.events]
+    assert [(event.kind, event.server, event.attempt) for event in more] == [
+        ("voted", vote.server, 5),
+        ("timed_out", vote.server, 0),
+    ]

@@ -120,24 +120,26 @@ def test_what_is_no_timeline_is_told_in_a_line(place: list[Any], value: Any, tol
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "told"),
     [
-        "",
-        "null",
-        "[]",
-        '"height"',
-        '{"height":1',
-        TIMELINE.line().replace("9500000", "NaN"),
-        TIMELINE.line().replace("9500000", "Infinity"),
-        TIMELINE.line().replace("9500000", "1e400"),
-        TIMELINE.line().replace("9500000", "9" * 5000),
-        "[" * 100_000,
-        '{"a":' * 100_000,
-        "[" * 33 + "]" * 33,
+        ("", "not JSON: "),
+        ("null", "timeline: "),
+        ("[]", "timeline: "),
+        ('"height"', "timeline: "),
+        ('{"height":1', "not JSON: "),
+        (TIMELINE.line().replace("9500000", "NaN"), "not JSON: NaN is no number"),
+        (TIMELINE.line().replace("9500000", "-Infinity"), "not JSON: -Infinity is no number"),
+        (TIMELINE.line().replace("9500000", "1e400"), "ended: "),
+        (TIMELINE.line().replace("9500000", "9" * 5000), "not JSON: "),
+        ("[" * 100_000, "more than 32 lists and maps within each other"),
+        ('{"a":' * 100_000, "more than 32 lists and maps within each other"),
+        ("[" * 33 + "]" * 33, "more than 32 lists and maps within each other"),
+        ("[" * 32 + "]" * 32, "timeline: "),
     ],
 )
-def test_what_is_no_json_or_too_deep_is_told_in_a_line(line: str) -> None:
+def test_what_is_no_json_or_too_deep_is_told_in_a_line(line: str, told: str) -> None:
     with pytest.raises(BadTimeline) as error:
         HeightTimeline.from_line(line)
+    assert str(error.value).startswith(told)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 250
