@@ -1,4 +1,4 @@
-"""What was read or computed for a page and serves the next one."""
+"""Values that were read or computed for a page and serve the next one."""
 
 from __future__ import annotations
 

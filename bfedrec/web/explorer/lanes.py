@@ -92,7 +92,7 @@ class Lanes:
     lanes: tuple[Lane, ...]
     bands: tuple[Band, ...]
     steps: tuple[Tick, ...]
-    """Where the steps after the first of an attempt begin."""
+    """The beginnings of the steps after the first of an attempt."""
     breaks: tuple[Stretch, ...]
     ticks: tuple[Tick, ...]
     marks: tuple[Mark, ...]

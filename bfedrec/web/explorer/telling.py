@@ -100,7 +100,7 @@ def _closed(event: Event) -> str:
 
 
 def called(server: Placed | None, number: int, height: int) -> str:
-    """How to call a server at a height: with its behaviours if it is malicious."""
+    """The name of a server at a height, with its behaviours if it is malicious."""
     names = () if server is None else server.malicious_at(height)
     return f"Server {number} (malicious: {', '.join(names)})" if names else f"Server {number}"
 

@@ -93,7 +93,7 @@ class Story:
         return self.trace.heights[step.height] if self.trace.heights else None
 
     def told(self, number: int) -> str:
-        """What happens at a step, in a sentence."""
+        """A sentence of what happens at a step."""
         step, violation = self.steps[number], self.trace.violation
         if step.event is None:
             if number and violation is not None:

@@ -17,10 +17,10 @@ from bfedrec.cli.main import main
 from bfedrec.cli.serve import explorer_of
 from bfedrec.web.explorer.app import application
 from bfedrec.web.explorer.trace import START, Story, cut_off
-from consensus.simulation.layout import FaultFacts
+from consensus.simulation.layout import FaultFacts, Layout, Malice
 from consensus.simulation.timeline import Event, Named
 from consensus.torture.arena.scenario import Scenario
-from consensus.torture.trace import Trace
+from consensus.torture.trace import Trace, Violated
 from consensus.torture.tracing import trace_of
 from tests.helpers.timelines import timelines
 from tests.helpers.web import Client, serving
@@ -177,8 +177,14 @@ def test_the_violation_stands_among_the_events_at_its_time() -> None:
     trace = sound()
     (first, second) = trace.heights
     at = second.events[2].at_us
-    violation = {"invariant": "i", "what": "w", "at_us": at, "height": 2, "servers": ()}
-    story = Story(replace(trace, violation=_violated(violation)))
+    violation: dict[str, Any] = {
+        "invariant": "i",
+        "what": "w",
+        "at_us": at,
+        "height": 2,
+        "servers": (),
+    }
+    story = Story(replace(trace, violation=Violated(**violation)))
     violated = story.violated or 0
     assert story.steps[violated].event is None
     assert story.steps[violated].height == 1
@@ -186,14 +192,8 @@ def test_the_violation_stands_among_the_events_at_its_time() -> None:
     assert all(each.at_us > at for each in story.steps[violated + 1 :])
     events = [each.event for each in story.steps if each.event is not None]
     assert sorted(events, key=str) == sorted([*first.events, *second.events], key=str)
-    unknown = Story(replace(trace, violation=_violated({**violation, "height": 77})))
+    unknown = Story(replace(trace, violation=Violated(**{**violation, "height": 77})))
     assert unknown.steps[violated].height == unknown.steps[violated - 1].height
-
-
-def _violated(node: dict[str, Any]) -> Any:
-    from consensus.torture.trace import Violated
-
-    return Violated(**node)
 
 
 def test_who_is_cut_off_follows_from_the_faults() -> None:
@@ -229,11 +229,22 @@ def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
     )
     (height,) = timelines(1)
     height = replace(height, began_us=0, events=events, left_out={evil: 1}, block=evil)
-    violation = {"invariant": evil, "what": evil, "at_us": 1, "height": None, "servers": (2**62,)}
-    texts = dict.fromkeys(("scenario", "command", "protocol", "premise", "rule", "digest"), evil)
+    violation: dict[str, Any] = {
+        "invariant": evil,
+        "what": evil,
+        "at_us": 1,
+        "height": None,
+        "servers": (2**62,),
+    }
+    texts: dict[str, Any] = dict.fromkeys(
+        ("scenario", "command", "protocol", "premise", "rule", "digest"), evil
+    )
     counted = {name: {evil: 1} for name in ("faults", "behaviours", "branches", "clients")}
+    fault = FaultFacts(evil, 0, None, Named.of([1]), options=evil)
+    layout = Layout.of([0, 0], [1, 1], {0: (Malice(evil),)}, None, None)
+    texts["layout"] = replace(layout, faults=(fault,))
     trace = replace(
-        sound(), heights=(height,), violation=_violated(violation), counted=counted, **texts
+        sound(), heights=(height,), violation=Violated(**violation), counted=counted, **texts
     )
     path = tmp_path / "evil.json"
     path.write_text(trace.encode())
@@ -247,8 +258,14 @@ def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
 
 
 def test_a_trace_without_heights_is_shown(tmp_path: Path) -> None:
-    violation = {"invariant": "i", "what": "at once", "at_us": 0, "height": 1, "servers": ()}
-    trace = replace(sound(), heights=(), violation=_violated(violation))
+    violation: dict[str, Any] = {
+        "invariant": "i",
+        "what": "at once",
+        "at_us": 0,
+        "height": 1,
+        "servers": (),
+    }
+    trace = replace(sound(), heights=(), violation=Violated(**violation))
     path = tmp_path / "empty.json"
     path.write_text(trace.encode())
     with shown(path) as client:
