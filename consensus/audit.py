@@ -18,7 +18,7 @@ it (`Claims.latest_us`), and as timestamps rise, the last one stands for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from consensus.application import Application
@@ -32,7 +32,7 @@ from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis, Run
 from consensus.records.update import UpdateRecord
 from consensus.storage.chain_reader import ChainReader
-from consensus.storage.content import NotFound, StoreError
+from consensus.storage.content import Busy, NotFound, StoreError
 
 LATEST_US = 2**53
 """The last microsecond that a clock of float64 seconds can tell from the next: 285 years."""
@@ -91,6 +91,90 @@ ApplicationFactory = Callable[[Genesis, bytes], Application]
 ValueError where they do not fit."""
 
 
+@dataclass
+class ChainAudit:
+    """An audit of a chain in steps, each of which may be given another reader of the same chain.
+
+    So a chain can be verified, up to the head that it had when the audit began, while its run goes
+    on. `audit` takes all steps on one store.
+    """
+
+    genesis: Genesis
+    protocol: Protocol
+    application: Application
+    """The state after the last verified height."""
+    head: Head
+    """The head after the last verified height."""
+    last: int
+    """The height of the block that is verified last."""
+    report: AuditReport
+    kept: list[int]
+    """The heights whose updates were there when the audit began."""
+    named: bytes | StoreError
+    """The head that the store named then, or why it named none."""
+
+    @classmethod
+    def begin(
+        cls, store: ChainReader, build: ApplicationFactory, claims_of: ClaimsOf
+    ) -> ChainAudit:
+        """Check what is quick to see. Raises `AuditFailure` and `StoreError`."""
+        heights = store.heights()
+        if not heights:
+            raise AuditFailure(0, "there is no genesis: the store holds no chain")
+        for expected, height in enumerate(heights):
+            if height != expected:
+                raise AuditFailure(expected, "the block is missing")
+        last, kept = heights[-1], store.update_heights()
+        genesis, protocol, claims = _audit_genesis(store, claims_of, last)
+        _audit_retention(kept, genesis.run, last)
+        _audit_claims(store, last, genesis, claims)
+        try:
+            named: bytes | StoreError = store.meta("head")
+        except Busy:
+            raise
+        except StoreError as error:
+            named = error
+        report = AuditReport(run=genesis.run, modelled=genesis.parameters.crypto == "modelled")
+        head, application = protocol.first_head(genesis), _application(store, genesis, build)
+        return cls(genesis, protocol, application, head, last, report, kept, named)
+
+    def next(self, store: ChainReader) -> None:
+        """Verify the next height. Raises `AuditFailure`, and then nothing has changed."""
+        found = AuditReport()
+        self.head = _audit_height(
+            store, self.genesis, self.protocol, self.application, self.head, found
+        )
+        self.report.blocks += found.blocks
+        self.report.proofs += found.proofs
+        self.report.signatures += found.signatures
+        self.report.aggregates += found.aggregates
+
+    def end(self) -> None:
+        """Check that the last block is the head that the store named, and that no updates were kept
+        for a block that does not exist. Raises `AuditFailure`."""
+        if isinstance(self.named, StoreError):
+            told = f"the store does not name its head: {self.named}"
+            raise AuditFailure(self.head.height, told) from self.named
+        if self.named != self.head.cid:
+            told = "the last block is not the head that the store names"
+            raise AuditFailure(self.head.height, told)
+        for height in self.kept:
+            if not 1 <= height <= self.last:
+                raise AuditFailure(height, "updates are kept for a block that does not exist")
+        self.report.head = cid_text(self.head.cid)
+
+    def contents(self, store: ChainReader, cids: Iterable[bytes]) -> None:
+        """Check that these blocks of content hash to their CIDs. Raises `AuditFailure`."""
+        checked = 0
+        try:
+            for cid in cids:
+                store.block_bytes(cid)
+                checked += 1
+        except StoreError as error:
+            raise AuditFailure(None, str(error)) from error
+        self.report.contents += checked
+
+
 def audit(
     store: ChainReader,
     build: ApplicationFactory,
@@ -102,26 +186,17 @@ def audit(
     ``progress(done, total)`` is called after every height. Raises `AuditFailure` for the first
     thing that is wrong, and `StoreError` for a file that cannot be read at all.
     """
-    report = AuditReport()
-    heights = store.heights()
-    if not heights:
-        raise AuditFailure(0, "there is no genesis: the store holds no chain")
-    for expected, height in enumerate(heights):
-        if height != expected:
-            raise AuditFailure(expected, "the block is missing")
-    genesis, protocol, claims = _audit_genesis(store, claims_of, heights[-1])
-    report.modelled = genesis.parameters.crypto == "modelled"
-    report.run = genesis.run
-    _audit_retention(store, genesis.run, heights[-1])
-    _audit_claims(store, heights[-1], genesis, claims)
-    head, application = protocol.first_head(genesis), _application(store, genesis, build)
-    for height in heights[1:]:
-        head = _audit_height(store, genesis, protocol, application, head, report)
-        progress(height, heights[-1])
-    _audit_head(store, head)
-    _audit_contents(store, heights[-1], report)
-    report.head = cid_text(head.cid)
-    return report
+    steps = ChainAudit.begin(store, build, claims_of)
+    for height in range(1, steps.last + 1):
+        steps.next(store)
+        progress(height, steps.last)
+    steps.end()
+    try:
+        cids = store.cids()
+    except StoreError as error:
+        raise AuditFailure(None, str(error)) from error
+    steps.contents(store, cids)
+    return steps.report
 
 
 def _audit_genesis(
@@ -143,10 +218,10 @@ def _application(store: ChainReader, genesis: Genesis, build: ApplicationFactory
         raise AuditFailure(0, str(error)) from error
 
 
-def _audit_retention(store: ChainReader, run: Run | None, last: int) -> None:
+def _audit_retention(heights: Iterable[int], run: Run | None, last: int) -> None:
     """Check that updates are there of every height of which the run keeps them; whether they are
     all of a height's is seen when its aggregate is recomputed."""
-    kept = set(store.update_heights())
+    kept = set(heights)
     for height in range(1, last + 1):
         if run is not None and run.keeps(height, last) and height not in kept:
             raise AuditFailure(
@@ -160,6 +235,8 @@ def _audit_claims(store: ChainReader, last: int, genesis: Genesis, claims: Claim
     if last:
         try:
             header = Block.decode(store.block(last)).header
+        except Busy:
+            raise
         except (MalformedRecord, StoreError):
             return  # it is refused when its turn comes
         link, timestamp = header.cid, header.timestamp
@@ -205,7 +282,6 @@ def _audit_height(
         report.aggregates += 1
     try:
         snapshot = application.snapshot(height, head.beacon, aggregate)
-        application.commit(height, head.beacon, aggregate)
     except ValueError as error:
         raise AuditFailure(height, f"the aggregate does not fit: {error}") from error
     if (snapshot is None) != (header.snapshot is None):
@@ -214,6 +290,12 @@ def _audit_height(
         store, height, "snapshot", header.snapshot
     ):
         raise AuditFailure(height, "the snapshot is not the state that the aggregates lead to")
+    try:
+        application.commit(
+            height, head.beacon, aggregate
+        )  # last: a step that fails changes nothing
+    except ValueError as error:
+        raise AuditFailure(height, f"the aggregate does not fit: {error}") from error
     return after
 
 
@@ -258,25 +340,3 @@ def _audit_updates(
     payloads = [update.payload for update in updates]
     if application.aggregate(payloads, samples, head.beacon) != aggregate:
         raise AuditFailure(height, f"the aggregate is not that of its {len(updates)} updates")
-
-
-def _audit_head(store: ChainReader, head: Head) -> None:
-    """Verify that the last block is the head that the store names: a cut chain is noticed."""
-    try:
-        named = store.meta("head")
-    except StoreError as error:
-        raise AuditFailure(head.height, f"the store does not name its head: {error}") from error
-    if named != head.cid:
-        raise AuditFailure(head.height, "the last block is not the head that the store names")
-
-
-def _audit_contents(store: ChainReader, last: int, report: AuditReport) -> None:
-    for height in store.update_heights():
-        if not 1 <= height <= last:
-            raise AuditFailure(height, "updates are kept for a block that does not exist")
-    try:
-        for cid in store.cids():
-            store.block_bytes(cid)
-            report.contents += 1
-    except StoreError as error:
-        raise AuditFailure(None, str(error)) from error

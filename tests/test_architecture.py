@@ -92,12 +92,10 @@ ARROWS = {
     ),
     "bfedrec.cli": (
         "bfedrec.baselines bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
-        "bfedrec.explorer bfedrec.federation "
-        "bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plugins bfedrec.report "
-        "bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web consensus.adversary "
-        "consensus.audit consensus.encoding consensus.ethereum consensus.ledger "
-        "consensus.protocols consensus.records consensus.simulation consensus.storage "
-        "consensus.torture"
+        "bfedrec.explorer bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plugins "
+        "bfedrec.report bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web "
+        "consensus.adversary consensus.audit consensus.encoding consensus.ethereum "
+        "consensus.protocols consensus.simulation consensus.storage consensus.torture"
     ),
     "bfedrec.compression": (
         "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section consensus.registry"
@@ -112,9 +110,9 @@ ARROWS = {
     "bfedrec.explorer": (
         "bfedrec.attacks bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.learning bfedrec.plugins bfedrec.runs bfedrec.section bfedrec.streams "
-        "bfedrec.sweeps consensus.adversary consensus.encoding consensus.faults "
+        "bfedrec.sweeps consensus.adversary consensus.audit consensus.encoding consensus.faults "
         "consensus.ledger consensus.protocols consensus.records consensus.simulation "
-        "consensus.storage"
+        "consensus.storage consensus.torture"
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
@@ -141,7 +139,7 @@ ARROWS = {
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
-        "bfedrec.plugins consensus.encoding consensus.faults consensus.ledger "
+        "bfedrec.plugins consensus.audit consensus.encoding consensus.faults consensus.ledger "
         "consensus.protocols consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
@@ -152,7 +150,8 @@ ARROWS = {
     "bfedrec.web": (
         "bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation bfedrec.explorer "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
-        "consensus.encoding consensus.ethereum consensus.storage"
+        "consensus.encoding consensus.ethereum consensus.simulation consensus.storage "
+        "consensus.torture"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "

@@ -16,10 +16,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.cli.audit import build
 from bfedrec.config.help import options
 from bfedrec.config.load import dump, load, parse
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.claims import build
 from consensus.audit import AuditFailure, audit
 from consensus.encoding.cid import PROTOBUF, make_cid, node_cid, raw_cid
 from consensus.encoding.dag_cbor import encode

@@ -26,6 +26,7 @@ from bfedrec.cli.models import check_models
 from bfedrec.cli.status import CHECK_FAILED
 from bfedrec.cli.twins import play_twins
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
+from bfedrec.files import write_text
 from bfedrec.plugins import load_plugins
 from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks, record_campaign
 from bfedrec.runs.progress import duration
@@ -34,10 +35,12 @@ from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import PREMISES, BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
 from consensus.torture.mutants.breaks import BREAKS
-from consensus.torture.run import run
+from consensus.torture.run import Outcome, run
+from consensus.torture.tracing import trace_of
 
 #: A seed or two, of no more digits than a range of Python can have.
 SEEDS = re.compile(r"[0-9]{1,18}(-[0-9]{1,18})?")
+SEED = re.compile(r"[0-9]{1,18}")
 #: Seconds between two lines where output is no terminal.
 EVERY = 10.0
 
@@ -53,13 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--servers", metavar="N", type=int, help="servers of every scenario (default: 4 to 16)"
     )
-    parser.add_argument(
-        "--jobs",
-        metavar="J",
-        type=int,
-        default=cores(),
-        help="processes (default: one per core)",
-    )
+    one_each = "processes (default: one per core)"
+    parser.add_argument("--jobs", metavar="J", type=int, default=cores(), help=one_each)
     parser.add_argument(
         "--break",
         dest="rule",
@@ -68,7 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         + ", ".join(BREAKS),
     )
     parser.add_argument(
-        "--replay", metavar="SCENARIO", help="play one scenario, as a violation prints it"
+        "--replay",
+        metavar="SCENARIO",
+        help="play one scenario, as a violation prints it, or that of a seed",
+    )
+    parser.add_argument(
+        "--trace",
+        metavar="FILE",
+        type=Path,
+        help="with --replay: write what the servers did and when, and the violation, to FILE; a "
+        "seed's violation is shrunk before",
     )
     parser.add_argument(
         "--behaviours",
@@ -109,6 +116,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def torture_command(parsed: argparse.Namespace) -> int:
     """Play the requested scenarios; return the exit status."""
+    if parsed.trace is not None and parsed.replay is None:
+        raise ConfigError(f"{COMMAND_LINE}: --trace {parsed.trace}: only with --replay")
     if parsed.model is not None:
         return check_models(parsed)
     if parsed.twins is not None:
@@ -152,15 +161,14 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 def _replay(parsed: argparse.Namespace) -> int:
-    """Replay the scenario of a reported violation; return the exit status."""
+    """Replay the scenario of a reported violation, or of a seed; return the exit status."""
     try:
-        scenario = Scenario.from_text(parsed.replay)
-        for name in (name for _, names in scenario.malicious for name in names):
-            if name not in known_behaviours():
-                raise BadScenario(f"no behaviour {name!r}, only {', '.join(known_behaviours())}")
-        rule = None if parsed.rule == "all" else parsed.rule
-        with Plan(rule=rule).applied():
+        plan = _plan(parsed, None if parsed.rule == "all" else parsed.rule)
+        scenario = _scenario(parsed.replay, plan)
+        with plan.applied():
             outcome = run(scenario, traced=True)
+        if parsed.trace is not None:
+            outcome = _traced(plan, outcome, parsed)
     except ValueError as error:  # also for a fault or a setting that fits no scenario
         raise ConfigError(f"{COMMAND_LINE}: --replay: {error}") from error
     for what in COUNTS:
@@ -176,6 +184,30 @@ def _replay(parsed: argparse.Namespace) -> int:
         return CHECK_FAILED
     print("outside the premise" if outcome.outside else "every invariant holds")
     return 0
+
+
+def _scenario(told: str, plan: Plan) -> Scenario:
+    """The scenario of a text, or of a seed under a plan; raises ValueError."""
+    if SEED.fullmatch(told) is not None:
+        return plan.scenario(int(told))
+    scenario = Scenario.from_text(told)
+    for name in (name for _, names in scenario.malicious for name in names):
+        if name not in known_behaviours():
+            raise BadScenario(f"no behaviour {name!r}, only {', '.join(known_behaviours())}")
+    return scenario
+
+
+def _traced(plan: Plan, outcome: Outcome, parsed: argparse.Namespace) -> Outcome:
+    """Play a scenario again, shrunk if it is a seed's and violates, and write its trace."""
+    found = Found(outcome.scenario.seed, outcome.invariant, outcome.what, outcome.scenario)
+    if outcome.violated and SEED.fullmatch(parsed.replay) is not None:
+        found = shrunk(plan, found)
+    command = command_for(found, plan.rule)
+    with plan.applied():
+        outcome, trace = trace_of(found.scenario, command, plan.rule)
+    write_text(parsed.trace, trace.encode())
+    print(f"{command}\nwritten to {parsed.trace}")
+    return outcome
 
 
 def command_for(found: Found, rule: str | None) -> str:

@@ -133,8 +133,10 @@ class RunChain:
             first = last if top is None else min(top, last)
             heights = range(first, max(0, first - most), -1)
             blocks = [block_at(chain, height) for height in heights]
+            if not blocks:
+                return []
             below = self.genesis(chain).cid
-            if blocks and blocks[-1].height > 1:
+            if blocks[-1].height > 1:
                 below = block_at(chain, blocks[-1].height - 1).cid
             parents = [*(block.cid for block in blocks[1:]), below]
             return [_line(*each) for each in zip(blocks, parents, strict=True)]

@@ -73,10 +73,10 @@ def later(began: int, value: object, where: str) -> int:
     return count(began + count(value, where), where)
 
 
-def text(value: object, where: str) -> str:
-    """A text of at most `MOST_TEXT` characters; raises `BadTimeline`."""
-    if not isinstance(value, str) or len(value) > MOST_TEXT:
-        raise BadTimeline(f"{where}: expected a text of {MOST_TEXT} characters at most")
+def text(value: object, where: str, most: int = MOST_TEXT) -> str:
+    """A text of at most ``most`` characters; raises `BadTimeline`."""
+    if not isinstance(value, str) or len(value) > most:
+        raise BadTimeline(f"{where}: expected a text of {most} characters at most")
     return value
 
 

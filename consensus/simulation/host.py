@@ -124,9 +124,9 @@ class WorldHost:
         if delay > 0.0:
             self._later(delay, partial(self.gossip, kind, body))
             return
-        world, leaves = self._world, self.busy_until + delay
-        self._observer.sent(self._index, kind, body, max(leaves, self._env.now))
-        world.network.gossip(self._index, world.message(kind, body), leaves)
+        self._show(kind, body, delay)
+        world = self._world
+        world.network.gossip(self._index, world.message(kind, body), self.busy_until + delay)
 
     def pass_on_known(self, message: Message, origin: int) -> None:
         """Pass on, in place of a gossiped message that is no news here, what the server has of it,
@@ -149,9 +149,15 @@ class WorldHost:
         if delay > 0.0:
             self._later(delay, partial(self.send, to, kind, body))
             return
-        world, leaves = self._world, self.busy_until + delay
-        self._observer.sent(self._index, kind, body, max(leaves, self._env.now))
-        world.network.send_many(self._index, to, world.message(kind, body), leaves)
+        self._show(kind, body, delay)
+        world = self._world
+        world.network.send_many(self._index, to, world.message(kind, body), self.busy_until + delay)
+
+    def _show(self, kind: Kind, body: Any, delay: float) -> None:
+        """Let the observer see a message that leaves ``delay`` seconds (0, or before) after the
+        work in hand is done."""
+        leaves = max(self.busy_until + delay, self._env.now)
+        self._observer.sent(self._index, kind, body, leaves)
 
     def _later(self, delay: float, send: Callable[[], None]) -> None:
         """Call ``send`` ``delay`` seconds after the work in hand is done, unless the server crashes

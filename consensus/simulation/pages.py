@@ -71,6 +71,8 @@ class Page:
     """The block that was appended first."""
     ended: int = 0
     """The time of the last append."""
+    forked: bool = False
+    """True if another block was appended, too."""
 
 
 def attempts_of(

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from consensus.encoding.cid import cid_text
+from consensus.encoding.cid import cid_text, is_cid
 from consensus.faults.faults import Faults
 from consensus.faults.kinds import Cut
 from consensus.ledger.evidence import Evidence
@@ -27,6 +27,7 @@ from consensus.simulation.pages import ALL, AttemptSeen, Page, Weights, attempts
 from consensus.simulation.results import Forked, HeightResult, Stalled
 from consensus.simulation.timeline import (
     MOST_ATTEMPTS,
+    MOST_BLOCKS,
     MOST_OF_A_KIND,
     Event,
     HeightFigures,
@@ -114,6 +115,7 @@ class Recorder(Observer):
             return
         if page.block is None:
             page.block = block
+        page.forked |= block.cid != page.block.cid
         page.ended = max(page.ended, now)
         self._add(page, now, "appended", server, block.certificate.view, "", block.cid)
 
@@ -233,8 +235,9 @@ class Recorder(Observer):
             if page.block is None:
                 found.append(self._told(page, "open", _us(now), page.reached, {}, None, until))
             else:
-                last = page.block.certificate.attempt
-                found.append(self._told(page, "decided", page.ended, last, {}, None, until))
+                outcome = "forked" if page.forked else "decided"
+                last = max(page.block.certificate.attempt, page.reached if page.forked else 0)
+                found.append(self._told(page, outcome, page.ended, last, {}, None, until))
         return found
 
     def _in_progress(self) -> Page:
@@ -267,7 +270,8 @@ class Recorder(Observer):
         for event in sorted([*page.events, *first_ones], key=lambda event: event[0]):
             block = event[6]
             if block not in names:
-                names[block] = cid_text(block)
+                named = len(names) <= MOST_BLOCKS and is_cid(block)
+                names[block] = cid_text(block) if named else ""
             events.append(Event._make((*event[:6], names[block], event[7])))
         began = min(page.began, events[0].at_us) if events else page.began
         first = max(0, last + 1 - MOST_ATTEMPTS)

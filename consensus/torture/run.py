@@ -7,6 +7,7 @@ end are checked.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ from consensus.records.ticket import Ticket
 from consensus.records.update import UpdateRecord
 from consensus.records.view import proposal_digest
 from consensus.records.votes import Timeout, Vote
+from consensus.simulation.observer import UNSEEN, Observer
 from consensus.torture.arena.attackers import Adversary
 from consensus.torture.arena.rig import genesis_of, graph_of, stream
 from consensus.torture.arena.scenario import Scenario
@@ -75,6 +77,8 @@ PRESUMED = frozenset(
 #: Seconds, and attempts, for which a scenario is played in which too many are malicious for
 #: liveness.
 BRIEFLY, FEW = 10.0, 5
+#: A server that the text of a violation names.
+SERVER = re.compile(r"server ([0-9]+)")
 #: Seconds allowed for everything that does not depend on the timers.
 SLACK = 10.0
 
@@ -87,6 +91,8 @@ class Outcome:
     invariant: str = ""
     """The invariant that was violated; empty if none was."""
     what: str = ""
+    servers: tuple[int, ...] = ()
+    """The servers that the violation names, and the one at which it showed."""
     outside: bool = False
     """True if a committee formed outside of the premise; nothing is judged then."""
     faults: Counter[str] = field(default_factory=Counter)
@@ -144,29 +150,34 @@ def _allowed(scenario: Scenario) -> int:
     return ATTEMPTS_OF_HALF if scenario.premise == "half" else ATTEMPTS
 
 
-def run(scenario: Scenario, traced: bool = False) -> Outcome:
-    """Play a scenario to its end. An exception in a server's code is not raised but reported, as a
-    violation of "no crash". ``traced``: true to compute the trace."""
+def faults_of(scenario: Scenario) -> Faults:
+    """The faults of a scenario, with the servers of each drawn."""
+    faults = [fault_from_node(node) for node in scenario.faults]
+    return Faults(faults, scenario.servers, stream(scenario.seed, 4))
+
+
+def run(scenario: Scenario, traced: bool = False, observer: Observer = UNSEEN) -> Outcome:
+    """Play a scenario to its end, before an ``observer``. An exception in a server's code is not
+    raised but reported, as a violation of "no crash". ``traced``: true to compute the trace."""
     outcome = Outcome(scenario)
     genesis = genesis_of(scenario)
     monitor = Monitor(genesis, scenario.bad, traced, scenario.premise == "half", _skewed(scenario))
-    faults = Faults(
-        [fault_from_node(node) for node in scenario.faults],
-        scenario.servers,
-        stream(scenario.seed, 4),
-    )
+    faults = faults_of(scenario)
     regions = tuple(map(int, graph_of(scenario).regions))
     circle = Circle(scenario.bad, regions)
     behaviours: dict[int, Behaviour] = {
         server: Adversary(names, scenario.onset, circle=circle)
         for server, names in scenario.malicious
     }
-    world = TortureWorld(scenario, genesis, behaviours, faults, monitor)
+    world = TortureWorld(scenario, genesis, behaviours, faults, monitor, observer)
     monitor.world = world
     try:
         _play(scenario, outcome, world, monitor)
     except Violation as violation:
         outcome.invariant, outcome.what = violation.invariant, violation.what
+        named = {int(server) for server in SERVER.findall(violation.what)}
+        named |= set() if monitor.acting is None else {monitor.acting}
+        outcome.servers = tuple(sorted(named))
         outcome.invariant = _named(violation, scenario, world, monitor)
     except Exception as error:  # a handler that raises would have stopped its server
         outcome.invariant = "no crash"
@@ -176,6 +187,7 @@ def run(scenario: Scenario, traced: bool = False) -> Outcome:
     over = outcome.outside and outcome.invariant in PRESUMED
     if over or (outcome.invariant == "a block within the bound" and not scenario.lives):
         outcome.invariant = outcome.what = ""
+        outcome.servers = ()
     outcome.heights = len(ledger.decided)
     outcome.attempt = monitor.attempt
     outcome.events = next(world.env.numbers)
@@ -242,6 +254,7 @@ def _play(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Mo
     reached = world.when_all_at(last, [server.index for server in honest])
     env.run(until=reached | env.timeout(bound))
     outcome.waited = (env.now - healed) / bound
+    monitor.acting = None
     if monitor.ledger.outside:
         return
     if not reached.triggered:

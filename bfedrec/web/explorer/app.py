@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -20,12 +21,43 @@ from starlette.routing import Route
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web import assets
-from bfedrec.web.explorer import chain, compare, live, records, run, runs, sweep, users
+from bfedrec.web.explorer import (
+    chain,
+    compare,
+    live,
+    network,
+    records,
+    run,
+    runs,
+    sweep,
+    timeline,
+    trace,
+    users,
+    verify,
+)
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.pages import render
 from bfedrec.web.security import BoundedBodies, OneHost, SafeHeaders
 from consensus.storage.content import StoreError
+
+
+class Height(Convertor[int]):
+    """A height in a path, as ``{height:height}``: Starlette's ``int`` takes more digits than Python
+    reads."""
+
+    regex = "[0-9]{1,12}"
+
+    def convert(self, value: str) -> int:
+        """The number in a path."""
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        """A number as a path has it."""
+        return str(value)
+
+
+register_url_convertor("height", Height())
 
 
 class Page(NamedTuple):
@@ -38,8 +70,10 @@ class Page(NamedTuple):
 PAGES: Final = (
     Page("/", runs.show),
     Page("/chain/{run:path}", chain.show),
-    Page("/block/{height:int}/{run:path}", chain.show_block),
+    Page("/block/{height:height}/{run:path}", chain.show_block),
     Page("/search/{run:path}", chain.show_search),
+    Page("/verify/{run:path}", verify.show),
+    Page("/verifying/{run:path}", verify.tell),
     Page("/run/{run:path}", run.show),
     Page("/live/{run:path}", live.live),
     Page("/curves", compare.curves),
@@ -48,7 +82,16 @@ PAGES: Final = (
     Page("/sweep/{run:path}", sweep.show),
     Page("/record/{kind}/{name}", records.show),
     Page("/users/{run:path}", users.show),
+    Page("/network/{run:path}", network.show),
+    Page("/timeline/{height:height}/{run:path}", timeline.show),
 )
+
+TRACE_PAGES: Final = (
+    Page("/", trace.lead),
+    Page("/trace", trace.show),
+    Page("/trace/{height:height}", trace.show_height),
+)
+"""The pages of a server that shows a torture trace in place of runs."""
 
 TITLES: Final = {
     400: "This request makes no sense",
@@ -62,7 +105,8 @@ TITLES: Final = {
 
 def application(explorer: Explorer) -> Starlette:
     """The application of an explorer."""
-    routes = [Route(page.path, _endpoint(explorer, page), methods=["GET"]) for page in PAGES]
+    pages = PAGES if explorer.trace is None else TRACE_PAGES
+    routes = [Route(page.path, _endpoint(explorer, page), methods=["GET"]) for page in pages]
     routes.append(Route(f"{assets.PREFIX}/{{digest}}/{{name}}", assets.serve))
     return Starlette(
         routes=routes,

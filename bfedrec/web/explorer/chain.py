@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bfedrec.explorer.block import block_facts
 from bfedrec.explorer.chain import CHAIN, RunChain
 from bfedrec.explorer.search import LONGEST, search
+from bfedrec.explorer.timeline import Timeline
 from bfedrec.runs.folder import RunError
 from bfedrec.web.explorer.visits import Visit
+from consensus.simulation.timeline import HeightTimeline
 from consensus.storage.content import Busy
 
 PER_PAGE = 50
@@ -64,8 +68,21 @@ def show_block(visit: Visit) -> Response:
         moves = visit.explorer.moves.at(chain, height)
     except Busy:
         raise HTTPException(503, BUSY) from None
-    values = {"block": facts, "moves": moves, "gateway": visit.explorer.gateway}
+    values = {
+        "block": facts,
+        "moves": moves,
+        "gateway": visit.explorer.gateway,
+        "timeline": _timeline(visit.place(), height),
+    }
     return visit.page("block.html", values)
+
+
+def _timeline(run: Path, height: int) -> HeightTimeline | None:
+    """What was seen of a height while it was played, where the run has it."""
+    try:
+        return Timeline(run).height(height)
+    except RunError:
+        return None  # runs of earlier versions have none
 
 
 def show_search(visit: Visit) -> Response:

@@ -10,10 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bfedrec.explorer.comparison import Band, Group, Member, band, changes, grouped, member, rows
-from bfedrec.explorer.curves import AXES, Curves
+from bfedrec.explorer.curves import Curves
 from bfedrec.runs.folder import RunError
 from bfedrec.web.explorer import charts
-from bfedrec.web.explorer.runs import BADGES, amount
+from bfedrec.web.explorer.runs import BADGES, amount, option
 from bfedrec.web.explorer.visits import Visit
 
 MOST_RUNS: Final = 40
@@ -108,7 +108,7 @@ def show(visit: Visit) -> Response:
         "badges": {state.value: badge for state, badge in BADGES.items()},
         "told": told,
         "title_of": charts.title_of,
-        "axes": AXES,
+        "option": option,
     }
     return visit.page("compare.html", values)
 
@@ -123,7 +123,8 @@ def told(name: str, value: float | None, sign: bool = False) -> str:
     if value is None:
         return "–"
     if "@" in name or "share" in name:
-        return f"{value:+.4f}" if sign else f"{value:.4f}"
+        return f"{value:{'+' if sign else ''}.4f}".replace("-", "−")
     unit = "B" if "bytes" in name else UNITS.get(name, "")
     shown = amount(abs(value), unit)
-    return f"{'−' if value < 0 else '+'}{shown}" if sign else shown
+    plus = "+" if sign else ""
+    return f"{'−' if value < 0 else plus}{shown}"

@@ -29,8 +29,9 @@ WAIT_SECONDS: Final = 2.0
 
 
 def live(visit: Visit) -> Response:
-    """The changes of a run's page, from its present state on. Raises HTTPException (429) where too
-    many listen, `RunError` if there is no such run."""
+    """The changes of a run's page, from its present state on. Raises HTTPException (429 where too
+    many listen, 404 for no folder), `RunError` for one that is no run."""
+    visit.place()
     visit.explorer.catalogue.run(visit.path)
     with visit.explorer.listening():
         pass  # there is room

@@ -21,7 +21,7 @@ from bfedrec.explorer.reading import read_file, read_object
 from bfedrec.runs.folder import RunError
 from bfedrec.section import flatten
 from bfedrec.web.explorer import charts
-from bfedrec.web.explorer.runs import BADGES, amount
+from bfedrec.web.explorer.runs import BADGES, amount, option
 from bfedrec.web.explorer.visits import Visit, address
 from bfedrec.web.live import Figure
 from bfedrec.web.pages import render
@@ -77,6 +77,7 @@ class Facts:
         """The values of the fragments' templates."""
         return {
             "facts": self,
+            "url": address,
             "entry": self.run,
             "address": self.address,
             "badge": BADGES[self.run.state],
@@ -199,13 +200,13 @@ def curves(visit: Visit) -> Response:
     return visit.json(facts.figures()[chart])
 
 
-def _changed(config: Config | None) -> list[tuple[str, object, object]]:
+def _changed(config: Config | None) -> list[tuple[str, str, str]]:
     """The options that differ from their defaults: key, value, default."""
     if config is None:
         return []
     usual = Config()
     own, default = flatten(config), flatten(usual)
-    return [(key, own[key], default[key]) for key in differences(config, usual)]
+    return [(key, option(own[key]), option(default[key])) for key in differences(config, usual)]
 
 
 def _manifest(folder: Path) -> Mapping[str, object]:

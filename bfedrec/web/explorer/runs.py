@@ -3,6 +3,7 @@ to compare."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
@@ -67,6 +68,11 @@ def amount(value: float, unit: str = "") -> str:
     if unit == "s":
         return f"{value:,.1f} s"
     return count(int(value)) if value == int(value) else f"{value:,.4g}"
+
+
+def option(value: object) -> str:
+    """The value of an option, as a config or an override has it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _words(key: str, title: str, get: Callable[[Run], str]) -> Column:
@@ -174,9 +180,10 @@ def show(visit: Visit) -> Response:
     ]
     text = asked.text.lower()
     records = visit.explorer.records
+    states = Counter(run.state for run in listing.runs)
     values = {
         "listing": listing,
-        "states": Counter(run.state.value for run in listing.runs),
+        "states": {state.value: states[state] for state in State if states[state]},
         "datasets": sorted({run.options.dataset for run in listing.runs} - {""}),
         "all_states": [state.value for state in State],
         "badges": {state.value: badge for state, badge in BADGES.items()},

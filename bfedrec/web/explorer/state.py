@@ -19,6 +19,7 @@ from bfedrec.explorer.moves import MovesOf
 from bfedrec.explorer.places import Places
 from bfedrec.explorer.recommendations import Library
 from bfedrec.explorer.records import Records
+from bfedrec.web.explorer.verifications import Verifications
 
 LISTENERS: Final = 32
 """Pages that are told live at once."""
@@ -38,6 +39,7 @@ class Explorer:
     """Names under which the pages are found, whatever the port: a tunnel has another one."""
     chains: RunChains = field(default_factory=RunChains)
     moves: MovesOf = field(default_factory=MovesOf)
+    verifications: Verifications = field(default_factory=Verifications)
     library: Library = field(default_factory=Library)
     """The users of runs and their lists."""
     catalogue: Catalogue = field(init=False)

@@ -62,8 +62,8 @@
       hovermode: "x unified", hoverlabel: { bgcolor: colour("--card") },
       uirevision: `${x.key} ${y.key}`,
     };
+    chart.dataset.drawn = String(traces.length); // shown from now on: Plotly measures its width
     window.Plotly.react(chart, traces, layout, { displayModeBar: false, responsive: true });
-    chart.dataset.drawn = String(traces.length);
   }
 
   function show(id, figure) {

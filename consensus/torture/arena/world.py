@@ -19,6 +19,7 @@ from consensus.records.genesis import Genesis
 from consensus.server.host import Timer
 from consensus.server.message import Kind, Message
 from consensus.simulation.host import WorldHost
+from consensus.simulation.observer import UNSEEN, Observer
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
 from consensus.torture.arena import rig
@@ -72,6 +73,8 @@ class TortureHost(WorldHost):
         """Report the message to the witness, then send it to all."""
         if not self.up:
             return
+        if delay <= 0.0:  # before the witness, who may find a violation in it
+            self._show(kind, body, delay)
         self._world.witness.said(self._index, kind, body, None)
         super().gossip(kind, body, delay)
 
@@ -79,6 +82,8 @@ class TortureHost(WorldHost):
         """Report the message to the witness, then send it to some."""
         if not self.up:
             return
+        if delay <= 0.0:
+            self._show(kind, body, delay)
         self._world.witness.said(self._index, kind, body, to)
         super().send(to, kind, body, delay)
 
@@ -102,6 +107,7 @@ class TortureWorld(World):
         behaviours: dict[int, Behaviour],
         faults: Faults,
         witness: Witness,
+        observer: Observer = UNSEEN,
     ) -> None:
         self.scenario = scenario
         self.witness = witness
@@ -128,6 +134,7 @@ class TortureWorld(World):
             lambda height: rig.stream(seed, 1),
             self._stream_of,
             faults,
+            observer=observer,
         )
         super().__init__(spec)
 

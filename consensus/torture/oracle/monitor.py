@@ -59,6 +59,8 @@ class Monitor:
         self.branches: Counter[str] = Counter()
         self.attempt = 0
         """The highest attempt that an honest server spoke of."""
+        self.acting: int | None = None
+        """The server that spoke, or appended a block, last; None at the end of a scenario."""
         self.limit: float = inf
         """The largest number of attempts that a height may take."""
         self.proposed: dict[bytes, float] = {}
@@ -101,6 +103,7 @@ class Monitor:
 
     def said(self, index: int, kind: str, body: Any, to: Collection[int] | None) -> None:
         """Check a message that a server sends: to all (``to`` is None) or to some."""
+        self.acting = index
         if self._trace is not None:
             line = f"{self.world.env.now!r} {index} {kind} {to and sorted(to)} "
             self._trace.update(line.encode() + (body.record if kind == "update" else body).encoded)
@@ -247,6 +250,7 @@ class Monitor:
 
     def appended(self, server: EdgeServer, block: Block) -> None:
         """Check a block that a server has appended."""
+        self.acting = server.index
         if self._trace is not None:
             self._trace.update(f"{self.world.env.now!r} {server.index} has ".encode() + block.cid)
         if server.index in self.bad:

@@ -16,7 +16,7 @@ from bfedrec.aggregation.registry import aggregator_named
 from bfedrec.attacks.adversary import Adversary
 from bfedrec.attacks.attack import ATTACKS, Attack, Scene, attack, mean_and_deviation
 from bfedrec.attacks.kinds.poisoning import ALittleIsEnough, Push
-from bfedrec.cli.audit import audit_command, build
+from bfedrec.cli.audit import audit_command
 from bfedrec.compression.exchange import Exchange
 from bfedrec.config.help import help_text
 from bfedrec.config.load import config_hash, dump, load, parse
@@ -28,6 +28,7 @@ from bfedrec.federation.learner import Learner
 from bfedrec.federation.unledgered import learn
 from bfedrec.learning.basis import basis
 from bfedrec.learning.upload import Diverged, Upload
+from bfedrec.runs.claims import build
 from bfedrec.streams import Streams
 from consensus.audit import AuditFailure, audit
 from consensus.records.genesis import Genesis

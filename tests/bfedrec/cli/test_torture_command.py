@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bfedrec.cli.main import main
+from bfedrec.explorer.trace import read_trace
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.campaign import Plan, conduct, cores, play
@@ -143,6 +144,44 @@ def test_a_replay_is_the_same_every_time(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == first
 
 
+def test_a_replay_leaves_a_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "trace.json"
+    assert torture("--replay", SMALL, "--trace", str(place)) == 0
+    out = capsys.readouterr().out
+    trace = read_trace(place)
+    assert f"trace {trace.digest[:16]}" in out
+    assert Scenario.from_text(trace.scenario) == Scenario.from_text(SMALL)
+    assert (trace.violation, trace.rule) == (None, "")
+    assert main(shlex.split(trace.command)[1:]) == 0
+    assert f"trace {trace.digest[:16]}" in capsys.readouterr().out
+
+
+def test_a_seeds_violation_is_shrunk_before_it_is_traced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "trace.json"
+    assert torture("--replay", "0", "--break", "contents", "--trace", str(place)) == 1
+    out = capsys.readouterr().out
+    trace = read_trace(place)
+    assert trace.violation is not None
+    assert f"violated: {trace.violation.invariant}: {trace.violation.what}" in out
+    assert trace.rule == "contents"
+    drawn = Plan(rule="contents").scenario(0)
+    assert len(trace.scenario) < len(drawn.text())
+    assert main(shlex.split(trace.command)[1:]) == 1
+    assert f"trace {trace.digest[:16]}" in capsys.readouterr().out
+    text = place.read_text()
+    assert torture("--replay", trace.scenario, "--break", "contents", "--trace", str(place)) == 1
+    assert place.read_text() == text, "the same bytes every time"
+
+
+def test_a_seed_is_replayed_as_a_campaign_plays_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert torture("--replay", "7", "--servers", "5") == 0
+    first = capsys.readouterr().out
+    assert torture("--replay", Plan(servers=5).scenario(7).text()) == 0
+    assert capsys.readouterr().out == first
+
+
 def test_the_rules_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert torture("--break", "list") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -157,6 +196,9 @@ def test_the_rules_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--break", "nothing"], "expected list, all, quorum"),
         (["--servers", "3"], "--servers 3: expected int from 4 to 64"),
         (["--jobs", "0"], "--jobs 0: expected int >= 1"),
+        (["--trace", "x.json"], "--trace x.json: only with --replay"),
+        (["--replay", SMALL, "--trace", "/nowhere/x.json"], "No such file or directory"),
+        (["--replay", "1" * 19], "--replay: a scenario is a JSON map"),
         (["--replay", "{"], "--replay: a scenario is a JSON map"),
         (["--replay", '{"seed":1,"servers":4,"malicious":[[0,["kind"]]]}'], "no behaviour 'kind'"),
         (["--replay", '{"seed":1,"servers":4,"faults":[{"flood":1}]}'], "--replay: "),

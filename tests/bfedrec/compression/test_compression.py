@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from bfedrec.aggregation.registry import aggregator_named
-from bfedrec.cli.audit import audit_command, build
+from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate
 from bfedrec.federation.unledgered import learn
+from bfedrec.runs.claims import build
 from consensus.audit import AuditFailure, audit
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis

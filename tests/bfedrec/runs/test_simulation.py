@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bfedrec.cli.audit import audit_command, build
+from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.federation.federation import Round
+from bfedrec.runs.claims import build
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.progress import Progress
 from bfedrec.runs.simulation import Simulation, run

@@ -240,6 +240,43 @@ def test_a_fork_is_told() -> None:
     assert [each.ended for each in found.attempts] == ["open"]
 
 
+def test_heights_that_servers_go_through_one_by_one() -> None:
+    """Without a beginning for all: each server is at a height of its own."""
+    first = Toy(crypto="modelled").play().block
+    other = replace(first, header=replace(first.header, timestamp=first.header.timestamp + 1))
+    second = replace(first, header=replace(first.header, height=2))
+    recorder = Recorder(7, (), faults_of({"partition": [[3]], "from": 1.5, "until": 2.5}))
+    recorder.appended(0, second, 0.5)  # nobody can be there yet
+    recorder.crashed(6, 1, "crash", 0.7)
+    recorder.appended(0, first, 1.0)
+    recorder.appended(0, second, 2.0)
+    recorder.appended(1, first, 2.2)
+    recorder.restarted(6, 1, "crash", 2.4)
+    one, two = recorder.heights(3.0)
+    assert (one.outcome, two.outcome) == ("decided", "decided")
+    assert (one.began_us, one.ended_us) == (700_000, 2_200_000)
+    assert (two.began_us, two.ended_us) == (2_000_000, 2_000_000)
+    assert one.down == two.down == Named(1, (6,))
+    assert [(event.at_us, event.kind) for event in of_kind(one, "cut")] == [(1_500_000, "cut")]
+    assert [(event.at_us, event.kind) for event in of_kind(two, "joined")] == [
+        (2_500_000, "joined")
+    ]
+    recorder.appended(2, other, 2.6)
+    one, two = recorder.heights(3.0)
+    assert (one.outcome, one.block, two.outcome) == ("forked", "", "decided")
+    assert len({event.block for event in of_kind(one, "appended")}) == 2
+
+
+def test_a_block_that_no_link_can_name_is_left_unnamed() -> None:
+    toy, recorder = watched()
+    result = toy.play()
+    (page,) = recorder._pages.values()
+    recorder._add(page, 1, "voted", 3, (0, 0), "soft", b"no link")
+    found = recorder.decided(result)
+    assert found.events[0].block == ""
+    assert HeightTimeline.from_line(found.line()) == found
+
+
 def test_events_of_a_kind_are_kept_up_to_a_number() -> None:
     toy, recorder = watched()
     result = toy.play()

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from bfedrec.cli.audit import audit_command, build
+from bfedrec.cli.audit import audit_command
+from bfedrec.runs.claims import build
 from consensus.audit import AuditFailure, audit
 from consensus.storage.content import StoreError
 from consensus.storage.sqlite import SqliteStore
