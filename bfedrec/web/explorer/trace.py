@@ -174,11 +174,11 @@ def lead(visit: Visit) -> Response:
 
 
 def show(visit: Visit) -> Response:
-    """A trace at a step: ``step``, or where the violation shows."""
+    """A trace at a step: ``step``, or the beginning."""
     story = story_of(visit)
     asked = visit.asked("step", 12)
     last = len(story.steps) - 1
-    number = story.violated or 0
+    number = 0
     if asked.isascii() and asked.isdigit():
         number = min(int(asked), last)
     step = story.steps[number]

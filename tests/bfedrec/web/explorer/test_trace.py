@@ -91,8 +91,9 @@ def test_the_violation_comes_first_and_loud(client: Client, story: Story) -> Non
     assert violation.invariant in alert
     assert violation.what in alert
     assert "switched off on purpose" in alert
-    assert f"Step {story.violated} of {len(story.steps) - 1}" in page
-    assert "Here the violation shows" in told_at(page)
+    assert f"Step 0 of {len(story.steps) - 1}" in page
+    assert f"To the violation (step {story.violated})" in page
+    assert "Here the violation shows" in told_at(client.get(f"/trace?step={story.violated}").text)
     assert unescape(page).count(story.trace.command) == 1
     assert story.trace.scenario in unescape(page)
 
@@ -148,10 +149,10 @@ def test_events_link_to_their_steps(client: Client, story: Story) -> None:
 
 
 @pytest.mark.parametrize("asked", ["", "x", "-3", "1e3", "²", "9" * 500])
-def test_an_odd_step_is_the_violation_or_the_last(client: Client, story: Story, asked: str) -> None:
+def test_an_odd_step_is_the_beginning_or_the_last(client: Client, story: Story, asked: str) -> None:
     page = client.get("/trace?step=" + "".join(f"%{b:02x}" for b in asked.encode()))
     assert page.status == 200
-    number = len(story.steps) - 1 if asked.startswith("9") else story.violated
+    number = len(story.steps) - 1 if asked.startswith("9") else 0
     assert f"Step {number} of" in page.text
 
 
@@ -271,7 +272,8 @@ def test_a_trace_without_heights_is_shown(tmp_path: Path) -> None:
     with shown(path) as client:
         page = client.get("/trace")
         assert page.status == 200
-        assert "Step 1 of 1" in page.text
+        assert "Step 0 of 1" in page.text
+        assert "at once" in told_at(client.get("/trace?step=1").text)
         assert "No height had begun." in page.text
 
 
