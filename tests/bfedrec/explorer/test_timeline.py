@@ -126,7 +126,7 @@ def test_a_file_cut_between_two_reads_is_told(tmp_path: Path) -> None:
         found.height(1)
 
 
-@pytest.mark.parametrize("heights", [0, 1, 3])
+@pytest.mark.parametrize("heights", [0, 1, 3, 9])
 def test_a_cut_keeps_the_lines_up_to_a_height(tmp_path: Path, heights: int) -> None:
     place = written(tmp_path, 3)
     whole = place.read_bytes()
