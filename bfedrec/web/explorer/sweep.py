@@ -43,17 +43,18 @@ def show(visit: Visit) -> Response:
     table: SweepTable | None = None
     compact: tuple[CompactRun, ...] = ()
     try:
-        table = read_table(folder)
-    except FileNotFoundError:
-        problems.append("It has no sweep.json: only its lines are known.")
-    except RunError:
-        pass  # `known` tells it
-    try:
         compact = read_compact(folder)
     except FileNotFoundError:
         pass
     except RunError as error:
         problems.append(str(error))
+    try:
+        table = read_table(folder)
+    except FileNotFoundError:
+        if not compact:  # the record of many small runs has lines alone
+            problems.append("It has no sweep.json: its settings are not known.")
+    except RunError:
+        pass  # `known` tells it
     lines = _lines(visit, table) if table else []
     page = visit.asked("page")
     number = max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 7 else 1
