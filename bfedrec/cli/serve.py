@@ -94,6 +94,7 @@ def explorer_of(runs: Path, gateway: str = "", host: str = "127.0.0.1") -> Explo
             f"{COMMAND_LINE}: {runs}: there is no such folder; "
             "`bfedrec run experiments/quickstart.yaml` makes a run"
         ) from None
+    gateway = gateway.rstrip("/")
     hosts = tuple(dict.fromkeys([*LOCAL, *_names(host)]))
     if runs.is_file():
         return Explorer(Places(runs.parent, single=True), runs, gateway, hosts)

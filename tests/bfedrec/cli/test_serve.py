@@ -102,3 +102,7 @@ def test_a_machine_whose_name_nobody_knows_serves_all_addresses(
         "[::1]",
         "nobody",
     )
+
+
+def test_a_gateway_may_end_with_a_slash(tmp_path: Path) -> None:
+    assert explorer_of(tmp_path, "http://127.0.0.1:8080/").gateway == "http://127.0.0.1:8080"
