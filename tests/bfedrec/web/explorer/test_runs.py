@@ -315,6 +315,31 @@ def test_a_recorded_sweep_has_its_table_and_links_to_its_runs() -> None:
         assert "committee.size" in lines
 
 
+def test_settings_are_told_apart_by_what_they_do_not_share(tmp_path: Path) -> None:
+    many = [f"data.synthetic.users={number}" for number in range(100, 120)]
+    settings = [
+        {
+            "overrides": [*many, f"model.rank={rank}"],
+            "config_hash": f"{rank}" * 64,
+            "runs": {},
+            "stopped": {},
+            "figures": {},
+        }
+        for rank in (2, 4)
+    ]
+    (tmp_path / "sweep").mkdir()
+    place = tmp_path / "sweep" / "sweep.json"
+    with served(tmp_path) as client:
+        place.write_text(json.dumps({"confidence": 0.95, "settings": settings}))
+        both = client.get("/sweep/sweep").text
+        place.write_text(json.dumps({"confidence": 0.95, "settings": settings[:1]}))
+        one = client.get("/sweep/sweep").text
+    assert re.findall(r'<th scope="row">(model.*?)<div', both) == ["model.rank=2", "model.rank=4"]
+    assert f"All settings have <code>{' '.join(many)}</code>" in both
+    assert '<th scope="row">data.synthetic.users=100' in one
+    assert "All settings have" not in one
+
+
 def test_broken_sweeps_are_a_line(tmp_path: Path) -> None:
     for name, file, content in (
         ("a", "sweep.json", '{"settings": 1}'),
