@@ -66,7 +66,9 @@ class OneHost:
     """An application that answers under its own names alone, and to its own pages' forms alone.
 
     A page of a foreign name that resolves to this machine would otherwise be of one origin with
-    ours. A POST has to name our origin, or none.
+    ours. A POST has to name our origin, or none. A page of another origin may lead here by a link;
+    what else a browser says that it asks for (an image, a frame, a script) is refused: it would
+    start work here that nobody wants.
     """
 
     def __init__(
@@ -85,6 +87,9 @@ class OneHost:
             if len(named) != 1 or self._name(named[0]) not in self.hosts:
                 told = PlainTextResponse("not a name of this server\n", 421, _CLOSE)
                 return await told(scope, receive, send)
+            if _embedded(headers):
+                told = PlainTextResponse("asked for by a page of another origin\n", 403, _CLOSE)
+                return await told(scope, receive, send)
             origin = headers.get("origin")
             if scope["method"] not in ("GET", "HEAD") and origin not in (None, *self.origins):
                 told = PlainTextResponse("a form of another origin\n", 403, _CLOSE)
@@ -94,6 +99,14 @@ class OneHost:
     def _name(self, host: str) -> str:
         """A header's host as `hosts` have it."""
         return (_PORT.sub("", host) if self.any_port else host).lower()
+
+
+def _embedded(headers: Headers) -> bool:
+    """True for a request that a browser makes for a page of another origin, unless a visitor
+    followed a link there."""
+    followed = headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")
+    foreign = headers.get("sec-fetch-site", "none") in ("same-site", "cross-site")
+    return foreign and followed != ("navigate", "document")
 
 
 _PORT: Final = re.compile(r":[0-9]{1,5}$")

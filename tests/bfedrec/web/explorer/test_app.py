@@ -47,6 +47,25 @@ def test_only_names_of_this_machine_are_answered(client: Client, host: str, stat
     assert client.ask("GET", "/", headers={"Host": host}).status == status
 
 
+@pytest.mark.parametrize(
+    ("site", "mode", "dest", "status"),
+    [
+        ("none", "navigate", "document", 200),
+        ("same-origin", "cors", "empty", 200),
+        ("cross-site", "navigate", "document", 200),  # a link
+        ("cross-site", "navigate", "iframe", 403),
+        ("cross-site", "no-cors", "image", 403),
+        ("same-site", "cors", "empty", 403),  # another port of this machine
+        ("same-site", "no-cors", "script", 403),
+    ],
+)
+def test_pages_of_other_origins_may_only_link(
+    client: Client, site: str, mode: str, dest: str, status: int
+) -> None:
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+    assert client.ask("GET", "/", headers=headers).status == status
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 def test_nothing_can_be_sent(client: Client, method: str) -> None:
     assert client.ask(method, "/").status == 405
