@@ -3,6 +3,8 @@ kind of event in drawings."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import Final
 
 from bfedrec.web.pages import count, short
@@ -126,6 +128,19 @@ def reason(attempt: Attempt) -> str:
             return "Time ran out before enough like votes had come together."
         case _:
             return "It had not ended when the record did."
+
+
+def failures(attempts: Sequence[Attempt]) -> list[tuple[str, str]]:
+    """The attempts that failed, as "Attempts 3 to 7", and the reason; those that follow each other
+    for one reason are told together."""
+    failed = [each for each in attempts if each.ended not in ("decided", "open")]
+    found = []
+    for why, alike in groupby(failed, reason):
+        numbers = [each.attempt for each in alike]
+        first, last = count(numbers[0]), count(numbers[-1])
+        name = f"Attempt {first}" if len(numbers) == 1 else f"Attempts {first} to {last}"
+        found.append((name, why))
+    return found
 
 
 def outcome(timeline: HeightTimeline) -> str:

@@ -11,7 +11,16 @@ from starlette.responses import Response
 from bfedrec.runs.folder import RunError
 from bfedrec.web.explorer.lanes import lanes_of
 from bfedrec.web.explorer.network import NO_TIMELINE, network_of, timeline_of
-from bfedrec.web.explorer.telling import SHAPES, called, named, outcome, reason, sentence, shape
+from bfedrec.web.explorer.telling import (
+    SHAPES,
+    called,
+    failures,
+    named,
+    outcome,
+    reason,
+    sentence,
+    shape,
+)
 from bfedrec.web.explorer.visits import Visit
 from consensus.simulation.layout import Placed
 from consensus.simulation.timeline import Event, HeightTimeline
@@ -52,7 +61,7 @@ def values_of(timeline: HeightTimeline, servers: Sequence[Placed]) -> dict[str, 
         "reason": reason,
         "named": named,
         "outcome": outcome(timeline),
-        "failed": [each for each in timeline.attempts if each.ended not in ("decided", "open")],
+        "failed": failures(timeline.attempts),
         "turns": any(each.kind in ("cut", "joined") for each in timeline.events),
     }
 

@@ -7,6 +7,7 @@ import pytest
 from bfedrec.web.explorer.telling import (
     SHAPES,
     called,
+    failures,
     fault,
     named,
     outcome,
@@ -108,3 +109,13 @@ def test_faults_say_whom_and_when() -> None:
     loss = FaultFacts("loss", 0, None, Named.of(range(4)), options="rate 0.1")
     assert fault(loss, 4) == "loss (rate 0.1): all servers, from 0.0 s to the end"
     assert fault(loss, 5) == "loss (rate 0.1): servers 0, 1, 2, 3, from 0.0 s to the end"
+
+
+def test_attempts_that_failed_alike_are_told_together() -> None:
+    ends = ("timed out", "rejected", "rejected", "rejected", "no candidate", "decided")
+    attempts = [Attempt(at, end, None, 1, 1, {}, 0) for at, end in enumerate(ends)]
+    assert failures(attempts) == [
+        ("Attempt 0", "Time ran out before enough like votes had come together."),
+        ("Attempts 1 to 3", "A third or more of the votes on a proposed block were against it."),
+        ("Attempt 4", "Nobody's proposal was seen."),
+    ]
