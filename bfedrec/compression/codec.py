@@ -19,6 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from bfedrec.learning.gradients import Unwritten
 from bfedrec.parts import Kind, Part, parameter, register
 from bfedrec.section import setting_error
 from consensus.registry import LAST, Registry
@@ -82,6 +83,13 @@ class Codec(Part, ABC):
     @abstractmethod
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
         """The bytes of A, float32[r, N]; numbers that are not finite may be encoded as such."""
+
+    def encode_unwritten(
+        self, updates: Unwritten, beacon: bytes, threads: int | None = None
+    ) -> list[bytes]:
+        """The bytes of each of a cohort's updates; ``threads``: at most so many, None for all
+        processors. A codec that can encodes them without their numbers being written out."""
+        return [self.encode(updates.update(place), beacon) for place in range(len(updates.P))]
 
     @abstractmethod
     def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:

@@ -18,6 +18,7 @@ from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate
 from bfedrec.compression.codec import FLOAT, Codec
 from bfedrec.compression.codecs.dense import Dense
 from bfedrec.compression.registry import codec_named
+from bfedrec.learning.gradients import Unwritten
 from bfedrec.section import Tree
 
 NOT_ASKED = np.empty(0, np.uint8)
@@ -79,6 +80,16 @@ class Exchange:
         if not self.sends_mask:
             return payload
         return payload + np.packbits(touched, bitorder="little").tobytes()
+
+    def encode_unwritten(
+        self, updates: Unwritten, beacon: bytes, threads: int | None = None
+    ) -> list[bytes]:
+        """The payloads of a cohort's updates, as `encode` gives them: all items are touched."""
+        payloads = self.up.encode_unwritten(updates, beacon, threads)
+        if not self.sends_mask:
+            return payloads
+        mask = np.packbits(np.ones(self.up.items, np.bool_), bitorder="little").tobytes()
+        return [payload + mask for payload in payloads]
 
     def check(self, payload: bytes) -> str | None:
         """Return the reason why an edge server must refuse ``payload``, or None."""

@@ -31,15 +31,6 @@ class Catalogue(NamedTuple):
     """float32[r, N]: (QB)'."""
 
 
-class Problem(NamedTuple):
-    """The constants of a solve, symbols as in `bfedrec.learning.implicit_als`."""
-
-    alpha: float
-    l2: float
-    target: float
-    catalogue: float
-
-
 @njit(nogil=True, cache=True)
 def gram(Q):  # type: ignore[no-untyped-def]
     """Q'Q (float64[d, d], its lower triangle) and the sum of Q's rows (float64[d])."""
@@ -130,24 +121,22 @@ def solve_users(part, shared, problem, indptr, indices, weights, P):  # type: ig
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def train_clients(part, clients, shared, problem, indptr, indices, A, P, loss):  # type: ignore[no-untyped-def]
-    """Train the clients at the places `part` of the cohort, writing their rows of A (float32[M, r,
-    N]), P and loss; a loss is NaN where a score is not finite."""
-    Q, QB = shared.Q, shared.QB
+def train_clients(part, shared, gradients, P, loss):  # type: ignore[no-untyped-def]
+    """Train the clients at the places `part` of the cohort, writing their rows of the x and slopes
+    of `gradients`, of P and of loss; a loss is NaN where a score is not finite."""
+    Q, problem, indptr = shared.Q, gradients.problem, gradients.indptr
     N, d = Q.shape
-    r = QB.shape[0]
     matrix, right = np.empty((d, d), np.float64), np.empty(d, np.float64)
-    x, b, none = np.empty(N, np.float32), np.empty(r, np.float32), np.empty(0, np.float32)
-    alpha, l2 = np.float32(problem.alpha), np.float32(problem.l2)
-    target, catalogue = np.float32(problem.target), np.float32(problem.catalogue)
+    none = np.empty(0, np.float32)
+    target = np.float32(problem.target)
     for m in part:
-        u = clients[m]
-        own = indices[indptr[u] : indptr[u + 1]]
+        u = gradients.clients[m]
+        own = gradients.indices[indptr[u] : indptr[u + 1]]
         _solve_user(shared, problem, own, none, matrix, right)
         P[m] = right
-        p = P[m]
+        p, x, b = P[m], gradients.x[m], gradients.slopes[m]
         if shared.BT.shape[0]:
-            for k in range(r):
+            for k in range(b.size):
                 b[k] = _dot(shared.BT[k], p)
         else:
             b[:] = p
@@ -155,13 +144,47 @@ def train_clients(part, clients, shared, problem, indptr, indices, A, P, loss): 
         for i in range(N):
             x[i] = _dot(Q[i], p)
             finite &= np.isfinite(x[i])
-        for k in range(r):
-            row, factors, slope = A[m, k], QB[k], b[k]
-            for i in range(N):
-                row[i] = -alpha * ((x[i] - catalogue) * slope + l2 * factors[i])
-            for i in own:
-                row[i] -= (x[i] - target) * slope + l2 * factors[i]
         error = np.float64(0)
         for i in own:
             error += (x[i] - target) ** 2
         loss[m] = error / max(own.size, 1) if finite else np.nan
+
+
+@njit(nogil=True, cache=True)
+def count_items(gradients, m, times, amount):  # type: ignore[no-untyped-def]
+    """Add `amount` to the numbers in `times` (int32[N]) at the items of the client at place m, as
+    often as it has them."""
+    u = gradients.clients[m]
+    for i in gradients.indices[gradients.indptr[u] : gradients.indptr[u + 1]]:
+        times[i] += amount
+
+
+@njit(nogil=True, cache=True)
+def fill_tile(gradients, m, times, first, count, tile):  # type: ignore[no-untyped-def]
+    """Write the update of the client at place m, of the `count` items from `first` on, to the rows
+    of `tile` (float32[r or more, count or more]); `times` as of `count_items`."""
+    problem, slopes = gradients.problem, gradients.slopes[m]
+    alpha, l2 = np.float32(problem.alpha), np.float32(problem.l2)
+    target, catalogue = np.float32(problem.target), np.float32(problem.catalogue)
+    x = gradients.x[m, first : first + count]
+    for k in range(slopes.size):
+        row, slope = tile[k], slopes[k]
+        factors = gradients.factors[k, first : first + count]
+        for i in range(count):
+            row[i] = -alpha * ((x[i] - catalogue) * slope + l2 * factors[i])
+    for i in range(count):
+        for _ in range(times[first + i]):
+            for k in range(slopes.size):
+                factor = gradients.factors[k, first + i]
+                tile[k, i] -= (x[i] - target) * slopes[k] + l2 * factor
+
+
+@njit(nogil=True, cache=True)
+def write_updates(part, gradients, A):  # type: ignore[no-untyped-def]
+    """Write the updates of the clients at the places `part` to A (float32[part.size, r, N])."""
+    N = gradients.x.shape[1]
+    times = np.zeros(N, np.int32)
+    for place in range(part.size):
+        count_items(gradients, part[place], times, 1)
+        fill_tile(gradients, part[place], times, 0, N, A[place])
+        count_items(gradients, part[place], times, -1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bfedrec.compression.codec import Buffer, Codec, codec, parameter
+from bfedrec.learning.gradients import Unwritten
 from bfedrec.section import setting_error
 
 DIGITS = 5
@@ -66,8 +67,15 @@ class Ternary(Codec):
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
         from bfedrec.compression.ternary import ternarise
 
-        steps, packed = ternarise(A, self.cut_permille / 1000, self.step_bytes)
-        return steps.astype(self._step).tobytes() + packed.tobytes()
+        return ternarise(A, self.cut_permille / 1000, self.step_bytes)
+
+    def encode_unwritten(
+        self, updates: Unwritten, beacon: bytes, threads: int | None = None
+    ) -> list[bytes]:
+        from bfedrec.compression.ternary import ternarise_gradients
+
+        cut = self.cut_permille / 1000
+        return ternarise_gradients(updates.gradients, cut, self.step_bytes, threads)
 
     def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:
         from bfedrec.compression.ternary import unternarise
