@@ -13,7 +13,7 @@ config imports no compiler: a codec imports compiled arithmetic in the method th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -94,6 +94,16 @@ class Codec(Part, ABC):
     @abstractmethod
     def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:
         """The update in ``data`` that passed `check`, as float32[r, N], perhaps read-only."""
+
+    def total(self, datas: Sequence[Buffer], beacon: bytes) -> np.ndarray:
+        """The sum of the updates in ``datas``, float64[r, N], each added to that of those before
+        it."""
+        from bfedrec.aggregation.kernels import add  # a config is read without a compiler
+
+        total = np.zeros((self.rows, self.items), np.float64)
+        for data in datas:
+            add(total, self.decode(data, beacon))
+        return total
 
     def check(self, data: Buffer) -> str | None:
         """Return the reason why ``data``, of length `byte_size`, is no encoding, or None."""

@@ -143,9 +143,18 @@ class Exchange:
         for place, payload in enumerate(payloads):
             if len(payload) != self.payload_size:
                 raise ValueError(f"payload {place}: {self.check(payload)}")
-        updates: Iterator[DecodedUpdate] = (self.decode(payload, beacon) for payload in payloads)
-        mean = self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
+        mean = self._mean(payloads, sample_counts, beacon)
         return self.down.encode(mean.astype(FLOAT), beacon)
+
+    def _mean(
+        self, payloads: Sequence[bytes], sample_counts: Sequence[int], beacon: bytes
+    ) -> np.ndarray:
+        """The rule's aggregate, float64[r, N], of payloads of the right length."""
+        if self.rule.plain:
+            bodies = [memoryview(payload)[: self.up.byte_size] for payload in payloads]
+            return self.up.total(bodies, beacon) / len(bodies)
+        updates: Iterator[DecodedUpdate] = (self.decode(payload, beacon) for payload in payloads)
+        return self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
 
     def decode_aggregate(self, aggregate: bytes, beacon: bytes) -> np.ndarray:
         """The update that everybody merges, float32[r, N], perhaps read-only.

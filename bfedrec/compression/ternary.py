@@ -7,9 +7,12 @@ a bfloat16 or a power of two: the bits of a float32 from the top, sign left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numba import njit
 
+from bfedrec.compression.codec import Buffer
 from bfedrec.learning.gradients import Gradients
 from bfedrec.learning.ials_kernels import count_items, fill_tile
 from bfedrec.threads import balanced, in_threads, thread_count
@@ -52,6 +55,21 @@ def ternarise_gradients(
     parts = balanced(np.ones(M), min(thread_count(threads), max(M, 1)))
     in_threads(_encode_gradients, [(part, *shared) for part in parts])
     return [row.tobytes() for row in encoded]
+
+
+def total(datas: Sequence[Buffer], r: int, N: int, step_bytes: int) -> np.ndarray:
+    """The sum of encoded updates, float64[r, N], as one adds them up that `unternarise` decodes."""
+    joined = np.frombuffer(b"".join(datas), np.uint8).reshape(len(datas), -1)
+    steps = np.empty((len(datas), N), np.float32)
+    for place, data in enumerate(datas):
+        bits = np.frombuffer(data, f"<u{step_bytes}", N).astype(np.uint16)
+        steps[place] = float32(bits, step_bytes)
+    levels = np.zeros((256, DIGITS), np.float64)
+    for place in range(DIGITS):
+        levels[:, place] = np.arange(256) // 3**place % 3 - 1
+    result = np.empty((r, N), np.float64)
+    _add_up(joined, steps, step_bytes, levels, result)
+    return result
 
 
 def unternarise(steps: np.ndarray, packed: np.ndarray, r: int, step_bytes: int) -> np.ndarray:
@@ -173,6 +191,30 @@ def _encode_tile(tile, r, N, first, count, cut, step_bytes, encoded):  # type: i
 def _level(number, half):  # type: ignore[no-untyped-def]
     """1 above half a step, -1 below minus half, otherwise 0."""
     return np.int32(number > half) - np.int32(number < -half)
+
+
+@njit(nogil=True, cache=True)
+def _add_up(joined, steps, step_bytes, levels, result):  # type: ignore[no-untyped-def]
+    """Fill `result`, float64[r, N], from the bytes `joined` (uint8[M, N (step_bytes + ceil(r /
+    5))]) of updates with these steps (float32[M, N]); `levels`: float64[256, 5], by byte."""
+    (r, N), M = result.shape, steps.shape[0]
+    width = -(-r // DIGITS)
+    total = np.empty((width, 8), np.float64)
+    for i in range(N):
+        total[:] = 0
+        place = N * step_bytes + i * width
+        for m in range(M):
+            step = np.float64(steps[m, i])
+            for byte in range(width):
+                # A level times a step is exact. All numbers are read before one is written, so
+                # that the compiler may take them for one vector.
+                code, line = joined[m, place + byte], total[byte]
+                a, b = line[0] + levels[code, 0] * step, line[1] + levels[code, 1] * step
+                c, d = line[2] + levels[code, 2] * step, line[3] + levels[code, 3] * step
+                e = line[4] + levels[code, 4] * step
+                line[0], line[1], line[2], line[3], line[4] = a, b, c, d, e
+        for k in range(r):
+            result[k, i] = total[k // DIGITS, k % DIGITS]
 
 
 @njit(nogil=True, cache=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,11 @@ class Ternary(Codec):
         from bfedrec.compression.ternary import unternarise
 
         return unternarise(*self._parts(data), self.rows, self.step_bytes)
+
+    def total(self, datas: Sequence[Buffer], beacon: bytes) -> np.ndarray:
+        from bfedrec.compression.ternary import total
+
+        return total(datas, self.rows, self.items, self.step_bytes)
 
     def check(self, data: Buffer) -> str | None:
         from bfedrec.compression.ternary import flaw

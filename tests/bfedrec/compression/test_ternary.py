@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bfedrec.aggregation.registry import aggregator_named
+from bfedrec.compression.codec import Codec
 from bfedrec.compression.codecs.ternary import Ternary
+from bfedrec.compression.exchange import Exchange
 from bfedrec.compression.registry import CODECS, codec_named
 from bfedrec.compression.ternary import float32, rounded
 from bfedrec.config.load import load
@@ -140,6 +143,29 @@ def test_updates_are_encoded_without_being_written_out(
     decoded = np.array([one.decode(data, b"") for data in told])
     cut = np.float32(0.7)
     assert np.array_equal(decoded, [readable(each, cut, step_bytes) for each in A])
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 2**32),
+    r=st.integers(1, 12),
+    M=st.integers(1, 5),
+    step_bytes=st.integers(1, 2),
+)
+def test_updates_are_added_up_undecoded(seed: int, r: int, M: int, step_bytes: int) -> None:
+    """The same numbers in the same order as one decodes and adds: sums of steps that differ by
+    2^60, which an order decides."""
+    rng = np.random.default_rng(seed)
+    one = Ternary(r, 9, r, step_bytes=step_bytes)
+    scales = np.float32(2.0) ** rng.integers(-30, 30, (M, 1, 9)).astype(np.float32)
+    A = (rng.standard_normal((M, r, 9)) * scales * (rng.random((M, 1, 9)) < 0.8)).astype(np.float32)
+    datas = [one.encode(each, b"") for each in A]
+    assert one.total(datas, b"").tobytes() == Codec.total(one, datas, b"").tobytes()
+    uniform = aggregator_named("uniform")
+    exchange = Exchange(uniform, one, one)
+    decoded = [exchange.decode(data, b"") for data in datas]
+    mean = uniform.mean(decoded, [1] * M, r, 9).astype(np.float32)
+    assert exchange.aggregate(datas, [1] * M, b"") == one.encode(mean, b"")
 
 
 def test_terms_that_are_not_finite_are_encoded_as_such() -> None:
