@@ -85,6 +85,8 @@ def flaw(steps: np.ndarray, packed: np.ndarray, r: int, step_bytes: int) -> str 
     if (steps >= INFINITE[step_bytes]).any():
         return "not all numbers are finite"
     full, used = 3**DIGITS, r % DIGITS or DIGITS
+    if _sound(steps, packed, full, 3**used):
+        return None
     return FLAWS[_flaw(steps, packed, full, 3**used)]
 
 
@@ -230,6 +232,27 @@ def _unpack(step, packed, A):  # type: ignore[no-untyped-def]
             rest = (left[i] * np.int32(171)) >> np.int32(9)  # a third, rounded down, below 256
             row[i] = np.float32(left[i] - np.int32(3) * rest - np.int32(1)) * step[i]
             left[i] = rest
+
+
+@njit(nogil=True, cache=True)
+def _sound(steps, packed, full, last):  # type: ignore[no-untyped-def]
+    """True if `_flaw` finds none; in a fifth of its time, as most levels of an item are looked at
+    only for their size."""
+    N, width = packed.shape
+    largest = np.uint8(0)
+    for code in packed.reshape(-1):
+        largest = max(largest, code)
+    if largest >= full:
+        return False
+    zero, last_zero = (full - 1) // 2, (last - 1) // 2
+    for i in range(N):
+        moved, byte = packed[i, width - 1] != last_zero, 0
+        while not moved and byte < width - 1:
+            moved = packed[i, byte] != zero
+            byte += 1
+        if packed[i, width - 1] >= last or moved != (steps[i] > 0):
+            return False
+    return True
 
 
 @njit(nogil=True, cache=True)

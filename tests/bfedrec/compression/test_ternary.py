@@ -98,6 +98,30 @@ def test_every_other_bytes_are_refused(step_bytes: int) -> None:
     assert one.check(moved) == "levels do not fit their step"
 
 
+@settings(deadline=None, max_examples=100)
+@given(seed=st.integers(0, 2**32), r=st.integers(1, 12), changes=st.integers(0, 2))
+def test_a_flaw_is_found_in_any_item(seed: int, r: int, changes: int) -> None:
+    """Of several flaws, that of the first item is told."""
+    rng = np.random.default_rng(seed)
+    N, width, last = 9, -(-r // 5), 3 ** (r % 5 or 5)
+    one = Ternary(r, N, r)
+    A = (rng.standard_normal((r, N)) * (rng.random(N) < 0.5)).astype(np.float32)
+    data = bytearray(one.encode(A, b""))
+    for place in rng.integers(2 * N, len(data), changes):
+        data[place] = rng.choice([0, 1, 121, 242, 243, 255])
+    steps = np.frombuffer(data, "<u2", N)
+    told = None
+    for i, item in enumerate(np.frombuffer(data, np.uint8, offset=2 * N).reshape(N, width)):
+        still = [121] * (width - 1) + [(last - 1) // 2]
+        if item.max() >= 243 or item[-1] >= last:
+            told = "digits are beyond the last level"
+        elif (item.tolist() != still) != (steps[i] > 0):
+            told = "levels do not fit their step"
+        if told is not None:
+            break
+    assert one.check(bytes(data)) == told
+
+
 @BYTES
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_encoded_as_such(step_bytes: int, wrong: float) -> None:
