@@ -92,6 +92,13 @@ class EvaluationSettings(Section):
     recency_l2: float = Field(
         default=0.014, ge=0.0, description="recency: weight of the L2 term on the factors"
     )
+    recency_norm: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="recency: an item's score is divided by the length of its factors, |q_i|, to "
+        "this power; as |q_i| grows with popularity, rarer items rank higher; 0: it is not",
+    )
 
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:
