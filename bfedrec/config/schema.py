@@ -86,6 +86,12 @@ class EvaluationSettings(Section):
     recency_places: float = Field(
         default=5.0, gt=0.0, description="recency: places after which the weight is at 1/e"
     )
+    recency_power: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="recency: above 0, an interaction weighs 1 + recency_weight "
+        "(1 + k / recency_places)^-recency_power instead, which falls more slowly in the end",
+    )
     recency_unobserved: float = Field(
         default=2.0, gt=0.0, description="recency: weight of every item in the catalogue"
     )

@@ -100,6 +100,7 @@ def scoring_of(
             told.recency_unobserved,
             told.recency_l2,
             told.recency_norm,
+            told.recency_power,
         )
         solved = method.ordered_factors(task, data.places, recency, threads)
         ordered = Factors(solved, recency.items(Q))

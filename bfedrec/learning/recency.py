@@ -22,21 +22,25 @@ import numpy as np
 @dataclass(frozen=True)
 class Recency:
     """The weighting w_k = 1 + weight exp(-k / places) of a client's interactions, k = 0 for the
-    latest, and the constants of the solve that uses it (`bfedrec.learning.implicit_als`)."""
+    latest, or 1 + weight (1 + k / places)^-power, and the constants of the solve that uses it
+    (`bfedrec.learning.implicit_als`)."""
 
     weight: float
     places: float
-    """Number of interactions after which the weight has fallen to 1/e."""
+    """Number of interactions after which the weight has fallen to 1/e, or to 2^-power."""
     unobserved: float
     """Weight alpha of every item in the catalogue."""
     l2: float
     """Weight lambda of the L2 term."""
     norm: float = 0.0
     """Exponent rho of the length by which an item's score is divided, in [0, 1]."""
+    power: float = 0.0
+    """Exponent of a weight that falls as a power of k; 0: it falls exponentially."""
 
     def weights(self, places: np.ndarray) -> np.ndarray:
         """float32[nnz] from places int32[nnz]; 1 where a place is -1, as the order is unknown."""
-        late = np.exp(-np.maximum(places, 0).astype(np.float64) / self.places)
+        ages = np.maximum(places, 0).astype(np.float64) / self.places
+        late = (1.0 + ages) ** -self.power if self.power > 0 else np.exp(-ages)
         return np.where(places < 0, 1.0, 1.0 + self.weight * late).astype(np.float32)
 
     def items(self, Q: np.ndarray) -> np.ndarray:

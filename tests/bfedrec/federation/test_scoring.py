@@ -14,9 +14,10 @@ from tests.bfedrec.runs.test_simulation import SMALL
 ORDERED = (*SMALL, "training.method=ials", "evaluation.recency=true", "evaluation.recency_norm=0.5")
 
 
-def test_ordered_ranks_are_of_the_solved_factors_and_the_scaled_items() -> None:
+@pytest.mark.parametrize("power", [0.0, 1.5])
+def test_ordered_ranks_are_of_the_solved_factors_and_the_scaled_items(power: float) -> None:
     """Ranks of `Scoring` against the scores of the readable solve, p . q_i / sqrt(|q_i|)."""
-    config = load(None, ORDERED)
+    config = load(None, (*ORDERED, f"evaluation.recency_power={power}"))
     data, told = prepare(config.data), config.evaluation
     Q = np.random.default_rng(1).standard_normal((data.items, config.model.dimension))
     Q = (Q * np.linspace(0.1, 2.0, data.items)[:, None]).astype(np.float32)
@@ -28,7 +29,10 @@ def test_ordered_ranks_are_of_the_solved_factors_and_the_scaled_items() -> None:
     for at, user in enumerate(scores.ordered.users):
         own = slice(data.indptr[user], data.indptr[user + 1])
         late = np.where(places[own] < 0, np.inf, places[own])
-        weights = 1 + told.recency_weight * np.exp(-late / told.recency_places)
+        falling = (1 + late / told.recency_places) ** -power
+        weights = 1 + told.recency_weight * (
+            falling if power else np.exp(-late / told.recency_places)
+        )
         p = implicit_als.solve(
             exact, data.indices[own], weights, told.recency_unobserved, told.recency_l2
         )

@@ -137,6 +137,12 @@ def test_a_place_that_is_not_known_weighs_1() -> None:
     assert weights == pytest.approx([51, 1 + 50 / np.e, 1, 1])
 
 
+def test_weights_may_fall_as_a_power_of_the_place() -> None:
+    recency = Recency(weight=100.0, places=3.0, unobserved=4.0, l2=0.014, power=1.5)
+    weights = recency.weights(np.array([0, 3, 9, -1, 1_000_000], np.int32))
+    assert weights == pytest.approx([101, 1 + 100 / 2**1.5, 1 + 100 / 8, 1, 1], abs=1e-6)
+
+
 def test_a_score_with_recency_is_divided_by_a_power_of_the_items_length() -> None:
     Q = np.array([[3, 4], [0.3, -0.4], [0, 0], [1e-30, 0], [0, -3e38]], np.float32)
     items = Recency(50.0, 5.0, 1.0, 0.014, norm=0.5).items(Q)
