@@ -20,7 +20,7 @@ from bfedrec.explorer.heights import Heights
 from bfedrec.explorer.reading import read_file, read_object
 from bfedrec.runs.folder import RunError
 from bfedrec.section import flatten
-from bfedrec.web.explorer import charts
+from bfedrec.web.explorer import ahead, charts
 from bfedrec.web.explorer.runs import BADGES, amount, option
 from bfedrec.web.explorer.visits import Visit, address
 from bfedrec.web.live import Figure
@@ -170,6 +170,7 @@ def show(visit: Visit) -> Response:
     facts = Facts(visit)
     if facts.run.state is State.BROKEN:
         raise RunError(facts.run.told)
+    ahead.follow(visit.explorer, facts.folder)
     config, told, text = None, "", []
     try:
         config = config_of(facts.folder)
