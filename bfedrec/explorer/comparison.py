@@ -260,7 +260,11 @@ def band(curves: Sequence[Curves], names: Sequence[str], most: int) -> Band:
         if any(one is None for one in series) or not common:
             continue
         runs = [[one[place] for place in at] for one, at in zip(series, chosen, strict=True) if one]
-        if not any(map(math.isnan, chain.from_iterable(runs))):
+        if any(map(math.isnan, chain.from_iterable(runs))):
+            continue
+        if len(runs) == 1:  # of many runs of a comparison; there is nothing to compute
+            values[name] = tuple(Interval(1, value, None, None) for value in runs[0])
+        else:
             columns = zip(*runs, strict=True)
             values[name] = tuple(t_interval(column, CONFIDENCE) for column in columns)
     return Band(tuple(common), values)
