@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from bfedrec.web.explorer.state import Explorer
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
-RUN_FILES = ("config.yaml", "manifest.json", "chain.sqlite")
-"""Files by which a folder is a run itself."""
-SWEEP_FILES = ("sweep.json", "sweep.csv", "runs.jsonl")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,6 +84,7 @@ def explorer_of(runs: Path, gateway: str = "", host: str = "127.0.0.1") -> Explo
         from bfedrec.web.explorer.state import Explorer
     except ModuleNotFoundError as error:
         raise ConfigError(f"pages need {error.name}: pip install 'bfedrec[web]'") from None
+    from bfedrec.explorer.catalogue import OF_A_RUN, OF_A_SWEEP
     from bfedrec.explorer.places import Places
 
     if gateway and not gateway.startswith(("http://", "https://")):
@@ -98,10 +96,11 @@ def explorer_of(runs: Path, gateway: str = "", host: str = "127.0.0.1") -> Explo
             f"{COMMAND_LINE}: {runs}: there is no such folder; "
             "`bfedrec run experiments/quickstart.yaml` makes a run"
         ) from None
+    gateway = gateway.rstrip("/")
     hosts = tuple(dict.fromkeys([*LOCAL, *_names(host)]))
     if runs.is_file():
         return Explorer(Places(runs.parent, single=True), runs, gateway, hosts)
-    single = any((runs / name).exists() for name in (*RUN_FILES, *SWEEP_FILES))
+    single = any((runs / name).exists() for name in (*OF_A_RUN, *OF_A_SWEEP))
     return Explorer(Places(runs, single), None, gateway, hosts)
 
 
@@ -113,6 +112,7 @@ def _names(host: str) -> list[str]:
         return [host.lower()]
     if not address.is_unspecified:
         return [f"[{address}]" if address.version == 6 else str(address)]
-    name = socket.gethostname().lower()
-    found = [entry[4][0] for entry in socket.getaddrinfo(name, None)]
+    name, found = socket.gethostname().lower(), list[object]()
+    with suppress(OSError):  # a machine may have a name that nobody knows
+        found = [entry[4][0] for entry in socket.getaddrinfo(name, None)]
     return [name, *(f"[{each}]" if ":" in str(each) else str(each) for each in found)]

@@ -6,6 +6,8 @@ The facts are those of the pages of `bfedrec serve`, read beside a run that goes
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,8 +87,10 @@ def _print(lines: Iterator[Line]) -> None:
 
 
 def _plain(text: str) -> str:
-    """A text without characters that a terminal obeys."""
-    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    """A text without characters that a terminal obeys, or has no bytes for."""
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return shown.encode(encoding, "replace").decode(encoding)
 
 
 # -- a run -----------------------------------------------------------------------------------------
@@ -96,7 +100,10 @@ def _run_lines(run: Path) -> Iterator[Line]:
     path = run / CHAIN if run.is_dir() else run
     if run.is_dir():
         whole = run.resolve()
-        found = Catalogue(Places(whole, single=True)).run(whole.name)
+        try:
+            found = Catalogue(Places(whole, single=True)).run(whole.name)
+        except RunError as error:
+            raise RunError(f"{run}: {error}") from None
         yield f"{run}: {_state(found)}"
         if found.state is not State.IMPORTED:
             yield from _config_lines(run)
@@ -108,10 +115,11 @@ def _run_lines(run: Path) -> Iterator[Line]:
 
 
 def _state(run: Run) -> str:
-    rounds = f" of {run.options.rounds}" if run.options.rounds else ""
-    done = f"{run.done}{rounds} rounds" if run.options.protocol else f"{run.done}{rounds}"
     told = f": {run.told}" if run.told else ""
-    return f"{run.state.value}, {done}{told}"
+    if not run.options.rounds:
+        return f"{run.state.value}{told}"
+    unit = "rounds" if run.options.protocol else "epochs"
+    return f"{run.state.value}, {run.done} of {run.options.rounds} {unit}{told}"
 
 
 def _config_lines(run: Path) -> Iterator[Line]:
@@ -123,7 +131,8 @@ def _config_lines(run: Path) -> Iterator[Line]:
     yield "config: what differs from the defaults"
     values = flatten(config)
     for key in differences(config, Config()):
-        yield key, values[key]
+        value = values[key]
+        yield key, value if isinstance(value, str) else json.dumps(value)
     yield "hash", config_hash(config)
 
 
@@ -145,7 +154,7 @@ def _chain_lines(path: Path, chain: ChainSummary) -> Iterator[Line]:
     yield "servers", f"{chain.servers:,}"
     yield "clients", f"{chain.clients:,}"
     yield "committee", f"{chain.committee}, {chain.committee_size}"
-    yield "simulated seconds", f"{chain.timestamp_us / 1e6:,.3f}"
+    yield "timestamp of the head", f"{chain.timestamp_us / 1e6:,.3f} s"
     kept = "none are there" if chain.kept is None else "heights {} to {}".format(*chain.kept)
     yield "updates kept", f"{chain.policy or 'as its writer chose'}; {kept}"
     yield "bytes", f"{chain.file_bytes:,}"
@@ -193,7 +202,7 @@ def _model_lines(block: BlockFacts, moves: Moves) -> Iterator[Line]:
 
 def _vote_lines(block: BlockFacts) -> Iterator[Line]:
     yield f"vote: {block.phase} phase of attempt {block.decided_attempt}, step {block.decided_step}"
-    yield "weight", f"{block.weight:,} of {block.total:,}; {block.needed:,} decide"
+    yield "weight", f"{block.weight:,} of {block.total:,}; {block.needed:,} or more decide (> 2/3)"
     voted = [seat for seat in block.seats if seat.voted]
     yield "signed", _servers([(seat.server, seat.weight) for seat in voted])
     silent = [(seat.server, seat.weight) for seat in block.seats if not seat.voted]

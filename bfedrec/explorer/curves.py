@@ -96,14 +96,14 @@ class Curves:
         return self.columns.get(UNLEDGERED.get(name, ""))
 
     def per_round(self, name: str) -> Series | None:
-        """The mean increase per round of a running total between each line and the one before;
-        None if no line has it."""
+        """The mean increase per round of a running total between each line and the one before; NaN
+        at height 0, the end of a run that decided none; None if no line has it."""
         values = self.columns.get(name, self._unledgered(name))
         if values is None:
             return None
         found, before, height = [], 0.0, 0.0
         for at, value in zip(self.columns["height"], values, strict=True):
-            found.append((value - before) / (at - height))
+            found.append((value - before) / (at - height) if at > height else nan)
             before, height = value, at
         return found
 

@@ -116,6 +116,8 @@ class Follower(ABC):
 
     most_bytes: int = MOST_LINES
     """Longest file that is read."""
+    most_line: int = 2**20
+    """Longest line that is read; ours have a few thousand bytes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -171,3 +173,5 @@ class Follower(ABC):
             for line in lines:
                 self.take(line)
                 self._offset, self._last = self._offset + len(line) + 1, line + b"\n"
+            if len(rest) > self.most_line:
+                raise RunError(f"{self.path.name}: a line longer than {self.most_line:,} bytes")

@@ -23,6 +23,7 @@ from typing import Any, Final
 import numpy as np
 
 from bfedrec.runs.folder import RunError
+from bfedrec.runs.ranks import FILE as RANKS
 from bfedrec.runs.ranks import Ranks
 
 ITEMS: Final = 10
@@ -35,6 +36,8 @@ STAMPED: Final = (
     "model.safetensors",
 )
 """The files on which an answer depends."""
+READ: Final = (*STAMPED, "state.sqlite", RANKS)
+"""The files that are read of a run to show its users."""
 MOST_BYTES: Final = 96 * 2**20
 """Longest answer, and the most that all kept answers hold."""
 MOST_WAITING: Final = 8
@@ -240,6 +243,14 @@ def _compared(own: Ranks | None, one: Ranks | None, other: Ranks | None) -> np.n
         return None
     full = all(each is None or each.full_rank is not None for each in (one, other))
     return own.full_rank if full else own.rank
+
+
+def check_links(run: Path) -> None:
+    """Raise `RunError` if one of the files of a run that are read here is a link: it may lead out
+    of the folder that is shown."""
+    for name in READ:
+        if (run / name).is_symlink():
+            raise RunError(f"{name}: a link to another place, which is not followed")
 
 
 # -- the process ----------------------------------------------------------------------------------

@@ -37,11 +37,6 @@ class SweepSetting:
     figures: Mapping[str, Interval]
     """Student's t interval over the seeds, of each figure."""
 
-    @property
-    def label(self) -> str:
-        """The overrides as text."""
-        return setting_label(self.overrides)
-
 
 @dataclass(frozen=True)
 class SweepTable:
@@ -49,6 +44,17 @@ class SweepTable:
 
     confidence: float
     settings: tuple[SweepSetting, ...]
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """The overrides that all of several settings have: they tell none from another."""
+        first, *others = [setting.overrides for setting in self.settings] or [()]
+        return tuple(each for each in first if others and all(each in other for other in others))
+
+    def label(self, setting: SweepSetting) -> str:
+        """A setting's overrides as text, without those that all settings have."""
+        shared = self.shared
+        return setting_label([each for each in setting.overrides if each not in shared])
 
     @property
     def run_names(self) -> frozenset[str]:

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from bfedrec.explorer.reading import open_file
 from bfedrec.runs.folder import RunError
 from bfedrec.runs.timelines import HEIGHT, MOST_LINE, TIMELINE
 from consensus.simulation.checked_json import BadTimeline
 from consensus.simulation.timeline import HeightTimeline
-from consensus.storage.regular import open_regular
 
 MOST_FILE: Final = 2**30
 """Longest file that is read, in bytes; a thousand heights of thirty servers have about four
@@ -52,7 +52,7 @@ class Timeline:
         """
         before = (len(self._heights), self._end)
         try:
-            with open_regular(self.path) as file:
+            with open_file(self.path) as file:
                 self._follow(file)
         except FileNotFoundError:
             self._forget()
@@ -67,7 +67,7 @@ class Timeline:
             raise RunError(f"{self.path}: no timeline of height {height}")
         first, end = self._places[height]
         try:
-            with open_regular(self.path) as file:
+            with open_file(self.path) as file:
                 file.seek(first)
                 line = file.read(end - first)
             found = HeightTimeline.from_line(line.decode())

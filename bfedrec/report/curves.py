@@ -135,11 +135,15 @@ def draw_bytes(axes: Axes, lines: Sequence[Figures]) -> None:
 def per_round(lines: Sequence[Figures], key: str) -> tuple[list[int], list[float]]:
     """The mean increase per round of a running total, between one line's height and the next's.
 
-    Heights that bound the stretches, from 0 on, and one value for each stretch.
+    Heights that bound the stretches, from 0 on, and one value for each stretch; a line of height 0,
+    as a run that decided none ends with, ends no stretch.
     """
     edges, values, total = [0], [], 0.0
     for line in lines:
-        values.append((number(line, key) - total) / (count(line, "height") - edges[-1]))
-        edges.append(count(line, "height"))
+        height = count(line, "height")
+        if height == edges[-1]:
+            continue
+        values.append((number(line, key) - total) / (height - edges[-1]))
+        edges.append(height)
         total = number(line, key)
     return edges, values

@@ -47,8 +47,12 @@ def decimals(number: float, places: int = 4) -> str:
 
 
 def moment(seconds: float) -> str:
-    """A time, given in seconds since 1970, for people; UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """A time, given in seconds since 1970, for people; UTC. A dash for one beyond the calendar, as
+    a file's may be."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (OverflowError, OSError, ValueError):
+        return "–"
 
 
 def short(text: str, ends: int = 6) -> str:

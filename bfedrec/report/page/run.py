@@ -25,7 +25,7 @@ from bfedrec.report.page.parts import (
     grouped,
     size,
 )
-from bfedrec.runs.figures import Figures
+from bfedrec.runs.figures import Figures, count
 from consensus.audit import AuditReport
 from consensus.encoding.node import Node
 
@@ -167,14 +167,15 @@ def _scores(summary: Figures) -> list[tuple[str, object]]:
 
 
 def _drawn(facts: RunFacts, name: str) -> list[Block]:
-    if not facts.metrics:
-        return [Words("The run was never evaluated on validation items.")]
+    lines = [line for line in facts.metrics if count(line, "height")]
+    if not lines:
+        return [Words("No round was evaluated on validation items.")]
     caption = "Metrics on the validation items" + (
         "; attempts, simulated time and bytes of a round, each averaged since the evaluation before"
-        if "simulated_seconds" in facts.metrics[-1]
+        if "simulated_seconds" in lines[-1]
         else ""
     )
-    return [Drawing(name, caption, course(facts.metrics, name))]
+    return [Drawing(name, caption, course(lines, name))]
 
 
 def _results(facts: RunFacts) -> list[Block]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from math import isfinite, nan
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -24,7 +25,7 @@ from bfedrec.web.explorer import ahead, charts
 from bfedrec.web.explorer.runs import BADGES, amount, option
 from bfedrec.web.explorer.visits import Visit, address
 from bfedrec.web.live import Figure
-from bfedrec.web.pages import render
+from bfedrec.web.pages import decimals, render
 
 ROWS: Final = 25
 """Rows of the tables of scored rounds and of heights; the latest ones."""
@@ -78,6 +79,7 @@ class Facts:
 
     def values(self) -> dict[str, object]:
         """The values of the fragments' templates."""
+        lines = self.lines()
         return {
             "facts": self,
             "url": address,
@@ -87,7 +89,8 @@ class Facts:
             "scored": self.scores(),
             "bytes": self.bytes(),
             "consensus": self.consensus(),
-            "lines": self.lines(),
+            "lines": lines,
+            "line_names": list(dict.fromkeys(name for line in lines for name in line)),
             "rows": self.heights.rows[: -ROWS - 1 : -1],
         }
 
@@ -143,8 +146,8 @@ class Facts:
             row = {name: column[place] for name, column in columns.items()}
             found.append(
                 {"round": f"{int(row['height']):,}"}
-                | {charts.title_of(name): f"{row[name]:.4f}" for name in self.curves.metrics}
-                | ({"loss": f"{row['loss']:.5g}"} if "loss" in row else {})
+                | {charts.title_of(name): decimals(row[name]) for name in self.curves.metrics}
+                | ({"loss": f"{row['loss']:.5g}"} if isfinite(row.get("loss", nan)) else {})
                 | {
                     told: amount(row[name], unit)
                     for name, told, unit in SHOWN
@@ -176,7 +179,7 @@ def show(visit: Visit) -> Response:
     try:
         config = config_of(facts.folder)
     except RunError as error:
-        told = str(error)
+        told = "" if facts.run.state is State.IMPORTED else str(error)
     try:
         content = read_file(facts.folder / "config.yaml", MOST_BYTES)
         text = content.decode(errors="replace").splitlines()

@@ -67,7 +67,9 @@ def amount(value: float, unit: str = "") -> str:
         return size(int(value))
     if unit == "s":
         return f"{value:,.1f} s"
-    return count(int(value)) if value == int(value) else f"{value:,.4g}"
+    if value == int(value):
+        return count(int(value))
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.4g}"
 
 
 def option(value: object) -> str:
@@ -88,7 +90,7 @@ COLUMNS: Final = (
     _words("state", "State", lambda run: run.state.value),
     _words("data", "Data set", lambda run: run.options.dataset),
     _words("method", "Method", lambda run: run.options.method),
-    _words("protocol", "Protocol", lambda run: run.options.protocol),
+    _words("protocol", "Protocol", lambda run: run.options.protocol if run.ledger else ""),
     Column("seed", "Seed", lambda run: run.options.seed, lambda run: _seed(run.options.seed)),
     Column("rounds", "Rounds", lambda run: run.done, _rounds),
     _metric("hr", "HR"),

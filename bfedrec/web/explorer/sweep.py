@@ -28,6 +28,8 @@ class Line(NamedTuple):
     """One setting."""
 
     setting: SweepSetting
+    label: str
+    """The overrides that not all settings have."""
     runs: tuple[tuple[int, str, str], ...]
     """Seed, name and address of each run; the address is empty for one that is not below the served
     folder."""
@@ -43,17 +45,18 @@ def show(visit: Visit) -> Response:
     table: SweepTable | None = None
     compact: tuple[CompactRun, ...] = ()
     try:
-        table = read_table(folder)
-    except FileNotFoundError:
-        problems.append("It has no sweep.json: only its lines are known.")
-    except RunError:
-        pass  # `known` tells it
-    try:
         compact = read_compact(folder)
     except FileNotFoundError:
         pass
     except RunError as error:
         problems.append(str(error))
+    try:
+        table = read_table(folder)
+    except FileNotFoundError:
+        if not compact:  # the record of many small runs has lines alone
+            problems.append("It has no sweep.json: its settings are not known.")
+    except RunError:
+        pass  # `known` tells it
     lines = _lines(visit, table) if table else []
     page = visit.asked("page")
     number = max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 7 else 1
@@ -66,6 +69,7 @@ def show(visit: Visit) -> Response:
         "problems": list(dict.fromkeys(problems)),
         "table": table,
         "lines": lines,
+        "shared": " ".join(table.shared) if table else "",
         "names": _names(table) if table else [],
         "compact": compact[(number - 1) * PER_PAGE : number * PER_PAGE],
         "compact_count": len(compact),
@@ -106,7 +110,8 @@ def _lines(visit: Visit, table: SweepTable) -> list[Line]:
             (seed, name, places.get(name, ""))
             for seed, name in sorted({**setting.runs, **stops}.items())
         )
-        lines.append(Line(setting, runs, _address([each[2] for each in runs if each[2]])))
+        compare = _address([each[2] for each in runs if each[2]])
+        lines.append(Line(setting, table.label(setting), runs, compare))
     return lines
 
 

@@ -11,7 +11,15 @@ from typing import Final
 
 from starlette.responses import Response
 
-from bfedrec.explorer.recommendations import Scored, User, check_ranks, moved, rank_at
+from bfedrec.explorer.reading import showable
+from bfedrec.explorer.recommendations import (
+    Scored,
+    User,
+    check_links,
+    check_ranks,
+    moved,
+    rank_at,
+)
 from bfedrec.runs.folder import RunError, read_json
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.ranks import read as read_ranks
@@ -50,6 +58,7 @@ def show(visit: Visit) -> Response:
     name, recency = visit.asked("user"), bool(visit.asked("recency"))
     library = visit.explorer.library
     values: dict[str, object] = {"other": other, "user": name, "recency": recency, "notes": []}
+    check_links(place)
     scored = library.ask(place, PATIENCE)
     if scored is None:
         return _later(visit, values)
@@ -58,6 +67,7 @@ def show(visit: Visit) -> Response:
     if other:
         try:
             there = visit.explorer.places.find(other)
+            check_links(there)
             beside = library.ask(there, PATIENCE)
             if beside is None:
                 return _later(visit, values)
@@ -108,6 +118,8 @@ def _offered(visit: Visit, place: Path, digest: str) -> Iterator[str]:
     """The paths of runs beside this one that were made on the same data."""
     places = visit.explorer.places
     for folder in islice(sorted(place.parent.iterdir()), MOST_OFFERED):
+        if not showable(folder.name):
+            continue
         try:
             name = places.name(folder)
             same = folder != place and places.find(name).is_dir()

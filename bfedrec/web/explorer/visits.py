@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web.explorer.state import Explorer
@@ -61,11 +62,12 @@ class Visit:
         """A page from a template of `templates/explorer`. A page of a run has its tabs."""
         run = self.request.path_params.get("run", "")
         shared = {"path": self.request.url.path, "run": run, "tabs": TABS, "url": address}
-        return HTMLResponse(render(f"explorer/{template}", {**shared, **(values or {})}), status)
+        text = render(f"explorer/{template}", {**shared, **(values or {})})
+        return HTMLResponse(text.encode(errors="replace"), status)  # half a character has no bytes
 
     def json(self, value: Any) -> Response:
-        """A value as JSON; it may hold no number that is not finite."""
-        return JSONResponse(value)
+        """A value as JSON, in ASCII; it may hold no number that is not finite."""
+        return Response(json.dumps(value, allow_nan=False), media_type="application/json")
 
 
 def address(page: str, run: str, **query: str | int) -> str:

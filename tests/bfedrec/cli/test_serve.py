@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,3 +79,30 @@ def test_missing_packages_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "starlette.exceptions", None)
     with pytest.raises(ConfigError, match=r"pip install 'bfedrec\[web\]'"):
         explorer_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "runs.jsonl"])
+def test_a_folder_with_any_file_of_a_run_is_shown_alone(tmp_path: Path, name: str) -> None:
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / name).write_text("{")
+    assert explorer_of(tmp_path / "alone").places.find("alone") == tmp_path / "alone"
+
+
+def test_a_machine_whose_name_nobody_knows_serves_all_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> list[object]:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(socket, "gethostname", lambda: "Nobody")
+    assert explorer_of(tmp_path, host="0.0.0.0").hosts == (
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "nobody",
+    )
+
+
+def test_a_gateway_may_end_with_a_slash(tmp_path: Path) -> None:
+    assert explorer_of(tmp_path, "http://127.0.0.1:8080/").gateway == "http://127.0.0.1:8080"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from bfedrec.cli.main import main
 from bfedrec.cli.show import MOST_ROWS
 from bfedrec.runs.folder import read_figures
+from tests.helpers.shown import summary, write_run
 from tests.helpers.tiny import TINY
 
 
@@ -148,3 +150,38 @@ def test_a_run_in_progress_is_shown(
     assert status == block[0] == 0
     assert out.startswith(f"{held}: running, ")
     assert "block 2 of 3" in block[1]
+
+
+def test_what_is_no_run_of_rounds_is_told_in_its_own_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline = write_run(tmp_path / "baseline", end={"epochs": 4})
+    (baseline / "config.yaml").write_text("method: gmf\ncentralised: {epochs: 4}\n")
+    write_run(tmp_path / "run", "servers.malicious=[{behaviour: [silent], share: 1/5}]")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    _, out, _ = shown(capsys, str(tmp_path / "baseline"))
+    assert out.startswith(f"{tmp_path}/baseline: done, 4 of 4 epochs\n")
+    _, out, _ = shown(capsys, str(tmp_path / "run"))
+    assert '[{"behaviour": ["silent"], "share": "1/5"}]' in out  # as a command line takes it
+    status, _, err = shown(capsys, str(tmp_path / "sweep"))
+    assert status == 2
+    assert err.startswith(f"bfedrec: {tmp_path}/sweep: no run")
+
+
+def test_an_imported_chain_has_no_rounds(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(run / "chain.sqlite", tmp_path / "chain.sqlite")
+    _, out, _ = shown(capsys, str(tmp_path))
+    assert out.startswith(f"{tmp_path}: imported\n")
+
+
+def test_a_terminal_without_unicode_shows_marks(tmp_path: Path) -> None:
+    write_run(tmp_path / "bär", end=summary(**{"er@10": "中文"}))
+    words = [sys.executable, "-m", "bfedrec", "show", str(tmp_path / "bär")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    found = subprocess.run(words, capture_output=True, env=environment, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith(f"{tmp_path}/b?r: done".encode())
+    assert b"??" in found.stdout

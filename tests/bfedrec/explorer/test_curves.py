@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from math import isnan
@@ -156,3 +157,19 @@ def test_the_latest_runs_are_kept_and_threads_see_whole_series(tmp_path: Path) -
         thread.join()
     assert found == [2] * 24
     assert len(reader._known) == 2
+
+
+def test_a_run_that_decided_no_height_has_no_increase_per_round(tmp_path: Path) -> None:
+    none = {**shown.line(1), "height": 0, "uplink_bytes": 0}
+    found = Reader().of(shown.write_run(tmp_path / "run", lines=[none, shown.line(2)]))
+    increase = found.per_round("uplink_bytes")
+    assert increase is not None
+    assert math.isnan(increase[0])
+    assert list(increase[1:]) == [1000]
+
+
+def test_a_line_without_an_end_is_not_read_to_it(tmp_path: Path) -> None:
+    place = tmp_path / "metrics.jsonl"
+    place.write_bytes(b'{"height": 1, "x": "' + b"a" * 2**23 + b'"}\n')
+    with pytest.raises(RunError, match=r"metrics\.jsonl: a line longer than 1,048,576 bytes"):
+        Reader().of(tmp_path)

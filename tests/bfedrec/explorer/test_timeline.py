@@ -45,10 +45,10 @@ def test_only_what_was_appended_is_read(tmp_path: Path, monkeypatch: pytest.Monk
     place = written(tmp_path, 300)
     found = Timeline(tmp_path)
     read: list[int] = []
-    open_regular = module.open_regular
+    open_file = module.open_file
 
     def counted(path: Path):  # type: ignore[no-untyped-def]
-        file = open_regular(path)
+        file = open_file(path)
 
         class Counted:
             def __enter__(self):  # type: ignore[no-untyped-def]
@@ -67,7 +67,7 @@ def test_only_what_was_appended_is_read(tmp_path: Path, monkeypatch: pytest.Monk
 
         return Counted()
 
-    monkeypatch.setattr(module, "open_regular", counted)
+    monkeypatch.setattr(module, "open_file", counted)
     append_timeline(tmp_path, replace(TIMELINE, height=301))
     line = len(TIMELINE.line())
     assert found.refresh()
@@ -191,14 +191,21 @@ def test_a_foreign_line_is_told_when_its_height_is_asked_for(tmp_path: Path, lin
 def test_a_folder_a_fifo_and_an_endless_file_are_told(tmp_path: Path) -> None:
     place = tmp_path / "timeline.jsonl"
     place.mkdir()
-    with pytest.raises(RunError, match="cannot be read: "):
+    with pytest.raises(RunError, match=r"timeline\.jsonl: not a regular file"):
         Timeline(tmp_path)
     place.rmdir()
     os.mkfifo(place)
-    with pytest.raises(RunError, match="cannot be read: "):
+    with pytest.raises(RunError, match=r"timeline\.jsonl: not a regular file"):
         Timeline(tmp_path)
     place.unlink()
     with place.open("wb") as file:
         file.truncate(2**31)
     with pytest.raises(RunError, match="longer than 1,073,741,824 bytes"):
+        Timeline(tmp_path)
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text(TIMELINE.line() + "\n")
+    (tmp_path / "timeline.jsonl").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match=r"timeline\.jsonl: cannot be read: a link"):
         Timeline(tmp_path)

@@ -270,8 +270,20 @@ def test_a_run_that_has_just_begun_has_a_report(run: Path) -> None:
         (run / name).unlink()
     text = Seen(report(run)).text
     assert "0 of 6 rounds" in text
-    assert "never evaluated" in text
+    assert "No round was evaluated" in text
     assert "The folder has no manifest.json." in text
+
+
+def test_a_run_that_stopped_before_its_first_height_has_a_report(run: Path) -> None:
+    line = json.loads((run / "metrics.jsonl").read_text().splitlines()[0])
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").unlink()
+    stop = {"rounds": 0, "stopped": "stalled", "stopped_at_height": 1, "stopped_because": "no"}
+    (run / "stopped.json").write_text(json.dumps(summary | stop))
+    (run / "metrics.jsonl").write_text(json.dumps(line | {"height": 0}) + "\n")
+    text = Seen(report(run, "--no-audit")).text
+    assert "No round was evaluated" in text
+    assert "0 of 6 rounds" in text
 
 
 def test_a_stopped_run_says_why(run: Path) -> None:

@@ -12,6 +12,7 @@ from bfedrec.runs.folder import RunError
 from bfedrec.web.explorer import app
 from bfedrec.web.explorer.state import LISTENERS, Explorer
 from bfedrec.web.explorer.visits import Visit, address
+from tests.helpers import shown
 from tests.helpers.web import Client, serving
 
 
@@ -98,3 +99,23 @@ def test_listeners_are_counted() -> None:
 def test_addresses_are_quoted() -> None:
     assert address("block/7", "a run/<s>?#") == "/block/7/a%20run/%3Cs%3E%3F%23"
     assert address("users", "r", user="a&b", top=3) == "/users/r?user=a%26b&top=3"
+
+
+def test_half_a_character_is_shown_as_a_mark(tmp_path: Path) -> None:
+    half = '"\\ud800"'
+    shown.write_run(tmp_path / "run", end=shown.summary())
+    place = tmp_path / "run" / "summary.json"
+    place.write_text(
+        place.read_text().replace('"bafyhead"', half).replace("full_hr@10", "\\ud800@10")
+    )
+    shown.write_run(tmp_path / "more")
+    place = tmp_path / "more" / "metrics.jsonl"
+    place.write_text(place.read_text().replace("ndcg@10", "\\ud800@10"))
+    compact = tmp_path / "compact"
+    compact.mkdir()
+    (compact / "runs.jsonl").write_text(f'{{"overrides": [{half}], "rounds": {half}}}\n')
+    paths = ("/run/run", "/run/more", "/curves/more", "/curves?run=more", "/sweep/compact", "/")
+    with serving(app.application(Explorer(Places(tmp_path)))) as port:
+        answers = {path: Client(port).get(path) for path in paths}
+    assert {path: answer.status for path, answer in answers.items()} == dict.fromkeys(paths, 200)
+    answers["/sweep/compact"].body.decode()

@@ -265,3 +265,24 @@ def test_the_report_opens_from_disk(
     context.close()
     assert told == []
     assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
+
+
+def test_names_have_room_and_pages_use_it(browser: Browser, port: int) -> None:
+    for width, broad in ((400, 340), (1280, 1200), (1600, 1500)):
+        with visitor(browser, port, viewport={"width": width, "height": 900}) as page:
+            page.goto("/")
+            name = page.locator("th[scope=row]", has_text="attacked").bounding_box()
+            listed = page.locator("form.broad").bounding_box()
+            caption = page.locator("form.broad caption").bounding_box()
+            assert name is not None
+            assert listed is not None
+            assert caption is not None
+            assert name["width"] >= 200
+            assert listed["width"] >= broad
+            assert caption["width"] <= width
+            page.goto("/chain/one")
+            box = page.get_by_label("Height, CID, server or client").bounding_box()
+            button = page.get_by_role("button", name="Search").bounding_box()
+            assert box is not None
+            assert button is not None
+            assert abs(box["y"] - button["y"]) < 10  # on one line

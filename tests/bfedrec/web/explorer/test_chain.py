@@ -95,6 +95,8 @@ def test_everything_of_a_block_is_on_its_page(client: Client) -> None:
     text = words(client.get("/block/3/run"))
     for told in (
         "Phase cert of attempt 0, step 0: weight ",
+        " of 4 signed; more than two thirds decide, which is 3 or more.",
+        "What the chain tells: the attempts and steps up to the one that decided, of which some",
         "The committee: 4 servers",
         "4 draws for the committees of this height",
         "4 of 4 updates, in the block's order",

@@ -8,15 +8,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
 
 from bfedrec.cli.serve import explorer_of
+from bfedrec.runs.timelines import append_timeline
 from bfedrec.web.explorer.app import application
+from bfedrec.web.explorer.runs import amount
 from bfedrec.web.explorer.visits import address
 from tests.helpers import shown
+from tests.helpers.timelines import TIMELINE
 from tests.helpers.web import Client, serving
 
 ROOT = Path(__file__).parents[4]
@@ -311,6 +315,31 @@ def test_a_recorded_sweep_has_its_table_and_links_to_its_runs() -> None:
         assert "committee.size" in lines
 
 
+def test_settings_are_told_apart_by_what_they_do_not_share(tmp_path: Path) -> None:
+    many = [f"data.synthetic.users={number}" for number in range(100, 120)]
+    settings = [
+        {
+            "overrides": [*many, f"model.rank={rank}"],
+            "config_hash": f"{rank}" * 64,
+            "runs": {},
+            "stopped": {},
+            "figures": {},
+        }
+        for rank in (2, 4)
+    ]
+    (tmp_path / "sweep").mkdir()
+    place = tmp_path / "sweep" / "sweep.json"
+    with served(tmp_path) as client:
+        place.write_text(json.dumps({"confidence": 0.95, "settings": settings}))
+        both = client.get("/sweep/sweep").text
+        place.write_text(json.dumps({"confidence": 0.95, "settings": settings[:1]}))
+        one = client.get("/sweep/sweep").text
+    assert re.findall(r'<th scope="row">(model.*?)<div', both) == ["model.rank=2", "model.rank=4"]
+    assert f"All settings have <code>{' '.join(many)}</code>" in both
+    assert '<th scope="row">data.synthetic.users=100' in one
+    assert "All settings have" not in one
+
+
 def test_broken_sweeps_are_a_line(tmp_path: Path) -> None:
     for name, file, content in (
         ("a", "sweep.json", '{"settings": 1}'),
@@ -392,3 +421,72 @@ def test_every_recorded_table_and_figure_of_this_repository_is_shown() -> None:
             answer = client.get(link)
             assert answer.status == 200
             assert "<table>" in answer.text
+
+
+def test_amounts_are_read_without_powers_of_ten() -> None:
+    told = [amount(value) for value in (12190.5, -12190.5, 999.96, 0.25, 12190.0, 1e15 + 0.5)]
+    assert told == ["12,190", "-12,190", "1,000", "0.25", "12,190", "1,000,000,000,000,000"]
+
+
+def words_of(page: str) -> str:
+    """The text of a page, on one line."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", unescape(page)))
+
+
+def test_a_page_tells_of_no_servers_where_there_were_none(tmp_path: Path) -> None:
+    run = shown.write_run(tmp_path / "learnt", end=shown.summary(ledger="none"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "ledger": "none"}))
+    with served(tmp_path) as client:
+        page, rows = words_of(client.get("/run/learnt").text), words_of(client.get("/").text)
+    assert "no server that could refuse a message" in page
+    assert "protocol bft" not in page
+    assert " bft " not in rows
+
+
+def test_an_imported_chain_says_that_it_is_all_there_is(tmp_path: Path) -> None:
+    (tmp_path / "imported").mkdir()
+    (tmp_path / "imported" / "chain.sqlite").write_bytes(b"")
+    with served(tmp_path) as client:
+        text = client.get("/run/imported").text
+    page = words_of(text)
+    assert "imported last change" in page
+    assert "An imported chain has no config." in page
+    assert "An imported chain has no timelines" in page
+    assert "earlier version" not in page
+    assert "no such file" not in page
+    assert "note bad" not in text
+
+
+def test_refusals_at_a_height_that_was_not_decided_are_told_apart(tmp_path: Path) -> None:
+    run = shown.write_run(tmp_path / "run", end=shown.summary(refused_messages=0))
+    for height, outcome in ((1, "decided"), (2, "stalled")):
+        append_timeline(run, replace(TIMELINE, height=height, outcome=outcome))
+        with served(tmp_path) as client:
+            page = words_of(client.get("/run/run").text)
+        told = "Those of height 2, which was not decided, are among them" in page
+        assert told is (outcome == "stalled")
+
+
+def test_scored_rounds_have_a_dash_where_a_figure_lacks(tmp_path: Path) -> None:
+    lines = [shown.line(2), {"height": 4, "hr@10": 0.25}]
+    shown.write_run(tmp_path / "run", lines=lines)
+    with served(tmp_path) as client:
+        page = client.get("/run/run").text
+    table = page[page.index('id="part-rounds"') :]
+    table = words_of(table[: table.index("</table>")])
+    assert " 4 0.2500 – – " in table
+    assert " 2 0.0200 0.0100 0.25 " in table
+    assert "nan" not in table
+
+
+def test_the_lines_of_a_compact_record_are_no_problem(tmp_path: Path) -> None:
+    for name in ("compact", "alone"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "compact" / "runs.jsonl").write_text('{"overrides": [], "rounds": 6}\n')
+    (tmp_path / "alone" / "sweep.csv").write_text("rounds\n6\n")
+    with served(tmp_path) as client:
+        compact, alone = (client.get(f"/sweep/{name}").text for name in ("compact", "alone"))
+    assert "note bad" not in compact
+    assert "A sweep of 1 run." in words_of(compact)
+    assert "It has no sweep.json" in alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from bfedrec.explorer.places import Places
-from bfedrec.explorer.recommendations import Library, Scored
+from bfedrec.explorer.recommendations import READ, Library, Scored
 from bfedrec.runs.folder import RunError
 from bfedrec.runs.ranks import Ranks
 from bfedrec.web.explorer import app
@@ -201,6 +202,30 @@ def test_ranks_of_other_users_are_refused(client: Client, tmp_path: Path) -> Non
     few = Ranks(np.zeros(3, np.int64), None)
     (tmp_path / "runs" / "clean" / "ranks.npz").write_bytes(few.encode())
     assert client.get("/users/clean").status == 422
+
+
+@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize(("run", "status"), [("clean", 422), ("attacked", 200)])
+def test_files_that_are_links_are_not_read(
+    client: Client, tmp_path: Path, name: str, run: str, status: int
+) -> None:
+    place = tmp_path / "runs" / run / name
+    place.unlink(missing_ok=True)
+    place.symlink_to(tmp_path / "elsewhere")
+    page = client.get("/users/clean?user=u41&with=attacked")
+    assert f"{name}: a link to another place, which is not followed" in page.text
+    assert page.status == status
+    assert 'id="side-2"' not in page.text
+
+
+def test_a_name_that_is_no_text_is_not_offered(client: Client, tmp_path: Path) -> None:
+    odd = tmp_path / "runs" / os.fsdecode(b"odd\xff")
+    odd.mkdir()
+    (odd / "manifest.json").write_text(json.dumps({"data_digest": "d" * 64}))
+    page = client.get("/users/clean?user=u41")
+    assert page.status == 200
+    assert ">attacked<" in page.text or 'value="attacked"' in page.text
+    assert "odd" not in page.text
 
 
 # -- in a browser ---------------------------------------------------------------------------------
