@@ -9,12 +9,18 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench paired lint format setup setup-run clean
+.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench paired lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
 	$(BIN)/bfedrec run experiments/quickstart.yaml --out $(QUICKSTART)
 	$(BIN)/bfedrec audit $(QUICKSTART)
+
+# The runs of results/runs as pages in a browser, until Ctrl-C.
+serve: setup-run
+	$(BIN)/python .ci/installed.py web || $(BIN)/python -m pip install --quiet --editable '.[web]'
+	mkdir -p results/runs
+	$(BIN)/bfedrec serve results/runs
 
 # The merchants' whole system on this machine: chain, store, functions and portal, until Ctrl-C.
 merchants: setup-run
@@ -104,9 +110,10 @@ COMMAND ?= run experiments/quickstart.yaml
 paired: setup-run
 	$(BIN)/python -m tests.bench.paired --against $(AGAINST) --pairs $(PAIRS) $(COMMAND)
 
-# Screenshots of the portal for docs/portal.md.
+# Screenshots for docs/portal.md and docs/explorer.md.
 shots: setup chromium
 	$(BIN)/python -m tests.shots
+	$(BIN)/python -m tests.explorer_shots
 
 # A browser for the tests of pages, which are skipped without one: Debian's, where we may install it.
 chromium:

@@ -22,6 +22,12 @@ PATIENCE = 300_000.0  # milliseconds
 SIZE = {"width": 1080, "height": 720}
 
 
+def smaller(path: Path) -> None:
+    """Write an image anew with fewer colours: a third of its bytes, and no other look."""
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+
+
 def _page(browser: Browser, served: Served, scheme: str) -> Page:
     context = browser.new_context(
         base_url=served.url,
@@ -61,8 +67,7 @@ def shoot(folder: Path, market: Path) -> None:
         def shot(name: str, of: Page = page) -> None:
             path = folder / f"portal-{name}.png"
             of.screenshot(path=path, full_page=True)
-            with Image.open(path) as image:  # a third of its bytes, and no other look
-                image.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+            smaller(path)
 
         for each, name in ((page, "shop-0"), (other, "shop-1")):
             each.goto("/login")

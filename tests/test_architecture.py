@@ -98,7 +98,8 @@ ARROWS = {
         "consensus.protocols consensus.simulation consensus.storage consensus.torture"
     ),
     "bfedrec.compression": (
-        "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section consensus.registry"
+        "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section bfedrec.threads "
+        "consensus.registry"
     ),
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data "

@@ -102,12 +102,19 @@ def _table(name: str, record: Mapping[str, Any]) -> Iterator[str]:
     plain = {key: value for key, value in record.items() if key not in inner}
     if plain or counts:
         yield from ("", f"[{name}]")
-    yield from (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items())
-    for key, value in counts.items():
-        yield f"{key} = {{ {', '.join(f'{column} = {n}' for column, n in value.items())} }}"
+    yield from (f"{key} = {_value(value)}" for key, value in {**plain, **counts}.items())
     for key, value in inner.items():
         if key not in counts:
             yield from _table(f"{name}.{key}", value)
+
+
+def _value(value: Any) -> str:
+    """A value on one line, as TOML has it."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_value(each)}' for key, each in value.items())} }}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def prepare_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:

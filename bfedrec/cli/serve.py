@@ -52,6 +52,7 @@ def serve_command(parsed: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; the first line on standard output is the URL."""
     explorer = explorer_of(parsed.runs, parsed.gateway, parsed.host)
     from bfedrec.connections import listen, server
+    from bfedrec.web.explorer.ahead import prepare
     from bfedrec.web.explorer.app import application
 
     try:
@@ -67,6 +68,7 @@ def serve_command(parsed: argparse.Namespace) -> int:
         import webbrowser
 
         webbrowser.open(url)
+    prepare(explorer)
     with suppress(KeyboardInterrupt):  # the ordinary end
         server(application(explorer)).run(sockets=[listening])
     return 0

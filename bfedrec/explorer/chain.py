@@ -16,19 +16,18 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock, RLock, Thread
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 from bfedrec.explorer.facts import BlockLine, ChainSummary
+from bfedrec.explorer.following import Followed, after, recorded_draws, skim
 from bfedrec.runs.folder import RunError
 from consensus.encoding.cid import cid_text, digest
 from consensus.encoding.fields import MalformedRecord
-from consensus.ledger.committee import Draw, InvalidTicket, claimed_draw
 from consensus.ledger.protocol import Protocol
 from consensus.ledger.validity import Head
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
-from consensus.records.ticket import Ticket
 from consensus.storage.content import Busy, NotFound, StoreError
 from consensus.storage.live import LiveChain, read_live
 
@@ -40,23 +39,6 @@ MOST_BYTES: Final = 2**31
 CHAINS_KEPT: Final = 8
 
 T = TypeVar("T")
-
-
-class Followed(NamedTuple):
-    """A block as far as it is kept in memory: what the head after it and searches need."""
-
-    cid: bytes
-    timestamp: int
-    beacon: bytes
-    recorded: bool
-    """True if the head's draws are those that the block carries, which are read again if needed."""
-    draws: tuple[Draw, ...]
-    """The head's draws, if they are others."""
-    aggregator: int
-    voters: int
-    """Bit s is set if server s voted."""
-    model: bytes
-    snapshot: bytes | None
 
 
 class RunChain:
@@ -153,8 +135,8 @@ class RunChain:
         draws = kept.draws
         if kept.recorded:
             drawn_on = protocol_of(genesis).drawn_from(self.bare_head(chain, height - 1))
-            draws = lazy_draws(genesis, drawn_on[1], block_at(chain, height).tickets)
-        return _head(height, kept, draws)
+            draws = recorded_draws(genesis, drawn_on[1], block_at(chain, height))
+        return kept.head(height, draws)
 
     def bare_head(self, chain: LiveChain, height: int) -> Head:
         """The head at a height without its draws."""
@@ -163,7 +145,7 @@ class RunChain:
             return replace(protocol_of(genesis).first_head(genesis), draws=())
         with self._lock:
             kept = self.follow(chain, height)[height - 1]
-        return _head(height, kept)
+        return kept.head(height)
 
     def follow(self, chain: LiveChain, height: int) -> Sequence[Followed]:
         """The blocks of heights 1 to at least ``height``, which are read if they are new.
@@ -182,14 +164,14 @@ class RunChain:
             if known >= height:
                 return self._followed
             head, room = self._head_to_go_on(chain, genesis, protocol), MOST_BYTES
-            for at in range(known + 1, height + 1):
-                encoded = chain.block(at)
-                room -= len(encoded)
-                if room < 0:
-                    raise StoreError("its blocks are too long to be followed")
-                block = _decoded(at, encoded)
-                head, kept = _after(genesis, protocol, head, block)
-                self._followed.append(kept)
+            while len(self._followed) < height:
+                for encoded in chain.blocks(len(self._followed) + 1, height):
+                    room -= len(encoded)
+                    if room < 0:
+                        raise StoreError("its blocks are too long to be followed")
+                    block = skim(len(self._followed) + 1, encoded)
+                    head, kept = after(genesis, protocol, head, block)
+                    self._followed.append(kept)
             return self._followed
 
     def _head_to_go_on(self, chain: LiveChain, genesis: Genesis, protocol: Protocol) -> Head:
@@ -201,10 +183,10 @@ class RunChain:
         if kept.recorded:
             under = protocol.first_head(genesis)
             if known > 1:
-                under = _head(known - 1, self._followed[-2])
+                under = self._followed[-2].head(known - 1)
             seed = protocol.drawn_from(under)[1]
-            draws = lazy_draws(genesis, seed, block_at(chain, known).tickets)
-        return _head(known, kept, draws)
+            draws = recorded_draws(genesis, seed, block_at(chain, known))
+        return kept.head(known, draws)
 
     def _summary(self, chain: LiveChain) -> ChainSummary:
         genesis, last = self.genesis(chain), chain.last_height()
@@ -255,79 +237,15 @@ class RunChains:
             return found
 
 
-class _LazyDraw(Draw):
-    """The draw that a ticket claims, whose output is computed when it is asked for: of the draws
-    that a block carries the beacon needs one. It raises MalformedRecord then, for a proof that
-    cannot be read."""
-
-    def __init__(self, genesis: Genesis, seed: bytes, ticket: Ticket) -> None:
-        object.__setattr__(self, "server", ticket.server)
-        object.__setattr__(self, "_ticket", (genesis, seed, ticket))
-
-    def __getattr__(self, name: str) -> bytes:
-        if name != "beta":
-            raise AttributeError(name)
-        try:
-            beta = claimed_draw(*self.__dict__["_ticket"]).beta
-        except InvalidTicket as error:
-            raise MalformedRecord(f"a draw: {error}") from None
-        object.__setattr__(self, "beta", beta)
-        return beta
-
-
-def lazy_draws(genesis: Genesis, seed: bytes, tickets: Sequence[Ticket]) -> tuple[Draw, ...]:
-    """The draws that tickets claim from ``seed``, each computed when it is needed. Their proofs are
-    not checked: `bfedrec.explorer.block` checks those that a page shows."""
-    for ticket in tickets:
-        if ticket.server >= len(genesis.servers):
-            raise MalformedRecord(f"a draw of server {ticket.server}, which is not registered")
-    return tuple(_LazyDraw(genesis, seed, ticket) for ticket in tickets)
-
-
 def block_at(chain: LiveChain, height: int) -> Block:
     """The block at a height. Raises StoreError or MalformedRecord, naming the height."""
-    return _decoded(height, chain.block(height))
-
-
-def _decoded(height: int, encoded: bytes) -> Block:
     try:
-        block = Block.decode(encoded)
+        block = Block.decode(chain.block(height))
     except MalformedRecord as error:
         raise MalformedRecord(f"height {height}: {error}") from None
     if block.height != height:
         raise MalformedRecord(f"height {height}: holds a block of height {block.height}")
     return block
-
-
-def _after(genesis: Genesis, protocol: Protocol, head: Head, block: Block) -> tuple[Head, Followed]:
-    """The head after a block, and what is kept of it."""
-    header = block.header
-    if header.parent != head.cid:
-        raise MalformedRecord(f"height {header.height}: its parent is not the block below")
-    if header.aggregator >= len(genesis.servers):
-        raise MalformedRecord(f"height {header.height}: server {header.aggregator} is not known")
-    draws = lazy_draws(genesis, protocol.drawn_from(head)[1], block.tickets)
-    after = protocol.head_after(genesis, head, header, draws)
-    voters = 0
-    for server, _ in block.certificate.signatures:
-        if server < len(genesis.servers):
-            voters |= 1 << server
-    recorded = after.draws is draws
-    return after, Followed(
-        after.cid,
-        after.timestamp,
-        after.beacon,
-        recorded,
-        () if recorded else after.draws,
-        header.aggregator,
-        voters,
-        header.aggregate_cid,
-        header.snapshot,
-    )
-
-
-def _head(height: int, kept: Followed, draws: tuple[Draw, ...] = ()) -> Head:
-    return Head(height, kept.cid, kept.timestamp, kept.beacon, draws)
 
 
 def _line(block: Block, below: bytes) -> BlockLine:

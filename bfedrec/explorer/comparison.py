@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -252,15 +253,18 @@ def band(curves: Sequence[Curves], names: Sequence[str], most: int) -> Band:
     common = [height for height in places[0] if all(height in each for each in places[1:])]
     step = max(1, -(-len(common) // most))
     common = common[(len(common) - 1) % step :: step] if common else []
+    chosen = [[place[height] for height in common] for place in places]
     values = {}
     for name in names:
         series = [each.named(name) for each in curves]
         if any(one is None for one in series) or not common:
             continue
-        columns = [
-            [one[place[height]] for one, place in zip(series, places, strict=True) if one]
-            for height in common
-        ]
-        if not any(math.isnan(value) for column in columns for value in column):
+        runs = [[one[place] for place in at] for one, at in zip(series, chosen, strict=True) if one]
+        if any(map(math.isnan, chain.from_iterable(runs))):
+            continue
+        if len(runs) == 1:  # of many runs of a comparison; there is nothing to compute
+            values[name] = tuple(Interval(1, value, None, None) for value in runs[0])
+        else:
+            columns = zip(*runs, strict=True)
             values[name] = tuple(t_interval(column, CONFIDENCE) for column in columns)
     return Band(tuple(common), values)

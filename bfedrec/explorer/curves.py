@@ -57,19 +57,22 @@ class Curves:
         heights = self.columns.setdefault("height", array("d"))
         if self.length and height <= heights[-1]:
             raise BadFigure(f"height {height} after {int(heights[-1])}")
+        found = 0
         for name, value in figures.items():
-            if isinstance(value, str) or (
-                name not in self.columns and len(self.columns) >= MOST_SERIES
-            ):
+            if type(value) is str:
                 continue
             column = self.columns.get(name)
             if column is None:
+                if len(self.columns) >= MOST_SERIES:
+                    continue
                 column = self.columns[name] = array("d", [nan] * self.length)
             column.append(value)
+            found += 1
         self.length += 1
-        for column in self.columns.values():
-            if len(column) < self.length:
-                column.append(nan)
+        if found < len(self.columns):  # rarely: most lines have what the first one has
+            for column in self.columns.values():
+                if len(column) < self.length:
+                    column.append(nan)
 
     def axis(self, name: str) -> Series | None:
         """The places of the lines on an axis of `AXES`; None if they lack what it needs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -15,9 +16,9 @@ class Upload:
 
     client: int
     A: np.ndarray
-    """float32[r, N]: the update A_u."""
+    """float32[r, N]: the update A_u; [0, 0] where it was encoded without being written out."""
     touched: np.ndarray
-    """bool[N]: the items that it trained on."""
+    """bool[N]: the items that it trained on; [0] where A is [0, 0]."""
     samples: int
     """The N_u that it states."""
     payload: bytes | None = None
@@ -32,6 +33,18 @@ class Upload:
 
 class Diverged(ArithmeticError):
     """Numbers that are no longer finite in training: the steps are too large for the data."""
+
+
+class Trained(Protocol):
+    """The results of training that are read whatever form a cohort's updates have."""
+
+    @property
+    def P(self) -> np.ndarray:
+        """float32[M, d]: the new user factors, as `LocalUpdates` has them."""
+
+    @property
+    def loss(self) -> np.ndarray:
+        """float64[M]: the training loss of each client, as `LocalUpdates` has it."""
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,12 @@ def figures_from(node: object) -> dict[str, Scalar]:
     if not isinstance(node, dict):
         raise ValueError("expected a JSON object")
     for name, value in node.items():
-        if type(value) not in (str, int, float):
+        kind = type(value)
+        if kind is float or kind is int:
+            if not -GREATEST < value < GREATEST:
+                raise ValueError(f"{name[:80]!r}: expected a finite number below 2**63")
+        elif kind is not str:
             raise ValueError(f"{name[:80]!r}: expected a number or a text")
-        if type(value) is not str and not abs(value) < GREATEST:
-            raise ValueError(f"{name[:80]!r}: expected a finite number below 2**63")
     return node
 
 

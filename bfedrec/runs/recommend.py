@@ -176,9 +176,10 @@ def lists_of(
     factors that weigh interactions by recency, which the scoring must have."""
     if scoring.scorer is not None:
         return recommend_blocks(scoring.scorer, scoring.data, users, k, threads)
-    P = scoring.ordered if ordered else scoring.P
-    assert P is not None
-    return recommend(P, scoring.Q, scoring.data, users, k, threads)
+    if not ordered:
+        return recommend(scoring.P, scoring.Q, scoring.data, users, k, threads)
+    assert scoring.ordered is not None
+    return recommend(*scoring.ordered, scoring.data, users, k, threads)
 
 
 def _rows(lists: Lists, data: Dataset) -> tuple[list[str], list[str], np.ndarray]:

@@ -249,7 +249,8 @@ class Simulation(Closing):
             how = {"stopped": "stalled", "stopped_attempts": end.attempts}
             self.totals = self.totals.after_stall(end)
         told = self.federation.recorder.stopped(self.federation.world, end)
-        append_timeline(self.folder.path, told)
+        if told is not None:
+            append_timeline(self.folder.path, told)
         how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
         return self._finish() | how
 

@@ -204,10 +204,12 @@ class Recorder(Observer):
             page, "decided", _us(result.ended), last, _by_attempt(weights, last), figures
         )
 
-    def stopped(self, world: Observed, end: Stalled | Forked) -> HeightTimeline:
-        """The timeline of the height in progress of ``world``, at which its servers cannot go
-        on."""
-        page, spent = self._in_progress(), world.spent()
+    def stopped(self, world: Observed, end: Stalled | Forked) -> HeightTimeline | None:
+        """The timeline of the height in progress of ``world``, at which its servers cannot go on;
+        None if it had not begun."""
+        if self._current is None:
+            return None
+        page, spent = self._current, world.spent()
         outcome, last = "forked", page.reached
         weights: tuple[tuple[int, int], ...] = ()
         if isinstance(end, Stalled):

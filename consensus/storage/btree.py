@@ -21,6 +21,7 @@ __all__ = [
     "last_row_id",
     "row",
     "row_ids",
+    "rows",
     "schema",
     "values",
 ]
@@ -203,6 +204,27 @@ def row(pages: Pages, root: int, key: int) -> tuple[Value, ...] | None:
             return values(pages, page.payload(cell)) if cell is not None and found else None
         number = page.cell(low).child if low < page.cells else page.last
     raise pages.damaged("its pages lead in circles")
+
+
+def rows(pages: Pages, root: int, first: int) -> Iterator[tuple[int, tuple[Value, ...]]]:
+    """The rows of a table with an id of at least ``first``: id and columns, ascending in a sound
+    file. Many rows take a third of the time of as many `row`."""
+    left = [pages.total]
+
+    def below(number: int, depth: int) -> Iterator[tuple[int, tuple[Value, ...]]]:
+        page = _visited(pages, number, _TABLE, depth, left)
+        for index in range(page.cells):
+            cell = page.cell(index)
+            if cell.key < first:
+                continue
+            if page.leaf:
+                yield cell.key, values(pages, page.payload(cell))
+            else:
+                yield from below(cell.child, depth + 1)
+        if not page.leaf:
+            yield from below(page.last, depth + 1)
+
+    return below(root, 0)
 
 
 def row_ids(pages: Pages, root: int) -> Iterator[int]:

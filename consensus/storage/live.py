@@ -26,6 +26,8 @@ __all__ = ["LiveChain", "read_live"]
 T = TypeVar("T")
 
 TRIES: Final = 8
+AT_ONCE: Final = 2**20
+"""Bytes of blocks that are read before it is checked that they are of one moment."""
 FIRST_WAIT: Final = 0.005
 """Seconds before a question is asked again; twice as many before every further try."""
 
@@ -83,6 +85,26 @@ class LiveChain(ChainReader):
         if columns is None:
             raise NotFound(f"{self._path}: no block of height {height}")
         return self._bytes(columns, 1, 2)
+
+    def blocks(self, first: int, last: int) -> list[bytes]:
+        """The blocks of the heights from ``first`` to at most ``last``, as many as have about
+        `AT_ONCE` bytes, at least one. Raises NotFound where a height has none."""
+
+        def some() -> list[tuple[Value, ...]]:
+            found, size = [], 0
+            for height, columns in btree.rows(self._pages, self._root("blocks"), first):
+                if height != first + len(found):
+                    break
+                found.append(columns)
+                size += len(self._bytes(columns, 1, 2))
+                if height == last or size >= AT_ONCE:
+                    break
+            return found
+
+        found = self._answer(some)
+        if not found:
+            raise NotFound(f"{self._path}: no block of height {first}")
+        return [self._bytes(columns, 1, 2) for columns in found]
 
     def heights(self) -> list[int]:
         return self._answer(lambda: list(btree.row_ids(self._pages, self._root("blocks"))))

@@ -10,8 +10,9 @@ from starlette.responses import Response
 from bfedrec.explorer.block import block_facts
 from bfedrec.explorer.chain import CHAIN, RunChain
 from bfedrec.explorer.search import LONGEST, search
-from bfedrec.explorer.timeline import Timeline
 from bfedrec.runs.folder import RunError
+from bfedrec.web.explorer.network import timeline_of
+from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.explorer.visits import Visit
 from consensus.simulation.timeline import HeightTimeline
 from consensus.storage.content import Busy
@@ -21,18 +22,22 @@ BUSY = "The run is writing its chain at this moment. Please load the page again.
 
 
 def chain_of(visit: Visit) -> RunChain:
-    """The chain of the run that an address names. Raises RunError for a run without one; its files
-    are read where they are, and through no link."""
-    place = visit.place()
+    """The chain of the run that an address names. Raises RunError as `chain_at`."""
+    return chain_at(visit.explorer, visit.place(), visit.path)
+
+
+def chain_at(explorer: Explorer, place: Path, told: str) -> RunChain:
+    """The chain of the run in a folder. Raises RunError, which begins with ``told``, for a run
+    without one; its files are read where they are, and through no link."""
     path = place / CHAIN
     if path.is_symlink() or path.with_name(f"{CHAIN}-wal").is_symlink():
-        raise RunError(f"{visit.path}: its chain is a link to another place, which is not followed")
+        raise RunError(f"{told}: its chain is a link to another place, which is not followed")
     if not path.exists():
         raise RunError(
-            f"{visit.path}: there is no chain here: a run has none before its first height, with "
+            f"{told}: there is no chain here: a run has none before its first height, with "
             "store.kind=memory, without a ledger, or as a baseline"
         )
-    return visit.explorer.chains.of(place)
+    return explorer.chains.of(place)
 
 
 def show(visit: Visit) -> Response:
@@ -81,7 +86,7 @@ def show_block(visit: Visit) -> Response:
 def _timeline(run: Path, height: int) -> HeightTimeline | None:
     """The timeline of a height as it was played, where the run has it."""
     try:
-        return Timeline(run).height(height)
+        return timeline_of(run, height)[1]
     except RunError:
         return None  # runs of earlier versions have none
 

@@ -4,6 +4,7 @@ simulated time."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import isfinite
 from typing import Final
 
@@ -47,8 +48,10 @@ def axes_of(curves: Sequence[Curves]) -> list[Axis]:
     return [{"key": name, "name": AXES[name][0]} for name in found]
 
 
+@lru_cache(maxsize=2**16)
 def rounded(value: float) -> float | None:
-    """A number with `DIGITS` significant digits; None for one that is not finite."""
+    """A number with `DIGITS` significant digits; None for one that is not finite. Charts are drawn
+    again and again while they grow, so that most numbers were asked for before."""
     return float(f"{value:.{DIGITS}g}") if isfinite(value) else None
 
 

@@ -1,6 +1,6 @@
 """A run's page told what changes: server-sent events while the run goes on, and after a resume.
 
-The files are looked at twice a second; nothing of them is opened unless the time or size of one
+The files are looked at every second; nothing of them is opened unless the time or size of one
 changed. A fragment is sent if its HTML is another one than before.
 """
 
@@ -20,9 +20,9 @@ from bfedrec.web.explorer.run import Facts
 from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.live import Figure, told_figure, told_fragment
 
-LOOK_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 1.0
 """Seconds between two looks at a run that goes on."""
-FIGURES_EVERY: Final = 4
+FIGURES_EVERY: Final = 2
 """Looks at a run that goes on between two of its charts: they are long."""
 WAIT_SECONDS: Final = 2.0
 """Seconds between two looks at a run that does not go on but may be resumed."""
@@ -61,7 +61,7 @@ class Changes:
         self._looks += 1
         if run == self._run and not (due and self._owed):
             return []
-        facts = Facts(self._visit)
+        facts = Facts(self._visit, run)
         self._run = facts.run
         self.ended = facts.run.state in (State.DONE, State.BROKEN, State.IMPORTED)
         self.going = facts.run.state is State.RUNNING

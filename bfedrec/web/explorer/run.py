@@ -21,7 +21,7 @@ from bfedrec.explorer.heights import Heights
 from bfedrec.explorer.reading import read_file, read_object
 from bfedrec.runs.folder import RunError
 from bfedrec.section import flatten
-from bfedrec.web.explorer import charts
+from bfedrec.web.explorer import ahead, charts
 from bfedrec.web.explorer.runs import BADGES, amount, option
 from bfedrec.web.explorer.visits import Visit, address
 from bfedrec.web.live import Figure
@@ -43,12 +43,13 @@ class Facts:
     """All that the page of a run tells of it at one moment. What cannot be read is empty, and
     `problems` has a line about it."""
 
-    def __init__(self, visit: Visit) -> None:
-        """Read the run that the address names. Raises `RunError` if it is none."""
+    def __init__(self, visit: Visit, run: Run | None = None) -> None:
+        """Read the run that the address names; ``run``: what the catalogue has just told of it.
+        Raises `RunError` if it is none."""
         explorer = visit.explorer
         self.folder = visit.place()
         self.address = visit.path
-        self.run: Run = explorer.catalogue.run(self.address)
+        self.run = run or explorer.catalogue.run(self.address)
         self.problems: list[str] = []
         self.curves = self._read(Curves(), lambda: explorer.curves.of(self.folder))
         self.heights = self._read(Heights(), lambda: explorer.heights.of(self.folder))
@@ -173,6 +174,7 @@ def show(visit: Visit) -> Response:
     facts = Facts(visit)
     if facts.run.state is State.BROKEN:
         raise RunError(facts.run.told)
+    ahead.follow(visit.explorer, facts.folder)
     config, told, text = None, "", []
     try:
         config = config_of(facts.folder)

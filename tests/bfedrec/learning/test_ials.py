@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
-from bfedrec.learning import implicit_als
+from bfedrec.learning import ials_kernels, implicit_als
 from bfedrec.learning.basis import basis
 from bfedrec.learning.method import METHODS
 from bfedrec.learning.recency import Recency
@@ -97,6 +97,34 @@ def test_neither_threads_nor_company_change_a_bit() -> None:
             assert alone.A.tobytes() == whole.A[[client]].tobytes()
 
 
+@pytest.mark.parametrize("d", [1, 3, 4, 8, 13])
+def test_a_solution_has_the_bits_of_the_plain_order(d: int) -> None:
+    """Column after column, each taken off all of those behind it: recorded runs depend on it."""
+    rng = np.random.default_rng(d)
+    half = rng.standard_normal((d, d))
+    matrix, right = half @ half.T + np.eye(d), rng.standard_normal(d)
+    found = right.copy()
+    ials_kernels._solve(matrix.copy(), found)
+    left, told = matrix.copy(), right.copy()
+    for j in range(d):
+        left[j:, j] /= np.sqrt(left[j, j])
+        left[j + 1 :, j + 1 :] -= np.outer(left[j + 1 :, j], left[j + 1 :, j])
+    for j in range(d):
+        told[j] /= left[j, j]
+        told[j + 1 :] -= left[j + 1 :, j] * told[j]
+    for j in reversed(range(d)):
+        told[j] /= left[j, j]
+        told[:j] -= left[j, :j] * told[j]
+    assert found.tobytes() == told.tobytes()
+    assert found == pytest.approx(np.linalg.solve(matrix, right))
+
+
+def test_a_matrix_that_is_not_positive_definite_has_no_solution() -> None:
+    found = np.ones(2)
+    ials_kernels._solve(np.array([[1.0, 2.0], [2.0, 1.0]]), found)
+    assert np.isnan(found).all()
+
+
 def test_former_factors_do_not_matter() -> None:
     round_ = task(6, 0)
     P = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
@@ -137,6 +165,25 @@ def test_a_place_that_is_not_known_weighs_1() -> None:
     assert weights == pytest.approx([51, 1 + 50 / np.e, 1, 1])
 
 
+def test_weights_may_fall_as_a_power_of_the_place() -> None:
+    recency = Recency(weight=100.0, places=3.0, unobserved=4.0, l2=0.014, power=1.5)
+    weights = recency.weights(np.array([0, 3, 9, -1, 1_000_000], np.int32))
+    assert weights == pytest.approx([101, 1 + 100 / 2**1.5, 1 + 100 / 8, 1, 1], abs=1e-6)
+
+
+def test_a_score_with_recency_is_divided_by_a_power_of_the_items_length() -> None:
+    Q = np.array([[3, 4], [0.3, -0.4], [0, 0], [1e-30, 0], [0, -3e38]], np.float32)
+    items = Recency(50.0, 5.0, 1.0, 0.014, norm=0.5).items(Q)
+    assert items.dtype == np.float32
+    root = np.sqrt([5.0, 0.5, np.inf, 1e-30, 3e38])[:, None]
+    assert items == pytest.approx(Q / root, rel=1e-6)
+    unit = Recency(50.0, 5.0, 1.0, 0.014, norm=1.0).items(Q)
+    assert np.linalg.norm(unit, axis=1) == pytest.approx([1, 1, 0, 1, 1])
+    assert Recency(50.0, 5.0, 1.0, 0.014).items(Q) is Q
+    broken = Recency(50.0, 5.0, 1.0, 0.014, norm=0.5).items(np.array([[np.inf, 1]], np.float32))
+    assert not np.isfinite(broken).all(), "an evaluation is to see that Q is not finite"
+
+
 def test_only_sgd_keeps_a_clients_factors() -> None:
     round_ = task(10, 0)
     P = np.ones((9, 6), np.float32)
@@ -172,6 +219,14 @@ def test_every_setting_is_read_by_a_method() -> None:
         (["training.unobserved=0"], "training.unobserved: 0"),
         (["evaluation.recency=true"], "false, as training.method is sgd"),
         (["training.method=ials", "evaluation.recency_weight=2"], "as evaluation.recency is false"),
+        (
+            ["training.method=ials", "evaluation.recency_norm=0.4"],
+            "expected 0.0, as evaluation.recency is",
+        ),
+        (
+            ["training.method=ials", "evaluation.recency=true", "evaluation.recency_norm=1.5"],
+            "evaluation.recency_norm: 1.5",
+        ),
         (
             ["model.basis=identity"],
             "rank 4 in 64 dimensions (identity: I, for",

@@ -66,7 +66,7 @@ def test_an_odd_value_is_one_line(change: object, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", "1", "{}", '{"seed":0}', '{"servers":4}', '{"seed":0,"servers":NaN}'),
+        *("", "{", "[]", "1.5", "{}", '{"seed":0}', '{"servers":4}', '{"seed":0,"servers":NaN}'),
         *("[" * 60_000, "[" * 10**6, '{"a":' * 10_000, '{"seed":' + "9" * 5000 + ',"servers":4}'),
     ],
     ids=range(12),

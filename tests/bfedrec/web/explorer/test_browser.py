@@ -45,7 +45,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main(["run", str(config), *more, "--out", str(folder / name)]) == 0
     for name in (HOSTILE, TURNED):
         (folder / name).mkdir()
-        (folder / name / "config.yaml").write_text("name: '<script>alert(1)</script>'\n")
+        (folder / name / "config.yaml").write_text("rounds: 3\n")
     (folder / "broken").mkdir()
     (folder / "broken" / "summary.json").write_text("{")
     return folder
