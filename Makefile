@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench paired lint format setup setup-run clean
+.PHONY: run merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench paired watched lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -103,6 +103,10 @@ PAIRS ?= 9
 COMMAND ?= run experiments/quickstart.yaml
 paired: setup-run
 	$(BIN)/python -m tests.bench.paired --against $(AGAINST) --pairs $(PAIRS) $(COMMAND)
+
+# The time of a run that is watched in the explorer beside the same run alone (tests/bench/watched.py).
+watched: setup
+	$(BIN)/python -m tests.bench.watched --pairs $(PAIRS)
 
 # Screenshots of the portal for docs/portal.md.
 shots: setup chromium
