@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench paired lint format setup setup-run clean
+.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench paired watched lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -109,6 +109,10 @@ PAIRS ?= 9
 COMMAND ?= run experiments/quickstart.yaml
 paired: setup-run
 	$(BIN)/python -m tests.bench.paired --against $(AGAINST) --pairs $(PAIRS) $(COMMAND)
+
+# The time of a run that is watched in the explorer beside the same run alone (tests/bench/watched.py).
+watched: setup
+	$(BIN)/python -m tests.bench.watched --pairs $(PAIRS)
 
 # Screenshots for docs/portal.md and docs/explorer.md.
 shots: setup chromium

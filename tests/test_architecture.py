@@ -62,6 +62,10 @@ def loaded_by(statement: str) -> set[str]:
             "import bfedrec.config.load, bfedrec.runs.folder",
             {"torch", "numba", "pandas", "matplotlib"},
         ),
+        (
+            "import bfedrec.cli.serve, bfedrec.web.explorer.app, bfedrec.web.explorer.ahead",
+            {"torch", "numba", "pandas", "matplotlib"},
+        ),
         ("import bfedrec.runs.simulation", {"torch", "pandas", "matplotlib"}),
         ("import bfedrec.learning.cohort", {"torch", "pandas"}),
         ("import consensus.simulation.world", {"torch", "pandas", "bfedrec", "numba"}),

@@ -1,4 +1,4 @@
-"""The part of each block that is kept, from the genesis up, and the head that follows from it.
+"""The facts that are kept of each block from the genesis up, and the heads that follow from them.
 
 A committee follows from the draws and the beacon of the block below, that beacon from the one
 before, and so on: the first page of a block has to pass all blocks below it. Of each of them the

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from typing import Final
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web.assets import assets
@@ -12,17 +13,23 @@ from bfedrec.web.explorer.chain import chain_at
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.pages import templates
 
+NEWEST: Final = 2
+"""Runs whose chains are followed when the server begins; a thousand blocks take 0.1 s."""
+MOST_LOOKED_AT: Final = 50
+"""Runs among which those are sought; many have no chain."""
+
 
 def prepare(explorer: Explorer) -> Thread:
-    """Compile the templates and pack the static files, which the first page of each kind would wait
-    for, in a thread of its own; before that, follow the chain, where a single run is shown."""
+    """Do what the first page of each kind would wait for in a thread of its own: compile templates,
+    look at all runs, follow the chains of the `NEWEST` ones, and pack the static files."""
 
     def work() -> None:
-        if explorer.places.single and explorer.trace is None:
-            follow(explorer, explorer.places.root)
         known = templates()
         for name in known.list_templates(filter_func=_is_ours):
             known.get_template(name)
+        if explorer.trace is None:
+            with suppress(RunError, OSError):
+                _look(explorer)
         for each in assets().values():
             _ = each.packed, each.digest
 
@@ -31,12 +38,25 @@ def prepare(explorer: Explorer) -> Thread:
     return thread
 
 
+def _look(explorer: Explorer) -> None:
+    runs = [run for run in explorer.catalogue.look().runs if run.ledger and run.addressable]
+    runs.sort(key=lambda run: run.changed, reverse=True)
+    left = NEWEST
+    for run in runs[:MOST_LOOKED_AT]:
+        left -= follow(explorer, explorer.places.find(run.address))
+        if not left:
+            return
+
+
 def _is_ours(template: str) -> bool:
     return template.startswith("explorer/")
 
 
-def follow(explorer: Explorer, run: Path) -> None:
-    """Follow the chain of a run's folder, if it has one: who opens the page of a run may ask for
-    one of its blocks next."""
-    with suppress(RunError):
+def follow(explorer: Explorer, run: Path) -> bool:
+    """Follow the chain of a run's folder: who opens the page of a run may ask for one of its blocks
+    next. Returns False if it has none."""
+    try:
         chain_at(explorer, run, run.name).follow_ahead()
+    except RunError:
+        return False
+    return True

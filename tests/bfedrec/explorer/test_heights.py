@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bfedrec.explorer.heights import HeightReader, Heights
+from bfedrec.explorer.heights import EVENTS, HeightReader, Heights
 from bfedrec.runs.folder import RunError
 from tests.helpers.timelines import TIMELINE
 
@@ -47,6 +48,19 @@ def test_heights_without_figures_count_nothing(tmp_path: Path) -> None:
     (tmp_path / "timeline.jsonl").write_text(f"{line}\n")
     (row,) = HeightReader().of(tmp_path).rows
     assert (row.bytes, row.refused, row.evidence, row.updates, row.captured) == (0, 0, 0, 0, False)
+
+
+def test_events_are_not_looked_at_wherever_they_stand(tmp_path: Path) -> None:
+    node = TIMELINE.to_node()
+    moved = json.dumps({"events": node.pop("events"), **node}, separators=(",", ":"))
+    named = json.dumps({**node, "block": ',"events":[', "events": []}, separators=(",", ":"))
+    odd = f'{TIMELINE.line().partition(EVENTS.decode())[0]},"events":[rubbish'
+    rows = []
+    for line in (TIMELINE.line(), moved, named, odd):
+        (tmp_path / "timeline.jsonl").write_text(f"{line}\n")
+        rows.extend(HeightReader().of(tmp_path).rows)
+    assert len(rows) == 4
+    assert len(set(rows)) == 1
 
 
 def test_a_resume_cuts_the_heights(tmp_path: Path) -> None:

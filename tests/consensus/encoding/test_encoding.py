@@ -26,7 +26,7 @@ from consensus.encoding.cid import (
     parse_cid,
     raw_cid,
 )
-from consensus.encoding.dag_cbor import decode, encode, merkle_root
+from consensus.encoding.dag_cbor import decode, decode_loosely, encode, merkle_root
 from consensus.encoding.unixfs import file_blocks, file_cid, read_file
 
 CHUNK = 262_144
@@ -143,6 +143,21 @@ def test_only_cids_become_links() -> None:
 def test_what_is_not_canonical_is_refused(data: bytes, why: str) -> None:
     with pytest.raises(EncodingError):
         decode(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x81" * 2000, b"\xff", b"\x80\x80", b"\x80" * 2**17])
+def test_what_is_no_encoding_is_refused_loosely_too(data: bytes) -> None:
+    with pytest.raises(EncodingError):
+        decode_loosely(data)
+
+
+def test_what_is_read_loosely_is_the_same_value() -> None:
+    value = {"b": [1, b"x", None], "aa": {"c": True}}
+    assert decode_loosely(encode(value)) == value
+    longer = b"\x18\x01"  # 1, in two bytes
+    assert decode_loosely(longer) == 1
+    with pytest.raises(EncodingError):
+        decode(longer)
 
 
 @pytest.mark.parametrize(

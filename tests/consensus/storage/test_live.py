@@ -20,6 +20,7 @@ from random import Random
 import pytest
 
 from consensus.encoding.unixfs import file_cid
+from consensus.storage import live
 from consensus.storage.content import Busy, NotFound, StoreError
 from consensus.storage.live import LiveChain, read_live
 from consensus.storage.sqlite import SCHEMA, SqliteStore
@@ -103,6 +104,31 @@ def copied(killed: Path, tmp_path: Path) -> Path:
 
 def everything(path: Path) -> int:
     return read_live(path, lambda chain: check(chain, 7))
+
+
+def test_many_blocks_are_read_as_each_is(at_rest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(first: int, last: int) -> list[bytes]:
+        return read_live(at_rest, lambda chain: chain.blocks(first, last))
+
+    monkeypatch.setattr(live, "AT_ONCE", 2**30)
+    for first, last in ((0, 0), (0, REST - 1), (37, 90), (REST - 1, 10**9)):
+        heights = range(first, min(last, REST - 1) + 1)
+        assert read(first, last) == [content("block", height) for height in heights]
+    with pytest.raises(NotFound, match=f"no block of height {REST}"):
+        read(REST, REST)
+    monkeypatch.setattr(live, "AT_ONCE", len(content("block", 5)) + 1)
+    assert read(5, 90) == [content("block", 5), content("block", 6)]
+
+
+def test_blocks_end_where_a_height_has_none(at_rest: Path, tmp_path: Path) -> None:
+    path = tmp_path / "chain.sqlite"
+    shutil.copy(at_rest, path)
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM blocks WHERE height = 50")
+    connection.close()
+    assert len(read_live(path, lambda chain: chain.blocks(40, 60))) == 10
+    with pytest.raises(NotFound, match="no block of height 50"):
+        read_live(path, lambda chain: chain.blocks(50, 60))
 
 
 def test_a_chain_at_rest_is_read_whole_and_left_as_it_is(at_rest: Path) -> None:
