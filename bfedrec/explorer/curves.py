@@ -59,7 +59,7 @@ class Curves:
             raise BadFigure(f"height {height} after {int(heights[-1])}")
         found = 0
         for name, value in figures.items():
-            if type(value) is str:
+            if isinstance(value, str):
                 continue
             column = self.columns.get(name)
             if column is None:

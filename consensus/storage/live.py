@@ -91,7 +91,8 @@ class LiveChain(ChainReader):
         `AT_ONCE` bytes, at least one. Raises NotFound where a height has none."""
 
         def some() -> list[tuple[Value, ...]]:
-            found, size = [], 0
+            found: list[tuple[Value, ...]] = []
+            size = 0
             for height, columns in btree.rows(self._pages, self._root("blocks"), first):
                 if height != first + len(found):
                     break
