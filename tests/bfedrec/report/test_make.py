@@ -216,14 +216,12 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 TO_RECORD: set[str] = {
-    "fedmf_data.validation=train",
     "fedncf",
     "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedncf_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
     "fedrap",
     "fedrap_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedrap_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
-    "fedrec_data.validation=train",
     "ml-1m-ials-malicious",
     "ml-1m-per-item_data.validation=train",
     "ml-1m-per-item_ml-1m-per-item",
