@@ -176,7 +176,7 @@ class Catalogue:
     def look(self) -> Listing:
         """The present state of all."""
         with self._lock:
-            locks, budget = Locks.now(self.places.root), _Budget()
+            locks, budget = self.locks(), _Budget()
             runs: list[Run] = []
             found_sweeps: list[SweepFolder] = []
             seen: dict[tuple[str, str], tuple[Stamp, Any]] = {}
@@ -193,7 +193,11 @@ class Catalogue:
             self._kept = seen
             return Listing(tuple(runs), tuple(found_sweeps), budget.cut)
 
-    def run(self, address: str) -> Run:
+    def locks(self) -> Locks:
+        """The locks that are held now, for several runs at once."""
+        return Locks.now(self.places.root)
+
+    def run(self, address: str, locks: Locks | None = None) -> Run:
         """The run of an address; raises `RunError` if there is none."""
         folder = self.places.find(address)
         stats = _stats(folder)
@@ -201,7 +205,7 @@ class Catalogue:
             raise RunError("no run: its folder has none of a run's files")
         with self._lock:
             run = self._keeping(self._kept, "run", folder, address, stats, _run)
-        return _with_state(run, stats, Locks.now(self.places.root))
+        return _with_state(run, stats, locks or self.locks())
 
     def sweep(self, address: str) -> SweepFolder:
         """The sweep of an address; raises `RunError` if there is none."""

@@ -6,6 +6,7 @@ anew.
 
 from __future__ import annotations
 
+import operator
 import threading
 from array import array
 from collections import OrderedDict
@@ -15,8 +16,8 @@ from math import nan
 from pathlib import Path
 from typing import Final
 
-from bfedrec.explorer.reading import Follower, figures_in
-from bfedrec.runs.figures import BadFigure, Figures, count
+from bfedrec.explorer.reading import Follower, figures_in, json_object
+from bfedrec.runs.figures import GREATEST, BadFigure, Figures, count
 from bfedrec.runs.folder import RunError
 
 MOST_POINTS: Final = 2000
@@ -74,6 +75,36 @@ class Curves:
                 if len(column) < self.length:
                     column.append(nan)
 
+    def extend(self, lines: Sequence[Mapping[str, object]]) -> bool:
+        """Add lines that all have the same figures, as nearly all of a file do, column by column: a
+        third of the time of `append`. Returns False, and adds none, if they are not alike, do not
+        fit those before, or `append` has to say what is wrong."""
+        names = list(lines[0])
+        if any(list(line) != names for line in lines):
+            return False
+        columns = dict(
+            zip(names, zip(*(line.values() for line in lines), strict=True), strict=True)
+        )
+        kinds = {name: set(map(type, values)) for name, values in columns.items()}
+        numbers = {name: columns[name] for name in names if kinds[name] <= {int, float}}
+        if any(kinds[name] != {str} for name in names if name not in numbers):
+            return False
+        if kinds.get("height") != {int} or len(numbers) > MOST_SERIES:
+            return False
+        if self.length and numbers.keys() != self.columns.keys():
+            return False
+        heights = columns["height"]
+        below = [*self.columns["height"][-1:], *heights[:-1]] if self.length else heights[:-1]
+        above = heights if self.length else heights[1:]
+        if not all(map(operator.lt, below, above)):
+            return False
+        if any(min(each) <= -GREATEST or max(each) >= GREATEST for each in numbers.values()):
+            return False
+        for name, values in numbers.items():
+            self.columns.setdefault(name, array("d")).extend(values)
+        self.length += len(lines)
+        return True
+
     def axis(self, name: str) -> Series | None:
         """The places of the lines on an axis of `AXES`; None if they lack what it needs."""
         if not self.has_axis(name):
@@ -127,6 +158,14 @@ class _Lines(Follower):
 
     def forget(self) -> None:
         self.curves = Curves()
+
+    def take_all(self, lines: Sequence[bytes]) -> None:
+        try:
+            alike = bool(lines) and self.curves.extend([json_object(line, "") for line in lines])
+        except RunError:
+            alike = False
+        if not alike:  # and `take` says which line is wrong
+            super().take_all(lines)
 
     def take(self, line: bytes) -> None:
         told = f"{self.path.name}, line {self.curves.length + 1}"

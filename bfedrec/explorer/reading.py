@@ -12,7 +12,7 @@ import json
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, NoReturn
 
@@ -134,6 +134,11 @@ class Follower(ABC):
     def take(self, line: bytes) -> None:
         """Note the next line, without its end. Raises `RunError` for one that is none."""
 
+    def take_all(self, lines: Sequence[bytes]) -> None:
+        """Note the next lines, as `take` does; for those who can take many at once."""
+        for line in lines:
+            self.take(line)
+
     def look(self) -> bool:
         """Read the lines that were appended since the last look, all of them if the file was cut or
         replaced; an incomplete last line is left for the next look. Returns True if there was
@@ -170,8 +175,9 @@ class Follower(ABC):
             if not piece:
                 return
             *lines, rest = (rest + piece).split(b"\n")
-            for line in lines:
-                self.take(line)
-                self._offset, self._last = self._offset + len(line) + 1, line + b"\n"
+            self.take_all(lines)
+            if lines:
+                self._offset += sum(map(len, lines)) + len(lines)
+                self._last = lines[-1] + b"\n"
             if len(rest) > self.most_line:
                 raise RunError(f"{self.path.name}: a line longer than {self.most_line:,} bytes")

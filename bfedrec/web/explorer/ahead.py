@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -18,15 +19,23 @@ NEWEST: Final = 2
 MOST_LOOKED_AT: Final = 50
 """Runs among which those are sought; many have no chain."""
 
+PAUSE_SECONDS: Final = 1.0
+"""Seconds that are left to the first page, which is often asked for at once, before what later
+pages need is prepared."""
+
 
 def prepare(explorer: Explorer) -> Thread:
-    """Do what the first page of each kind would wait for in a thread of its own: compile templates,
-    look at all runs, follow the chains of the `NEWEST` ones, and pack the static files."""
+    """Do what the first page of each kind would wait for in a thread of its own: compile templates
+    and look at all runs; then follow the chains of the `NEWEST` ones, and pack the static files."""
 
     def work() -> None:
         known = templates()
         for name in known.list_templates(filter_func=_is_ours):
             known.get_template(name)
+        if explorer.trace is None:
+            with suppress(RunError, OSError):
+                explorer.catalogue.look()
+        time.sleep(PAUSE_SECONDS)
         if explorer.trace is None:
             with suppress(RunError, OSError):
                 _look(explorer)

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from bfedrec.explorer.comparison import Band, Group, Member, band, changes, grouped, member, rows
 from bfedrec.explorer.curves import Curves
+from bfedrec.explorer.locks import Locks
 from bfedrec.runs.folder import RunError
 from bfedrec.web.explorer import charts
 from bfedrec.web.explorer.runs import BADGES, amount, option
@@ -39,9 +40,10 @@ class Chosen:
             self.addresses.pop()
             self.problems.append(f"More than {MOST_RUNS} runs: the first ones are shown.")
         members, self.curves = [], {}
+        locks = visit.explorer.catalogue.locks()
         for address in self.addresses:
             try:
-                found = self._member(visit, address)
+                found = self._member(visit, address, locks)
                 self.curves[address] = visit.explorer.curves.of(found.folder)
             except (RunError, HTTPException) as error:
                 why = error.detail if isinstance(error, HTTPException) else str(error)
@@ -52,9 +54,9 @@ class Chosen:
                 self.problems.append(f"{address}: {found.told}")
         self.groups = grouped(members)
 
-    def _member(self, visit: Visit, address: str) -> Member:
+    def _member(self, visit: Visit, address: str, locks: Locks) -> Member:
         folder = visit.place(address)
-        return member(visit.explorer.catalogue.run(address), folder)
+        return member(visit.explorer.catalogue.run(address, locks), folder)
 
     @property
     def query(self) -> str:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import threading
+from collections.abc import Sequence
 from math import isnan
 from pathlib import Path
 
@@ -28,6 +29,53 @@ def test_series_over_rounds_bytes_and_simulated_time(tmp_path: Path) -> None:
     assert found.per_round("attempts") == [1.5, 1.5]
     assert "split" not in found.columns
     assert found.per_round("gossip_bytes") == [50_000, 50_000]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"height": 3, "loss": 1.0}',  # lacks one
+        '{"height": 3, "loss": 1.0, "split": "test", "hr@10": 1}',  # has another
+        '{"split": "test", "height": 3, "loss": 1.0}',  # in another order
+        '{"height": 3, "loss": 2, "split": "test"}',  # an integer
+    ],
+)
+def test_lines_alike_are_taken_at_once_with_the_same_series(
+    tmp_path: Path, odd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [json.dumps({"height": h, "loss": h / 2, "split": "test"}) for h in (1, 2, 4, 5)]
+    for name, text in (("alike", lines), ("odd", [*lines[:2], odd, *lines[2:]])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text("".join(f"{line}\n" for line in text))
+    quick = {name: Reader().of(tmp_path / name) for name in ("alike", "odd")}
+    monkeypatch.setattr(module.Curves, "extend", lambda self, lines: False)
+    for name, found in quick.items():
+        slow = Reader().of(tmp_path / name)
+        assert slow.length == found.length
+        assert repr(slow.columns) == repr(found.columns)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '{"height": 2, "loss": 1.0}',
+        '{"height": 3.5, "loss": 1.0}',
+        '{"height": true, "loss": 1.0}',
+        '{"height": 3, "loss": 1e999}',
+        '{"height": 3, "loss": -9223372036854775808}',
+        '{"height": 3, "loss": true}',
+        '{"height": 3, "loss": [1.0]}',
+        '{"height": 3, "loss": null}',
+        '{"height": 3, "loss": NaN}',
+        '{"height": 3}, {"height": 4}',
+        "[]",
+    ],
+)
+def test_a_wrong_line_among_others_alike_is_told(tmp_path: Path, wrong: str) -> None:
+    before = ['{"height": 1, "loss": 0.5}', '{"height": 2, "loss": 0.25}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*before, wrong, ""]))
+    with pytest.raises(RunError, match=r"^metrics\.jsonl, line 3: "):
+        Reader().of(tmp_path)
 
 
 def test_learning_without_a_ledger_has_the_bytes_of_payloads(tmp_path: Path) -> None:
@@ -62,13 +110,13 @@ def test_lines_are_read_as_they_come_and_torn_ones_wait(
 ) -> None:
     run, reader = shown.write_run(tmp_path / "run"), Reader()
     assert reader.of(run).length == 2
-    taken, before = [], module._Lines.take
+    taken, before = [], module._Lines.take_all
 
-    def counted(self: module._Lines, line: bytes) -> None:
-        taken.append(json.loads(line)["height"])
-        before(self, line)
+    def noted(self: module._Lines, lines: Sequence[bytes]) -> None:
+        taken.extend(json.loads(line)["height"] for line in lines)
+        before(self, lines)
 
-    monkeypatch.setattr(module._Lines, "take", counted)
+    monkeypatch.setattr(module._Lines, "take_all", noted)
     with (run / "metrics.jsonl").open("a") as file:
         file.write(json.dumps(shown.line(6)) + '\n{"height": 8, "lo')
         file.flush()
