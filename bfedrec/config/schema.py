@@ -86,11 +86,24 @@ class EvaluationSettings(Section):
     recency_places: float = Field(
         default=5.0, gt=0.0, description="recency: places after which the weight is at 1/e"
     )
+    recency_power: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="recency: above 0, an interaction weighs 1 + recency_weight "
+        "(1 + k / recency_places)^-recency_power instead, which falls more slowly in the end",
+    )
     recency_unobserved: float = Field(
         default=2.0, gt=0.0, description="recency: weight of every item in the catalogue"
     )
     recency_l2: float = Field(
         default=0.014, ge=0.0, description="recency: weight of the L2 term on the factors"
+    )
+    recency_norm: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="recency: an item's score is divided by the length of its factors, |q_i|, to "
+        "this power; as |q_i| grows with popularity, rarer items rank higher; 0: it is not",
     )
 
     @classmethod

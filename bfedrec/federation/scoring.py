@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,15 @@ class Scores:
         return means
 
 
+class Factors(NamedTuple):
+    """Factors whose products are scores."""
+
+    P: np.ndarray
+    """float32[M, d]: of users."""
+    Q: np.ndarray
+    """float32[N, d]: of items."""
+
+
 @dataclass(frozen=True)
 class Scoring:
     """Every user's factors on the present Q, or another scorer (`scoring_of`)."""
@@ -40,8 +50,9 @@ class Scoring:
     """float32[N, d]."""
     P: np.ndarray
     """float32[M, d]."""
-    ordered: np.ndarray | None = None
-    """float32[M, d]: the factors that weigh interactions by recency; None if none are asked for."""
+    ordered: Factors | None = None
+    """Users' factors that weigh interactions by recency, and items' as these are scored with
+    (`bfedrec.learning.recency`); None if none are asked for."""
     scorer: Scorer | None = None
     """The scores of users for methods that do not score by products of P and Q."""
 
@@ -50,13 +61,10 @@ class Scoring:
         if self.scorer is not None:
             blind = evaluate_blocks(self.scorer, self.data, split, k, full, threads)
             return Scores(blind, None)
-        found = [
-            None if P is None else evaluate(P, self.Q, self.data, split, k, full, threads)
-            for P in (self.P, self.ordered)
-        ]
-        by_products, ordered = found
-        assert by_products is not None
-        return Scores(by_products, ordered)
+        blind = evaluate(self.P, self.Q, self.data, split, k, full, threads)
+        if self.ordered is None:
+            return Scores(blind, None)
+        return Scores(blind, evaluate(*self.ordered, self.data, split, k, full, threads))
 
     def exposure(
         self, targets: Sequence[int], k: int, asked: np.ndarray, threads: int | None = None
@@ -87,9 +95,15 @@ def scoring_of(
     blind, ordered = method.factors(task, P, threads), None
     if told.recency:
         recency = Recency(
-            told.recency_weight, told.recency_places, told.recency_unobserved, told.recency_l2
+            told.recency_weight,
+            told.recency_places,
+            told.recency_unobserved,
+            told.recency_l2,
+            told.recency_norm,
+            told.recency_power,
         )
-        ordered = method.ordered_factors(task, data.places, recency, threads)
+        solved = method.ordered_factors(task, data.places, recency, threads)
+        ordered = Factors(solved, recency.items(Q))
     return Scoring(data, Q, blind, ordered)
 
 

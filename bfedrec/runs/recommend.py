@@ -161,9 +161,10 @@ def write_lists(
 def _lists(scoring: Scoring, users: np.ndarray, k: int, ordered: bool) -> Iterator[Lists]:
     if scoring.scorer is not None:
         return recommend_blocks(scoring.scorer, scoring.data, users, k)
-    P = scoring.ordered if ordered else scoring.P
-    assert P is not None
-    return recommend(P, scoring.Q, scoring.data, users, k)
+    if not ordered:
+        return recommend(scoring.P, scoring.Q, scoring.data, users, k)
+    assert scoring.ordered is not None
+    return recommend(*scoring.ordered, scoring.data, users, k)
 
 
 def _rows(lists: Lists, data: Dataset) -> tuple[list[str], list[str], np.ndarray]:

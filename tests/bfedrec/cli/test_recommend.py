@@ -26,6 +26,7 @@ from tests.bfedrec.runs.test_simulation import SMALL
 
 SGD = ("aggregation.rule=per_item", "training.item_step=1.0")
 ALS = ("training.method=ials", "compression.kind=dense")
+BY_LENGTH = ("evaluation.recency=true", "evaluation.recency_norm=0.5")
 WHOLE = "training.method={} compression.kind=dense"
 KINDS = {
     "a run": ("run", SGD),
@@ -33,6 +34,7 @@ KINDS = {
     "a run of ials": ("run", ALS),
     "learnt by ials": ("learn", ALS),
     "learnt in order": ("learn", (*ALS, "evaluation.recency=true")),
+    "learnt in order, by length": ("learn", (*ALS, *BY_LENGTH)),
     "the best round": ("learn", (*SGD, "evaluation.select=test", "evaluation.every=1")),
     "PFedRec": ("learn", WHOLE.format("pfedrec training.user_epochs=1").split()),
     "FedNCF": ("learn", WHOLE.format("fedncf").split()),
@@ -118,16 +120,30 @@ def test_the_model_of_an_earlier_round_goes_with_the_factors_of_that_round(
     assert 0 < summary["selected_height"] < summary["rounds"]
 
 
+@pytest.mark.parametrize("kind", ["learnt in order", "learnt in order, by length"])
 def test_lists_with_recency_have_the_ordered_hit_rate(
-    made: Callable[[str], Path], tmp_path: Path
+    made: Callable[[str], Path], tmp_path: Path, kind: str
 ) -> None:
-    run = made("learnt in order")
+    run = made(kind)
     blind, ordered = tmp_path / "blind.csv", tmp_path / "ordered.csv"
     assert main(["recommend", str(run), "--out", str(blind)]) == 0
     assert main(["recommend", str(run), "--out", str(ordered), "--ordered"]) == 0
     summary = json.loads((run / "summary.json").read_text())
     assert hit_rate(read(ordered), data_of(run)) == summary["ordered_full_hr@10"]
     assert not read(ordered).equals(read(blind))
+
+
+def test_lengths_of_items_change_the_lists_with_recency_alone(
+    made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    plain, by_length = made("learnt in order"), made("learnt in order, by length")
+    lists = []
+    for run in (plain, by_length):
+        for words in ((), ("--ordered",)):
+            assert main(["recommend", str(run), "--out", str(tmp_path / "x.csv"), *words]) == 0
+            lists.append(read(tmp_path / "x.csv"))
+    assert lists[0].equals(lists[2])
+    assert not lists[1].equals(lists[3])
 
 
 def test_both_formats_hold_the_same(made: Callable[[str], Path], tmp_path: Path) -> None:
