@@ -13,12 +13,13 @@ config imports no compiler: a codec imports compiled arithmetic in the method th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from bfedrec.learning.gradients import Unwritten
 from bfedrec.parts import Kind, Part, parameter, register
 from bfedrec.section import setting_error
 from consensus.registry import LAST, Registry
@@ -83,9 +84,26 @@ class Codec(Part, ABC):
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
         """The bytes of A, float32[r, N]; numbers that are not finite may be encoded as such."""
 
+    def encode_unwritten(
+        self, updates: Unwritten, beacon: bytes, threads: int | None = None
+    ) -> list[bytes]:
+        """The bytes of each of a cohort's updates; ``threads``: at most so many, None for all
+        processors. A codec that can encodes them without their numbers being written out."""
+        return [self.encode(updates.update(place), beacon) for place in range(len(updates.P))]
+
     @abstractmethod
     def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:
         """The update in ``data`` that passed `check`, as float32[r, N], perhaps read-only."""
+
+    def total(self, datas: Sequence[Buffer], beacon: bytes) -> np.ndarray:
+        """The sum of the updates in ``datas``, float64[r, N], each added to that of those before
+        it."""
+        from bfedrec.aggregation.kernels import add  # a config is read without a compiler
+
+        total = np.zeros((self.rows, self.items), np.float64)
+        for data in datas:
+            add(total, self.decode(data, beacon))
+        return total
 
     def check(self, data: Buffer) -> str | None:
         """Return the reason why ``data``, of length `byte_size`, is no encoding, or None."""

@@ -18,6 +18,7 @@ from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate
 from bfedrec.compression.codec import FLOAT, Codec
 from bfedrec.compression.codecs.dense import Dense
 from bfedrec.compression.registry import codec_named
+from bfedrec.learning.gradients import Unwritten
 from bfedrec.section import Tree
 
 NOT_ASKED = np.empty(0, np.uint8)
@@ -80,6 +81,16 @@ class Exchange:
             return payload
         return payload + np.packbits(touched, bitorder="little").tobytes()
 
+    def encode_unwritten(
+        self, updates: Unwritten, beacon: bytes, threads: int | None = None
+    ) -> list[bytes]:
+        """The payloads of a cohort's updates, as `encode` gives them: all items are touched."""
+        payloads = self.up.encode_unwritten(updates, beacon, threads)
+        if not self.sends_mask:
+            return payloads
+        mask = np.packbits(np.ones(self.up.items, np.bool_), bitorder="little").tobytes()
+        return [payload + mask for payload in payloads]
+
     def check(self, payload: bytes) -> str | None:
         """Return the reason why an edge server must refuse ``payload``, or None."""
         if len(payload) != self.payload_size:
@@ -132,9 +143,18 @@ class Exchange:
         for place, payload in enumerate(payloads):
             if len(payload) != self.payload_size:
                 raise ValueError(f"payload {place}: {self.check(payload)}")
-        updates: Iterator[DecodedUpdate] = (self.decode(payload, beacon) for payload in payloads)
-        mean = self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
+        mean = self._mean(payloads, sample_counts, beacon)
         return self.down.encode(mean.astype(FLOAT), beacon)
+
+    def _mean(
+        self, payloads: Sequence[bytes], sample_counts: Sequence[int], beacon: bytes
+    ) -> np.ndarray:
+        """The rule's aggregate, float64[r, N], of payloads of the right length."""
+        if self.rule.plain:
+            bodies = [memoryview(payload)[: self.up.byte_size] for payload in payloads]
+            return self.up.total(bodies, beacon) / len(bodies)
+        updates: Iterator[DecodedUpdate] = (self.decode(payload, beacon) for payload in payloads)
+        return self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
 
     def decode_aggregate(self, aggregate: bytes, beacon: bytes) -> np.ndarray:
         """The update that everybody merges, float32[r, N], perhaps read-only.

@@ -29,7 +29,7 @@ from bfedrec.federation.participants import Participants, unit_costs
 from bfedrec.federation.round_training import RoundTraining
 from bfedrec.federation.uplink import Sent, Uplink
 from bfedrec.learning.task import TrainingTask
-from bfedrec.learning.upload import LocalUpdates
+from bfedrec.learning.upload import Trained
 from bfedrec.streams import Streams
 from bfedrec.threads import thread_count
 from consensus.ledger.committee import first_beacon
@@ -203,9 +203,9 @@ class Federation:
         feedback: ErrorFeedback | None,
         clients: np.ndarray,
         P: np.ndarray,
-    ) -> tuple[LocalUpdates, list[Sent]]:
+    ) -> tuple[Trained, list[Sent]]:
         """Train ``clients`` (int64[m]) from factors ``P`` (float32[m, d]) by the task of the round
-        after ``head``; return their updates, and their uploads with the messages signed. Runs in
+        after ``head``; return what they know, and their uploads with the messages signed. Runs in
         the thread of the training: what servers change while it runs is not read."""
         height, beacon = head.height + 1, head.beacon
         update, uploads = self.learner.train(height, beacon, clients, P, task, feedback)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,9 +28,10 @@ from bfedrec.federation.client_sampling import participants
 from bfedrec.federation.global_model import GlobalModel, basis_in_proportion
 from bfedrec.federation.scoring import Scoring, excluded_items, scoring_of
 from bfedrec.learning.factorization import initial_factors
+from bfedrec.learning.gradients import Unwritten
 from bfedrec.learning.method import Trainer
 from bfedrec.learning.task import TrainingTask
-from bfedrec.learning.upload import Diverged, LocalUpdates, Upload
+from bfedrec.learning.upload import Diverged, LocalUpdates, Trained, Upload
 from bfedrec.streams import Streams
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
@@ -85,7 +87,10 @@ class Learner:
         self.P = initial_private(config, data.users, data.items)
         self.training_seconds = 0.0
         self._residuals = residuals
+        self._threads = threads
         self._train = trainer(config, threads)
+        on_cpu = config.device == "cpu"
+        self._unwritten = config.training.chosen.unwritten_trainer(threads) if on_cpu else None
 
     @property
     def Q(self) -> np.ndarray:
@@ -153,12 +158,18 @@ class Learner:
         P: np.ndarray,
         task: TrainingTask,
         feedback: ErrorFeedback | None,
-    ) -> tuple[LocalUpdates, list[Upload]]:
+    ) -> tuple[Trained, list[Upload]]:
         """Train ``clients`` (int64[m]) with factors ``P`` (float32[m, d]) by the task of the round
-        with this beacon (Algorithm 1); return their updates and what each sends, which an attack
-        may change. Reads neither the model nor ``self.P``. Raises Diverged, naming round and
-        client."""
+        with this beacon (Algorithm 1); return what they know afterwards and what each sends, which
+        an attack may change. Reads neither the model nor ``self.P``. Raises Diverged, naming round
+        and client."""
         began = time.perf_counter()
+        attacked = self.adversary.acts(height, clients)
+        if self._unwritten is not None and feedback is None and not attacked:
+            with self._naming(height):
+                updates = self._unwritten(task, clients, P)
+            self.training_seconds += time.perf_counter() - began
+            return updates, self._encoded(updates, beacon, clients)
         update = self.trained(height, clients, P, task)
         uploads = [
             Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
@@ -166,7 +177,7 @@ class Learner:
         ]
         if feedback is not None:
             uploads = feedback.sent(uploads, beacon, partial(self.adversary.attack, height))
-        if self.adversary.acts(height, clients):
+        if attacked:
             flipped = replace(task, flipped=True)
             uploads = self.adversary.forge(
                 height,
@@ -185,12 +196,27 @@ class Learner:
     ) -> LocalUpdates:
         """Train ``clients`` from factors ``P`` by the task of round ``height``. Raises Diverged,
         naming round and client."""
-        try:
+        with self._naming(height):
             return self._train(task, clients, P)
+
+    @contextmanager
+    def _naming(self, height: int) -> Iterator[None]:
+        """Name the round in what its training raises."""
+        try:
+            yield
         except Diverged as error:
             if self.config.clients.malicious:
                 error = Diverged(f"{error}; or malicious clients have destroyed the model")
             raise Diverged(f"round {height}: {error}") from None
+
+    def _encoded(self, updates: Unwritten, beacon: bytes, clients: np.ndarray) -> list[Upload]:
+        """What honest ``clients`` (int64[m]) send, without their updates being written out."""
+        payloads = self.model.exchange.encode_unwritten(updates, beacon, self._threads)
+        A, touched = np.empty((0, 0), np.float32), np.empty(0, np.bool_)
+        return [
+            Upload(int(client), A, touched, int(samples), payload)
+            for client, samples, payload in zip(clients, updates.samples, payloads, strict=True)
+        ]
 
     # -- without servers --------------------------------------------------------------------------
 

@@ -9,12 +9,12 @@ from concurrent.futures import Executor
 import numpy as np
 
 from bfedrec.federation.uplink import Sent
-from bfedrec.learning.upload import LocalUpdates
+from bfedrec.learning.upload import Trained
 
-Train = Callable[[np.ndarray, np.ndarray], tuple[LocalUpdates, list[Sent]]]
-"""Trains some clients (int64[m]) from their factors (float32[m, d]); returns their updates and what
-they send. It runs beside the servers, at any time of the round, and must not read what they
-change."""
+Train = Callable[[np.ndarray, np.ndarray], tuple[Trained, list[Sent]]]
+"""Trains some clients (int64[m]) from their factors (float32[m, d]); returns what they know
+afterwards and what they send. It runs beside the servers, at any time of the round, and must not
+read what they change."""
 
 
 class RoundTraining:

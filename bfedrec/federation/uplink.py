@@ -63,11 +63,9 @@ class Uplink:
             UpdateRecord.signing_digest(chain_id, height, parent, key.public, upload.samples, link)
         )
         record = UpdateRecord(chain_id, height, parent, key.public, upload.samples, link, signature)
-        update = SignedUpdate(record, payload)
-        # Hashed as the servers will do, once for all of them, while the other core is busy with
-        # the committee: hashing lets go of the interpreter.
-        _ = update.payload_cid
-        return update
+        # Hashed once for all servers, while the other core is busy with the committee: hashing lets
+        # go of the interpreter.
+        return SignedUpdate.by_signer(record, payload)
 
     def times(self, now: float, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:
         """Simulated second at which each client's update reaches its server, float64[m]: it fetches

@@ -31,15 +31,6 @@ class Catalogue(NamedTuple):
     """float32[r, N]: (QB)'."""
 
 
-class Problem(NamedTuple):
-    """The constants of a solve, symbols as in `bfedrec.learning.implicit_als`."""
-
-    alpha: float
-    l2: float
-    target: float
-    catalogue: float
-
-
 @njit(nogil=True, cache=True)
 def gram(Q):  # type: ignore[no-untyped-def]
     """Q'Q (float64[d, d], its lower triangle) and the sum of Q's rows (float64[d])."""
@@ -80,29 +71,39 @@ def _add_squares(matrix, right, Q, own, weights, target):  # type: ignore[no-unt
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _solve_in_place(matrix, right):  # type: ignore[no-untyped-def]
+def _solve(matrix, right):  # type: ignore[no-untyped-def]
     """Solve matrix x = right by Cholesky's decomposition of the lower triangle; x replaces
     `right`. A matrix that is not positive definite gives NaN."""
     d = right.size
-    column = np.empty(d, np.float64)
+    # L', row by row: a column of L is what is left of the matrix's after the columns before it,
+    # taken off in their order, four in one pass over the numbers.
+    upper = np.empty((d, d), np.float64)
     for j in range(d):
-        pivot = matrix[j, j]
-        root = math.sqrt(pivot) if pivot > 0 else np.nan
         for m in range(j, d):
-            column[m] = matrix[m, j] / root
-            matrix[m, j] = column[m]
-        for k in range(j + 1, d):
-            line, factor = matrix[k], column[k]
-            for m in range(j + 1, k + 1):
-                line[m] -= factor * column[m]
+            upper[j, m] = matrix[m, j]
     for j in range(d):
-        right[j] /= matrix[j, j]
+        line = upper[j]
+        whole = j - j % 4
+        for i in range(0, whole, 4):
+            a, b, c, e = upper[i], upper[i + 1], upper[i + 2], upper[i + 3]
+            in_a, in_b, in_c, in_e = a[j], b[j], c[j], e[j]
+            for m in range(j, d):
+                line[m] = (((line[m] - in_a * a[m]) - in_b * b[m]) - in_c * c[m]) - in_e * e[m]
+        for i in range(whole, j):
+            a, in_a = upper[i], upper[i, j]
+            for m in range(j, d):
+                line[m] -= in_a * a[m]
+        root = math.sqrt(line[j]) if line[j] > 0 else np.nan
+        for m in range(j, d):
+            line[m] /= root
+    for j in range(d):
+        right[j] /= upper[j, j]
         for m in range(j + 1, d):
-            right[m] -= matrix[m, j] * right[j]
+            right[m] -= upper[j, m] * right[j]
     for j in range(d - 1, -1, -1):
-        right[j] /= matrix[j, j]
+        right[j] /= upper[j, j]
         for m in range(j):
-            right[m] -= matrix[j, m] * right[j]
+            right[m] -= upper[m, j] * right[j]
 
 
 @njit(nogil=True, cache=True)
@@ -114,7 +115,7 @@ def _solve_user(shared, problem, own, weights, matrix, right):  # type: ignore[n
     _add_squares(matrix, right, shared.Q, own, weights, problem.target)
     for j in range(d):
         matrix[j, j] += problem.l2 * (own.size + problem.alpha * N)
-    _solve_in_place(matrix, right)
+    _solve(matrix, right)
 
 
 @njit(nogil=True, cache=True)
@@ -130,24 +131,22 @@ def solve_users(part, shared, problem, indptr, indices, weights, P):  # type: ig
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def train_clients(part, clients, shared, problem, indptr, indices, A, P, loss):  # type: ignore[no-untyped-def]
-    """Train the clients at the places `part` of the cohort, writing their rows of A (float32[M, r,
-    N]), P and loss; a loss is NaN where a score is not finite."""
-    Q, QB = shared.Q, shared.QB
+def train_clients(part, shared, gradients, P, loss):  # type: ignore[no-untyped-def]
+    """Train the clients at the places `part` of the cohort, writing their rows of the x and slopes
+    of `gradients`, of P and of loss; a loss is NaN where a score is not finite."""
+    Q, problem, indptr = shared.Q, gradients.problem, gradients.indptr
     N, d = Q.shape
-    r = QB.shape[0]
     matrix, right = np.empty((d, d), np.float64), np.empty(d, np.float64)
-    x, b, none = np.empty(N, np.float32), np.empty(r, np.float32), np.empty(0, np.float32)
-    alpha, l2 = np.float32(problem.alpha), np.float32(problem.l2)
-    target, catalogue = np.float32(problem.target), np.float32(problem.catalogue)
+    none = np.empty(0, np.float32)
+    target = np.float32(problem.target)
     for m in part:
-        u = clients[m]
-        own = indices[indptr[u] : indptr[u + 1]]
+        u = gradients.clients[m]
+        own = gradients.indices[indptr[u] : indptr[u + 1]]
         _solve_user(shared, problem, own, none, matrix, right)
         P[m] = right
-        p = P[m]
+        p, x, b = P[m], gradients.x[m], gradients.slopes[m]
         if shared.BT.shape[0]:
-            for k in range(r):
+            for k in range(b.size):
                 b[k] = _dot(shared.BT[k], p)
         else:
             b[:] = p
@@ -155,13 +154,47 @@ def train_clients(part, clients, shared, problem, indptr, indices, A, P, loss): 
         for i in range(N):
             x[i] = _dot(Q[i], p)
             finite &= np.isfinite(x[i])
-        for k in range(r):
-            row, factors, slope = A[m, k], QB[k], b[k]
-            for i in range(N):
-                row[i] = -alpha * ((x[i] - catalogue) * slope + l2 * factors[i])
-            for i in own:
-                row[i] -= (x[i] - target) * slope + l2 * factors[i]
         error = np.float64(0)
         for i in own:
             error += (x[i] - target) ** 2
         loss[m] = error / max(own.size, 1) if finite else np.nan
+
+
+@njit(nogil=True, cache=True)
+def count_items(gradients, m, times, amount):  # type: ignore[no-untyped-def]
+    """Add `amount` to the numbers in `times` (int32[N]) at the items of the client at place m, as
+    often as it has them."""
+    u = gradients.clients[m]
+    for i in gradients.indices[gradients.indptr[u] : gradients.indptr[u + 1]]:
+        times[i] += amount
+
+
+@njit(nogil=True, cache=True)
+def fill_tile(gradients, m, times, first, count, tile):  # type: ignore[no-untyped-def]
+    """Write the update of the client at place m, of the `count` items from `first` on, to the rows
+    of `tile` (float32[r or more, count or more]); `times` as of `count_items`."""
+    problem, slopes = gradients.problem, gradients.slopes[m]
+    alpha, l2 = np.float32(problem.alpha), np.float32(problem.l2)
+    target, catalogue = np.float32(problem.target), np.float32(problem.catalogue)
+    x = gradients.x[m, first : first + count]
+    for k in range(slopes.size):
+        row, slope = tile[k], slopes[k]
+        factors = gradients.factors[k, first : first + count]
+        for i in range(count):
+            row[i] = -alpha * ((x[i] - catalogue) * slope + l2 * factors[i])
+    for i in range(count):
+        for _ in range(times[first + i]):
+            for k in range(slopes.size):
+                factor = gradients.factors[k, first + i]
+                tile[k, i] -= (x[i] - target) * slopes[k] + l2 * factor
+
+
+@njit(nogil=True, cache=True)
+def write_updates(part, gradients, A):  # type: ignore[no-untyped-def]
+    """Write the updates of the clients at the places `part` to A (float32[part.size, r, N])."""
+    N = gradients.x.shape[1]
+    times = np.zeros(N, np.int32)
+    for place in range(part.size):
+        count_items(gradients, part[place], times, 1)
+        fill_tile(gradients, part[place], times, 0, N, A[place])
+        count_items(gradients, part[place], times, -1)

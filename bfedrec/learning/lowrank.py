@@ -21,8 +21,17 @@ def merge(Q: np.ndarray, B: np.ndarray, A: np.ndarray) -> np.ndarray:
 
 @njit(nogil=True, cache=True)
 def _add_product(Q, BT, A):  # type: ignore[no-untyped-def]
-    """Add (B A)' to Q in place, one rank after the other."""
+    """Add (B A)' to Q in place, one rank after the other, four in one pass over a row of Q."""
+    r, d = BT.shape
+    whole = r - r % 4
     for i in range(Q.shape[0]):
-        for k in range(BT.shape[0]):
-            for j in range(Q.shape[1]):
-                Q[i, j] += A[k, i] * BT[k, j]
+        row = Q[i]
+        for k in range(0, whole, 4):
+            a, b, c, e = BT[k], BT[k + 1], BT[k + 2], BT[k + 3]
+            of_a, of_b, of_c, of_e = A[k, i], A[k + 1, i], A[k + 2, i], A[k + 3, i]
+            for j in range(d):
+                row[j] = (((row[j] + of_a * a[j]) + of_b * b[j]) + of_c * c[j]) + of_e * e[j]
+        for k in range(whole, r):
+            a, of_a = BT[k], A[k, i]
+            for j in range(d):
+                row[j] += of_a * a[j]

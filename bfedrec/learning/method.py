@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from bfedrec.learning.factorization import initial_factors
+from bfedrec.learning.gradients import Unwritten
 from bfedrec.learning.recency import Recency
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
 from bfedrec.learning.task import TrainingTask
@@ -28,6 +29,8 @@ Scorer = Callable[[np.ndarray], np.ndarray]
 Trainer = Callable[[TrainingTask, np.ndarray, np.ndarray], LocalUpdates]
 """An implementation of a method: trains clients (int64[m]) from their private numbers
 (`TrainingMethod.width`, float32[m, w])."""
+UnwrittenTrainer = Callable[[TrainingTask, np.ndarray, np.ndarray], Unwritten]
+"""The same, of updates that are not written out."""
 
 
 PASSES = frozenset(
@@ -69,6 +72,11 @@ class TrainingMethod(Part, ABC):
     def trainer(self, device: str, threads: int | None) -> Trainer:
         """The implementation for a device on which `on_devices` lets it train; ``threads``: number
         of threads on the CPU, None for all processors."""
+
+    def unwritten_trainer(self, threads: int | None) -> UnwrittenTrainer | None:
+        """The implementation on the CPU that leaves updates unwritten, for honest clients, whose
+        updates are encoded and nothing else; None if all of its numbers have to be computed."""
+        return None
 
     def samples(
         self, settings: TrainingSettings, interactions: np.ndarray, items: int, dimension: int

@@ -15,9 +15,9 @@ class Upload:
 
     client: int
     A: np.ndarray
-    """float32[r, N]: the update A_u."""
+    """float32[r, N]: the update A_u; [0, 0] where it was encoded without being written out."""
     touched: np.ndarray
-    """bool[N]: the items that it trained on."""
+    """bool[N]: the items that it trained on; [0] where A is [0, 0]."""
     samples: int
     """The N_u that it states."""
     payload: bytes | None = None
@@ -35,19 +35,27 @@ class Diverged(ArithmeticError):
 
 
 @dataclass(frozen=True)
-class LocalUpdates:
-    """The updates that a cohort of M clients has trained in a round, in the order it was given.
+class Trained:
+    """What a cohort of M clients knows of itself after training, in the order it was given.
 
-    A: float32[M, r, N], the updates A_u; rows of untouched items are exactly 0.
-    touched: bool[M, N], the items that a client trained on (its mask under `per_item`).
     P: float32[M, d], the new user factors; they never leave the clients.
     samples: int64[M], the sample counts N_u (training interactions).
     loss: float64[M], mean cross-entropy over the last pass, of its samples (softmax: its
         positives); 0 without data.
     """
 
-    A: np.ndarray
-    touched: np.ndarray
     P: np.ndarray
     samples: np.ndarray
     loss: np.ndarray
+
+
+@dataclass(frozen=True)
+class LocalUpdates(Trained):
+    """The updates that a cohort of M clients has trained in a round.
+
+    A: float32[M, r, N], the updates A_u; rows of untouched items are exactly 0.
+    touched: bool[M, N], the items that a client trained on (its mask under `per_item`).
+    """
+
+    A: np.ndarray
+    touched: np.ndarray

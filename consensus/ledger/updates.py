@@ -34,6 +34,14 @@ class SignedUpdate:
     record: UpdateRecord
     payload: bytes
 
+    @classmethod
+    def by_signer(cls, record: UpdateRecord, payload: bytes) -> SignedUpdate:
+        """The message of whoever has just signed the address of this very payload, which is not
+        hashed again."""
+        update = cls(record, payload)
+        update.__dict__["payload_cid"] = record.payload
+        return update
+
     @property
     def wire_bytes(self) -> int:
         """Bytes of the encoded message."""

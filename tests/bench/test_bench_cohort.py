@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bfedrec.aggregation.registry import AGGREGATORS
+from bfedrec.aggregation.registry import AGGREGATORS, aggregator_named
 from bfedrec.aggregation.rules.robust import Robust
+from bfedrec.compression.exchange import Exchange
+from bfedrec.compression.registry import codec_named
 from bfedrec.learning.basis import basis
 from bfedrec.learning.cohort import train_cohort
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.lowrank import merge
+from bfedrec.learning.methods.ials import ImplicitAls
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates
@@ -85,3 +89,47 @@ def test_merge_of_a_model(benchmark: Any) -> None:
     _, Q, B, *_ = world()
     A = updates().A[0]
     benchmark(lambda: merge(Q, B, A))
+
+
+# -- implicit ALS at the settings of ml-1m-ials.yaml -----------------------------------------------
+
+#: Other work on the machine shows less in the processor time of the thread than in the wall clock.
+PROCESSOR = pytest.mark.benchmark(timer=time.thread_time)
+IALS, ALS_TERNARY = ImplicitAls(), codec_named("ternary", D, N, 4)
+
+
+def als_task() -> TrainingTask:
+    _, Q, _, indptr, indices = world()
+    settings = TrainingSettings(method="ials", unobserved=0.3, l2=0.004)
+    return TrainingTask(Q, basis("hadamard", D, D, b"bench"), indptr, indices, settings, 1)
+
+
+@PROCESSOR
+def test_implicit_als_trains_and_encodes_sixty_clients(benchmark: Any) -> None:
+    P, clients = np.zeros((M, D), np.float32), np.arange(M)
+    train = IALS.unwritten_trainer(1)
+    benchmark.pedantic(
+        lambda: ALS_TERNARY.encode_unwritten(train(als_task(), clients, P), b"", 1),
+        rounds=20,
+        warmup_rounds=1,
+    )
+    assert benchmark.stats["min"] <= 0.04
+
+
+@PROCESSOR
+def test_sixty_ternary_updates_are_added_up(benchmark: Any) -> None:
+    P = np.zeros((M, D), np.float32)
+    updates = IALS.unwritten_trainer(1)(als_task(), np.arange(M), P)
+    payloads = ALS_TERNARY.encode_unwritten(updates, b"", 1)
+    exchange = Exchange(aggregator_named("uniform"), ALS_TERNARY, ALS_TERNARY)
+    benchmark.pedantic(
+        lambda: exchange.aggregate(payloads, [1] * M, b""), rounds=20, warmup_rounds=1
+    )
+    assert benchmark.stats["min"] <= 0.015
+
+
+@PROCESSOR
+def test_users_are_solved_to_be_scored(benchmark: Any) -> None:
+    task = als_task()
+    benchmark.pedantic(lambda: IALS.factors(task, task.Q[:M], 1), rounds=20, warmup_rounds=1)
+    assert M / benchmark.stats["min"] >= 5_000

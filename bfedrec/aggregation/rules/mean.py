@@ -59,6 +59,7 @@ class Uniform(Aggregator):
 
     meaning = "the plain mean of the updates, whatever their clients' sample counts"
     goes_by_item = False
+    plain = True
 
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bfedrec.compression.codec import Buffer, Codec, codec, parameter
+from bfedrec.learning.gradients import Unwritten
 from bfedrec.section import setting_error
 
 DIGITS = 5
@@ -66,13 +68,25 @@ class Ternary(Codec):
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
         from bfedrec.compression.ternary import ternarise
 
-        steps, packed = ternarise(A, self.cut_permille / 1000, self.step_bytes)
-        return steps.astype(self._step).tobytes() + packed.tobytes()
+        return ternarise(A, self.cut_permille / 1000, self.step_bytes)
+
+    def encode_unwritten(
+        self, updates: Unwritten, beacon: bytes, threads: int | None = None
+    ) -> list[bytes]:
+        from bfedrec.compression.ternary import ternarise_gradients
+
+        cut = self.cut_permille / 1000
+        return ternarise_gradients(updates.gradients, cut, self.step_bytes, threads)
 
     def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:
         from bfedrec.compression.ternary import unternarise
 
         return unternarise(*self._parts(data), self.rows, self.step_bytes)
+
+    def total(self, datas: Sequence[Buffer], beacon: bytes) -> np.ndarray:
+        from bfedrec.compression.ternary import total
+
+        return total(datas, self.rows, self.items, self.step_bytes)
 
     def check(self, data: Buffer) -> str | None:
         from bfedrec.compression.ternary import flaw

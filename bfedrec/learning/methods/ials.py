@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bfedrec.learning.method import Trainer, TrainingMethod, training_method
+from bfedrec.learning.gradients import Gradients, Problem, Unwritten
+from bfedrec.learning.method import (
+    Trainer,
+    TrainingMethod,
+    UnwrittenTrainer,
+    training_method,
+)
 from bfedrec.learning.recency import Recency
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
 from bfedrec.learning.task import TrainingTask
-from bfedrec.learning.upload import Diverged, LocalUpdates
+from bfedrec.learning.upload import Diverged
 from bfedrec.threads import balanced, in_threads, thread_count
 
 if TYPE_CHECKING:  # reading a config loads no compiler
@@ -35,6 +41,10 @@ class ImplicitAls(TrainingMethod):
     remedy = "lower optimizer.step_ppm, or raise training.l2"
 
     def trainer(self, device: str, threads: int | None) -> Trainer:
+        train = self.unwritten_trainer(threads)
+        return lambda task, clients, P: train(task, clients, P).written()
+
+    def unwritten_trainer(self, threads: int | None) -> UnwrittenTrainer:
         return partial(_train, self.remedy, threads)
 
     def samples(
@@ -87,30 +97,28 @@ def _train(
     task: TrainingTask,
     clients: np.ndarray,
     P: np.ndarray,
-) -> LocalUpdates:
+) -> Unwritten:
     """Train ``clients`` (int64[m]); their former factors (``P``) do not matter."""
-    from bfedrec.learning.ials_kernels import Problem, train_clients
+    from bfedrec.learning.ials_kernels import train_clients
 
-    clients = task.cohort(clients, P)
-    settings, M, N = task.settings, len(clients), len(task.Q)
-    target, catalogue = (0.0, 1.0) if task.flipped else (1.0, 0.0)
-    update = LocalUpdates(
-        A=np.empty((M, task.B.shape[1], N), np.float32),
-        touched=np.ones((M, N), np.bool_),
-        P=np.empty((M, task.Q.shape[1]), np.float32),
+    clients, catalogue = task.cohort(clients, P), _catalogue(task)
+    settings, M, (N, d) = task.settings, len(clients), task.Q.shape
+    target, others = (0.0, 1.0) if task.flipped else (1.0, 0.0)
+    update = Unwritten(
+        P=np.empty((M, d), np.float32),
         samples=task.samples(clients),
         loss=np.empty(M, np.float64),
+        gradients=Gradients(
+            np.empty((M, N), np.float32),
+            np.empty((M, task.B.shape[1]), np.float32),
+            catalogue.QB,
+            Problem(settings.unobserved, settings.l2, target, others),
+            clients,
+            task.indptr,
+            task.indices,
+        ),
     )
-    shared = (
-        clients,
-        _catalogue(task),
-        Problem(settings.unobserved, settings.l2, target, catalogue),
-        task.indptr,
-        task.indices,
-        update.A,
-        update.P,
-        update.loss,
-    )
+    shared = (catalogue, update.gradients, update.P, update.loss)
     parts = balanced(update.samples, min(thread_count(threads), max(M, 1)))
     in_threads(train_clients, [(part, *shared) for part in parts])
     # Numbers of A that overflow all the same are encoded as such, and refused by every server.
@@ -126,7 +134,7 @@ def _solved(
     task: TrainingTask, weights: np.ndarray, alpha: float, l2: float, threads: int | None
 ) -> np.ndarray:
     """Every user's p on the Q of ``task``, float32[M, d]."""
-    from bfedrec.learning.ials_kernels import Problem, solve_users
+    from bfedrec.learning.ials_kernels import solve_users
 
     users = len(task.indptr) - 1
     P = np.empty((users, task.Q.shape[1]), np.float32)

@@ -9,10 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bfedrec.aggregation.registry import aggregator_named
+from bfedrec.compression.codec import Codec
 from bfedrec.compression.codecs.ternary import Ternary
+from bfedrec.compression.exchange import Exchange
+from bfedrec.compression.registry import CODECS, codec_named
 from bfedrec.compression.ternary import float32, rounded
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.learning.gradients import Gradients, Problem, Unwritten
 
 BYTES = pytest.mark.parametrize("step_bytes", [1, 2])
 
@@ -93,6 +98,30 @@ def test_every_other_bytes_are_refused(step_bytes: int) -> None:
     assert one.check(moved) == "levels do not fit their step"
 
 
+@settings(deadline=None, max_examples=100)
+@given(seed=st.integers(0, 2**32), r=st.integers(1, 12), changes=st.integers(0, 2))
+def test_a_flaw_is_found_in_any_item(seed: int, r: int, changes: int) -> None:
+    """Of several flaws, that of the first item is told."""
+    rng = np.random.default_rng(seed)
+    N, width, last = 9, -(-r // 5), 3 ** (r % 5 or 5)
+    one = Ternary(r, N, r)
+    A = (rng.standard_normal((r, N)) * (rng.random(N) < 0.5)).astype(np.float32)
+    data = bytearray(one.encode(A, b""))
+    for place in rng.integers(2 * N, len(data), changes):
+        data[place] = rng.choice([0, 1, 121, 242, 243, 255])
+    steps = np.frombuffer(data, "<u2", N)
+    told = None
+    for i, item in enumerate(np.frombuffer(data, np.uint8, offset=2 * N).reshape(N, width)):
+        still = [121] * (width - 1) + [(last - 1) // 2]
+        if item.max() >= 243 or item[-1] >= last:
+            told = "digits are beyond the last level"
+        elif (item.tolist() != still) != (steps[i] > 0):
+            told = "levels do not fit their step"
+        if told is not None:
+            break
+    assert one.check(bytes(data)) == told
+
+
 @BYTES
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_encoded_as_such(step_bytes: int, wrong: float) -> None:
@@ -100,6 +129,83 @@ def test_numbers_that_are_not_finite_are_encoded_as_such(step_bytes: int, wrong:
     A[1, 1] = wrong
     one = Ternary(3, 2, 1, step_bytes=step_bytes)
     assert one.check(one.encode(A, b"")) == "not all numbers are finite"
+
+
+def unwritten(seed: int, r: int, N: int, flipped: bool = False) -> Unwritten:
+    """Updates of three clients with drawn terms: one without interactions, one with repeats."""
+    rng = np.random.default_rng(seed)
+    indptr = np.array([0, 4, 4, 4 + N])
+    indices = np.concatenate([[0, N - 1, N - 1, 0], rng.integers(0, N, N)]).astype(np.int32)
+    x, slopes = rng.standard_normal((3, N)), rng.standard_normal((3, r))
+    factors = rng.standard_normal((r, N)) * 10.0 ** rng.integers(-3, 2, N)
+    terms = (array.astype(np.float32) for array in (x, slopes, factors))
+    problem = Problem(0.3, 0.05, *((0.0, 1.0) if flipped else (1.0, 0.0)))
+    gradients = Gradients(*terms, problem, np.array([2, 0, 1]), indptr, indices)
+    three = np.zeros(3)
+    return Unwritten(np.zeros((3, r), np.float32), three.astype(np.int64), three, gradients)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 2**32),
+    r=st.integers(1, 12),
+    N=st.sampled_from([1, 7, 127, 128, 129, 300]),
+    flipped=st.booleans(),
+    step_bytes=st.integers(1, 2),
+)
+def test_updates_are_encoded_without_being_written_out(
+    seed: int, r: int, N: int, flipped: bool, step_bytes: int
+) -> None:
+    """The bytes are those of the written update, which are compared with the readable form above;
+    items are encoded 128 at a time."""
+    updates = unwritten(seed, r, N, flipped)
+    one = Ternary(r, N, r, step_bytes=step_bytes)
+    A = updates.written().A
+    told = [one.encode(each, b"") for each in A]
+    assert one.encode_unwritten(updates, b"", threads=1) == told
+    assert one.encode_unwritten(updates, b"", threads=3) == told
+    decoded = np.array([one.decode(data, b"") for data in told])
+    cut = np.float32(0.7)
+    assert np.array_equal(decoded, [readable(each, cut, step_bytes) for each in A])
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 2**32),
+    r=st.integers(1, 12),
+    M=st.integers(1, 5),
+    step_bytes=st.integers(1, 2),
+)
+def test_updates_are_added_up_undecoded(seed: int, r: int, M: int, step_bytes: int) -> None:
+    """The same numbers in the same order as one decodes and adds: sums of steps that differ by
+    2^60, which an order decides."""
+    rng = np.random.default_rng(seed)
+    one = Ternary(r, 9, r, step_bytes=step_bytes)
+    scales = np.float32(2.0) ** rng.integers(-30, 30, (M, 1, 9)).astype(np.float32)
+    A = (rng.standard_normal((M, r, 9)) * scales * (rng.random((M, 1, 9)) < 0.8)).astype(np.float32)
+    datas = [one.encode(each, b"") for each in A]
+    assert one.total(datas, b"").tobytes() == Codec.total(one, datas, b"").tobytes()
+    uniform = aggregator_named("uniform")
+    exchange = Exchange(uniform, one, one)
+    decoded = [exchange.decode(data, b"") for data in datas]
+    mean = uniform.mean(decoded, [1] * M, r, 9).astype(np.float32)
+    assert exchange.aggregate(datas, [1] * M, b"") == one.encode(mean, b"")
+
+
+def test_terms_that_are_not_finite_are_encoded_as_such() -> None:
+    updates, one = unwritten(0, 6, 130), Ternary(6, 130, 4)
+    updates.gradients.x[0, 129] = np.nan
+    updates.gradients.x[1, 3] = np.inf
+    flaws = [one.check(data) for data in one.encode_unwritten(updates, b"")]
+    assert flaws == ["not all numbers are finite", "not all numbers are finite", None]
+
+
+@pytest.mark.parametrize("kind", list(CODECS))
+def test_every_codec_encodes_unwritten_updates(kind: str) -> None:
+    updates = unwritten(1, 6, 40)
+    one = codec_named(kind, 6, 40, 4)
+    told = [one.encode(A, b"beacon") for A in updates.written().A]
+    assert one.encode_unwritten(updates, b"beacon") == told
 
 
 def test_steps_are_rounded_to_the_nearest() -> None:

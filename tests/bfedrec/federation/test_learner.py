@@ -11,11 +11,14 @@ from bfedrec.data.prepare import prepare
 from bfedrec.federation.federation import Federation
 from bfedrec.federation.learner import Learner
 from bfedrec.federation.unledgered import learn
+from bfedrec.learning.method import TrainingMethod
+from bfedrec.learning.methods.ials import ImplicitAls
 from consensus.ledger.committee import first_beacon
 from tests.bfedrec.runs.test_simulation import SMALL
 
 ROUNDS = 5
 FEEDBACK = ("compression.size=1", "compression.error_feedback=true")
+TERNARY = ("compression.kind=ternary", "compression.size=2")
 GROUP = "clients.malicious=[{{attack: {}, share: 0.3, from: 2}}]"
 
 
@@ -54,3 +57,28 @@ def test_tuning_and_a_run_give_the_same_model(overrides: tuple[str, ...]) -> Non
     tuned = learn(config, prepare(config.data), beacons=beacons)
     assert (tuned.P == played.P).all()
     assert (tuned.Q == played.Q).all()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (*TERNARY, "model.rank=8", "model.basis=hadamard"),
+        (*TERNARY, "model.rank=5", "aggregation.rule=uniform"),
+        ("compression.kind=dense", "aggregation.rule=per_item"),  # with a mask
+        ("compression.kind=quantised", GROUP.format("label_flip")),
+    ],
+    ids=" ".join,
+)
+def test_updates_that_stay_unwritten_are_sent_as_others_are(
+    monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...]
+) -> None:
+    """Honest rounds of implicit ALS never write a client's numbers out; here they must, once."""
+    words = ("training.method=ials", "crypto=modelled", "rounds=3")
+    config = load(None, [*SMALL, *words, *overrides])
+    learner = run(config)[0]
+    writes = ImplicitAls().trainer("cpu", 1)
+    monkeypatch.setattr(ImplicitAls, "trainer", lambda *_: writes)
+    monkeypatch.setattr(ImplicitAls, "unwritten_trainer", TrainingMethod.unwritten_trainer)
+    written = run(config)[0]
+    assert (written.P == learner.P).all()
+    assert (written.Q == learner.Q).all()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
-from bfedrec.learning import implicit_als
+from bfedrec.learning import ials_kernels, implicit_als
 from bfedrec.learning.basis import basis
 from bfedrec.learning.method import METHODS
 from bfedrec.learning.recency import Recency
@@ -95,6 +95,34 @@ def test_neither_threads_nor_company_change_a_bit() -> None:
         for client in range(9):
             alone = train(task(5, r), [client])
             assert alone.A.tobytes() == whole.A[[client]].tobytes()
+
+
+@pytest.mark.parametrize("d", [1, 3, 4, 8, 13])
+def test_a_solution_has_the_bits_of_the_plain_order(d: int) -> None:
+    """Column after column, each taken off all of those behind it: recorded runs depend on it."""
+    rng = np.random.default_rng(d)
+    half = rng.standard_normal((d, d))
+    matrix, right = half @ half.T + np.eye(d), rng.standard_normal(d)
+    found = right.copy()
+    ials_kernels._solve(matrix.copy(), found)
+    left, told = matrix.copy(), right.copy()
+    for j in range(d):
+        left[j:, j] /= np.sqrt(left[j, j])
+        left[j + 1 :, j + 1 :] -= np.outer(left[j + 1 :, j], left[j + 1 :, j])
+    for j in range(d):
+        told[j] /= left[j, j]
+        told[j + 1 :] -= left[j + 1 :, j] * told[j]
+    for j in reversed(range(d)):
+        told[j] /= left[j, j]
+        told[:j] -= left[j, :j] * told[j]
+    assert found.tobytes() == told.tobytes()
+    assert found == pytest.approx(np.linalg.solve(matrix, right))
+
+
+def test_a_matrix_that_is_not_positive_definite_has_no_solution() -> None:
+    found = np.ones(2)
+    ials_kernels._solve(np.array([[1.0, 2.0], [2.0, 1.0]]), found)
+    assert np.isnan(found).all()
 
 
 def test_former_factors_do_not_matter() -> None:

@@ -101,3 +101,13 @@ def test_what_cannot_be_a_basis_is_refused(kind: str, d: int, r: int, words: str
 def test_merge_refuses_shapes_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         merge(np.zeros((9, 5)), np.zeros((5, 2)), np.zeros((9, 2)))
+
+
+@pytest.mark.parametrize("r", [1, 3, 4, 9])
+def test_a_merge_has_the_bits_of_one_rank_after_the_other(r: int) -> None:
+    rng = np.random.default_rng(r)
+    Q, B, A = (rng.standard_normal(shape).astype(np.float32) for shape in ((7, 5), (5, r), (r, 7)))
+    told = Q.copy()
+    for k in range(r):
+        told += np.outer(A[k], B[:, k])
+    assert merge(Q, B, A).tobytes() == told.tobytes()

@@ -57,6 +57,13 @@ UNFIT: dict[str, SignedUpdate] = {
 }
 
 
+def test_what_a_signer_hashed_is_not_said_of_another_payload() -> None:
+    update, other = SignedUpdate.by_signer(FIT.record, FIT.payload), TOY.update(1).payload
+    assert update == FIT
+    assert update.payload_cid == file_cid(FIT.payload)
+    assert replace(update, payload=other).payload_cid == file_cid(other)
+
+
 @pytest.mark.parametrize("reason", UNFIT)
 def test_an_unfit_update_is_counted_and_changes_nothing_else(reason: str) -> None:
     pool = UpdatePool(check)
