@@ -99,7 +99,8 @@ ARROWS = {
         "consensus.torture"
     ),
     "bfedrec.compression": (
-        "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section consensus.registry"
+        "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section bfedrec.threads "
+        "consensus.registry"
     ),
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data "

@@ -210,7 +210,7 @@ class Learner:
             raise Diverged(f"round {height}: {error}") from None
 
     def _encoded(self, updates: Unwritten, beacon: bytes, clients: np.ndarray) -> list[Upload]:
-        """What honest ``clients`` (int64[m]) send, without their updates being written out."""
+        """The uploads of honest ``clients`` (int64[m]), without their updates being written out."""
         payloads = self.model.exchange.encode_unwritten(updates, beacon, self._threads)
         A, touched = np.empty((0, 0), np.float32), np.empty(0, np.bool_)
         return [

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bfedrec.learning.upload import LocalUpdates, Trained
+from bfedrec.learning.upload import LocalUpdates
 
 
 class Problem(NamedTuple):
@@ -46,9 +46,13 @@ class Gradients(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Unwritten(Trained):
-    """The updates of a cohort of M clients, each of which moves every item."""
+class Unwritten:
+    """The updates of a cohort of M clients, each of which moves every item; ``P``, ``samples`` and
+    ``loss`` as of `bfedrec.learning.upload.LocalUpdates`."""
 
+    P: np.ndarray
+    samples: np.ndarray
+    loss: np.ndarray
     gradients: Gradients
 
     def update(self, place: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -34,28 +35,32 @@ class Diverged(ArithmeticError):
     """Numbers that are no longer finite in training: the steps are too large for the data."""
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a cohort of M clients knows of itself after training, in the order it was given.
+class Trained(Protocol):
+    """The results of training that are read whatever form a cohort's updates have."""
 
+    @property
+    def P(self) -> np.ndarray:
+        """float32[M, d]: the new user factors, as `LocalUpdates` has them."""
+
+    @property
+    def loss(self) -> np.ndarray:
+        """float64[M]: the training loss of each client, as `LocalUpdates` has it."""
+
+
+@dataclass(frozen=True)
+class LocalUpdates:
+    """The updates that a cohort of M clients has trained in a round, in the order it was given.
+
+    A: float32[M, r, N], the updates A_u; rows of untouched items are exactly 0.
+    touched: bool[M, N], the items that a client trained on (its mask under `per_item`).
     P: float32[M, d], the new user factors; they never leave the clients.
     samples: int64[M], the sample counts N_u (training interactions).
     loss: float64[M], mean cross-entropy over the last pass, of its samples (softmax: its
         positives); 0 without data.
     """
 
+    A: np.ndarray
+    touched: np.ndarray
     P: np.ndarray
     samples: np.ndarray
     loss: np.ndarray
-
-
-@dataclass(frozen=True)
-class LocalUpdates(Trained):
-    """The updates that a cohort of M clients has trained in a round.
-
-    A: float32[M, r, N], the updates A_u; rows of untouched items are exactly 0.
-    touched: bool[M, N], the items that a client trained on (its mask under `per_item`).
-    """
-
-    A: np.ndarray
-    touched: np.ndarray

@@ -113,7 +113,7 @@ def test_implicit_als_trains_and_encodes_sixty_clients(benchmark: Any) -> None:
         rounds=20,
         warmup_rounds=1,
     )
-    assert benchmark.stats["min"] <= 0.04
+    assert benchmark.stats["min"] <= 0.06
 
 
 @PROCESSOR
@@ -125,7 +125,7 @@ def test_sixty_ternary_updates_are_added_up(benchmark: Any) -> None:
     benchmark.pedantic(
         lambda: exchange.aggregate(payloads, [1] * M, b""), rounds=20, warmup_rounds=1
     )
-    assert benchmark.stats["min"] <= 0.015
+    assert benchmark.stats["min"] <= 0.025
 
 
 @PROCESSOR

@@ -177,12 +177,14 @@ def test_updates_are_encoded_without_being_written_out(
     step_bytes=st.integers(1, 2),
 )
 def test_updates_are_added_up_undecoded(seed: int, r: int, M: int, step_bytes: int) -> None:
-    """The same numbers in the same order as one decodes and adds: sums of steps that differ by
-    2^60, which an order decides."""
+    """The same numbers in the same order as one decodes and adds: the first two cancel out, which
+    would swallow the others behind or between them."""
     rng = np.random.default_rng(seed)
     one = Ternary(r, 9, r, step_bytes=step_bytes)
     scales = np.float32(2.0) ** rng.integers(-30, 30, (M, 1, 9)).astype(np.float32)
     A = (rng.standard_normal((M, r, 9)) * scales * (rng.random((M, 1, 9)) < 0.8)).astype(np.float32)
+    A[0] *= np.float32(2.0**60)
+    A[1:2] = -A[0]
     datas = [one.encode(each, b"") for each in A]
     assert one.total(datas, b"").tobytes() == Codec.total(one, datas, b"").tobytes()
     uniform = aggregator_named("uniform")

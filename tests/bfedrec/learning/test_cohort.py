@@ -382,9 +382,9 @@ def test_marks_of_one_client_do_not_reach_the_next() -> None:
     assert_same(
         train_cohort(task, [4], P[[4]], 1),
         LocalUpdates(
-            **{
-                name: getattr(train_cohort(task, range(USERS), P, 1), name)[[4]]
+            *(
+                getattr(train_cohort(task, range(USERS), P, 1), name)[[4]]
                 for name in ("A", "touched", "P", "samples", "loss")
-            }
+            )
         ),
     )
