@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -19,14 +18,11 @@ NEWEST: Final = 2
 MOST_LOOKED_AT: Final = 50
 """Runs among which those are sought; many have no chain."""
 
-PAUSE_SECONDS: Final = 1.0
-"""Seconds that are left to the first page, which is often asked for at once, before what later
-pages need is prepared."""
-
 
 def prepare(explorer: Explorer) -> Thread:
     """Do what the first page of each kind would wait for in a thread of its own: compile templates
-    and look at all runs; then follow the chains of the `NEWEST` ones, and pack the static files."""
+    and look at all runs; then, while no page is being answered, follow the chains of the `NEWEST`
+    ones and pack the static files."""
 
     def work() -> None:
         known = templates()
@@ -34,12 +30,9 @@ def prepare(explorer: Explorer) -> Thread:
             known.get_template(name)
         if explorer.trace is None:
             with suppress(RunError, OSError):
-                explorer.catalogue.look()
-        time.sleep(PAUSE_SECONDS)
-        if explorer.trace is None:
-            with suppress(RunError, OSError):
                 _look(explorer)
         for each in assets().values():
+            explorer.wait_until_idle()
             _ = each.packed, each.digest
 
     thread = Thread(target=work, daemon=True)
@@ -52,6 +45,7 @@ def _look(explorer: Explorer) -> None:
     runs.sort(key=lambda run: run.changed, reverse=True)
     left = NEWEST
     for run in runs[:MOST_LOOKED_AT]:
+        explorer.wait_until_idle()
         left -= follow(explorer, explorer.places.find(run.address))
         if not left:
             return

@@ -5,15 +5,12 @@ A page that is not in `PAGES` does not exist. Every page only reads.
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -21,6 +18,7 @@ from starlette.routing import Route
 
 from bfedrec.runs.folder import RunError
 from bfedrec.web import assets
+from bfedrec.web.errors import error_pages
 from bfedrec.web.explorer import (
     chain,
     compare,
@@ -93,6 +91,8 @@ TRACE_PAGES: Final = (
 )
 """The pages of a server that shows a torture trace in place of runs."""
 
+ERROR: Final = "explorer/error.html"
+"""The template of every error page."""
 TITLES: Final = {
     400: "This request makes no sense",
     404: "There is no such page",
@@ -115,32 +115,17 @@ def application(explorer: Explorer) -> Starlette:
             Middleware(OneHost, hosts=explorer.hosts, origins=(), any_port=True),
             Middleware(BoundedBodies),
         ],
-        exception_handlers={HTTPException: _refused, 500: _failed},
+        exception_handlers=error_pages(ERROR, TITLES, "The terminal of the server has it."),
     )
 
 
 def _endpoint(explorer: Explorer, page: Page) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
-            return await run_in_threadpool(page.answer, Visit(request, explorer))
+            with explorer.answering():
+                return await run_in_threadpool(page.answer, Visit(request, explorer))
         except (RunError, StoreError) as error:  # a broken or foreign folder
             values = {"title": "This cannot be shown", "told": str(error)}
-            return HTMLResponse(render("explorer/error.html", values), 422)
+            return HTMLResponse(render(ERROR, values), 422)
 
     return answer
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    title = TITLES.get(error.status_code, "An error")
-    standard = HTTPException(error.status_code).detail
-    told = "" if error.detail == standard else error.detail
-    values = {"title": title, "told": told}
-    return HTMLResponse(render("explorer/error.html", values), error.status_code, error.headers)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    """The page for an error of ours: its text goes to the server's log alone."""
-    traceback.print_exception(error, file=sys.stderr)
-    values = {"title": "Something went wrong here", "told": "The terminal of the server has it."}
-    return HTMLResponse(render("explorer/error.html", values), 500)

@@ -47,7 +47,9 @@ class Explorer:
     heights: HeightReader = field(default_factory=HeightReader)
     records: Records = field(init=False)
     _listeners: int = 0
-    _guard: threading.Lock = field(default_factory=threading.Lock)
+    _answers: int = 0
+    """Pages that are being answered."""
+    _guard: threading.Condition = field(default_factory=threading.Condition)
 
     def __post_init__(self) -> None:
         self.catalogue = Catalogue(self.places)
@@ -65,3 +67,20 @@ class Explorer:
         finally:
             with self._guard:
                 self._listeners -= 1
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Count a page that is being answered."""
+        with self._guard:
+            self._answers += 1
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._answers -= 1
+                self._guard.notify_all()
+
+    def wait_until_idle(self) -> None:
+        """Wait until no page is being answered, for work that no visitor waits for."""
+        with self._guard:
+            self._guard.wait_for(lambda: not self._answers)

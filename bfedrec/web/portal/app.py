@@ -6,8 +6,6 @@ A page that is not in `PAGES` does not exist, and each says there who may ask fo
 from __future__ import annotations
 
 import secrets
-import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Final, NamedTuple
@@ -18,11 +16,11 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from bfedrec.web import assets
-from bfedrec.web.pages import render
+from bfedrec.web.errors import error_pages
 from bfedrec.web.portal import contribution, login, personal, record
 from bfedrec.web.portal.state import AT_ONCE, Portal
 from bfedrec.web.portal.uploads import MOST_BYTES
@@ -88,7 +86,7 @@ def application(portal: Portal) -> Starlette:
             Middleware(OneHost, hosts=portal.hosts, origins=portal.origins),
             Middleware(BoundedBodies, most=_most_bytes),
         ],
-        exception_handlers={HTTPException: _refused, 500: _failed},
+        exception_handlers=error_pages("error.html", TITLES, FAILED),
     )
 
 
@@ -143,6 +141,7 @@ def _away(page: Page, path: str) -> Response:
     return go(path)
 
 
+FAILED: Final = "It has been noted. Please try again."
 TITLES: Final = {
     400: "This request makes no sense",
     401: "Please log in",
@@ -154,19 +153,3 @@ TITLES: Final = {
     429: "Too many requests",
     503: "Out of reach",
 }
-
-
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    title = TITLES.get(error.status_code, "An error")
-    standard = HTTPException(error.status_code).detail
-    told = "" if error.detail == standard else error.detail
-    values = {"title": title, "told": told}
-    return HTMLResponse(render("error.html", values), error.status_code, error.headers)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    """The page for an error of ours: its text goes to the server's log alone."""
-    traceback.print_exception(error, file=sys.stderr)
-    values = {"title": "Something went wrong here", "told": "It has been noted. Please try again."}
-    return HTMLResponse(render("error.html", values), 500)

@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+from starlette.responses import Response
+
 from bfedrec.cli.serve import explorer_of
+from bfedrec.runs.folder import RunError
 from bfedrec.web.assets import assets
+from bfedrec.web.explorer import app
 from bfedrec.web.explorer.ahead import follow, prepare
 from bfedrec.web.explorer.app import application
+from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.pages import templates
 from tests.helpers import shown
 from tests.helpers.audited import RESULTS, TOY, Keeper
@@ -66,3 +72,31 @@ def test_a_run_without_a_chain_or_with_a_link_is_left_alone(tmp_path: Path) -> N
     (linked / "chain.sqlite").symlink_to(with_chain(tmp_path / "one") / "chain.sqlite")
     assert not follow(explorer, linked)
     assert explorer.chains._kept == {}
+
+
+def test_visitors_come_before_what_is_prepared(tmp_path: Path) -> None:
+    explorer = explorer_of(with_chain(tmp_path / "runs" / "one").parent)
+    with explorer.answering():
+        working = prepare(explorer)
+        working.join(0.5)
+        assert working.is_alive()
+        assert explorer.chains._kept == {}
+    working.join()
+    assert list(explorer.chains._kept) == [tmp_path / "runs" / "one" / "chain.sqlite"]
+
+
+def test_a_page_is_counted_until_it_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explorer = explorer_of(tmp_path)
+    seen = []
+
+    def page(visit: Visit) -> Response:
+        seen.append(explorer._answers)
+        raise RunError("broken")
+
+    monkeypatch.setattr(app, "PAGES", (app.Page("/", page),))
+    with serving(app.application(explorer)) as port:
+        assert Client(port).get("/").status == 422
+    assert seen == [1]
+    assert explorer._answers == 0
