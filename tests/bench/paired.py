@@ -17,10 +17,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+from collections.abc import Callable
 from math import comb
 from pathlib import Path
+from typing import TypeVar
 
 from tests.bench.command import ROOT, Ended, played
+
+T = TypeVar("T")
 
 
 def play(tree: Path, words: list[str]) -> Ended:
@@ -44,21 +48,14 @@ def interval(ratios: list[float]) -> tuple[float, float] | None:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--against", type=Path, required=True, help="the other tree's folder")
-    parser.add_argument("--pairs", type=int, default=7, help="default: 7")
-    parser.add_argument("words", nargs=argparse.REMAINDER, help="a command of bfedrec")
-    options = parser.parse_args()
-    words = options.words or ["run", "experiments/quickstart.yaml"]
-    trees = (ROOT, options.against.resolve())
-    for tree in trees:
-        play(tree, words)
+def compare(kinds: tuple[T, T], play: Callable[[T], Ended], pairs: int) -> None:
+    """Play one kind and the other in turns, and print each pair's times, the medians of their
+    ratios (first to second) and the intervals of these."""
     ratios: list[tuple[float, float]] = []
-    for pair in range(options.pairs):
-        order = trees if pair % 2 == 0 else trees[::-1]
-        times = {tree: play(tree, words) for tree in order}
-        ours, theirs = times[trees[0]], times[trees[1]]
+    for pair in range(pairs):
+        order = kinds if pair % 2 == 0 else kinds[::-1]
+        times = {kind: play(kind) for kind in order}
+        ours, theirs = times[kinds[0]], times[kinds[1]]
         ratios.append((ours.wall / theirs.wall, ours.processor / theirs.processor))
         print(
             f"pair {pair + 1}: {ours.wall:.2f} s to {theirs.wall:.2f} s, "
@@ -69,6 +66,19 @@ def main() -> None:
         bounds = interval(list(column))
         told = f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else ""
         print(f"{name}: median ratio {statistics.median(column):.3f}{told}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--against", type=Path, required=True, help="the other tree's folder")
+    parser.add_argument("--pairs", type=int, default=7, help="default: 7")
+    parser.add_argument("words", nargs=argparse.REMAINDER, help="a command of bfedrec")
+    options = parser.parse_args()
+    words = options.words or ["run", "experiments/quickstart.yaml"]
+    trees = (ROOT, options.against.resolve())
+    for tree in trees:
+        play(tree, words)
+    compare(trees, lambda tree: play(tree, words), options.pairs)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import re
-import statistics
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from typing import Final
 
 from tests.bench.command import Ended, played
 from tests.bench.long_run import config
-from tests.bench.paired import interval
+from tests.bench.paired import compare
 from tests.bench.served import PATIENCE, Served, serving
 
 EVERY: Final = 3.0
@@ -117,21 +116,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7, help="default: 7")
     options = parser.parse_args()
     play(2, watched=False)  # compiles
-    ratios: list[tuple[float, float]] = []
-    for pair in range(options.pairs):
-        order = (False, True) if pair % 2 == 0 else (True, False)
-        times = {watched: play(options.heights, watched) for watched in order}
-        alone, seen = times[False], times[True]
-        ratios.append((seen.wall / alone.wall, seen.processor / alone.processor))
-        print(
-            f"pair {pair + 1}: {seen.wall:.2f} s to {alone.wall:.2f} s, "
-            f"of processors {seen.processor:.2f} s to {alone.processor:.2f} s",
-            flush=True,
-        )
-    for name, column in zip(("wall clock", "processors"), zip(*ratios, strict=True), strict=True):
-        bounds = interval(list(column))
-        told = f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else ""
-        print(f"{name}: median ratio {statistics.median(column):.3f}{told}")
+    compare((True, False), lambda watched: play(options.heights, watched), options.pairs)
 
 
 if __name__ == "__main__":
