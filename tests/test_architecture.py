@@ -139,8 +139,9 @@ ARROWS = {
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
-        "bfedrec.sweeps consensus.audit consensus.encoding consensus.faults consensus.ledger "
-        "consensus.protocols consensus.records consensus.registry consensus.torture"
+        "bfedrec.sweeps bfedrec.templating consensus.audit consensus.encoding consensus.faults "
+        "consensus.ledger consensus.protocols consensus.records consensus.registry "
+        "consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
@@ -155,8 +156,8 @@ ARROWS = {
     "bfedrec.web": (
         "bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation bfedrec.explorer "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
-        "consensus.encoding consensus.ethereum consensus.simulation consensus.storage "
-        "consensus.torture"
+        "bfedrec.templating consensus.encoding consensus.ethereum consensus.simulation "
+        "consensus.storage consensus.torture"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "

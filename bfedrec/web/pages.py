@@ -7,28 +7,23 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from bfedrec.plaintext import plain
+from bfedrec.plaintext import plain, size
+from bfedrec.templating import environment
 from bfedrec.web.assets import assets, style_ids
 
 
 @cache
 def templates() -> Environment:
     """The templates of this room."""
-    environment = Environment(
-        loader=PackageLoader("bfedrec.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["asset"] = lambda name: assets()[name].url
-    environment.globals["plotly_ids"] = style_ids
-    environment.filters.update(
+    known = environment("bfedrec.web")
+    known.globals["asset"] = lambda name: assets()[name].url
+    known.globals["plotly_ids"] = style_ids
+    known.filters.update(
         count=count, decimals=decimals, moment=moment, plain=plain, short=short, size=size
     )
-    return environment
+    return known
 
 
 def render(template: str, values: Mapping[str, object]) -> str:
@@ -58,13 +53,3 @@ def moment(seconds: float) -> str:
 def short(text: str, ends: int = 6) -> str:
     """A long name of hexadecimal or base32 digits, shortened in its middle."""
     return text if len(text) <= 3 * ends else f"{text[: ends + 2]}…{text[-ends:]}"
-
-
-def size(octets: int) -> str:
-    """A number of bytes for people."""
-    value = float(octets)
-    for unit in ("B", "KB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"

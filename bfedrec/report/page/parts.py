@@ -96,13 +96,3 @@ def figure(value: object) -> str:
     if isinstance(value, int):
         return grouped(value)
     return f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
-
-
-def size(octets: float) -> str:
-    """Bytes for people, in powers of 1,000."""
-    value = float(octets)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} GB"

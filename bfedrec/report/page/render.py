@@ -9,11 +9,11 @@ import base64
 import re
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bfedrec.plaintext import plain
 from bfedrec.report.page.parts import Page
+from bfedrec.templating import environment
 
 LONGEST = 20_000
 """Letters of a text that are shown; our own are shorter."""
@@ -21,16 +21,10 @@ LONGEST = 20_000
 
 def render(page: Page) -> str:
     """The page's file."""
-    environment = Environment(
-        loader=PackageLoader("bfedrec.report.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(plain=_plain, lines=_lines, link=_link, drawn=Markup)
+    known = environment("bfedrec.report.page")
+    known.filters.update(plain=_plain, lines=_lines, link=_link, drawn=Markup)
     style = (files("bfedrec.report.page") / "templates" / "report.css").read_text(encoding="utf-8")
-    template = environment.get_template("report.html")
+    template = known.get_template("report.html")
     return template.render(page=page, style=Markup(style)) + "\n"
 
 

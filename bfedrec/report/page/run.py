@@ -11,6 +11,7 @@ from pathlib import PurePath
 
 from bfedrec.config.load import config_hash
 from bfedrec.config.servers import MODELLED_CRYPTO
+from bfedrec.plaintext import size
 from bfedrec.report.page.drawing import course
 from bfedrec.report.page.facts import FINISHED, STOPPED, UNFINISHED, RunFacts
 from bfedrec.report.page.parts import (
@@ -23,7 +24,6 @@ from bfedrec.report.page.parts import (
     Words,
     figure,
     grouped,
-    size,
 )
 from bfedrec.runs.figures import Figures, count
 from consensus.audit import AuditReport

@@ -12,8 +12,9 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse, Response
 
 from bfedrec.explorer.catalogue import Run, State
+from bfedrec.plaintext import plain, size
 from bfedrec.web.explorer.visits import Visit
-from bfedrec.web.pages import count, decimals, moment, plain, size
+from bfedrec.web.pages import count, decimals, moment
 
 PER_PAGE: Final = 200
 BADGES: Final = {

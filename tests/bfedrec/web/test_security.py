@@ -15,8 +15,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from bfedrec.connections import PatientConnection
+from bfedrec.plaintext import plain, size
 from bfedrec.web import assets
-from bfedrec.web.pages import plain, short, size
+from bfedrec.web.pages import short
 from bfedrec.web.security import POLICY, BoundedBodies, OneHost, SafeHeaders
 from tests.helpers.web import PATIENCE, Client, serving
 
