@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from bfedrec.cli.main import main
+from bfedrec.cli.serve import explorer_of
 from bfedrec.config.load import changed, config_hash, dump, parse
 from bfedrec.config.schema import Config
+from bfedrec.web.explorer.app import application
 from tests.helpers.tiny import TINY
+from tests.helpers.web import Client, serving
 
 TEXT = f"name: tiny\nrounds: 6\n{TINY}evaluation: {{every: 2}}\n"
 
@@ -101,9 +106,22 @@ def write_ranks(folder: Path, rank: Sequence[int]) -> None:
     (folder / "ranks.npz").write_bytes(file.getvalue())
 
 
-def play(folder: Path, *words: str) -> Path:
-    """A real run of a tiny config in this process."""
+def play(folder: Path, *words: str, text: str = TEXT) -> Path:
+    """A real run of a tiny config, or of another one, in this process."""
     path = folder.parent / f"{folder.name}.yaml"
-    path.write_text(TEXT)
+    path.write_text(text)
     assert main(["run", str(path), *words, "--out", str(folder)]) == 0
     return folder
+
+
+@contextmanager
+def served(root: Path) -> Iterator[Client]:
+    """A client of the pages of a folder, of a run or of a trace."""
+    with serving(application(explorer_of(root))) as port:
+        yield Client(port)
+
+
+def change(chain: Path, statement: str) -> None:
+    """Change the database of a chain behind its back."""
+    with closing(sqlite3.connect(chain)) as connection, connection:
+        connection.execute(statement)

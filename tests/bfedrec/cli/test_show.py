@@ -14,17 +14,14 @@ import pytest
 from bfedrec.cli.main import main
 from bfedrec.cli.show import MOST_ROWS
 from bfedrec.runs.folder import read_figures
-from tests.helpers.shown import summary, write_run
+from tests.helpers.shown import play, summary, write_run
 from tests.helpers.tiny import TINY
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    config = folder / "tiny.yaml"
-    config.write_text(f"{TINY.replace('per_round: 4', 'per_round: 15')}rounds: 3\n")
-    assert main(["run", str(config), "--out", str(folder / "run")]) == 0
-    return folder / "run"
+    text = f"{TINY.replace('per_round: 4', 'per_round: 15')}rounds: 3\n"
+    return play(tmp_path_factory.mktemp("runs") / "run", text=text)
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bfedrec.cli.main import main
 from bfedrec.explorer.block import block_facts
 from bfedrec.explorer.chain import RunChain, RunChains
 from bfedrec.explorer.facts import BlockFacts
@@ -24,6 +23,7 @@ from consensus.records.genesis import Genesis
 from consensus.simulation.results import Arrival, HeightResult
 from consensus.storage.content import StoreError
 from consensus.storage.sqlite import SqliteStore
+from tests.helpers import shown
 from tests.helpers.audited import RESULTS, TOY, Keeper
 from tests.helpers.tiny import TINY
 from tests.helpers.toy import Toy
@@ -34,9 +34,7 @@ HEIGHTS = 6
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of six heights of either protocol, and one whose step depends on Q."""
-    folder = tmp_path_factory.mktemp("runs")
-    config = folder / "tiny.yaml"
-    config.write_text(f"{TINY}rounds: {HEIGHTS}\n")
+    folder, text = tmp_path_factory.mktemp("runs"), f"{TINY}rounds: {HEIGHTS}\n"
     for name, more in (
         ("bft", []),
         ("paper", ["protocol=paper"]),
@@ -49,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ],
         ),
     ):
-        assert main(["run", str(config), *more, "--out", str(folder / name)]) == 0
+        shown.play(folder / name, *more, text=text)
     return folder
 
 
@@ -305,9 +303,7 @@ def test_a_header_that_was_changed_leaves_its_place(copied: Path) -> None:
     ],
 )
 def test_a_chain_that_cannot_be_read_is_one_line(copied: Path, statement: str, told: str) -> None:
-    with sqlite3.connect(copied) as connection:
-        connection.execute(statement)
-    connection.close()
+    shown.change(copied, statement)
     chain = RunChain(copied)
     with pytest.raises((RunError, StoreError)) as caught:
         chain.summary(), chain.lines(), block_facts(chain, 6), search(chain, "server 1")
@@ -317,9 +313,7 @@ def test_a_chain_that_cannot_be_read_is_one_line(copied: Path, statement: str, t
 
 
 def test_content_that_is_gone_or_other_is_said(copied: Path) -> None:
-    with sqlite3.connect(copied) as connection:
-        connection.execute("UPDATE content SET data = x'00'")
-    connection.close()
+    shown.change(copied, "UPDATE content SET data = x'00'")
     chain = RunChain(copied)
     facts = block_facts(chain, 6)
     assert facts.model.bytes is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from bfedrec.cli.audit import audit_command
-from bfedrec.cli.main import main
 from bfedrec.explorer import verification
 from bfedrec.explorer.verification import Progress, patient, verify
 from consensus.audit import AuditFailure
 from consensus.storage.content import Busy, StoreError
 from consensus.storage.live import LiveChain
+from tests.helpers import shown
 from tests.helpers.tiny import TINY
 
 HEIGHTS = 5
@@ -26,11 +25,8 @@ HEIGHTS = 5
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of five heights, of which the updates of the last two are kept."""
-    folder = tmp_path_factory.mktemp("runs")
-    config = folder / "tiny.yaml"
-    config.write_text(f"{TINY}rounds: {HEIGHTS}\nledger: {{window: 2}}\n")
-    assert main(["run", str(config), "--out", str(folder / "run")]) == 0
-    return folder / "run"
+    text = f"{TINY}rounds: {HEIGHTS}\nledger: {{window: 2}}\n"
+    return shown.play(tmp_path_factory.mktemp("runs") / "run", text=text)
 
 
 @pytest.fixture
@@ -79,9 +75,7 @@ def test_heights_that_are_not_there_and_files_that_are_no_chain(run: Path, tmp_p
     ],
 )
 def test_what_is_wrong_is_told(copied: Path, statement: str, told: str) -> None:
-    with sqlite3.connect(copied) as connection:
-        connection.execute(statement)
-    connection.close()
+    shown.change(copied, statement)
     found = verify(copied, None)
     assert not found.passed
     assert told in found.told
@@ -89,9 +83,7 @@ def test_what_is_wrong_is_told(copied: Path, statement: str, told: str) -> None:
 
 
 def test_a_block_with_another_aggregate_fails(copied: Path) -> None:
-    with sqlite3.connect(copied) as connection:
-        connection.execute("UPDATE content SET data = x'0011' WHERE root = 1")
-    connection.close()
+    shown.change(copied, "UPDATE content SET data = x'0011' WHERE root = 1")
     found = verify(copied, 5)
     assert not found.passed
     assert "has another hash" in found.told

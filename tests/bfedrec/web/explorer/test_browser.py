@@ -18,7 +18,7 @@ from tests.bfedrec.web.explorer.test_trace import LOCK
 from tests.helpers import axe
 from tests.helpers.browser import PATIENCE, browsing, visitor
 from tests.helpers.npm import Unavailable
-from tests.helpers.shown import TEXT
+from tests.helpers.shown import TEXT, served
 from tests.helpers.web import Client, serving
 
 if TYPE_CHECKING:
@@ -182,10 +182,10 @@ def test_a_run_in_progress_shows_itself_and_so_does_its_resume(
     text = TEXT.replace("rounds: 6\n", "rounds: 100000\n").replace("every: 2", "every: 5")
     config.write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "bfedrec", "run", str(config), "--out", str(run)]
-    with serving(application(explorer_of(run.parent))) as port:
+    with served(run.parent) as client:
         playing = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            with visitor(browser, port) as page:
+            with visitor(browser, client.port) as page:
                 rounds = _rounds(page, run)
                 page.wait_for_selector("text=running", timeout=PATIENCE)
                 _wait_for_more(page, rounds)
@@ -231,8 +231,8 @@ def test_a_violation_is_replayed_step_by_step(browser: Browser, tmp_path: Path) 
     place = tmp_path / "lock.json"
     assert main(["torture", "--break", "lock", "--replay", LOCK, "--trace", str(place)]) == 1
     with (
-        serving(application(explorer_of(place))) as port,
-        visitor(browser, port, viewport={"width": 400, "height": 900}) as page,
+        served(place) as client,
+        visitor(browser, client.port, viewport={"width": 400, "height": 900}) as page,
     ):
         page.goto("/")
         page.wait_for_url("**/trace")

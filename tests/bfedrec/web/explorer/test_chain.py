@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from bfedrec.cli.main import main
 from bfedrec.explorer.places import Places
 from bfedrec.web.explorer import verifications
 from bfedrec.web.explorer.app import application
@@ -21,6 +20,7 @@ from bfedrec.web.explorer.chain import PER_PAGE
 from bfedrec.web.explorer.state import Explorer
 from consensus.storage.content import Busy
 from tests.helpers.audited import RESULTS, TOY, Keeper
+from tests.helpers.shown import play
 from tests.helpers.tiny import TINY
 from tests.helpers.web import Answer, Client, serving
 
@@ -33,9 +33,7 @@ ODD = "a <run> & \N{RIGHT-TO-LEFT OVERRIDE}?"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, a copy of it under a hostile name, and folders that are no runs or broken ones."""
     folder = tmp_path_factory.mktemp("runs")
-    config = folder / "tiny.yaml"
-    config.write_text(f"{TINY}rounds: {HEIGHTS}\n")
-    assert main(["run", str(config), "--out", str(folder / "run")]) == 0
+    play(folder / "run", text=f"{TINY}rounds: {HEIGHTS}\n")
     shutil.copytree(folder / "run", folder / ODD)
     chain = folder / "run" / "chain.sqlite"
     for name in ("broken", "linked", "empty", "torn", "foreign", "folder"):

@@ -12,12 +12,10 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bfedrec.cli.serve import explorer_of
 from bfedrec.web.explorer import compare
-from bfedrec.web.explorer.app import application
 from bfedrec.web.explorer.compare import MOST_RUNS, told
 from tests.helpers import shown
-from tests.helpers.web import Client, serving
+from tests.helpers.web import Client
 
 
 @pytest.fixture
@@ -28,8 +26,8 @@ def client(tmp_path: Path) -> Iterator[Client]:
         shown.write_run(tmp_path / f"a-s{seed}", f"seed={seed}", lines=lines, end=end)
     end = shown.summary(**{"hr@10": 0.3})
     shown.write_run(tmp_path / "b", "model.dimension=8", "faults=[]", end=end)
-    with serving(application(explorer_of(tmp_path))) as port:
-        yield Client(port)
+    with shown.served(tmp_path) as found:
+        yield found
 
 
 def query(*runs: str) -> str:

@@ -159,10 +159,9 @@ def test_only_what_changed_is_sent(tmp_path: Path) -> None:
 
 def test_a_run_that_is_done_ends_at_once(tmp_path: Path) -> None:
     shown.write_run(tmp_path / "run", end=shown.summary())
-    with serving(application(explorer_of(tmp_path))) as port:
-        answer = Client(port).get("/live/run")
-        assert answer.text.rstrip().endswith("event: done\r\ndata:")
-        assert Client(port).get("/live/none").status == 404
+    with shown.served(tmp_path) as client:
+        assert client.get("/live/run").text.rstrip().endswith("event: done\r\ndata:")
+        assert client.get("/live/none").status == 404
 
 
 def test_listeners_are_bounded_and_counted_down(tmp_path: Path) -> None:

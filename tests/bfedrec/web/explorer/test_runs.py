@@ -6,31 +6,21 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
 
-from bfedrec.cli.serve import explorer_of
 from bfedrec.runs.timelines import append_timeline
-from bfedrec.web.explorer.app import application
 from bfedrec.web.explorer.runs import amount
 from bfedrec.web.explorer.visits import address
 from tests.helpers import shown
+from tests.helpers.shown import served
 from tests.helpers.timelines import TIMELINE
-from tests.helpers.web import Client, serving
 
 ROOT = Path(__file__).parents[4]
 SCRIPT = "<script>alert(1)</script>"
-
-
-@contextmanager
-def served(root: Path) -> Iterator[Client]:
-    with serving(application(explorer_of(root))) as port:
-        yield Client(port)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -14,16 +13,15 @@ from typing import Any
 import pytest
 
 from bfedrec.cli.main import main
-from bfedrec.cli.serve import explorer_of
-from bfedrec.web.explorer.app import application
 from bfedrec.web.explorer.trace import START, Story, cut_off
 from consensus.simulation.layout import FaultFacts, Layout, Malice
 from consensus.simulation.timeline import Event, Named
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.trace import Trace, Violated
 from consensus.torture.tracing import trace_of
+from tests.helpers.shown import served
 from tests.helpers.timelines import timelines
-from tests.helpers.web import Client, serving
+from tests.helpers.web import Client
 
 LOCK = (
     '{"seed":0,"servers":6,"latency":60.0,"clients":1,"heights":2,"vote":4000,"settle":500,'
@@ -32,12 +30,6 @@ LOCK = (
     '{"partition":[[0,2,3]],"from":0.61,"until":4.67}]}'
 )
 """A shrunk scenario that finds out that the rule ``lock`` is off."""
-
-
-@contextmanager
-def shown(path: Path) -> Iterator[Client]:
-    with serving(application(explorer_of(path))) as port:
-        yield Client(port)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +48,7 @@ def story(place: Path) -> Story:
 
 @pytest.fixture(scope="module")
 def client(place: Path) -> Iterator[Client]:
-    with shown(place) as found:
+    with served(place) as found:
         yield found
 
 
@@ -160,7 +152,7 @@ def test_every_height_has_its_timeline(tmp_path: Path) -> None:
     trace = sound()
     path = tmp_path / "sound.json"
     path.write_text(trace.encode())
-    with shown(path) as client:
+    with served(path) as client:
         page = client.get("/trace").text
         assert "Every invariant holds." in page
         assert 'role="alert"' not in page
@@ -249,7 +241,7 @@ def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
     )
     path = tmp_path / "evil.json"
     path.write_text(trace.encode())
-    with shown(path) as client:
+    with served(path) as client:
         for address in ("/trace", "/trace?step=0", "/trace?step=3", "/trace/1"):
             page = client.get(address)
             assert page.status == 200
@@ -258,7 +250,7 @@ def test_hostile_texts_are_escaped(tmp_path: Path) -> None:
     assert "&lt;script&gt;" in page.text
 
 
-def test_a_trace_without_heights_is_shown(tmp_path: Path) -> None:
+def test_a_trace_without_heights_is_served(tmp_path: Path) -> None:
     violation: dict[str, Any] = {
         "invariant": "i",
         "what": "at once",
@@ -269,7 +261,7 @@ def test_a_trace_without_heights_is_shown(tmp_path: Path) -> None:
     trace = replace(sound(), heights=(), violation=Violated(**violation))
     path = tmp_path / "empty.json"
     path.write_text(trace.encode())
-    with shown(path) as client:
+    with served(path) as client:
         page = client.get("/trace")
         assert page.status == 200
         assert "Step 0 of 1" in page.text
@@ -283,7 +275,7 @@ def test_a_trace_without_heights_is_shown(tmp_path: Path) -> None:
 def test_a_file_that_is_no_trace_is_one_line(tmp_path: Path, content: str) -> None:
     path = tmp_path / "x<b>.json"
     path.write_text(content)
-    with shown(path) as client:
+    with served(path) as client:
         for address in ("/trace", "/trace/1"):
             page = client.get(address)
             assert page.status == 422
@@ -294,7 +286,7 @@ def test_a_file_that_is_no_trace_is_one_line(tmp_path: Path, content: str) -> No
 def test_a_trace_that_is_replaced_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "trace.json"
     path.write_text(sound().encode())
-    with shown(path) as client:
+    with served(path) as client:
         assert "Every invariant holds." in client.get("/trace").text
         path.write_text("{}")
         assert client.get("/trace").status == 422
