@@ -18,7 +18,6 @@ run: setup-run
 
 # The runs of results/runs as pages in a browser, until Ctrl-C.
 serve: setup-run
-	$(BIN)/python .ci/installed.py web || $(BIN)/python -m pip install --quiet --editable '.[web]'
 	mkdir -p results/runs
 	$(BIN)/bfedrec serve results/runs
 
@@ -137,9 +136,9 @@ format: setup
 setup: $(VENV)/.ready-test
 setup-run: $(VENV)/.ready-run
 
-# Repeated only when pyproject.toml changes. What is installed already is left as it is.
+# Repeated only when pyproject.toml changes; with what `bfedrec serve` and `report` need. What is installed already is left as it is.
 $(VENV)/.ready-run: pyproject.toml $(BIN)/python
-	$(BIN)/python .ci/installed.py || $(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python .ci/installed.py web || $(BIN)/python -m pip install --quiet --editable '.[web]'
 	touch $@
 
 $(VENV)/.ready-test: pyproject.toml $(BIN)/python
