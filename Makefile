@@ -136,7 +136,8 @@ format: setup
 setup: $(VENV)/.ready-test
 setup-run: $(VENV)/.ready-run
 
-# Repeated only when pyproject.toml changes; with what `bfedrec serve` and `report` need. What is installed already is left as it is.
+# Repeated only when pyproject.toml changes; with what `bfedrec serve` and `report` need. What is
+# installed already is left as it is.
 $(VENV)/.ready-run: pyproject.toml $(BIN)/python
 	$(BIN)/python .ci/installed.py web || $(BIN)/python -m pip install --quiet --editable '.[web]'
 	touch $@

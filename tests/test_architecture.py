@@ -155,9 +155,9 @@ ARROWS = {
     ),
     "bfedrec.web": (
         "bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation bfedrec.explorer "
-        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
-        "bfedrec.templating consensus.encoding consensus.ethereum consensus.simulation "
-        "consensus.storage consensus.torture"
+        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.templating "
+        "consensus.encoding consensus.ethereum consensus.simulation consensus.storage "
+        "consensus.torture"
     ),
     "consensus.adversary": (
         "consensus.application consensus.crypto consensus.encoding consensus.faults "

@@ -123,15 +123,12 @@ def _state(run: Run) -> str:
 
 
 def _config_lines(run: Path) -> Iterator[Line]:
-    from bfedrec.config.load import config_hash, differences, flatten
-    from bfedrec.config.schema import Config
+    from bfedrec.config.load import config_hash, departures
     from bfedrec.explorer.comparison import config_of
 
     config = config_of(run)
     yield "config: what differs from the defaults"
-    values = flatten(config)
-    for key in differences(config, Config()):
-        value = values[key]
+    for key, value, _ in departures(config):
         yield key, value if isinstance(value, str) else json.dumps(value)
     yield "hash", config_hash(config)
 

@@ -328,3 +328,10 @@ def differences(ours: Config, theirs: Config) -> list[str]:
     """The dotted keys on which two configs differ."""
     other = flatten(theirs)
     return [key for key, value in flatten(ours).items() if other[key] != value]
+
+
+def departures(config: Config) -> list[tuple[str, object, object]]:
+    """The options that differ from their defaults: dotted key, value, default."""
+    usual = Config()
+    own, default = flatten(config), flatten(usual)
+    return [(key, own[key], default[key]) for key in differences(config, usual)]

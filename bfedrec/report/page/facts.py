@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bfedrec.config.load import CONNECTION, config_hash, dump, parse
+from bfedrec.config.load import CONNECTION, config_hash, departures, dump, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Stop, count
@@ -26,7 +26,6 @@ from bfedrec.runs.folder import (
 )
 from bfedrec.runs.state import RunState
 from bfedrec.runs.totals import Totals
-from bfedrec.section import flatten
 from consensus.encoding.node import Node
 
 FINISHED, STOPPED, UNFINISHED = "finished", "stopped", "not finished"
@@ -77,13 +76,9 @@ class RunFacts:
         return dump(self.config)
 
     def changed(self) -> list[tuple[str, object, object]]:
-        """The options that differ from their defaults: key, value, default."""
-        usual = flatten(Config())
-        return [
-            (key, value, usual.get(key))
-            for key, value in flatten(self.config).items()
-            if usual.get(key) != value and key not in CONNECTION
-        ]
+        """The options that differ from their defaults, but for where nodes are: key, value,
+        default."""
+        return [each for each in departures(self.config) if each[0] not in CONNECTION]
 
 
 def is_run(folder: Path) -> bool:

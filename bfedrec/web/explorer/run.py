@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from starlette.responses import Response
 
-from bfedrec.config.load import differences
+from bfedrec.config.load import departures
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES
 from bfedrec.explorer.catalogue import Run, State
@@ -20,7 +20,6 @@ from bfedrec.explorer.curves import Curves
 from bfedrec.explorer.heights import Heights
 from bfedrec.explorer.reading import read_file, read_object
 from bfedrec.runs.folder import RunError
-from bfedrec.section import flatten
 from bfedrec.web.explorer import ahead, charts
 from bfedrec.web.explorer.runs import BADGES, amount, option
 from bfedrec.web.explorer.visits import Visit, address
@@ -208,12 +207,9 @@ def curves(visit: Visit) -> Response:
 
 
 def _changed(config: Config | None) -> list[tuple[str, str, str]]:
-    """The options that differ from their defaults: key, value, default."""
-    if config is None:
-        return []
-    usual = Config()
-    own, default = flatten(config), flatten(usual)
-    return [(key, option(own[key]), option(default[key])) for key in differences(config, usual)]
+    """The options that differ from their defaults, as they are shown: key, value, default."""
+    found = [] if config is None else departures(config)
+    return [(key, option(value), option(default)) for key, value, default in found]
 
 
 def _manifest(folder: Path) -> Mapping[str, object]:

@@ -19,7 +19,7 @@ from bfedrec.compression.registry import CODECS
 from bfedrec.compression.settings import CompressionSettings
 from bfedrec.config.centralised import READ
 from bfedrec.config.help import help_text, options
-from bfedrec.config.load import config_hash, differences, dump, load, parse
+from bfedrec.config.load import config_hash, departures, differences, dump, load, parse
 from bfedrec.config.schema import FIRST_DEFAULTS, Config
 from bfedrec.config.servers import PAPERS_ATTACK, CommitteeSettings
 from bfedrec.config.yaml_core import ConfigError
@@ -573,3 +573,10 @@ def test_a_text_that_looks_like_a_number_stays_a_text(text: str) -> None:
     config = load(None, ["data.csv.item='" + text.strip("'") + "'"])
     assert config.data.csv.item == text.strip("'")
     assert parse(dump(config), "saved") == config
+
+
+def test_departures_are_the_options_that_are_not_at_their_defaults() -> None:
+    assert departures(Config()) == []
+    config = parse("rounds: 7\nmodel: {dimension: 64, rank: 3}\n", "mine")
+    usual = Config()
+    assert departures(config) == [("rounds", 7, usual.rounds), ("model.rank", 3, usual.model.rank)]
