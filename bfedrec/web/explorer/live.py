@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -33,9 +33,7 @@ def live(visit: Visit) -> Response:
     many listen, 404 for no folder), `RunError` for one that is no run."""
     visit.place()
     visit.explorer.catalogue.run(visit.path)
-    with visit.explorer.listening():
-        pass  # there is room
-    return EventSourceResponse(_told(visit))
+    return visit.events(_told(visit))
 
 
 class Changes:
@@ -85,13 +83,12 @@ class Changes:
 async def _told(visit: Visit) -> AsyncIterator[ServerSentEvent]:
     changes = Changes(visit)
     try:
-        with visit.explorer.listening():
-            while True:
-                for event in await asyncio.to_thread(changes.look):
-                    yield event
-                if changes.ended:
-                    yield ServerSentEvent("", event="done")
-                    return
-                await asyncio.sleep(LOOK_SECONDS if changes.going else WAIT_SECONDS)
-    except (RunError, HTTPException):  # its folder went away, or too many listen
+        while True:
+            for event in await asyncio.to_thread(changes.look):
+                yield event
+            if changes.ended:
+                yield ServerSentEvent("", event="done")
+                return
+            await asyncio.sleep(LOOK_SECONDS if changes.going else WAIT_SECONDS)
+    except (RunError, HTTPException):  # its folder went away
         return  # the browser asks again, and is told the reason

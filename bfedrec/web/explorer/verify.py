@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -45,23 +45,18 @@ def tell(visit: Visit) -> Response:
     job = visit.explorer.verifications.latest(_key(visit))
     if job is None:
         raise HTTPException(404)
-    with visit.explorer.listening():
-        pass  # there is room
-    return EventSourceResponse(_told(visit, job))
+    return visit.events(_told(visit, job))
 
 
 async def _told(visit: Visit, job: Job) -> AsyncIterator[ServerSentEvent]:
     version = None
-    try:
-        with visit.explorer.listening(), visit.explorer.verifications.watched(job):
-            while job.running:
-                if job.version != version:
-                    version = job.version
-                    yield told_fragment("verification", render("explorer/job.html", {"job": job}))
-                await asyncio.sleep(LOOK_SECONDS)
-            yield ServerSentEvent("", event="done")
-    except HTTPException:  # too many listen
-        return
+    with visit.explorer.verifications.watched(job):
+        while job.running:
+            if job.version != version:
+                version = job.version
+                yield told_fragment("verification", render("explorer/job.html", {"job": job}))
+            await asyncio.sleep(LOOK_SECONDS)
+        yield ServerSentEvent("", event="done")
 
 
 def _key(visit: Visit) -> Key:

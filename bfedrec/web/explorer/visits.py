@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.types import Receive, Scope, Send
 
+from bfedrec.explorer.catalogue import State
 from bfedrec.runs.folder import RunError
 from bfedrec.web.explorer.state import Explorer
 from bfedrec.web.pages import render
 
-TABS = (("run", "Run"), ("chain", "Chain"), ("network", "Network"), ("users", "Users"))
-"""The pages of a run, by the first part of their paths."""
+Tabs = tuple[tuple[str, str], ...]
+"""Pages of a run: the first part of their paths, and their names."""
+
+
+class Events(EventSourceResponse):
+    """Server-sent events, counted as a visitor that is told live until they end."""
+
+    def __init__(self, explorer: Explorer, events: AsyncIterator[ServerSentEvent]) -> None:
+        """Raises HTTPException (429) where too many are told already."""
+        self._counted = explorer.listening()
+        self._counted.__enter__()
+        super().__init__(events)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them, to their end or the visitor's."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._counted.__exit__(None, None, None)
 
 
 @dataclass(frozen=True)
@@ -61,9 +81,29 @@ class Visit:
     ) -> Response:
         """A page from a template of `templates/explorer`. A page of a run has its tabs."""
         run = self.request.path_params.get("run", "")
-        shared = {"path": self.request.url.path, "run": run, "tabs": TABS, "url": address}
+        tabs = self._tabs() if run else ()
+        shared = {"path": self.request.url.path, "run": run, "tabs": tabs, "url": address}
         text = render(f"explorer/{template}", {**shared, **(values or {})})
         return HTMLResponse(text.encode(errors="replace"), status)  # half a character has no bytes
+
+    def _tabs(self) -> Tabs:
+        """The pages that the run of the address has; none for a folder that is no run."""
+        try:
+            run = self.explorer.catalogue.run(self.path)
+        except RunError:
+            return ()
+        imported = run.state is State.IMPORTED
+        pages = (
+            ("run", "Run", True),
+            ("chain", "Chain", run.ledger),
+            ("network", "Network", run.ledger and not imported),
+            ("users", "Users", not imported),
+        )
+        return tuple((page, name) for page, name, there in pages if there)
+
+    def events(self, told: AsyncIterator[ServerSentEvent]) -> Response:
+        """Server-sent events. Raises HTTPException (429) where too many are told already."""
+        return Events(self.explorer, told)
 
     def json(self, value: Any) -> Response:
         """A value as JSON, in ASCII; it may hold no number that is not finite."""

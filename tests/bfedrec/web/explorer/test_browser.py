@@ -265,6 +265,12 @@ def test_the_report_opens_from_disk(
     page.goto(out.as_uri())
     assert page.locator("svg").count() > 0
     check_accessible(page)
+    folded = page.locator("details pre").first
+    assert not folded.is_visible()
+    page.emulate_media(media="print", color_scheme=scheme)  # type: ignore[arg-type]
+    assert folded.is_visible()  # paper cannot be clicked
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground in ("rgb(255, 255, 255)", "rgba(0, 0, 0, 0)")
     context.close()
     assert told == []
     assert {url.partition(":")[0] for url in asked} <= {"file", "data"}

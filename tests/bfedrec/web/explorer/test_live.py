@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import http.client
 import json
 from collections.abc import Iterator
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 from bfedrec.cli.serve import explorer_of
 from bfedrec.web.explorer import live
 from bfedrec.web.explorer.app import application
 from bfedrec.web.explorer.state import LISTENERS, Explorer
+from bfedrec.web.explorer.visits import Visit
 from tests.helpers import shown
 from tests.helpers.timelines import TIMELINE
 from tests.helpers.web import PATIENCE, Client, serving
@@ -177,6 +181,18 @@ def test_listeners_are_bounded_and_counted_down(tmp_path: Path) -> None:
         for _ in range(3):
             assert client.get("/live/run").status == 200
     assert explorer._listeners == LISTENERS - 1
+
+
+def test_listeners_that_come_together_are_counted_as_they_are_answered(tmp_path: Path) -> None:
+    shown.write_run(tmp_path / "run")
+    visit = Visit(Request({"type": "http", "path_params": {"run": "run"}}), explorer_of(tmp_path))
+    held = [live.live(visit) for _ in range(LISTENERS)]  # none has begun to be sent
+    with pytest.raises(HTTPException) as refused:
+        live.live(visit)
+    assert refused.value.status_code == 429
+    held.pop()  # and never will be
+    gc.collect()
+    live.live(visit)
 
 
 def test_a_folder_that_goes_away_ends_the_events(tmp_path: Path) -> None:

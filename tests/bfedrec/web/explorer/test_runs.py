@@ -16,6 +16,7 @@ from bfedrec.runs.timelines import append_timeline
 from bfedrec.web.explorer.runs import amount
 from bfedrec.web.explorer.visits import address
 from tests.helpers import shown
+from tests.helpers.audited import RESULTS, TOY, Keeper
 from tests.helpers.shown import served
 from tests.helpers.timelines import TIMELINE
 
@@ -480,3 +481,31 @@ def test_the_lines_of_a_compact_record_are_no_problem(tmp_path: Path) -> None:
     assert "note bad" not in compact
     assert "A sweep of 1 run." in words_of(compact)
     assert "It has no sweep.json" in alone
+
+
+@pytest.mark.parametrize(
+    ("kind", "tabs"),
+    [
+        ("run", ["run", "chain", "network", "users"]),
+        ("learnt", ["run", "users"]),
+        ("imported", ["run", "chain"]),
+        ("sweep", []),
+    ],
+)
+def test_a_page_has_the_tabs_of_what_there_is(tmp_path: Path, kind: str, tabs: list[str]) -> None:
+    folder, page = tmp_path / kind, "sweep" if kind == "sweep" else "run"
+    if kind == "sweep":
+        folder.mkdir()
+        (folder / "sweep.csv").write_text("setting,config_hash,figure,n,mean,low,high\n")
+    elif kind == "imported":
+        folder.mkdir()
+        Keeper(folder / "chain.sqlite", TOY.genesis).write_all(RESULTS)
+    else:
+        shown.write_run(folder, end=shown.summary())
+    if kind == "learnt":
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**manifest, "ledger": "none"}))
+    with served(tmp_path) as client:
+        text = client.get(f"/{page}/{kind}").text
+    navigation = text[text.index("<nav") : text.index("</nav>")]
+    assert re.findall(r'href="/(\w+)/', navigation) == tabs
