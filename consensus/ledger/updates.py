@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from consensus.encoding.dag_cbor import merkle_root
 from consensus.encoding.fields import computed_once
@@ -79,6 +80,27 @@ def check_update(
     return None
 
 
+class Arrivals(Protocol):
+    """Updates that came to one server and that its pool has not looked at yet: all fit, and each
+    the first of its client (`consensus.server.unheard.Inbox`)."""
+
+    def waiting(self) -> int:
+        """The number of updates that are here."""
+        ...
+
+    def updates(self) -> Iterable[tuple[SignedUpdate, int]]:
+        """Take them out: each with the server that began to gossip it."""
+        ...
+
+    def note(self, client: bytes) -> None:
+        """Note that the pool has an update of ``client``, and is to look at the next."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what is here, and the clients."""
+        ...
+
+
 class UpdatePool:
     """The fit updates of one height, at one server."""
 
@@ -92,14 +114,34 @@ class UpdatePool:
         self._wanted: set[bytes] = set()
         self.rejected: Counter[str] = Counter()
         """The number of updates turned away, by reason (kept over all heights)."""
+        self._arrivals: Arrivals | None = None
+        self._took: Callable[[tuple[SignedUpdate, int]], object] = _ignore
 
     def __len__(self) -> int:
         """The number of updates to be aggregated."""
-        return len(self._by_client) - len(self._twice)
+        count = len(self._by_client) - len(self._twice)
+        return count if self._arrivals is None else count + self._arrivals.waiting()
+
+    def fill_from(
+        self, arrivals: Arrivals, took: Callable[[tuple[SignedUpdate, int]], object]
+    ) -> None:
+        """Keep what comes to ``arrivals``, too. It is taken from there when the pool is looked at,
+        and then told to ``took`` with its origin."""
+        self._arrivals, self._took = arrivals, took
+
+    def take_in(self) -> None:
+        """Take what has arrived."""
+        if self._arrivals is None or not self._arrivals.waiting():
+            return
+        for each in self._arrivals.updates():
+            record = each[0].record
+            self._by_client[record.client] = self._by_digest[record.digest] = each[0]
+            self._took(each)
 
     def add(self, update: SignedUpdate, head: Head) -> bool:
         """Keep ``update`` if it is fit and its client's first, or its second and so evidence, or
         one that is wanted. Returns True if it was kept (and is worth passing on)."""
+        self.take_in()
         record = update.record
         if record.digest in self._by_digest:
             return False  # the same update by another path: nothing to count
@@ -114,6 +156,8 @@ class UpdatePool:
             self._twice.add(record.client)
         else:
             self._by_client[record.client] = update
+            if self._arrivals is not None:
+                self._arrivals.note(record.client)
         self._by_digest[record.digest] = update
         return True
 
@@ -127,11 +171,13 @@ class UpdatePool:
 
     def ordered(self) -> list[SignedUpdate]:
         """The updates to be aggregated, by ascending digest: the order of aggregation."""
+        self.take_in()
         found = (self._by_digest[key] for key in sorted(self._by_digest))
         return [update for update in found if update.record.client not in self._twice]
 
     def pick(self, digests: Sequence[bytes]) -> list[SignedUpdate] | None:
         """The updates with these digests, in the given order, or None while one is missing."""
+        self.take_in()
         try:
             return [self._by_digest[key] for key in digests]
         except KeyError:
@@ -139,14 +185,20 @@ class UpdatePool:
 
     def digests(self) -> tuple[bytes, ...]:
         """The digests of all updates that are kept, those of clients that sent two included."""
+        self.take_in()
         return tuple(sorted(self._by_digest))
 
     def clear(self) -> None:
         """Forget the updates: the height is decided."""
+        if self._arrivals is not None:
+            self._arrivals.clear()
         self._by_client.clear()
         self._by_digest.clear()
         self._twice.clear()
         self._wanted.clear()
+
+
+def _ignore(taken: tuple[SignedUpdate, int]) -> None: ...
 
 
 def updates_root(digests: Sequence[bytes]) -> bytes:

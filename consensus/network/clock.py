@@ -12,19 +12,35 @@ promise; the clock's tests fail if a later SimPy changes one of them:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 import simpy
 from simpy.core import EmptySchedule, StopSimulation
 from simpy.events import NORMAL, Event, EventPriority
 
+FAR = 2**62
+"""A number beyond those of all entries."""
+
 Entry = tuple[float, int, int, Callable[[Any], None], Any]
 """A scheduled call: (time in seconds, priority, number, function, argument); the smallest is
 next."""
+
+
+class Feed(Protocol):
+    """A source of calls beside the clock's own queue."""
+
+    due: Sequence[float]
+    """due[0]: the time of its next call in seconds; infinity if there is none."""
+
+    def advance(self, until: float, number: int) -> bool:
+        """Make the calls that are due before the entry of the queue at ``until`` (seconds) with
+        this number, none of which may change the queue, or up to the first that may; returns True
+        for that one. Takes the numbers of its calls from the clock."""
+        ...
 
 
 class Clock(simpy.Environment):
@@ -34,7 +50,8 @@ class Clock(simpy.Environment):
     schedules many calls may push entries of priority `NORMAL` itself, numbered by ``numbers``.
     """
 
-    __slots__ = ("now",)  # a slot hides SimPy's property of this name, and is faster to read
+    # A slot hides SimPy's property of the name `now`, and is faster to read.
+    __slots__ = ("feed", "now", "numbers", "queue")
 
     now: float
     """The simulated time, in seconds."""
@@ -47,6 +64,8 @@ class Clock(simpy.Environment):
         self.numbers = count()
         """Counter of entries. Calls of equal time and priority are made in the order of their
         numbers."""
+        self.feed: Feed | None = None
+        """Another source of calls."""
 
     def call_at(self, time: float, function: Callable[[Any], None], argument: Any) -> None:
         """Call ``function(argument)`` at ``time`` (seconds, not before now).
@@ -63,7 +82,8 @@ class Clock(simpy.Environment):
 
     def peek(self) -> float:
         """The time of the next call or event; infinity if there is none."""
-        return self.queue[0][0] if self.queue else inf
+        due = inf if self.feed is None else self.feed.due[0]
+        return min(self.queue[0][0], due) if self.queue else due
 
     def step(self) -> None:
         """Make scheduled calls until one stops the simulation or none is left.
@@ -71,10 +91,30 @@ class Clock(simpy.Environment):
         SimPy's ``run`` calls this in a loop; a loop here spares it one call for each entry.
         """
         queue = self.queue
+        if self.feed is not None:
+            self._step_with(self.feed)
         while queue:
             self.now, _, _, function, argument = heappop(queue)
             function(argument)
         raise EmptySchedule
+
+    def _step_with(self, feed: Feed) -> None:
+        """Make scheduled calls, and those of a feed, until one stops the simulation or none is
+        left."""
+        queue, due = self.queue, feed.due
+        while True:
+            if queue:
+                first = queue[0]
+                if due[0] <= first[0]:
+                    number = first[2] if first[1] == NORMAL else (first[1] - NORMAL) * FAR
+                    if feed.advance(first[0], number):
+                        continue
+                self.now, _, _, function, argument = heappop(queue)
+                function(argument)
+            elif due[0] < inf:
+                feed.advance(inf, FAR)
+            else:
+                return
 
     def _process(self, event: Any) -> None:
         """Process an event as SimPy's ``step`` does, but raise a failed event's own exception.

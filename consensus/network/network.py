@@ -9,6 +9,7 @@ none.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -23,8 +24,14 @@ from consensus.faults.kinds import Cut
 from consensus.network.clock import NORMAL, Clock
 from consensus.network.topology import Overlay, Topology
 from consensus.server.message import Message
+from consensus.server.unheard import Inbox
 
 MIB = 2**20
+
+CELLS = 10
+"""Number of integers shared with compiled loops (`consensus.network.kernels`)."""
+LEFT = 1
+"""Place of the number of factors of latencies that are left."""
 
 
 _Delivery = tuple[int, int, Message, int, bool]
@@ -61,16 +68,21 @@ class Network:
         self._receive = receive
         self._faults = faults or Faults((), topology.servers, np.random.default_rng(0))
         self._throttles = self._faults.throttles
-        self._egress_free = [env.now] * topology.servers
-        self._ingress_free = [env.now] * topology.servers
+        self.busy_until = array("d", bytes(8 * topology.servers))
+        """Simulated second at which each server's processor is done with all work charged so
+        far."""
+        self._egress_free = array("d", [env.now]) * topology.servers
+        self._ingress_free = array("d", [env.now]) * topology.servers
         self._relays = [True] * topology.servers
         self._cuts: tuple[Cut, ...] = ()
         self._overlay: Overlay | None = topology.overlay
         self._change_at = -inf if faults else inf
         self._calm_until = inf
         self._generator: np.random.Generator | None = None
-        self._stretches: list[float] = []
-        """Factors of latencies, drawn ahead; the next one is last."""
+        self._stretches = array("d")
+        """Factors of latencies, drawn ahead; the next one is the last of those that are left."""
+        self._cells = array("q", bytes(8 * CELLS))
+        """Integers shared with compiled loops; `LEFT`: the number of factors that are left."""
         self._begun = 0
         """Epoch counter; messages of an earlier epoch are dropped on arrival."""
 
@@ -82,11 +94,11 @@ class Network:
         """
         self._begun += 1
         self._generator = generator
-        self._stretches = []
+        self._cells[LEFT] = 0
         self._faults.begin(generator)
         now = self.env.now
-        self._egress_free = [now] * len(self._egress_free)
-        self._ingress_free = [now] * len(self._ingress_free)
+        for server in range(self.topology.servers):  # in place: compiled loops look at them
+            self._egress_free[server] = self._ingress_free[server] = now
 
     def set_relaying(self, server: int, relays: bool) -> None:
         """Set if ``server`` passes on messages of others, as one that is down or silent does not.
@@ -97,6 +109,14 @@ class Network:
         if self._relays[server] != relays:
             self._relays[server] = relays
             self._overlay = None
+
+    def heard(self, server: int) -> None:
+        """Let ``server``, which is about to do something, know all that it has taken in unheard;
+        nothing here, where servers hear of everything."""
+
+    def inbox(self, server: int) -> Inbox | None:
+        """The inbox of what ``server`` takes in unheard; None where it hears of everything."""
+        return None
 
     @property
     def overlay(self) -> Overlay:
@@ -159,9 +179,10 @@ class Network:
             overlay = self.overlay
         tree = overlay.tree(origin)
         seconds, hops = tree.seconds, tree.hops
+        left = self._cells[LEFT]
+        if left < len(recipients):
+            left = self._refill(len(recipients))
         stretches = self._stretches
-        if len(stretches) < len(recipients):
-            stretches = self._refill(len(recipients))
         size, calm_until = message.size, self._calm_until
         queue, number, arrives, begun = env.queue, env.numbers, self._arrive, self._begun
         leave = max(self._egress_free[origin], at, env.now)
@@ -177,7 +198,8 @@ class Network:
                 continue
             links += away
             leave += transmission
-            arrive = leave + seconds[to] * stretches.pop()
+            left -= 1
+            arrive = leave + seconds[to] * stretches[left]
             if away > 1:
                 arrive += (away - 1) * transmission
             if arrive < calm_until:
@@ -185,6 +207,7 @@ class Network:
                 heappush(queue, (arrive, NORMAL, next(number), arrives, delivery))
             else:
                 self._disturb(origin, to, message, origin, False, leave, arrive)
+        self._cells[LEFT] = left
         self._egress_free[origin] = leave
         self.bytes[message.kind] += size * links
 
@@ -217,9 +240,10 @@ class Network:
             children = overlay.tree(origin).children[server]
         if not children:
             return
+        left = self._cells[LEFT]
+        if left < len(children):
+            left = self._refill(len(children))
         stretches = self._stretches
-        if len(stretches) < len(children):
-            stretches = self._refill(len(children))
         size, calm_until = message.size, self._calm_until
         queue, number, arrives, begun = env.queue, env.numbers, self._arrive, self._begun
         latency = overlay.links[server]
@@ -229,12 +253,14 @@ class Network:
             transmission *= self._faults.slowdown(server, leave)
         for child in children:
             leave += transmission
-            arrive = leave + latency[child] * stretches.pop()
+            left -= 1
+            arrive = leave + latency[child] * stretches[left]
             if arrive < calm_until:
                 delivery = (begun, child, message, origin, True)
                 heappush(queue, (arrive, NORMAL, next(number), arrives, delivery))
             else:
                 self._disturb(server, child, message, origin, True, leave, arrive)
+        self._cells[LEFT] = left
         self._egress_free[server] = leave
         self.bytes[message.kind] += size * len(children)
 
@@ -290,10 +316,13 @@ class Network:
         if onward and at is not None:
             self._forward(server, origin, message, at)
 
-    def _refill(self, needed: int) -> list[float]:
-        """Draw jitter for the next messages together: single draws cost ten times as much."""
+    def _refill(self, needed: int) -> int:
+        """Draw jitter for the next messages together: single draws cost ten times as much.
+        Returns the number of factors that are left."""
         assert self._generator is not None, "begin() comes before any message"
         usual = min(self._DRAWS_EACH * self.topology.servers, self._DRAWS)
         fresh = 1.0 + self._jitter * self._generator.standard_exponential(max(needed, usual))
-        self._stretches[:0] = fresh.tolist()
-        return self._stretches
+        rest = self._stretches[: self._cells[LEFT]]
+        self._stretches = array("d", fresh.tobytes()) + rest
+        self._cells[LEFT] = len(self._stretches)
+        return len(self._stretches)

@@ -78,6 +78,11 @@ class SharedChecks:
             )
         return known[1]
 
+    def found_fit(self, update: SignedUpdate) -> bool:
+        """True if an update has been found fit on top of the block that it names."""
+        known = self._memo.get((id(update), update.record.parent))
+        return known is not None and known[1] is None
+
     def vouch(self, seed: bytes, ticket: Ticket, draw: Draw) -> None:
         """Take a ticket as checked that a server of this process has just made with its own key.
 
@@ -94,6 +99,10 @@ class SharedChecks:
         if known is None:
             known = self._draws[key] = check_ticket(genesis, seed, ticket)
         return known
+
+    def knows_draw(self, seed: bytes, ticket: Ticket) -> bool:
+        """True if `ticket` has the draw of a ticket at hand, or it was vouched for."""
+        return _what_is_proven(seed, ticket) in self._draws
 
     def draws(
         self, genesis: Genesis, head: Head, header: Header, tickets: tuple[Ticket, ...]

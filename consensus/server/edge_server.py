@@ -12,7 +12,7 @@ is worth passing on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from operator import attrgetter
 from typing import Any, Final, Literal
 
@@ -31,6 +31,7 @@ from consensus.server.host import Host, Timer
 from consensus.server.message import BODIES, Kind
 from consensus.server.participant import Participant
 from consensus.server.relaying import NAMES, Again, Relaying
+from consensus.server.unheard import UPDATES, Credit, Fit, Inbox, NoInbox, Taken
 
 HEIGHT_OF: Final[dict[str, Callable[[Any], int]]] = {
     "update": attrgetter("record.height"),
@@ -71,6 +72,8 @@ class EdgeServer:
         self.evidence: dict[tuple[str, int, int], Evidence] = {}
         """Proof that a server said two things at once, by kind, height and server."""
         self.pool = UpdatePool(checks.update)
+        self.inbox: Inbox = NoInbox()
+        """What it takes in without hearing of it."""
         self.height = chain.height
         """The height in progress, or the last one."""
         self.active = False
@@ -151,6 +154,34 @@ class EdgeServer:
         it; else nothing."""
         return self.participant.predicament()
 
+    # -- what it need not hear of -----------------------------------------------------------------
+
+    def hear_through(self, inbox: Inbox) -> None:
+        """Take in through ``inbox`` what it need not hear of."""
+        self.inbox = inbox
+        self.pool.fill_from(inbox, self.relaying.took["update"])
+
+    def fit(self, kind: str, body: Any) -> Fit | None:
+        """How servers at this one's height may take in a message unheard; None: not at all."""
+        if kind != "update":
+            return self.participant.fit(kind, body) if self.active else None
+        if type(body) is not SignedUpdate or not self.checks.found_fit(body):
+            return None
+        record = body.record
+        size = len(body.payload)
+        return Fit(UPDATES, record.parent, record.client, 1, "check_update", size)
+
+    def credits(self) -> Iterator[Credit]:
+        """What it need not hear of, by lane, until it does something; nothing where it is left
+        out."""
+        if self.active and self.behaviour is None:
+            yield Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())
+            yield from self.participant.credits()
+
+    def take_in(self, taken: Iterable[Taken]) -> None:
+        """Count what was taken in unheard, in the order of arrival; updates come by the inbox."""
+        self.participant.take_in(taken)
+
     # -- messages ---------------------------------------------------------------------------------
 
     def receive(self, kind: str, body: Any, sender: int, gossiped: bool = False) -> bool:
@@ -183,6 +214,8 @@ class EdgeServer:
         news here: others behind this server may lack what it knows (`Relaying`). None for none."""
         if type(body) is not BODIES.get(kind) or body is self._ignored:
             return None
+        if kind == "update":
+            self.pool.take_in()  # which notes it in `relaying`
         known = self._known(kind, body)
         return self.relaying.again(kind, body, sender, known)
 
@@ -264,6 +297,10 @@ class EdgeServer:
     def sufficient(self, count: int) -> bool:
         """True for the quota, or whatever is there once the deadline has passed (line 4)."""
         return count >= self.parameters.quota or (self.late and count > 0)
+
+    def updates_missing(self) -> int:
+        """The number of updates that are missing for `sufficient`."""
+        return max(0, (1 if self.late else self.parameters.quota) - len(self.pool))
 
     # -- blocks -----------------------------------------------------------------------------------
 

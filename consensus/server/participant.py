@@ -10,7 +10,7 @@ from consensus.records.block import Block
 from consensus.records.sync import Status
 from consensus.records.view import View
 from consensus.server.message import Kind
-
+from consensus.server.unheard import Credit, Fit, Taken
 
 class Participant(ABC):
     """One server's part in a protocol: it draws, proposes, votes and decides.
@@ -49,6 +49,26 @@ class Participant(ABC):
     @abstractmethod
     def updates_changed(self) -> None:
         """Go on, as the pool has grown or the deadline for updates has passed."""
+
+    # -- what it need not hear of -----------------------------------------------------------------
+
+    def unheard_updates(self) -> int:
+        """The number of further updates, each the first of its client, that may come to the pool
+        without a call of `updates_changed`, as that would do nothing."""
+        return 0
+
+    def fit(self, kind: str, body: Any) -> Fit | None:
+        """How servers at the height in progress may take in a message of the protocol unheard;
+        None: not at all."""
+        return None
+
+    def credits(self) -> Iterable[Credit]:
+        """What it need not hear of in each lane of the protocol's; 0 of those that are left out."""
+        return ()
+
+    def take_in(self, taken: Iterable[Taken]) -> None:
+        """Count messages that were taken in unheard, in the order of their arrival."""
+        raise NotImplementedError  # nothing is fit
 
     def predicament(self) -> str:
         """One clause on what keeps the height from ever ending, if the protocol has no way out of

@@ -80,15 +80,23 @@ class WorldHost:
         self._seconds_per_byte = {
             operation: seconds / MIB for operation, seconds in world.costs.seconds_per_mib.items()
         }
-        self.busy_until = 0.0
-        """Simulated second at which this server's processor is done with all work charged so
-        far."""
+        self._busy_until = world.network.busy_until
         self.relay_from: float | None = None
         """Simulated second at which the message in hand may be passed on; None: once all work on it
         is done."""
         self.up = True
         self.lives = 0
         """Number of restarts; timers set before the last one do not fire."""
+
+    @property
+    def busy_until(self) -> float:
+        """Simulated second at which this server's processor is done with all work charged so
+        far."""
+        return self._busy_until[self._index]
+
+    @busy_until.setter
+    def busy_until(self, seconds: float) -> None:
+        self._busy_until[self._index] = seconds
 
     def now_us(self) -> int:
         """The server's clock in microseconds, skew included."""
@@ -102,15 +110,24 @@ class WorldHost:
     def charge(self, operation: str, size: int = 0, times: int = 1) -> None:
         """Occupy the server's processor for ``times`` operations on ``size`` bytes each
         (`Costs`)."""
+        seconds = self.cost(operation, size, times)
+        now, index = self._env.now, self._index
+        if self._slows:
+            assert self._faults is not None
+            seconds *= self._faults.slowness(index, now)
+        busy = self._busy_until[index]
+        self._busy_until[index] = (busy if busy > now else now) + seconds
+
+    def cost(self, operation: str, size: int = 0, times: int = 1) -> float:
+        """The seconds that `charge` charges to a server that nothing slows down."""
         seconds = times * self._seconds[operation]
         if size:
             seconds += times * size * self._seconds_per_byte[operation]
-        now = self._env.now
-        if self._slows:
-            assert self._faults is not None
-            seconds *= self._faults.slowness(self._index, now)
-        busy = self.busy_until
-        self.busy_until = (busy if busy > now else now) + seconds
+        return seconds
+
+    def hears_all(self) -> bool:
+        """True if the server may take in nothing unheard (`consensus.network.compiled`)."""
+        return self._slows or self._skews or not self.up
 
     def may_relay(self) -> None:
         """Let the message in hand be passed on once the work charged so far is done."""
@@ -174,6 +191,7 @@ class WorldHost:
     def _wake(self, armed: tuple[int, Timer]) -> None:
         lives, timer = armed
         if self.lives == lives and self.up:
+            self._world.network.heard(self._index)
             self._world.servers[self._index].on_timer(timer)
 
     def publish(self, contents: Contents) -> None:

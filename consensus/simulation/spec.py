@@ -47,3 +47,6 @@ class WorldSpec:
     """Simulated seconds after which a client whose update was refused tries another server."""
     observer: Observer = UNSEEN
     """The observer of what happens; it changes nothing."""
+    compiled: bool = True
+    """Deliver what servers take in unheard in a compiled loop (`consensus.network.compiled`); the
+    result is the same without, and later."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from consensus.network.clock import Clock
+from consensus.network.network import Network
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.host import WorldHost
 from consensus.simulation.results import Arrival
@@ -35,6 +36,7 @@ class Submissions:
     def __init__(
         self,
         env: Clock,
+        network: Network,
         servers: Sequence[EdgeServer],
         hosts: Sequence[WorldHost],
         latency: np.ndarray,
@@ -43,6 +45,7 @@ class Submissions:
         """``latency``: float[servers, servers], one-way seconds between two servers;
         ``retry_seconds``: simulated seconds that a client waits before it tries another server."""
         self._env = env
+        self._network = network
         self._servers = servers
         self._hosts = hosts
         self._latency = latency
@@ -78,6 +81,7 @@ class Submissions:
             # Not `receive`, which forgives updates that were long on their way between servers.
             server.refuse("stale")
             return
+        self._network.heard(index)
         if takes and server.receive("update", update, index, gossiped=True):
             server.say("update", update)
         if (not takes or server.behaviour is not None) and tries + 1 < TRIES:

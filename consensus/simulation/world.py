@@ -45,6 +45,7 @@ from consensus.simulation.host import WorldHost
 from consensus.simulation.results import Arrival, Forked, HeightResult
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.submissions import Submissions
+from consensus.simulation.unheard import Judge
 
 #: Under faults a height ends this many resend times after two thirds of the servers have the block;
 #: servers without it catch up during the next heights.
@@ -98,8 +99,12 @@ class World:
             )
             for index, (signer, prover) in enumerate(spec.keys)
         ]
+        for server in self.servers:
+            inbox = self.network.inbox(server.index)
+            if inbox is not None:
+                server.hear_through(inbox)
         self._submissions = Submissions(
-            self.env, self.servers, self._hosts, spec.topology.latency, spec.retry_seconds
+            self.env, self.network, self.servers, self._hosts, spec.topology.latency, spec.retry_seconds
         )
         self.head = self.servers[0].chain.head
         """Head of the chain after the last height."""
@@ -126,8 +131,12 @@ class World:
 
     def make_network(self, spec: WorldSpec) -> Network:
         """The network between the servers."""
-        bandwidth, receive = spec.bandwidth_mib_per_s, self._receive
-        return Network(self.env, spec.topology, bandwidth, spec.jitter, receive, spec.faults)
+        parts = self.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, self._receive
+        if not spec.compiled:
+            return Network(*parts, spec.faults)
+        from consensus.network.compiled import CompiledNetwork  # loads numba
+
+        return CompiledNetwork(*parts, spec.faults, Judge(self))
 
     # -- a height ---------------------------------------------------------------------------------
 
@@ -144,6 +153,9 @@ class World:
         height = before.height + 1
         began = self.env.now
         self._forget(height)
+        for index, server in enumerate(self.servers):
+            if not self._hosts[index].up:  # it does not enter the height, and keeps what it has
+                server.pool.take_in()
         self.network.begin(self._network_stream(height))
         self._before = self._traffic()
         self.observer.begin(self)
@@ -254,6 +266,11 @@ class World:
 
     # -- up and down ------------------------------------------------------------------------------
 
+    @property
+    def hosts(self) -> Sequence[WorldHost]:
+        """The servers' hosts."""
+        return self._hosts
+
     def is_up(self, index: int) -> bool:
         """True if server ``index`` is running."""
         return self._hosts[index].up
@@ -324,6 +341,7 @@ class World:
         host = self._hosts[server]
         if not host.up:
             return None
+        self.network.heard(server)
         host.relay_from = None
         if not self.servers[server].receive(message.kind, message.body, origin, message.gossiped):
             host.pass_on_known(message, origin)

@@ -31,6 +31,7 @@ from consensus.server.checks import SharedChecks
 from consensus.server.hooks import Hooks
 from consensus.server.host import Host
 from consensus.server.message import Kind
+from consensus.server.unheard import ANY_NUMBER
 
 
 class Proposer(Protocol):
@@ -52,6 +53,10 @@ class Proposer(Protocol):
 
     def sufficient(self, count: int) -> bool:
         """True if so many updates are enough for a block."""
+        ...
+
+    def updates_missing(self) -> int:
+        """The number of updates that are missing for a block."""
         ...
 
     def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
@@ -149,6 +154,28 @@ class Proposals:
         if self._server.active:
             self.propose_if_due()
 
+    def unheard_updates(self) -> int:
+        """The number of further updates that change nothing (`Participant.unheard_updates`)."""
+        if self._judging:
+            return 0
+        waits_to_arm, waits_to_propose = not self._armed and self._collected, self.is_to_propose()
+        if waits_to_propose and self._vote.state.justification is not None:
+            return 0
+        if waits_to_arm or (waits_to_propose and self._collected):
+            return max(0, self._server.updates_missing() - 1)
+        return ANY_NUMBER
+
+    def unheard_tickets(self) -> int:
+        """The number of further tickets that are kept and change nothing else."""
+        return 0 if self._collected and self.is_to_propose() else ANY_NUMBER
+
+    def is_to_propose(self) -> bool:
+        """True if it is this server's turn, and it has not proposed yet."""
+        if not self._leads:
+            return False
+        state = self._vote.state
+        return max(state.promises.proposed, state.promises.left) < state.view
+
     def _arm_if_ready(self) -> None:
         """Start the timer of the first view once the leader could have proposed."""
         if not self._armed and self._collected and self._server.sufficient(len(self._server.pool)):
@@ -167,13 +194,10 @@ class Proposals:
     def propose_if_due(self) -> None:
         """Propose once, as the leader: the locked block again, or a new one when there are updates
         and tickets enough (lines 4-6)."""
-        if not self._leads:
+        if not self.is_to_propose():
             return
         server, vote = self._server, self._vote
-        state = vote.state
-        view, justification = state.view, state.justification
-        if max(state.promises.proposed, state.promises.left) >= view:
-            return
+        view, justification = vote.state.view, vote.state.justification
         if justification is not None and justification.lock is not None:
             candidate = self._again(justification.lock, view)
         else:

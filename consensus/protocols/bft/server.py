@@ -8,10 +8,11 @@ by recomputing it; sign and send the votes that are due; when a block is decided
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from consensus.ledger.evidence import Evidence
+from consensus.protocols.bft import unheard
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.durable import Durable
 from consensus.protocols.bft.proposals import Proposals
@@ -24,6 +25,7 @@ from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind
+from consensus.server.unheard import Credit, Fit, Taken
 from consensus.server.voting import VotingParticipant
 
 
@@ -102,6 +104,34 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
 
     def updates_changed(self) -> None:
         self.proposals.updates_changed()
+
+    # -- what it need not hear of -----------------------------------------------------------------
+
+    def unheard_updates(self) -> int:
+        return self.proposals.unheard_updates()
+
+    def fit(self, kind: str, body: Any) -> Fit | None:
+        server = self.server
+        return unheard.fit(self.context, server.checks, server.chain.head, body)
+
+    def credits(self) -> Iterator[Credit]:
+        head = self.server.chain.head
+        yield Credit(unheard.TICKETS, head.cid, self.proposals.unheard_tickets())
+        first = self.proposals.first.get(self.state.view)
+        if first is not None:
+            yield from unheard.votes_uncounted(self.context, self.state, head, first[0])
+
+    def take_in(self, taken: Iterable[Taken]) -> None:
+        server, votes = self.server, []
+        for lane, body, at in taken:
+            if lane == unheard.TICKETS:
+                self.tickets.take_in(body, round(at * 1e6))
+                server.relaying.took["ticket"]((body, None))
+            else:
+                self.first_votes[unheard.name_of(body)] = body
+                votes.append(body)
+        if votes:
+            self.state = unheard.count(self.context, self.state, votes)
 
     def members(self, attempt: int) -> list[int]:
         """The others on an attempt's committee."""
@@ -217,7 +247,7 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
             return server.refuse("vote beyond MaxStep")
         if not self.context.weight(vote.attempt, vote.server):
             return server.refuse("vote without a seat")
-        key = (vote.phase, view, vote.server)
+        key = unheard.name_of(vote)
         first = self.first_votes.get(key)
         if first is not None and first.block == vote.block:
             return False
@@ -230,6 +260,7 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
             server.accuse(Evidence(voter, server.height, view, vote.phase, blocks, signatures))
             return server.refuse("second vote")
         self.first_votes[key] = vote
+        server.inbox.note(key)
         if vote.phase == "soft" and vote.proposal:
             self.proposals.hear(view, vote)
         if server.active:

@@ -14,6 +14,7 @@ from consensus.records.ticket import Ticket
 from consensus.server.checks import SharedChecks
 from consensus.server.host import Host
 from consensus.server.message import Kind
+from consensus.server.unheard import Inbox
 
 
 class Drawer(Protocol):
@@ -27,6 +28,7 @@ class Drawer(Protocol):
     checks: SharedChecks
     host: Host
     prover: Prover
+    inbox: Inbox
 
     def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
         """Send to some, or to all."""
@@ -93,7 +95,14 @@ class Tickets:
         except InvalidTicket:
             return server.refuse("ticket proof")
         self.held[ticket.server] = (ticket, draw, server.host.now_us())
+        server.inbox.note(("ticket", ticket.server))
         return True
+
+    def take_in(self, ticket: Ticket, at_us: int) -> None:
+        """Keep another server's ticket, which was found right and came at this time."""
+        server = self._server
+        draw = server.checks.ticket(server.genesis, server.chain.head.beacon, ticket)
+        self.held[ticket.server] = (ticket, draw, at_us)
 
     def recorded(self) -> tuple[Ticket, ...]:
         """The tickets as a block records them, by ascending server."""

@@ -12,6 +12,8 @@ attempt. PROTOCOL.md has the rules in words, and why they are safe and live.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from consensus.protocols.bft.state import (
     ATTEMPTS_AHEAD,
     BLANK,
@@ -30,6 +32,7 @@ from consensus.protocols.bft.state import (
     ShowTimeoutCertificate,
     State,
     Step,
+    Tally,
     Validate,
     _with,
     certificate_of,
@@ -285,6 +288,20 @@ def on_recovery_timer(context: HeightContext, state: State, view: View) -> Step:
     if view != state.view or state.timed_out >= end:
         return state, ()
     return _left(state, end, (view[0], 0), True)
+
+
+# -- votes that change nothing else ---------------------------------------------------------------
+
+
+def is_at_rest(context: HeightContext, state: State) -> bool:
+    """True if nothing is due in the view in progress: a further vote has no effect but to be
+    counted, as long as those for its block are below the quorum."""
+    return _act(context, state)[0] is state
+
+
+def with_votes(state: State, votes: Mapping[tuple[str, View, bytes], Tally]) -> State:
+    """The state with these votes."""
+    return _with(state, votes=votes)
 
 
 # -- steps shared by them -------------------------------------------------------------------------

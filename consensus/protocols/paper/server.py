@@ -24,6 +24,7 @@ from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind
+from consensus.server.unheard import ANY_NUMBER
 from consensus.server.voting import VotingParticipant
 
 #: The first of all servers to propose is expected after this share of MaxVoteDuration: the race
@@ -162,6 +163,14 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
             self._judge(self._judging)
         if self.server.active:
             self._race_if_ready()
+
+    def unheard_updates(self) -> int:
+        state = self.state
+        if self._judging is not None and self._judging is state.trying:
+            return 0
+        if state.trying is None and self._racing != state.slot and self.seats_taken():
+            return max(0, self.server.updates_missing() - 1)
+        return ANY_NUMBER
 
     def _race_if_ready(self) -> None:
         """Compete to propose once updates are sufficient, after a while (line 4, and III.D);

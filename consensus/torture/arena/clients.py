@@ -126,6 +126,7 @@ class Clients:
     def _hand_in(self, server: EdgeServer, update: SignedUpdate) -> None:
         # Noted before the server gets it: one that outweighs all others may decide with it at once.
         self.world.witness.handed_in(update)
+        self.world.network.heard(server.index)
         if server.receive("update", update, server.index, gossiped=True):
             server.say("update", update)
 

@@ -202,6 +202,7 @@ class TortureWorld(World):
 
     def _enter(self, index: int) -> None:
         server, behaviour = self.servers[index], self.behaviours.get(index)
+        self.network.heard(index)
         if behaviour is not None:
             behaviour.begins(server)
             self.network.set_relaying(index, behaviour.relays)

@@ -1,0 +1,448 @@
+"""The network with messages that nobody reacts to in a compiled loop.
+
+Most messages of a height change nothing that a server does: it checks an update, a draw or a vote,
+counts it, perhaps passes it on, and waits for more. Such messages have a heap of their own, beside
+the clock's, and `kernels.advance` delivers them without a call in Python: ingress queue, processor,
+egress queue, jitter and order are those of `Network`, to the last bit. What a server has taken in
+unheard is noted, and it takes it in before it does anything else. It hears of a message itself if
+that may change what it does (its credit is used up), if it has had one of the same name, or if
+faults may strike the message; then everything is done as in `Network`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from itertools import count
+from math import inf
+from typing import Any, Protocol
+
+import numpy as np
+
+from consensus.faults.faults import Faults
+from consensus.network import kernels
+from consensus.network.clock import Clock
+from consensus.network.network import Network
+from consensus.network.topology import Overlay, Topology
+from consensus.server.message import Message
+from consensus.server.unheard import LANES, Credit, Fit, Taken
+
+MOST_TREE_BYTES = 2**27
+"""Bytes of the trees that are at hand at once."""
+
+
+class Unheard(Protocol):
+    """Judge of what servers may take in unheard (`consensus.simulation.unheard.Judge`)."""
+
+    def fit(self, sender: int, message: Message) -> tuple[Fit, float] | None:
+        """Say how a message may be taken in unheard, and the simulated seconds of work on it."""
+        ...
+
+    def credits(self, server: int) -> Iterable[Credit]:
+        """Say what a server need not hear of until it does something."""
+        ...
+
+    def take_in(self, server: int, taken: Iterable[Taken]) -> None:
+        """Let a server count what it has taken in unheard."""
+        ...
+
+
+class ServerInbox:
+    """The updates that one server has taken in unheard (`consensus.server.unheard.Inbox`)."""
+
+    def __init__(self, network: CompiledNetwork, server: int) -> None:
+        self._network = network
+        self._server = server
+
+    def waiting(self) -> int:
+        return self._network.updates_waiting[self._server]
+
+    def updates(self) -> list[tuple[Any, int]]:
+        return self._network.take_updates(self._server)
+
+    def note(self, name: Hashable) -> None:
+        self._network.note(self._server, name)
+
+    def clear(self) -> None:
+        self._network.forget(self._server)
+
+
+class CompiledNetwork(Network):
+    """A `Network` that delivers what servers take in unheard in a compiled loop."""
+
+    def __init__(
+        self,
+        env: Clock,
+        topology: Topology,
+        bandwidth_mib_per_s: float,
+        jitter: float,
+        receive: Callable[[int, Message, int], float | None],
+        faults: Faults | None,
+        unheard: Unheard,
+    ) -> None:
+        super().__init__(env, topology, bandwidth_mib_per_s, jitter, receive, faults)
+        self._unheard = unheard
+        servers = topology.servers
+        self._heap = np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)
+        self._room(1024)
+        self._clock = np.full(2, inf)
+        self.due: Sequence[float] = memoryview(self._clock)
+        self._shared = np.frombuffer(self._cells, np.int64)
+        self._queues = (
+            np.frombuffer(self._egress_free),
+            np.frombuffer(self._ingress_free),
+            np.frombuffer(self.busy_until),
+        )
+        self._factors = np.empty(0)
+        stale, logged = np.ones(servers, np.bool_), np.zeros((2, servers), np.int64)
+        self._ground_of = np.full((servers, LANES), -1, np.int64)
+        self._credit = np.zeros((servers, LANES), np.int64)
+        self._accounts = stale, self._ground_of, self._credit, logged
+        self._stale = memoryview(stale)
+        self.updates_waiting: Sequence[int] = memoryview(logged[0])
+        """By server: the number of updates that it has taken in unheard since it looked."""
+        self._others_waiting: Sequence[int] = memoryview(logged[1])
+        self._messages: list[Message] = []
+        self._slots: dict[int, int] = {}
+        """Place of each message in ``_messages``, by its identity."""
+        self._table = np.empty(64, kernels.MESSAGE)
+        self._kinds: dict[int, str] = {}
+        """By lane."""
+        self._names: dict[Hashable, int] = {}
+        self._grounds: dict[Hashable, int] = {}
+        self._seen = np.zeros((servers, 64), np.bool_)
+        self._logs = np.empty((2, servers, 64), np.int64), np.empty((2, servers, 64))
+        """Messages and their times: updates, and others."""
+        self._tree_of = np.full(servers, -1, np.int64)
+        self._drawn_for: Overlay | None = None
+        """The overlay of the trees at hand."""
+        self._plant(0)
+        self._paths: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        """By origin: seconds and hops of its tree."""
+        env.feed = self
+
+    # -- epochs -----------------------------------------------------------------------------------
+
+    def begin(self, generator: np.random.Generator) -> None:
+        """Begin a new epoch (`Network.begin`). What servers have not taken in of the one before is
+        gone."""
+        super().begin(generator)
+        self._cells[kernels.SIZE] = 0
+        self._clock[kernels.NEXT] = inf
+        stale, ground_of, credit, logged = self._accounts
+        stale[:] = True
+        logged[:] = 0
+        self._seen[:] = False
+        self._messages.clear()
+        self._slots.clear()
+        self._names.clear()
+        self._grounds.clear()
+
+    # -- what servers take in unheard -------------------------------------------------------------
+
+    def inbox(self, server: int) -> ServerInbox:
+        """The inbox of a server."""
+        return ServerInbox(self, server)
+
+    def heard(self, server: int) -> None:
+        """Let ``server`` know what it has taken in unheard (`Network.heard`)."""
+        self._stale[server] = True
+        if self._others_waiting[server]:
+            self._unheard.take_in(server, self._take(1, server))
+
+    def take_updates(self, server: int) -> list[tuple[Any, int]]:
+        """Take out the updates of a server (`Inbox.updates`)."""
+        origins = self._table["origin"]
+        slots = self._logged_slots(0, server)
+        return [(self._messages[slot].body, int(origins[slot])) for slot in slots]
+
+    def _take(self, book: int, server: int) -> list[Taken]:
+        times = self._logs[1][book, server].tolist()
+        slots = self._logged_slots(book, server)
+        lanes, messages = self._table["lane"][slots].tolist(), self._messages
+        return [
+            Taken(lane, messages[slot].body, at)
+            for slot, lane, at in zip(slots, lanes, times, strict=False)
+        ]
+
+    def _logged_slots(self, book: int, server: int) -> list[int]:
+        logged = self._accounts[3]
+        slots: list[int] = self._logs[0][book, server, : logged[book, server]].tolist()
+        logged[book, server] = 0
+        return slots
+
+    def note(self, server: int, name: Hashable) -> None:
+        """Note that a server has a message of this name (`Inbox.note`)."""
+        number = self._number_of(name)  # which may make another array of what was seen
+        self._seen[server, number] = True
+
+    def forget(self, server: int) -> None:
+        """Forget what a server has had (`Inbox.clear`)."""
+        self._accounts[3][:, server] = 0
+        self._seen[server] = False
+
+    def _number_of(self, name: Hashable) -> int:
+        number = self._names.setdefault(name, len(self._names))
+        if number == self._seen.shape[1]:
+            self._seen = np.concatenate([self._seen, np.zeros_like(self._seen)], axis=1)
+            self._logs = tuple(  # type: ignore[assignment]
+                np.concatenate([log, np.empty_like(log)], axis=2) for log in self._logs
+            )
+        return number
+
+    def _ground(self, ground: Hashable) -> int:
+        return self._grounds.setdefault(ground, len(self._grounds))
+
+    def _ask(self, server: int) -> None:
+        """Ask what a server need not hear of."""
+        self._credit[server] = 0
+        for lane, ground, weight in self._unheard.credits(server):
+            self._ground_of[server, lane] = self._ground(ground)
+            self._credit[server, lane] = weight
+        self._stale[server] = False
+
+    def _slot(self, origin: int, message: Message) -> int | None:
+        """The place of a message that may be taken in unheard, put there when it is new."""
+        slot = self._slots.get(id(message))
+        if slot is not None:
+            return slot
+        found = self._unheard.fit(origin, message)
+        if found is None:
+            return None
+        fit, seconds = found
+        slot = len(self._messages)
+        if slot == len(self._table):
+            self._table = np.concatenate([self._table, np.empty_like(self._table)])
+        self._table[slot] = (
+            *(origin, fit.lane, self._ground(fit.ground), self._number_of(fit.name), fit.weight),
+            *(message.size, seconds),
+        )
+        self._kinds[fit.lane] = message.kind
+        self._messages.append(message)
+        self._slots[id(message)] = slot
+        return slot
+
+    # -- sending ----------------------------------------------------------------------------------
+
+    def gossip(self, origin: int, message: Message, at: float) -> None:
+        """Send ``message`` from ``origin`` to every other server (`Network.gossip`)."""
+        if message.kind == "update":
+            self._slot(origin, message)
+        super().gossip(origin, message, at)
+
+    def send_many(
+        self, origin: int, recipients: Collection[int], message: Message, at: float
+    ) -> None:
+        """Send ``message`` to each of ``recipients`` (`Network.send_many`)."""
+        slot = None if message.kind == "update" else self._slot(origin, message)
+        leave = max(self._egress_free[origin], at, self.env.now)
+        if slot is not None and self._current() and leave < self._calm_until:
+            paths = self._paths.get(origin)
+            if paths is None:
+                tree = self.overlay.tree(origin)
+                paths = np.frombuffer(tree.seconds), np.frombuffer(tree.hops, np.uint16)
+                self._paths[origin] = paths
+            to = np.array(recipients if isinstance(recipients, Sequence) else [*recipients])
+            status = self._call(
+                lambda: kernels.send(
+                    self._heap,
+                    self._shared,
+                    self._clock,
+                    self._queues[0],
+                    self._factors,
+                    *paths,
+                    to,
+                    self._table,
+                    slot,
+                    self._seconds_per_byte,
+                    self._calm_until,
+                    leave,
+                ),
+                lambda: len(to),
+            )
+            if status == kernels.DONE:
+                return
+        super().send_many(origin, recipients, message, at)
+
+    def _forward(
+        self,
+        server: int,
+        origin: int,
+        message: Message,
+        at: float,
+        children: Sequence[int] | None = None,
+    ) -> None:
+        slot = self._slots.get(id(message)) if children is None else None
+        leave = max(self._egress_free[server], at, self.env.now)
+        if slot is not None and self._current() and leave < self._calm_until:
+            status = self._call(
+                lambda: kernels.forward(
+                    self._heap,
+                    self._shared,
+                    self._clock,
+                    self._queues[0],
+                    self._factors,
+                    self._tree_of,
+                    self._trees,
+                    self._table,
+                    slot,
+                    self._seconds_per_byte,
+                    self._calm_until,
+                    server,
+                    leave,
+                ),
+                lambda: len(self.overlay.tree(origin).children[server]),
+                origin,
+            )
+            if status == kernels.DONE:
+                return
+        super()._forward(server, origin, message, at, children)
+
+    def _current(self) -> bool:
+        """Bring the links up to date; True."""
+        overlay = self._overlay
+        if overlay is None or self.env.now >= self._change_at:
+            overlay = self.overlay
+        if overlay is not self._drawn_for:
+            self._uproot(overlay)
+        return True
+
+    def _call(
+        self, loop: Callable[[], int], receivers: Callable[[], int], origin: int = -1
+    ) -> int:
+        """Call a loop that sends until it lacks nothing; returns what it stopped for."""
+        cells = self._cells
+        cells[kernels.NUMBER] = next(self.env.numbers)
+        status = loop()
+        while status not in (kernels.DONE, kernels.DISTURBED):
+            self._supply(status, receivers, origin)
+            status = loop()
+        self.env.numbers = count(cells[kernels.NUMBER])
+        self._account()
+        return status
+
+    def _account(self) -> None:
+        cells = self._cells
+        for lane, kind in self._kinds.items():
+            if cells[kernels.SENT + lane]:
+                self.bytes[kind] += cells[kernels.SENT + lane]
+                cells[kernels.SENT + lane] = 0
+
+    # -- receiving --------------------------------------------------------------------------------
+
+    def advance(self, until: float, number: int) -> bool:
+        """Deliver messages up to the entry of the clock that is due at ``until`` (seconds) with
+        this number; returns True once a server has heard one, which may have changed what is due.
+        """
+        env, cells = self.env, self._cells
+        cells[kernels.NUMBER] = next(env.numbers)
+        while True:
+            if self._overlay is not self._drawn_for:
+                self._uproot(self._overlay)
+            status = kernels.advance(
+                self._heap,
+                self._shared,
+                self._clock,
+                self._queues,
+                self._factors,
+                self._tree_of,
+                self._trees,
+                self._table,
+                self._accounts,
+                self._seen,
+                self._logs,
+                self._seconds_per_byte,
+                self._calm_until,
+                (until, number),
+            )
+            if status in (kernels.DONE, kernels.RECEIVED, kernels.ARRIVED):
+                break
+            server = cells[kernels.SERVER]
+            if status == kernels.STALE:
+                self._ask(server)
+            else:
+                env.now = float(self._clock[kernels.NOW])
+                origin = int(self._table["origin"][cells[kernels.SLOT]])
+                self._supply(
+                    status, lambda: len(self.overlay.tree(origin).children[server]), origin
+                )
+        env.numbers = count(cells[kernels.NUMBER])
+        self._account()
+        if status == kernels.DONE:
+            return False
+        env.now = float(self._clock[kernels.NOW])
+        server, slot = cells[kernels.SERVER], cells[kernels.SLOT]
+        origin, onward = int(self._table["origin"][slot]), bool(cells[kernels.ONWARD])
+        delivery = (self._begun, server, self._messages[slot], origin, onward)
+        (self._arrive if status == kernels.ARRIVED else self._hand_over)(delivery)
+        return True
+
+    # -- what the loops need ----------------------------------------------------------------------
+
+    def _supply(self, status: int, receivers: Callable[[], int], origin: int) -> None:
+        """Supply what a loop lacks to send a message of ``origin`` to so many."""
+        if status == kernels.JITTER:
+            self._refill(receivers())
+        elif status == kernels.ROOM:
+            self._room(2 * len(self._heap[0]) + receivers())
+        else:
+            assert status == kernels.TREE
+            self._grow(origin)
+
+    def _refill(self, needed: int) -> int:
+        left = super()._refill(needed)
+        self._factors = np.frombuffer(self._stretches)
+        return left
+
+    def _room(self, entries: int) -> None:
+        """Make room for so many messages under way."""
+        self._heap = tuple(  # type: ignore[assignment]
+            np.concatenate([part, np.empty(entries - len(part), part.dtype)])
+            for part in self._heap
+        )
+
+    def _uproot(self, overlay: Overlay | None) -> None:
+        """Drop the trees: they are of other links than those of ``overlay``."""
+        self._drawn_for = overlay
+        self._paths.clear()
+        self._tree_of[:] = -1
+        self._planted = 0
+
+    def _plant(self, trees: int) -> None:
+        """Make room for so many trees."""
+        servers = self.topology.servers
+        self._trees = (
+            np.empty((trees, servers + 1), np.int32),
+            np.empty((trees, servers), np.int32),
+            np.empty((trees, servers)),
+        )
+        self._tree_of[:] = -1
+        self._planted = 0
+
+    def _grow(self, origin: int) -> None:
+        """Have the tree of shortest paths from ``origin`` at hand."""
+        overlay = self.overlay
+        if overlay is not self._drawn_for:
+            self._uproot(overlay)
+        servers = self.topology.servers
+        room = len(self._trees[0])
+        if self._planted == room:
+            most = max(1, MOST_TREE_BYTES // (16 * servers))
+            if room < most:
+                old = self._trees
+                of, planted = self._tree_of.copy(), self._planted
+                self._plant(min(most, max(16, 2 * room)))
+                for new, part in zip(self._trees, old, strict=True):
+                    new[:planted] = part
+                self._tree_of[:], self._planted = of, planted
+            else:
+                self._uproot(overlay)
+        place = self._planted
+        starts, children, delays = (part[place] for part in self._trees)
+        tree, links = overlay.tree(origin), overlay.links
+        flat = [(child, links[s][child]) for s, kids in enumerate(tree.children) for child in kids]
+        starts[0] = 0
+        np.cumsum([len(kids) for kids in tree.children], out=starts[1:])
+        children[: len(flat)] = [child for child, _ in flat]
+        delays[: len(flat)] = [seconds for _, seconds in flat]
+        self._tree_of[origin] = place
+        self._planted = place + 1

@@ -1,0 +1,320 @@
+"""Compiled loops of `consensus.network.compiled`: gossip that nobody reacts to.
+
+Each does, step for step and number for number, what `Network._arrive`, the world's receiver and
+`Network._forward` do with such a message; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numba import njit
+
+#: What a loop stopped for. Whatever it stopped for has changed nothing yet, unless it says so.
+DONE: Final = 0
+"""Nothing is due before the limit; or the message has been passed on."""
+ARRIVED: Final = 1
+"""A message reaches a server while faults of the network may strike; it was taken off the heap."""
+RECEIVED: Final = 2
+"""A message has passed the ingress queue of a server that is to hear it; taken off the heap."""
+STALE: Final = 3
+"""A server's account (`CREDIT`) is out of date."""
+JITTER: Final = 4
+"""Too few factors of latencies are left."""
+TREE: Final = 5
+"""The tree of the message's origin is not at hand."""
+ROOM: Final = 6
+"""The heap is too small."""
+DISTURBED: Final = 7
+"""Faults of the network may strike what is to be passed on (`send` only)."""
+
+#: Places in the integer cells that the loops share with their caller.
+SIZE: Final = 0
+"""Number of messages in the heap."""
+LEFT: Final = 1
+"""Number of factors of latencies that are left; the last is next."""
+NUMBER: Final = 2
+"""Number of the next entry of the clock."""
+SERVER: Final = 3
+"""What the loop stopped at: receiving server ..."""
+SLOT: Final = 4
+"""... message ..."""
+ONWARD: Final = 5
+"""... and whether it is to be passed on."""
+SENT: Final = 6
+"""Bytes sent since the caller last looked, by lane, from here on."""
+
+#: Places in the time cells.
+NEXT: Final = 0
+"""Time of the heap's first entry; infinity if it is empty."""
+NOW: Final = 1
+"""Time of what the loop stopped at."""
+
+#: A heap entry: server << 32 | message << 2 | these bits.
+WAITED: Final = 1
+"""The message has passed the ingress queue."""
+PASSED_ON: Final = 2
+"""The message is to be passed on."""
+
+MESSAGE: Final = np.dtype(
+    [
+        ("origin", np.int32),
+        ("lane", np.int32),
+        ("ground", np.int64),
+        ("name", np.int64),
+        ("weight", np.int64),
+        ("size", np.int64),
+        ("seconds", np.float64),
+    ]
+)
+"""A message: the server that began it; its lane, ground, name and weight
+(`consensus.server.unheard.Fit`); its bytes, and the seconds that a server works on it."""
+
+
+@njit(cache=True)
+def _before(time, number, other_time, other_number):  # type: ignore[no-untyped-def]
+    return time < other_time or (time == other_time and number < other_number)
+
+
+@njit(cache=True)
+def _push(times, numbers, entries, cells, time, entry):  # type: ignore[no-untyped-def]
+    """Put an entry into the heap, under the clock's next number."""
+    number = cells[NUMBER]
+    cells[NUMBER] = number + 1
+    place = cells[SIZE]
+    cells[SIZE] = place + 1
+    while place > 0:
+        parent = (place - 1) >> 1
+        if not _before(time, number, times[parent], numbers[parent]):
+            break
+        times[place], numbers[place] = times[parent], numbers[parent]
+        entries[place] = entries[parent]
+        place = parent
+    times[place], numbers[place], entries[place] = time, number, entry
+
+
+@njit(cache=True)
+def _sift_down(times, numbers, entries, size, time, number, entry):  # type: ignore[no-untyped-def]
+    """Put an entry in the place of the heap's first one."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and _before(
+            times[child + 1], numbers[child + 1], times[child], numbers[child]
+        ):
+            child += 1
+        if not _before(times[child], numbers[child], time, number):
+            break
+        times[place], numbers[place] = times[child], numbers[child]
+        entries[place] = entries[child]
+        place = child
+    times[place], numbers[place], entries[place] = time, number, entry
+
+
+@njit(cache=True)
+def _pop(times, numbers, entries, cells):  # type: ignore[no-untyped-def]
+    size = cells[SIZE] - 1
+    cells[SIZE] = size
+    if size > 0:
+        _sift_down(times, numbers, entries, size, times[size], numbers[size], entries[size])
+
+
+@njit(cache=True)
+def _due(times, cells):  # type: ignore[no-untyped-def]
+    return times[0] if cells[SIZE] > 0 else np.inf
+
+
+@njit(cache=True)
+def _lacks(times, cells, receivers):  # type: ignore[no-untyped-def]
+    """What is lacking to send a message to so many: `DONE` for nothing."""
+    if cells[LEFT] < receivers:
+        return JITTER
+    if cells[SIZE] + receivers > times.size:
+        return ROOM
+    return DONE
+
+
+@njit(cache=True)
+def _calm(calm_until, leave, transmission, delays, stretches, left):  # type: ignore[no-untyped-def]
+    """True if all arrivals come before ``calm_until``."""
+    for place in range(delays.size):
+        leave += transmission
+        left -= 1
+        if leave + delays[place] * stretches[left] >= calm_until:
+            return False
+    return True
+
+
+@njit(cache=True)
+def _pass_on(heap, cells, egress, stretches, children, delays, slot, message, per_byte, server, leave):  # type: ignore[no-untyped-def]  # fmt: skip
+    """Pass a message on to a server's children, leaving at ``leave`` seconds."""
+    if children.size == 0:
+        return
+    times, numbers, entries = heap
+    transmission = message.size * per_byte
+    for place in range(children.size):
+        leave += transmission
+        left = cells[LEFT] - 1
+        cells[LEFT] = left
+        arrive = leave + delays[place] * stretches[left]
+        entry = np.int64(children[place]) << 32 | np.int64(slot) << 2 | PASSED_ON
+        _push(times, numbers, entries, cells, arrive, entry)
+    egress[server] = leave
+    cells[SENT + message.lane] += message.size * children.size
+
+
+@njit(cache=True)
+def forward(  # type: ignore[no-untyped-def]
+    heap, cells, clock, egress, stretches, tree_of, trees, messages, slot, per_byte, calm_until,
+    server, leave,
+):  # fmt: skip
+    """Pass message ``slot`` on from a server whose egress queue is free at ``leave``."""
+    starts, children, delays = trees
+    message = messages[slot]
+    tree = tree_of[message.origin]
+    if tree < 0:
+        return TREE
+    first, last = starts[tree, server], starts[tree, server + 1]
+    lacks = _lacks(heap[0], cells, last - first)
+    if lacks != DONE:
+        return lacks
+    onward, seconds = children[tree, first:last], delays[tree, first:last]
+    transmission = message.size * per_byte
+    if calm_until < np.inf and not _calm(
+        calm_until, leave, transmission, seconds, stretches, cells[LEFT]
+    ):
+        return DISTURBED
+    _pass_on(
+        heap, cells, egress, stretches, onward, seconds, slot, message, per_byte, server, leave
+    )
+    clock[NEXT] = _due(heap[0], cells)
+    return DONE
+
+
+@njit(cache=True)
+def send(  # type: ignore[no-untyped-def]
+    heap, cells, clock, egress, stretches, seconds, hops, recipients, messages, slot, per_byte,
+    calm_until, leave,
+):  # fmt: skip
+    """Send message ``slot`` to ``recipients`` one after the other, over paths of these ``seconds``
+    and ``hops``, from a server whose egress queue is free at ``leave``."""
+    times, numbers, entries = heap
+    lacks = _lacks(times, cells, recipients.size)
+    if lacks != DONE:
+        return lacks
+    message = messages[slot]
+    transmission = message.size * per_byte
+    for sending in range(2 if calm_until < np.inf else 1, 0, -1):  # 2: to see whether it is calm
+        leaves, left, links = leave, cells[LEFT], 0
+        for to in recipients:
+            away = hops[to]
+            if away == 0:
+                if to != message.origin:
+                    return DISTURBED
+                continue
+            links += away
+            leaves += transmission
+            left -= 1
+            arrive = leaves + seconds[to] * stretches[left]
+            if away > 1:
+                arrive += (away - 1) * transmission
+            if sending == 1:
+                entry = np.int64(to) << 32 | np.int64(slot) << 2
+                _push(times, numbers, entries, cells, arrive, entry)
+            elif arrive >= calm_until:
+                return DISTURBED
+    cells[LEFT] = left
+    egress[message.origin] = leaves
+    cells[SENT + message.lane] += message.size * links
+    clock[NEXT] = _due(times, cells)
+    return DONE
+
+
+@njit(cache=True)
+def advance(  # type: ignore[no-untyped-def]
+    heap, cells, clock, queues, stretches, tree_of, trees, messages, accounts, seen, logs, per_byte,
+    calm_until, limit,
+):  # fmt: skip
+    """Deliver messages, in the order of their arrival, until something else is due (``limit``: its
+    time and number) or one of them is to be heard."""
+    times, numbers, entries = heap
+    starts, children, delays = trees
+    egress, ingress, busy = queues
+    stale, ground_of, credit, logged = accounts
+    log, logged_at = logs
+    until, until_number = limit
+    status = DONE
+    while cells[SIZE] > 0:
+        now, number, entry = times[0], numbers[0], entries[0]
+        if not _before(now, number, until, until_number):
+            break
+        server, slot, onward = entry >> 32, (entry & 0xFFFFFFFF) >> 2, entry & PASSED_ON
+        message = messages[slot]
+        status = RECEIVED
+        if not entry & WAITED:
+            if now >= calm_until:
+                status = ARRIVED
+            else:
+                ready = ingress[server] + message.size * per_byte
+                if ready > now:
+                    ingress[server] = ready
+                    number = cells[NUMBER]
+                    cells[NUMBER] = number + 1
+                    size = cells[SIZE]
+                    _sift_down(times, numbers, entries, size, ready, number, entry | WAITED)
+                    status = DONE
+                    continue
+                ingress[server] = now
+                entries[0] = entry | WAITED
+        lane = message.lane
+        if status == RECEIVED and stale[server]:
+            status = STALE
+        elif (
+            status == RECEIVED
+            and credit[server, lane] >= message.weight
+            and ground_of[server, lane] == message.ground
+            and not seen[server, message.name]
+        ):
+            first = last = np.int32(0)
+            tree = np.int64(0)
+            status = DONE
+            if onward:
+                tree = tree_of[message.origin]
+                if tree < 0:
+                    status = TREE
+                else:
+                    first, last = starts[tree, server], starts[tree, server + 1]
+                    status = _lacks(times, cells, last - first)
+            if status == DONE:
+                onto, seconds = children[tree, first:last], delays[tree, first:last]
+                free = max(busy[server], now) + message.seconds
+                leave = max(egress[server], free)
+                if calm_until < np.inf and not _calm(
+                    calm_until, leave, message.size * per_byte, seconds, stretches, cells[LEFT]
+                ):
+                    status = RECEIVED
+                else:
+                    _pop(times, numbers, entries, cells)
+                    busy[server] = free
+                    credit[server, lane] -= message.weight
+                    seen[server, message.name] = True
+                    book = 1 if lane > 0 else 0
+                    place = logged[book, server]
+                    log[book, server, place] = slot
+                    logged_at[book, server, place] = now
+                    logged[book, server] = place + 1
+                    _pass_on(
+                        heap, cells, egress, stretches, onto, seconds, slot, message, per_byte,
+                        server, leave,
+                    )  # fmt: skip
+                    continue
+        clock[NOW] = now
+        cells[SERVER], cells[SLOT], cells[ONWARD] = server, slot, onward
+        if status == RECEIVED or status == ARRIVED:
+            _pop(times, numbers, entries, cells)
+        break
+    clock[NEXT] = _due(times, cells)
+    return status

@@ -1,0 +1,84 @@
+"""What a server need not hear of under `bft`: draws while nothing waits for one more, and votes
+below the quorum of the view in progress (`consensus.server.unheard`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from consensus.ledger.validity import Head
+from consensus.protocols.bft import vote as bft
+from consensus.protocols.bft.state import NOBODY, HeightContext, State
+from consensus.records.ticket import Ticket
+from consensus.records.view import View
+from consensus.records.votes import Vote
+from consensus.server.checks import SharedChecks
+from consensus.server.unheard import ANY_NUMBER, UPDATES, Credit, Fit
+
+TICKETS: Final = UPDATES + 1
+SOFT: Final = UPDATES + 2
+CERT: Final = UPDATES + 3
+LANE_OF: Final = {"soft": SOFT, "cert": CERT}
+
+
+def name_of(vote: Vote) -> tuple[str, View, int]:
+    """The name of which a server counts one vote."""
+    return vote.phase, (vote.attempt, vote.step), vote.server
+
+
+def fit(context: HeightContext, checks: SharedChecks, head: Head, body: Any) -> Fit | None:
+    """How servers at the height after ``head`` may take in a message unheard (`Participant.fit`).
+    A vote's signature is checked here, and not again by those who count it."""
+    if type(body) is Ticket:
+        if body.height - 1 != context.height or not checks.knows_draw(head.beacon, body):
+            return None
+        return Fit(TICKETS, head.cid, ("ticket", body.server), 1, "vrf_verify")
+    if type(body) is not Vote or body.height != context.height:
+        return None
+    view = (body.attempt, body.step)
+    if (
+        body.phase not in LANE_OF
+        or body.server >= len(context.stakes)
+        or body.attempt > bft.ATTEMPTS_AHEAD
+        or body.chain_id != checks.genesis.chain_id
+        or context.leader(view) is None
+    ):
+        return None
+    weight = context.weight(body.attempt, body.server)
+    if not weight or not checks.vote(head, body):
+        return None
+    ground = (head.cid, view, body.block)
+    return Fit(LANE_OF[body.phase], ground, name_of(body), weight, "verify")
+
+
+def votes_uncounted(
+    context: HeightContext, state: State, head: Head, block: bytes
+) -> Iterator[Credit]:
+    """Yield the weights that votes for ``block``, in the view in progress, may reach without any
+    effect but being counted."""
+    view = state.view
+    if state.decided is not None or not bft.is_at_rest(context, state):
+        return
+    if any(lock.view == view and lock.block != block for lock in state.promises.locks):
+        return
+    ground = (head.cid, view, block)
+    most = 2 * context.sortition(view[0]).committee.total // 3  # `Committee.approves` more
+    for phase, lane in LANE_OF.items():
+        if phase == "soft" and view <= state.promises.cert:
+            yield Credit(lane, ground, ANY_NUMBER)  # they are no longer counted
+        else:
+            counted = state.votes.get((phase, view, block), NOBODY).weight
+            yield Credit(lane, ground, most - counted)
+
+
+def count(context: HeightContext, state: State, votes: Iterable[Vote]) -> State:
+    """Count votes of the view in progress that have no other effect (`votes_uncounted`)."""
+    view = state.view
+    tallies = dict(state.votes)
+    for vote in votes:
+        if vote.phase == "soft" and view <= state.promises.cert:
+            continue
+        key = (vote.phase, view, vote.block)
+        weight = context.weight(vote.attempt, vote.server)
+        tallies[key] = tallies.get(key, NOBODY).add(vote.server, weight, vote)
+    return bft.with_votes(state, tallies)
