@@ -82,25 +82,22 @@ class CompiledNetwork(Network):
         super().__init__(env, topology, bandwidth_mib_per_s, jitter, receive, faults)
         self._unheard = unheard
         servers = topology.servers
-        self._heap = np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)
+        self._arrays = put = kernels.Arrays()
         self._room(1024)
-        self._clock = np.full(2, inf)
-        self.due: Sequence[float] = memoryview(self._clock)
-        self._shared = np.frombuffer(self._cells, np.int64)
-        self._queues = (
-            np.frombuffer(self._egress_free),
-            np.frombuffer(self._ingress_free),
-            np.frombuffer(self.busy_until),
-        )
-        self._factors = np.empty(0)
-        stale, logged = np.ones(servers, np.bool_), np.zeros((2, servers), np.int64)
-        self._ground_of = np.full((servers, LANES), -1, np.int64)
-        self._credit = np.zeros((servers, LANES), np.int64)
-        self._accounts = stale, self._ground_of, self._credit, logged
-        self._stale = memoryview(stale)
-        self.updates_waiting: Sequence[int] = memoryview(logged[0])
+        self.due: Sequence[float] = memoryview(put.put(kernels.CLOCK, np.full(2, inf)))
+        put.put(kernels.CELL, np.frombuffer(self._cells, np.int64))
+        put.put(kernels.EGRESS, np.frombuffer(self._egress_free))
+        put.put(kernels.INGRESS, np.frombuffer(self._ingress_free))
+        put.put(kernels.BUSY, np.frombuffer(self.busy_until))
+        self._stale = memoryview(put.put(kernels.STALE, np.ones(servers, np.bool_)))
+        lanes = (servers, LANES)
+        self._ground_of = put.put(kernels.GROUND_OF, np.full(lanes, -1, np.int64))
+        self._credit = put.put(kernels.CREDIT, np.zeros(lanes, np.int64))
+        self._logged = put.put(kernels.LOGGED, np.zeros((2, servers), np.int64))
+        self.updates_waiting: Sequence[int] = memoryview(self._logged[0])
         """By server: the number of updates that it has taken in unheard since it looked."""
-        self._others_waiting: Sequence[int] = memoryview(logged[1])
+        self._others_waiting: Sequence[int] = memoryview(self._logged[1])
+        self._make_names(64)
         self._messages: list[Message] = []
         self._slots: dict[int, int] = {}
         """Place of each message in ``_messages``, by its identity."""
@@ -109,13 +106,10 @@ class CompiledNetwork(Network):
         """By lane."""
         self._names: dict[Hashable, int] = {}
         self._grounds: dict[Hashable, int] = {}
-        self._seen = np.zeros((servers, 64), np.bool_)
-        self._logs = np.empty((2, servers, 64), np.int64), np.empty((2, servers, 64))
-        """Messages and their times: updates, and others."""
-        self._tree_of = np.full(servers, -1, np.int64)
+        self._tree_of = put.put(kernels.TREE_OF, np.full(servers, -1, np.int64))
         self._drawn_for: Overlay | None = None
         """The overlay of the trees at hand."""
-        self._plant(0)
+        self._plant(1)
         self._paths: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         """By origin: seconds and hops of its tree."""
         env.feed = self
@@ -127,10 +121,10 @@ class CompiledNetwork(Network):
         gone."""
         super().begin(generator)
         self._cells[kernels.SIZE] = 0
-        self._clock[kernels.NEXT] = inf
-        stale, ground_of, credit, logged = self._accounts
-        stale[:] = True
-        logged[:] = 0
+        self.due[kernels.NEXT] = inf  # type: ignore[index]
+        for server in range(self.topology.servers):
+            self._stale[server] = True
+        self._logged[:] = 0
         self._seen[:] = False
         self._messages.clear()
         self._slots.clear()
@@ -156,18 +150,17 @@ class CompiledNetwork(Network):
         return [(self._messages[slot].body, int(origins[slot])) for slot in slots]
 
     def _take(self, book: int, server: int) -> list[Taken]:
-        times = self._logs[1][book, server].tolist()
+        times = self._logged_at[book, server, : self._logged[book, server]].tolist()
         slots = self._logged_slots(book, server)
         lanes, messages = self._table["lane"][slots].tolist(), self._messages
         return [
             Taken(lane, messages[slot].body, at)
-            for slot, lane, at in zip(slots, lanes, times, strict=False)
+            for slot, lane, at in zip(slots, lanes, times, strict=True)
         ]
 
     def _logged_slots(self, book: int, server: int) -> list[int]:
-        logged = self._accounts[3]
-        slots: list[int] = self._logs[0][book, server, : logged[book, server]].tolist()
-        logged[book, server] = 0
+        slots: list[int] = self._log[book, server, : self._logged[book, server]].tolist()
+        self._logged[book, server] = 0
         return slots
 
     def note(self, server: int, name: Hashable) -> None:
@@ -177,17 +170,31 @@ class CompiledNetwork(Network):
 
     def forget(self, server: int) -> None:
         """Forget what a server has had (`Inbox.clear`)."""
-        self._accounts[3][:, server] = 0
+        self._logged[:, server] = 0
         self._seen[server] = False
 
     def _number_of(self, name: Hashable) -> int:
         number = self._names.setdefault(name, len(self._names))
         if number == self._seen.shape[1]:
-            self._seen = np.concatenate([self._seen, np.zeros_like(self._seen)], axis=1)
-            self._logs = tuple(  # type: ignore[assignment]
-                np.concatenate([log, np.empty_like(log)], axis=2) for log in self._logs
-            )
+            self._make_names(2 * number)
         return number
+
+    def _make_names(self, names: int) -> None:
+        """Make room for so many names."""
+        servers, put = self.topology.servers, self._arrays
+        seen = np.zeros((servers, names), np.bool_)
+        log = np.empty((2, servers, names), np.int64)
+        logged_at = np.empty((2, servers, names))
+        if hasattr(self, "_seen"):
+            had = self._seen.shape[1]
+            seen[:, :had], log[:, :, :had], logged_at[:, :, :had] = (
+                self._seen,
+                self._log,
+                self._logged_at,
+            )
+        self._seen = put.put(kernels.SEEN, seen)
+        self._log = put.put(kernels.LOG, log)
+        self._logged_at = put.put(kernels.LOGGED_AT, logged_at)
 
     def _ground(self, ground: Hashable) -> int:
         return self._grounds.setdefault(ground, len(self._grounds))
@@ -243,21 +250,7 @@ class CompiledNetwork(Network):
                 self._paths[origin] = paths
             to = np.array(recipients if isinstance(recipients, Sequence) else [*recipients])
             status = self._call(
-                lambda: kernels.send(
-                    self._heap,
-                    self._shared,
-                    self._clock,
-                    self._queues[0],
-                    self._factors,
-                    *paths,
-                    to,
-                    self._table,
-                    slot,
-                    self._seconds_per_byte,
-                    self._calm_until,
-                    leave,
-                ),
-                lambda: len(to),
+                kernels.send, slot, (leave, *paths, to), lambda: len(to), origin
             )
             if status == kernels.DONE:
                 return
@@ -275,21 +268,9 @@ class CompiledNetwork(Network):
         leave = max(self._egress_free[server], at, self.env.now)
         if slot is not None and self._current() and leave < self._calm_until:
             status = self._call(
-                lambda: kernels.forward(
-                    self._heap,
-                    self._shared,
-                    self._clock,
-                    self._queues[0],
-                    self._factors,
-                    self._tree_of,
-                    self._trees,
-                    self._table,
-                    slot,
-                    self._seconds_per_byte,
-                    self._calm_until,
-                    server,
-                    leave,
-                ),
+                kernels.forward,
+                slot,
+                (server, leave),
                 lambda: len(self.overlay.tree(origin).children[server]),
                 origin,
             )
@@ -307,15 +288,22 @@ class CompiledNetwork(Network):
         return True
 
     def _call(
-        self, loop: Callable[[], int], receivers: Callable[[], int], origin: int = -1
+        self,
+        loop: Callable[..., int],
+        slot: int,
+        arguments: tuple[Any, ...],
+        receivers: Callable[[], int],
+        origin: int,
     ) -> int:
-        """Call a loop that sends until it lacks nothing; returns what it stopped for."""
-        cells = self._cells
+        """Call a loop that sends a message until it lacks nothing; returns what it stopped for."""
+        cells, table = self._cells, self._arrays.table
         cells[kernels.NUMBER] = next(self.env.numbers)
-        status = loop()
-        while status not in (kernels.DONE, kernels.DISTURBED):
+        while True:
+            parts = table, self._table, slot, self._seconds_per_byte, self._calm_until
+            status = loop(*parts, *arguments)
+            if status in (kernels.DONE, kernels.DISTURBED):
+                break
             self._supply(status, receivers, origin)
-            status = loop()
         self.env.numbers = count(cells[kernels.NUMBER])
         self._account()
         return status
@@ -339,28 +327,20 @@ class CompiledNetwork(Network):
             if self._overlay is not self._drawn_for:
                 self._uproot(self._overlay)
             status = kernels.advance(
-                self._heap,
-                self._shared,
-                self._clock,
-                self._queues,
-                self._factors,
-                self._tree_of,
-                self._trees,
+                self._arrays.table,
                 self._table,
-                self._accounts,
-                self._seen,
-                self._logs,
                 self._seconds_per_byte,
                 self._calm_until,
-                (until, number),
+                until,
+                number,
             )
             if status in (kernels.DONE, kernels.RECEIVED, kernels.ARRIVED):
                 break
             server = cells[kernels.SERVER]
-            if status == kernels.STALE:
+            if status == kernels.OUTDATED:
                 self._ask(server)
             else:
-                env.now = float(self._clock[kernels.NOW])
+                env.now = self.due[kernels.NOW]
                 origin = int(self._table["origin"][cells[kernels.SLOT]])
                 self._supply(
                     status, lambda: len(self.overlay.tree(origin).children[server]), origin
@@ -369,7 +349,7 @@ class CompiledNetwork(Network):
         self._account()
         if status == kernels.DONE:
             return False
-        env.now = float(self._clock[kernels.NOW])
+        env.now = self.due[kernels.NOW]
         server, slot = cells[kernels.SERVER], cells[kernels.SLOT]
         origin, onward = int(self._table["origin"][slot]), bool(cells[kernels.ONWARD])
         delivery = (self._begun, server, self._messages[slot], origin, onward)
@@ -390,15 +370,17 @@ class CompiledNetwork(Network):
 
     def _refill(self, needed: int) -> int:
         left = super()._refill(needed)
-        self._factors = np.frombuffer(self._stretches)
+        self._arrays.put(kernels.STRETCHES, np.frombuffer(self._stretches))
         return left
 
     def _room(self, entries: int) -> None:
         """Make room for so many messages under way."""
-        self._heap = tuple(  # type: ignore[assignment]
-            np.concatenate([part, np.empty(entries - len(part), part.dtype)])
-            for part in self._heap
-        )
+        old = getattr(self, "_heap", ())
+        self._heap = tuple(np.empty(entries, dtype) for dtype in (np.float64, np.int64, np.int64))
+        for place, part in enumerate(self._heap):
+            if old:
+                part[: len(old[place])] = old[place]
+            self._arrays.put(kernels.TIMES + place, part)
 
     def _uproot(self, overlay: Overlay | None) -> None:
         """Drop the trees: they are of other links than those of ``overlay``."""
@@ -410,10 +392,11 @@ class CompiledNetwork(Network):
     def _plant(self, trees: int) -> None:
         """Make room for so many trees."""
         servers = self.topology.servers
+        put = self._arrays.put
         self._trees = (
-            np.empty((trees, servers + 1), np.int32),
-            np.empty((trees, servers), np.int32),
-            np.empty((trees, servers)),
+            put(kernels.STARTS, np.empty((trees, servers + 1), np.int64)),
+            put(kernels.CHILDREN, np.empty((trees, servers), np.int64)),
+            put(kernels.DELAYS, np.empty((trees, servers))),
         )
         self._tree_of[:] = -1
         self._planted = 0
@@ -426,7 +409,7 @@ class CompiledNetwork(Network):
         servers = self.topology.servers
         room = len(self._trees[0])
         if self._planted == room:
-            most = max(1, MOST_TREE_BYTES // (16 * servers))
+            most = max(1, MOST_TREE_BYTES // (24 * servers))
             if room < most:
                 old = self._trees
                 of, planted = self._tree_of.copy(), self._planted

@@ -6,10 +6,12 @@ Each does, step for step and number for number, what `Network._arrive`, the worl
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from numba import njit
+from numba import carray, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 #: What a loop stopped for. Whatever it stopped for has changed nothing yet, unless it says so.
 DONE: Final = 0
@@ -18,8 +20,8 @@ ARRIVED: Final = 1
 """A message reaches a server while faults of the network may strike; it was taken off the heap."""
 RECEIVED: Final = 2
 """A message has passed the ingress queue of a server that is to hear it; taken off the heap."""
-STALE: Final = 3
-"""A server's account (`CREDIT`) is out of date."""
+OUTDATED: Final = 3
+"""A server's credits are to be asked for."""
 JITTER: Final = 4
 """Too few factors of latencies are left."""
 TREE: Final = 5
@@ -70,6 +72,122 @@ MESSAGE: Final = np.dtype(
 )
 """A message: the server that began it; its lane, ground, name and weight
 (`consensus.server.unheard.Fit`); its bytes, and the seconds that a server works on it."""
+
+
+#: Places in the table of arrays (`Arrays`).
+TIMES: Final = 0
+"""float64[entries]: the heap's times ..."""
+NUMBERS: Final = 1
+"""... int64[entries]: the numbers of its entries ..."""
+ENTRIES: Final = 2
+"""... int64[entries]: and the entries."""
+CELL: Final = 3
+"""int64[cells]: integers shared with the caller."""
+CLOCK: Final = 4
+"""float64[2]: times shared with the caller."""
+EGRESS: Final = 5
+"""float64[servers]: seconds at which each server's egress queue is free ..."""
+INGRESS: Final = 6
+"""... float64[servers]: its ingress queue ..."""
+BUSY: Final = 7
+"""... float64[servers]: and its processor."""
+STRETCHES: Final = 8
+"""float64[drawn]: factors of latencies."""
+TREE_OF: Final = 9
+"""int64[servers]: place of each origin's tree; negative if it is not at hand."""
+STARTS: Final = 10
+"""int64[trees, servers + 1]: where each server's children begin ..."""
+CHILDREN: Final = 11
+"""... int64[trees, servers]: the children ..."""
+DELAYS: Final = 12
+"""... float64[trees, servers]: and the latencies to them."""
+STALE: Final = 13
+"""bool[servers]: the server's credits are to be asked for."""
+GROUND_OF: Final = 14
+"""int64[servers, lanes]: the ground of what a server takes in unheard ..."""
+CREDIT: Final = 15
+"""... int64[servers, lanes]: and the weight that is left of it; `IGNORED` for any, which neither
+costs nor changes anything."""
+SEEN: Final = 16
+"""bool[servers, names]: the server has had a message of the name."""
+LOGGED: Final = 17
+"""int64[2, servers]: number of messages taken in unheard: updates, and others ..."""
+LOG: Final = 18
+"""... int64[2, servers, names]: the messages ..."""
+LOGGED_AT: Final = 19
+"""... float64[2, servers, names]: and the seconds of their arrival."""
+ARRAYS: Final = 20
+
+IGNORED: Final = -1
+"""A credit: any message of the ground changes nothing."""
+
+
+class Arrays:
+    """A table of arrays that loops find by their addresses: to hand over twenty arrays costs Numba
+    more time than most loops take."""
+
+    def __init__(self) -> None:
+        self.table = np.zeros((ARRAYS, 4), np.int64)
+        """By place: address and up to three dimensions."""
+        self._kept: dict[int, np.ndarray] = {}
+
+    def put(self, place: int, array: np.ndarray) -> np.ndarray:
+        """Have an array at a place of the table, and keep it alive; returns it."""
+        assert array.flags.c_contiguous
+        self._kept[place] = array
+        self.table[place, 0] = array.ctypes.data
+        self.table[place, 1 : 1 + array.ndim] = array.shape
+        return array
+
+
+@intrinsic
+def _pointer(context: Any, address: Any) -> Any:
+    """The pointer to an address."""
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.int64), generate
+
+
+@njit(cache=True)
+def _floats(table, place):  # type: ignore[no-untyped-def]
+    return carray(_pointer(table[place, 0]), table[place, 1], np.float64)
+
+
+@njit(cache=True)
+def _ints(table, place):  # type: ignore[no-untyped-def]
+    return carray(_pointer(table[place, 0]), table[place, 1], np.int64)
+
+
+@njit(cache=True)
+def _bools(table, place):  # type: ignore[no-untyped-def]
+    return carray(_pointer(table[place, 0]), table[place, 1], np.bool_)
+
+
+@njit(cache=True)
+def _shape(table, place):  # type: ignore[no-untyped-def]
+    return table[place, 1], table[place, 2]
+
+
+@njit(cache=True)
+def _float_rows(table, place):  # type: ignore[no-untyped-def]
+    return carray(_pointer(table[place, 0]), _shape(table, place), np.float64)
+
+
+@njit(cache=True)
+def _int_rows(table, place):  # type: ignore[no-untyped-def]
+    return carray(_pointer(table[place, 0]), _shape(table, place), np.int64)
+
+
+@njit(cache=True)
+def _bool_rows(table, place):  # type: ignore[no-untyped-def]
+    return carray(_pointer(table[place, 0]), _shape(table, place), np.bool_)
+
+
+@njit(cache=True)
+def _heap(table):  # type: ignore[no-untyped-def]
+    return _floats(table, TIMES), _ints(table, NUMBERS), _ints(table, ENTRIES)
 
 
 @njit(cache=True)
@@ -167,46 +285,45 @@ def _pass_on(heap, cells, egress, stretches, children, delays, slot, message, pe
 
 
 @njit(cache=True)
-def forward(  # type: ignore[no-untyped-def]
-    heap, cells, clock, egress, stretches, tree_of, trees, messages, slot, per_byte, calm_until,
-    server, leave,
-):  # fmt: skip
+def forward(table, messages, slot, per_byte, calm_until, server, leave):  # type: ignore[no-untyped-def]
     """Pass message ``slot`` on from a server whose egress queue is free at ``leave``."""
-    starts, children, delays = trees
+    heap, cells, stretches = _heap(table), _ints(table, CELL), _floats(table, STRETCHES)
     message = messages[slot]
-    tree = tree_of[message.origin]
+    tree = _ints(table, TREE_OF)[message.origin]
     if tree < 0:
         return TREE
+    starts = _int_rows(table, STARTS)
     first, last = starts[tree, server], starts[tree, server + 1]
     lacks = _lacks(heap[0], cells, last - first)
     if lacks != DONE:
         return lacks
-    onward, seconds = children[tree, first:last], delays[tree, first:last]
+    onward = _int_rows(table, CHILDREN)[tree, first:last]
+    seconds = _float_rows(table, DELAYS)[tree, first:last]
     transmission = message.size * per_byte
     if calm_until < np.inf and not _calm(
         calm_until, leave, transmission, seconds, stretches, cells[LEFT]
     ):
         return DISTURBED
+    egress = _floats(table, EGRESS)
     _pass_on(
         heap, cells, egress, stretches, onward, seconds, slot, message, per_byte, server, leave
     )
-    clock[NEXT] = _due(heap[0], cells)
+    _floats(table, CLOCK)[NEXT] = _due(heap[0], cells)
     return DONE
 
 
 @njit(cache=True)
-def send(  # type: ignore[no-untyped-def]
-    heap, cells, clock, egress, stretches, seconds, hops, recipients, messages, slot, per_byte,
-    calm_until, leave,
-):  # fmt: skip
+def send(table, messages, slot, per_byte, calm_until, leave, seconds, hops, recipients):  # type: ignore[no-untyped-def]
     """Send message ``slot`` to ``recipients`` one after the other, over paths of these ``seconds``
     and ``hops``, from a server whose egress queue is free at ``leave``."""
+    heap, cells, stretches = _heap(table), _ints(table, CELL), _floats(table, STRETCHES)
     times, numbers, entries = heap
     lacks = _lacks(times, cells, recipients.size)
     if lacks != DONE:
         return lacks
     message = messages[slot]
     transmission = message.size * per_byte
+    leaves, left, links = leave, cells[LEFT], 0
     for sending in range(2 if calm_until < np.inf else 1, 0, -1):  # 2: to see whether it is calm
         leaves, left, links = leave, cells[LEFT], 0
         for to in recipients:
@@ -227,25 +344,29 @@ def send(  # type: ignore[no-untyped-def]
             elif arrive >= calm_until:
                 return DISTURBED
     cells[LEFT] = left
-    egress[message.origin] = leaves
+    _floats(table, EGRESS)[message.origin] = leaves
     cells[SENT + message.lane] += message.size * links
-    clock[NEXT] = _due(times, cells)
+    _floats(table, CLOCK)[NEXT] = _due(times, cells)
     return DONE
 
 
 @njit(cache=True)
-def advance(  # type: ignore[no-untyped-def]
-    heap, cells, clock, queues, stretches, tree_of, trees, messages, accounts, seen, logs, per_byte,
-    calm_until, limit,
-):  # fmt: skip
-    """Deliver messages, in the order of their arrival, until something else is due (``limit``: its
-    time and number) or one of them is to be heard."""
+def advance(table, messages, per_byte, calm_until, until, until_number):  # type: ignore[no-untyped-def]
+    """Deliver messages, in the order of their arrival, until something else is due (``until``, its
+    time, and its number) or one of them is to be heard."""
+    heap, cells, stretches = _heap(table), _ints(table, CELL), _floats(table, STRETCHES)
     times, numbers, entries = heap
-    starts, children, delays = trees
-    egress, ingress, busy = queues
-    stale, ground_of, credit, logged = accounts
-    log, logged_at = logs
-    until, until_number = limit
+    clock, tree_of = _floats(table, CLOCK), _ints(table, TREE_OF)
+    starts, children = _int_rows(table, STARTS), _int_rows(table, CHILDREN)
+    delays = _float_rows(table, DELAYS)
+    egress, ingress, busy = _floats(table, EGRESS), _floats(table, INGRESS), _floats(table, BUSY)
+    stale, seen = _bools(table, STALE), _bool_rows(table, SEEN)
+    ground_of, credit = _int_rows(table, GROUND_OF), _int_rows(table, CREDIT)
+    logged = _int_rows(table, LOGGED)
+    names = seen.shape[1]
+    shape = (2, stale.size, names)
+    log = carray(_pointer(table[LOG, 0]), shape, np.int64)
+    logged_at = carray(_pointer(table[LOGGED_AT, 0]), shape, np.float64)
     status = DONE
     while cells[SIZE] > 0:
         now, number, entry = times[0], numbers[0], entries[0]
@@ -253,6 +374,7 @@ def advance(  # type: ignore[no-untyped-def]
             break
         server, slot, onward = entry >> 32, (entry & 0xFFFFFFFF) >> 2, entry & PASSED_ON
         message = messages[slot]
+        lane = message.lane
         status = RECEIVED
         if not entry & WAITED:
             if now >= calm_until:
@@ -269,48 +391,47 @@ def advance(  # type: ignore[no-untyped-def]
                     continue
                 ingress[server] = now
                 entries[0] = entry | WAITED
-        lane = message.lane
         if status == RECEIVED and stale[server]:
-            status = STALE
-        elif (
-            status == RECEIVED
-            and credit[server, lane] >= message.weight
-            and ground_of[server, lane] == message.ground
-            and not seen[server, message.name]
-        ):
-            first = last = np.int32(0)
-            tree = np.int64(0)
-            status = DONE
-            if onward:
-                tree = tree_of[message.origin]
-                if tree < 0:
-                    status = TREE
-                else:
-                    first, last = starts[tree, server], starts[tree, server + 1]
-                    status = _lacks(times, cells, last - first)
-            if status == DONE:
-                onto, seconds = children[tree, first:last], delays[tree, first:last]
-                free = max(busy[server], now) + message.seconds
-                leave = max(egress[server], free)
-                if calm_until < np.inf and not _calm(
-                    calm_until, leave, message.size * per_byte, seconds, stretches, cells[LEFT]
-                ):
-                    status = RECEIVED
-                else:
-                    _pop(times, numbers, entries, cells)
-                    busy[server] = free
-                    credit[server, lane] -= message.weight
-                    seen[server, message.name] = True
-                    book = 1 if lane > 0 else 0
-                    place = logged[book, server]
-                    log[book, server, place] = slot
-                    logged_at[book, server, place] = now
-                    logged[book, server] = place + 1
-                    _pass_on(
-                        heap, cells, egress, stretches, onto, seconds, slot, message, per_byte,
-                        server, leave,
-                    )  # fmt: skip
-                    continue
+            status = OUTDATED
+        elif status == RECEIVED and ground_of[server, lane] == message.ground:
+            if credit[server, lane] == IGNORED:
+                _pop(times, numbers, entries, cells)
+                status = DONE
+                continue
+            if credit[server, lane] >= message.weight and not seen[server, message.name]:
+                first = last = np.int64(0)
+                tree = np.int64(0)
+                status = DONE
+                if onward:
+                    tree = tree_of[message.origin]
+                    if tree < 0:
+                        status = TREE
+                    else:
+                        first, last = starts[tree, server], starts[tree, server + 1]
+                        status = _lacks(times, cells, last - first)
+                if status == DONE:
+                    onto, seconds = children[tree, first:last], delays[tree, first:last]
+                    free = max(busy[server], now) + message.seconds
+                    leave = max(egress[server], free)
+                    if calm_until < np.inf and not _calm(
+                        calm_until, leave, message.size * per_byte, seconds, stretches, cells[LEFT]
+                    ):
+                        status = RECEIVED
+                    else:
+                        _pop(times, numbers, entries, cells)
+                        busy[server] = free
+                        credit[server, lane] -= message.weight
+                        seen[server, message.name] = True
+                        book = 1 if lane > 0 else 0
+                        place = logged[book, server]
+                        log[book, server, place] = slot
+                        logged_at[book, server, place] = now
+                        logged[book, server] = place + 1
+                        _pass_on(
+                            heap, cells, egress, stretches, onto, seconds, slot, message, per_byte,
+                            server, leave,
+                        )  # fmt: skip
+                        continue
         clock[NOW] = now
         cells[SERVER], cells[SLOT], cells[ONWARD] = server, slot, onward
         if status == RECEIVED or status == ARRIVED:

@@ -174,9 +174,13 @@ class EdgeServer:
     def credits(self) -> Iterator[Credit]:
         """What it need not hear of, by lane, until it does something; nothing where it is left
         out."""
-        if self.active and self.behaviour is None:
+        if self.behaviour is not None:
+            return
+        if self.active:
             yield Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())
             yield from self.participant.credits()
+        elif self.chain.blocks:
+            yield from self.participant.ignored(self.chain.blocks[-1])
 
     def take_in(self, taken: Iterable[Taken]) -> None:
         """Count what was taken in unheard, in the order of arrival; updates come by the inbox."""

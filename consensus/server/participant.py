@@ -66,6 +66,10 @@ class Participant(ABC):
         """What it need not hear of in each lane of the protocol's; 0 of those that are left out."""
         return ()
 
+    def ignored(self, decided: Block) -> Iterable[Credit]:
+        """What comes too late, as the height of its head is decided."""
+        return ()
+
     def take_in(self, taken: Iterable[Taken]) -> None:
         """Count messages that were taken in unheard, in the order of their arrival."""
         raise NotImplementedError  # nothing is fit

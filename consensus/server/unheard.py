@@ -18,6 +18,9 @@ LANES: Final = 4
 ANY_NUMBER: Final = 2**40
 """A credit that no height uses up."""
 
+IGNORED: Final = -1
+"""A credit: any message of the ground comes too late to cost or change anything."""
+
 
 class Fit(NamedTuple):
     """A message that servers may take in unheard, as it is right and they count it."""

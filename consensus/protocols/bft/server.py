@@ -121,6 +121,9 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
         if first is not None:
             yield from unheard.votes_uncounted(self.context, self.state, head, first[0])
 
+    def ignored(self, decided: Block) -> Iterator[Credit]:
+        yield from unheard.too_late(decided)
+
     def take_in(self, taken: Iterable[Taken]) -> None:
         server, votes = self.server, []
         for lane, body, at in taken:

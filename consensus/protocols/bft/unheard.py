@@ -9,11 +9,12 @@ from typing import Any, Final
 from consensus.ledger.validity import Head
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.state import NOBODY, HeightContext, State
+from consensus.records.block import Block
 from consensus.records.ticket import Ticket
 from consensus.records.view import View
 from consensus.records.votes import Vote
 from consensus.server.checks import SharedChecks
-from consensus.server.unheard import ANY_NUMBER, UPDATES, Credit, Fit
+from consensus.server.unheard import ANY_NUMBER, IGNORED, UPDATES, Credit, Fit
 
 TICKETS: Final = UPDATES + 1
 SOFT: Final = UPDATES + 2
@@ -61,14 +62,23 @@ def votes_uncounted(
         return
     if any(lock.view == view and lock.block != block for lock in state.promises.locks):
         return
-    ground = (head.cid, view, block)
-    most = 2 * context.sortition(view[0]).committee.total // 3  # `Committee.approves` more
+    ground, total = (head.cid, view, block), context.sortition(view[0]).committee.total
     for phase, lane in LANE_OF.items():
         if phase == "soft" and view <= state.promises.cert:
             yield Credit(lane, ground, ANY_NUMBER)  # they are no longer counted
-        else:
-            counted = state.votes.get((phase, view, block), NOBODY).weight
-            yield Credit(lane, ground, most - counted)
+            continue
+        counted = state.votes.get((phase, view, block), NOBODY).weight
+        most = 2 * total // 3  # `Committee.approves` more
+        if phase == "soft" and counted > most and state.settling == view:
+            most = 5 * total // 6  # `Committee.overwhelms` more: until then the lock settles
+        yield Credit(lane, ground, max(0, most - counted))
+
+
+def too_late(decided: Block) -> Iterator[Credit]:
+    """Yield what a server that has a block is no longer told: votes for it, in its view."""
+    ground = (decided.header.parent, decided.certificate.view, decided.cid)
+    for lane in LANE_OF.values():
+        yield Credit(lane, ground, IGNORED)
 
 
 def count(context: HeightContext, state: State, votes: Iterable[Vote]) -> State:
