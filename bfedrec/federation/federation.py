@@ -112,12 +112,15 @@ class Federation:
         self.uplink = Uplink(
             config, data.sample_counts, self.participants, self.links, self.genesis, model
         )
+        self.ahead = self.participants.helper()
         self.world = self._world()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="cohort")
 
     def close(self) -> None:
         """Wait for a training in progress, and discard its result."""
         self._worker.shutdown(wait=True, cancel_futures=True)
+        if self.ahead is not None:
+            self.ahead.close()
 
     # -- the world --------------------------------------------------------------------------------
 
@@ -143,6 +146,7 @@ class Federation:
             faults,
             self.config.clients.retry_seconds,
             self.recorder,
+            ahead=self.ahead,
         )
         return World(spec, now=now, blocks=blocks, heads=heads)
 
@@ -213,7 +217,11 @@ class Federation:
         the thread of the training: what servers change while it runs is not read."""
         height, beacon = head.height + 1, head.beacon
         update, uploads = self.learner.train(height, beacon, clients, P, task, feedback)
-        return update, [(upload, self.uplink.sign(head, upload)) for upload in uploads]
+        sent = [(upload, self.uplink.sign(head, upload)) for upload in uploads]
+        if self.ahead is not None:
+            records = (message.record for _, message in sent)
+            self.ahead.verify([(each.client, each.signed, each.signature) for each in records])
+        return update, sent
 
     def recall(self, head: Head) -> None:
         """Train the round after ``head`` once more, to restore the messages that malicious clients

@@ -12,9 +12,12 @@ from bfedrec.config.servers import CostSettings
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.run_record import run_record
 from bfedrec.streams import Streams
+from bfedrec.threads import thread_count
 from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.groups import assign
+from consensus.crypto.ahead import Ahead
 from consensus.crypto.suites import Prover, Signer, suite_named
+from consensus.crypto.vrf import VrfKey
 from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.network.topology import Topology, regions_of
@@ -41,6 +44,17 @@ class Participants:
             )
             for index in range(self._config.servers.count)
         ]
+
+    def helper(self) -> Ahead | None:
+        """A process that makes proofs and checks signatures before they are needed, where there is
+        a processor for it, and they take real time."""
+        provers = [prover for _, prover in self.server_keys]
+        if thread_count() < 2 or not all(isinstance(each, VrfKey) for each in provers):
+            return None
+        try:
+            return Ahead(provers)  # type: ignore[arg-type]
+        except OSError:
+            return None
 
     def client_key(self, client: int) -> Signer:
         """A client's signing key, made when it is first needed."""

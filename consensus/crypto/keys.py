@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from nacl import bindings
@@ -20,6 +19,10 @@ SEED_BYTES: Final = 32
 PUBLIC_BYTES: Final = 32
 DIGEST_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
+MOST_KNOWN: Final = 1 << 17
+"""Number of signatures of which is remembered whether they are right."""
+
+_known: dict[tuple[bytes, bytes, bytes], bool] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +67,23 @@ def verify(public: bytes, digest: bytes, signature: bytes) -> bool:
         return False
     if (len(public), len(digest), len(signature)) != (PUBLIC_BYTES, DIGEST_BYTES, SIGNATURE_BYTES):
         return False
-    return _verify(public, digest, signature)
+    check = (public, digest, signature)
+    known = _known.get(check)
+    if known is None:
+        try:
+            bindings.crypto_sign_open(signature + digest, public)
+            known = True
+        except CryptoError:
+            known = False
+        remember(*check, known)
+    return known
 
 
-@lru_cache(maxsize=1 << 17)
-def _verify(public: bytes, digest: bytes, signature: bytes) -> bool:
-    try:
-        bindings.crypto_sign_open(signature + digest, public)
-    except CryptoError:
-        return False
-    return True
+def remember(public: bytes, digest: bytes, signature: bytes, right: bool) -> None:
+    """Remember what `verify` has found, here or in a helper (`consensus.crypto.ahead`)."""
+    if len(_known) >= MOST_KNOWN:
+        del _known[next(iter(_known))]
+    _known[public, digest, signature] = right
 
 
 def derive_seed(master: bytes, *labels: str | int | bytes) -> bytes:

@@ -23,6 +23,7 @@ from nacl.exceptions import CryptoError
 __all__ = ["InvalidProof", "VrfKey", "output", "verify"]
 
 PROOF_BYTES: Final = 80
+SECRET_BYTES: Final = 96
 BETA_BYTES: Final = 64
 
 _SUITE: Final = b"\x03"
@@ -62,6 +63,16 @@ class VrfKey:
         x = (x & ((1 << 254) - 8)) | (1 << 254)  # RFC 8032, section 5.1.5
         x %= _ORDER
         return cls(_times_base(x.to_bytes(32, "little")), x, hashed[32:])
+
+    @property
+    def secret(self) -> bytes:
+        """All that the key pair consists of, for `from_secret` in another process (96 bytes)."""
+        return self.public + self._scalar.to_bytes(32, "little") + self._nonce_prefix
+
+    @classmethod
+    def from_secret(cls, secret: bytes) -> VrfKey:
+        """The key pair with this `secret`."""
+        return cls(secret[:32], int.from_bytes(secret[32:64], "little"), secret[64:])
 
     def prove(self, alpha: bytes) -> tuple[bytes, bytes]:
         """Return (pi, beta): the 80-byte proof for `alpha` and its 64-byte output (section 5.1)."""

@@ -107,10 +107,15 @@ def needed_after(servers: Sequence[EdgeServer], head: int, faults: Faults | None
     return max(0, min(honest, default=head) - tail)
 
 
+def furthest_chain(servers: Sequence[EdgeServer]) -> EdgeServer:
+    """The first server with the longest chain."""
+    return max(servers, key=lambda server: server.chain.height)
+
+
 def bring_along(server: EdgeServer, servers: Sequence[EdgeServer], head: int) -> None:
     """Append the agreed blocks, up to the height ``head``, to a malicious server's chain (catching
     up is not simulated)."""
-    ahead = max(servers, key=lambda other: other.chain.height).chain
+    ahead = furthest_chain(servers).chain
     for block in ahead.blocks[server.chain.height : head]:
         server.chain.append(block, server.checks.block)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from consensus.adversary.behaviour import Behaviour
 from consensus.application import Application
+from consensus.crypto.ahead import Ahead
 from consensus.crypto.suites import Prover, Signer
 from consensus.faults.faults import Faults
 from consensus.network.topology import Topology
@@ -50,3 +51,5 @@ class WorldSpec:
     compiled: bool = True
     """Deliver what servers take in unheard in a compiled loop (`consensus.network.compiled`); the
     result is the same without, and later."""
+    ahead: Ahead | None = None
+    """The helper that makes proofs and checks signatures before they are needed; None for none."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from consensus.crypto.ahead import Ahead
 from consensus.network.clock import Clock
 from consensus.network.network import Network
 from consensus.server.edge_server import EdgeServer
@@ -41,9 +42,12 @@ class Submissions:
         hosts: Sequence[WorldHost],
         latency: np.ndarray,
         retry_seconds: float,
+        ahead: Ahead | None = None,
     ) -> None:
         """``latency``: float[servers, servers], one-way seconds between two servers;
-        ``retry_seconds``: simulated seconds that a client waits before it tries another server."""
+        ``retry_seconds``: simulated seconds that a client waits before it tries another
+        server; ``ahead``: what may have checked an update's signature already."""
+        self._ahead = ahead
         self._env = env
         self._network = network
         self._servers = servers
@@ -81,6 +85,9 @@ class Submissions:
             # Not `receive`, which forgives updates that were long on their way between servers.
             server.refuse("stale")
             return
+        if self._ahead is not None:
+            record = update.record
+            self._ahead.expect((record.client, record.signed, record.signature))
         self._network.heard(index)
         if takes and server.receive("update", update, index, gossiped=True):
             server.say("update", update)

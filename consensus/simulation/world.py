@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import simpy
 
 from consensus.application import Contents
+from consensus.crypto.ahead import AheadProver
 from consensus.faults.faults import Lifecycle
 from consensus.ledger.chain import Chain
 from consensus.ledger.validity import Head
@@ -32,6 +33,7 @@ from consensus.simulation.accounts import (
     bring_along,
     evidence_at,
     furthest,
+    furthest_chain,
     needed_after,
     refusals,
     stalled,
@@ -82,6 +84,7 @@ class World:
         self.randomness = spec.randomness
         self.behaviours = behaviours
         self.messages = 0
+        self._ahead = spec.ahead
         self._network_stream = spec.network_stream
         self._hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
         participant: type[Participant] = self.protocol.participant_class()
@@ -90,7 +93,7 @@ class World:
             EdgeServer(
                 index,
                 signer,
-                prover,
+                prover if self._ahead is None else AheadProver(self._ahead, index, prover.public),
                 Chain(genesis, self.protocol, blocks, heads),
                 self.checks,
                 self._hosts[index],
@@ -104,7 +107,13 @@ class World:
             if inbox is not None:
                 server.hear_through(inbox)
         self._submissions = Submissions(
-            self.env, self.network, self.servers, self._hosts, spec.topology.latency, spec.retry_seconds
+            self.env,
+            self.network,
+            self.servers,
+            self._hosts,
+            spec.topology.latency,
+            spec.retry_seconds,
+            spec.ahead,
         )
         self.head = self.servers[0].chain.head
         """Head of the chain after the last height."""
@@ -206,6 +215,7 @@ class World:
 
     def _enter_all(self) -> None:
         """Every server that is up enters the height after the head."""
+        self._prove_ahead(furthest_chain(self.servers))
         for index, behaviour in self.behaviours.items():
             bring_along(self.servers[index], self.servers, self.head.height)
             behaviour.begins(self.servers[index])
@@ -220,6 +230,13 @@ class World:
             for index, server in enumerate(self.servers)
             if server.behaviour is None and self._hosts[index].up and not server.catching_up
         }
+
+    def _prove_ahead(self, server: EdgeServer) -> None:
+        """Have the draws made that servers make when they enter the height after the head of
+        ``server``."""
+        alpha = server.participant.next_alpha()
+        if self._ahead is not None and alpha is not None:
+            self._ahead.prove(alpha)
 
     def _wait(self, deadline: float, attempts: int | None) -> None:
         """Advance the clock until the height is over or can no longer be decided."""
@@ -367,6 +384,7 @@ class World:
             return
         if self._first is None:
             self._first = block
+            self._prove_ahead(server)
         elif block.cid != self._first.cid:
             raise Forked(block.height, self._first.cid, block.cid)
         server.chain.keep(self._first)

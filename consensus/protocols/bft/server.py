@@ -99,6 +99,9 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
         if back and self.durable.promises != Promises(server.height):
             self.proposals.arm()  # it has said something already
 
+    def next_alpha(self) -> bytes:
+        return self.tickets.alpha()
+
     def stage(self) -> View:
         return self.state.view if self.server.active else (0, 0)
 

@@ -71,6 +71,10 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
             self._draw()
             self._apply((state, effects))
 
+    def next_alpha(self) -> bytes:
+        head = self.server.chain.head
+        return Ticket.alpha(self.server.genesis.chain_id, head.cid, head.height + 1)
+
     def stage(self) -> View:
         return self.state.slot if self.server.active else (0, 0)
 
@@ -122,9 +126,7 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
         """
         server = self.server
         head = server.chain.head
-        proof, beta = server.prover.prove(
-            Ticket.alpha(server.genesis.chain_id, head.cid, server.height)
-        )
+        proof, beta = server.prover.prove(self.next_alpha())
         server.host.charge("vrf_prove")
         draw = Draw(server.index, beta)
         if may_sit(server.genesis, draw, CANDIDATES_PER_SEAT):
