@@ -268,9 +268,11 @@ def _collecting_seldom() -> Iterator[None]:
     """
     was_enabled = gc.isenabled()
     gc.disable()
+    gc.freeze()  # what exists already is not looked at by the explicit ones
     try:
         yield
     finally:
+        gc.unfreeze()
         if was_enabled:
             gc.enable()
 

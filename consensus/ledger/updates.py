@@ -133,10 +133,12 @@ class UpdatePool:
         """Take what has arrived."""
         if self._arrivals is None or not self._arrivals.waiting():
             return
+        by_client, by_digest, took = self._by_client, self._by_digest, self._took
         for each in self._arrivals.updates():
-            record = each[0].record
-            self._by_client[record.client] = self._by_digest[record.digest] = each[0]
-            self._took(each)
+            update = each[0]
+            record = update.record
+            by_client[record.client] = by_digest[record.digest] = update
+            took(each)
 
     def add(self, update: SignedUpdate, head: Head) -> bool:
         """Keep ``update`` if it is fit and its client's first, or its second and so evidence, or

@@ -11,6 +11,7 @@ faults may strike the message; then everything is done as in `Network`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from itertools import count
 from math import inf
@@ -79,6 +80,8 @@ class CompiledNetwork(Network):
         faults: Faults | None,
         unheard: Unheard,
     ) -> None:
+        self._kinds: dict[int, str] = {}
+        """By lane."""
         super().__init__(env, topology, bandwidth_mib_per_s, jitter, receive, faults)
         self._unheard = unheard
         servers = topology.servers
@@ -91,19 +94,23 @@ class CompiledNetwork(Network):
         put.put(kernels.BUSY, np.frombuffer(self.busy_until))
         self._stale = memoryview(put.put(kernels.STALE, np.ones(servers, np.bool_)))
         lanes = (servers, LANES)
-        self._ground_of = put.put(kernels.GROUND_OF, np.full(lanes, -1, np.int64))
-        self._credit = put.put(kernels.CREDIT, np.zeros(lanes, np.int64))
+        ground_of = put.put(kernels.GROUND_OF, np.full(lanes, -1, np.int64))
+        credit = put.put(kernels.CREDIT, np.zeros(lanes, np.int64))
+        self._grounds_of, self._credits = memoryview(ground_of.ravel()), memoryview(credit.ravel())
+        """By server and lane, one after the other."""
         self._logged = put.put(kernels.LOGGED, np.zeros((2, servers), np.int64))
         self.updates_waiting: Sequence[int] = memoryview(self._logged[0])
         """By server: the number of updates that it has taken in unheard since it looked."""
         self._others_waiting: Sequence[int] = memoryview(self._logged[1])
         self._make_names(64)
         self._messages: list[Message] = []
+        self._bodies: list[tuple[Any, int]] = []
+        """Body and origin of each message ..."""
+        self._lanes: list[int] = []
+        """... and its lane."""
         self._slots: dict[int, int] = {}
         """Place of each message in ``_messages``, by its identity."""
         self._table = np.empty(64, kernels.MESSAGE)
-        self._kinds: dict[int, str] = {}
-        """By lane."""
         self._names: dict[Hashable, int] = {}
         self._grounds: dict[Hashable, int] = {}
         self._tree_of = put.put(kernels.TREE_OF, np.full(servers, -1, np.int64))
@@ -126,7 +133,8 @@ class CompiledNetwork(Network):
             self._stale[server] = True
         self._logged[:] = 0
         self._seen[:] = False
-        self._messages.clear()
+        for kept in (self._messages, self._bodies, self._lanes):
+            kept.clear()
         self._slots.clear()
         self._names.clear()
         self._grounds.clear()
@@ -141,21 +149,19 @@ class CompiledNetwork(Network):
         """Let ``server`` know what it has taken in unheard (`Network.heard`)."""
         self._stale[server] = True
         if self._others_waiting[server]:
-            self._unheard.take_in(server, self._take(1, server))
+            self._unheard.take_in(server, self._take(server))
 
     def take_updates(self, server: int) -> list[tuple[Any, int]]:
         """Take out the updates of a server (`Inbox.updates`)."""
-        origins = self._table["origin"]
-        slots = self._logged_slots(0, server)
-        return [(self._messages[slot].body, int(origins[slot])) for slot in slots]
+        bodies = self._bodies
+        return [bodies[slot] for slot in self._logged_slots(0, server)]
 
-    def _take(self, book: int, server: int) -> list[Taken]:
-        times = self._logged_at[book, server, : self._logged[book, server]].tolist()
-        slots = self._logged_slots(book, server)
-        lanes, messages = self._table["lane"][slots].tolist(), self._messages
+    def _take(self, server: int) -> list[Taken]:
+        times = self._logged_at[1, server, : self._others_waiting[server]].tolist()
+        bodies, lanes = self._bodies, self._lanes
+        slots = self._logged_slots(1, server)
         return [
-            Taken(lane, messages[slot].body, at)
-            for slot, lane, at in zip(slots, lanes, times, strict=True)
+            (lanes[slot], bodies[slot][0], at) for slot, at in zip(slots, times, strict=True)
         ]
 
     def _logged_slots(self, book: int, server: int) -> list[int]:
@@ -196,15 +202,15 @@ class CompiledNetwork(Network):
         self._log = put.put(kernels.LOG, log)
         self._logged_at = put.put(kernels.LOGGED_AT, logged_at)
 
-    def _ground(self, ground: Hashable) -> int:
-        return self._grounds.setdefault(ground, len(self._grounds))
-
     def _ask(self, server: int) -> None:
         """Ask what a server need not hear of."""
-        self._credit[server] = 0
+        credit, ground_of, grounds = self._credits, self._grounds_of, self._grounds
+        first = server * LANES
+        for place in range(first, first + LANES):
+            credit[place] = 0
         for lane, ground, weight in self._unheard.credits(server):
-            self._ground_of[server, lane] = self._ground(ground)
-            self._credit[server, lane] = weight
+            ground_of[first + lane] = grounds.setdefault(ground, len(grounds))
+            credit[first + lane] = weight
         self._stale[server] = False
 
     def _slot(self, origin: int, message: Message) -> int | None:
@@ -220,11 +226,13 @@ class CompiledNetwork(Network):
         if slot == len(self._table):
             self._table = np.concatenate([self._table, np.empty_like(self._table)])
         self._table[slot] = (
-            *(origin, fit.lane, self._ground(fit.ground), self._number_of(fit.name), fit.weight),
+            *(origin, fit.lane, self._grounds.setdefault(fit.ground, len(self._grounds)), self._number_of(fit.name), fit.weight),
             *(message.size, seconds),
         )
         self._kinds[fit.lane] = message.kind
         self._messages.append(message)
+        self._bodies.append((message.body, origin))
+        self._lanes.append(fit.lane)
         self._slots[id(message)] = slot
         return slot
 
@@ -305,15 +313,18 @@ class CompiledNetwork(Network):
                 break
             self._supply(status, receivers, origin)
         self.env.numbers = count(cells[kernels.NUMBER])
-        self._account()
         return status
 
-    def _account(self) -> None:
-        cells = self._cells
+    @property
+    def bytes(self) -> Counter[str]:
+        """Bytes sent between servers (`Network.bytes`), those that the loops have counted too."""
+        cells, found = self._cells, self._bytes
         for lane, kind in self._kinds.items():
-            if cells[kernels.SENT + lane]:
-                self.bytes[kind] += cells[kernels.SENT + lane]
+            sent = cells[kernels.SENT + lane]
+            if sent:
+                found[kind] += sent
                 cells[kernels.SENT + lane] = 0
+        return found
 
     # -- receiving --------------------------------------------------------------------------------
 
@@ -341,17 +352,16 @@ class CompiledNetwork(Network):
                 self._ask(server)
             else:
                 env.now = self.due[kernels.NOW]
-                origin = int(self._table["origin"][cells[kernels.SLOT]])
+                origin = self._bodies[cells[kernels.SLOT]][1]
                 self._supply(
                     status, lambda: len(self.overlay.tree(origin).children[server]), origin
                 )
         env.numbers = count(cells[kernels.NUMBER])
-        self._account()
         if status == kernels.DONE:
             return False
         env.now = self.due[kernels.NOW]
         server, slot = cells[kernels.SERVER], cells[kernels.SLOT]
-        origin, onward = int(self._table["origin"][slot]), bool(cells[kernels.ONWARD])
+        origin, onward = self._bodies[slot][1], bool(cells[kernels.ONWARD])
         delivery = (self._begun, server, self._messages[slot], origin, onward)
         (self._arrive if status == kernels.ARRIVED else self._hand_over)(delivery)
         return True

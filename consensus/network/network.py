@@ -61,8 +61,7 @@ class Network:
         which the latency of a hop, or of a whole route, is stretched."""
         self.env = env
         self.topology = topology
-        self.bytes: Counter[str] = Counter()
-        """Bytes sent between servers, by kind of message; every hop counts."""
+        self._bytes: Counter[str] = Counter()
         self._seconds_per_byte = 1.0 / (bandwidth_mib_per_s * MIB)
         self._jitter = jitter
         self._receive = receive
@@ -85,6 +84,11 @@ class Network:
         """Integers shared with compiled loops; `LEFT`: the number of factors that are left."""
         self._begun = 0
         """Epoch counter; messages of an earlier epoch are dropped on arrival."""
+
+    @property
+    def bytes(self) -> Counter[str]:
+        """Bytes sent between servers, by kind of message; every hop counts."""
+        return self._bytes
 
     def begin(self, generator: np.random.Generator) -> None:
         """Begin a new epoch: drop all messages in flight, and empty the queues.
@@ -209,7 +213,7 @@ class Network:
                 self._disturb(origin, to, message, origin, False, leave, arrive)
         self._cells[LEFT] = left
         self._egress_free[origin] = leave
-        self.bytes[message.kind] += size * links
+        self._bytes[message.kind] += size * links
 
     def pass_on(
         self, server: int, origin: int, message: Message, at: float, before: Collection[int]
@@ -262,7 +266,7 @@ class Network:
                 self._disturb(server, child, message, origin, True, leave, arrive)
         self._cells[LEFT] = left
         self._egress_free[server] = leave
-        self.bytes[message.kind] += size * len(children)
+        self._bytes[message.kind] += size * len(children)
 
     def _disturb(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, Protocol
 
 from consensus.application import Contents
@@ -114,14 +113,8 @@ class BlockContents:
         """True if a candidate's contents are right, at whatever time and whoever asks: its updates
         in their order, and, recomputed from them, the very bytes that the addresses name. Those
         bytes this server then has, and provides: what it approves can be fetched."""
-        header, digests = candidate.header, candidate.updates
-        if (
-            header.count != len(digests)
-            or any(a >= b for a, b in pairwise(digests))
-            or len({update.record.client for update in updates}) != len(updates)
-            or header.updates != self._checks.updates_root(candidate)
-            or header.samples != sum(update.record.samples for update in updates)
-        ):
+        header = candidate.header
+        if not self._checks.lists(candidate, updates):
             return False
         contents = self.aggregate(updates)
         self._host.charge("hash", len(contents.aggregate))

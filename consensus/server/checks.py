@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from consensus.application import Application, Contents
@@ -101,8 +102,12 @@ class SharedChecks:
         return known
 
     def knows_draw(self, seed: bytes, ticket: Ticket) -> bool:
-        """True if `ticket` has the draw of a ticket at hand, or it was vouched for."""
+        """True if a ticket has been checked or vouched for."""
         return _what_is_proven(seed, ticket) in self._draws
+
+    def known_draw(self, seed: bytes, ticket: Ticket) -> Draw:
+        """The draw of a ticket that `knows_draw`; KeyError for another."""
+        return self._draws[seed, ticket.height, ticket.server, ticket.proof]
 
     def draws(
         self, genesis: Genesis, head: Head, header: Header, tickets: tuple[Ticket, ...]
@@ -231,6 +236,22 @@ class SharedChecks:
         if known is None:
             known = self._memo[id(data), b"address"] = (data, file_cid(data))
         return known[1]
+
+    def lists(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
+        """True if ``updates``, which have the digests that ``candidate`` lists, are in order, each
+        of another client, and as many and as large as its header says."""
+        known = self._memo.get((id(candidate), b"lists"))
+        if known is None:
+            header, digests = candidate.header, candidate.updates
+            known = self._memo[id(candidate), b"lists"] = (
+                candidate,
+                header.count == len(digests)
+                and all(a < b for a, b in pairwise(digests))
+                and len({update.record.client for update in updates}) == len(updates)
+                and header.updates == self.updates_root(candidate)
+                and header.samples == sum(update.record.samples for update in updates),
+            )
+        return bool(known[1])
 
     def updates_root(self, candidate: Candidate) -> bytes:
         """The Merkle root over the updates that ``candidate`` lists."""

@@ -83,10 +83,6 @@ class NoInbox:
         return
 
 
-class Taken(NamedTuple):
-    """A message that was taken in unheard."""
-
-    lane: int
-    body: Any
-    at: float
-    """Simulated second of its arrival."""
+Taken = tuple[int, Any, float]
+"""A message that was taken in unheard: its lane and body, and the simulated second at which it
+came."""

@@ -128,15 +128,19 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
         yield from unheard.too_late(decided)
 
     def take_in(self, taken: Iterable[Taken]) -> None:
-        server, votes = self.server, []
+        votes, tickets = [], []
         for lane, body, at in taken:
             if lane == unheard.TICKETS:
-                self.tickets.take_in(body, round(at * 1e6))
-                server.relaying.took["ticket"]((body, None))
+                tickets.append((body, round(at * 1e6)))
             else:
-                self.first_votes[unheard.name_of(body)] = body
                 votes.append(body)
+        if tickets:
+            self.tickets.take_in(tickets)
+            took = self.server.relaying.took["ticket"]
+            for ticket, _ in tickets:
+                took((ticket, None))
         if votes:
+            self.first_votes.update((unheard.name_of(vote), vote) for vote in votes)
             self.state = unheard.count(self.context, self.state, votes)
 
     def members(self, attempt: int) -> list[int]:

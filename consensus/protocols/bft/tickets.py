@@ -103,11 +103,13 @@ class Tickets:
         server.inbox.note(("ticket", ticket.server))
         return True
 
-    def take_in(self, ticket: Ticket, at_us: int) -> None:
-        """Keep another server's ticket, which was found right and came at this time."""
+    def take_in(self, tickets: Iterable[tuple[Ticket, int]]) -> None:
+        """Keep tickets of other servers that were found right, each with the time at which it came
+        (microseconds)."""
         server = self._server
-        draw = server.checks.ticket(server.genesis, server.chain.head.beacon, ticket)
-        self.held[ticket.server] = (ticket, draw, at_us)
+        beacon, draw_of = server.chain.head.beacon, server.checks.known_draw
+        for ticket, at in tickets:
+            self.held[ticket.server] = (ticket, draw_of(beacon, ticket), at)
 
     def recorded(self) -> tuple[Ticket, ...]:
         """The tickets as a block records them, by ascending server."""
