@@ -86,6 +86,11 @@ def remember(public: bytes, digest: bytes, signature: bytes, right: bool) -> Non
     _known[public, digest, signature] = right
 
 
+def forget() -> None:
+    """Forget what `verify` has found."""
+    _known.clear()
+
+
 def derive_seed(master: bytes, *labels: str | int | bytes) -> bytes:
     """Derive the 32-byte seed of the key that `labels` name from the run's master seed.
 

@@ -9,6 +9,7 @@ for more. A network may deliver such messages without a call for each
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
 UPDATES: Final = 0
@@ -67,6 +68,7 @@ class Inbox(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class NoInbox:
     """The inbox of a server that hears of everything."""
 

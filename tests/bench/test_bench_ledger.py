@@ -24,7 +24,7 @@ Benchmark = Any
 
 def forget() -> None:
     """Empty the memos of signatures and proofs, so that everything is computed again."""
-    keys._verify.cache_clear()
+    keys.forget()
     vrf._verify.cache_clear()
     vrf._encode_to_curve.cache_clear()
 

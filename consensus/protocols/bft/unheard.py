@@ -89,6 +89,8 @@ def count(context: HeightContext, state: State, votes: Iterable[Vote]) -> State:
         if vote.phase == "soft" and view <= state.promises.cert:
             continue
         key = (vote.phase, view, vote.block)
-        weight = context.weight(vote.attempt, vote.server)
-        tallies[key] = tallies.get(key, NOBODY).add(vote.server, weight, vote)
+        tally = tallies.get(key, NOBODY)
+        if not tally.servers >> vote.server & 1:  # else it is this server's own, come back
+            weight = context.weight(vote.attempt, vote.server)
+            tallies[key] = tally.add(vote.server, weight, vote)
     return bft.with_votes(state, tallies)

@@ -76,12 +76,25 @@ def test_other_types_and_lengths_are_refused(wrong: Any) -> None:
         SigningKey.from_seed(wrong)
 
 
-def test_the_same_bytes_are_verified_once() -> None:
-    keys._verify.cache_clear()
+def test_the_same_bytes_are_verified_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys.forget()
+    opened, open_ = [], keys.bindings.crypto_sign_open
+    monkeypatch.setattr(
+        keys.bindings, "crypto_sign_open", lambda *one: (opened.append(one), open_(*one))[1]
+    )
     for _ in range(3):
         assert verify(KEY.public, MESSAGE, SIGNATURE)
         assert not verify(KEY.public, MESSAGE, bytes(64))
-    assert keys._verify.cache_info().misses == 2
+    assert len(opened) == 2
+
+
+def test_what_was_verified_first_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys.forget()
+    monkeypatch.setattr(keys, "MOST_KNOWN", 2)
+    for signature in (SIGNATURE, bytes(64), bytes([1]) * 64):
+        verify(KEY.public, MESSAGE, signature)
+    assert [signature for _, _, signature in keys._known] == [bytes(64), bytes([1]) * 64]
+    keys.forget()
 
 
 def test_secrets_are_not_printed() -> None:
