@@ -243,9 +243,7 @@ def _help(requests: BinaryIO, answers: BinaryIO, claims: mmap.mmap) -> None:
             answer(VERIFY, number, bytes(keys.verify(c[:32], c[32:64], c[64:]) for c in checks))
 
 
-def _read(
-    requests: BinaryIO, waiting: SimpleQueue[tuple[bytes, int, bytes] | None]
-) -> None:
+def _read(requests: BinaryIO, waiting: SimpleQueue[tuple[bytes, int, bytes] | None]) -> None:
     while len(head := requests.read(HEAD.size)) == HEAD.size:
         kind, number, length = HEAD.unpack(head)
         waiting.put((kind, number, requests.read(length)))

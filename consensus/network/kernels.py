@@ -6,12 +6,42 @@ Each does, step for step and number for number, what `Network._arrive`, the worl
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numba import carray, njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
+
+from consensus.network.arrays import (
+    BUSY,
+    CELL,
+    CHILDREN,
+    CLOCK,
+    CREDIT,
+    DELAYS,
+    EGRESS,
+    ENTRIES,
+    GROUND_OF,
+    INGRESS,
+    LOG,
+    LOGGED,
+    LOGGED_AT,
+    NUMBERS,
+    SEEN,
+    STALE,
+    STARTS,
+    STRETCHES,
+    TIMES,
+    TREE_OF,
+    bool_rows,
+    bools,
+    float_blocks,
+    float_rows,
+    floats,
+    int_blocks,
+    int_rows,
+    ints,
+)
+from consensus.server.unheard import IGNORED
 
 #: What a loop stopped for. Whatever it stopped for has changed nothing yet, unless it says so.
 DONE: Final = 0
@@ -74,120 +104,9 @@ MESSAGE: Final = np.dtype(
 (`consensus.server.unheard.Fit`); its bytes, and the seconds that a server works on it."""
 
 
-#: Places in the table of arrays (`Arrays`).
-TIMES: Final = 0
-"""float64[entries]: the heap's times ..."""
-NUMBERS: Final = 1
-"""... int64[entries]: the numbers of its entries ..."""
-ENTRIES: Final = 2
-"""... int64[entries]: and the entries."""
-CELL: Final = 3
-"""int64[cells]: integers shared with the caller."""
-CLOCK: Final = 4
-"""float64[2]: times shared with the caller."""
-EGRESS: Final = 5
-"""float64[servers]: seconds at which each server's egress queue is free ..."""
-INGRESS: Final = 6
-"""... float64[servers]: its ingress queue ..."""
-BUSY: Final = 7
-"""... float64[servers]: and its processor."""
-STRETCHES: Final = 8
-"""float64[drawn]: factors of latencies."""
-TREE_OF: Final = 9
-"""int64[servers]: place of each origin's tree; negative if it is not at hand."""
-STARTS: Final = 10
-"""int64[trees, servers + 1]: where each server's children begin ..."""
-CHILDREN: Final = 11
-"""... int64[trees, servers]: the children ..."""
-DELAYS: Final = 12
-"""... float64[trees, servers]: and the latencies to them."""
-STALE: Final = 13
-"""bool[servers]: the server's credits are to be asked for."""
-GROUND_OF: Final = 14
-"""int64[servers, lanes]: the ground of what a server takes in unheard ..."""
-CREDIT: Final = 15
-"""... int64[servers, lanes]: and the weight that is left of it; `IGNORED` for any, which neither
-costs nor changes anything."""
-SEEN: Final = 16
-"""bool[servers, names]: the server has had a message of the name."""
-LOGGED: Final = 17
-"""int64[2, servers]: number of messages taken in unheard: updates, and others ..."""
-LOG: Final = 18
-"""... int64[2, servers, names]: the messages ..."""
-LOGGED_AT: Final = 19
-"""... float64[2, servers, names]: and the seconds of their arrival."""
-ARRAYS: Final = 20
-
-IGNORED: Final = -1
-"""A credit: any message of the ground changes nothing."""
-
-
-class Arrays:
-    """A table of arrays that loops find by their addresses: to hand over twenty arrays costs Numba
-    more time than most loops take."""
-
-    def __init__(self) -> None:
-        self.table = np.zeros((ARRAYS, 4), np.int64)
-        """By place: address and up to three dimensions."""
-        self._kept: dict[int, np.ndarray] = {}
-
-    def put(self, place: int, array: np.ndarray) -> np.ndarray:
-        """Have an array at a place of the table, and keep it alive; returns it."""
-        assert array.flags.c_contiguous
-        self._kept[place] = array
-        self.table[place, 0] = array.ctypes.data
-        self.table[place, 1 : 1 + array.ndim] = array.shape
-        return array
-
-
-@intrinsic
-def _pointer(context: Any, address: Any) -> Any:
-    """The pointer to an address."""
-
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(types.int64), generate
-
-
-@njit(cache=True)
-def _floats(table, place):  # type: ignore[no-untyped-def]
-    return carray(_pointer(table[place, 0]), table[place, 1], np.float64)
-
-
-@njit(cache=True)
-def _ints(table, place):  # type: ignore[no-untyped-def]
-    return carray(_pointer(table[place, 0]), table[place, 1], np.int64)
-
-
-@njit(cache=True)
-def _bools(table, place):  # type: ignore[no-untyped-def]
-    return carray(_pointer(table[place, 0]), table[place, 1], np.bool_)
-
-
-@njit(cache=True)
-def _shape(table, place):  # type: ignore[no-untyped-def]
-    return table[place, 1], table[place, 2]
-
-
-@njit(cache=True)
-def _float_rows(table, place):  # type: ignore[no-untyped-def]
-    return carray(_pointer(table[place, 0]), _shape(table, place), np.float64)
-
-
-@njit(cache=True)
-def _int_rows(table, place):  # type: ignore[no-untyped-def]
-    return carray(_pointer(table[place, 0]), _shape(table, place), np.int64)
-
-
-@njit(cache=True)
-def _bool_rows(table, place):  # type: ignore[no-untyped-def]
-    return carray(_pointer(table[place, 0]), _shape(table, place), np.bool_)
-
-
 @njit(cache=True)
 def _heap(table):  # type: ignore[no-untyped-def]
-    return _floats(table, TIMES), _ints(table, NUMBERS), _ints(table, ENTRIES)
+    return floats(table, TIMES), ints(table, NUMBERS), ints(table, ENTRIES)
 
 
 @njit(cache=True)
@@ -267,7 +186,9 @@ def _calm(calm_until, leave, transmission, delays, stretches, left):  # type: ig
 
 
 @njit(cache=True)
-def _pass_on(heap, cells, egress, stretches, children, delays, slot, message, per_byte, server, leave):  # type: ignore[no-untyped-def]  # fmt: skip
+def _pass_on(  # type: ignore[no-untyped-def]
+    heap, cells, egress, stretches, children, delays, slot, message, per_byte, server, leave
+):
     """Pass a message on to a server's children, leaving at ``leave`` seconds."""
     if children.size == 0:
         return
@@ -287,28 +208,28 @@ def _pass_on(heap, cells, egress, stretches, children, delays, slot, message, pe
 @njit(cache=True)
 def forward(table, messages, slot, per_byte, calm_until, server, leave):  # type: ignore[no-untyped-def]
     """Pass message ``slot`` on from a server whose egress queue is free at ``leave``."""
-    heap, cells, stretches = _heap(table), _ints(table, CELL), _floats(table, STRETCHES)
+    heap, cells, stretches = _heap(table), ints(table, CELL), floats(table, STRETCHES)
     message = messages[slot]
-    tree = _ints(table, TREE_OF)[message.origin]
+    tree = ints(table, TREE_OF)[message.origin]
     if tree < 0:
         return TREE
-    starts = _int_rows(table, STARTS)
+    starts = int_rows(table, STARTS)
     first, last = starts[tree, server], starts[tree, server + 1]
     lacks = _lacks(heap[0], cells, last - first)
     if lacks != DONE:
         return lacks
-    onward = _int_rows(table, CHILDREN)[tree, first:last]
-    seconds = _float_rows(table, DELAYS)[tree, first:last]
+    onward = int_rows(table, CHILDREN)[tree, first:last]
+    seconds = float_rows(table, DELAYS)[tree, first:last]
     transmission = message.size * per_byte
     if calm_until < np.inf and not _calm(
         calm_until, leave, transmission, seconds, stretches, cells[LEFT]
     ):
         return DISTURBED
-    egress = _floats(table, EGRESS)
+    egress = floats(table, EGRESS)
     _pass_on(
         heap, cells, egress, stretches, onward, seconds, slot, message, per_byte, server, leave
     )
-    _floats(table, CLOCK)[NEXT] = _due(heap[0], cells)
+    floats(table, CLOCK)[NEXT] = _due(heap[0], cells)
     return DONE
 
 
@@ -316,7 +237,7 @@ def forward(table, messages, slot, per_byte, calm_until, server, leave):  # type
 def send(table, messages, slot, per_byte, calm_until, leave, seconds, hops, recipients):  # type: ignore[no-untyped-def]
     """Send message ``slot`` to ``recipients`` one after the other, over paths of these ``seconds``
     and ``hops``, from a server whose egress queue is free at ``leave``."""
-    heap, cells, stretches = _heap(table), _ints(table, CELL), _floats(table, STRETCHES)
+    heap, cells, stretches = _heap(table), ints(table, CELL), floats(table, STRETCHES)
     times, numbers, entries = heap
     lacks = _lacks(times, cells, recipients.size)
     if lacks != DONE:
@@ -344,9 +265,9 @@ def send(table, messages, slot, per_byte, calm_until, leave, seconds, hops, reci
             elif arrive >= calm_until:
                 return DISTURBED
     cells[LEFT] = left
-    _floats(table, EGRESS)[message.origin] = leaves
+    floats(table, EGRESS)[message.origin] = leaves
     cells[SENT + message.lane] += message.size * links
-    _floats(table, CLOCK)[NEXT] = _due(times, cells)
+    floats(table, CLOCK)[NEXT] = _due(times, cells)
     return DONE
 
 
@@ -354,19 +275,16 @@ def send(table, messages, slot, per_byte, calm_until, leave, seconds, hops, reci
 def advance(table, messages, per_byte, calm_until, until, until_number):  # type: ignore[no-untyped-def]
     """Deliver messages, in the order of their arrival, until something else is due (``until``, its
     time, and its number) or one of them is to be heard."""
-    heap, cells, stretches = _heap(table), _ints(table, CELL), _floats(table, STRETCHES)
+    heap, cells, stretches = _heap(table), ints(table, CELL), floats(table, STRETCHES)
     times, numbers, entries = heap
-    clock, tree_of = _floats(table, CLOCK), _ints(table, TREE_OF)
-    starts, children = _int_rows(table, STARTS), _int_rows(table, CHILDREN)
-    delays = _float_rows(table, DELAYS)
-    egress, ingress, busy = _floats(table, EGRESS), _floats(table, INGRESS), _floats(table, BUSY)
-    stale, seen = _bools(table, STALE), _bool_rows(table, SEEN)
-    ground_of, credit = _int_rows(table, GROUND_OF), _int_rows(table, CREDIT)
-    logged = _int_rows(table, LOGGED)
-    names = seen.shape[1]
-    shape = (2, stale.size, names)
-    log = carray(_pointer(table[LOG, 0]), shape, np.int64)
-    logged_at = carray(_pointer(table[LOGGED_AT, 0]), shape, np.float64)
+    clock, tree_of = floats(table, CLOCK), ints(table, TREE_OF)
+    starts, children = int_rows(table, STARTS), int_rows(table, CHILDREN)
+    delays = float_rows(table, DELAYS)
+    egress, ingress, busy = floats(table, EGRESS), floats(table, INGRESS), floats(table, BUSY)
+    stale, seen = bools(table, STALE), bool_rows(table, SEEN)
+    ground_of, credit = int_rows(table, GROUND_OF), int_rows(table, CREDIT)
+    logged = int_rows(table, LOGGED)
+    log, logged_at = int_blocks(table, LOG), float_blocks(table, LOGGED_AT)
     status = DONE
     while cells[SIZE] > 0:
         now, number, entry = times[0], numbers[0], entries[0]
@@ -434,7 +352,7 @@ def advance(table, messages, per_byte, calm_until, until, until_number):  # type
                         continue
         clock[NOW] = now
         cells[SERVER], cells[SLOT], cells[ONWARD] = server, slot, onward
-        if status == RECEIVED or status == ARRIVED:
+        if status in (RECEIVED, ARRIVED):
             _pop(times, numbers, entries, cells)
         break
     clock[NEXT] = _due(times, cells)

@@ -12,6 +12,7 @@ from consensus.records.view import View
 from consensus.server.message import Kind
 from consensus.server.unheard import Credit, Fit, Taken
 
+
 class Participant(ABC):
     """One server's part in a protocol: it draws, proposes, votes and decides.
 

@@ -19,6 +19,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
+from consensus.network.network import Network
 from consensus.records.genesis import Genesis
 from consensus.records.update import UpdateRecord
 from consensus.server.edge_server import EdgeServer
@@ -49,6 +50,7 @@ class ClientsWorld(Protocol):
 
     env: Clock
     genesis: Genesis
+    network: Network
     servers: list[EdgeServer]
     scenario: Scenario
     witness: Witness
