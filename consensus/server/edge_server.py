@@ -174,7 +174,7 @@ class EdgeServer:
     def credits(self) -> Iterator[Credit]:
         """What it need not hear of, by lane, until it does something; nothing where it is left
         out."""
-        if self.behaviour is not None:
+        if self.behaviour is not None and self.behaviour.overhears():
             return
         if self.active:
             yield Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())
