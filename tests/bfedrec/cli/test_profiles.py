@@ -54,12 +54,14 @@ def test_a_profiled_run_ends_with_its_table_and_keeps_it(
 
 
 def test_what_plays_no_rounds_has_no_profile(
-    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    words = ["run", str(config), "method=bpr", "--profile", "--out", str(out)]
+    config = tmp_path / "popularity.yaml"
+    config.write_text("method: popularity\ndata: {dataset: synthetic}\n")
+    words = ["run", str(config), "--profile", "--out", str(out)]
     assert main(words) == 2
-    assert "--profile: method bpr plays no rounds" in capsys.readouterr().err
+    assert "--profile: method popularity plays no rounds" in capsys.readouterr().err
     assert not out.exists()
 
 
