@@ -80,7 +80,7 @@ def test_missing_and_new_benchmarks_are_told(
     assert main(["--baseline", str(baseline)], Bench(gossip=[QUIET], sums=[[3.0, 3.0]])) == 0
     told = capsys.readouterr().out
     assert "audit: in the baseline, and measured no more" in told
-    assert "sums: new, 3.000; make baseline adds it" in told
+    assert "sums: new, 3; make baseline adds it" in told
     assert "0 slower, 0 faster, 1 as before" in told
 
 

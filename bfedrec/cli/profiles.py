@@ -67,5 +67,5 @@ def _told(figures: Figures) -> str:
     )
     return (
         f"  processor time {every:,.2f} s, of the main thread {main:,.2f} s; the measuring itself "
-        f"took about {cost:,.2f} s. Threads beside work at the same time: not in the sums."
+        f"took at least {cost:,.2f} s. Threads beside work at the same time: not in the sums."
     )

@@ -339,7 +339,7 @@ class Profile:
         return {PROFILE + name: value for name, value in found.items()}
 
     def _cost(self) -> float:
-        """Seconds that measuring one call of the main thread takes, about."""
+        """Seconds that measuring one call of the main thread takes, undisturbed."""
         timed = Profile()._timed(REST, ROUND, max)
         trials = timeit.repeat(lambda: timed("update", "vote", key=None), repeat=5, number=1000)
         return min(trials) / 1000

@@ -150,7 +150,7 @@ def write_baseline(path: Path, passes: Passes) -> None:
         "versions": versions(),
         "benchmarks": {
             name: {
-                "ratio": round(median(each), 5),
+                "ratio": float(f"{median(each):.5g}"),
                 "spread": round(spread(each), 4),
                 "passes": [float(f"{one:.5g}") for one in each],
             }
@@ -194,14 +194,14 @@ def told(then: Passes, found: Sequence[Comparison]) -> str:
     )
     lines = [f"{'benchmark':<48}{'then':>9}{'now':>9}{'change':>9}{'margin':>9}"]
     lines += [
-        f"{each.name:<48}{each.then:>9.3f}{each.now:>9.3f}{each.change:>+9.1%}"
+        f"{each.name:<48}{each.then:>9.4g}{each.now:>9.4g}{each.change:>+9.1%}"
         f"{each.margin:>9.1%}  {each.verdict}".rstrip()
         for each in rows
     ]
     here = {each.name for each in found}
     lines += [f"{name}: in the baseline, and measured no more" for name in then if name not in here]
     lines += [
-        f"{each.name}: new, {each.now:.3f}; make baseline adds it"
+        f"{each.name}: new, {each.now:.4g}; make baseline adds it"
         for each in found
         if each.name not in then
     ]
