@@ -192,9 +192,9 @@ def told(then: Passes, found: Sequence[Comparison]) -> str:
         (each for each in found if each.name in then),
         key=lambda each: (order.index(each.verdict), -abs(each.change)),
     )
-    lines = [f"{'benchmark':<48}{'then':>9}{'now':>9}{'change':>9}{'margin':>9}"]
+    lines = [f"{'benchmark':<48}{'then':>11}{'now':>11}{'change':>9}{'margin':>9}"]
     lines += [
-        f"{each.name:<48}{each.then:>9.4g}{each.now:>9.4g}{each.change:>+9.1%}"
+        f"{each.name:<48}{each.then:>11.4g}{each.now:>11.4g}{each.change:>+9.1%}"
         f"{each.margin:>9.1%}  {each.verdict}".rstrip()
         for each in rows
     ]
