@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench paired watched lint format setup setup-run clean
+.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired watched lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -99,8 +99,18 @@ guard: setup-run
 test-slow: setup
 	$(BIN)/pytest -m slow
 
+# Whether anything got slower than in the committed baseline (status 1), in a few minutes: to be run
+# before a release. Times are ratios to a fixed kernel that is timed beside them (docs/measuring.md).
 bench: setup
-	$(BIN)/pytest -o addopts=--strict-markers --benchmark-only tests/bench
+	$(BIN)/python -m tests.bench.ratios
+
+# That baseline anew, of this tree on this machine: tests/bench/baseline.json.
+baseline: setup
+	$(BIN)/python -m tests.bench.ratios --write
+
+# All benchmarks, those of pages, merchants and contracts included, with their bars: half an hour.
+bench-all: setup
+	$(BIN)/pytest -o addopts=--strict-markers tests/bench
 
 # The time of a command beside that of another tree, in pairs (tests/bench/paired.py):
 # make paired AGAINST=../before COMMAND="run experiments/quickstart.yaml"

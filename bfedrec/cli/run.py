@@ -38,6 +38,11 @@ def add_run(parser: argparse.ArgumentParser, runs: str) -> None:
     parser.add_argument("overrides", metavar="KEY=VALUE", nargs="*", default=[], help=OVERRIDE_HELP)
     parser.add_argument("--out", type=Path, help=f"run folder (default: {runs}/NAME-HASH-sSEED)")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="tell the real time by part at the end, and in the summary",
+    )
 
 
 def options_help() -> str:
@@ -56,9 +61,12 @@ def make(parsed: argparse.Namespace, play: Play, ledger: bool = True) -> int:
     """Open the folder of a run, `play` in it, draw its curves and print its summary; returns the
     exit status. `ledger`: as for `RunFolder.open`."""
     from bfedrec.config.load import load
+    from bfedrec.config.yaml_core import ConfigError
     from bfedrec.runs.folder import RunFolder, finished, read_summary
 
     config = load(parsed.config, parsed.overrides)
+    if parsed.profile and config.method != "federated":
+        raise ConfigError(f"command line: --profile: method {config.method} plays no rounds")
     with RunFolder.open(config, parsed.out, parsed.resume, ledger) as folder:
         if finished(folder.path):
             print(f"{folder.path}: finished already")
@@ -67,10 +75,11 @@ def make(parsed: argparse.Namespace, play: Play, ledger: bool = True) -> int:
         from bfedrec.report.curves import curves
 
         try:
-            summary = play(config, folder, parsed.resume)
+            summary = (_profiled(play) if parsed.profile else play)(config, folder, parsed.resume)
         except KeyboardInterrupt:
             words = ["bfedrec", parsed.command, str(parsed.config), *parsed.overrides]
             words += ["--out", str(folder.path), "--resume"]
+            words += ["--profile"] if parsed.profile else []
             folder.log("interrupted")
             print(f"interrupted; continue with: {shlex.join(words)}", file=sys.stderr)
             return INTERRUPTED
@@ -98,12 +107,33 @@ def _play(config: Config, folder: RunFolder, resume: bool) -> Figures:
         return centralised.run(config, folder, resume, progress)
 
 
+def _profiled(play: Play) -> Play:
+    """`play`, whose summary also tells the times of its parts."""
+
+    def profiled(config: Config, folder: RunFolder, resume: bool) -> Figures:
+        from bfedrec.runs.profiling import Profile
+
+        with Profile() as profile:
+            summary = play(config, folder, resume)
+        return {**summary, **profile.figures()}
+
+    return profiled
+
+
 def _print_end(folder: RunFolder, summary: Figures) -> None:
     """Print the summary and, of a run with a chain, the command that verifies it. The head in it is
     what to note elsewhere, as all in the folder can be edited."""
+    from bfedrec.runs.figures import PROFILE
+
     for name, value in summary.items():
+        if name.startswith(PROFILE):
+            continue
         text = f"{value:,.4f}" if isinstance(value, float) else value
         print(f"  {name:<28} {f'{text:,}' if isinstance(text, int) else text}")
+    if any(name.startswith(PROFILE) for name in summary):
+        from bfedrec.cli.profiles import print_profile
+
+        print_profile(summary)
     if "head" in summary and folder.chain_path.exists():
         words = ["bfedrec", "audit", str(folder.path), "--head", str(summary["head"])]
         print(f"verify it with: {shlex.join(words)}")

@@ -19,6 +19,8 @@ LEDGER = "ledger"
 """The key that tells that there was no ledger (`NO_LEDGER`); a run on one does not have it."""
 NO_LEDGER = "none"
 """Its only value, in the summary and the manifest of what was learnt without."""
+PROFILE = "profile_"
+"""The beginning of a profile's names (`bfedrec.runs.profiling`), which only a profiled run has."""
 
 #: Values by name. Counts are int; means, shares and seconds are float; the rest is text.
 Figures = Mapping[str, Scalar]

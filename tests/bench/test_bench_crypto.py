@@ -1,4 +1,4 @@
-"""Unit costs of the ledger's cryptography and store (make bench)."""
+"""Unit costs of the ledger's cryptography and store (make bench-all)."""
 
 from __future__ import annotations
 

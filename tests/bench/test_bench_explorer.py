@@ -1,4 +1,4 @@
-"""Pages of `bfedrec serve` over a run of 1,000 heights of thirty servers (make bench).
+"""Pages of `bfedrec serve` over a run of 1,000 heights of thirty servers (make bench-all).
 
 A page is cold if it is the first one that a new server is asked for, and warm if it was asked for
 before. Each bar is for the wall clock of an idle machine, and looked at in the server's processor

@@ -1,4 +1,4 @@
-"""Costs of the ledger: whole heights, checks, gossip, audit (make bench)."""
+"""Costs of the ledger: whole heights, checks, gossip, audit (make bench-all)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_a_million_events_are_read_in_ten_seconds(benchmark: Any, tmp_path: Path
         after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     ) / 3
     benchmark.extra_info["megabytes"] = after.ru_maxrss / 1024
-    assert benchmark.stats["min"] < 10
+    assert benchmark.extra_info["processor_seconds"] < 10  # which other work hardly changes
     assert after.ru_maxrss < 500 * 1024
 
 

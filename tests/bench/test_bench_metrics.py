@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
+import pytest
 
 from bfedrec.data.dataset import Dataset
 from bfedrec.evaluation.ranking import evaluate
 from bfedrec.learning.factorization import initial_factors
 from tests.helpers.learning_data import held_out
 
+#: On one core, whose processor time shows less of other work on the machine than the wall clock.
+pytestmark = pytest.mark.benchmark(timer=time.thread_time)
 M, N, D = 6040, 3706, 64
 
 
@@ -26,12 +30,16 @@ def world() -> tuple[np.ndarray, np.ndarray, Dataset]:
 def test_sampled_ranking(benchmark: Any) -> None:
     P, Q, dataset = world()
     benchmark.pedantic(
-        lambda: evaluate(P, Q, dataset, "validation", full=False), rounds=10, warmup_rounds=1
+        lambda: evaluate(P, Q, dataset, "validation", full=False, threads=1),
+        rounds=10,
+        warmup_rounds=1,
     )
     assert benchmark.stats["median"] <= 0.06
 
 
 def test_full_ranking(benchmark: Any) -> None:
     P, Q, dataset = world()
-    benchmark.pedantic(lambda: evaluate(P, Q, dataset, "test"), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(
+        lambda: evaluate(P, Q, dataset, "test", threads=1), rounds=5, warmup_rounds=1
+    )
     assert benchmark.stats["median"] <= 0.6

@@ -1,4 +1,4 @@
-"""Costs of the network: laying out servers, gossip, messages to single servers (make bench)."""
+"""Costs of the network: laying out servers, gossip, messages to single servers (make bench-all)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Unit costs of the suites of cryptography, real and modelled (make bench)."""
+"""Unit costs of the suites of cryptography, real and modelled (make bench-all)."""
 
 from __future__ import annotations
 
