@@ -29,7 +29,7 @@ from bfedrec.federation.global_model import GlobalModel, basis_in_proportion
 from bfedrec.federation.scoring import Scoring, excluded_items, scoring_of
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.gradients import Unwritten
-from bfedrec.learning.method import Trainer
+from bfedrec.learning.method import METHODS, Trainer
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged, LocalUpdates, Trained, Upload
 from bfedrec.streams import Streams
@@ -320,16 +320,18 @@ def _shape(config: Config) -> tuple[int, str]:
 
 def trainer(config: Config, threads: int | None) -> Trainer:
     """The implementation of the config's training method for its device: compiled for cpu, torch
-    for all others, of which torch:cpu is the CPU. Raises ConfigError for a device that torch does
+    for all others, of which torch is the CPU. Raises ConfigError for a device that torch does
     not find, or on which the method does not train."""
     method, device = config.training.chosen, config.device
     if device != "cpu":
         if not method.on_devices:
+            able = ", ".join(name for name, kind in METHODS.items() if kind.on_devices)
             raise ConfigError(
-                f"device: {device!r}: training.method {method.name} trains on the cpu"
+                f"device: {device!r}: training.method {method.name} trains on the cpu; on torch "
+                f"devices train: {able}"
             )
         from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
-        if not cohort_torch.is_usable(device.removeprefix("torch:")):
+        if not cohort_torch.is_usable(cohort_torch.device_of(device)):
             raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
     return method.trainer(device, threads)

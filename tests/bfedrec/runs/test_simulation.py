@@ -235,7 +235,7 @@ def test_torch_trains_the_same_model_as_the_compiled_path(
     reference: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     """What a GPU runs, run on the CPU: equal to float tolerance, so equal figures."""
-    summary = play(tmp_path, "device=torch:cpu")
+    summary = play(tmp_path, "device=torch", "training.chunk_mib=1")
     assert summary["head"] != reference[1]["head"]  # sums run in another order
     assert summary["hr@10"] == pytest.approx(reference[1]["hr@10"], abs=0.03)
     assert summary["uplink_bytes"] == reference[1]["uplink_bytes"]
