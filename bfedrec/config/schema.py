@@ -65,6 +65,12 @@ class EvaluationSettings(Section):
         "published figures are, which is chosen on test items: not honest. The last two score the "
         "test items at every scoring, under names that begin with test_",
     )
+    users: int = Field(
+        default=0,
+        ge=0,
+        description="score a sample of so many users, drawn from the seed, the same in every "
+        "round, instead of all (0): with a million of them, all would take longer than the rounds",
+    )
     targets: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(),
         description="items whose exposure is reported (ER@K: the share of users without the item "

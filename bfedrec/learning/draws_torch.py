@@ -196,8 +196,8 @@ class DeviceDraws:
         return found
 
     def _lengths(self, left: np.ndarray, free: np.ndarray) -> np.ndarray:
-        """The number of numbers to draw (int64[M]) for clients who lack ``left`` items of ``free``: a
-        little more than are refused on average, and not too many in all."""
+        """The number of draws (int64[M]) for clients who lack ``left`` items of ``free``: a little
+        more than are refused on average, and not too many in all."""
         mean = left * (self._items / np.maximum(free, 1))
         wanted = np.ceil(mean + 4 * np.sqrt(mean) + 8)
         most = left + AHEAD // max(1, int(np.count_nonzero(left)))

@@ -48,7 +48,7 @@ class Simulation(Closing):
         check_selectable(config, self.data)
         folder.start(self.data.digest)
         self.state: RunState = folder.state()
-        self.federation = Federation(config, self.data, self.state.residuals)
+        self.federation = Federation(config, self.data, self.state.residuals, folder.path)
         self.reporting = Reporting(folder, self.federation.learner, progress.update)
         self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
         self.totals = Totals()
