@@ -19,6 +19,7 @@ from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.federation.federation import Round
 from bfedrec.runs.claims import build
+from bfedrec.runs.figures import MEASURED
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.progress import Progress
 from bfedrec.runs.simulation import Simulation, run
@@ -46,7 +47,7 @@ SMALL = (
     "committee.size=5",
     "evaluation.every=4",
 )
-WALL = ("wall_seconds", "clients_per_second", "training_clients_per_second")
+WALL = MEASURED
 
 
 def play(path: Path, *overrides: str, resume: bool = False) -> dict[str, Any]:
