@@ -12,7 +12,7 @@ from statistics import median
 from bfedrec.runs.figures import Scalar
 
 PROCESS = Path("/proc/self")
-"""What Linux tells of this process."""
+"""The folder in which Linux tells of this process."""
 
 
 class Pace:

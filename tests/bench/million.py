@@ -20,7 +20,12 @@ from tests.bench.document import put
 from tests.bench.training import processors
 
 CONFIG = ROOT / "experiments" / "scale" / "million.yaml"
-FEW = ("data.generated.clients=10000", "data.generated.interactions=1000000")
+FEW = (
+    "data.generated.clients=10000",
+    "data.generated.interactions=1000000",
+    "rounds=20",  # enough for a median
+    "evaluation.every=20",
+)
 WORLDS = {"10^4 clients, 10^6 interactions": FEW, "10^6 clients, 10^8 interactions": ()}
 COLUMNS = {
     "round_seconds": "s a round",

@@ -11,6 +11,7 @@ from statistics import median
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from bfedrec.config.schema import Config
 from bfedrec.report.artefact import Experiment, Runs
@@ -31,7 +32,8 @@ AXES: tuple[tuple[str, Callable[[Config], int]], ...] = (
     ("items", lambda config: config.data.generated.items),
     ("servers", lambda config: config.servers.count),
 )
-"""What the settings of each experiment differ in."""
+"""The number in which the settings of each experiment differ: its name, and its value in a
+config."""
 MEASURES = (
     ("processor_seconds", "round_processor_seconds", "processor seconds a round", BLUE, "o"),
     ("memory_mib", "round_memory_mib", "MiB of memory", ORANGE, "s"),
@@ -93,6 +95,9 @@ def draw(data: Rows) -> Figure:
 
 def _draw_part(axis: Axes, part: Rows, name: str, colour: str, mark: str) -> None:
     axis.set(xscale="log", yscale="log")
+    for each in (axis.xaxis, axis.yaxis):  # else labels between the powers overlap
+        each.set_major_formatter(StrMethodFormatter("{x:,.9g}"))
+        each.set_minor_formatter(NullFormatter())
     if not part:
         return
     x, y = [row["number"] for row in part], [row[name] for row in part]
@@ -101,7 +106,7 @@ def _draw_part(axis: Axes, part: Rows, name: str, colour: str, mark: str) -> Non
     fitted = part[0][f"{name}_exponent"]
     if fitted is not None:
         axis.set_title(f"exponent {round(fitted, 2) + 0.0:.2f}")
-    axis.set_ylim(min(y) / 3, max(y) * 3)
+    axis.set_ylim(min(y) / 4, max(y) * 4)
 
 
 def finding(data: Rows) -> str:
