@@ -26,6 +26,7 @@ PARTS = {
     "attacks": 11,  # what malicious clients draw
     "faults": 12,  # which servers a share of a fault strikes
     "dropout": 20,  # which clients of a round are away
+    "scored": 21,  # which users are scored, where not all are
     "market": 30,  # a generated market, and the events of its shops
     "shop_split": 31,  # which pairs of a merchant are test pairs
     "shop_initial": 32,  # a merchants' model before its first round: what is shared, what is not

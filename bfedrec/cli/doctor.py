@@ -206,7 +206,11 @@ def _gpu() -> Iterator[Finding]:
     elif torch.backends.mps.is_available():
         yield Finding("ok", "gpu", "Apple's: device=mps")
     else:
-        yield Finding("none", "gpu", "none that torch can use; cohorts train on the CPU")
+        yield Finding(
+            "none",
+            "gpu",
+            "none that torch can use; cohorts train on the CPU (device=torch tries its path)",
+        )
 
 
 # --- data and folders -----------------------------------------------------------------------------

@@ -65,6 +65,12 @@ class EvaluationSettings(Section):
         "published figures are, which is chosen on test items: not honest. The last two score the "
         "test items at every scoring, under names that begin with test_",
     )
+    users: int = Field(
+        default=0,
+        ge=0,
+        description="score a sample of so many users, drawn from the seed, the same in every "
+        "round, instead of all (0): with a million of them, all would take longer than the rounds",
+    )
     targets: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(),
         description="items whose exposure is reported (ER@K: the share of users without the item "
@@ -137,9 +143,9 @@ class Config(Section):
     )
     device: str = Field(
         default="cpu",
-        pattern=r"^(cpu|torch:cpu|cuda(:[0-9]+)?|mps)$",
+        pattern=r"^(cpu|torch(:cpu)?|cuda(:[0-9]+)?|mps)$",
         description="what trains the cohort: cpu (compiled), or a torch device as cuda or cuda:0; "
-        "torch:cpu is what they run, on the CPU, where it is slower: to try it",
+        "torch (or torch:cpu) is what they run, on the CPU, where it is slower: to try it",
     )
     protocol: str = Field(
         default=DEFAULT,
@@ -228,6 +234,9 @@ class Config(Section):
         """Refuse a model or an attack that the training method has no use for."""
         model, method = self.model, self.training.chosen
         method.check(self.training, model.dimension)
+        chunk = type(self.training).model_fields["chunk_mib"].default
+        if self.device == "cpu" and self.training.chunk_mib != chunk:
+            raise setting_error("training.chunk_mib", f"{chunk}, as device is cpu")
         if method.whole_rows and CODECS[self.compression.kind].under_basis:
             told = f"as training.method {method.name} trains whole rows"
             if model.basis != "identity":

@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +81,7 @@ class Dataset(Arrays):
         if not self.digest:
             object.__setattr__(self, "digest", array_digest(self.arrays()))
 
-    @property
+    @cached_property
     def sample_counts(self) -> NDArray[np.int64]:
         """[M]: N_u, each client's number of training interactions (equation 6)."""
         return np.diff(self.indptr)
@@ -95,7 +96,8 @@ def array_digest(arrays: dict[str, NDArray]) -> str:
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        # The bytes as they lie there: a copy of the largest array would be the peak of memory.
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

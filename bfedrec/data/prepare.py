@@ -77,7 +77,11 @@ def prepare(
     path = folder / f"{settings.dataset}-{key[:16]}-{found.digest()[:16]}.npz"
     dataset = prepared.load(path, key)
     if dataset is None:
-        dataset = _split(settings, settings.source.read(found, settings.seed))
+        made = settings.source.split(settings.seed, settings.validation)
+        if made is None:
+            dataset = _split(settings, settings.source.read(found, settings.seed))
+        else:
+            dataset = _whole(settings, made)
         prepared.save(dataset, path, key)
     return dataset
 
@@ -177,18 +181,45 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
             "held-out item against"
         )
     parts = split.leave_one_out(ranked, settings.seed, settings.test, settings.validation)
-    tested = np.flatnonzero(parts.test >= 0)
-    users, pairs = len(np.unique(active.users)), int(first_of_pairs(ranked).sum())
-    statistics = DatasetStatistics(
-        users=len(parts.user_ids),
-        items=len(parts.item_ids),
-        interactions=int(ranked.counts.sum()),
-        pairs=pairs,
-        disliked=len(parts.touched_indices) - pairs,
+    users = len(np.unique(active.users))
+    return _dataset(
+        settings,
+        parts,
+        every.layout,
+        int(ranked.counts.sum()),
+        int(first_of_pairs(ranked).sum()),
         dropped_users=len(np.unique(every.users)) - users,
         dropped_interactions=len(every.users) - int(np.isin(every.users, active.users).sum()),
         crowded_users=users - len(parts.user_ids),
-        layout=every.layout,
+    )
+
+
+def _whole(settings: DataSettings, parts: split.Split) -> Dataset:
+    """The data set of a split that its source has made, of users and pairs of which none is left
+    out."""
+    rows = len(parts.touched_indices)
+    return _dataset(settings, parts, "generated", rows, rows)
+
+
+def _dataset(
+    settings: DataSettings,
+    parts: split.Split,
+    layout: str,
+    interactions: int,
+    pairs: int,
+    **left_out: int,
+) -> Dataset:
+    """The data set of a split with its counts; ``left_out``: those of users and interactions that
+    were left out before, which are 0 where they are not given."""
+    tested = np.flatnonzero(parts.test >= 0)
+    none = dict.fromkeys(("dropped_users", "dropped_interactions", "crowded_users"), 0)
+    statistics = DatasetStatistics(
+        users=len(parts.user_ids),
+        items=len(parts.item_ids),
+        interactions=interactions,
+        pairs=pairs,
+        disliked=len(parts.touched_indices) - pairs,
+        layout=layout,
         published_tests=parts.published_tests,
         drawn_validations=parts.drawn_validations,
         without_test=int((parts.test < 0).sum()),
@@ -198,6 +229,7 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
         ordered_users=int((parts.places == 0).sum()),
         ordered_interactions=int((parts.places >= 0).sum()),
         later_than_test=parts.later_than_test,
+        **{**none, **left_out},
     )
     arrays = {name: getattr(parts, name) for name in ARRAYS}
     return Dataset(

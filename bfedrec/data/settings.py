@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from bfedrec.data.catalogue import DATA_SETS
 from bfedrec.data.sets.csv_file import CsvFile
+from bfedrec.data.sets.generated import Generated
 from bfedrec.data.sets.synthetic import Synthetic
 from bfedrec.data.source import DataSource
 from bfedrec.section import setting_error
@@ -42,6 +43,9 @@ class DataSettings(BaseModel):
         description="seed of the split's draws, apart from the run's seed",
     )
     synthetic: Synthetic = Field(default=Synthetic(), description="the generated data set")
+    generated: Generated = Field(
+        default=Generated(), description="the generated data set of any size"
+    )
     csv: CsvFile = Field(default=CsvFile(), description="a file of your own")
 
     @property

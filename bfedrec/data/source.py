@@ -10,13 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from bfedrec.data.entry import CatalogueEntry
 from bfedrec.data.files import Files
 from bfedrec.data.interactions import Interactions
+from bfedrec.data.split import Split
 from consensus.registry import LAST, Registry
 
 
@@ -57,6 +58,11 @@ class DataSource(BaseModel, ABC):
 
         Raises `DataError`, in one line, for files that are not what they should be.
         """
+
+    def split(self, seed: int, validation: Literal["hold_out", "train"]) -> Split | None:
+        """The split, of a source that makes it without all rows at once in memory; None for one
+        whose rows `read` gives. ``seed`` and ``validation`` are those of the section `data`."""
+        return None
 
 
 class Catalogued(DataSource):

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import isinf
+from pathlib import Path
 
 import numpy as np
 
@@ -26,10 +27,10 @@ from bfedrec.federation.downlink import Downlink
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.learner import Learner, Recall, check_fit, initial_model
 from bfedrec.federation.participants import Participants, unit_costs
-from bfedrec.federation.round_training import RoundTraining
+from bfedrec.federation.round_training import RoundTraining, parts_for
 from bfedrec.federation.uplink import Sent, Uplink
 from bfedrec.learning.task import TrainingTask
-from bfedrec.learning.upload import Trained
+from bfedrec.learning.upload import Kept
 from bfedrec.streams import Streams
 from bfedrec.threads import thread_count
 from consensus.ledger.committee import first_beacon
@@ -78,11 +79,17 @@ class Round:
 class Federation:
     """All clients, the edge servers and the global model of one run."""
 
-    def __init__(self, config: Config, data: Dataset, residuals: Recall | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        data: Dataset,
+        residuals: Recall | None = None,
+        folder: Path | None = None,
+    ) -> None:
         """Build all parts from the config's seed; no round is played yet.
 
-        ``residuals``: loads the residuals of earlier rounds, for error feedback. Raises ConfigError
-        as `bfedrec.federation.learner.check_fit`.
+        ``residuals``, ``folder``: as for `Learner`. Raises ConfigError as
+        `bfedrec.federation.learner.check_fit`.
         """
         check_fit(config, data)
         self.config = config
@@ -98,7 +105,7 @@ class Federation:
         adversary = Adversary(config.clients.malicious, data.users, streams, self.genesis.cid)
         # One core is left to the servers, which draw the committee in the meantime.
         threads = max(1, thread_count() - 1)
-        self.learner = Learner(config, data, model, adversary, residuals, threads)
+        self.learner = Learner(config, data, model, adversary, residuals, threads, folder)
         self.targets = self.learner.targets()
         """The items whose exposure is reported."""
         self.topology = self.participants.topology()
@@ -177,7 +184,7 @@ class Federation:
         attacked = learner.adversary.acts(height, clients)
         feedback = learner.feedback(height, clients)
         train = partial(self._train, head, learner.task(height, head.beacon), feedback)
-        parts = 1 if attacked or config.device != "cpu" else TRAINING_PARTS
+        parts = 1 if attacked else self._parts(len(clients))
         training = RoundTraining(self._worker, train, clients, learner.P[clients], times, parts)
         if attacked:
             arrivals = self.uplink.arrivals_of(training.all_sent(), clients, times)
@@ -211,17 +218,23 @@ class Federation:
         feedback: ErrorFeedback | None,
         clients: np.ndarray,
         P: np.ndarray,
-    ) -> tuple[Trained, list[Sent]]:
+    ) -> tuple[Kept, list[Sent]]:
         """Train ``clients`` (int64[m]) from factors ``P`` (float32[m, d]) by the task of the round
-        after ``head``; return what they know, and their uploads with the messages signed. Runs in
-        the thread of the training: what servers change while it runs is not read."""
+        after ``head``; return what they know, and their uploads with the messages signed, whose
+        updates are let go. Runs in the thread of the training: what servers change while it runs is
+        not read."""
         height, beacon = head.height + 1, head.beacon
         update, uploads = self.learner.train(height, beacon, clients, P, task, feedback)
-        sent = [(upload, self.uplink.sign(head, upload)) for upload in uploads]
+        sent = [(upload.without_update(), self.uplink.sign(head, upload)) for upload in uploads]
         if self.ahead is not None:
             records = (message.record for _, message in sent)
             self.ahead.verify([(each.client, each.signed, each.signature) for each in records])
-        return update, sent
+        return Kept(update.P, update.loss), sent
+
+    def _parts(self, clients: int) -> int:
+        """The number of parts in which a cohort of honest clients trains."""
+        model, at_once = self.learner.model, TRAINING_PARTS if self.config.device == "cpu" else 1
+        return max(at_once, parts_for(clients, model.rank, model.items))
 
     def recall(self, head: Head) -> None:
         """Train the round after ``head`` once more, to restore the messages that malicious clients

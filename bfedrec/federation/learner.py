@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -26,10 +27,12 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
 from bfedrec.federation.client_sampling import participants
 from bfedrec.federation.global_model import GlobalModel, basis_in_proportion
-from bfedrec.federation.scoring import Scoring, excluded_items, scoring_of
+from bfedrec.federation.private_factors import placed
+from bfedrec.federation.round_training import parts_for
+from bfedrec.federation.scoring import Scoring, excluded_items, scored, scoring_of
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.gradients import Unwritten
-from bfedrec.learning.method import Trainer
+from bfedrec.learning.method import METHODS, Trainer
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged, LocalUpdates, Trained, Upload
 from bfedrec.streams import Streams
@@ -73,18 +76,22 @@ class Learner:
         adversary: Adversary,
         residuals: Recall | None = None,
         threads: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         """``residuals``: loads the residuals of earlier rounds, for error feedback. ``threads``:
-        number of threads of a training on the CPU; None: all processors.
+        number of threads of a training on the CPU; None: all processors. ``folder``: a place for
+        files of a P that is not to lie in memory (`bfedrec.federation.private_factors`).
 
         Raises ConfigError for a device that is not there.
         """
         self.config = config
         self.data = data
         self.model = model
+        self.scored = scored(config, data)
+        """The data with the held-out items that are scored."""
         self.adversary = adversary
         self.streams = Streams(config.seed)
-        self.P = initial_private(config, data.users, data.items)
+        self.P = placed(initial_private(config, data.users, data.items), folder)
         self.training_seconds = 0.0
         self._residuals = residuals
         self._threads = threads
@@ -102,8 +109,16 @@ class Learner:
         return participants(self.streams, self.data.users, self.config.clients, height)
 
     def scoring(self, threads: int | None = None) -> Scoring:
-        """Every user's factors on the present Q, by which the model is scored."""
-        return scoring_of(self.config, self.data, self.model.Q, self.P, threads)
+        """Every user's factors on the present Q, by which the model is scored on the held-out items
+        of `scored`."""
+        whole = scoring_of(self.config, self.data, self.model.Q, self.P, threads)
+        return replace(whole, data=self.scored)
+
+    @property
+    def asked(self) -> np.ndarray:
+        """bool[M]: the honest users, or those of them who are in the sample that is scored."""
+        honest = self.adversary.honest
+        return honest if self.scored is self.data else honest & (self.scored.test >= 0)
 
     def targets(self) -> tuple[int, ...]:
         """The items whose exposure is reported: those of the config, and those of its attacks.
@@ -250,10 +265,21 @@ class Learner:
         naming round and client."""
         clients = self.clients(height)
         feedback = self.feedback(height, clients)
-        task, P = self.task(height, beacon), self.P[clients]
-        update, uploads = self.train(height, beacon, clients, P, task, feedback)
-        self.P[clients] = update.P
-        sent, aggregate = [self.payload(upload, beacon) for upload in uploads], b""
+        task, parts = self.task(height, beacon), 1
+        if not self.adversary.acts(height, clients):
+            parts = parts_for(len(clients), self.model.rank, self.model.items)
+        factors, losses = [], []
+        uploads: list[Upload] = []
+        sent: list[bytes] = []
+        for part in np.array_split(clients, parts):
+            update, made = self.train(height, beacon, part, self.P[part], task, feedback)
+            factors.append(update.P)
+            losses.append(update.loss)
+            sent += [self.payload(upload, beacon) for upload in made]
+            uploads += [upload.without_update() for upload in made]
+            del update, made  # before the next part's are written out
+        P, loss, aggregate = np.concatenate(factors), np.concatenate(losses), b""
+        self.P[clients] = P
         payloads, samples = self.accepted(uploads, sent)
         if payloads:
             aggregate = self.model.aggregate(payloads, samples, beacon)
@@ -261,8 +287,8 @@ class Learner:
         return Played(
             height,
             clients,
-            update.P,
-            float(update.loss.mean()),
+            P,
+            float(loss.mean()),
             sum(map(len, sent)),
             len(aggregate),
             {} if feedback is None else feedback.residuals,
@@ -320,16 +346,18 @@ def _shape(config: Config) -> tuple[int, str]:
 
 def trainer(config: Config, threads: int | None) -> Trainer:
     """The implementation of the config's training method for its device: compiled for cpu, torch
-    for all others, of which torch:cpu is the CPU. Raises ConfigError for a device that torch does
+    for all others, of which torch is the CPU. Raises ConfigError for a device that torch does
     not find, or on which the method does not train."""
     method, device = config.training.chosen, config.device
     if device != "cpu":
         if not method.on_devices:
+            able = ", ".join(name for name, kind in METHODS.items() if kind.on_devices)
             raise ConfigError(
-                f"device: {device!r}: training.method {method.name} trains on the cpu"
+                f"device: {device!r}: training.method {method.name} trains on the cpu; on torch "
+                f"devices train: {able}"
             )
         from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
-        if not cohort_torch.is_usable(device.removeprefix("torch:")):
+        if not cohort_torch.is_usable(cohort_torch.device_of(device)):
             raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
     return method.trainer(device, threads)

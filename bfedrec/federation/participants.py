@@ -24,6 +24,10 @@ from consensus.network.topology import Topology, regions_of
 from consensus.records.genesis import Genesis, Member, Parameters
 from consensus.simulation.host import Costs
 
+KEPT_KEYS = 2**16
+"""Signing keys of clients that are kept once they are made; others are made again when they are
+needed."""
+
 
 class Participants:
     """All clients and edge servers of one run."""
@@ -57,11 +61,12 @@ class Participants:
             return None
 
     def client_key(self, client: int) -> Signer:
-        """A client's signing key, made when it is first needed."""
+        """A client's signing key, made when it is needed and kept while there is room."""
         key = self._client_keys.get(client)
         if key is None:
             key = self.suite.signing_key(self._streams.bytes("keys", 2, client))
-            self._client_keys[client] = key
+            if len(self._client_keys) < KEPT_KEYS:
+                self._client_keys[client] = key
         return key
 
     def genesis(self, model: GlobalModel, sample_counts: np.ndarray) -> Genesis:

@@ -9,12 +9,20 @@ from concurrent.futures import Executor
 import numpy as np
 
 from bfedrec.federation.uplink import Sent
-from bfedrec.learning.upload import Trained
+from bfedrec.learning.upload import Kept
 
-Train = Callable[[np.ndarray, np.ndarray], tuple[Trained, list[Sent]]]
+Train = Callable[[np.ndarray, np.ndarray], tuple[Kept, list[Sent]]]
 """Trains some clients (int64[m]) from their factors (float32[m, d]); returns what they know
 afterwards and what they send. It runs beside the servers, at any time of the round, and must not
 read what they change."""
+PART_BYTES = 2**28
+"""Bytes of updates that are written out at once, where a cohort may train in parts."""
+
+
+def parts_for(clients: int, rows: int, items: int) -> int:
+    """The number of parts in which the updates (float32[rows, items] each, and the items that were
+    touched) of so many clients take at most `PART_BYTES` at once, if that is a client's."""
+    return max(1, -(-clients // max(1, PART_BYTES // (items * (4 * rows + 1)))))
 
 
 class RoundTraining:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from bfedrec.evaluation.metrics import Evaluation, Split, ordered_name
 from bfedrec.evaluation.ranking import Scorer, evaluate, evaluate_blocks, expose, expose_blocks
 from bfedrec.learning.recency import Recency
 from bfedrec.learning.task import TrainingTask
+from bfedrec.streams import Streams
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,20 @@ def scoring_of(
         solved = method.ordered_factors(task, data.places, recency, threads)
         ordered = Factors(solved, recency.items(Q))
     return Scoring(data, Q, blind, ordered)
+
+
+def scored(config: Config, data: Dataset) -> Dataset:
+    """The data with the held-out items of those users alone who are scored (`evaluation.users`);
+    the same data if all are. Users who have no test item come last into a sample."""
+    count = config.evaluation.users
+    if not count or count >= data.users:
+        return data
+    order = Streams(config.seed).generator("scored").permutation(data.users)
+    order = order[np.argsort(data.test[order] < 0, kind="stable")]
+    left = order[count:]
+    validation, test = data.validation.copy(), data.test.copy()
+    validation[left] = test[left] = -1
+    return replace(data, validation=validation, test=test, digest=data.digest)
 
 
 def excluded_items(config: Config, data: Dataset) -> tuple[np.ndarray, np.ndarray] | None:

@@ -9,6 +9,7 @@ of a run to the bit; another differs as between two seeds.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -33,16 +34,17 @@ def learner_alone(
     residuals: Recall | None = None,
     threads: int | None = None,
     beacon: Beacon | None = None,
+    folder: Path | None = None,
 ) -> Learner:
     """A learner before the first round, with neither servers nor links.
 
-    ``residuals``, ``threads``: as for `Learner`; ``beacon``: by default that of the seed. Raises
-    ConfigError as `check_fit`, and for a device that is not there.
+    ``residuals``, ``threads``, ``folder``: as for `Learner`; ``beacon``: by default that of the
+    seed. Raises ConfigError as `check_fit`, and for a device that is not there.
     """
     check_fit(config, data)
     model = initial_model(config, data.items, (beacon or seeded(config.seed))(0))
     adversary = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"")
-    return Learner(config, data, model, adversary, residuals, threads)
+    return Learner(config, data, model, adversary, residuals, threads, folder)
 
 
 def rounds_of(learner: Learner, after: int = 0, beacon: Beacon | None = None) -> Iterator[Played]:

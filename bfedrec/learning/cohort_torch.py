@@ -1,27 +1,42 @@
-"""Algorithm 1 for a whole cohort as PyTorch tensors, for a device such as `cuda`.
+"""Algorithm 1 for a whole cohort as PyTorch tensors: on `cuda`, or with `torch` on the CPU.
 
-The same algorithm on the same draws as `cohort.py`, which is faster on a CPU. All clients step
-together, each through its own batches. They stand in the order of their numbers of samples, the
-most first, so that each step computes on those alone who still have a batch; shorter batches are
-padded and masked, and computed apart where that is less than three quarters of the work (`steps`).
-Sums run in the device's own order, so that results agree to float tolerance and not to the bit.
+The same algorithm on the same draws as `cohort.py`, which is faster on a CPU; the draws are made on
+the device (`draws_torch.py`). All clients step together, each through its own batches. They stand
+in the order of their numbers of samples, the most first, so that each step computes on those alone
+who still have a batch; shorter batches are padded and masked, and computed apart where that is less
+than three quarters of the work (`steps`). A cohort whose arrays would not fit trains in chunks of
+clients of like length (`chunks`). Sums run in the device's own order, so that results agree with
+the compiled ones to float tolerance and not to the bit; on one device and one version of PyTorch
+they repeat.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.utils import deterministic
 
-from bfedrec.learning.negative_sampling import Epoch, client_draws
+from bfedrec.learning.draws_torch import DeviceDraws, Pass
 from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.task import TrainingTask, check_finite
 from bfedrec.learning.upload import LocalUpdates
+from bfedrec.threads import in_threads, thread_count
 
 MOST_PADDING = 0.25
 """Greatest share of a computation that is padding; a smaller one takes more and smaller steps."""
+SAMPLE_BYTES = 100
+"""Bytes of memory that a sample of a pass takes while it is drawn and kept."""
+
+
+def device_of(name: str) -> str:
+    """PyTorch's name of a config's device other than ``cpu``, which is the compiled path."""
+    return "cpu" if name == "torch" else name.removeprefix("torch:")
 
 
 def is_usable(device: str) -> bool:
@@ -34,54 +49,162 @@ def is_usable(device: str) -> bool:
 
 
 def train_cohort_on(
-    device: str, task: TrainingTask, clients: Sequence[int] | np.ndarray, P: np.ndarray
+    device: str,
+    task: TrainingTask,
+    clients: Sequence[int] | np.ndarray,
+    P: np.ndarray,
+    threads: int | None = None,
 ) -> LocalUpdates:
-    """`train_cohort` on `device` ("cuda", "cuda:1", "cpu"); same arguments, result and errors."""
-    clients, settings = task.cohort(clients, P), task.settings
-    N, r, M = len(task.Q), task.B.shape[1], len(clients)
-    draws = [
-        client_draws(task.seed, int(u), task.positives(u), N, settings, task.known(u))
-        for u in clients
-    ]
-    order = np.argsort([-len(draw[-1].items) for draw in draws], kind="stable")
-    per_example = 1 if settings.loss == "bce" else 1 + settings.negatives
+    """`train_cohort` on `device` ("cuda", "cuda:1", "cpu"); same arguments, result and errors.
 
-    Q_t, B_t, p = (torch.tensor(x, device=device) for x in (task.Q, task.B, P[order]))
-    A = torch.zeros(M, N, r, device=device)
-    touched = torch.zeros(M, N, dtype=torch.bool, device=device)
-    loss = torch.zeros(M, device=device)
-    virtual = torch.full((M, N), settings.mean_label, device=device)  # labels of virtual items
-    for number in range(settings.user_epochs + settings.local_epochs):
-        if task.predicts and number == settings.user_epochs:
-            virtual = torch.sigmoid(p @ Q_t.T)
-        samples = _Samples([draws[m][number] for m in order], virtual, task.flipped)
-        loss.zero_()
-        for first, bucket, width in steps(samples.lengths, settings.step_samples):
-            i, y, n, real = samples.step(first, bucket, width)
-            rows, p_m = samples.rows[bucket], p[bucket]
-            q = Q_t[i] + A[rows, i] @ B_t.T  # equation 6
-            score = torch.einsum("mnd,md->mn", q, p_m)
-            g, entropy = _slopes(settings, score, y, real)
-            share = 1.0 / (n // per_example).clamp(min=1)
-            learns = (n > 0).float()[:, None]
-            in_p = torch.einsum("mn,mnd->md", g, q) * share[:, None] + settings.l2 * p_m * learns
-            if number >= settings.user_epochs:
-                in_q = g[..., None] * p_m[:, None, :] + settings.l2 * q * real[..., None]
-                A.index_put_((rows, i), -task.item_step * (in_q @ B_t), accumulate=True)
-                touched.index_put_((rows, i), real > 0, accumulate=True)
-            p[bucket] -= task.user_step * in_p
-            loss[bucket] += entropy.sum(1)
-    mean = loss.double().cpu().numpy() / np.maximum(samples.lengths // per_example, 1)
-    back = np.argsort(order)
+    On the CPU each of ``threads`` trains a part of the cohort (None: all processors). PyTorch's own
+    threads, which share one operation, wait for each other after each, and so for whatever else
+    runs on a processor.
+    """
+    clients = task.cohort(clients, P)
+    M, N, r = len(clients), len(task.Q), task.B.shape[1]
     update = LocalUpdates(
-        A=A.transpose(1, 2)[torch.tensor(back, device=device)].contiguous().cpu().numpy(),
-        touched=touched.cpu().numpy()[back],
-        P=p.cpu().numpy()[back],
+        A=np.zeros((M, r, N), np.float32),
+        touched=np.zeros((M, N), np.bool_),
+        P=np.array(P, np.float32, order="C"),
         samples=task.samples(clients),
-        loss=mean[back],
+        loss=np.zeros(M, np.float64),
     )
+    parts = thread_count(threads) if torch.device(device).type == "cpu" else 1
+    lengths, needs = _needs(task, clients)
+    order = np.argsort(-lengths, kind="stable")
+    most = task.settings.chunk_mib * 2**20 // parts
+
+    def train(part: np.ndarray) -> None:
+        for chunk in chunks(needs[part], most):
+            _train(shared, clients, part[chunk], update)
+
+    with _repeatable(device):
+        shared = _Shared(device, task)
+        in_threads(train, [(order[first::parts],) for first in range(min(parts, M))])
     check_finite(update, clients)
     return update
+
+
+def chunks(needs: np.ndarray, most: int) -> Iterator[slice]:
+    """Clients in their order, in as many parts as it takes for none to need more than ``most``
+    bytes; ``needs``: int64[M], the bytes of each client. A client who needs more is a part of its
+    own."""
+    begin = total = 0
+    for place, need in enumerate(needs.tolist()):
+        total += need
+        if total > most and place > begin:
+            yield slice(begin, place)
+            begin, total = place, need
+    if len(needs):
+        yield slice(begin, len(needs))
+
+
+def _needs(task: TrainingTask, clients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The greatest number of samples of a pass, and the bytes that training takes beside what all
+    clients share: int64[M] each."""
+    settings, N, (d, r) = task.settings, len(task.Q), task.B.shape
+    virtual = np.minimum(settings.virtual_share * task.samples(clients), N).astype(np.int64)
+    lengths = task.samples(clients) * (1 + settings.negatives) + virtual
+    item = 4 * r + 2 + (8 if settings.virtual_share else 0)
+    step = np.minimum(lengths, settings.step_samples) * 4 * (d + 3 * r + 8)
+    return lengths, N * item + lengths * SAMPLE_BYTES + step
+
+
+@contextmanager
+def _repeatable(device: str) -> Iterator[None]:
+    """Have torch add up in an order that does not change from one call to the next, and on the CPU
+    without threads of its own. It warns of an operation that has no such order on the device."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    before = torch.are_deterministic_algorithms_enabled()
+    memory: Any = deterministic  # sets this by a property, which its types do not know
+    filled, threads = memory.fill_uninitialized_memory, torch.get_num_threads()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False  # all that is read here has been written
+    if torch.device(device).type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        memory.fill_uninitialized_memory = filled
+        torch.set_num_threads(threads)
+
+
+class _Shared:
+    """The arrays of a round that all clients share, on a device."""
+
+    def __init__(self, device: str, task: TrainingTask) -> None:
+        self.device, self.task = device, task
+        self.Q = torch.tensor(task.Q, dtype=torch.float32, device=device)
+        self.B = torch.tensor(task.B, dtype=torch.float32, device=device)
+        self.QB = self.Q @ self.B
+        """float32[N, r]: the gradient of the L2 term in A_i is B'q_i = (QB)_i + (B'B) A_i."""
+        self.BB = self.B.T @ self.B
+
+
+def _train(shared: _Shared, clients: np.ndarray, chunk: np.ndarray, update: LocalUpdates) -> None:
+    """Train the clients at the places ``chunk`` (int64[m]) of the cohort ``clients`` (int64[M]),
+    writing only their rows of ``update``, whose P they begin with."""
+    task, device, settings = shared.task, shared.device, shared.task.settings
+    m, N, r = len(chunk), len(task.Q), task.B.shape[1]
+    draws = DeviceDraws(task, clients[chunk], device)
+    p = torch.tensor(update.P[chunk], device=device)
+    A = torch.zeros(m * N, r, device=device)
+    touched = torch.zeros(m, N, dtype=torch.bool, device=device)
+    loss = torch.zeros(m, device=device)
+    virtual = torch.empty(0, device=device)  # labels of virtual items
+    for number in range(settings.user_epochs + settings.local_epochs):
+        trains_items = number >= settings.user_epochs
+        if number == settings.user_epochs:
+            owner, items = draws.virtual()
+            scores = (shared.Q[items] * p[owner]).sum(1)
+            mean = torch.full_like(scores, settings.mean_label)
+            virtual = torch.sigmoid(scores) if task.predicts else mean
+        samples = _Samples(draws.next_pass(), virtual, task.flipped)
+        loss.zero_()
+        for first, bucket, width in steps(samples.lengths, settings.step_samples):
+            step = samples.step(first, bucket, width)
+            _step(shared, step, p[bucket], A if trains_items else None, loss[bucket])
+        if trains_items:
+            touched[samples.owner, samples.items] = True
+    per_example = 1 if settings.loss == "bce" else 1 + settings.negatives
+    examples = np.maximum(samples.lengths // per_example, 1)
+    update.A[chunk] = A.view(m, N, r).cpu().numpy().transpose(0, 2, 1)
+    update.touched[chunk] = touched.cpu().numpy()
+    update.P[chunk] = p.cpu().numpy()
+    update.loss[chunk] = loss.cpu().double().numpy() / examples
+
+
+def _step(
+    shared: _Shared, step: _Step, p: torch.Tensor, A: torch.Tensor | None, loss: torch.Tensor
+) -> None:
+    """One gradient step of a bucket of m clients on their factors ``p`` (float32[m, d]) and, if it
+    is given, on the rows of ``A`` (float32[clients N, r]), in place; add to their ``loss``
+    (float32[m])."""
+    task, settings, B = shared.task, shared.task.settings, shared.B
+    # `index_select` of one row after the other takes half the time of an indexed array.
+    one, (m, width) = step.items.view(-1), step.items.shape
+    q, b = shared.Q.index_select(0, one).view(m, width, -1), p @ B
+    score = torch.bmm(q, p[:, :, None])[:, :, 0]
+    if A is not None:
+        cells = (step.rows * len(shared.Q) + step.items).view(-1)
+        a = A.index_select(0, cells).view(m, width, -1)
+        score += torch.bmm(a, b[:, :, None])[:, :, 0]  # equation 6: q_i = Q_i + B A_i
+    g, entropy = _slopes(settings, score, step.labels, step.real)
+    in_p = torch.bmm(g[:, None], q)[:, 0]
+    if A is not None:
+        in_p += torch.bmm(g[:, None], a)[:, 0] @ B.T
+        in_A = g[:, :, None] * b[:, None]
+        if settings.l2:
+            decays = shared.QB.index_select(0, one).view_as(a) + a @ shared.BB
+            in_A += settings.l2 * decays * step.real[:, :, None]
+        A.index_add_(0, cells, in_A.view(-1, A.shape[1]), alpha=-task.item_step)
+    per_example = 1 if settings.loss == "bce" else 1 + settings.negatives
+    share = 1.0 / (step.lengths // per_example).clamp(min=1)
+    decay = settings.l2 * p * (step.lengths > 0)[:, None]
+    p -= task.user_step * (in_p * share[:, None] + decay)
+    loss += entropy.sum(1)
 
 
 def steps(lengths: np.ndarray, size: int) -> Iterator[tuple[int, slice, int]]:
@@ -107,37 +230,46 @@ def steps(lengths: np.ndarray, size: int) -> Iterator[tuple[int, slice, int]]:
                 yield first, bucket, width
 
 
+class _Step(NamedTuple):
+    """The samples of one step of m clients, padded to the most of one of them."""
+
+    rows: torch.Tensor
+    """int64[m, 1]: the clients' places."""
+    items: torch.Tensor
+    """int64[m, width]."""
+    labels: torch.Tensor
+    """float32[m, width]."""
+    lengths: torch.Tensor
+    """int64[m]: the number of samples of each client."""
+    real: torch.Tensor
+    """float32[m, width]: 1 where there is a sample, 0 at padding."""
+
+
 class _Samples:
     """The samples of all clients in one pass, without padding, on a device."""
 
-    def __init__(self, epochs: Sequence[Epoch], virtual: torch.Tensor, flipped: bool) -> None:
-        """``epochs``: the pass of each client. ``virtual``: float32[M, N], labels of virtual items,
-        which also says which device. ``flipped``: True to invert the labels."""
-        device = virtual.device
-        self.lengths = np.array([len(each.items) for each in epochs], np.int64)
+    def __init__(self, drawn: Pass, virtual: torch.Tensor, flipped: bool) -> None:
+        """``virtual``: float32[virtual items], their labels, in the order in which passes hold
+        them. ``flipped``: True to invert the labels."""
+        self.items, labels, self.lengths = drawn
+        device = self.items.device
         self._count = torch.tensor(self.lengths, device=device)
         self._start = self._count.cumsum(0) - self._count
-        self.rows = torch.arange(len(epochs), device=device)[:, None]
-        """int64[M, 1]: the clients' places."""
-        none = np.empty(0, np.float32)
-        items = np.concatenate([none.astype(np.int32), *(each.items for each in epochs)])
-        labels = torch.tensor(
-            np.concatenate([none, *(each.labels for each in epochs)]), device=device
-        )
-        self._items = torch.tensor(items, device=device).long()
-        owner = self.rows[:, 0].repeat_interleave(self._count)
-        labels = torch.where(labels.isnan(), virtual[owner, self._items], labels)
+        self._rows = torch.arange(len(self.lengths), device=device)[:, None]
+        self.owner = self._rows[:, 0].repeat_interleave(self._count)
+        """int64[samples]: the client's place of each sample."""
+        if len(virtual):
+            labels[labels.isnan()] = virtual
         self._labels = 1 - labels if flipped else labels
 
-    def step(self, first: int, bucket: slice, width: int) -> tuple[torch.Tensor, ...]:
-        """The samples from ``first`` on of the m clients of a bucket, at most ``width`` each: items
-        (int64[m, width]) and labels (float32[m, width]), the number of each client's (int64[m]),
-        and 1 where there is one (float32[m, width]), 0 at padding."""
-        column = torch.arange(width, device=self.rows.device)
-        n = (self._count[bucket] - first).clamp(0, width)
-        real = column < n[:, None]
+    def step(self, first: int, bucket: slice, width: int) -> _Step:
+        """The samples from ``first`` on of the clients of a bucket, at most ``width`` each."""
+        column = torch.arange(width, device=self.items.device)
+        count = (self._count[bucket] - first).clamp(0, width)
+        real = column < count[:, None]
         cell = torch.where(real, self._start[bucket, None] + first + column, 0)
-        return self._items[cell], self._labels[cell], n, real.float()
+        rows = self._rows[bucket]
+        return _Step(rows, self.items[cell], self._labels[cell], count, real.float())
 
 
 def _slopes(

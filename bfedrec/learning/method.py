@@ -56,7 +56,7 @@ class TrainingMethod(Part, ABC):
     reads: ClassVar[frozenset[str]]
     """The fields of `TrainingSettings` that it reads, besides `method`."""
     on_devices: ClassVar[bool] = False
-    """True if it also trains on torch devices other than the CPU."""
+    """True if it also trains on torch devices: `cuda`, and with `torch` the CPU."""
     orders: ClassVar[bool] = False
     """True if it has `ordered_factors`."""
     keeps_factors: ClassVar[bool] = True

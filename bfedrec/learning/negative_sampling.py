@@ -2,8 +2,9 @@
 
 Counter-based: a client's draws follow from (seed of the round, client) alone, so that neither the
 cohort it trains in, nor its place there, nor the number of threads can change them. `cohort.py`
-calls `draw_epoch` inside its kernel; `client.py` and `cohort_torch.py` take the same draws from
-`client_draws`. The centralised methods (`bfedrec/baselines/sgd.py`) draw one negative at a time.
+calls `draw_epoch` inside its kernel; `client.py` takes the same draws from `client_draws`, and
+`draws_torch.py` computes them on a device. The centralised methods (`bfedrec/baselines/sgd.py`)
+draw one negative at a time.
 """
 
 from __future__ import annotations

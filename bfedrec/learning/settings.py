@@ -149,6 +149,15 @@ class TrainingSettings(BaseModel):
         "predicts. 0.1 as FedRec has it (10 of 100); 1: the mean throughout (user averaging).",
     )
 
+    chunk_mib: int = Field(
+        default=1024,
+        ge=1,
+        le=2**20,
+        description="On a torch device: MiB of its memory that a cohort's arrays take at most; a "
+        "larger cohort trains in chunks of clients of like length. No result depends on it but for "
+        "the order of sums.",
+    )
+
     @model_validator(mode="after")
     def _agree(self) -> TrainingSettings:
         """Refuse an option that would have no effect."""

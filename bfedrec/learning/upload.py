@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -30,6 +30,10 @@ class Upload:
     message: SignedUpdate | None = None
     """A signed message that is sent unchanged."""
 
+    def without_update(self) -> Upload:
+        """The same upload without A_u and its items, for after it was encoded."""
+        return replace(self, A=np.empty((0, 0), np.float32), touched=np.empty(0, np.bool_))
+
 
 class Diverged(ArithmeticError):
     """Numbers that are no longer finite in training: the steps are too large for the data."""
@@ -45,6 +49,15 @@ class Trained(Protocol):
     @property
     def loss(self) -> np.ndarray:
         """float64[M]: the training loss of each client, as `LocalUpdates` has it."""
+
+
+class Kept(NamedTuple):
+    """The results of training that stay with the clients, in the order of their cohort."""
+
+    P: np.ndarray
+    """float32[M, d]: the new user factors, as `LocalUpdates` has them."""
+    loss: np.ndarray
+    """float64[M]: the training loss of each client."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,16 @@ NO_LEDGER = "none"
 PROFILE = "profile_"
 """The beginning of a profile's names (`bfedrec.runs.profiling`), which only a profiled run has."""
 
+MEASURED = (
+    "wall_seconds",
+    "clients_per_second",
+    "training_clients_per_second",
+    "round_seconds",
+    "round_processor_seconds",
+    "round_memory_mib",
+)
+"""The figures that are of the machine and its load: two runs of one seed differ in no others."""
+
 #: Values by name. Counts are int; means, shares and seconds are float; the rest is text.
 Figures = Mapping[str, Scalar]
 

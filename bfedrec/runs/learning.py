@@ -43,7 +43,7 @@ class Learning(Closing):
         check_selectable(config, self.data)
         folder.start(self.data.digest)
         self.state = folder.state()
-        self.learner = learner_alone(config, self.data, self.state.residuals)
+        self.learner = learner_alone(config, self.data, self.state.residuals, folder=folder.path)
         self.reporting = Reporting(folder, self.learner, progress.update)
         self.totals = Totals()
         """Its bytes are those of payloads: `uplink_bytes`, and `downlink_bytes_broadcast` for an
@@ -138,7 +138,7 @@ class Learning(Closing):
         self.folder.cut_metrics(height)
         model.Q = found["Q"]
         model.state = tuple(found[f"state_{number}"] for number in range(len(model.state)))
-        self.learner.P = self.state.load_factors(self.learner.P)
+        self.learner.P[:] = self.state.load_factors(self.learner.P)
         row = self.state.row(height)
         self.totals, self.wall_before, self.loss = row.totals, row.wall_seconds, row.loss
         if self.reporting.is_due(height) and not self.reporting.has_line(height):

@@ -10,6 +10,7 @@ from pathlib import Path
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
+from bfedrec.federation.round_training import parts_for
 
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 """The file with the limit of the process's container, where there is one."""
@@ -41,6 +42,9 @@ def check_memory(config: Config, data: Dataset) -> None:
             )
         )
         update = 4 * config.model.rank * items
+        at_once = clients
+        if not config.clients.malicious:  # whose members may act together
+            at_once = -(-clients // parts_for(clients, config.model.rank, items))
         needs += [
             (
                 "servers.count",
@@ -48,7 +52,7 @@ def check_memory(config: Config, data: Dataset) -> None:
                 "the latencies of all pairs of servers",
                 8 * servers**2,
             ),
-            ("clients.per_round", clients, "the updates of a round", update * clients),
+            ("clients.per_round", clients, "the updates of a round", update * at_once),
         ]
     for key, value, what, size in needs:
         if size > here:

@@ -34,7 +34,7 @@ class Reporting:
         exist."""
         self.folder = folder
         self.learner = learner
-        self.data = learner.data
+        self.data = learner.scored
         self.evaluation = learner.config.evaluation
         self._targets = learner.targets()
         self._tell = tell
@@ -89,8 +89,7 @@ class Reporting:
 
     def _exposure(self, scoring: Scoring) -> dict[str, float]:
         """ER@K of the target items over the honest clients' users; empty without targets."""
-        honest = self.learner.adversary.honest
-        return scoring.exposure(self._targets, self.evaluation.k, honest)
+        return scoring.exposure(self._targets, self.evaluation.k, self.learner.asked)
 
     def _scored_last(self, height: int) -> dict[str, Scalar]:
         """Score the test items, once; write the model and the ranks; return their figures."""

@@ -22,6 +22,7 @@ from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.memory import check_memory
+from bfedrec.runs.pace import Pace
 from bfedrec.runs.progress import Note, Progress, RoundDone
 from bfedrec.runs.reporting import Reporting, check_selectable
 from bfedrec.runs.state import RoundState, RunState, StateError
@@ -48,9 +49,10 @@ class Simulation(Closing):
         check_selectable(config, self.data)
         folder.start(self.data.digest)
         self.state: RunState = folder.state()
-        self.federation = Federation(config, self.data, self.state.residuals)
+        self.federation = Federation(config, self.data, self.state.residuals, folder.path)
         self.reporting = Reporting(folder, self.federation.learner, progress.update)
         self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
+        self.pace = Pace()
         self.totals = Totals()
         self.loss: float | None = None
         self.now = 0.0
@@ -93,10 +95,11 @@ class Simulation(Closing):
     def _play(self, height: int) -> None:
         """Play the rounds after ``height``."""
         while height < self.config.rounds:
-            played = self.federation.play_round()
-            height = played.height
-            self.rounds_here += 1
-            self._record(played)
+            with self.pace.round():
+                played = self.federation.play_round()
+                height = played.height
+                self.rounds_here += 1
+                self._record(played)
             self.progress.update(
                 RoundDone(
                     height,
@@ -230,6 +233,7 @@ class Simulation(Closing):
             "training_clients_per_second": (
                 trained / training_seconds if training_seconds else 0.0
             ),
+            **self.pace.figures(),
             "malicious_stake_share": federation.participants.malicious_stake_share(),
             **self._flat_totals(),
             **{

@@ -60,6 +60,6 @@ def _figures(config: Config, data: Dataset, threads: int | None, shown: bool) ->
         trained = config.rounds * config.clients.present
         found["clients_per_second"] = trained / learner.training_seconds
         scoring = learner.scoring(threads)
-        found |= scoring.exposure(learner.targets(), k, learner.adversary.honest, threads)
+        found |= scoring.exposure(learner.targets(), k, learner.asked, threads)
         means = scoring.evaluate("validation", k, True, threads).means()
     return found | {f"validation_{name}": value for name, value in means.items()}

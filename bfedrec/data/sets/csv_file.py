@@ -27,7 +27,7 @@ NAMES_ONLY = ("idna", "punycode")
 """Encodings of a single name, not of text."""
 
 
-@data_set("csv", place=6)
+@data_set("csv", place=7)
 class CsvFile(DataSource):
     """A user's own file of interactions: one row per interaction.
 

@@ -31,6 +31,7 @@ class LocalSgd(TrainingMethod):
             from bfedrec.learning.cohort import train_cohort
 
             return partial(train_cohort, threads=threads)
-        from bfedrec.learning.cohort_torch import train_cohort_on  # torch takes seconds to import
+        from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
-        return partial(train_cohort_on, device.removeprefix("torch:"))
+        where = cohort_torch.device_of(device)
+        return partial(cohort_torch.train_cohort_on, where, threads=threads)

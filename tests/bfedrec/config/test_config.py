@@ -96,6 +96,7 @@ def test_anchors_are_allowed_and_overriding_one_use_leaves_the_other(tmp_path: P
         ("model.rank.deep=3", ["model.rank: {'deep': 3}", "int"]),
         ("servers.stake=[1, a]", ["servers.stake: [1, 'a']", "equal | pareto | list of int"]),
         ("device=gpu", ["device: 'gpu'", "cuda"]),
+        ("training.chunk_mib=64", ["training.chunk_mib: 64", "1024, as device is cpu"]),
         ("name=a/b", ["name: 'a/b'"]),
         ("rounds=[1", ["rounds, line 1", "']'"]),
         ("model.rank=65", ["model.rank: 65", "at most model.dimension = 64"]),
@@ -347,6 +348,7 @@ def another(key: str) -> list[str]:
         "servers.stake": ["servers.stake=pareto"],
         "servers.malicious": ["servers.malicious=1/3"],
         "faults": ["faults=[{loss: 0.1}]"],
+        "training.chunk_mib": ["training.chunk_mib=64", "device=torch"],
         "training.virtual_mean_share": [
             "training.virtual_mean_share=0.5", "training.virtual_share=1"
         ],

@@ -14,7 +14,11 @@ import pytest
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
 from bfedrec.federation import federation as rounds
+from bfedrec.federation import round_training
 from bfedrec.federation.federation import Federation
+from bfedrec.federation.learner import Learner
+from bfedrec.federation.round_training import parts_for
+from bfedrec.federation.unledgered import learner_alone, rounds_of
 from tests.bfedrec.runs.test_simulation import SMALL
 
 ROUNDS = 3
@@ -97,3 +101,59 @@ def test_nor_with_error_feedback(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = learnt(monkeypatch, 1, SlowWorker(None), *words)
     assert learnt(monkeypatch, 4, slow, *words) == whole
     assert slow.late > 0
+
+
+def test_a_cohort_that_does_not_fit_is_written_out_in_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a ledger and without one: at no time are more updates written out than fit."""
+    config = load(None, [*SMALL, *IMPATIENT])
+    data = prepare(config.data)
+    size = data.items * (4 * config.model.rank + 1)
+    most: list[int] = []
+    trained = Learner.trained
+
+    def noted(self: Learner, height: int, clients: np.ndarray, *more: Any) -> Any:
+        most.append(len(clients))
+        return trained(self, height, clients, *more)
+
+    monkeypatch.setattr(Learner, "trained", noted)
+    whole = learnt(monkeypatch, 1, SlowWorker(None))
+    assert max(most) == config.clients.per_round
+    alone = learner_alone(config, data)
+    for _ in rounds_of(alone):
+        pass
+    monkeypatch.setattr(round_training, "PART_BYTES", 3 * size)
+    most.clear()
+    assert learnt(monkeypatch, 1, SlowWorker(3)) == whole
+    in_parts = learner_alone(config, data)
+    for _ in rounds_of(in_parts):
+        pass
+    assert max(most) == 3
+    assert np.array_equal(in_parts.Q, alone.Q)
+    assert np.array_equal(in_parts.P, alone.P)
+
+
+def test_updates_are_let_go_when_they_are_encoded() -> None:
+    config = load(None, [*SMALL, *IMPATIENT])
+    federation = Federation(config, prepare(config.data))
+    learner, head = federation.learner, federation.world.head
+    clients = learner.clients(1)
+    task, P = learner.task(1, head.beacon), learner.P[clients]
+    kept, sent = federation._train(head, task, None, clients, P)
+    federation.close()
+    assert all(upload.A.size == upload.touched.size == 0 for upload, _ in sent)
+    assert all(len(message.payload) > 0 for _, message in sent)
+    assert kept._fields == ("P", "loss")
+
+
+@pytest.mark.parametrize(
+    ("clients", "items", "parts"),
+    [(60, 3706, 1), (1000, 100_000, 7), (3, 10**8, 3), (0, 10, 1)],
+)
+def test_parts_are_as_few_as_fit(clients: int, items: int, parts: int) -> None:
+    assert parts_for(clients, 4, items) == parts
+    if parts > 1 and clients > parts:
+        size = items * 17
+        assert -(-clients // parts) * size <= round_training.PART_BYTES
+        assert -(-clients // (parts - 1)) * size > round_training.PART_BYTES

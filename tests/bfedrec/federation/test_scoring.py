@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
-from bfedrec.federation.scoring import scoring_of
+from bfedrec.federation.scoring import scored, scoring_of
+from bfedrec.federation.unledgered import learner_alone, rounds_of
 from bfedrec.learning import implicit_als
 from tests.bfedrec.runs.test_simulation import SMALL
 
@@ -55,3 +58,39 @@ def test_lengths_leave_the_order_blind_scores_alone() -> None:
     assert with_lengths.ordered is not None
     assert without.ordered is not None
     assert with_lengths.ordered.means() != pytest.approx(without.ordered.means())
+
+
+def test_a_sample_of_users_is_scored_where_that_is_asked_for() -> None:
+    """The same users at every scoring, with the ranks that they have among all."""
+    words = (*SMALL, "rounds=2", "data.synthetic.users=80")
+    data = prepare(load(None, words).data)
+    learner = learner_alone(load(None, words), data)
+    few = learner_alone(load(None, [*words, "evaluation.users=30"]), data)
+    assert learner.scored is learner.data
+    for _ in zip(rounds_of(learner), rounds_of(few), strict=True):
+        pass
+    whole, part = (each.scoring().evaluate("test", 10, True).blind for each in (learner, few))
+    again = few.scoring().evaluate("validation", 10, True).blind
+    assert len(part.users) == 30
+    assert np.array_equal(part.users, again.users)
+    assert not np.array_equal(part.users, np.arange(30))
+    assert np.array_equal(whole.rank[np.isin(whole.users, part.users)], part.rank)
+    assert whole.full_rank is not None
+    assert part.full_rank is not None
+    assert np.array_equal(whole.full_rank[np.isin(whole.users, part.users)], part.full_rank)
+    assert np.array_equal(np.flatnonzero(few.asked), part.users)
+    assert learner.asked.all()
+    assert few.scored.digest == data.digest
+    other = learner_alone(load(None, [*words, "evaluation.users=30", "seed=1"]), data)
+    assert not np.array_equal(other.scored.test, few.scored.test)
+
+
+def test_users_without_a_test_item_come_last_into_a_sample() -> None:
+    config = load(None, [*SMALL, "data.synthetic.users=80", "evaluation.users=70"])
+    data = prepare(config.data)
+    test = data.test.copy()
+    test[:20] = -1
+    found = scored(config, replace(data, test=test))
+    assert (found.test[20:] >= 0).all()
+    assert (found.validation >= 0).sum() == 70
+    assert scored(load(None, [*SMALL, "evaluation.users=80"]), data) is data

@@ -100,7 +100,7 @@ def test_malicious_clients_are_met_in_these_runs_too(name: str, tmp_path: Path) 
         (("evaluation.recency=true",), "evaluation.recency"),
         (("training.unobserved=0.5",), "training.unobserved"),
         (("training.loss=softmax",), "training.loss"),
-        (("device=cuda",), "trains on the cpu"),
+        (("device=torch",), "trains on the cpu; on torch devices train: sgd$"),
     ],
 )
 def test_what_a_leader_cannot_do_is_refused(

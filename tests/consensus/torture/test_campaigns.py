@@ -17,13 +17,14 @@ import pytest
 
 from bfedrec.cli.audit import audit_command
 from bfedrec.runs.claims import build
+from bfedrec.runs.figures import MEASURED
 from consensus.audit import AuditFailure, audit
 from consensus.storage.content import StoreError
 from consensus.storage.sqlite import SqliteStore
 
 ROOT = Path(__file__).resolve().parents[3]
 CONFIG = ROOT / "experiments" / "ml-1m-per-item.yaml"
-WALL = ("wall_seconds", "clients_per_second", "training_clients_per_second")
+WALL = MEASURED
 
 pytestmark = [pytest.mark.slow, pytest.mark.data, pytest.mark.timeout(3000)]
 
