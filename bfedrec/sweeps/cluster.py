@@ -33,6 +33,8 @@ CHECK_SECONDS = 60.0
 """Seconds within which every node has to say what it has."""
 WAIT_SECONDS = 0.5
 """Seconds between two looks whether a task has ended; a Ctrl-C is noticed as late."""
+SERVER_FAILED = "Starting Ray client server failed"
+"""The head node's answer where it could not start the server of a client."""
 STORE_BYTES = 256 * 2**20
 """Object store of a cluster of this machine alone: no result is larger than a part of a file."""
 
@@ -74,23 +76,32 @@ def join(address: str, processors: int) -> Cluster:
     logging.getLogger("ray").setLevel(logging.ERROR)
     with _own_signals(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the error says as much
-        try:
-            if address:
-                ray.init(f"ray://{address}", logging_level=logging.ERROR, log_to_driver=False)
-            else:
-                ray.init(
-                    "local",
-                    num_cpus=processors,
-                    include_dashboard=False,
-                    object_store_memory=STORE_BYTES,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                    _node_ip_address="127.0.0.1",
-                )
-        except Exception as error:
-            why = " ".join(str(error).split())[:300]
-            raise RunError(f"{_name(address)}: no cluster answers: {why}") from None
+        for tries in range(1, TRIES + 1):
+            try:
+                _init(ray, address, processors)
+                break
+            except Exception as error:
+                why = " ".join(str(error).split())[:300]
+                # A loaded head node may fail to start the process that serves this client.
+                if tries == TRIES or SERVER_FAILED not in why:
+                    raise RunError(f"{_name(address)}: no cluster answers: {why}") from None
     return Cluster(ray, address)
+
+
+def _init(ray: Any, address: str, processors: int) -> None:
+    """Have the library join a cluster, or start one; arguments as of `join`."""
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address:
+        ray.init(f"ray://{address}", **quiet)
+        return
+    ray.init(
+        "local",
+        num_cpus=processors,
+        include_dashboard=False,
+        object_store_memory=STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+        **quiet,
+    )
 
 
 @contextmanager

@@ -143,6 +143,7 @@ def workers_of(node: int) -> dict[int, str]:
 
 def _serve(orders: IO[str]) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # else a client's server may die when it is forked
     from ray.cluster_utils import Cluster
 
     shared = {"num_cpus": 1, "node_ip_address": "127.0.0.1", "object_store_memory": MEMORY}
