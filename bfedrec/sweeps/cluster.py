@@ -43,6 +43,10 @@ class WorkerLost(RuntimeError):
     """Error: the worker or the node of a task died; its text is one line."""
 
 
+class ClusterGone(RunError):
+    """Error: the cluster as a whole does not answer any more; its text is one line."""
+
+
 def check(address: str) -> None:
     """Raise `ConfigError` if Ray is not installed, or an address is not HOST:PORT."""
     if importlib.util.find_spec("ray") is None:
@@ -135,19 +139,19 @@ class Cluster(Closing):
 
     @property
     def processors(self) -> int:
-        """Number of processors of all nodes that live, at least one. Raises `RunError`."""
+        """Number of processors of all nodes that live, at least one."""
         with self.answering():
             return max(1, int(self.ray.cluster_resources().get("CPU", 0)))
 
     @contextmanager
     def answering(self) -> Iterator[None]:
-        """A context that raises `RunError` if the cluster as a whole is gone."""
+        """A context that raises `ClusterGone` if the cluster as a whole is gone."""
         try:
             yield
         except (ConnectionError, self.ray.exceptions.RaySystemError) as error:
             why = " ".join(str(error).split())[:200]
             told = f"{_name(self.address)}: the cluster is gone: {why}"
-            raise RunError(f"{told}; the same command continues") from None
+            raise ClusterGone(f"{told}; the same command continues") from None
 
     def task(self, unit: Unit, on_node: bool, cpus: int, gpus: int) -> Any:
         """Begin a task; returns the reference to its result. `on_node`: as for `Tasks.submit`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,10 @@ from typing import Any
 
 from bfedrec.config.load import dump, load
 from bfedrec.config.schema import Config
+from bfedrec.runs.folder import RunError
 from bfedrec.sweeps import cluster, nodes
 from bfedrec.sweeps.arrivals import arrive
-from bfedrec.sweeps.cluster import Tasks, WorkerLost
+from bfedrec.sweeps.cluster import ClusterGone, Tasks, WorkerLost
 from bfedrec.sweeps.engine import Engine, engine
 from bfedrec.sweeps.job import Ended, Job, ended_of
 from bfedrec.sweeps.nodes import Made, Order
@@ -105,6 +107,10 @@ class Ray(Engine):
                         except WorkerLost as error:
                             tasks.again(str(result.path), str(error))
                             continue
+                        except ClusterGone:
+                            raise
+                        except (RunError, OSError) as error:
+                            ended = Ended(f"failed: {error}", result.seconds, 2)
                     running -= 1
                     status = status or ended.status
                     tell(job, ended)
@@ -166,7 +172,11 @@ def _marked(jobs: Sequence[Job]) -> Iterator[str]:
 
 
 def _brought(joined: cluster.Cluster, job: Job, made: Made) -> Ended:
-    """The end of a run, when its folder is here. Raises `WorkerLost` where its node dies first."""
+    """The end of a run, when its folder is here.
+
+    Raises `WorkerLost` where its node dies first, or stopped the run; `RunError` and OSError where
+    the folder cannot be put here.
+    """
     if made.folder is None:
         # Over NFS, what another machine made appears when its folder is opened anew.
         os.listdir(job.path.parent)
@@ -178,4 +188,6 @@ def _brought(joined: cluster.Cluster, job: Job, made: Made) -> Ended:
             lambda name, offset: joined.on(node, nodes.read_part, folder / name, offset),
         )
         joined.on(node, nodes.drop, folder)
+    if made.status == 128 + signal.SIGINT:
+        raise WorkerLost("its node stopped it")
     return ended_of(job, made.status, made.seconds, made.errors)
