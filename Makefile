@@ -9,7 +9,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired watched lint format setup setup-run clean
+.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -31,16 +31,19 @@ test: lint chromium
 	$(BIN)/pytest -n $(JOBS) --dist worksteal
 
 # What the tables and figures lack of recorded runs, from real data and resumable; then all of them.
+# On a cluster (docs/clusters.md): make artefacts ENGINE=ray://HEAD:10001 JOBS=
 JOBS ?= 2
+ENGINE ?= processes
+AT_ONCE = $(if $(JOBS),--jobs $(JOBS)) --engine $(ENGINE)
 artefacts: setup-run
-	$(BIN)/bfedrec make --jobs $(JOBS)
+	$(BIN)/bfedrec make $(AT_ONCE)
 
 # The same, and what else the README tells of MovieLens-1M.
-SWEEP = $(BIN)/bfedrec sweep --seeds 0-2 --jobs $(JOBS) --record results/reference
+SWEEP = $(BIN)/bfedrec sweep --seeds 0-2 $(AT_ONCE) --record results/reference
 results: setup-run
 	$(SWEEP) experiments/ml-1m-malicious.yaml
 	$(SWEEP) experiments/ml-1m-captured.yaml
-	$(BIN)/bfedrec make --jobs $(JOBS)
+	$(BIN)/bfedrec make $(AT_ONCE)
 
 # The tables alone, of what is recorded: each says which runs it lacks (status 2).
 tables: setup-run
@@ -48,13 +51,13 @@ tables: setup-run
 
 # Every registered behaviour of malicious servers in turn, beside the honest run (0).
 behaviours: setup-run
-	$(BIN)/bfedrec sweep experiments/ml-1m-behaviours.yaml --seeds 0 --jobs $(JOBS) \
+	$(BIN)/bfedrec sweep experiments/ml-1m-behaviours.yaml --seeds 0 $(AT_ONCE) \
 	  --record results/reference --compact \
 	  "servers.malicious=0,$$($(BIN)/bfedrec behaviours --share 1/3)"
 
 # What RQ3's figures lack of recorded runs, and the figures.
 rq3: setup-run
-	$(BIN)/bfedrec make rq3 --jobs $(JOBS)
+	$(BIN)/bfedrec make rq3 $(AT_ONCE)
 
 # A hundred thousand scenarios within either premise, in parts, and ten thousand with hard crashes and
 # every behaviour since; every rule switched off in turn; the models and twins; and Algorithm 2 as it
@@ -62,20 +65,20 @@ rq3: setup-run
 SINCE = beg,future_times,hide_quorum,late_locks,omit_tickets,preempt,split_closures,stale_locks,two_timeouts
 torture: setup-run
 	for part in 0 1 2 3 4 5 6 7 8 9; do \
-	  $(BIN)/bfedrec torture --seeds $${part}0000-$${part}9999 --jobs $(JOBS) --record results/torture \
+	  $(BIN)/bfedrec torture --seeds $${part}0000-$${part}9999 $(AT_ONCE) --record results/torture \
 	    || exit; done
-	$(BIN)/bfedrec torture --seeds 100000-101399 --jobs $(JOBS) --record results/torture
+	$(BIN)/bfedrec torture --seeds 100000-101399 $(AT_ONCE) --record results/torture
 	for part in 0 1 2 3 4 5 6 7 8 9; do \
-	  $(BIN)/bfedrec torture --premise half --seeds $${part}0000-$${part}9999 --jobs $(JOBS) \
+	  $(BIN)/bfedrec torture --premise half --seeds $${part}0000-$${part}9999 $(AT_ONCE) \
 	    --record results/torture || exit; done
-	$(BIN)/bfedrec torture --premise half --seeds 100000-108999 --jobs $(JOBS) --record results/torture
-	$(BIN)/bfedrec torture --hard-crashes --behaviours $(SINCE) --seeds 0-9999 --jobs $(JOBS) \
+	$(BIN)/bfedrec torture --premise half --seeds 100000-108999 $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --hard-crashes --behaviours $(SINCE) --seeds 0-9999 $(AT_ONCE) \
 	  --record results/torture
-	$(BIN)/bfedrec torture --break all --jobs $(JOBS) --record results/torture
+	$(BIN)/bfedrec torture --break all $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --model all --record results/torture
 	$(BIN)/bfedrec torture --model all --break all --record results/torture
 	$(BIN)/bfedrec torture --twins 3 --record results/torture
-	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 --jobs $(JOBS) --record results/torture; \
+	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 $(AT_ONCE) --record results/torture; \
 	  test $$? -eq 1
 
 # A sample of small changes of the ledger and of `bft`, each of which torture or a test is to find
@@ -118,6 +121,10 @@ PAIRS ?= 9
 COMMAND ?= run experiments/quickstart.yaml
 paired: setup-run
 	$(BIN)/python -m tests.bench.paired --against $(AGAINST) --pairs $(PAIRS) $(COMMAND)
+
+# The time of a sweep on a cluster of two nodes beside that in two processes (tests/bench/engines.py).
+engines: setup
+	$(BIN)/python -m tests.bench.engines --pairs $(PAIRS)
 
 # The time of a run that is watched in the explorer beside the same run alone (tests/bench/watched.py).
 watched: setup

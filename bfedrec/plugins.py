@@ -18,7 +18,11 @@ from importlib import import_module, metadata
 
 GROUP = "bfedrec.plugins"
 
-OWN = ("bfedrec.config.schema", "consensus.torture.arena.attackers")
+OWN = (
+    "bfedrec.config.schema",
+    "bfedrec.sweeps.registry",
+    "consensus.torture.arena.attackers",
+)
 """The modules that import this project's own parts. They are imported before any plugin, so that a
 plugin with a taken name is refused, and names have one order. They are named here, not imported, as
 importing them takes time that is saved without plugins."""

@@ -150,8 +150,8 @@ ARROWS = {
     ),
     "bfedrec.sweeps": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
-        "bfedrec.files bfedrec.learning bfedrec.runs bfedrec.section bfedrec.streams "
-        "consensus.storage"
+        "bfedrec.files bfedrec.learning bfedrec.plugins bfedrec.runs bfedrec.section "
+        "bfedrec.streams bfedrec.threads consensus.registry consensus.storage consensus.workers"
     ),
     "bfedrec.web": (
         "bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation bfedrec.explorer "
@@ -191,7 +191,7 @@ ARROWS = {
         "consensus.adversary consensus.application consensus.crypto consensus.encoding "
         "consensus.faults consensus.ledger consensus.network consensus.protocols "
         "consensus.protocols.bft consensus.records consensus.registry consensus.server "
-        "consensus.simulation"
+        "consensus.simulation consensus.workers"
     ),
 }
 

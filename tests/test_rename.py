@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from bfedrec.sweeps.engines.processes import Processes
 from bfedrec.sweeps.recorded import place_of, read, record
 from bfedrec.sweeps.sweep import Sweep, plan, run
 from tests.conftest import ROOT
@@ -34,7 +35,7 @@ def planned(folder: Path, name: str, seed: int, *grid: str) -> Sweep:
     text = f"name: {name}\nmethod: popularity\ndata: {{dataset: synthetic, seed: {seed}}}\n"
     path.write_text(text, encoding="utf-8")
     sweep = plan(path, grid, [0], None)
-    assert run(sweep, 1, lambda _: None) == 0
+    assert run(sweep, Processes(1), lambda _: None) == 0
     return sweep
 
 

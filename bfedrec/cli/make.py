@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bfedrec.cli import figure
+from bfedrec.cli.engines import add_engine
 from bfedrec.cli.status import CHECK_FAILED, INTERRUPTED, NOT_RECORDED
-from bfedrec.config.yaml_core import ConfigError
 from bfedrec.report import registry
 from bfedrec.report.artefact import RECORDED, Request
 from bfedrec.report.missing_runs import make_missing
 from bfedrec.report.registry import FigureKind, TableKind
 from bfedrec.report.table import write
+from bfedrec.sweeps.registry import engine_of
 
 RESULTS = Path("results")
 Kind = TableKind | FigureKind
@@ -22,8 +23,7 @@ Kind = TableKind | FigureKind
 
 def make_command(parsed: argparse.Namespace) -> int:
     """Make what is missing, record it, and write the artefacts; returns the exit status."""
-    if parsed.jobs < 1:
-        raise ConfigError(f"command line: --jobs {parsed.jobs}: expected int >= 1")
+    engine = engine_of(parsed.engine, parsed.jobs)
     kinds, overrides = _chosen(parsed.overrides)
     request = Request(tuple(overrides), parsed.seeds, parsed.records)
     experiments = [
@@ -32,9 +32,10 @@ def make_command(parsed: argparse.Namespace) -> int:
         for one in kind.experiments()
     ]
     try:
-        status = make_missing(
-            experiments, request.records, parsed.jobs, lambda line: print(line, flush=True)
-        )
+        with engine:
+            status = make_missing(
+                experiments, request.records, engine, lambda line: print(line, flush=True)
+            )
         told = [_write(kind, request, parsed.out) for kind in kinds]
     except KeyboardInterrupt:
         print("interrupted; the same command goes on", file=sys.stderr)
@@ -82,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "their experiments, whose runs are then others",
     )
     parser.add_argument("--seeds", help="of the experiments' runs, as 0-4 or 0,3,7")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    add_engine(parser, "runs")
     parser.add_argument(
         "--record",
         dest="records",

@@ -11,11 +11,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from bfedrec.cli.engines import add_engine
 from bfedrec.cli.run import CONFIG_HELP
 from bfedrec.cli.status import INTERRUPTED
 from bfedrec.evaluation.metrics import FULL, METRICS
 from bfedrec.sweeps import sweep as sweeps
 from bfedrec.sweeps.recorded import place_of, record
+from bfedrec.sweeps.registry import engine_of
 from bfedrec.sweeps.sweep import Row
 
 
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "each YAML file in it in turn",
     )
     parser.add_argument("--seeds", default="0-4", help="as 0-4 or 0,3,7 (default: 0-4)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (default: 1)")
+    add_engine(parser, "runs")
     parser.add_argument("--out", type=Path, help="folder for the runs and the sweep's table")
     parser.add_argument(
         "--record",
@@ -51,14 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def sweep_command(parsed: argparse.Namespace) -> int:
     """Make a sweep's runs, print its table and record it; returns the exit status."""
-    if parsed.jobs < 1:
-        raise sweeps.ConfigError(f"command line: --jobs {parsed.jobs}: expected int >= 1")
+    engine = engine_of(parsed.engine, parsed.jobs)
     seeds = sweeps.parse_seeds(parsed.seeds)
     sweep = sweeps.plan(parsed.config, parsed.overrides, seeds, parsed.out)
     if parsed.record is not None:
         place_of(sweep, parsed.record)  # is it free? Better asked before the runs than after
     try:
-        status = sweeps.run(sweep, parsed.jobs, lambda line: print(line, flush=True))
+        with engine:
+            status = sweeps.run(sweep, engine, lambda line: print(line, flush=True))
     except KeyboardInterrupt:
         print("interrupted; the same command continues the sweep", file=sys.stderr)
         return INTERRUPTED

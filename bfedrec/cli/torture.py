@@ -22,14 +22,17 @@ from rich.progress import TextColumn
 from rich.table import Table
 
 from bfedrec.cli.bar import progress
+from bfedrec.cli.engines import DEFAULT as DEFAULT_ENGINE
+from bfedrec.cli.engines import add_engine
 from bfedrec.cli.models import check_models
-from bfedrec.cli.status import CHECK_FAILED
+from bfedrec.cli.status import BAD_INPUT, CHECK_FAILED
 from bfedrec.cli.twins import play_twins
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.files import write_text
-from bfedrec.plugins import load_plugins
 from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks, record_campaign
 from bfedrec.runs.progress import duration
+from bfedrec.sweeps.engine import Engine
+from bfedrec.sweeps.registry import engine_of
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import PREMISES, BadScenario, Scenario
@@ -56,8 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--servers", metavar="N", type=int, help="servers of every scenario (default: 4 to 16)"
     )
-    one_each = "processes (default: one per core)"
-    parser.add_argument("--jobs", metavar="J", type=int, default=cores(), help=one_each)
+    add_engine(parser, "scenarios", "one per core")
     parser.add_argument(
         "--break",
         dest="rule",
@@ -118,6 +120,15 @@ def torture_command(parsed: argparse.Namespace) -> int:
     """Play the requested scenarios; return the exit status."""
     if parsed.trace is not None and parsed.replay is None:
         raise ConfigError(f"{COMMAND_LINE}: --trace {parsed.trace}: only with --replay")
+    with engine_of(parsed.engine, parsed.jobs, cores()) as engine:
+        return _play(parsed, engine)
+
+
+def _play(parsed: argparse.Namespace, engine: Engine) -> int:
+    for option in ("model", "twins", "replay"):
+        if getattr(parsed, option) is not None and parsed.engine != DEFAULT_ENGINE:
+            told = f"--engine {parsed.engine}: --{option} plays in this process"
+            raise ConfigError(f"{COMMAND_LINE}: {told}")
     if parsed.model is not None:
         return check_models(parsed)
     if parsed.twins is not None:
@@ -131,8 +142,6 @@ def torture_command(parsed: argparse.Namespace) -> int:
         raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
     if parsed.servers is not None and not 4 <= parsed.servers <= 64:
         raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
-    if parsed.jobs < 1:
-        raise ConfigError(f"{COMMAND_LINE}: --jobs {parsed.jobs}: expected int >= 1")
     for name in parse_names(parsed.behaviours):
         if name not in known_behaviours():
             known = ", ".join(known_behaviours())
@@ -140,8 +149,8 @@ def torture_command(parsed: argparse.Namespace) -> int:
     if parsed.replay is not None:
         return _replay(parsed)
     if parsed.rule == "all":
-        return _break_all(parsed)
-    return _campaign(parsed)
+        return _break_all(parsed, engine)
+    return _campaign(parsed, engine)
 
 
 def parse_seeds(text: str) -> range:
@@ -257,12 +266,15 @@ class Display:
             print(line, file=sys.stderr, flush=True)
 
 
-def _campaign(parsed: argparse.Namespace) -> int:
+def _campaign(parsed: argparse.Namespace, engine: Engine) -> int:
     seeds = parse_seeds(parsed.seeds)
     plan = _plan(parsed, parsed.rule)
-    with Display(parsed.rule or parsed.protocol, len(seeds)) as display:
-        stop = parsed.rule is not None
-        tally = conduct(plan, seeds, parsed.jobs, display.update, stop, load_plugins)
+    stop = parsed.rule is not None
+    with (
+        engine.workers() as workers,
+        Display(parsed.rule or parsed.protocol, len(seeds)) as display,
+    ):
+        tally = conduct(plan, seeds, workers, display.update, stop)
         seconds = display.seconds
     _print(tally, seconds)
     told: set[str] = set()
@@ -273,9 +285,18 @@ def _campaign(parsed: argparse.Namespace) -> int:
             print(f"  {command_for(shrunk(plan, found), parsed.rule)}")
     if parsed.rule is not None and not tally.found:
         print(f"--break {parsed.rule}: not found in {tally.scenarios:,} scenarios")
+    if tally.lost:
+        return _lost(tally)
     if parsed.record is not None:
         print(f"recorded in {record_campaign(parsed, tally, seconds)}")
     return CHECK_FAILED if tally.violations else 0
+
+
+def _lost(tally: Tally) -> int:
+    """Tell of seeds that were given up, without which nothing is recorded; return the status."""
+    for lost in tally.lost:
+        print(f"bfedrec: {lost}; nothing is recorded", file=sys.stderr)
+    return BAD_INPUT
 
 
 def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
@@ -309,18 +330,21 @@ def _print(tally: Tally, seconds: float) -> None:
         print(f"  violated: {invariant}: {count:,}")
 
 
-def _break_all(parsed: argparse.Namespace) -> int:
+def _break_all(parsed: argparse.Namespace, engine: Engine) -> int:
     """Switch every rule off in turn; return the exit status."""
     seeds = parse_seeds(parsed.seeds)
     found: dict[str, tuple[Tally, str]] = {}
-    for rule in BREAKS:
-        plan = _plan(parsed, rule)
-        with Display(rule, len(seeds)) as display:
-            tally = conduct(plan, seeds, parsed.jobs, display.update, True, load_plugins)
-        first = tally.found[0] if tally.found else None
-        found[rule] = (tally, "" if first is None else command_for(first, rule))
-        told = "NOT FOUND" if first is None else f"seed {first.seed}: {first.invariant}"
-        print(f"{rule:<26} {told}", flush=True)
+    with engine.workers() as workers:
+        for rule in BREAKS:
+            plan = _plan(parsed, rule)
+            with Display(rule, len(seeds)) as display:
+                tally = conduct(plan, seeds, workers, display.update, True)
+            if tally.lost:
+                return _lost(tally)
+            first = tally.found[0] if tally.found else None
+            found[rule] = (tally, "" if first is None else command_for(first, rule))
+            told = "NOT FOUND" if first is None else f"seed {first.seed}: {first.invariant}"
+            print(f"{rule:<26} {told}", flush=True)
     missed = [rule for rule, (tally, _) in found.items() if not tally.found]
     print(f"{len(BREAKS) - len(missed)} of {len(BREAKS)} rules, switched off, were found out")
     if parsed.record is not None:

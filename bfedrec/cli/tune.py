@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bfedrec.cli.engines import add_engine
 from bfedrec.cli.run import CONFIG_HELP
 from bfedrec.cli.status import INTERRUPTED
 
@@ -43,8 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seeds", default="0", help="of a trial's trainings, as 0-2 or 0,3 (default: 0)"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="trials at a time (default: 1)")
-    parser.add_argument("--threads", type=int, help="threads of a trial (default: all processors)")
+    add_engine(parser, "trials")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        help="threads of a trial (default: all processors, shared; 1 on a cluster)",
+    )
     parser.add_argument("--rounds", type=int, help="rounds of a trial (default: the config's)")
     parser.add_argument(
         "--metric", choices=list(compared()), default="ndcg", help="what is best (default: ndcg)"
@@ -55,16 +60,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def tune_command(parsed: argparse.Namespace) -> int:
     """Make a study, or what is left of it, and print its best trials; returns the exit status."""
+    from bfedrec.sweeps.registry import engine_of
     from bfedrec.sweeps.study import Study
     from bfedrec.sweeps.trials import line, run
     from bfedrec.sweeps.tuning import check
 
     plan, count = _plan(parsed)
+    engine = engine_of(parsed.engine, parsed.jobs)
     check(plan.config)
     with Study.open(plan, parsed.out) as study:
         print(f"{count} trials for {plan.objective}, by {plan.sampler}: {study.path}", flush=True)
         try:
-            run(study, count, parsed.jobs, parsed.threads, lambda told: print(told, flush=True))
+            with engine:
+                run(study, count, engine, parsed.threads, lambda told: print(told, flush=True))
         except KeyboardInterrupt:
             print("interrupted; the same command continues the study", file=sys.stderr)
             return INTERRUPTED
@@ -82,7 +90,7 @@ def _plan(parsed: argparse.Namespace) -> tuple[Plan, int]:
     from bfedrec.sweeps.study import Plan
     from bfedrec.sweeps.sweep import parse_seeds
 
-    for name in ("trials", "jobs", "threads", "rounds"):
+    for name in ("trials", "threads", "rounds"):
         value = getattr(parsed, name)
         if value is not None and value < 1:
             raise ConfigError(f"{COMMAND_LINE}: --{name} {value}: expected int >= 1")

@@ -97,7 +97,8 @@ def at_hand(settings: DataSettings, cache: Path | None = None) -> str:
         return ""
     if isinstance(found, Path):
         return f"prepared: {found}"
-    return f"{found.layout} files: {found.by_role['interactions']}"
+    main = found.by_role.get("interactions")  # none of generated data
+    return f"{found.layout} files: {main}" if main else found.layout
 
 
 def _locate(

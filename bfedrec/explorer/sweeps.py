@@ -12,7 +12,7 @@ from bfedrec.evaluation.intervals import Interval
 from bfedrec.explorer.reading import json_object, read_file
 from bfedrec.runs.figures import Figures, Stop, count, figures_from, number, text
 from bfedrec.runs.folder import MOST_LINES, RunError
-from bfedrec.sweeps.pool import setting_label
+from bfedrec.sweeps.job import setting_label
 
 TABLE: Final = "sweep.json"
 COMPACT: Final = "runs.jsonl"

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bfedrec.report.artefact import Experiment
 from bfedrec.runs.progress import duration
-from bfedrec.sweeps import pool
-from bfedrec.sweeps.pool import Ended, Job
+from bfedrec.sweeps.engine import Engine
+from bfedrec.sweeps.job import Ended, Job
 from bfedrec.sweeps.recorded import Recorded, place_of, read, record
 from bfedrec.sweeps.sweep import Sweep, ended, jobs_of, parse_seeds, plan
 
@@ -42,10 +42,10 @@ class _Part:
 
 
 def make_missing(
-    experiments: Sequence[Experiment], folder: Path, at_once: int, tell: Callable[[str], None]
+    experiments: Sequence[Experiment], folder: Path, engine: Engine, tell: Callable[[str], None]
 ) -> int:
-    """Make the runs of these experiments that are not recorded below a folder, `at_once` at a time,
-    and record them there as `bfedrec sweep --record` would; `tell` gets a line per run.
+    """Have an engine make the runs of these experiments that are not recorded below a folder, and
+    record them there as `bfedrec sweep --record` would; `tell` gets a line per run.
 
     Returns 0, or the exit status of the first run that failed; the others are made all the same.
     Raises `ConfigError`, `RunError` (before any run also for a place that another sweep has taken);
@@ -58,8 +58,8 @@ def make_missing(
     by_job = {job.path: part for part in parts for job in part.jobs}
     done = needed - len(by_job)
     if by_job:
-        left = _left(parts, at_once)
-        tell(f"{len(by_job)} of {needed} runs are to be made, {at_once} at a time{left}")
+        left = _left(parts, engine.at_once)
+        tell(f"{len(by_job)} of {needed} runs are to be made, {engine.at_once} at a time{left}")
 
     def told(job: Job, how: Ended) -> None:
         nonlocal done
@@ -68,11 +68,12 @@ def make_missing(
         part.left -= 1
         if ended(job.path):
             part.seconds.append(how.seconds)
-        tell(f"[{done}/{needed}] {job.config} {job.label}: {how.outcome}{_left(parts, at_once)}")
+        left = _left(parts, engine.at_once)
+        tell(f"[{done}/{needed}] {job.config} {job.label}: {how.outcome}{left}")
         _record_ended(parts, folder)
 
     _record_ended(parts, folder)
-    return pool.run([job for part in parts for job in part.jobs], at_once, told)
+    return engine.runs([job for part in parts for job in part.jobs], told)
 
 
 def _known(folder: Path) -> Known:

@@ -299,6 +299,18 @@ def write_json(path: Path, value: Mapping[str, object]) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def held(path: Path) -> bool:
+    """True if a process is writing in a run's folder."""
+    try:
+        with (path / LOCK).open(encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def _check_entries(path: Path) -> None:
     """Raise RunError for a FIFO or a device among the files of a folder: opening it would never
     end."""

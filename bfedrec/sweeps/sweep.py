@@ -31,8 +31,8 @@ from bfedrec.runs.folder import (
     write_json,
 )
 from bfedrec.section import flatten
-from bfedrec.sweeps import pool
-from bfedrec.sweeps.pool import Ended, Job, setting_label
+from bfedrec.sweeps.engine import Engine
+from bfedrec.sweeps.job import Ended, Job, setting_label
 
 READABLE_LETTERS = 80
 """Length at which the readable part of a sweep's name is cut; its hash follows."""
@@ -200,10 +200,10 @@ def jobs_of(sweep: Sweep) -> list[Job]:
     ]
 
 
-def run(sweep: Sweep, at_once: int, tell: Callable[[str], None]) -> int:
-    """Make the missing runs, `at_once` at a time; `tell` is called with a line per run.
+def run(sweep: Sweep, engine: Engine, tell: Callable[[str], None]) -> int:
+    """Have an engine make the missing runs; `tell` is called with a line per run.
 
-    Returns a status like `bfedrec.sweeps.pool.run`. A run that stopped has not failed.
+    Returns a status like `Engine.runs`. A run that stopped has not failed.
     """
     every = jobs_of(sweep)
     missing = [job for job in every if not ended(job.path)]
@@ -216,7 +216,7 @@ def run(sweep: Sweep, at_once: int, tell: Callable[[str], None]) -> int:
         done += 1
         tell(f"[{done}/{len(every)}] {job.label}: {how.outcome}")
 
-    return pool.run(missing, at_once, told)
+    return engine.runs(missing, told)
 
 
 def ended(path: Path) -> bool:

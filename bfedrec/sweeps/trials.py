@@ -1,26 +1,23 @@
-"""The trials of a study, one after the other in this process or several at a time in others."""
+"""The trials of a study, one after the other in this process or several at a time elsewhere."""
 
 from __future__ import annotations
 
 import itertools
-import multiprocessing
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
-from pathlib import Path
 
+from bfedrec.config.load import load
+from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.evaluation.metrics import NotFinite
 from bfedrec.learning.upload import Diverged
 from bfedrec.runs.folder import RunError
+from bfedrec.sweeps.engine import Engine
 from bfedrec.sweeps.space import Point, propose
 from bfedrec.sweeps.study import Plan, Study, Trial, commit
 from bfedrec.sweeps.tuning import score
+from consensus.workers import InTurn, Lost, Unit
 
 
 @dataclass(frozen=True)
@@ -29,10 +26,13 @@ class Task:
 
     number: int
     point: Point
-    path: Path
-    overrides: tuple[str, ...]
-    seeds: tuple[int, ...]
+    configs: tuple[Config, ...]
+    """The config of each of its trainings; empty if the point's options disagree."""
+    failed: str
+    """The reason why they disagree, one line; empty if they do not."""
     objective: str
+    commit: str
+    """The commit of the code, as of `Trial`."""
     threads: int | None
     """Threads of its trainings; None: all processors."""
     shown: bool
@@ -43,34 +43,42 @@ class Task:
         `DataError`."""
         began = time.perf_counter()
         found: dict[str, float] = {}
-        failed = ""
+        failed = self.failed
         try:
-            found = score(self.path, self.overrides, self.seeds, self.threads, self.shown)
-        except (ConfigError, Diverged, NotFinite) as error:  # of a config: options that disagree
-            failed = " ".join(str(error).split())
+            if not failed:
+                found = score(self.configs, self.threads, self.shown)
+        except (ConfigError, Diverged, NotFinite) as error:
+            failed = one_line(error)
         seconds = round(time.perf_counter() - began, 3)
         reached = found.get(self.objective)
-        return Trial(self.number, self.point, seconds, commit(), reached, found, failed)
+        return Trial(self.number, self.point, seconds, self.commit, reached, found, failed)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error on one line."""
+    return " ".join(str(error).split())
 
 
 def run(
     study: Study,
     trials: int,
-    jobs: int,
+    engine: Engine,
     threads: int | None,
     tell: Callable[[str], None],
 ) -> None:
-    """Make those of the first `trials` trials that the study lacks, `jobs` at a time.
+    """Make those of the first `trials` trials that the study lacks with an engine.
 
-    `tell` is called with a line at the end of each. With one job a study of one seed is always the
-    same, also if it was interrupted; with several, proposals depend on which trial ends first.
-    Raises `RunError` where the process of a trial dies; the trials that ended are recorded.
+    `tell` is called with a line at the end of each. With one at a time a study of one seed is
+    always the same, also if it was interrupted; with several, proposals depend on which trial ends
+    first.
+    Raises `RunError` where the worker of a trial died again and again; the trials that ended are
+    recorded.
     """
     lacking = study.lacking(trials)
     if len(lacking) < trials:
         tell(f"{trials - len(lacking)} of {trials} trials have been made already")
     began = time.monotonic()
-    for done, trial in enumerate(_made(study, lacking, jobs, threads), 1):
+    for done, trial in enumerate(_made(study, lacking, engine, threads), 1):
         study.append(trial)
         left = (time.monotonic() - began) / done * (len(lacking) - done)
         told = f"[{trials - len(lacking) + done}/{trials}] {line(trial)}  {trial.seconds:.0f} s"
@@ -86,26 +94,32 @@ def line(trial: Trial) -> str:
     return f"{values or '(as in the config)'}  {told}"
 
 
-def _made(study: Study, numbers: Sequence[int], jobs: int, threads: int | None) -> Iterator[Trial]:
+def _made(
+    study: Study, numbers: Sequence[int], engine: Engine, threads: int | None
+) -> Iterator[Trial]:
     """The trials of these numbers, in the order of their ends."""
-    if jobs == 1:
-        for number in numbers:
-            yield _task(study, number, (), threads, True).make()
-        return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    each = threads or max(1, (cores or 1) // jobs)
-    waiting = iter(numbers)
-    with _children() as running:
+    each = threads or engine.threads
+    waiting, running, lost = iter(numbers), dict[str, Task](), list[Lost]()
+    with engine.workers(threads) as workers:
+        shown = isinstance(workers, InTurn)
         while True:
-            for number in itertools.islice(waiting, jobs - len(running)):
-                points = [child.task.point for child in running]
-                running.append(_Child.start(_task(study, number, points, each, False)))
+            for number in itertools.islice(waiting, workers.at_once - len(running)):
+                points = [task.point for task in running.values()]
+                task = _task(study, number, points, each, shown)
+                running[f"trial {number}"] = task
+                workers.submit(Unit(f"trial {number}", task.make))
             if not running:
-                return
-            ended = wait([child.results for child in running])
-            for child in [child for child in running if child.results in ended]:
-                running.remove(child)
-                yield child.result()
+                break
+            for result in workers.ended():
+                if isinstance(result, Lost):
+                    lost.append(result)
+                    del running[result.label]
+                    waiting = iter(())  # those that run are worth their wait
+                else:
+                    del running[f"trial {result.number}"]
+                    yield result
+    if lost:
+        raise RunError(f"{lost[0]}; the same command continues the study")
 
 
 def _task(
@@ -117,61 +131,9 @@ def _task(
         point = propose(plan.space, plan.seed, number, study.scored(), running)
     else:
         point = plan.space.combinations()[number]
-    overrides = tuple(plan.space.overrides(point))
-    return Task(number, point, plan.path, overrides, plan.seeds, plan.objective, threads, shown)
-
-
-# -- in other processes ----------------------------------------------------------------------------
-
-
-@dataclass
-class _Child:
-    """The process of a trial, and the end of the pipe that gives its result."""
-
-    task: Task
-    process: BaseProcess
-    results: Connection
-
-    @classmethod
-    def start(cls, task: Task) -> _Child:
-        # Started anew and not forked: compiled kernels' threads do not outlive a fork.
-        context = multiprocessing.get_context("spawn")
-        results, end = context.Pipe(duplex=False)
-        process = context.Process(target=_serve, args=(task, end), daemon=True)
-        process.start()
-        end.close()
-        return cls(task, process, results)
-
-    def result(self) -> Trial:
-        """The trial. Raises `RunError` if the process ended without it."""
-        try:
-            trial: Trial = self.results.recv()
-        except EOFError:
-            self.process.join()
-            status = self.process.exitcode
-            told = f"trial {self.task.number}: its process ended with status {status}"
-            raise RunError(f"{told}; the same command continues the study") from None
-        finally:
-            self.results.close()
-        self.process.join()
-        return trial
-
-
-@contextmanager
-def _children() -> Iterator[list[_Child]]:
-    """A list of processes; those that are in it at the end are stopped."""
-    running: list[_Child] = []
+    overrides, configs, failed = plan.space.overrides(point), tuple[Config, ...](), ""
     try:
-        yield running
-    finally:
-        for child in running:
-            child.process.terminate()
-        for child in running:
-            child.process.join()
-            child.results.close()
-
-
-def _serve(task: Task, end: Connection) -> None:
-    """Make a trial, and send it; a terminal's Ctrl-C is for the process that started this one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end.send(task.make())
+        configs = tuple(load(plan.path, [*overrides, f"seed={seed}"]) for seed in plan.seeds)
+    except ConfigError as error:
+        failed = one_line(error)
+    return Task(number, point, configs, failed, plan.objective, commit(), threads, shown)

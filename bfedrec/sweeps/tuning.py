@@ -8,12 +8,10 @@ the figures' last digits, differ. Centralised methods train as in a run. No test
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from bfedrec.baselines import centralised
-from bfedrec.config.load import load
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
@@ -29,20 +27,16 @@ def check(config: Config) -> None:
 
 
 def score(
-    path: Path,
-    overrides: Sequence[str],
-    seeds: Sequence[int],
-    threads: int | None = None,
-    shown: bool = False,
+    configs: Sequence[Config], threads: int | None = None, shown: bool = False
 ) -> dict[str, float]:
-    """The means over `seeds` of all figures on the validation items, "validation_hr@10" and so on.
+    """The means over `configs`, which differ in their seeds, of all figures on the validation
+    items, "validation_hr@10" and so on.
 
-    Arguments as of `learn`. Raises ConfigError, DataError, and Diverged or NotFinite where training
-    does not hold.
+    Other arguments as of `learn`. Raises ConfigError, DataError, and Diverged or NotFinite where
+    training does not hold.
     """
     figures: list[dict[str, float]] = []
-    for seed in seeds:
-        config = load(path, [*overrides, f"seed={seed}"])
+    for config in configs:
         check(config)
         figures.append(_figures(config, prepare(config.data), threads, shown))
     return {name: float(np.mean([found[name] for found in figures])) for name in figures[0]}

@@ -1,4 +1,4 @@
-"""Campaigns: many scenarios, played in several processes, and their totals."""
+"""Campaigns: many scenarios, played by several workers, and their totals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,8 +18,9 @@ from consensus.torture.arena.scenario import Scenario
 from consensus.torture.mutants.breaks import BREAKS
 from consensus.torture.run import Outcome, run
 from consensus.torture.shrinking import shrink
+from consensus.workers import Lost, Unit, Workers
 
-#: Number of seeds that a process gets at a time.
+#: Number of seeds that a worker gets at a time.
 CHUNK = 20
 #: One seed in so many is run twice, to check that both traces are equal.
 TWICE = 50
@@ -95,6 +95,8 @@ class Tally:
     violations: Counter[str] = field(default_factory=Counter)
     """Number of violations by invariant."""
     found: list[Found] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    """The ranges of seeds that were given up, as their workers died; nothing else counts them."""
 
     def add(self, seed: int, outcome: Outcome) -> None:
         """Add the outcome of one scenario."""
@@ -182,41 +184,35 @@ def _played(scenario: Scenario, twice: bool) -> Outcome:
 def conduct(
     plan: Plan,
     seeds: Sequence[int],
-    jobs: int,
+    workers: Workers,
     tell: Callable[[Tally], None],
     stop_at_first: bool = False,
-    prepare: Callable[[], object] | None = None,
 ) -> Tally:
-    """Play the scenarios of all ``seeds`` in ``jobs`` processes; return their totals.
+    """Have workers play the scenarios of all ``seeds``; return their totals.
 
-    ``tell`` is called with the totals so far from time to time. Each process calls ``prepare``
-    first, which registers the behaviours of plugins. The violations do not depend on the number of
-    processes, except that with ``stop_at_first`` it may determine which scenarios run after the
-    first violation.
+    ``tell`` is called with the totals so far from time to time. The violations do not depend on the
+    workers, except that with ``stop_at_first`` their number may determine which scenarios run after
+    the first violation. Seeds whose worker died again and again are in `Tally.lost`.
     """
     tally = Tally()
-    if jobs == 1:
-        for chunk in _chunks(seeds):
-            tally.merge(play(plan, chunk, stop_at_first))
-            tell(tally)
-            if stop_at_first and tally.found:
-                break
-        return tally
-    chunks = _chunks(seeds)
-    ahead = jobs if stop_at_first else 2 * jobs
-    with ProcessPoolExecutor(jobs, initializer=prepare) as pool:
-        running: set[Future[Tally]] = set()
-        while True:
-            for chunk in islice(chunks, ahead - len(running)):
-                running.add(pool.submit(play, plan, chunk, stop_at_first))
-            if not running:
-                return tally
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                tally.merge(future.result())
-            tell(tally)
-            if stop_at_first and tally.found:
-                chunks = iter(())
+    chunks, running = _chunks(seeds), 0
+    ahead = workers.at_once if stop_at_first else 2 * workers.at_once
+    while True:
+        for chunk in islice(chunks, ahead - running):
+            label = f"seeds {chunk[0]}-{chunk[-1]}"
+            workers.submit(Unit(label, play, (plan, chunk, stop_at_first)))
+            running += 1
+        if not running:
+            return tally
+        for result in workers.ended():
+            running -= 1
+            if isinstance(result, Lost):
+                tally.lost.append(result)
+            else:
+                tally.merge(result)
+        tell(tally)
+        if stop_at_first and tally.found:
+            chunks = iter(())
 
 
 def _chunks(seeds: Sequence[int]) -> Iterator[Sequence[int]]:

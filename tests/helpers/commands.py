@@ -26,7 +26,7 @@ from typing import IO
 import pytest
 
 from bfedrec.plugins import OWN
-from bfedrec.sweeps import pool
+from bfedrec.sweeps.engines import processes
 
 IMPORTED = ("bfedrec.runs.simulation", "bfedrec.report.curves", "bfedrec.cli.audit")
 """The slow modules of most commands, which import the libraries as well."""
@@ -116,7 +116,7 @@ def _play(words: list[str], place: str, environment: dict[str, str], outputs: li
 
 
 class _Child(Command):
-    """A run that a sweep starts: `subprocess.Popen` as `bfedrec.sweeps.pool` calls it."""
+    """A run that a sweep starts: `subprocess.Popen` as the engine `processes` calls it."""
 
     def __init__(
         self, command: list[str], *, env: dict[str, str], stderr: IO[bytes], **others: object
@@ -143,4 +143,4 @@ class _Child(Command):
 def fork_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the runs of a sweep be forks; they get the words and the environment that it gives."""
     stand_in = SimpleNamespace(Popen=_Child, DEVNULL=subprocess.DEVNULL)
-    monkeypatch.setattr(pool, "subprocess", stand_in)
+    monkeypatch.setattr(processes, "subprocess", stand_in)

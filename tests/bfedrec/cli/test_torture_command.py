@@ -10,6 +10,7 @@ import pytest
 
 from bfedrec.cli.main import main
 from bfedrec.explorer.trace import read_trace
+from bfedrec.sweeps.callers import Callers
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.campaign import Plan, conduct, cores, play
@@ -53,7 +54,8 @@ def test_a_rule_that_is_switched_off_is_found_out_within_a_thousand_seeds(rule: 
     first = [FIRST[rule]] if rule in FIRST else range(20)  # most need no second process
     tally = play(plan, first, stop_at_first=True)
     if not tally.found:
-        tally = conduct(plan, range(1000), cores(), lambda tally: None, stop_at_first=True)
+        with Callers(cores()) as workers:
+            tally = conduct(plan, range(1000), workers, lambda tally: None, stop_at_first=True)
     assert tally.found, f"{rule}: not found in {tally.scenarios} scenarios"
     scenario = tally.found[0].scenario
     assert not run(scenario).violated, "nothing is wrong with the rule on"
@@ -87,7 +89,8 @@ def test_the_known_failures_of_paper_are_found_and_named() -> None:
     }  # each with a seed at which it was found: they are tried first
     tally = play(Plan("paper"), list(named.values()))
     if not tally.violations.keys() >= named.keys():
-        tally = conduct(Plan("paper"), range(100), cores(), lambda tally: None)
+        with Callers(cores()) as workers:
+            tally = conduct(Plan("paper"), range(100), workers, lambda tally: None)
     assert tally.violations.keys() >= named.keys()
     assert all(tally.violations[name] for name in named)
 

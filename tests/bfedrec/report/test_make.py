@@ -28,6 +28,7 @@ from bfedrec.report.tables import ablations, table2
 from bfedrec.report.tables.table2 import Entry
 from bfedrec.sweeps import recorded as records
 from bfedrec.sweeps import sweep as sweeps
+from bfedrec.sweeps.engines.processes import Processes
 from bfedrec.sweeps.sweep import parse_seeds, plan
 from tests.bfedrec.sweeps.test_recorded import TINY
 from tests.conftest import ROOT
@@ -125,9 +126,12 @@ def the_table(folder: Path) -> dict[str, Any]:
 def test_more_seeds_join_those_that_are_recorded(here: Path) -> None:
     experiment = Experiment(CONFIG, ("rounds=4",), "0")
     lines: list[str] = []
-    assert make_missing([experiment], Path("kept"), 1, lines.append) == 0
+    assert make_missing([experiment], Path("kept"), Processes(1), lines.append) == 0
     Path("results/runs").rename("gone")
-    assert make_missing([replace(experiment, seeds="0-1")], Path("kept"), 1, lines.append) == 0
+    assert (
+        make_missing([replace(experiment, seeds="0-1")], Path("kept"), Processes(1), lines.append)
+        == 0
+    )
     assert [line.startswith("1 of ") for line in lines] == [True, False, True, False]
     assert lines[-1].startswith("[2/2] tiny.yaml rounds=4 seed=1: ")
     table = the_table(Path("kept"))
@@ -139,16 +143,19 @@ def test_more_seeds_join_those_that_are_recorded(here: Path) -> None:
 def test_lines_that_are_recorded_need_no_run_folder(here: Path) -> None:
     experiment = Experiment(CONFIG, ("rounds=4",), "0", compact=True)
     lines: list[str] = []
-    assert make_missing([experiment], Path("kept"), 2, lines.append) == 0
+    assert make_missing([experiment], Path("kept"), Processes(2), lines.append) == 0
     Path("results/runs").rename("gone")
-    assert make_missing([replace(experiment, seeds="0-1")], Path("kept"), 2, lines.append) == 0
+    assert (
+        make_missing([replace(experiment, seeds="0-1")], Path("kept"), Processes(2), lines.append)
+        == 0
+    )
     assert [line[:9] for line in lines if " are " in line] == ["1 of 1 ru", "1 of 2 ru"]
     assert [run.config.seed for run in records.read(Path("kept"))] == [0, 1]
 
 
 def test_seeds_asked_for_apart_are_recorded_together(here: Path) -> None:
     asked = [Experiment(CONFIG, ("rounds=4",), seeds) for seeds in ("1", "0", "1")]
-    assert make_missing(asked, Path("kept"), 2, lambda line: None) == 0
+    assert make_missing(asked, Path("kept"), Processes(2), lambda line: None) == 0
     table = the_table(Path("kept"))
     assert list(table["settings"][0]["runs"]) == ["0", "1"]
 
@@ -157,7 +164,7 @@ def test_a_run_that_fails_is_told_and_the_rest_is_made(here: Path) -> None:
     wrong = Experiment(CONFIG, ("rounds=4", "data.dataset=csv", "data.csv.path=none.csv"), "0")
     right = Experiment(CONFIG, ("rounds=4",), "0")
     lines: list[str] = []
-    assert make_missing([wrong, right], Path("kept"), 1, lines.append) == 2
+    assert make_missing([wrong, right], Path("kept"), Processes(1), lines.append) == 2
     assert "none.csv" in lines[1]
     assert len(list(records.read(Path("kept")))) == 1
 

@@ -17,6 +17,7 @@ from bfedrec.runs.figures import MEASURED
 from bfedrec.runs.folder import RunError, finished, read_json, read_metrics, stopped
 from bfedrec.sweeps import recorded as records
 from bfedrec.sweeps import sweep as sweeps
+from bfedrec.sweeps.engines.processes import Processes
 
 TINY = """\
 name: tiny
@@ -316,7 +317,7 @@ def test_a_place_that_another_sweep_has_taken_is_refused(
     asked = [Experiment(config, ("model.rank=2",), "0", compact)]
     lines: list[str] = []
     with pytest.raises(RunError, match="holds a run of another sweep"):
-        make_missing(asked, tmp_path / "kept", 1, lines.append)
+        make_missing(asked, tmp_path / "kept", Processes(1), lines.append)
     with pytest.raises(RunError, match="holds a run of another sweep"):
         records.record(planned, tmp_path / "kept")
     assert lines == []

@@ -17,6 +17,7 @@ import pytest
 from bfedrec.cli.main import main
 from bfedrec.config.load import load
 from bfedrec.runs.folder import RunError
+from bfedrec.sweeps.engines.processes import Processes
 from bfedrec.sweeps.space import parse, propose
 from bfedrec.sweeps.study import Plan, Study, Trial, budgets
 from bfedrec.sweeps.trials import _task, run
@@ -199,13 +200,14 @@ def test_a_proposal_knows_what_is_running(config: Path, tmp_path: Path) -> None:
             study.append(replace(trial(number, number / 10), point=point))
         alone, beside = (_task(study, 12, running, 1, False) for running in ((), [point] * 5))
     assert alone.point == propose(study.plan.space, 0, 12, study.scored()) != beside.point
-    assert alone.overrides == tuple(f"{key}={value}" for key, value in alone.point.items())
+    words = [f"{key}={value}" for key, value in alone.point.items()]
+    assert alone.configs == (load(config, [*words, "seed=0"]),)
 
 
 def test_several_at_a_time_make_every_trial_once(config: Path) -> None:
     with Study.open(plan(config, *WORDS, "rounds=3"), Path("a")) as study:
         told: list[str] = []
-        run(study, 3, 2, None, told.append)
+        run(study, 3, Processes(2), None, told.append)
     assert sorted(each.number for each in study.trials) == [0, 1, 2]
     assert len({str(each.point) for each in study.trials}) == 3
     assert told[-1].startswith("[3/3] ")
@@ -214,12 +216,14 @@ def test_several_at_a_time_make_every_trial_once(config: Path) -> None:
 
 
 def test_a_process_that_dies_is_told(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bfedrec.sweeps.trials._serve", os._exit)
+    monkeypatch.setattr("bfedrec.sweeps.callers._serve", os._exit)
     with (
         Study.open(plan(config), Path("a")) as study,
-        pytest.raises(RunError, match=r"trial [01]: its process ended with status"),
+        pytest.raises(
+            RunError, match=r"trial [01]: its process died 3 times, the last time with status 1"
+        ),
     ):
-        run(study, 2, 2, None, lambda line: None)
+        run(study, 2, Processes(2), None, lambda line: None)
     assert study.trials == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,13 @@ def test_learning_beats_the_initial_factors_and_repeats_exactly(config: Path) ->
     assert figures[1]["full_ndcg@10"] > figures[0]["full_ndcg@10"] + 0.05
 
 
+def scored(config: Path, overrides: Sequence[str], seeds: Sequence[int]) -> dict[str, float]:
+    """The score of a config's file with these overrides and seeds."""
+    return score([load(config, [*overrides, f"seed={seed}"]) for seed in seeds])
+
+
 def test_a_score_is_the_mean_over_seeds_of_validation_items_alone(config: Path) -> None:
-    found = [score(config, ["rounds=4"], seeds) for seeds in ((0,), (1,), (0, 1))]
+    found = [scored(config, ["rounds=4"], seeds) for seeds in ((0,), (1,), (0, 1))]
     scores = [each["validation_ndcg@10"] for each in found]
     settings = load(config, ["rounds=4", "seed=1"])
     learner, data = learn(settings, prepare(settings.data)), prepare(settings.data)
@@ -55,17 +61,17 @@ def test_a_score_is_the_mean_over_seeds_of_validation_items_alone(config: Path) 
 
 def test_centralised_methods_are_scored_too(config: Path) -> None:
     config.write_text(SMALL.partition("model:")[0].replace("rounds: 40", "method: popularity"))
-    found = score(config, [], (0,))
+    found = scored(config, [], (0,))
     assert set(found) == {f"validation_{x}@10" for x in ("hr", "ndcg", "full_hr", "full_ndcg")}
 
 
 def test_an_attacks_targets_have_their_exposure(config: Path) -> None:
-    assert "er@10" in score(config, ["rounds=2", "evaluation.targets=[3]"], (0,))
+    assert "er@10" in scored(config, ["rounds=2", "evaluation.targets=[3]"], (0,))
 
 
 def test_steps_that_are_too_large_are_told(config: Path) -> None:
     with pytest.raises(Diverged, match="round 1: client"):
-        score(config, ["training.item_step=1e30"], (0,))
+        scored(config, ["training.item_step=1e30"], (0,))
 
 
 def test_without_validation_items_there_is_nothing_to_tune_on(config: Path) -> None:
@@ -74,4 +80,4 @@ def test_without_validation_items_there_is_nothing_to_tune_on(config: Path) -> N
         check(load(config, ["data.validation=train"]))
     assert "\n" not in str(refused.value)
     with pytest.raises(ConfigError, match="no validation items"):
-        score(config, ["rounds=2", "data.validation=train"], (0,))
+        scored(config, ["rounds=2", "data.validation=train"], (0,))

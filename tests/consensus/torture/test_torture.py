@@ -24,6 +24,7 @@ from consensus.torture.campaign import Found, Plan, Tally, conduct, play, shrunk
 from consensus.torture.oracle.ending import check_ending
 from consensus.torture.run import Outcome, healing_time, patience, run
 from consensus.torture.shrinking import shrink
+from consensus.workers import InTurn, Lost, Unit
 
 HONEST = Scenario(seed=1, servers=4)
 
@@ -259,13 +260,38 @@ def test_what_the_monitor_reads_itself_is_what_the_ledger_says(
 # -- campaigns -------------------------------------------------------------------------------------
 
 
-def test_two_processes_find_what_one_does() -> None:
+class Backwards:
+    """Workers of which the last begun ends first, and that lose the seeds that they are told to."""
+
+    at_once = 2
+
+    def __init__(self, lose: str = "") -> None:
+        self.lose = lose
+        self.units: list[Unit] = []
+
+    def submit(self, unit: Unit) -> None:
+        self.units.append(unit)
+        assert len(self.units) <= 2 * self.at_once
+
+    def ended(self) -> list[Any]:
+        unit = self.units.pop()
+        return [Lost(unit.label, "gone") if unit.label == self.lose else unit.call()]
+
+
+def test_a_campaign_does_not_depend_on_the_order_in_which_workers_end() -> None:
     told: list[int] = []
-    one = conduct(Plan(servers=4), range(60), 1, lambda tally: told.append(tally.scenarios))
-    two = conduct(Plan(servers=4), range(60), 2, lambda tally: None)
+    plan = Plan(servers=4)
+    one = conduct(plan, range(60), InTurn(), lambda tally: told.append(tally.scenarios))
+    two = conduct(plan, range(60), Backwards(), lambda tally: None)
     assert told == [20, 40, 60]
     for name in ("scenarios", "heights", "events", "faults", "behaviours", "branches"):
         assert getattr(one, name) == getattr(two, name), name
+
+
+def test_seeds_that_workers_lose_are_named_and_the_others_count() -> None:
+    tally = conduct(Plan(servers=4), range(50), Backwards("seeds 20-39"), lambda tally: None)
+    assert tally.scenarios == 30
+    assert [str(lost) for lost in tally.lost] == ["seeds 20-39: gone"]
 
 
 def test_of_violations_the_first_of_a_kind_are_kept() -> None:
