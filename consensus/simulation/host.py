@@ -96,6 +96,7 @@ class WorldHost:
 
     @busy_until.setter
     def busy_until(self, seconds: float) -> None:
+        """Set it."""
         self._busy_until[self._index] = seconds
 
     def now_us(self) -> int:
