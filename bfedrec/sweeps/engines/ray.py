@@ -177,6 +177,8 @@ def _brought(joined: cluster.Cluster, job: Job, made: Made) -> Ended:
     Raises `WorkerLost` where its node dies first, or stopped the run; `RunError` and OSError where
     the folder cannot be put here.
     """
+    if made.status == 128 + signal.SIGINT:  # what it has made stays there, to be resumed
+        raise WorkerLost("its node stopped it")
     if made.folder is None:
         # Over NFS, what another machine made appears when its folder is opened anew.
         os.listdir(job.path.parent)
@@ -188,6 +190,4 @@ def _brought(joined: cluster.Cluster, job: Job, made: Made) -> Ended:
             lambda name, offset: joined.on(node, nodes.read_part, folder / name, offset),
         )
         joined.on(node, nodes.drop, folder)
-    if made.status == 128 + signal.SIGINT:
-        raise WorkerLost("its node stopped it")
     return ended_of(job, made.status, made.seconds, made.errors)

@@ -21,6 +21,8 @@ from bfedrec.runs.folder import RunError, RunFolder, finished
 from bfedrec.sweeps import nodes
 from bfedrec.sweeps.arrivals import arrive
 from bfedrec.sweeps.cluster import Tasks, WorkerLost
+from bfedrec.sweeps.engines.ray import _brought
+from bfedrec.sweeps.job import Job
 from bfedrec.sweeps.nodes import Made, Order, drop, make_run, read_part, source_digest
 from consensus.workers import TRIES, Lost, Unit
 from tests.helpers.commands import completed
@@ -165,6 +167,14 @@ def test_a_node_that_finds_the_mark_works_in_the_folder_itself(order: Order) -> 
     made = make_run(order, "node")
     assert (made.status, made.folder, made.files) == (0, None, ())
     assert finished(order.path)
+
+
+def test_a_run_that_its_node_stopped_is_tried_again(order: Order) -> None:
+    job = Job(Path("tiny.yaml"), (), 0, order.path)
+    made = Made(order.path, 130, 1.0, "interrupted", "node", order.here, (("config.yaml", 9),))
+    with pytest.raises(WorkerLost, match="its node stopped it"):
+        _brought(None, job, made)  # type: ignore[arg-type]
+    assert not order.path.exists()
 
 
 def test_other_source_makes_no_run(order: Order) -> None:
