@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bfedrec.config.load import load
 from bfedrec.runs import learning, profiling, simulation
-from bfedrec.runs.figures import PROFILE
+from bfedrec.runs.figures import MEASURED, PROFILE
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.profiling import GARBAGE, IDLE, PARTS, REST, ROUND, SETUP, Part, Profile, held_at
 from bfedrec.runs.progress import Progress
@@ -28,7 +28,6 @@ from tests.helpers.tiny import TINY
 
 ROUNDS = 3
 POINTS = [(name, point) for name, part in PARTS.items() for point in part.points]
-WALL = ("wall_seconds", "clients_per_second", "training_clients_per_second")
 
 
 def play(path: Path, module: ModuleType, *overrides: str) -> dict[str, Any]:
@@ -116,8 +115,8 @@ def test_a_profile_leaves_head_and_figures_as_they_are(tmp_path: Path) -> None:
     with Profile() as profile:
         measured = play(tmp_path / "measured", simulation)
     assert plain.keys() == measured.keys()
-    assert {name: plain[name] for name in plain if name not in WALL} == {
-        name: measured[name] for name in measured if name not in WALL
+    assert {name: plain[name] for name in plain if name not in MEASURED} == {
+        name: measured[name] for name in measured if name not in MEASURED
     }
     assert all(name.startswith(PROFILE) for name in profile.figures())
     for name in ("chain.sqlite", "model.safetensors", "timeline.jsonl"):
