@@ -48,9 +48,10 @@ class Ahead:
         """Start a helper that proves with these keys. Raises OSError if it cannot be started."""
         self._keys = list(provers)
         self._lock = Lock()
-        self._number = 0
-        self._proving = -1
-        """Number of the request of proofs in progress, and ..."""
+        self._verifying = 0
+        """Number of the last request of checks."""
+        self._proving = 0
+        """Number of the last request of proofs, and ..."""
         self._alpha: bytes | None = None
         """... its alpha."""
         self._proofs: dict[int, tuple[bytes, bytes]] = {}
@@ -64,14 +65,15 @@ class Ahead:
             """A byte for each key, which names the last request whose proof is made, here or
             there."""
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-                [sys.executable, "-m", "consensus.crypto.ahead", str(file.fileno())],
+                [sys.executable, "-P", "-m", "consensus.crypto.ahead", str(file.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[file.fileno()],
                 start_new_session=True,  # Ctrl-C is for the run, which ends its helper
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=os.environ | {"PYTHONPATH": _path()},
             )
-        self._send(KEYS, b"".join(key.secret for key in provers))
+        with self._lock:
+            self._send(KEYS, 0, b"".join(key.secret for key in provers))
 
     def close(self) -> None:
         """End the helper."""
@@ -91,7 +93,9 @@ class Ahead:
         if alpha != self._alpha:
             self._alpha = alpha
             self._proofs.clear()
-            self._proving = self._send(PROVE, alpha)
+            self._proving += 1
+            with self._lock:
+                self._send(PROVE, self._proving, alpha)
 
     def proof(self, index: int, alpha: bytes) -> tuple[bytes, bytes]:
         """The proof and the output of a key (`vrf.VrfKey.prove`): from the helper if it has begun
@@ -127,10 +131,12 @@ class Ahead:
     def verify(self, checks: Sequence[Check]) -> None:
         """Have signatures checked. Called from any thread."""
         with self._lock:
-            number = self._number + 1
+            if self._process is None:
+                return
+            self._verifying = number = self._verifying + 1
             self._requests[number] = checks
-            self._checks |= dict.fromkeys(checks, number)
-            self._send(VERIFY, b"".join(map(b"".join, checks)))
+            self._checks.update(dict.fromkeys(checks, number))
+            self._send(VERIFY, number, b"".join(map(b"".join, checks)))
 
     def expect(self, check: Check) -> None:
         """Wait until `keys.verify` knows of a signature that is being checked."""
@@ -139,18 +145,15 @@ class Ahead:
 
     # -- pipes ------------------------------------------------------------------------------------
 
-    def _send(self, kind: bytes, data: bytes) -> int:
-        """Send a request; returns its number."""
-        with self._lock if kind != VERIFY else contextlib.nullcontext():
-            self._number = number = self._number + 1
-            process = self._process
-            if process is not None:
-                try:
-                    process.stdin.write(HEAD.pack(kind, number, len(data)) + data)  # type: ignore[union-attr]
-                    process.stdin.flush()  # type: ignore[union-attr]
-                except (OSError, ValueError):
-                    self._lose()
-        return number
+    def _send(self, kind: bytes, number: int, data: bytes) -> None:
+        """Send a request; to be called with the lock."""
+        process = self._process
+        if process is not None:
+            try:
+                process.stdin.write(HEAD.pack(kind, number, len(data)) + data)  # type: ignore[union-attr]
+                process.stdin.flush()  # type: ignore[union-attr]
+            except (OSError, ValueError):
+                process.kill()  # whoever reads from it finds that it has ended
 
     def _receive(self, wait: bool) -> bool:
         """Take in what the helper has answered; False if there is no helper any more."""
@@ -171,28 +174,44 @@ class Ahead:
         while len(self._buffer) >= place + HEAD.size:
             kind, number, length = HEAD.unpack_from(self._buffer, place)
             end = place + HEAD.size + length
-            if len(self._buffer) < end:
+            right = length == self._length_of(kind, number)
+            if right and len(self._buffer) < end:
                 break
-            self._take(kind, number, bytes(self._buffer[place + HEAD.size : end]))
+            if not right or not self._take(kind, number, self._buffer[place + HEAD.size : end]):
+                self._lose()  # it talks nonsense
+                return False
             place = end
         del self._buffer[:place]
         return True
 
-    def _take(self, kind: bytes, number: int, data: bytes) -> None:
+    def _length_of(self, kind: bytes, number: int) -> int:
+        """The length of an answer to a request; negative for one that cannot come."""
+        if kind == PROVE:
+            return INDEX.size + vrf.PROOF_BYTES + vrf.BETA_BYTES
+        asked = self._requests.get(number) if kind == VERIFY else None
+        return -1 if asked is None else len(asked)
+
+    def _take(self, kind: bytes, number: int, data: bytearray) -> bool:
+        """Take in an answer; returns False for one that makes no sense."""
         if kind == VERIFY:
+            if any(right > 1 for right in data):
+                return False
             for check, right in zip(self._requests.pop(number), data, strict=True):
                 keys.remember(*check, bool(right))
                 self._checks.pop(check, None)
         elif number == self._proving:
             (index,) = INDEX.unpack_from(data)
             end = INDEX.size + vrf.PROOF_BYTES
-            self._proofs[index] = data[INDEX.size : end], data[end:]
+            self._proofs[index] = bytes(data[INDEX.size : end]), bytes(data[end:])
+            return bool(index < len(self._keys))
+        return True
 
     def _lose(self) -> None:
-        """Go on without the helper, which has ended: nothing more is expected of it."""
-        self._checks.clear()
-        self._requests.clear()
+        """Go on without the helper: nothing more is expected of it."""
         self.close()
+        with self._lock:
+            self._checks.clear()
+            self._requests.clear()
 
 
 class AheadProver:
@@ -209,8 +228,14 @@ class AheadProver:
 
 
 def _mark(number: int) -> int:
-    """The byte that stands for a request among the last ones."""
+    """The byte that stands for a request of proofs among the last ones."""
     return number % 255 + 1
+
+
+def _path() -> str:
+    """Where the helper finds its modules: where this process does, which may not be the folder that
+    it is run in."""
+    return os.pathsep.join(path or os.curdir for path in sys.path)
 
 
 # -- the helper -----------------------------------------------------------------------------------

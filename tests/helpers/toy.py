@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from consensus.adversary.behaviour import Behaviour
+from consensus.crypto.ahead import Ahead
 from consensus.crypto.keys import derive_seed
 from consensus.crypto.suites import suite_named
 from consensus.encoding.unixfs import file_cid
@@ -79,11 +80,13 @@ class Toy:
         run: Run | None = None,
         topology: Topology | None = None,
         observer: Observer = UNSEEN,
+        compiled: bool = True,
+        helped: bool = False,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
-        A world goes on from the chain and the clock of the one
-        that it ``continues``."""
+        A world goes on from the chain and the clock of the one that it ``continues``. If it is
+        ``helped``, whoever made it closes ``ahead``."""
         master = seed.to_bytes(32, "big")
         suite = suite_named(str(parameters.get("crypto", "real")))
         self.keys = [
@@ -100,6 +103,7 @@ class Toy:
         self.application = ToyApplication()
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
+        self.ahead = Ahead([prover for _, prover in self.keys]) if helped else None
         servers_before = [] if continues is None else continues.servers
         ahead = max(
             (server.chain for server in servers_before), key=lambda c: c.height, default=None
@@ -117,6 +121,8 @@ class Toy:
             randomness=lambda *label: np.random.default_rng([seed, 2, *map(abs, label)]),
             faults=faults,
             observer=observer,
+            compiled=compiled,
+            ahead=self.ahead,
         )
         self.world = World(
             spec,
