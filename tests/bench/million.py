@@ -4,15 +4,23 @@
 
 Prints, as a table in Markdown, the median round in seconds and in processor seconds, the peak of
 memory of the whole process (data that are not prepared yet are prepared in it) and that of the
-rounds, and the ratios of both worlds. Words after the options change the config.
+rounds. Then rounds of both worlds are played in turns in one process, and the median of their
+ratios is told, which other work on the machine moves little. ``--pairs-only`` leaves the whole runs
+out. Words after the options change the config.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import tempfile
+import time
 from pathlib import Path
+from statistics import median
 
+from bfedrec.config.load import load
+from bfedrec.data.prepare import prepare
+from bfedrec.federation.federation import Federation
 from bfedrec.runs.figures import number
 from bfedrec.runs.folder import read_summary
 from tests.bench.command import ROOT, played
@@ -48,8 +56,34 @@ def measured(words: tuple[str, ...]) -> dict[str, float]:
     return {**found, "whole": ended.megabytes, "minutes": ended.wall / 60}
 
 
+def pairs(number: int, overrides: list[str]) -> str:
+    """The medians of the ratios of the last world to the first, over so many pairs of rounds that
+    were played one after the other, in a sentence."""
+    few, many = (
+        Federation(config, prepare(config.data))
+        for config in (load(CONFIG, [*words, *overrides]) for words in WORLDS.values())
+    )
+    gc.collect()
+    ratios = []
+    for _ in range(number + 1):
+        spent = []
+        for world in (few, many):
+            began = time.perf_counter(), time.process_time()
+            world.play_round()
+            spent.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+        ratios.append([second / first for first, second in zip(*spent, strict=True)])
+    few.close()
+    many.close()
+    wall, processor = (median(each) for each in zip(*ratios[1:], strict=True))  # first: warming up
+    return (
+        f"In turns in one process, {number} pairs of rounds: a round of the larger world takes "
+        f"{processor:.2f} times the processor seconds and {wall:.2f} times the seconds of one of "
+        "the smaller."
+    )
+
+
 def table(found: dict[str, dict[str, float]]) -> str:
-    """The figures of all worlds, and the last to the first, in Markdown."""
+    """The figures of all worlds in Markdown."""
     lines = [
         "| world | " + " | ".join(COLUMNS.values()) + " |",
         "| --- |" + " ---: |" * len(COLUMNS),
@@ -57,9 +91,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
     for name, figures in found.items():
         cells = [f"{figures[key]:,.{0 if key in MEBIBYTES else 2}f}" for key in COLUMNS]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    first, *_, last = found.values()
-    cells = [f"{last[key] / first[key]:.2f}" for key in COLUMNS]
-    return "\n".join([*lines, "| ratio | " + " | ".join(cells) + " |"])
+    return "\n".join(lines)
 
 
 MEBIBYTES = ("round_memory_mib", "whole")
@@ -69,11 +101,16 @@ def main() -> None:
     """Measure, and print the table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--write", action="store_true", help="also write it to docs/scaling.md")
+    options.add_argument("--pairs", type=int, default=10, help="pairs of rounds (default: 10)")
+    options.add_argument("--pairs-only", action="store_true", help="without the whole runs")
     options.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     told = options.parse_args()
-    machine = processors()
-    found = {name: measured((*words, *told.overrides)) for name, words in WORLDS.items()}
-    text = f"{machine}:\n\n{table(found)}"
+    text = ""
+    if not told.pairs_only:
+        machine = processors()
+        found = {name: measured((*words, *told.overrides)) for name, words in WORLDS.items()}
+        text = f"{machine}:\n\n{table(found)}\n\n"
+    text += pairs(told.pairs, told.overrides)
     print(text)
     if told.write:
         put("million", text)
