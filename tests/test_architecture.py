@@ -29,13 +29,18 @@ def imports(package: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("package", "forbidden"),
     [
-        ("consensus", {"bfedrec", "experiments", "tests", "torch", "pandas", "numba", "pydantic"}),
+        ("consensus", {"bfedrec", "experiments", "tests", "torch", "pandas", "pydantic"}),
         ("bfedrec", {"experiments", "tests"}),
     ],
 )
 def test_imports_run_one_way(package: str, forbidden: set[str]) -> None:
     wrong = [f"{where} imports {name}" for where, name in imports(package) if name in forbidden]
     assert wrong == []
+
+
+def test_the_ledger_is_compiled_in_the_transport_alone() -> None:
+    compiled = {where.partition(":")[0] for where, name in imports("consensus") if name == "numba"}
+    assert compiled == {"consensus/network/arrays.py", "consensus/network/kernels.py"}
 
 
 def test_experiments_hold_no_code() -> None:

@@ -1,4 +1,4 @@
-"""What servers take in without hearing of it: the accounts that `kernels.advance` keeps."""
+"""The accounts that `kernels.advance` keeps of what servers take in without hearing of it."""
 
 from __future__ import annotations
 
@@ -178,13 +178,17 @@ class ServerInbox:
         self._server = server
 
     def waiting(self) -> int:
+        """The number of updates that are here."""
         return self._intake.updates_waiting[self._server]
 
     def updates(self) -> list[tuple[Any, int]]:
+        """Take out the updates: each with the server that began to gossip it."""
         return self._intake.take_updates(self._server)
 
     def note(self, name: Hashable) -> None:
+        """Note that the server has heard a message of this name."""
         self._intake.note(self._server, name)
 
     def clear(self) -> None:
+        """Begin a height: forget what is here, and all names."""
         self._intake.forget(self._server)

@@ -41,7 +41,7 @@ from consensus.network.arrays import (
     int_rows,
     ints,
 )
-from consensus.server.unheard import IGNORED
+from consensus.server.unheard import IGNORED, UPDATES
 
 #: What a loop stopped for. Whatever it stopped for has changed nothing yet, unless it says so.
 DONE: Final = 0
@@ -69,9 +69,9 @@ LEFT: Final = 1
 NUMBER: Final = 2
 """Number of the next entry of the clock."""
 SERVER: Final = 3
-"""What the loop stopped at: receiving server ..."""
+"""The receiving server at which the loop stopped ..."""
 SLOT: Final = 4
-"""... message ..."""
+"""... the message ..."""
 ONWARD: Final = 5
 """... and whether it is to be passed on."""
 SENT: Final = 6
@@ -166,7 +166,7 @@ def _due(times, cells):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _lacks(times, cells, receivers):  # type: ignore[no-untyped-def]
-    """What is lacking to send a message to so many: `DONE` for nothing."""
+    """The lack that keeps a message from being sent to so many: `DONE` for none."""
     if cells[LEFT] < receivers:
         return JITTER
     if cells[SIZE] + receivers > times.size:
@@ -272,88 +272,100 @@ def send(table, messages, slot, per_byte, calm_until, leave, seconds, hops, reci
 
 
 @njit(cache=True)
+def _waits(heap, cells, ingress, now, entry, server, transmission):  # type: ignore[no-untyped-def]
+    """True if the heap's first message has to wait in the ingress queue: it is then in the heap
+    anew. (After that, or if it need not, it has passed the queue.)"""
+    times, numbers, entries = heap
+    ready = ingress[server] + transmission
+    if ready > now:
+        ingress[server] = ready
+        number = cells[NUMBER]
+        cells[NUMBER] = number + 1
+        size = cells[SIZE]
+        _sift_down(times, numbers, entries, size, ready, number, entry | WAITED)
+        return True
+    ingress[server] = now
+    entries[0] = entry | WAITED
+    return False
+
+
+@njit(cache=True)
+def _take_in(table, heap, cells, now, server, slot, message, onward, per_byte, calm_until):  # type: ignore[no-untyped-def]
+    """Let a server take in the heap's first message, and pass it on: `DONE`. Else what is lacking,
+    or `RECEIVED` if faults may strike what is passed on."""
+    times, numbers, entries = heap
+    stretches = floats(table, STRETCHES)
+    children, delays = int_rows(table, CHILDREN), float_rows(table, DELAYS)
+    egress, busy = floats(table, EGRESS), floats(table, BUSY)
+    first = last = tree = np.int64(0)
+    if onward:
+        tree = ints(table, TREE_OF)[message.origin]
+        if tree < 0:
+            return TREE
+        starts = int_rows(table, STARTS)
+        first, last = starts[tree, server], starts[tree, server + 1]
+        lacks = _lacks(times, cells, last - first)
+        if lacks != DONE:
+            return lacks
+    onto, seconds = children[tree, first:last], delays[tree, first:last]
+    free = max(busy[server], now) + message.seconds
+    leave, transmission = max(egress[server], free), message.size * per_byte
+    if calm_until < np.inf and not _calm(
+        calm_until, leave, transmission, seconds, stretches, cells[LEFT]
+    ):
+        return RECEIVED
+    _pop(times, numbers, entries, cells)
+    busy[server] = free
+    int_rows(table, CREDIT)[server, message.lane] -= message.weight
+    bool_rows(table, SEEN)[server, message.name] = True
+    logged = int_rows(table, LOGGED)
+    book = 1 if message.lane > UPDATES else 0
+    place = logged[book, server]
+    int_blocks(table, LOG)[book, server, place] = slot
+    float_blocks(table, LOGGED_AT)[book, server, place] = now
+    logged[book, server] = place + 1
+    _pass_on(heap, cells, egress, stretches, onto, seconds, slot, message, per_byte, server, leave)
+    return DONE
+
+
+@njit(cache=True)
 def advance(table, messages, per_byte, calm_until, until, until_number):  # type: ignore[no-untyped-def]
     """Deliver messages, in the order of their arrival, until something else is due (``until``, its
     time, and its number) or one of them is to be heard."""
-    heap, cells, stretches = _heap(table), ints(table, CELL), floats(table, STRETCHES)
+    heap, cells, clock = _heap(table), ints(table, CELL), floats(table, CLOCK)
     times, numbers, entries = heap
-    clock, tree_of = floats(table, CLOCK), ints(table, TREE_OF)
-    starts, children = int_rows(table, STARTS), int_rows(table, CHILDREN)
-    delays = float_rows(table, DELAYS)
-    egress, ingress, busy = floats(table, EGRESS), floats(table, INGRESS), floats(table, BUSY)
-    stale, seen = bools(table, STALE), bool_rows(table, SEEN)
+    ingress, stale, seen = floats(table, INGRESS), bools(table, STALE), bool_rows(table, SEEN)
     ground_of, credit = int_rows(table, GROUND_OF), int_rows(table, CREDIT)
-    logged = int_rows(table, LOGGED)
-    log, logged_at = int_blocks(table, LOG), float_blocks(table, LOGGED_AT)
     status = DONE
-    while cells[SIZE] > 0:
+    while status == DONE and cells[SIZE] > 0:
         now, number, entry = times[0], numbers[0], entries[0]
         if not _before(now, number, until, until_number):
             break
         server, slot, onward = entry >> 32, (entry & 0xFFFFFFFF) >> 2, entry & PASSED_ON
         message = messages[slot]
-        lane = message.lane
-        status = RECEIVED
         if not entry & WAITED:
             if now >= calm_until:
                 status = ARRIVED
-            else:
-                ready = ingress[server] + message.size * per_byte
-                if ready > now:
-                    ingress[server] = ready
-                    number = cells[NUMBER]
-                    cells[NUMBER] = number + 1
-                    size = cells[SIZE]
-                    _sift_down(times, numbers, entries, size, ready, number, entry | WAITED)
-                    status = DONE
-                    continue
-                ingress[server] = now
-                entries[0] = entry | WAITED
-        if status == RECEIVED and stale[server]:
-            status = OUTDATED
-        elif status == RECEIVED and ground_of[server, lane] == message.ground:
-            if credit[server, lane] == IGNORED:
-                _pop(times, numbers, entries, cells)
-                status = DONE
+            elif _waits(heap, cells, ingress, now, entry, server, message.size * per_byte):
                 continue
-            if credit[server, lane] >= message.weight and not seen[server, message.name]:
-                first = last = np.int64(0)
-                tree = np.int64(0)
-                status = DONE
-                if onward:
-                    tree = tree_of[message.origin]
-                    if tree < 0:
-                        status = TREE
-                    else:
-                        first, last = starts[tree, server], starts[tree, server + 1]
-                        status = _lacks(times, cells, last - first)
-                if status == DONE:
-                    onto, seconds = children[tree, first:last], delays[tree, first:last]
-                    free = max(busy[server], now) + message.seconds
-                    leave = max(egress[server], free)
-                    if calm_until < np.inf and not _calm(
-                        calm_until, leave, message.size * per_byte, seconds, stretches, cells[LEFT]
-                    ):
-                        status = RECEIVED
-                    else:
-                        _pop(times, numbers, entries, cells)
-                        busy[server] = free
-                        credit[server, lane] -= message.weight
-                        seen[server, message.name] = True
-                        book = 1 if lane > 0 else 0
-                        place = logged[book, server]
-                        log[book, server, place] = slot
-                        logged_at[book, server, place] = now
-                        logged[book, server] = place + 1
-                        _pass_on(
-                            heap, cells, egress, stretches, onto, seconds, slot, message, per_byte,
-                            server, leave,
-                        )  # fmt: skip
-                        continue
-        clock[NOW] = now
-        cells[SERVER], cells[SLOT], cells[ONWARD] = server, slot, onward
+        if status == DONE:
+            left = credit[server, message.lane]
+            if stale[server]:
+                status = OUTDATED
+            elif ground_of[server, message.lane] != message.ground:
+                status = RECEIVED
+            elif left == IGNORED:
+                _pop(times, numbers, entries, cells)
+            elif left < message.weight or seen[server, message.name]:
+                status = RECEIVED
+            else:
+                status = _take_in(
+                    table, heap, cells, now, server, slot, message, onward, per_byte, calm_until
+                )
+        if status != DONE:
+            clock[NOW] = now
+            cells[SERVER], cells[SLOT], cells[ONWARD] = server, slot, onward
         if status in (RECEIVED, ARRIVED):
             _pop(times, numbers, entries, cells)
-        break
     clock[NEXT] = _due(times, cells)
     return status

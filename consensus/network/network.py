@@ -24,7 +24,7 @@ from consensus.faults.kinds import Cut
 from consensus.network.clock import NORMAL, Clock
 from consensus.network.topology import Overlay, Topology
 from consensus.server.message import Message
-from consensus.server.unheard import Inbox
+from consensus.server.unheard import Inbox, NoInbox
 
 MIB = 2**20
 
@@ -118,9 +118,9 @@ class Network:
         """Let ``server``, which is about to do something, know all that it has taken in unheard;
         nothing here, where servers hear of everything."""
 
-    def inbox(self, server: int) -> Inbox | None:
-        """The inbox of what ``server`` takes in unheard; None where it hears of everything."""
-        return None
+    def inbox(self, server: int) -> Inbox:
+        """The inbox of what ``server`` takes in unheard."""
+        return NoInbox()
 
     @property
     def overlay(self) -> Overlay:

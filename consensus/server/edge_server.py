@@ -73,7 +73,7 @@ class EdgeServer:
         """Proof that a server said two things at once, by kind, height and server."""
         self.pool = UpdatePool(checks.update)
         self.inbox: Inbox = NoInbox()
-        """What it takes in without hearing of it."""
+        """The updates that it takes in without hearing of them."""
         self.height = chain.height
         """The height in progress, or the last one."""
         self.active = False
@@ -162,7 +162,7 @@ class EdgeServer:
         self.pool.fill_from(inbox, self.relaying.took["update"])
 
     def fit(self, kind: str, body: Any) -> Fit | None:
-        """How servers at this one's height may take in a message unheard; None: not at all."""
+        """Say how servers at this one's height may take in a message unheard; None: not at all."""
         if kind != "update":
             return self.participant.fit(kind, body) if self.active else None
         if type(body) is not SignedUpdate or not self.checks.found_fit(body):
@@ -172,9 +172,9 @@ class EdgeServer:
         return Fit(UPDATES, record.parent, record.client, 1, "check_update", size)
 
     def credits(self) -> Iterator[Credit]:
-        """What it need not hear of, by lane, until it does something; nothing where it is left
-        out."""
-        if self.behaviour is not None:
+        """Yield what it need not hear of, by lane, until it does something; nothing in a lane that
+        is left out."""
+        if self.behaviour is not None and self.behaviour.overhears():
             return
         if self.active:
             yield Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())

@@ -64,16 +64,17 @@ class Participant(ABC):
         return 0
 
     def fit(self, kind: str, body: Any) -> Fit | None:
-        """How servers at the height in progress may take in a message of the protocol unheard;
+        """Say how servers at the height in progress may take in a message of the protocol unheard;
         None: not at all."""
         return None
 
     def credits(self) -> Iterable[Credit]:
-        """What it need not hear of in each lane of the protocol's; 0 of those that are left out."""
+        """Yield what it need not hear of in each of the protocol's lanes; nothing in one that is
+        left out."""
         return ()
 
     def ignored(self, decided: Block) -> Iterable[Credit]:
-        """What comes too late, as the height of its head is decided."""
+        """Yield what comes too late, as the height of its head is decided."""
         return ()
 
     def take_in(self, taken: Iterable[Taken]) -> None:

@@ -1,4 +1,4 @@
-"""What a server may take in without hearing of it, and how it comes by it later.
+"""Messages that a server may take in without hearing of them, and how it comes by them later.
 
 Most messages of a height change nothing that a server does: it checks them, counts them, and waits
 for more. A network may deliver such messages without a call for each
@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple, Protocol
 
 UPDATES: Final = 0
 """The lane of updates. Those after it are the protocol's."""
+UNHEARD_KINDS: Final = frozenset({"update", "ticket", "vote"})
+"""The kinds of messages that may be fit."""
 LANES: Final = 4
 """Number of lanes."""
 ANY_NUMBER: Final = 2**40
@@ -29,7 +31,7 @@ class Fit(NamedTuple):
     lane: int
     """The account that it goes to: updates, or one of the protocol's."""
     ground: Hashable
-    """What a server must be at to count it: a head, perhaps a view and a block."""
+    """The point at which a server counts it: a head, perhaps a view and a block."""
     name: Hashable
     """The name of which a server counts one message at a height."""
     weight: int
@@ -73,16 +75,18 @@ class NoInbox:
     """The inbox of a server that hears of everything."""
 
     def waiting(self) -> int:
+        """None."""
         return 0
 
     def updates(self) -> Iterable[tuple[Any, int]]:
+        """None."""
         return ()
 
     def note(self, name: Hashable) -> None:
-        return
+        """Do nothing."""
 
     def clear(self) -> None:
-        return
+        """Do nothing."""
 
 
 Taken = tuple[int, Any, float]

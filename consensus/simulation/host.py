@@ -96,6 +96,7 @@ class WorldHost:
 
     @busy_until.setter
     def busy_until(self, seconds: float) -> None:
+        """Set it."""
         self._busy_until[self._index] = seconds
 
     def now_us(self) -> int:
@@ -173,7 +174,7 @@ class WorldHost:
     def _show(self, kind: Kind, body: Any, delay: float) -> None:
         """Let the observer see a message that leaves ``delay`` seconds (0, or before) after the
         work in hand is done."""
-        leaves = max(self.busy_until + delay, self._env.now)
+        leaves = max(self._busy_until[self._index] + delay, self._env.now)
         self._observer.sent(self._index, kind, body, leaves)
 
     def _later(self, delay: float, send: Callable[[], None]) -> None:

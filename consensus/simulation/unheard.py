@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from consensus.server.edge_server import EdgeServer
@@ -14,22 +14,18 @@ from consensus.simulation.host import WorldHost
 class JudgedWorld(Protocol):
     """The part of a world that the judge looks at."""
 
+    hosts: list[WorldHost]
     servers: list[EdgeServer]
-
-    @property
-    def hosts(self) -> Sequence[WorldHost]:
-        """The servers' hosts."""
-        ...
 
 
 class Judge:
-    """What the servers of a world need not hear of (`consensus.network.compiled.Unheard`)."""
+    """The judge of a world (`consensus.network.intake.Unheard`)."""
 
     def __init__(self, world: JudgedWorld) -> None:
         self._world = world
 
     def fit(self, sender: int, message: Message) -> tuple[Fit, float] | None:
-        """How a message may be taken in unheard, and the simulated seconds of work on it."""
+        """Say how a message may be taken in unheard, and the simulated seconds of work on it."""
         world = self._world
         found = world.servers[sender].fit(message.kind, message.body)
         if found is None:
@@ -37,7 +33,7 @@ class Judge:
         return found, world.hosts[sender].cost(found.operation, found.size)
 
     def credits(self, server: int) -> Iterable[Credit]:
-        """What a server need not hear of until it does something."""
+        """Yield what a server need not hear of until it does something."""
         world = self._world
         return () if world.hosts[server].hears_all() else world.servers[server].credits()
 

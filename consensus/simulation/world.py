@@ -15,9 +15,7 @@ from typing import Any, ClassVar
 import simpy
 
 from consensus.application import Contents
-from consensus.crypto.ahead import AheadProver
 from consensus.faults.faults import Lifecycle
-from consensus.ledger.chain import Chain
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
 from consensus.network.network import Network
@@ -26,7 +24,6 @@ from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind, Message, sized
-from consensus.server.participant import Participant
 from consensus.simulation.accounts import (
     Spent,
     behind,
@@ -41,13 +38,13 @@ from consensus.simulation.accounts import (
     weights_deciding,
     weights_foreseen,
 )
+from consensus.simulation.building import make_network, make_servers
 from consensus.simulation.checkpoint import Standing, restore, standing_of
 from consensus.simulation.content_providers import Providers
 from consensus.simulation.host import WorldHost
 from consensus.simulation.results import Arrival, Forked, HeightResult
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.submissions import Submissions
-from consensus.simulation.unheard import Judge
 
 #: Under faults a height ends this many resend times after two thirds of the servers have the block;
 #: servers without it catch up during the next heights.
@@ -86,34 +83,11 @@ class World:
         self.messages = 0
         self._ahead = spec.ahead
         self._network_stream = spec.network_stream
-        self._hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
-        participant: type[Participant] = self.protocol.participant_class()
-        heads = heads or [self.protocol.first_head(genesis)]
-        self.servers: list[EdgeServer] = [
-            EdgeServer(
-                index,
-                signer,
-                prover if self._ahead is None else AheadProver(self._ahead, index, prover.public),
-                Chain(genesis, self.protocol, blocks, heads),
-                self.checks,
-                self._hosts[index],
-                participant,
-                behaviours.get(index),
-            )
-            for index, (signer, prover) in enumerate(spec.keys)
-        ]
-        for server in self.servers:
-            inbox = self.network.inbox(server.index)
-            if inbox is not None:
-                server.hear_through(inbox)
+        self.hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
+        self.servers = make_servers(self, spec, blocks, heads)
+        latency, retry, ahead = spec.topology.latency, spec.retry_seconds, spec.ahead
         self._submissions = Submissions(
-            self.env,
-            self.network,
-            self.servers,
-            self._hosts,
-            spec.topology.latency,
-            spec.retry_seconds,
-            spec.ahead,
+            self.env, self.network, self.servers, self.hosts, latency, retry, ahead
         )
         self.head = self.servers[0].chain.head
         """Head of the chain after the last height."""
@@ -140,12 +114,7 @@ class World:
 
     def make_network(self, spec: WorldSpec) -> Network:
         """The network between the servers."""
-        parts = self.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, self._receive
-        if not spec.compiled:
-            return Network(*parts, spec.faults)
-        from consensus.network.compiled import CompiledNetwork  # loads numba
-
-        return CompiledNetwork(*parts, spec.faults, Judge(self))
+        return make_network(self, spec, self._receive)
 
     # -- a height ---------------------------------------------------------------------------------
 
@@ -163,7 +132,7 @@ class World:
         began = self.env.now
         self._forget(height)
         for index, server in enumerate(self.servers):
-            if not self._hosts[index].up:  # it does not enter the height, and keeps what it has
+            if not self.hosts[index].up:  # it does not enter the height, and keeps what it has
                 server.pool.take_in()
         self.network.begin(self._network_stream(height))
         self._before = self._traffic()
@@ -219,8 +188,8 @@ class World:
         for index, behaviour in self.behaviours.items():
             bring_along(self.servers[index], self.servers, self.head.height)
             behaviour.begins(self.servers[index])
-            self.network.set_relaying(index, self._hosts[index].up and behaviour.relays)
-        for server, host in zip(self.servers, self._hosts, strict=True):
+            self.network.set_relaying(index, self.hosts[index].up and behaviour.relays)
+        for server, host in zip(self.servers, self.hosts, strict=True):
             host.busy_until = self.env.now
             if host.up:
                 host.lives += 1  # drops timers of the height before
@@ -228,7 +197,7 @@ class World:
         self._waited_for = {
             index
             for index, server in enumerate(self.servers)
-            if server.behaviour is None and self._hosts[index].up and not server.catching_up
+            if server.behaviour is None and self.hosts[index].up and not server.catching_up
         }
 
     def _prove_ahead(self, server: EdgeServer) -> None:
@@ -283,28 +252,23 @@ class World:
 
     # -- up and down ------------------------------------------------------------------------------
 
-    @property
-    def hosts(self) -> Sequence[WorldHost]:
-        """The servers' hosts."""
-        return self._hosts
-
     def is_up(self, index: int) -> bool:
         """True if server ``index`` is running."""
-        return self._hosts[index].up
+        return self.hosts[index].up
 
     def at(self, time: float, call: Callable[[], None]) -> None:
         """Call ``call`` at ``time`` (simulated seconds), or now if that has passed."""
         self.env.call_at(max(time, self.env.now), _call, call)
 
     def _set_up(self, index: int, up: bool) -> None:
-        host = self._hosts[index]
+        host = self.hosts[index]
         host.up = up
         host.lives += 1
         behaviour = self.behaviours.get(index)
         self.network.set_relaying(index, up and (behaviour is None or behaviour.relays))
 
     def _live_or_die(self, event: Lifecycle) -> None:
-        server, host = self.servers[event.server], self._hosts[event.server]
+        server, host = self.servers[event.server], self.hosts[event.server]
         if event.what == "crash":
             if event.promising:
                 server.participant.strike = partial(self._crash, event)
@@ -355,7 +319,7 @@ class World:
 
     def _receive(self, server: int, message: Message, origin: int) -> float | None:
         """Hand a message to a server; return the time from which it may be passed on, or None."""
-        host = self._hosts[server]
+        host = self.hosts[server]
         if not host.up:
             return None
         self.network.heard(server)
@@ -419,7 +383,7 @@ class World:
 
         def serves(holder: int) -> bool:
             behaviour = self.behaviours.get(holder)
-            if not self._hosts[holder].up or not (behaviour is None or behaviour.provides):
+            if not self.hosts[holder].up or not (behaviour is None or behaviour.provides):
                 return False
             return faults is None or not faults.withholds(holder, index, link, now)
 

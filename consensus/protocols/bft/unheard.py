@@ -1,5 +1,5 @@
-"""What a server need not hear of under `bft`: draws while nothing waits for one more, and votes
-below the quorum of the view in progress (`consensus.server.unheard`)."""
+"""Messages of which a server need not hear under `bft`: draws while nothing waits for one
+more, and votes below the quorum of the view in progress (`consensus.server.unheard`)."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def name_of(vote: Vote) -> tuple[str, View, int]:
 
 
 def fit(context: HeightContext, checks: SharedChecks, head: Head, body: Any) -> Fit | None:
-    """How servers at the height after ``head`` may take in a message unheard (`Participant.fit`).
-    A vote's signature is checked here, and not again by those who count it."""
+    """Say how servers at the height after ``head`` may take in a message unheard
+    (`Participant.fit`). A vote's signature is checked here, and not again by those who count it."""
     if type(body) is Ticket:
         if body.height - 1 != context.height or not checks.knows_draw(head.beacon, body):
             return None

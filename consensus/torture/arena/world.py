@@ -166,7 +166,7 @@ class TortureWorld(World):
         """Let every server enter the first height."""
         self.network.begin(self._network_stream(1))
         for index in range(len(self.servers)):
-            if self._hosts[index].up:
+            if self.hosts[index].up:
                 self._enter(index)
 
     def open_height(self, height: int) -> None:
@@ -180,13 +180,13 @@ class TortureWorld(World):
         once, with no run of the garbage collector."""
         parts = (self.env, self.checks, self.network, self.clients, self.witness)
         participants = [server.participant for server in self.servers]
-        for part in (*self._hosts, *self.servers, *participants, *parts):
+        for part in (*self.hosts, *self.servers, *participants, *parts):
             vars(part).clear()
         vars(self).clear()
 
     def backlog(self) -> float:
         """Seconds until every server has finished its work and sent all its messages."""
-        latest = max(host.busy_until for host in self._hosts)
+        latest = max(host.busy_until for host in self.hosts)
         return max(latest, *self.network._egress_free, *self.network._ingress_free) - self.env.now
 
     def holders(self, link: bytes) -> set[int]:
@@ -219,10 +219,10 @@ class TortureWorld(World):
             self._waiting.discard(index)
             if not self._waiting and not self._over.triggered:
                 self._over.succeed()
-        lives = self._hosts[index].lives
+        lives = self.hosts[index].lives
 
         def enter() -> None:
-            if self._hosts[index].lives == lives and self._hosts[index].up:
+            if self.hosts[index].lives == lives and self.hosts[index].up:
                 self._enter(index)
 
         if not self.scenario.barrier:
@@ -236,7 +236,7 @@ class TortureWorld(World):
         honest = [
             server.chain.height
             for server in self.servers
-            if server.behaviour is None and self._hosts[server.index].up
+            if server.behaviour is None and self.hosts[server.index].up
         ]
         least = min(honest, default=0)
         for index in [i for i in self._held if self.servers[i].chain.height <= least]:

@@ -1,0 +1,67 @@
+"""The making of a world's servers and network from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from consensus.crypto.ahead import AheadProver
+from consensus.ledger import protocol as ledger
+from consensus.ledger.chain import Chain
+from consensus.ledger.validity import Head
+from consensus.network.clock import Clock
+from consensus.network.network import Network
+from consensus.records.block import Block
+from consensus.server.checks import SharedChecks
+from consensus.server.edge_server import EdgeServer
+from consensus.server.message import Message
+from consensus.simulation.host import WorldHost
+from consensus.simulation.spec import WorldSpec
+from consensus.simulation.unheard import Judge
+
+
+class World(Protocol):
+    """The part of a world (`consensus.simulation.world.World`) that is there first."""
+
+    env: Clock
+    checks: SharedChecks
+    protocol: ledger.Protocol
+    network: Network
+    hosts: list[WorldHost]
+    servers: list[EdgeServer]
+
+
+def make_network(
+    world: World, spec: WorldSpec, receive: Callable[[int, Message, int], float | None]
+) -> Network:
+    """The network of a world, which hands messages to ``receive``."""
+    parts = world.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, receive, spec.faults
+    if not spec.compiled:
+        return Network(*parts)
+    from consensus.network.compiled import CompiledNetwork  # loads the compiler
+
+    return CompiledNetwork(*parts, Judge(world))
+
+
+def make_servers(
+    world: World, spec: WorldSpec, blocks: Sequence[Block], heads: Sequence[Head]
+) -> list[EdgeServer]:
+    """The servers of a world, which stand at these blocks and heads."""
+    genesis, ahead = spec.genesis, spec.ahead
+    participant = world.protocol.participant_class()
+    servers = [
+        EdgeServer(
+            index,
+            signer,
+            prover if ahead is None else AheadProver(ahead, index, prover.public),
+            Chain(genesis, world.protocol, blocks, heads or [world.protocol.first_head(genesis)]),
+            world.checks,
+            world.hosts[index],
+            participant,
+            spec.behaviours.get(index),
+        )
+        for index, (signer, prover) in enumerate(spec.keys)
+    ]
+    for server in servers:
+        server.hear_through(world.network.inbox(server.index))
+    return servers
