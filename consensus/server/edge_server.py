@@ -163,9 +163,11 @@ class EdgeServer:
 
     def fit(self, kind: str, body: Any) -> Fit | None:
         """Say how servers at this one's height may take in a message unheard; None: not at all."""
+        if type(body) is not BODIES.get(kind):
+            return None
         if kind != "update":
             return self.participant.fit(kind, body) if self.active else None
-        if type(body) is not SignedUpdate or not self.checks.found_fit(body):
+        if not self.checks.found_fit(body):
             return None
         record = body.record
         size = len(body.payload)

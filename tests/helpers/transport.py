@@ -17,7 +17,7 @@ from consensus.network.intake import UPDATES, ServerInbox
 from consensus.network.network import Network
 from consensus.network.topology import Topology
 from consensus.server.message import Message
-from consensus.server.unheard import IGNORED, LANES, Credit, Fit, Taken
+from consensus.server.unheard import IGNORED, LANES, Credit, Fit, Inbox, NoInbox, Taken
 from consensus.simulation.unheard import Judge
 
 KINDS = ("update", "ticket", "vote", "note")
@@ -155,13 +155,15 @@ class Servers:
         else:
             self.network.send_many(origin, to, message, at)
 
-    def _look(self, server: int) -> ServerInbox | None:
+    def _look(self, server: int) -> Inbox:
         """Take in what came unheard."""
         self.network.heard(server)
         inbox = self.network.inbox(server)
         if not isinstance(self.network, CompiledNetwork):
-            assert inbox is None
-            return None
+            assert isinstance(inbox, NoInbox)
+            assert not inbox.waiting()
+            assert not inbox.updates()
+            return inbox
         assert isinstance(inbox, ServerInbox)
         waiting, log = inbox.waiting(), self.network._intake._logged_at[UPDATES, server]
         times = log[:waiting].tolist()
@@ -198,8 +200,7 @@ class Servers:
             if left >= body.weight and body.name not in mine.seen:
                 self._count(server, body, now, origin)
                 busy[server] = max(busy[server], now) + body.seconds
-                if inbox is not None:
-                    inbox.note(body.name)
+                inbox.note(body.name)
                 return busy[server]
         return self._react(server, body, message.size, inbox)
 
@@ -211,11 +212,9 @@ class Servers:
         busy[server] = max(busy[server], now) + 0.002
         if mine.heard % 5 == 0:  # a height begins
             mine.seen.clear()
-            if inbox is not None:
-                inbox.clear()
+            inbox.clear()
         mine.seen.add(body.name)
-        if inbox is not None:
-            inbox.note(body.name)
+        inbox.note(body.name)
         grounds = (mine.heard // 3) % 2
         mine.credits = [(grounds, self._weight(server + lane, mine.heard)) for lane in range(LANES)]
         if body.replies and (body.number + server) % max(3, self.count // 3) == 1:

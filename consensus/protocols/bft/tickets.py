@@ -70,7 +70,7 @@ class Tickets:
             return False
         ticket = Ticket(height, server.index, proof)
         server.checks.vouch(beacon, ticket, draw)
-        self.held[server.index] = (ticket, draw, server.host.now_us())
+        self._keep(ticket, draw)
         return True
 
     def announce(self, who: Iterable[int]) -> None:
@@ -99,9 +99,12 @@ class Tickets:
             draw = server.checks.ticket(server.genesis, server.chain.head.beacon, ticket)
         except InvalidTicket:
             return server.refuse("ticket proof")
-        self.held[ticket.server] = (ticket, draw, server.host.now_us())
-        server.inbox.note(("ticket", ticket.server))
+        self._keep(ticket, draw)
         return True
+
+    def _keep(self, ticket: Ticket, draw: Draw) -> None:
+        self.held[ticket.server] = (ticket, draw, self._server.host.now_us())
+        self._server.inbox.note(("ticket", ticket.server))
 
     def take_in(self, tickets: Iterable[tuple[Ticket, int]]) -> None:
         """Keep tickets of other servers that were found right, each with the time at which it came
