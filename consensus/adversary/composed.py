@@ -100,9 +100,6 @@ class Composed(Behaviour):
         for part in self._active:
             part.entered(server)
 
-    def overhears(self) -> bool:
-        return any(part.overhears() for part, _, _ in self._parts)
-
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         for part in self._listeners:
             if not part.hears(server, kind, body, sender):

@@ -175,8 +175,9 @@ class EdgeServer:
 
     def credits(self) -> Iterator[Credit]:
         """Yield what it need not hear of, by lane, until it does something; nothing in a lane that
-        is left out."""
-        if self.behaviour is not None and self.behaviour.overhears():
+        is left out. A malicious server hears everything: others of its circle may act in its name,
+        and change what it waits for."""
+        if self.behaviour is not None:
             return
         if self.active:
             yield Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())

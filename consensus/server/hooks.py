@@ -15,7 +15,6 @@ import numpy as np
 from consensus.application import Contents
 from consensus.encoding.frozen import frozen
 from consensus.records.block import Candidate
-from consensus.server.unheard import UNHEARD_KINDS
 
 #: A delay that makes a message leave before what its server is busy with is done.
 AT_ONCE: Final = -inf
@@ -44,8 +43,6 @@ class Hooks(Generic[ServerT]):
     """True if the server passes on what others gossip (read when a height begins)."""
     provides: bool = True
     """True if others get content from the server."""
-    looks_at: frozenset[str] | None = None
-    """The kinds of messages that `hears` looks at, where it is overridden; None: any."""
 
     def begins(self, server: ServerT) -> None:
         """Prepare for a height that is about to begin at ``server``."""
@@ -57,13 +54,6 @@ class Hooks(Generic[ServerT]):
         """True to take in, and to pass on, a message that ``sender`` began; it may be of any
         height, and wrong."""
         return True
-
-    def overhears(self) -> bool:
-        """True if `hears` looks at messages of which servers need not hear
-        (`consensus.server.unheard`): it is then shown all of them."""
-        if type(self).hears is Hooks.hears:
-            return False
-        return self.looks_at is None or not self.looks_at.isdisjoint(UNHEARD_KINDS)
 
     def waits(self, server: ServerT, what: str, honest: float) -> float:
         """``paper``, where speed decides: how many seconds to wait where an honest server waits

@@ -14,8 +14,6 @@ from typing import Any, Final, NamedTuple, Protocol
 
 UPDATES: Final = 0
 """The lane of updates. Those after it are the protocol's."""
-UNHEARD_KINDS: Final = frozenset({"update", "ticket", "vote"})
-"""The kinds of messages that may be fit."""
 LANES: Final = 4
 """Number of lanes."""
 ANY_NUMBER: Final = 2**40

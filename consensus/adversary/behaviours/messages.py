@@ -55,8 +55,6 @@ class Withhold(Behaviour):
 
     provides = False
 
-    looks_at = frozenset({"want", "status"})
-
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         return kind not in ("want", "status")
 
@@ -190,8 +188,6 @@ class LieStatus(Behaviour):
             Want(server.height, server.pool.digests() * 3),
         ):
             self.send(server, "want", want, to)
-
-    looks_at = frozenset({"status"})
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind != "status":

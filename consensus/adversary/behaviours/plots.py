@@ -132,8 +132,6 @@ class Plot(Behaviour):
         """Go on with the plot, as its leader, once its block was shown."""
         raise NotImplementedError
 
-    looks_at = frozenset({"candidate"})
-
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         scheme = self.scheme(server)
         if scheme is None or kind != "candidate" or body.header.height != server.height:

@@ -34,8 +34,6 @@ class Beg(Behaviour):
         for number, height in zip(range(REQUESTS), cycle(heights), strict=False):
             self.send(server, "status", Status(height, 0, 0), everyone, INTERVAL * number)
 
-    looks_at = frozenset({"candidate"})
-
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "candidate" and self.once(body.header.cid):
             want = Want(server.height, body.updates * 2)

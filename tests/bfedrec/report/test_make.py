@@ -223,12 +223,14 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 TO_RECORD: set[str] = {
+    "clients_clients",
     "fedncf",
     "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedncf_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
     "fedrap",
     "fedrap_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedrap_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
+    "items_data.generated.items",
     "ml-1m-ials-malicious",
     "ml-1m-per-item_data.validation=train",
     "ml-1m-per-item_ml-1m-per-item",
@@ -242,6 +244,7 @@ TO_RECORD: set[str] = {
     "pfedrec_compression.kind=quantised_compression.size=4_model.dimension=28_model.r",
     "pfedrec_data.validation=train_evaluation.select=test_training.negatives_exclude=",
     "pinterest-ials",
+    "servers_servers.count",
 }
 """The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""
 
