@@ -13,11 +13,11 @@ from typing import NoReturn
 
 import pytest
 
-from bfedrec.runs.figures import MEASURED
 from bfedrec.cli.main import main
 from bfedrec.config.help import options
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.figures import MEASURED
 from bfedrec.runs.folder import RunFolder, default_path
 from bfedrec.sweeps import sweep as sweeps
 from consensus.encoding.cid import node_cid

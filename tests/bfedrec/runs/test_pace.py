@@ -8,7 +8,6 @@ import sys
 from itertools import chain, count
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from bfedrec.runs import pace

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from bfedrec.cli.main import main
+from bfedrec.runs.figures import MEASURED
 from bfedrec.sweeps.recorded import read
 from tests.conftest import ROOT
 from tests.helpers.commands import fork_runs
@@ -22,7 +23,7 @@ from tests.helpers.ray_cluster import ADDRESS, RayCluster, Unavailable, workers_
 from tests.helpers.tiny import TINY
 
 ENGINE = ("--engine", f"ray://{ADDRESS}")
-TIMES = ("started", "wall_seconds", "clients_per_second", "training_clients_per_second")
+TIMES = ("started", *MEASURED)
 STAMP = re.compile(r"^\S+|\S+ clients/s|ETA .*$", re.MULTILINE)
 PATIENCE = 120.0
 """Seconds after which something that has to happen has not: many times what it needs."""
@@ -230,7 +231,10 @@ def test_trials_and_scenarios_are_those_of_this_machine(
         (path,) = Path(folder).glob("*.jsonl")
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         for line in lines:
-            del line["seconds"], line["figures"]["clients_per_second"]
+            del line["seconds"]
+            line["figures"] = {
+                name: value for name, value in line["figures"].items() if name not in MEASURED
+            }
         found.append(lines)
     assert found[0] == found[1]
     words = ["torture", "--seeds", "0-59", "--servers", "4"]
