@@ -188,6 +188,19 @@ def test_a_proof_that_is_begun_there_is_not_made_here(
     right(helper)
 
 
+def test_the_helper_makes_no_proof_that_is_made_here(helper: Ahead) -> None:
+    os.kill(pid_of(helper), signal.SIGSTOP)
+    helper.prove(ALPHA)
+    helper._make(2)
+    helper._make(5)
+    helper._proofs.clear()
+    os.kill(pid_of(helper), signal.SIGCONT)
+    [check] = checks(1)
+    helper.verify([check])
+    helper.expect(check)  # which is answered after the proofs
+    assert sorted(helper._proofs) == [0, 1, 3, 4]
+
+
 def test_a_key_whose_proofs_come_from_a_helper_is_that_key(helper: Ahead) -> None:
     prover = AheadProver(helper, 3, PROVERS[3].public)
     assert prover.public == PROVERS[3].public
