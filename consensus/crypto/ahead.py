@@ -233,8 +233,8 @@ def _mark(number: int) -> int:
 
 
 def _path() -> str:
-    """Where the helper finds its modules: where this process does, which may not be the folder that
-    it is run in."""
+    """The folders in which the helper finds its modules: those of this process, of which the one
+    that it is run in need not be one."""
     return os.pathsep.join(path or os.curdir for path in sys.path)
 
 

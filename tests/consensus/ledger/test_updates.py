@@ -14,6 +14,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.ledger.updates import SignedUpdate, UpdatePool, check_update, updates_root
 from consensus.ledger.validity import Head
 from consensus.records.update import UpdateRecord
+from tests.helpers.fake_inbox import FakeInbox
 from tests.helpers.forge import Forge
 from tests.helpers.rules import checks_of
 from tests.helpers.toy import Toy
@@ -245,3 +246,59 @@ def test_servers_share_a_check_but_not_over_heights() -> None:
     assert checks.update(LATER, FIT) == "stale"
     assert checks.update(HEAD, UNFIT["signature"]) == "signature"
     assert checks.update(HEAD, UNFIT["signature"]) == "signature"
+
+
+# -- arrivals -------------------------------------------------------------------------------------
+
+
+def filled(*clients: int) -> tuple[UpdatePool, FakeInbox, list[tuple[SignedUpdate, int]]]:
+    """A pool into which updates of these clients came unheard, and what it tells of them."""
+    pool, inbox = UpdatePool(check), FakeInbox()
+    told: list[tuple[SignedUpdate, int]] = []
+    pool.fill_from(inbox, told.append)
+    inbox.arrived = [(TOY.update(client), 10 + client) for client in clients]
+    return pool, inbox, told
+
+
+@pytest.mark.parametrize("look", ["ordered", "digests", "pick", "add", "take_in"])
+def test_arrivals_are_taken_in_when_the_pool_is_looked_at(look: str) -> None:
+    pool, inbox, told = filled(2, 0)
+    assert len(pool) == 2
+    assert not told
+    arguments = {"pick": ([TOY.update(0).record.digest],), "add": (TOY.update(1), HEAD)}
+    getattr(pool, look)(*arguments.get(look, ()))
+    assert inbox.waiting() == 0
+    assert told == [(TOY.update(2), 12), (TOY.update(0), 10)], "in the order of arrival"
+    clients = {0, 1, 2} if look == "add" else {0, 2}
+    assert len(pool) == len(clients)
+    assert set(pool.digests()) == {TOY.update(client).record.digest for client in clients}
+    found = pool.pick([TOY.update(0).record.digest, TOY.update(2).record.digest])
+    assert found == [TOY.update(0), TOY.update(2)]
+    assert len(told) == 2, "once"
+
+
+def test_a_second_update_of_a_client_whose_first_came_unheard_is_evidence() -> None:
+    pool, inbox, _ = filled(0, 1)
+    assert pool.add(TOY.update(0, value=5.0), HEAD)
+    assert pool.rejected == {"second update": 1}
+    assert [update.record.client for update in pool.ordered()] == [TOY.clients[1].public]
+    assert len(pool) == 1
+    assert len(pool.digests()) == 3
+    assert inbox.noted == []
+
+
+def test_the_pool_notes_whose_updates_it_has_heard() -> None:
+    pool, inbox, told = filled()
+    for update in (FIT, FIT, UNFIT["signature"], TOY.update(0, value=5.0), TOY.update(1)):
+        pool.add(update, HEAD)
+    assert inbox.noted == [TOY.clients[0].public, TOY.clients[1].public]
+    assert told == [], "what it hears its server notes"
+
+
+def test_a_cleared_pool_forgets_its_arrivals() -> None:
+    pool, inbox, told = filled(0, 1)
+    pool.clear()
+    assert inbox.cleared == 1
+    assert len(pool) == 0
+    assert pool.digests() == ()
+    assert told == []

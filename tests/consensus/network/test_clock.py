@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Generator, Iterator
-from heapq import heappush
+from heapq import heappop, heappush
 from itertools import pairwise
 from math import inf
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import simpy
+from simpy.events import URGENT
 
 from consensus.network.clock import NORMAL, Clock
 
@@ -340,6 +341,104 @@ def test_events_come_as_in_simpys_own_environment(seed: int) -> None:
     assert log == play(simpy.Environment(), seed)
     assert len(log) == 5 * 20 + 3
     assert any(former == latter for (former, _), (latter, _) in pairwise(log))
+
+
+# -- another source of calls ----------------------------------------------------------------------
+
+
+class Source:
+    """A feed whose calls are notes in a log; those of the names that `told` has stop it."""
+
+    def __init__(self, env: Clock, log: Log, told: str = "") -> None:
+        self.due = [inf]
+        self.env, self.log, self.told = env, log, told
+        self.calls: list[tuple[float, int, str]] = []
+        self.asked: list[tuple[float, int]] = []
+        env.feed = self
+
+    def add(self, time: float, name: str) -> None:
+        heappush(self.calls, (time, next(self.env.numbers), name))
+        self.due[0] = self.calls[0][0]
+
+    def advance(self, until: float, number: int) -> bool:
+        self.asked.append((until, number))
+        while self.calls and self.calls[0][:2] < (until, number):
+            time, _, name = heappop(self.calls)
+            self.due[0] = self.calls[0][0] if self.calls else inf
+            self.log.append((time, name))
+            if name in self.told:
+                self.env.now = time
+                self.env.call_at(time, self.log.note, f"after {name}")
+                return True
+        return False
+
+
+class Happened(simpy.Event):
+    """An event that may be scheduled as it is."""
+
+    ok = True
+
+
+def test_calls_of_a_feed_and_of_the_clock_come_in_one_order() -> None:
+    """By time, then by number, across both; an urgent event is first of its time."""
+    env = clock()
+    log = Log(env)
+    feed = Source(env, log, told="bd")
+    feed.add(1.0, "a")
+    env.call_at(1.0, log.note, "one")
+    feed.add(1.0, "b")
+    env.call_at(1.0, log.note, "two")
+    feed.add(2.0, "c")
+    env.call_at(3.0, log.note, "three")
+    feed.add(3.0, "d")
+    feed.add(0.5, "e")
+    urgent = Happened(env)
+    urgent.callbacks.append(lambda event: log.note("urgent"))
+    env.schedule(urgent, URGENT, 1.0)
+    assert env.peek() == 0.5
+    env.run()
+    order = "e, urgent, a, one, b, two, after b, c, three, d, after d"
+    assert ", ".join(what for _, what in log) == order
+    assert env.now == 3.0
+    assert env.peek() == inf
+
+
+def test_a_feed_is_asked_only_when_one_of_its_calls_is_due() -> None:
+    env = clock()
+    log = Log(env)
+    feed = Source(env, log)
+    for time in (1.0, 2.0, 3.0):
+        env.call_at(time, log.note, time)
+    feed.add(2.5, "a")
+    env.run()
+    assert [what for _, what in log] == [1.0, 2.0, "a", 3.0]
+    assert feed.asked == [(3.0, 2)]
+
+
+def test_a_run_until_a_time_leaves_what_a_feed_has_later() -> None:
+    env = clock()
+    log = Log(env)
+    feed = Source(env, log)
+    for time in (1.0, 2.0, 3.0):
+        feed.add(time, f"at {time}")
+    env.run(until=2.0)
+    assert [what for _, what in log] == ["at 1.0"], "what ends the run comes first at its time"
+    assert env.now == 2.0
+    assert env.peek() == 2.0
+    env.run(until=2.5)
+    assert [what for _, what in log] == ["at 1.0", "at 2.0"]
+    env.run()
+    assert [what for _, what in log] == ["at 1.0", "at 2.0", "at 3.0"]
+
+
+def test_a_clock_is_due_when_its_feed_or_its_queue_is() -> None:
+    env = clock()
+    feed = Source(env, Log(env))
+    assert env.peek() == inf
+    feed.add(4.0, "a")
+    assert env.peek() == 4.0
+    env.call_at(3.0, print, None)
+    assert env.peek() == 3.0
 
 
 # -- what is SimPy's own --------------------------------------------------------------------------

@@ -31,11 +31,11 @@ class Seeing(Observer):
 
     def begin(self, world: Any) -> None:
         self.world = world
-        self.note("began", world.head.height, world.env.now)
+        self.seen.append(("began", world.head.height, world.env.now))
 
     def note(self, *what: Any) -> None:
-        spent = self.world.spent()
-        self.seen.append((*what, spent.bytes, spent.messages, spent.refused))
+        spent = self.world.spent() if what[0] != "sent" else None
+        self.seen.append((*what, spent))
 
     def sent(self, server: int, kind: str, body: Any, at: float) -> None:
         self.note("sent", server, kind, body, at)
@@ -149,7 +149,7 @@ HONEST: dict[str, dict[str, Any]] = {
     "a quota below": {"quota": 4},
     "a quota beyond": {"quota": 9, "update_us": 2_000_000},
     "locks at once": {"settle_us": 0},
-    "tickets at once": {"ticket_us": 1},
+    "tickets at once": {"ticket_us": 30_000},
     "equal latencies": {"topology": mesh(16)},
     "votes too late": {"vote_us": 100_000, "ticket_us": 50_000},
 }
