@@ -202,6 +202,24 @@ def test_what_is_under_way_when_an_epoch_begins_is_dropped() -> None:
     assert dropped.came_to()["counted"] == {}
 
 
+def test_an_epoch_knows_nothing_of_the_one_before() -> None:
+    """Nothing is told of it, and names are free again."""
+    servers = Servers(mesh(5), True, credits=(ANY_NUMBER,))
+    network = servers.network
+    assert isinstance(network, CompiledNetwork)
+    for _ in range(3):
+        network.gossip(0, Message("update", Body(1), 10), servers.env.now)
+        network.send_many(0, range(5), Message("vote", Body(2, 2, name=1), 10), servers.env.now)
+        servers.env.run()
+        assert network._intake._logged.tolist() == [[0, 1, 1, 1, 1]] * 2
+        network.begin(np.random.default_rng(0))
+        for server in range(5):
+            network.heard(server)
+            assert network.inbox(server).waiting() == 0
+    assert not servers.counted
+    assert not servers.heard
+
+
 # -- whole scenarios ------------------------------------------------------------------------------
 
 Twin = tuple[str, str]

@@ -199,6 +199,25 @@ def test_a_lock_that_settles_waits_for_five_sixths_or_its_timer() -> None:
     assert votes_left(bench) == (ANY_NUMBER, 3), "soft votes are no longer counted"
 
 
+def test_soft_votes_after_the_cert_vote_are_not_counted() -> None:
+    heard, told = (proposed().votes(CANDIDATE, OTHERS[:4]).wake("settle") for _ in range(2))
+    vote = FORGE.vote(CANDIDATE, OTHERS[4])
+    before = told.part.state.votes
+    heard.hear("vote", vote)
+    told.server.take_in([(SOFT, vote, 1.0)])
+    assert told.part.state.votes == heard.part.state.votes == before
+    assert told.part.first_votes == heard.part.first_votes
+
+
+def test_once_a_block_is_decided_that_is_not_here_every_vote_is_heard() -> None:
+    bench = Bench().ready().hear("vote", own_vote(OTHERS[0]))
+    assert votes_left(bench) == (3, 4)
+    bench.votes(CANDIDATE, MEMBERS, "cert")
+    assert bench.part.state.decided is not None
+    assert bench.server.active
+    assert votes_left(bench) is None
+
+
 def test_who_has_no_seat_counts_as_well() -> None:
     bench = proposed(index=BYSTANDER)
     assert votes_left(bench) == (4, 4)
@@ -316,6 +335,13 @@ def test_what_was_taken_in_is_as_if_it_had_been_heard() -> None:
         assert [kind for kind, _, _ in bench.server.evidence] == ["vote"]
 
 
+def test_a_ticket_that_was_taken_in_may_be_passed_on_after_the_block() -> None:
+    bench, ticket = vouched(LEADER)
+    bench.server.take_in([(TICKETS, ticket, 1.0)])
+    bench.hear("block", FORGE.block())
+    assert bench.server.passes_on("ticket", ticket, LEADER) == ("ticket", ticket, ())
+
+
 def test_tickets_that_were_taken_in_have_the_time_at_which_they_came() -> None:
     bench, ticket = vouched(LEADER)
     bench.server.take_in([(TICKETS, ticket, 1.2345678)])
@@ -355,7 +381,17 @@ def test_what_is_heard_is_noted_by_name() -> None:
 # -- counting -------------------------------------------------------------------------------------
 
 
-EVENTS = ["candidate", "judged", *["vote"] * 3, "lock", "timer", "timeout", "close"]
+EVENTS = [
+    "candidate",
+    "judged",
+    *["vote"] * 3,
+    "lock",
+    "timer",
+    "timeout",
+    "close",
+    "agree",
+    "agree",
+]
 
 
 @st.composite
@@ -392,6 +428,10 @@ def moments(of: st.DrawFn) -> tuple[HeightContext, bft.State]:
                 run.on(of(st.sampled_from(["view_timer", "settle_timer", "listen_timer"])), view)
             case "timeout":
                 run.on("timeout", bft_run.timeout(of(servers), view))
+            case "agree":
+                run.propose(block)
+                some = of(st.integers(0, SERVERS))
+                run.votes([voter for voter in range(some) if weights[voter]], block)
             case "close":
                 if view[1] < 1:
                     run.on("closed", bft_run.closing(view))
@@ -402,7 +442,7 @@ def moments(of: st.DrawFn) -> tuple[HeightContext, bft.State]:
     return context, run.state
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(moments(), st.data())
 def test_what_stays_within_the_credits_is_counted_as_if_it_had_been_heard(
     moment: tuple[HeightContext, bft.State], data: st.DataObject

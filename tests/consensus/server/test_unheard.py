@@ -146,6 +146,16 @@ def test_under_paper_updates_are_heard_where_a_committee_waits_for_them() -> Non
     assert credits_of(bench)[0].weight == ANY_NUMBER, "it competes to propose"
 
 
+def test_under_paper_updates_that_a_candidate_lacks_are_heard() -> None:
+    forge = paper_scene.FORGE
+    bench = PaperBench(paper_scene.MEMBER, paper_scene.TOY)
+    bench.hear("ticket", *forge.seats()).hear("candidate", paper_scene.FIRST)
+    assert next(iter(bench.server.credits())).weight == 0
+    bench.hear("update", *forge.updates())
+    assert bench.host.all("vote")
+    assert next(iter(bench.server.credits())).weight == ANY_NUMBER
+
+
 # -- taking in ------------------------------------------------------------------------------------
 
 
@@ -183,6 +193,12 @@ def test_what_came_unheard_is_passed_on_once_for_every_other_origin() -> None:
     assert bench.server.passes_on("update", FIRST, 4) == ("update", FIRST, (5,))
     assert bench.server.passes_on("update", FIRST, 4) is None
     assert bench.server.passes_on("update", MORE[0], 4) is None, "that is not here"
+
+
+def test_what_came_unheard_may_be_passed_on_after_the_block() -> None:
+    bench, _ = filled(FIRST)
+    bench.hear("block", FORGE.block())
+    assert bench.server.passes_on("update", FIRST, 4) == ("update", FIRST, (5,))
 
 
 def test_a_copy_of_what_came_unheard_is_no_news() -> None:
