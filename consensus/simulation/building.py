@@ -49,12 +49,13 @@ def make_servers(
     """The servers of a world, which stand at these blocks and heads."""
     genesis, ahead = spec.genesis, spec.ahead
     participant = world.protocol.participant_class()
+    heads = heads or [world.protocol.first_head(genesis)]
     servers = [
         EdgeServer(
             index,
             signer,
             prover if ahead is None else AheadProver(ahead, index, prover.public),
-            Chain(genesis, world.protocol, blocks, heads or [world.protocol.first_head(genesis)]),
+            Chain(genesis, world.protocol, blocks, heads),
             world.checks,
             world.hosts[index],
             participant,
