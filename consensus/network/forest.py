@@ -57,12 +57,15 @@ class Forest:
         overlay, place = self._overlay, self._planted
         assert overlay is not None
         starts, children, delays = (part[place] for part in self._trees)
-        tree, links = overlay.tree(origin), overlay.links
-        starts[0] = 0
-        np.cumsum([len(kids) for kids in tree.children], out=starts[1:])
-        onward = [(server, child) for server, kids in enumerate(tree.children) for child in kids]
-        children[: len(onward)] = [child for _, child in onward]
-        delays[: len(onward)] = [links[server][child] for server, child in onward]
+        parents = np.frombuffer(overlay.tree(origin).parents, np.int32)
+        onward = np.argsort(parents, kind="stable")  # first the servers without a parent
+        ordered = parents[onward]
+        starts[:] = np.searchsorted(ordered, np.arange(len(parents) + 1))
+        without = int(starts[0])
+        starts -= without
+        onward = onward[without:]
+        children[: len(onward)] = onward
+        delays[: len(onward)] = overlay.latency[ordered[without:], onward]
         self._tree_of[origin] = place
         self._planted = place + 1
 

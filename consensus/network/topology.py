@@ -9,7 +9,7 @@ all of them would be a million entries, of which a run may use few.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from heapq import heappop, heappush
@@ -18,23 +18,43 @@ from typing import Self
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import dijkstra, minimum_spanning_tree
+from scipy.sparse.csgraph import dijkstra
 
 #: Up to this many servers plain Python is faster than handing a graph to SciPy.
 SMALL = 32
 
+#: Rows of a matrix over pairs of servers that are worked on at once: the matrix is the largest
+#: array there is, so nothing of its size is made beside it.
+BLOCK = 256
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Tree:
     """The shortest paths from one server to all others."""
 
-    children: list[tuple[int, ...]]
-    """children[server]: the servers to which ``server`` passes the origin's messages on."""
+    parents: array[int]
+    """int32[servers]: the server before each on its path; -1 for the origin, and where there is no
+    path."""
     seconds: array[float]
     """float64[servers]: latency of the path to each server in seconds; infinite if there is no
     path."""
     hops: array[int]
     """uint16[servers]: number of links on that path."""
+
+    @cached_property
+    def children(self) -> list[tuple[int, ...]]:
+        """children[server]: the servers to which ``server`` passes the origin's messages on,
+        ascending."""
+        found: list[list[int] | None] = [None] * len(self.parents)
+        for server, parent in enumerate(self.parents):
+            if parent < 0:
+                continue
+            siblings = found[parent]
+            if siblings is None:
+                found[parent] = [server]
+            else:
+                siblings.append(server)
+        return [() if one is None else tuple(one) for one in found]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +98,12 @@ class Topology:
                 f"{between_ms} ms between regions are not"
             )
         region = regions_of(servers, regions)
-        same = region[:, None] == region[None, :]
-        factor = np.triu(generator.uniform(0.5, 1.5, (servers, servers)), 1)
-        latency = (factor + factor.T) * np.where(same, within_ms, between_ms) / 1000.0
+        latency = generator.uniform(0.5, 1.5, (servers, servers))
+        _mirror(latency)
+        for rows in _blocks(servers):
+            same = region[rows, None] == region[None, :]
+            latency[rows] *= np.where(same, within_ms, between_ms)
+            latency[rows] /= 1000.0
         links = [*spanning_tree(latency), *_nearest(latency, links_per_server)]
         return cls(region, latency, _both_ways(servers, links))
 
@@ -133,7 +156,8 @@ class Overlay:
         neighbours = topology.neighbours
         if relays is not None or cut is not None:
             neighbours = _mended(topology, self._relays, cut)
-        latency = topology.latency
+        self.latency = latency = topology.latency
+        """float64[servers, servers]: seconds over a direct link, as `Topology.latency`."""
         self.links: list[dict[int, float]] = []
         """links[server]: latency in seconds by linked server."""
         for server in servers:
@@ -147,14 +171,14 @@ class Overlay:
         tree = self._trees.get(origin)
         if tree is None:
             small = len(self.links) <= SMALL
-            seconds, parents = self._walk(origin) if small else self._search(origin)
-            tree = self._trees[origin] = self._tree(seconds, parents)
+            tree = self._trees[origin] = self._walk(origin) if small else self._search(origin)
         return tree
 
-    def _walk(self, origin: int) -> tuple[list[float], list[int]]:
-        """Dijkstra's algorithm: seconds from ``origin``, and each server's parent (-1 if none)."""
-        seconds = [inf] * len(self.links)
-        parents = [-1] * len(self.links)
+    def _walk(self, origin: int) -> Tree:
+        """The shortest paths by Dijkstra's algorithm."""
+        seconds = array("d", [inf]) * len(self.links)
+        parents = array("i", [-1]) * len(self.links)
+        hops = array("H", [0]) * len(self.links)
         seconds[origin] = 0.0
         ahead = [(0.0, origin)]
         while ahead:
@@ -166,47 +190,41 @@ class Overlay:
                 if there < seconds[other]:
                     seconds[other] = there
                     parents[other] = server
+                    hops[other] = hops[server] + 1
                     heappush(ahead, (there, other))
-        return seconds, parents
+        return Tree(parents, seconds, hops)
 
-    def _search(self, origin: int) -> tuple[list[float], list[int]]:
-        """Dijkstra's algorithm by SciPy, which is faster for many servers."""
-        sources, targets, latencies = self._arrays
-        servers = len(self.links)
-        if not all(self._relays):
-            used = np.asarray(self._relays)[sources] | (sources == origin)
-            sources, targets, latencies = sources[used], targets[used], latencies[used]
-        starts = np.searchsorted(sources, np.arange(servers + 1))
-        graph = csr_array((latencies, targets, starts), shape=(servers, servers))
-        seconds, parents = dijkstra(graph, indices=np.array([origin]), return_predecessors=True)
-        return seconds[0].tolist(), parents[0].tolist()
+    def _search(self, origin: int) -> Tree:
+        """The shortest paths by SciPy, which is faster for many servers."""
+        graph = self._graph if self._relays[origin] else self._links_of(origin)
+        seconds, before = dijkstra(graph, indices=np.array([origin]), return_predecessors=True)
+        parents = np.maximum(before[0], -1)
+        hops = np.zeros(len(parents), np.uint16)
+        ancestors = parents
+        while (further := ancestors >= 0).any():
+            hops += further
+            ancestors = np.where(further, parents[ancestors], -1)
+        return Tree(
+            array("i", parents.astype(np.int32).tobytes()),
+            array("d", seconds[0].tobytes()),
+            array("H", hops.tobytes()),
+        )
 
     @cached_property
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All links by source: int32 source and target, float64 seconds."""
-        sources = np.repeat(np.arange(len(self.links)), [len(links) for links in self.links])
-        targets = np.array([other for links in self.links for other in links], np.int32)
-        latencies = np.array([value for links in self.links for value in links.values()])
-        return sources, targets, latencies
+    def _graph(self) -> csr_array:
+        """The links from relaying servers, float64[servers, servers] seconds."""
+        return self._links_of(None)
 
-    def _tree(self, seconds: list[float], parents: list[int]) -> Tree:
-        children: list[list[int] | None] = [None] * len(parents)
-        hops = array("H", [0]) * len(parents)
-        for server in sorted(self._numbers, key=seconds.__getitem__):  # a parent comes first
-            parent = parents[server]
-            if parent < 0:
-                continue  # the origin, or out of reach
-            hops[server] = hops[parent] + 1
-            siblings = children[parent]
-            if siblings is None:
-                children[parent] = [server]
-            else:
-                siblings.append(server)
-        return Tree(
-            [() if found is None else tuple(sorted(found)) for found in children],
-            array("d", seconds),
-            hops,
-        )
+    def _links_of(self, origin: int | None) -> csr_array:
+        """The links from relaying servers and from ``origin``."""
+        out = [
+            links if self._relays[server] or server == origin else {}
+            for server, links in enumerate(self.links)
+        ]
+        starts = np.cumsum([0, *map(len, out)])
+        targets = np.array([other for links in out for other in links], np.int32)
+        latencies = np.array([value for links in out for value in links.values()])
+        return csr_array((latencies, targets, starts), shape=(len(out), len(out)))
 
 
 def regions_of(servers: int, regions: int) -> np.ndarray:
@@ -214,13 +232,24 @@ def regions_of(servers: int, regions: int) -> np.ndarray:
     return np.arange(servers) % regions
 
 
+def _blocks(servers: int) -> Iterator[slice]:
+    """The rows of a matrix over pairs of servers, `BLOCK` at a time."""
+    return (slice(row, min(row + BLOCK, servers)) for row in range(0, servers, BLOCK))
+
+
+def _mirror(pairs: np.ndarray) -> None:
+    """Overwrite the numbers below the diagonal by those above it, and the diagonal by 0."""
+    for rows in _blocks(len(pairs)):
+        pairs[rows.stop :, rows] = pairs[rows, rows.stop :].T
+        upper = np.triu(pairs[rows, rows], 1)
+        pairs[rows, rows] = upper + upper.T
+
+
 def spanning_tree(latency: np.ndarray) -> list[tuple[int, int]]:
-    """The links of a minimum spanning tree over all pairs (Prim's algorithm; SciPy's for many
-    servers)."""
+    """The links of a minimum spanning tree over all pairs (Prim's algorithm)."""
     servers = len(latency)
     if servers > SMALL:
-        found = minimum_spanning_tree(csr_array(latency)).tocoo()
-        return list(zip(found.row.tolist(), found.col.tolist(), strict=True))
+        return _joints(latency, list(np.arange(servers)[:, None]))
     rows = latency.tolist()
     links = []
     outside = list(range(1, servers))
@@ -238,12 +267,16 @@ def spanning_tree(latency: np.ndarray) -> list[tuple[int, int]]:
     return links
 
 
-def _nearest(latency: np.ndarray, count: int) -> list[tuple[int, int]]:
+def _nearest(latency: np.ndarray, count: int) -> Iterator[tuple[int, int]]:
     """Links from every server to its ``count`` nearest others."""
-    servers = len(latency)
-    order = np.argsort(latency, axis=1, kind="stable")[:, : count + 1].tolist()
-    # The first entry is the server itself, at distance 0.
-    return [(server, other) for server in range(servers) for other in order[server][1:]]
+    count = min(count, len(latency) - 1)
+    for rows in _blocks(len(latency)):
+        block = latency[rows]
+        furthest = np.partition(block, count, axis=1)[:, count]  # itself, at distance 0, is first
+        for server, row, most in zip(range(rows.start, rows.stop), block, furthest, strict=True):
+            near = np.flatnonzero(row <= most)
+            order = near[np.argsort(row[near], kind="stable")]
+            yield from ((server, other) for other in order[1 : count + 1].tolist())
 
 
 def _both_ways(servers: int, links: Iterable[tuple[int, int]]) -> list[list[int]]:
