@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bfedrec.cli.main import main
-from bfedrec.cli.serve import explorer_of
 from bfedrec.web.explorer.app import application
+from bfedrec.web.explorer.serving import explorer_of
 from tests.helpers.browser import browsing, visitor
 from tests.helpers.web import serving
 from tests.shots import IMAGES, smaller

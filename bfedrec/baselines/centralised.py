@@ -25,7 +25,7 @@ from bfedrec.evaluation.ranking import evaluate, evaluate_blocks
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.memory import check_memory
-from bfedrec.runs.progress import EpochDone, Evaluated, Note, Progress
+from bfedrec.runs.progress import EpochDone, Evaluated, Note, Watcher
 from bfedrec.runs.ranks import Ranks
 from bfedrec.streams import Streams
 
@@ -126,7 +126,7 @@ def learn(config: Config, data: Dataset, threads: int | None = None) -> Model:
     return last.model()
 
 
-def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> Figures:
+def run(config: Config, folder: RunFolder, resume: bool, progress: Watcher) -> Figures:
     """Run a centralised method in `folder`; returns the summary.
 
     It takes minutes, so that a resumed run begins anew. Raises

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from bfedrec.cli.bar import counted
-from bfedrec.runs.folder import RUNS
+from bfedrec.runs.folder import CHAIN, RUNS
 from consensus.encoding.cid import cid_text
 from consensus.storage import archive
 from consensus.storage.car import CarError
@@ -36,7 +36,7 @@ def export_command(run: Path, file: Path) -> int:
     Raises `consensus.storage.content.StoreError` for a chain that cannot be read, or a file that
     exists already.
     """
-    path = run / "chain.sqlite" if run.is_dir() else run
+    path = run / CHAIN if run.is_dir() else run
     if file.exists():
         raise StoreError(f"{file}: exists already; remove it first")
     with SqliteStore(path, read_only=True) as store, counted("export") as progress:
@@ -55,7 +55,7 @@ def import_command(file: Path, out: Path | None) -> int:
     is then left as it was.
     """
     folder = RUNS / file.stem if out is None else out
-    path, beside = folder / "chain.sqlite", folder / ".chain.sqlite.part"
+    path, beside = folder / CHAIN, folder / ".chain.sqlite.part"
     if path.exists():
         raise StoreError(f"{path}: exists already; use another --out")
     created = [each for each in (folder, *folder.parents) if not each.exists()]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bfedrec.cli.status import NOT_RECORDED
 from bfedrec.report import registry
-from bfedrec.report.artefact import Request, add_request, find
+from bfedrec.report.artefact import Request, add_request
+from bfedrec.report.drawing import draw
 from bfedrec.report.registry import FigureKind
 from bfedrec.report.style import write
 
@@ -40,19 +41,11 @@ def make(kind: FigureKind, request: Request, folder: Path) -> str:
     Returns a text about missing runs, as `Found.lacking`; if there are any, the figure is drawn
     only if it can be drawn from a part. Raises `ConfigError`, `DataError`, `RunError`.
     """
-    if kind.source is not None:
-        rows, lacking = kind.source(request)
-    else:
-        experiments = [one.changed(request.overrides, request.seeds) for one in kind.experiments()]
-        found = find(experiments, request.records)
-        lacking = found.lacking
-        if lacking and not kind.of_some:
-            return lacking
-        rows = kind.rows(*found.settings)
-    if rows:
-        for path in write(kind.draw(rows), rows, folder, kind.name):
+    drawn = draw(kind, request)
+    if drawn.figure is not None:
+        for path in write(drawn.figure, drawn.rows, folder, kind.name):
             print(path)
-    return lacking
+    return drawn.lacking
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

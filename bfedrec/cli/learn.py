@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
-from bfedrec.cli.run import add_run, make
-
-if TYPE_CHECKING:
-    from bfedrec.config.schema import Config
-    from bfedrec.runs.figures import Figures
-    from bfedrec.runs.folder import RunFolder
+from bfedrec.cli.run import add_run, make_command
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,18 +16,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = "The options of an experiment are those of `bfedrec run --help`."
     add_run(parser, "results/learnt")
-    parser.set_defaults(handler=lambda parsed: make(parsed, _play, ledger=False))
-
-
-def _play(config: Config, folder: RunFolder, resume: bool) -> Figures:
-    from bfedrec.config.yaml_core import ConfigError
-    from bfedrec.runs.progress import Progress
-
-    if config.method != "federated":
-        raise ConfigError(
-            f"method: {config.method}: has no ledger to leave out: use bfedrec run, which trains it"
-        )
-    from bfedrec.runs import learning
-
-    with Progress(config.rounds, folder.log, unit="round") as progress:
-        return learning.run(config, folder, resume, progress)
+    parser.set_defaults(handler=lambda parsed: make_command(parsed, ledger=False))

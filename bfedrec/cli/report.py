@@ -79,13 +79,17 @@ def _checked(run: Path, facts: RunFacts | None, wanted: bool) -> Checked:
         return Checked(None, unmade="left out by --no-audit")
     if facts is not None and facts.state == UNFINISHED:
         return Checked(None, unmade="the run is not finished; bfedrec audit checks what is there")
-    if not run.is_dir() or not (run / "chain.sqlite").exists():
+    from bfedrec.runs.folder import CHAIN
+
+    if not run.is_dir() or not (run / CHAIN).exists():
         return Checked(None, unmade="the folder holds no chain.sqlite")
-    from bfedrec.cli.audit import audited
+    from bfedrec.cli.bar import counted
+    from bfedrec.runs.auditing import audited
     from consensus.storage.content import StoreError
 
     try:
-        found = audited(run)
+        with counted("audit") as tell:
+            found = audited(run, tell=tell)
     except StoreError as error:
         return Checked(None, _placeless(str(error), run))
     unchecked = _placeless(found.unchecked, run)

@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING
 from bfedrec.cli.status import INTERRUPTED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from bfedrec.config.schema import Config
     from bfedrec.runs.figures import Figures
-    from bfedrec.runs.folder import RunFolder
-
-    Play = Callable[[Config, RunFolder, bool], Figures]
-    """Plays a config in a folder, resuming or not; returns the summary."""
 
 CONFIG_HELP = "the experiment: a YAML file"
 OVERRIDE_HELP = (
@@ -54,76 +47,42 @@ def options_help() -> str:
 
 def run_command(parsed: argparse.Namespace) -> int:
     """Make a run, or what is left of it, and print its summary; returns the exit status."""
-    return make(parsed, _play)
+    return make_command(parsed)
 
 
-def make(parsed: argparse.Namespace, play: Play, ledger: bool = True) -> int:
-    """Open the folder of a run, `play` in it, draw its curves and print its summary; returns the
-    exit status. `ledger`: as for `RunFolder.open`."""
+def make_command(parsed: argparse.Namespace, ledger: bool = True) -> int:
+    """Make a run and print its summary; returns the exit status. ``ledger``: as for
+    `bfedrec.api.making.make`."""
+    from bfedrec.api.making import Interrupted, make
     from bfedrec.config.load import load
-    from bfedrec.config.yaml_core import ConfigError
-    from bfedrec.runs.folder import RunFolder, finished, read_summary
+    from bfedrec.runs.progress import Progress
 
     config = load(parsed.config, parsed.overrides)
-    if parsed.profile and config.method != "federated":
-        raise ConfigError(f"command line: --profile: method {config.method} plays no rounds")
-    with RunFolder.open(config, parsed.out, parsed.resume, ledger) as folder:
-        if finished(folder.path):
-            print(f"{folder.path}: finished already")
-            _print_end(folder, read_summary(folder.path))
-            return 0
-        from bfedrec.report.curves import curves
-
-        try:
-            summary = (_profiled(play) if parsed.profile else play)(config, folder, parsed.resume)
-        except KeyboardInterrupt:
-            words = ["bfedrec", parsed.command, str(parsed.config), *parsed.overrides]
-            words += ["--out", str(folder.path), "--resume"]
-            words += ["--profile"] if parsed.profile else []
-            folder.log("interrupted")
-            print(f"interrupted; continue with: {shlex.join(words)}", file=sys.stderr)
-            return INTERRUPTED
-        except Exception as error:
-            folder.log(f"failed: {error}")
-            raise
-        folder.write_summary(summary)
-        curves(folder.path)
-        print(f"{folder.path}: done")
-        _print_end(folder, summary)
+    try:
+        made = make(
+            config,
+            parsed.out,
+            lambda rounds, log, unit: Progress(rounds, log, unit=unit),
+            parsed.resume,
+            ledger,
+            parsed.profile,
+        )
+    except Interrupted as stopped:
+        words = ["bfedrec", parsed.command, str(parsed.config), *parsed.overrides]
+        words += ["--out", str(stopped.path), "--resume"]
+        words += ["--profile"] if parsed.profile else []
+        print(f"interrupted; continue with: {shlex.join(words)}", file=sys.stderr)
+        return INTERRUPTED
+    print(f"{made.path}: {'finished already' if made.before else 'done'}")
+    _print_end(made.path, made.summary)
     return 0
 
 
-def _play(config: Config, folder: RunFolder, resume: bool) -> Figures:
-    from bfedrec.runs.progress import Progress
-
-    if config.method == "federated":
-        from bfedrec.runs import simulation
-
-        with Progress(config.rounds, folder.log) as progress:
-            return simulation.run(config, folder, resume, progress)
-    from bfedrec.baselines import centralised
-
-    with Progress(centralised.epochs(config), folder.log, unit="epoch") as progress:
-        return centralised.run(config, folder, resume, progress)
-
-
-def _profiled(play: Play) -> Play:
-    """`play`, whose summary also tells the times of its parts."""
-
-    def profiled(config: Config, folder: RunFolder, resume: bool) -> Figures:
-        from bfedrec.runs.profiling import Profile
-
-        with Profile() as profile:
-            summary = play(config, folder, resume)
-        return {**summary, **profile.figures()}
-
-    return profiled
-
-
-def _print_end(folder: RunFolder, summary: Figures) -> None:
+def _print_end(path: Path, summary: Figures) -> None:
     """Print the summary and, of a run with a chain, the command that verifies it. The head in it is
     what to note elsewhere, as all in the folder can be edited."""
     from bfedrec.runs.figures import PROFILE
+    from bfedrec.runs.folder import CHAIN
 
     for name, value in summary.items():
         if name.startswith(PROFILE):
@@ -134,6 +93,6 @@ def _print_end(folder: RunFolder, summary: Figures) -> None:
         from bfedrec.cli.profiles import print_profile
 
         print_profile(summary)
-    if "head" in summary and folder.chain_path.exists():
-        words = ["bfedrec", "audit", str(folder.path), "--head", str(summary["head"])]
+    if "head" in summary and (path / CHAIN).exists():
+        words = ["bfedrec", "audit", str(path), "--head", str(summary["head"])]
         print(f"verify it with: {shlex.join(words)}")

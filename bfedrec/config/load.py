@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from bfedrec.config.centralised import reads
 from bfedrec.config.help import choices, nearest, nearest_key, options
 from bfedrec.config.schema import FIRST_DEFAULTS, Config
+from bfedrec.config.shipped import located
 from bfedrec.config.yaml_core import (
     COMMAND_LINE,
     DEEPEST,
@@ -74,6 +75,7 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
     """The config of a YAML file (None: the defaults), changed by overrides in their order.
 
+    A path that is not there may be the name of a shipped experiment (`shipped.located`).
     A file may name another one as its `base` (a path relative to its own folder) and then holds
     only the options that differ. An override is `section.key=value`, with the value in YAML, or
     `@FILE`, which applies the options of another such file. Raises `ConfigError`, and `PluginError`
@@ -83,7 +85,7 @@ def load(path: Path | str | None, overrides: Sequence[str] = ()) -> Config:
     tree: Tree = {}
     source = "defaults"
     if path is not None:
-        tree, source = _read(Path(path), ())
+        tree, source = _read(located(Path(path)), ())
     return _changed(tree, source, overrides)
 
 

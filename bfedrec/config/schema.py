@@ -65,6 +65,12 @@ class EvaluationSettings(Section):
         "published figures are, which is chosen on test items: not honest. The last two score the "
         "test items at every scoring, under names that begin with test_",
     )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="end the run when so many evaluations in a row have brought no better NDCG of "
+        "the validation items; 0: play all rounds",
+    )
     users: int = Field(
         default=0,
         ge=0,
@@ -266,6 +272,10 @@ class Config(Section):
         if evaluation.select == "validation" and self.data.validation == "train":
             raise setting_error(
                 "evaluation.select", "last | test, as data.validation is train: none is held out"
+            )
+        if evaluation.patience and self.data.validation == "train":
+            raise setting_error(
+                "evaluation.patience", "0, as data.validation is train: none is held out"
             )
         if evaluation.recency and not self.training.chosen.orders:
             method = self.training.method

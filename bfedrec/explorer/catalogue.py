@@ -31,7 +31,7 @@ from bfedrec.explorer.reading import (
     showable,
 )
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Stop, count
-from bfedrec.runs.folder import LOCK, MOST_JSON, RunError
+from bfedrec.runs.folder import CHAIN, LOCK, MOST_JSON, RunError
 
 DEEPEST: Final = 8
 """Deepest folder that is looked into, below the one that is served."""
@@ -44,7 +44,6 @@ SUMMARY: Final = "summary.json"
 STOPPED: Final = "stopped.json"
 METRICS: Final = "metrics.jsonl"
 TIMELINE: Final = "timeline.jsonl"
-CHAIN: Final = "chain.sqlite"
 OF_A_RUN: Final = ("config.yaml", "manifest.json", SUMMARY, STOPPED, METRICS, CHAIN)
 """Files of which each makes a folder a run."""
 OF_A_SWEEP: Final = (sweeps.TABLE, sweeps.LINES, sweeps.COMPACT)

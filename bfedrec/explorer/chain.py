@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 
 from bfedrec.explorer.facts import BlockLine, ChainSummary
 from bfedrec.explorer.following import Followed, after, recorded_draws, skim
-from bfedrec.runs.folder import RunError
+from bfedrec.runs.folder import CHAIN, RunError
 from consensus.encoding.cid import cid_text, digest
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.protocol import Protocol
@@ -31,7 +31,6 @@ from consensus.records.genesis import Genesis
 from consensus.storage.content import Busy, NotFound, StoreError
 from consensus.storage.live import LiveChain, read_live
 
-CHAIN: Final = "chain.sqlite"
 MOST_HEIGHTS: Final = 20_000
 """Blocks that are followed from the genesis up."""
 MOST_BYTES: Final = 2**31

@@ -38,37 +38,43 @@ MARKS = ((BLUE, "o"), (ORANGE, "s"), (PURPLE, "^"), (GREEN, "v"), (AMBER, "D"), 
 
 
 def curves(run: Path, out: Path | None = None) -> Path:
-    """Draw a run's curves from its metrics.jsonl: what was learnt, and what it cost per round.
+    """Draw a run's curves (`drawn`) into RUN/curves.png, or `out` (.png, .pdf, .svg); return the
+    path. Raises `RunError` for a run that was never evaluated."""
+    path = run / "curves.png" if out is None else out
+    with styled():
+        save(drawn(run), path)
+    return path
+
+
+def drawn(run: Path) -> Figure:
+    """A run's curves from its metrics.jsonl: what was learnt, and what it cost per round.
 
     Above, the metrics on the validation items over the rounds; below, simulated time and bytes of
     a round, each averaged since the evaluation before. A run without a chain has the first alone,
-    over its epochs or rounds. Written to RUN/curves.png, or to `out` (.png, .pdf, .svg). Raises
-    `RunError` for a run that was never evaluated.
+    over its epochs or rounds. To be called within `styled`. Raises `RunError` for a run that was
+    never evaluated.
     """
     lines = read_metrics(run)
     if not lines:
         raise RunError(f"{run}: no evaluated rounds to draw")
-    path = run / "curves.png" if out is None else out
-    with styled():
-        if "simulated_seconds" in lines[-1]:
-            figure = Figure(figsize=(7.2, 7.0))
-            # Fixed margins: a layout that is computed draws all of it twice more, half of what a
-            # short run takes.
-            figure.subplots_adjust(left=0.12, right=0.98, top=0.95, bottom=0.07, hspace=0.1)
-            quality, clock, traffic = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
-            figure.align_ylabels()
-            draw_time(clock, lines)
-            draw_bytes(traffic, lines)
-            traffic.set_xlabel("round")
-        else:
-            figure = Figure(figsize=(7.2, 3.5))
-            figure.subplots_adjust(left=0.12, right=0.98, top=0.9, bottom=0.14)
-            quality = figure.subplots()
-            quality.set_xlabel("round" if "uplink_payload_bytes" in lines[-1] else "epoch")
-        draw_quality(quality, lines)
-        quality.set_title(run.resolve().name)
-        save(figure, path)
-    return path
+    if "simulated_seconds" in lines[-1]:
+        figure = Figure(figsize=(7.2, 7.0))
+        # Fixed margins: a layout that is computed draws all of it twice more, half of what a
+        # short run takes.
+        figure.subplots_adjust(left=0.12, right=0.98, top=0.95, bottom=0.07, hspace=0.1)
+        quality, clock, traffic = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
+        figure.align_ylabels()
+        draw_time(clock, lines)
+        draw_bytes(traffic, lines)
+        traffic.set_xlabel("round")
+    else:
+        figure = Figure(figsize=(7.2, 3.5))
+        figure.subplots_adjust(left=0.12, right=0.98, top=0.9, bottom=0.14)
+        quality = figure.subplots()
+        quality.set_xlabel("round" if "uplink_payload_bytes" in lines[-1] else "epoch")
+    draw_quality(quality, lines)
+    quality.set_title(run.resolve().name)
+    return figure
 
 
 def draw_quality(axes: Axes, lines: Sequence[Figures]) -> None:

@@ -33,6 +33,7 @@ LEARNT = Path("results/learnt")
 """Default place of the folders of `bfedrec learn`; those in RUNS hold runs on a ledger."""
 LOCK = "lock"
 MODEL = "model.safetensors"
+CHAIN = "chain.sqlite"
 CHECKPOINT = "checkpoint.safetensors"
 """Name of the file from which unfinished learning without a ledger is resumed
 (`bfedrec.runs.learning`)."""
@@ -106,7 +107,7 @@ class RunFolder(Closing):
     @property
     def chain_path(self) -> Path:
         """Path of RUN/chain.sqlite: blocks and content, all that an audit needs."""
-        return self.path / "chain.sqlite"
+        return self.path / CHAIN
 
     def state(self) -> RunState:
         """The state in RUN/state.sqlite, which is private to the run."""

@@ -23,7 +23,7 @@ from bfedrec.federation.unledgered import learner_alone, rounds_of
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Scalar
 from bfedrec.runs.folder import CHECKPOINT, HEAD_BYTES, RunError, RunFolder, read_tensors
 from bfedrec.runs.memory import check_memory
-from bfedrec.runs.progress import Note, Progress, RoundLearnt
+from bfedrec.runs.progress import Note, RoundLearnt, Watcher
 from bfedrec.runs.reporting import Reporting, check_selectable
 from bfedrec.runs.state import RoundState, StateError
 from bfedrec.runs.totals import Totals
@@ -33,7 +33,7 @@ from consensus.storage.closing import Closing
 class Learning(Closing):
     """Rounds without a ledger, in progress."""
 
-    def __init__(self, config: Config, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, config: Config, folder: RunFolder, progress: Watcher) -> None:
         self.config = config
         self.folder = folder
         self.progress = progress
@@ -65,7 +65,9 @@ class Learning(Closing):
         if not height:
             self.state.discard_after(0)
             self.folder.cut_metrics(0)
-        for played in rounds_of(self.learner, height):
+        rounds = rounds_of(self.learner, height)
+        while not self.reporting.ends_early(height) and (played := next(rounds, None)) is not None:
+            height = played.height
             self.rounds_here += 1
             traffic = self._record(played)
             self.progress.update(RoundLearnt(played.height, len(played.clients), traffic))
@@ -74,7 +76,7 @@ class Learning(Closing):
                 self._validate(played.height)
             elif self.config.compression.error_feedback:
                 self._checkpoint(played.height)
-        return self._finish()
+        return self._finish(height)
 
     # -- a round's traces -------------------------------------------------------------------------
 
@@ -148,14 +150,15 @@ class Learning(Closing):
 
     # -- the end ----------------------------------------------------------------------------------
 
-    def _finish(self) -> dict[str, Scalar]:
-        """Report the test items of the round that `evaluation.select` names; return the summary."""
-        scored = self.reporting.finish(self.config.rounds)
+    def _finish(self, rounds: int) -> dict[str, Scalar]:
+        """Report the test items of the round that `evaluation.select` names, after so many rounds;
+        return the summary."""
+        scored = self.reporting.finish(rounds)
         trained = self.rounds_here * self.config.clients.present
         seconds = self.learner.training_seconds
         return {
             **scored,
-            "rounds": self.config.rounds,
+            "rounds": rounds,
             LEDGER: NO_LEDGER,
             "wall_seconds": self._wall,
             "clients_per_second": trained / (time.perf_counter() - self.began),
@@ -164,7 +167,7 @@ class Learning(Closing):
         }
 
 
-def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> Figures:
+def run(config: Config, folder: RunFolder, resume: bool, progress: Watcher) -> Figures:
     """Learn ``config`` in ``folder`` to the end, from the start or from the last checkpoint.
 
     Returns the summary. Raises errors that the command line prints as one line:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.filesize import decimal
@@ -78,6 +79,13 @@ class Note:
 
 
 Event = RoundDone | RoundLearnt | EpochDone | Evaluated | Note
+
+
+class Watcher(Protocol):
+    """Whoever is told of a run's events."""
+
+    def update(self, event: Event) -> None:
+        """Take notice of an event."""
 
 
 class Progress:

@@ -11,19 +11,26 @@ from bfedrec.data.dataset import Dataset
 from bfedrec.evaluation.metrics import labelled
 from bfedrec.federation.learner import Learner
 from bfedrec.federation.scoring import Scores, Scoring
-from bfedrec.runs.figures import Figures, Scalar, count
+from bfedrec.runs.figures import Figures, Scalar, count, number
 from bfedrec.runs.folder import RunFolder
-from bfedrec.runs.progress import Evaluated, Event
+from bfedrec.runs.progress import Evaluated, Event, Note
 from bfedrec.runs.ranks import Ranks
 from bfedrec.runs.selection import chosen, reported, tested
 
 
 def check_selectable(config: Config, data: Dataset) -> None:
-    """Raise ConfigError for a round to be chosen on validation items that the data do not have."""
-    if config.evaluation.select == "validation" and not (data.validation >= 0).any():
-        raise ConfigError(
-            f"evaluation.select: validation: no user of {data.name} has a validation item"
-        )
+    """Raise ConfigError for a round to be chosen, or a run to be ended, by validation items that
+    the data do not have."""
+    evaluation = config.evaluation
+    if (data.validation >= 0).any():
+        return
+    for key, asked in (
+        ("select", evaluation.select == "validation"),
+        ("patience", evaluation.patience),
+    ):
+        if asked:
+            told = f"evaluation.{key}: {getattr(evaluation, key)}"
+            raise ConfigError(f"{told}: no user of {data.name} has a validation item")
 
 
 class Reporting:
@@ -47,6 +54,19 @@ class Reporting:
         """True if the metrics have a line of this height."""
         lines = self.folder.metrics()
         return bool(lines) and count(lines[-1], "height") >= height
+
+    def ends_early(self, height: int) -> bool:
+        """True, and told, if the evaluation at this height ends the run: if the last
+        `evaluation.patience` of them have no better NDCG than those before."""
+        patience, name = self.evaluation.patience, f"ndcg@{self.evaluation.k}"
+        if not patience or not self.is_due(height):
+            return False
+        scores = [number(line, name) for line in self.folder.metrics()]
+        if len(scores) <= patience or max(scores[-patience:]) > max(scores[:-patience]):
+            return False
+        told = f"no better NDCG in {patience} evaluations: ends after {height} rounds"
+        self._tell(Note(told))
+        return True
 
     def validate(self, height: int, loss: float | None, more: Mapping[str, Scalar]) -> None:
         """Score the validation items and append the metrics of this height: the mean training loss

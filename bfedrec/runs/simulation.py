@@ -23,7 +23,7 @@ from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.memory import check_memory
 from bfedrec.runs.pace import Pace
-from bfedrec.runs.progress import Note, Progress, RoundDone
+from bfedrec.runs.progress import Note, RoundDone, Watcher
 from bfedrec.runs.reporting import Reporting, check_selectable
 from bfedrec.runs.state import RoundState, RunState, StateError
 from bfedrec.runs.timelines import append_timeline, cut_timelines
@@ -39,7 +39,7 @@ from consensus.storage.closing import Closing
 class Simulation(Closing):
     """One run in progress."""
 
-    def __init__(self, config: Config, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, config: Config, folder: RunFolder, progress: Watcher) -> None:
         self.config = config
         self.folder = folder
         self.progress = progress
@@ -94,7 +94,7 @@ class Simulation(Closing):
 
     def _play(self, height: int) -> None:
         """Play the rounds after ``height``."""
-        while height < self.config.rounds:
+        while height < self.config.rounds and not self.reporting.ends_early(height):
             with self.pace.round():
                 played = self.federation.play_round()
                 height = played.height
@@ -281,7 +281,7 @@ def _collecting_seldom() -> Iterator[None]:
             gc.enable()
 
 
-def run(config: Config, folder: RunFolder, resume: bool, progress: Progress) -> Figures:
+def run(config: Config, folder: RunFolder, resume: bool, progress: Watcher) -> Figures:
     """Run ``config`` in ``folder`` to its end, from the start or from its last height.
 
     Returns the summary. Raises errors that the command line prints as one line:

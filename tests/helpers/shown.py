@@ -13,10 +13,10 @@ import numpy as np
 import yaml
 
 from bfedrec.cli.main import main
-from bfedrec.cli.serve import explorer_of
 from bfedrec.config.load import changed, config_hash, dump, parse
 from bfedrec.config.schema import Config
 from bfedrec.web.explorer.app import application
+from bfedrec.web.explorer.serving import explorer_of
 from tests.helpers.tiny import TINY
 from tests.helpers.web import Client, serving
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from bfedrec.cli.main import main
-from bfedrec.cli.serve import explorer_of
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.web.explorer.serving import explorer_of
 from tests.helpers.web import Client
 
 

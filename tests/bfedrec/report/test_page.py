@@ -209,7 +209,7 @@ def test_a_passed_audit_is_told_and_can_be_left_out(
     text = Seen(report(made / "run")).text
     assert "The audit passed. Verified from the bytes of the chain: 6 blocks" in text
     assert "modelled" in text[text.index("The audit passed") :]
-    monkeypatch.setattr("bfedrec.cli.audit.audited", None)
+    monkeypatch.setattr("bfedrec.runs.auditing.audited", None)
     text = Seen(report(made / "run", "--no-audit")).text
     assert "Not audited: left out by --no-audit." in text
     assert "passed" not in text
@@ -253,7 +253,7 @@ def test_a_run_that_goes_on_is_marked_and_its_chain_left_alone(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (run / "summary.json").unlink()
-    monkeypatch.setattr("bfedrec.cli.audit.audited", None)
+    monkeypatch.setattr("bfedrec.runs.auditing.audited", None)
     monkeypatch.setattr("bfedrec.report.page.facts.RunState", None)
     lines = (run / "metrics.jsonl").read_text().splitlines()
     (run / "metrics.jsonl").write_text("\n".join([*lines[:2], lines[2][:20]]))

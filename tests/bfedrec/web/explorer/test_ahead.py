@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from starlette.responses import Response
 
-from bfedrec.cli.serve import explorer_of
 from bfedrec.runs.folder import RunError
 from bfedrec.web.assets import assets
 from bfedrec.web.explorer import app
 from bfedrec.web.explorer.ahead import follow, prepare
 from bfedrec.web.explorer.app import application
+from bfedrec.web.explorer.serving import explorer_of
 from bfedrec.web.explorer.visits import Visit
 from bfedrec.web.pages import templates
 from tests.helpers import shown

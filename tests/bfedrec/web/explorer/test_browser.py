@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bfedrec.cli.main import main
-from bfedrec.cli.serve import explorer_of
 from bfedrec.web.explorer.app import application
+from bfedrec.web.explorer.serving import explorer_of
 from tests.bfedrec.web.explorer.test_trace import LOCK
 from tests.helpers import axe
 from tests.helpers.browser import PATIENCE, browsing, visitor

@@ -15,9 +15,9 @@ import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from bfedrec.cli.serve import explorer_of
 from bfedrec.web.explorer import live
 from bfedrec.web.explorer.app import application
+from bfedrec.web.explorer.serving import explorer_of
 from bfedrec.web.explorer.state import LISTENERS, Explorer
 from bfedrec.web.explorer.visits import Visit
 from tests.helpers import shown

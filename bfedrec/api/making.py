@@ -1,0 +1,106 @@
+"""The making of one run in its folder, for the command line and for Python alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from bfedrec.config.schema import Config
+from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.figures import Figures
+from bfedrec.runs.folder import LEARNT, RUNS, RunFolder, default_path, finished, read_summary
+from bfedrec.runs.progress import Watcher
+
+Show: TypeAlias = Callable[[int, Callable[[str], None], str], AbstractContextManager[Watcher]]
+"""Shows a run's progress: takes the number of its rounds, its log and what a round is called, as
+`bfedrec.runs.progress.Progress` does."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in a run, which its folder can be continued from."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Made:
+    """A run that has been made."""
+
+    path: Path
+    """Its folder."""
+    summary: Figures
+    before: bool
+    """True if it was finished already."""
+
+
+def make(
+    config: Config,
+    out: Path | None,
+    show: Show,
+    resume: bool = False,
+    ledger: bool = True,
+    profile: bool = False,
+) -> Made:
+    """Make a run in its folder, or what is left of it, and draw its curves.
+
+    ``out``: None for the default folder. ``resume``: as of `RunFolder.open`. ``ledger``: False for
+    learning without one. ``profile``: also put the real time by part into the summary. Raises
+    `Interrupted` at Ctrl-C, and what `RunFolder.open` and `bfedrec.runs.simulation.run` raise.
+    """
+    if profile and config.method != "federated":
+        raise ConfigError(f"command line: --profile: method {config.method} plays no rounds")
+    path = default_path(config, RUNS if ledger else LEARNT) if out is None else out
+    with RunFolder.open(config, path, resume, ledger) as folder:
+        if finished(path):
+            return Made(path, read_summary(path), True)
+        from bfedrec.report.curves import curves  # slow to load
+
+        play = _profiled if profile else _play
+        try:
+            summary = play(config, folder, resume, ledger, show)
+        except KeyboardInterrupt:
+            folder.log("interrupted")
+            raise Interrupted(path) from None
+        except Exception as error:
+            folder.log(f"failed: {error}")
+            raise
+        folder.write_summary(summary)
+        curves(path)
+    return Made(path, summary, False)
+
+
+def _play(config: Config, folder: RunFolder, resume: bool, ledger: bool, show: Show) -> Figures:
+    """The summary of a run that is played to its end. The modules of its method are slow to load,
+    and only those are needed."""
+    if config.method == "federated":
+        if ledger:
+            from bfedrec.runs import simulation
+
+            with show(config.rounds, folder.log, "height") as watcher:
+                return simulation.run(config, folder, resume, watcher)
+        from bfedrec.runs import learning
+
+        with show(config.rounds, folder.log, "round") as watcher:
+            return learning.run(config, folder, resume, watcher)
+    if not ledger:
+        raise ConfigError(
+            f"method: {config.method}: has no ledger to leave out: use bfedrec run, which trains it"
+        )
+    from bfedrec.baselines import centralised
+
+    with show(centralised.epochs(config), folder.log, "epoch") as watcher:
+        return centralised.run(config, folder, resume, watcher)
+
+
+def _profiled(config: Config, folder: RunFolder, resume: bool, ledger: bool, show: Show) -> Figures:
+    """As `_play`, with the times of its parts in the summary."""
+    from bfedrec.runs.profiling import Profile
+
+    with Profile() as profile:
+        summary = _play(config, folder, resume, ledger, show)
+    return {**summary, **profile.figures()}

@@ -1,0 +1,105 @@
+"""`sweep`: an experiment at many settings and seeds, as a frame with a row per run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bfedrec.api.options import Source, overrides_of, read_config
+from bfedrec.config.load import config_hash, dump
+from bfedrec.config.schema import Config
+from bfedrec.config.yaml_core import ConfigError
+from bfedrec.files import write_text
+from bfedrec.runs.folder import RUNS, RunError, default_path, finished, read_summary, stopped
+from bfedrec.sweeps.job import Ended, Job
+from bfedrec.sweeps.registry import engine_of
+from bfedrec.sweeps.sweep import ended
+
+if TYPE_CHECKING:  # slow to load
+    import pandas as pd
+
+CONFIGS = "configs"
+"""Folder, beside the runs, of the configs that engines read."""
+
+
+def sweep(
+    config: Source,
+    grid: Mapping[str, Iterable[Any]] | None = None,
+    seeds: Iterable[int] = range(5),
+    jobs: int | None = None,
+    engine: str = "processes",
+    out: str | Path | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> pd.DataFrame:
+    """Make an experiment's runs at every setting of a grid with every seed; a row per run.
+
+    ``grid``: values by option, as ``{"model.rank": [1, 2, 4]}``. ``jobs``: runs at a time, each in
+    a process of its own. ``engine``: as of `bfedrec sweep --engine`. ``out``: the folder of the
+    runs, by default results/runs, where runs that are there already are used and unfinished ones
+    continued. ``progress``: False prints nothing. ``options``: as of `read_config`.
+
+    A row has the options of the grid, the seed, the run's folder, its state (finished, forked or
+    stalled) and the figures of its summary. Raises ConfigError for a wrong option, and
+    `bfedrec.runs.folder.RunError` if a run failed, when all others are made.
+    """
+    base = read_config(config, **options)
+    place = RUNS if out is None else Path(out)
+    planned = list(_planned(base, grid or {}, list(seeds), place))
+    lacking = [job for _, job in planned if not ended(job.path)]
+    done = len(planned) - len(lacking)
+    failures: list[str] = []
+
+    def tell(job: Job, how: Ended) -> None:
+        nonlocal done
+        done += 1
+        if how.status:
+            failures.append(f"{job.path}: {how.outcome}")
+        if progress:
+            print(f"[{done}/{len(planned)}] {job.label}: {how.outcome}", flush=True)
+
+    with engine_of(engine, jobs) as made_by:
+        made_by.runs(lacking, tell)
+    if failures:
+        raise RunError(f"{len(failures)} of {len(planned)} runs failed; the first: {failures[0]}")
+    return _frame(planned)
+
+
+def _planned(
+    base: Config, grid: Mapping[str, Iterable[Any]], seeds: list[int], place: Path
+) -> Iterator[tuple[dict[str, Any], Job]]:
+    """The varied options and the job of every run. Writes the base's config, which the commands
+    that make the runs read."""
+    for key in grid:
+        if key in ("seed", "name"):
+            raise ConfigError(f"grid: {key}: not an axis of a sweep; use seeds")
+    if not seeds:
+        raise ConfigError("seeds: expected one or more")
+    path = place / CONFIGS / f"{base.name}-{config_hash(base)[:8]}.yaml"
+    settings = [
+        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+    ]
+    words = {number: tuple(overrides_of(setting)) for number, setting in enumerate(settings)}
+    configs = [
+        (setting, words[number], seed, read_config(base, *words[number], seed=seed))
+        for number, setting in enumerate(settings)
+        for seed in seeds
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, dump(base))
+    for setting, changes, seed, config in configs:
+        yield setting, Job(path, changes, seed, default_path(config, place))
+
+
+def _frame(planned: list[tuple[dict[str, Any], Job]]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = []
+    for setting, job in planned:
+        state = "finished" if finished(job.path) else "lost"
+        figures = dict(read_summary(job.path)) if finished(job.path) or stopped(job.path) else {}
+        state = str(figures.get("stopped", state))
+        rows.append({**setting, "seed": job.seed, "path": str(job.path), "state": state, **figures})
+    return pd.DataFrame(rows)

@@ -1,0 +1,75 @@
+"""Sweeps, tables and figures from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+import bfedrec as bf
+from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.folder import RunError
+from tests.bfedrec.api.test_playing import OPTIONS
+
+REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
+
+
+def test_a_sweep_is_a_frame_with_a_row_per_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = {"clients.per_round": [2, 4]}
+    frame = bf.sweep(OPTIONS, grid, seeds=[0, 1], jobs=2, out=tmp_path, rounds=2)
+    told = capsys.readouterr().out
+    assert told.count("\n") == 4
+    assert list(frame["clients.per_round"]) == [2, 2, 4, 4]
+    assert list(frame["seed"]) == [0, 1, 0, 1]
+    assert set(frame["state"]) == {"finished"}
+    alone = bf.run(OPTIONS, rounds=2, clients={"per_round": 4}, seed=1, out=tmp_path / "alone")
+    assert frame["head"].iloc[3] == alone.summary["head"]
+    assert bf.load(frame["path"].iloc[3]).config == alone.config
+    capsys.readouterr()
+    again = bf.sweep(OPTIONS, grid, seeds=[0, 1], out=tmp_path, rounds=2)
+    assert capsys.readouterr().out == ""
+    assert again.equals(frame)
+
+
+@pytest.mark.parametrize(
+    ("grid", "seeds", "told"),
+    [
+        ({"model.rnak": [1]}, [0], "model.rnak"),
+        ({"seed": [1]}, [0], "use seeds"),
+        ({}, [], "one or more"),
+        ({"rounds": [-1]}, [0], "rounds: -1"),
+    ],
+)
+def test_a_wrong_sweep_makes_no_run(
+    grid: dict[str, Any], seeds: list[int], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=told.replace(".", r"\.")):
+        bf.sweep(OPTIONS, grid, seeds=seeds, out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_fails_is_told_when_the_others_are_made(tmp_path: Path) -> None:
+    grid = {"training.item_step": [1e30, 0.1]}
+    with pytest.raises(RunError, match="1 of 2 runs failed"):
+        bf.sweep(OPTIONS, grid, seeds=[0], out=tmp_path, progress=False)
+    assert len(list(tmp_path.glob("run-*/summary.json"))) == 1
+
+
+def test_artefacts_of_recorded_runs() -> None:
+    frame = bf.table("table1", records=REFERENCE)
+    assert frame.attrs["title"]
+    assert {"data", "figure"} <= set(frame.columns)
+    assert isinstance(bf.figure("cost", records=REFERENCE), Figure)
+    with pytest.raises(ConfigError, match=r"table 'tabel1'.*table1"):
+        bf.table("tabel1")
+    with pytest.raises(ConfigError, match="figure 'table1'"):
+        bf.figure("table1")
+
+
+def test_a_figure_without_runs_says_how_to_make_them(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="bfedrec sweep"):
+        bf.figure("cost", records=tmp_path)
