@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bfedrec.api.chain import Chain
 from bfedrec.config.schema import Config
@@ -88,7 +88,7 @@ class Run:
         if ranks is None:
             raise RunError(f"{self.path}: no ranks.npz: the run is not finished, or of an old kind")
         k = self.config.evaluation.k
-        columns: dict[str, Any] = {}
+        columns: dict[str, np.ndarray] = {}
         for name, found in vars(ranks).items():
             if found is None:
                 continue

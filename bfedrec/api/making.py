@@ -98,7 +98,7 @@ def _play(config: Config, folder: RunFolder, resume: bool, ledger: bool, show: S
 
 
 def _profiled(config: Config, folder: RunFolder, resume: bool, ledger: bool, show: Show) -> Figures:
-    """As `_play`, with the times of its parts in the summary."""
+    """The summary of `_play`, with the times of its parts."""
     from bfedrec.runs.profiling import Profile
 
     with Profile() as profile:

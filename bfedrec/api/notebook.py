@@ -17,12 +17,19 @@ WIDTH = 40
 """Characters of the bar."""
 
 
-def display_of(rounds: int, log: Callable[[str], None], unit: str) -> Progress:
-    """The display for this program. Arguments as of `Progress`."""
+def display_of(rounds: int, log: Callable[[str], None], unit: str, shown: bool) -> Progress:
+    """The display for this program; not ``shown``, it only writes the log. Other arguments as of
+    `Progress`."""
+    if not shown:
+        return Progress(rounds, log, console=_silent(), unit=unit)
     notebook = _notebook()
     if notebook is None:
         return Progress(rounds, log, unit=unit)
     return NotebookProgress(notebook, rounds, log, unit)
+
+
+def _silent() -> Console:
+    return Console(quiet=True, force_terminal=False, force_jupyter=False)
 
 
 def _notebook() -> Any:
@@ -47,8 +54,7 @@ class NotebookProgress(Progress):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``show``: IPython's `display`."""
-        quiet = Console(quiet=True, force_terminal=False, force_jupyter=False)
-        super().__init__(rounds, log, console=quiet, clock=clock, unit=unit)
+        super().__init__(rounds, log, console=_silent(), clock=clock, unit=unit)
         self._handle = show(self._picture(), display_id=True)
         self._seconds = clock
         self._shown = clock()

@@ -69,10 +69,7 @@ def _made(
 
     @contextmanager
     def show(rounds: int, log: Callable[[str], None], unit: str) -> Iterator[Watcher]:
-        if not progress:
-            yield Watch(None, callbacks)
-            return
-        with display_of(rounds, log, unit) as display:
+        with display_of(rounds, log, unit, progress) as display:
             yield Watch(display, callbacks)
 
     try:

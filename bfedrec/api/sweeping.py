@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bfedrec.api.options import Source, overrides_of, read_config
 from bfedrec.config.load import config_hash, dump
@@ -19,6 +19,9 @@ from bfedrec.sweeps.sweep import ended
 
 if TYPE_CHECKING:  # slow to load
     import pandas as pd
+
+Setting: TypeAlias = Mapping[str, Any]
+"""Values by option, as a program gives them."""
 
 CONFIGS = "configs"
 """Folder, beside the runs, of the configs that engines read."""
@@ -69,7 +72,7 @@ def sweep(
 
 def _planned(
     base: Config, grid: Mapping[str, Iterable[Any]], seeds: list[int], place: Path
-) -> Iterator[tuple[dict[str, Any], Job]]:
+) -> Iterator[tuple[Setting, Job]]:
     """The varied options and the job of every run. Writes the base's config, which the commands
     that make the runs read."""
     for key in grid:
@@ -93,7 +96,7 @@ def _planned(
         yield setting, Job(path, changes, seed, default_path(config, place))
 
 
-def _frame(planned: list[tuple[dict[str, Any], Job]]) -> pd.DataFrame:
+def _frame(planned: list[tuple[Setting, Job]]) -> pd.DataFrame:
     import pandas as pd
 
     rows = []

@@ -40,15 +40,13 @@ class Callback:
 class Watch:
     """A display of progress that also calls callbacks."""
 
-    def __init__(self, display: Watcher | None, callbacks: Sequence[Callback]) -> None:
-        """``display``: None shows nothing."""
+    def __init__(self, display: Watcher, callbacks: Sequence[Callback]) -> None:
         self._display = display
         self._callbacks = callbacks
 
     def update(self, event: Event) -> None:
         """Show an event, and call the callbacks with it."""
-        if self._display is not None:
-            self._display.update(event)
+        self._display.update(event)
         for callback in self._callbacks:
             match event:
                 case RoundDone() | RoundLearnt() | EpochDone():

@@ -54,7 +54,7 @@ def test_a_cell_has_one_picture_that_is_replaced() -> None:
 
 
 def test_elsewhere_the_display_is_the_terminals() -> None:
-    assert type(display_of(3, print, "round")) is Progress
+    assert type(display_of(3, print, "round", shown=True)) is Progress
 
 
 def test_a_notebook_from_zero_to_a_comparison_of_two_rules(

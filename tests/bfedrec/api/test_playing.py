@@ -86,7 +86,7 @@ def test_a_shipped_experiment_is_found_by_name(
     monkeypatch.chdir(tmp_path)
     names = ["quickstart", "quickstart.yaml", "experiments/quickstart.yaml"]
     assert {bf.read_config(name).name for name in names} == {"quickstart"}
-    assert bf.read_config("quantised/size-04").compression.size == 4
+    assert bf.read_config("leaders/pfedrec").training.method == "pfedrec"
     (tmp_path / "quickstart.yaml").write_text("name: mine\n")
     assert bf.read_config("quickstart.yaml").name == "mine"
     for name in ("no-such", "../quickstart", "/quickstart", ""):
@@ -133,7 +133,7 @@ def test_learning_has_no_chain(tmp_path: Path) -> None:
 
 
 def test_epochs_are_seen_too(tmp_path: Path) -> None:
-    options = {"method": "popularity", "data": OPTIONS["data"]}
+    options = {"method": "item_knn", "data": OPTIONS["data"]}
     run = bf.run(options, out=tmp_path, progress=False, callbacks=[Seen()])
     assert run.summary["hr@10"] == bf.load(tmp_path).summary["hr@10"]
     with pytest.raises(RunError, match="no Q"):
