@@ -153,8 +153,8 @@ class Federation:
             faults,
             self.config.clients.retry_seconds,
             self.recorder,
-            # A malicious server hears everything, which costs more out of the loop's hands.
-            compiled=not malicious,
+            # What servers hear of costs more out of the loop's hands.
+            compiled=not any(behaviour.hears_all for behaviour in malicious.values()),
             ahead=self.ahead,
         )
         return World(spec, now=now, blocks=blocks, heads=heads)

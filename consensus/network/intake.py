@@ -48,6 +48,8 @@ class Intake:
         self.updates_waiting: Sequence[int] = memoryview(self._logged[UPDATES])
         """By server: the number of updates that it has taken in unheard since it looked."""
         self._others_waiting: Sequence[int] = memoryview(self._logged[OTHERS])
+        self._fresh = [True] * servers
+        """By server: nothing was noted or taken out of its logs in this epoch."""
         self._make_names(64)
         self.table = np.empty(64, kernels.MESSAGE)
         """The messages, for loops."""
@@ -70,6 +72,7 @@ class Intake:
         """Begin an epoch: what was not taken out is gone, and there is no message."""
         for server in range(self._servers):
             self._stale[server] = True
+        self._fresh = [True] * self._servers
         self._logged[:] = 0
         self._seen[:] = False
         for kept in (self.messages, self.origins, self._bodies, self._lanes):
@@ -137,17 +140,24 @@ class Intake:
         return [bodies[slot] for slot in self._take_out(UPDATES, server)]
 
     def _take_out(self, log: int, server: int) -> list[int]:
+        self._fresh[server] = False
         slots: list[int] = self._log[log, server, : self._logged[log, server]].tolist()
         self._logged[log, server] = 0
         return slots
 
     def note(self, server: int, name: Hashable) -> None:
         """Note that a server has a message of this name (`Inbox.note`)."""
+        self._fresh[server] = False
         number = self._number_of(name)  # which may make another array of what was seen
         self._seen[server, number] = True
 
     def forget(self, server: int) -> None:
         """Forget what a server has had (`Inbox.clear`)."""
+        if self._fresh[server] and not (
+            self.updates_waiting[server] or self._others_waiting[server]
+        ):
+            return
+        self._fresh[server] = True
         self._logged[:, server] = 0
         self._seen[server] = False
 
