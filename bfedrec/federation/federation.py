@@ -228,6 +228,8 @@ class Federation:
         height, beacon = head.height + 1, head.beacon
         update, uploads = self.learner.train(height, beacon, clients, P, task, feedback)
         sent = [(upload.without_update(), self.uplink.sign(head, upload)) for upload in uploads]
+        for _, message in sent:
+            self.learner.model.check_ahead(message.payload)
         if self.ahead is not None:
             records = (message.record for _, message in sent)
             self.ahead.verify([(each.client, each.signed, each.signature) for each in records])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from consensus.network.arrays import Arrays
 from consensus.server.message import Message
 from consensus.server.unheard import LANES, Credit, Fit, Taken
 
+NO_CREDITS: Final = memoryview(np.zeros(LANES, np.int64))  # type: ignore[arg-type]
 UPDATES, OTHERS = 0, 1
 """The two logs of a server."""
 
@@ -127,8 +128,7 @@ class Intake:
         """Ask what a server need not hear of."""
         credits_, grounds_of, grounds = self._credits, self._grounds_of, self._grounds
         first = server * LANES
-        for place in range(first, first + LANES):
-            credits_[place] = 0
+        credits_[first : first + LANES] = NO_CREDITS
         for lane, ground, weight in self._unheard.credits(server):
             grounds_of[first + lane] = grounds.setdefault(ground, len(grounds))
             credits_[first + lane] = weight

@@ -196,6 +196,7 @@ class World:
             if host.up:
                 host.lives += 1  # drops timers of the height before
                 server.enter_height(catching_up=server.chain.height < self.head.height)
+        self.env.drop(self.host_class.is_void)
         self._waited_for = {
             index
             for index, server in enumerate(self.servers)

@@ -60,7 +60,8 @@ def votes_uncounted(
     view = state.view
     if state.decided is not None or not bft.is_at_rest(context, state):
         return
-    if any(lock.view == view and lock.block != block for lock in state.promises.locks):
+    locks = state.promises.locks
+    if locks and any(lock.view == view and lock.block != block for lock in locks):
         return
     ground, total = (head.cid, view, block), context.sortition(view[0]).committee.total
     for phase, lane in LANE_OF.items():
@@ -91,7 +92,8 @@ def count(context: HeightContext, state: State, votes: Iterable[Vote]) -> State:
             by_key.setdefault((vote.phase, view, vote.block), []).append(vote)
     tallies = dict(state.votes)
     for key, same in by_key.items():
-        servers, weight, said = tallies.get(key, NOBODY)
+        tally = tallies.get(key, NOBODY)
+        servers, weight, said = tally.servers, tally.weight, tally.said
         for vote in same:
             server = vote.server
             if not servers >> server & 1:  # else it is this server's own, come back
