@@ -200,8 +200,7 @@ class WorldHost:
         """True if a call of the clock is a timer of a server that will not fire any more."""
         wake, armed = entry[3], entry[4]
         return (
-            getattr(wake, "__func__", None) is WorldHost._wake
-            and wake.__self__.lives != armed[0]  # type: ignore[attr-defined]
+            getattr(wake, "__func__", None) is WorldHost._wake and wake.__self__.lives != armed[0]  # type: ignore[attr-defined]
         )
 
     def publish(self, contents: Contents) -> None:
