@@ -153,8 +153,8 @@ class Federation:
             faults,
             self.config.clients.retry_seconds,
             self.recorder,
-            # A malicious server hears everything, which costs more out of the loop's hands.
-            compiled=not malicious,
+            # What servers hear of costs more out of the loop's hands.
+            compiled=not any(behaviour.hears_all for behaviour in malicious.values()),
             ahead=self.ahead,
         )
         return World(spec, now=now, blocks=blocks, heads=heads)
@@ -228,6 +228,8 @@ class Federation:
         height, beacon = head.height + 1, head.beacon
         update, uploads = self.learner.train(height, beacon, clients, P, task, feedback)
         sent = [(upload.without_update(), self.uplink.sign(head, upload)) for upload in uploads]
+        for _, message in sent:
+            self.learner.model.check_ahead(message.payload)
         if self.ahead is not None:
             records = (message.record for _, message in sent)
             self.ahead.verify([(each.client, each.signed, each.signature) for each in records])

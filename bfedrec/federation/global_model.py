@@ -61,6 +61,8 @@ class GlobalModel:
         self.first_beacon = first_beacon
         """The beacon of height 1, which a basis that is drawn once is drawn from."""
         self._basis: tuple[bytes, np.ndarray] | None = None
+        self._checked: dict[int, tuple[bytes, str | None]] = {}
+        """Payloads that were checked ahead in this round, by identity, with their flaws."""
 
     @property
     def items(self) -> int:
@@ -138,7 +140,13 @@ class GlobalModel:
 
     def check_payload(self, payload: bytes) -> str | None:
         """Return the flaw of a client's payload, or None."""
-        return self.exchange.check(payload)
+        known = self._checked.get(id(payload))
+        return self.exchange.check(payload) if known is None else known[1]
+
+    def check_ahead(self, payload: bytes) -> None:
+        """Check a payload before a server asks for it in this round (`check_payload`). Called from
+        any thread."""
+        self._checked[id(payload)] = payload, self.exchange.check(payload)
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
@@ -159,6 +167,7 @@ class GlobalModel:
 
     def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
         """Algorithm 1, line 7: Q += B A, or the optimizer's step."""
+        self._checked.clear()
         self.Q, self.state = self._merged(height, beacon, aggregate)
 
     def _merged(self, height: int, beacon: bytes, aggregate: bytes) -> tuple[np.ndarray, State]:

@@ -10,6 +10,7 @@ height alone.
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,10 @@ from consensus.ledger.validity import Head
 from consensus.protocols.registry import protocol_of
 from consensus.simulation.results import Forked, Stalled
 from consensus.storage.closing import Closing
+
+SWITCH_SECONDS = 2e-4
+"""Seconds after which a thread that waits for the interpreter gets it. By Python's 5 ms a training
+would wait for the servers at every update that it hashes and signs, and they for it in the end."""
 
 
 class Simulation(Closing):
@@ -83,7 +88,7 @@ class Simulation(Closing):
             self.folder.cut_metrics(0)
             cut_timelines(self.folder.path, 0)
             self.chain.begin(self.federation)
-        with _collecting_seldom():
+        with _collecting_seldom(), _switching_often():
             try:
                 self._play(0 if head is None else head.height)
             except (Stalled, Forked) as end:
@@ -279,6 +284,17 @@ def _collecting_seldom() -> Iterator[None]:
         gc.unfreeze()
         if was_enabled:
             gc.enable()
+
+
+@contextmanager
+def _switching_often() -> Iterator[None]:
+    """Let threads take turns every `SWITCH_SECONDS`."""
+    was = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(was)
 
 
 def run(config: Config, folder: RunFolder, resume: bool, progress: Watcher) -> Figures:

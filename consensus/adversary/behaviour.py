@@ -40,6 +40,9 @@ class Circle:
     none."""
     servers: dict[int, EdgeServer] = field(default_factory=dict)
     """Members whose first height has begun, by index."""
+    attentive: set[str] = field(default_factory=set)
+    """Names of the members' behaviours, at whatever height, that look at what servers hear or may
+    change what one waits for: its own, or another member's."""
     schemes: dict[str, tuple[int, Any]] = field(default_factory=dict)
     """Plans that members share for one height, by the behaviour's name: the height and the plan."""
 

@@ -26,6 +26,7 @@ from consensus.records.ticket import Ticket
 #: Draws that could win a seat in none of this many attempts need not be announced. In the attempts
 #: after them all servers race, with a ticket or without.
 ATTEMPTS_FORESEEN = 4
+ROLES_FORESEEN = tuple(f"committee/{attempt}" for attempt in range(ATTEMPTS_FORESEEN))
 
 
 class InvalidTicket(ValueError):
@@ -223,15 +224,22 @@ def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
     if ATTEMPTS_FORESEEN * plausible >= len(genesis.servers):
         return True
     stake = genesis.servers[draw.server].stake
-    bar = plausible * stake * 2**256
-    for attempt in range(ATTEMPTS_FORESEEN):
-        role = f"committee/{attempt}"
+    bar = _bar(plausible * stake, genesis.total_stake)
+    for role in ROLES_FORESEEN:
         if parameters.committee == "weighted":
             if _seats(genesis, draw, role):
                 return True
-        elif int.from_bytes(role_hash(draw.beta, role), "big") * genesis.total_stake < bar:
+        elif role_hash(draw.beta, role) < bar:
             return True
     return False
+
+
+@lru_cache(maxsize=1 << 10)
+def _bar(share: int, of: int) -> bytes:
+    """The least hash (32 bytes, or one more for 2**256) that is no less than the share
+    ``share / of`` of all."""
+    least = -(-(share * 2**256) // of)
+    return least.to_bytes(32, "big") if least < 2**256 else b"\xff" * 33
 
 
 def may_sit(genesis: Genesis, draw: Draw, candidates_per_seat: int) -> bool:

@@ -6,6 +6,8 @@ take; one table of their addresses and shapes costs half a microsecond.
 
 from __future__ import annotations
 
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -56,6 +58,23 @@ LOG: Final = 18
 LOGGED_AT: Final = 19
 """... float64[2, servers, names]: and the seconds of their arrival."""
 ARRAYS: Final = 20
+
+
+def digest(*constants: int) -> str:
+    """The first 16 hex digits of the digest of this file and of constants of others."""
+    told = Path(__file__).read_text(encoding="utf-8") + repr(constants)
+    return sha256(told.encode()).hexdigest()[:16]
+
+
+def check_built_on(built_on: str, *constants: int) -> None:
+    """Raise RuntimeError where loops were written for another version of this file, or for other
+    constants, than these: loops in Numba's cache may hold the old ones."""
+    found = digest(*constants)
+    if built_on != found:
+        raise RuntimeError(
+            f"consensus/network/kernels.py: BUILT_ON is {built_on}, but what its loops are "
+            f'compiled with has changed: set it to "{found}"'
+        )
 
 
 class Arrays:

@@ -13,7 +13,7 @@ promise; the clock's tests fail if a later SimPy changes one of them:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from math import inf
 from typing import Any, Protocol
@@ -79,6 +79,12 @@ class Clock(simpy.Environment):
         """Process ``event`` in ``delay`` seconds, as SimPy's method does."""
         entry = (self.now + delay, priority, next(self.numbers), self._process, event)
         heappush(self.queue, entry)
+
+    def drop(self, is_void: Callable[[Entry], bool]) -> None:
+        """Take calls out of the queue that would do nothing."""
+        kept = [entry for entry in self.queue if not is_void(entry)]
+        self.queue[:] = kept  # in place: others may hold it
+        heapify(self.queue)
 
     def peek(self) -> float:
         """The time of the next call or event; infinity if there is none."""

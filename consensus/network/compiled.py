@@ -167,7 +167,7 @@ class CompiledNetwork(Network):
             server, slot = cells[kernels.SERVER], cells[kernels.SLOT]
             if status == kernels.OUTDATED:
                 intake.ask(server)
-            elif status in (kernels.DONE, kernels.RECEIVED, kernels.ARRIVED):
+            elif status in (kernels.DONE, kernels.RECEIVED):
                 break
             else:
                 env.now = self.due[kernels.NOW]
@@ -178,7 +178,7 @@ class CompiledNetwork(Network):
         env.now = self.due[kernels.NOW]
         onward = bool(cells[kernels.ONWARD])
         delivery = (self._begun, server, intake.messages[slot], intake.origins[slot], onward)
-        (self._arrive if status == kernels.ARRIVED else self._hand_over)(delivery)
+        self._hand_over(delivery)
         return True
 
     # -- what the loops need ----------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from consensus.network.arrays import Arrays
 from consensus.server.message import Message
 from consensus.server.unheard import LANES, Credit, Fit, Taken
 
+NO_CREDITS: Final = memoryview(np.zeros(LANES, np.int64))  # type: ignore[arg-type]
 UPDATES, OTHERS = 0, 1
 """The two logs of a server."""
 
@@ -48,6 +49,8 @@ class Intake:
         self.updates_waiting: Sequence[int] = memoryview(self._logged[UPDATES])
         """By server: the number of updates that it has taken in unheard since it looked."""
         self._others_waiting: Sequence[int] = memoryview(self._logged[OTHERS])
+        self._fresh = [True] * servers
+        """By server: nothing was noted or taken out of its logs in this epoch."""
         self._make_names(64)
         self.table = np.empty(64, kernels.MESSAGE)
         """The messages, for loops."""
@@ -70,6 +73,7 @@ class Intake:
         """Begin an epoch: what was not taken out is gone, and there is no message."""
         for server in range(self._servers):
             self._stale[server] = True
+        self._fresh = [True] * self._servers
         self._logged[:] = 0
         self._seen[:] = False
         for kept in (self.messages, self.origins, self._bodies, self._lanes):
@@ -124,8 +128,7 @@ class Intake:
         """Ask what a server need not hear of."""
         credits_, grounds_of, grounds = self._credits, self._grounds_of, self._grounds
         first = server * LANES
-        for place in range(first, first + LANES):
-            credits_[place] = 0
+        credits_[first : first + LANES] = NO_CREDITS
         for lane, ground, weight in self._unheard.credits(server):
             grounds_of[first + lane] = grounds.setdefault(ground, len(grounds))
             credits_[first + lane] = weight
@@ -137,17 +140,24 @@ class Intake:
         return [bodies[slot] for slot in self._take_out(UPDATES, server)]
 
     def _take_out(self, log: int, server: int) -> list[int]:
+        self._fresh[server] = False
         slots: list[int] = self._log[log, server, : self._logged[log, server]].tolist()
         self._logged[log, server] = 0
         return slots
 
     def note(self, server: int, name: Hashable) -> None:
         """Note that a server has a message of this name (`Inbox.note`)."""
+        self._fresh[server] = False
         number = self._number_of(name)  # which may make another array of what was seen
         self._seen[server, number] = True
 
     def forget(self, server: int) -> None:
         """Forget what a server has had (`Inbox.clear`)."""
+        if self._fresh[server] and not (
+            self.updates_waiting[server] or self._others_waiting[server]
+        ):
+            return
+        self._fresh[server] = True
         self._logged[:, server] = 0
         self._seen[server] = False
 

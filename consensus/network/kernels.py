@@ -34,6 +34,7 @@ from consensus.network.arrays import (
     TREE_OF,
     bool_rows,
     bools,
+    check_built_on,
     float_blocks,
     float_rows,
     floats,
@@ -43,22 +44,25 @@ from consensus.network.arrays import (
 )
 from consensus.server.unheard import IGNORED, UPDATES
 
+BUILT_ON: Final = "2910c586c841bcd7"
+"""The `arrays.digest` of what is compiled into these loops from other files. Numba's cache on disk
+goes by this file alone; whoever changes the others writes their digest here, or nothing starts."""
+check_built_on(BUILT_ON, IGNORED, UPDATES)
+
 #: What a loop stopped for. Whatever it stopped for has changed nothing yet, unless it says so.
 DONE: Final = 0
 """Nothing is due before the limit; or the message has been passed on."""
-ARRIVED: Final = 1
-"""A message reaches a server while faults of the network may strike; it was taken off the heap."""
-RECEIVED: Final = 2
+RECEIVED: Final = 1
 """A message has passed the ingress queue of a server that is to hear it; taken off the heap."""
-OUTDATED: Final = 3
+OUTDATED: Final = 2
 """A server's credits are to be asked for."""
-JITTER: Final = 4
+JITTER: Final = 3
 """Too few factors of latencies are left."""
-TREE: Final = 5
+TREE: Final = 4
 """The tree of the message's origin is not at hand."""
-ROOM: Final = 6
+ROOM: Final = 5
 """The heap is too small."""
-DISTURBED: Final = 7
+DISTURBED: Final = 6
 """Faults of the network may strike what is to be passed on (`send` only)."""
 
 #: Places in the integer cells that the loops share with their caller.
@@ -343,29 +347,29 @@ def advance(table, messages, per_byte, calm_until, until, until_number):  # type
             break
         server, slot, onward = entry >> 32, (entry & 0xFFFFFFFF) >> 2, entry & PASSED_ON
         message = messages[slot]
-        if not entry & WAITED:
-            if now >= calm_until:
-                status = ARRIVED
-            elif _waits(heap, cells, ingress, now, entry, server, message.size * per_byte):
-                continue
-        if status == DONE:
-            left = credit[server, message.lane]
-            if stale[server]:
-                status = OUTDATED
-            elif ground_of[server, message.lane] != message.ground:
-                status = RECEIVED
-            elif left == IGNORED:
-                _pop(times, numbers, entries, cells)
-            elif left < message.weight or seen[server, message.name]:
-                status = RECEIVED
-            else:
-                status = _take_in(
-                    table, heap, cells, now, server, slot, message, onward, per_byte, calm_until
-                )
+        # No fault can strike an arrival: a message is put here only if it arrives before
+        # `calm_until`, which moves on once the clock has reached it, when all those are out.
+        if not entry & WAITED and _waits(
+            heap, cells, ingress, now, entry, server, message.size * per_byte
+        ):
+            continue
+        left = credit[server, message.lane]
+        if stale[server]:
+            status = OUTDATED
+        elif ground_of[server, message.lane] != message.ground:
+            status = RECEIVED
+        elif left == IGNORED:
+            _pop(times, numbers, entries, cells)
+        elif left < message.weight or seen[server, message.name]:
+            status = RECEIVED
+        else:
+            status = _take_in(
+                table, heap, cells, now, server, slot, message, onward, per_byte, calm_until
+            )
         if status != DONE:
             clock[NOW] = now
             cells[SERVER], cells[SLOT], cells[ONWARD] = server, slot, onward
-        if status in (RECEIVED, ARRIVED):
+        if status == RECEIVED:
             _pop(times, numbers, entries, cells)
     clock[NEXT] = _due(times, cells)
     return status

@@ -50,10 +50,16 @@ class BlockContents:
         """True if this server proposed a block of the update with this digest in this height."""
         return digest in self._listed
 
-    def aggregate(self, updates: Sequence[SignedUpdate]) -> Contents:
-        """The contents that these updates come to (line 5)."""
-        self._host.charge("aggregate", sum(len(update.payload) for update in updates))
-        return self._checks.aggregate(self._server.chain.head, updates)
+    def aggregate(
+        self, updates: Sequence[SignedUpdate], digests: tuple[bytes, ...] | None = None
+    ) -> Contents:
+        """The contents that these updates come to (line 5); ``digests``: of the updates, where they
+        are at hand."""
+        if digests is None:
+            digests = tuple(update.record.digest for update in updates)
+        contents, size = self._checks.aggregate(self._server.chain.head, updates, digests)
+        self._host.charge("aggregate", size)
+        return contents
 
     def propose_header(
         self, updates: Sequence[SignedUpdate], attempt: int, step: int, tickets: bytes
@@ -116,7 +122,7 @@ class BlockContents:
         header = candidate.header
         if not self._checks.lists(candidate, updates):
             return False
-        contents = self.aggregate(updates)
+        contents = self.aggregate(updates, candidate.updates)
         self._host.charge("hash", len(contents.aggregate))
         aggregate_cid = self._checks.address(contents.aggregate)
         self._aggregates.add(aggregate_cid)

@@ -90,8 +90,9 @@ class CatchUp:
     def begin(self) -> None:
         """Begin a height: no progress in it is known."""
         self._progress = None
-        oldest = self._server.chain.height - EARLY_HEIGHTS
-        self._corrected = {each for each in self._corrected if each[1] > oldest}
+        if self._corrected:
+            oldest = self._server.chain.height - EARLY_HEIGHTS
+            self._corrected = {each for each in self._corrected if each[1] > oldest}
         self._asked.clear()
         self.answers.begin(anew=not self._server.catching_up)
 
@@ -99,6 +100,8 @@ class CatchUp:
 
     def hear_early(self) -> None:
         """Take in what came before its height, which has begun."""
+        if not self.early:
+            return
         early, self.early = self.early, []
         self._early_from.clear()
         # What others said of a proposal first: its leader may have shown them another.

@@ -42,7 +42,7 @@ class SharedChecks:
         self.application = application
         self._memo: dict[tuple[Any, ...], tuple[object, Any]] = {}
         self._sortitions: dict[bytes, Callable[[int], Sortition]] = {}
-        self._aggregates: dict[tuple[bytes, ...], Contents] = {}
+        self._aggregates: dict[tuple[bytes, ...], tuple[Contents, int]] = {}
         self._draws: dict[tuple[bytes, int, int, bytes], Draw] = {}
 
     def begin_height(self) -> None:
@@ -105,9 +105,15 @@ class SharedChecks:
         """True if a ticket has been checked or vouched for."""
         return _what_is_proven(seed, ticket) in self._draws
 
-    def known_draw(self, seed: bytes, ticket: Ticket) -> Draw:
-        """The draw of a ticket that `knows_draw`; KeyError for another."""
-        return self._draws[seed, ticket.height, ticket.server, ticket.proof]
+    def drawers(self, tickets: tuple[Ticket, ...]) -> tuple[tuple[int, ...], frozenset[int]]:
+        """The servers whose tickets these are, in their order, and as a set."""
+        known = self._memo.get((id(tickets), b"drawers"))
+        if known is None:
+            servers = tuple(ticket.server for ticket in tickets)
+            found = servers, frozenset(servers)
+            known = self._memo[id(tickets), b"drawers"] = (tickets, found)
+        drawers: tuple[tuple[int, ...], frozenset[int]] = known[1]
+        return drawers
 
     def draws(
         self, genesis: Genesis, head: Head, header: Header, tickets: tuple[Ticket, ...]
@@ -137,6 +143,9 @@ class SharedChecks:
         """Check that a candidate extends ``head``, its draws hold, its updates are those that its
         header names, and its aggregator and who proposes it signed it; returns the draws. Raises
         `InvalidBlock`. (Whose turn it is, and what justifies it, is the protocol's to say.)"""
+        known = self._memo.get((id(candidate), head.cid))
+        if known is not None and type(known[1]) is tuple:  # as for updates
+            return known[1]
 
         def compute() -> tuple[Draw, ...]:
             header = candidate.header
@@ -173,6 +182,9 @@ class SharedChecks:
     def timeout(self, head: Head, timeout: Timeout) -> bool:
         """True if the timeout is its server's own (which must be registered), and its lock
         holds."""
+        known = self._memo.get((id(timeout), head.cid))
+        if known is not None:  # as for updates
+            return known[1] is True
 
         def compute() -> bool:
             key = self.genesis.servers[timeout.server].signing_key
@@ -216,10 +228,12 @@ class SharedChecks:
             )
         return known[1]
 
-    def aggregate(self, head: Head, updates: Sequence[SignedUpdate]) -> Contents:
-        """The application's aggregate of ``updates``, in the given order, on top of ``head``."""
-        key = tuple(update.record.digest for update in updates)
-        known = self._aggregates.get(key)
+    def aggregate(
+        self, head: Head, updates: Sequence[SignedUpdate], digests: tuple[bytes, ...]
+    ) -> tuple[Contents, int]:
+        """The application's aggregate of ``updates``, which have these ``digests``, in the given
+        order, on top of ``head``; and the bytes of their payloads."""
+        known = self._aggregates.get(digests)
         if known is None:
             aggregate = self.application.aggregate(
                 [update.payload for update in updates],
@@ -227,7 +241,8 @@ class SharedChecks:
                 head.beacon,
             )
             snapshot = self.application.snapshot(head.height + 1, head.beacon, aggregate)
-            known = self._aggregates[key] = Contents(aggregate, snapshot)
+            size = sum(len(update.payload) for update in updates)
+            known = self._aggregates[digests] = Contents(aggregate, snapshot), size
         return known
 
     def address(self, data: bytes) -> bytes:

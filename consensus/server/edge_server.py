@@ -175,9 +175,9 @@ class EdgeServer:
 
     def credits(self) -> Iterator[Credit]:
         """Yield what it need not hear of, by lane, until it does something; nothing in a lane that
-        is left out. A malicious server hears everything: others of its circle may act in its name,
-        and change what it waits for."""
-        if self.behaviour is not None:
+        is left out. Most malicious servers hear everything: others of their circle may act in
+        their name, and change what they wait for."""
+        if self.behaviour is not None and self.behaviour.hears_all:
             return
         if self.active:
             yield Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())
@@ -335,6 +335,6 @@ class EdgeServer:
 
     def fetch_lacking(self) -> None:
         """Try again to get the aggregates of blocks which could not be had with them."""
-        for link in sorted(self.lacking):
+        for link in sorted(self.lacking) if self.lacking else ():
             if self.host.fetch(link) is not None:
                 self.lacking.discard(link)

@@ -43,6 +43,9 @@ class Hooks(Generic[ServerT]):
     """True if the server passes on what others gossip (read when a height begins)."""
     provides: bool = True
     """True if others get content from the server."""
+    hears_all: bool = True
+    """True if the server may take in nothing unheard (`consensus.server.unheard`), as a hook might
+    look at what came, or change what the server waits for."""
 
     def begins(self, server: ServerT) -> None:
         """Prepare for a height that is about to begin at ``server``."""

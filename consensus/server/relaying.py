@@ -15,7 +15,7 @@ and forgeries get no further than before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Final
 
 from consensus.records.votes import Timeout, TimeoutCertificate
@@ -59,25 +59,33 @@ class Relaying:
         self.took: Final = {kind: new.append for kind, new in self._new.items()}
         """By kind: note a checked message that is new here, as a pair of its body and the origin
         along whose tree it is being passed on, or None."""
-        self._held: dict[tuple[str, Hashable], tuple[Any, list[int]]] = {}
-        """By kind and name: the body, and the origins for which it was passed on."""
+        self._held: dict[str, dict[Hashable, tuple[Any, list[int]]]] = {kind: {} for kind in NAMES}
+        """By kind, and by name: the body, and the origins for which it was passed on."""
 
     def begin(self, oldest: int) -> None:
         """Begin a height: of those before only the blocks from height ``oldest`` are remembered."""
         self._sort("block")
         for new in self._new.values():
-            new.clear()
-        self._held = {
-            key: held
-            for key, held in self._held.items()
-            if key[0] == "block" and held[0].height >= oldest
-        }
+            if new:
+                new.clear()
+        for kind, held in self._held.items():
+            if kind != "block" and held:
+                held.clear()
+        blocks = self._held["block"]
+        for cid in [cid for cid, (block, _) in blocks.items() if block.height < oldest]:
+            del blocks[cid]
+
+    def take_in(self, kind: Kind, new: Iterable[tuple[Any, int | None]]) -> None:
+        """Note many checked messages that are new here (`took`)."""
+        self._new[kind].extend(new)
 
     def _sort(self, kind: str) -> None:
-        name = NAMES[kind]
-        for body, origin in self._new[kind]:
-            self._held[kind, name(body)] = body, [] if origin is None else [origin]
-        self._new[kind].clear()
+        new = self._new[kind]
+        if new:
+            name, held = NAMES[kind], self._held[kind]
+            for body, origin in new:
+                held[name(body)] = body, [] if origin is None else [origin]
+            new.clear()
 
     def again(
         self, kind: Kind, body: Any, origin: int, known: tuple[Kind, Any] | None
@@ -89,13 +97,13 @@ class Relaying:
         if name is None:
             return None
         self._sort(kind)
-        held = self._held.get((kind, name(body)))
+        held = self._held[kind].get(name(body))
         if held is None:
             if known is None:
                 return None
             kind, body = known
             self._sort(kind)
-            held = self._held.setdefault((kind, NAMES[kind](body)), (body, []))
+            held = self._held[kind].setdefault(NAMES[kind](body), (body, []))
         body, origins = held
         if origin in origins or self._index in origins:
             return None  # what it has gossiped itself went to all that it is linked to

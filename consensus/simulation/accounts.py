@@ -125,8 +125,9 @@ def refusals(servers: Sequence[EdgeServer]) -> Counter[str]:
     total: Counter[str] = Counter()
     for server in servers:
         if server.behaviour is None:
-            total.update(server.refused)
-            total.update(server.pool.rejected)
+            for refused in (server.refused, server.pool.rejected):
+                if refused:
+                    total.update(refused)
     return total
 
 

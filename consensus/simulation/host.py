@@ -13,7 +13,7 @@ import numpy as np
 from consensus.application import Contents
 from consensus.faults.faults import Faults
 from consensus.ledger.evidence import Evidence
-from consensus.network.clock import Clock
+from consensus.network.clock import Clock, Entry
 from consensus.network.network import MIB, Network
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
@@ -194,6 +194,14 @@ class WorldHost:
         if self.lives == lives and self.up:
             self._world.network.heard(self._index)
             self._world.servers[self._index].on_timer(timer)
+
+    @staticmethod
+    def is_void(entry: Entry) -> bool:
+        """True if a call of the clock is a timer of a server that will not fire any more."""
+        wake, armed = entry[3], entry[4]
+        return (
+            getattr(wake, "__func__", None) is WorldHost._wake and wake.__self__.lives != armed[0]  # type: ignore[attr-defined]
+        )
 
     def publish(self, contents: Contents) -> None:
         """Offer contents to the other servers."""

@@ -130,6 +130,8 @@ class World:
         before = self.head
         height = before.height + 1
         began = self.env.now
+        for index in self.behaviours:  # first: what was checked of the block before is known yet
+            bring_along(self.servers[index], self.servers, before.height)
         self._forget(height)
         for index, server in enumerate(self.servers):
             if not self.hosts[index].up:  # it does not enter the height, and keeps what it has
@@ -150,8 +152,9 @@ class World:
         block = self._first
         assert block is not None
         contents = self.providers.published[block.header.aggregate_cid]
-        updates = updates_listed(self.servers, block, self._listed[block.cid])
-        honest, spent = self.checks.aggregate(before, updates), self.spent()
+        listed = self._listed[block.cid]
+        updates = updates_listed(self.servers, block, listed)
+        (honest, _), spent = self.checks.aggregate(before, updates, listed), self.spent()
         self.application.commit(height, before.beacon, contents.aggregate)
         result = HeightResult(
             block=block,
@@ -186,7 +189,6 @@ class World:
         """Every server that is up enters the height after the head."""
         self._prove_ahead(furthest_chain(self.servers))
         for index, behaviour in self.behaviours.items():
-            bring_along(self.servers[index], self.servers, self.head.height)
             behaviour.begins(self.servers[index])
             self.network.set_relaying(index, self.hosts[index].up and behaviour.relays)
         for server, host in zip(self.servers, self.hosts, strict=True):
@@ -194,6 +196,7 @@ class World:
             if host.up:
                 host.lives += 1  # drops timers of the height before
                 server.enter_height(catching_up=server.chain.height < self.head.height)
+        self.env.drop(self.host_class.is_void)
         self._waited_for = {
             index
             for index, server in enumerate(self.servers)

@@ -44,10 +44,12 @@ class PerItem(Aggregator):
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
     ) -> np.ndarray:
+        from bfedrec.aggregation.kernels import add  # a config is read without a compiler
+
         total = np.zeros((r, N), np.float64)
         clients = np.zeros(N, np.int64)
         for update in updates:
-            total += update.A
+            add(total, update.A)
             clients += update.touched
         return total / np.maximum(clients, 1)
 

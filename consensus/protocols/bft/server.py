@@ -136,9 +136,7 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
                 votes.append(body)
         if tickets:
             self.tickets.take_in(tickets)
-            took = self.server.relaying.took["ticket"]
-            for ticket, _ in tickets:
-                took((ticket, None))
+            self.server.relaying.take_in("ticket", [(ticket, None) for ticket, _ in tickets])
         if votes:
             self.first_votes.update((unheard.name_of(vote), vote) for vote in votes)
             self.state = unheard.count(self.context, self.state, votes)

@@ -48,8 +48,8 @@ class Tickets:
 
     def begin(self) -> None:
         """Begin a height: nothing is drawn yet."""
-        self.held: dict[int, tuple[Ticket, Draw, int]] = {}
-        """By server: its ticket, the draw, and since when it is here (microseconds)."""
+        self.held: dict[int, tuple[Ticket, int]] = {}
+        """By server: its ticket, and since when it is here (microseconds)."""
         self._announced: set[int] = set()
         self._shown: set[int] = set()
         """Servers whose tickets it has shown to all, as a candidate had left them out."""
@@ -70,7 +70,7 @@ class Tickets:
             return False
         ticket = Ticket(height, server.index, proof)
         server.checks.vouch(beacon, ticket, draw)
-        self._keep(ticket, draw)
+        self._keep(ticket)
         return True
 
     def announce(self, who: Iterable[int]) -> None:
@@ -96,23 +96,20 @@ class Tickets:
         server = self._server
         server.host.charge("vrf_verify")
         try:
-            draw = server.checks.ticket(server.genesis, server.chain.head.beacon, ticket)
+            server.checks.ticket(server.genesis, server.chain.head.beacon, ticket)
         except InvalidTicket:
             return server.refuse("ticket proof")
-        self._keep(ticket, draw)
+        self._keep(ticket)
         return True
 
-    def _keep(self, ticket: Ticket, draw: Draw) -> None:
-        self.held[ticket.server] = (ticket, draw, self._server.host.now_us())
+    def _keep(self, ticket: Ticket) -> None:
+        self.held[ticket.server] = (ticket, self._server.host.now_us())
         self._server.inbox.note(("ticket", ticket.server))
 
     def take_in(self, tickets: Iterable[tuple[Ticket, int]]) -> None:
         """Keep tickets of other servers that were found right, each with the time at which it came
         (microseconds)."""
-        server = self._server
-        beacon, draw_of = server.chain.head.beacon, server.checks.known_draw
-        for ticket, at in tickets:
-            self.held[ticket.server] = (ticket, draw_of(beacon, ticket), at)
+        self.held.update((each[0].server, each) for each in tickets)
 
     def recorded(self) -> tuple[Ticket, ...]:
         """The tickets as a block records them, by ascending server."""
@@ -125,21 +122,24 @@ class Tickets:
     def all_but(self, known: Collection[int]) -> list[Ticket]:
         """The tickets here but for those of the servers ``known``."""
         theirs = set(known)
-        return [ticket for server, (ticket, _, _) in self.held.items() if server not in theirs]
+        return [ticket for server, (ticket, _) in self.held.items() if server not in theirs]
 
-    def unknown(self, tickets: Iterable[Ticket]) -> int:
+    def unknown(self, tickets: tuple[Ticket, ...]) -> int:
         """The number of these tickets that are not here."""
-        return sum(ticket.server not in self.held for ticket in tickets)
+        drawers, _ = self._server.checks.drawers(tickets)
+        return len(drawers) - sum(map(self.held.__contains__, drawers))
 
     def are_all_in(self, candidate: Candidate) -> bool:
         """True if a candidate records every ticket that has been here for so long that its
         aggregator, too, must have had it: none is left out of the next height's draws. What is
         left out is shown to the others, or every candidate would lack what somebody has."""
-        listed = {ticket.server for ticket in candidate.tickets}
+        _, listed = self._server.checks.drawers(candidate.tickets)
+        if listed.issuperset(self.held):
+            return True
         latest = self._server.host.now_us() - self._server.parameters.ticket_us
         lacking = [
             ticket
-            for server, (ticket, _, since) in self.held.items()
+            for server, (ticket, since) in self.held.items()
             if server not in listed and since <= latest
         ]
         for ticket in lacking:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from consensus.ledger.validity import Head
 from consensus.protocols.bft import vote as bft
-from consensus.protocols.bft.state import NOBODY, HeightContext, State
+from consensus.protocols.bft.state import NOBODY, HeightContext, State, Tally
 from consensus.records.block import Block
 from consensus.records.ticket import Ticket
 from consensus.records.view import View
@@ -60,7 +60,8 @@ def votes_uncounted(
     view = state.view
     if state.decided is not None or not bft.is_at_rest(context, state):
         return
-    if any(lock.view == view and lock.block != block for lock in state.promises.locks):
+    locks = state.promises.locks
+    if locks and any(lock.view == view and lock.block != block for lock in locks):
         return
     ground, total = (head.cid, view, block), context.sortition(view[0]).committee.total
     for phase, lane in LANE_OF.items():
@@ -84,13 +85,19 @@ def too_late(decided: Block) -> Iterator[Credit]:
 def count(context: HeightContext, state: State, votes: Iterable[Vote]) -> State:
     """Count votes of the view in progress that have no other effect (`votes_uncounted`)."""
     view = state.view
-    tallies = dict(state.votes)
+    uncounted, weights = view <= state.promises.cert, context.sortition(view[0]).committee.weights
+    by_key: dict[tuple[str, View, bytes], list[Vote]] = {}
     for vote in votes:
-        if vote.phase == "soft" and view <= state.promises.cert:
-            continue
-        key = (vote.phase, view, vote.block)
+        if not (uncounted and vote.phase == "soft"):
+            by_key.setdefault((vote.phase, view, vote.block), []).append(vote)
+    tallies = dict(state.votes)
+    for key, same in by_key.items():
         tally = tallies.get(key, NOBODY)
-        if not tally.servers >> vote.server & 1:  # else it is this server's own, come back
-            weight = context.weight(vote.attempt, vote.server)
-            tallies[key] = tally.add(vote.server, weight, vote)
+        servers, weight, said = tally.servers, tally.weight, tally.said
+        for vote in same:
+            server = vote.server
+            if not servers >> server & 1:  # else it is this server's own, come back
+                servers, weight = servers | 1 << server, weight + weights.get(server, 0)
+                said = vote, said
+        tallies[key] = Tally(servers, weight, said)
     return bft.with_votes(state, tallies)

@@ -13,6 +13,7 @@ attempt. PROTOCOL.md has the rules in words, and why they are safe and live.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from consensus.protocols.bft.state import (
     ATTEMPTS_AHEAD,
@@ -105,10 +106,17 @@ def begin(context: HeightContext, promises: Promises, catching_up: bool = False)
     if catching_up:
         promises = _with(BLANK.promises, height=context.height, proposed=NEVER, left=NEVER)
         state = _with(BLANK, promises=promises, timed_out=NEVER)
+    elif promises.height != context.height:
+        return _begun(context.height)
     else:
-        if promises.height != context.height:
-            promises = _with(BLANK.promises, height=context.height)
         state = _with(BLANK, promises=promises)
+    return state, (Enter(state.view),)
+
+
+@lru_cache(maxsize=4)  # all servers begin alike
+def _begun(height: int) -> Step:
+    """The step that begins a height in which nothing was promised yet."""
+    state = _with(BLANK, promises=_with(BLANK.promises, height=height))
     return state, (Enter(state.view),)
 
 

@@ -92,7 +92,7 @@ class Conduct:
         # It may have judged when it entered the view, and voted once it had listened.
         slack = parameters.settle_us + INSTANT
         listed = {ticket.server for ticket in candidate.tickets}
-        for who, (_, _, since) in part.tickets.held.items():
+        for who, (_, since) in part.tickets.held.items():
             if who not in listed and since + parameters.ticket_us + slack < clock:
                 self._fail(server, vote, f"which leaves out the ticket of server {who}")
         latest = max(clock + parameters.vote_us, server.chain.head.timestamp + 1)

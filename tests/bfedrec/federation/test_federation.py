@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -187,6 +189,30 @@ def test_a_snapshot_with_the_optimizers_state_costs_its_bytes() -> None:
 def make_model(kind: str = "seeded", every: int | None = None) -> GlobalModel:
     Q = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
     return GlobalModel(Q, kind, exchange(2, 9, "samples"), every, b"first")  # type: ignore[arg-type]
+
+
+def test_what_was_checked_ahead_is_not_checked_again_in_the_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, asked = make_model(), list[bytes]()
+    good, bad = bytes(model.exchange.payload_size), b"x"
+    check = type(model.exchange).check
+
+    def note(self: Any, payload: bytes) -> str | None:
+        asked.append(payload)
+        return check(self, payload)
+
+    monkeypatch.setattr(type(model.exchange), "check", note)
+    for payload in (good, bad):
+        model.check_ahead(payload)
+    assert model.check_payload(good) is None
+    assert "1 bytes instead of" in str(model.check_payload(bad))
+    assert asked == [good, bad]
+    assert model.check_payload(bytes(bytearray(good))) is None, "another's of the same bytes"
+    assert len(asked) == 3
+    model.commit(1, b"beacon", model.aggregate([good], [1], b"beacon"))
+    assert model.check_payload(good) is None
+    assert len(asked) == 4, "the round is over"
 
 
 @pytest.mark.parametrize("kind", ["seeded", "svd", "fixed"])

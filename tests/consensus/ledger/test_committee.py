@@ -21,6 +21,7 @@ from consensus.ledger.committee import (
     Committee,
     Draw,
     InvalidTicket,
+    _bar,
     aggregator_order,
     check_ticket,
     enough_draws,
@@ -415,6 +416,15 @@ def test_few_servers_all_announce_their_draws() -> None:
     for kind in ("fixed", "weighted"):
         genesis = genesis_of([1] * 160, 10, kind)
         assert all(is_worth_announcing(genesis, draw) for draw in hashed_draws(160, "all"))
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10**9), st.integers(-2, 2))
+def test_a_bar_is_the_share_of_all_hashes(share: int, of: int, off: int) -> None:
+    """To the last hash, also where it is all of them."""
+    near = share * 2**256 // of + off
+    for number in {0, min(max(0, near), 2**256 - 1), 2**256 - 1}:
+        below = number * of < share * 2**256
+        assert (number.to_bytes(32, "big") < _bar(share, of)) is below
 
 
 def test_at_a_thousand_servers_few_draws_travel() -> None:

@@ -468,3 +468,14 @@ def test_nothing_touches_what_is_private_in_simpy() -> None:
         for place in private_to_simpy(path.read_text(encoding="utf-8"))
     ]
     assert found == []
+
+
+def test_calls_that_would_do_nothing_are_dropped_and_the_others_keep_their_order() -> None:
+    env, made = clock(), list[int]()
+    for number, time in enumerate([5.0, 1.0, 3.0, 1.0, 4.0, 2.0, 3.0]):
+        env.call_at(time, made.append, number)
+    queue = env.queue
+    env.drop(lambda entry: entry[4] in (0, 3))
+    assert env.queue is queue
+    env.run()
+    assert made == [1, 5, 2, 6, 4]

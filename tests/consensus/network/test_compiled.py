@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from math import inf
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.network import forest
+from consensus.network import arrays, forest, kernels
 from consensus.network.compiled import CompiledNetwork
 from consensus.network.network import Network
 from consensus.network.topology import Topology
 from consensus.server.message import Message
-from consensus.server.unheard import ANY_NUMBER
+from consensus.server.unheard import ANY_NUMBER, IGNORED, UPDATES, Taken
+from consensus.simulation.unheard import Judge
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.world import TortureWorld
 from consensus.torture.run import run
@@ -150,6 +156,55 @@ def test_both_networks_do_the_same_in_a_crowd(servers: int, faults: list[str]) -
     assert len(found["heard"]) > 20
 
 
+def test_no_message_is_under_way_in_the_loop_until_faults_may_strike_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loop does not look for faults when a message arrives."""
+    advance, looked = CompiledNetwork.advance, Counter[str]()
+
+    def check(network: CompiledNetwork, until: float, number: int) -> bool:
+        size = network._cells[kernels.SIZE]
+        times, _, entries = (part[:size] for part in network._heap)
+        on_their_way = times[entries & kernels.WAITED == 0]
+        assert (on_their_way < network._calm_until).all()
+        looked["finite" if network._calm_until < inf else "for ever"] += len(on_their_way)
+        return advance(network, until, number)
+
+    monkeypatch.setattr(CompiledNetwork, "advance", check)
+    for fault in FAULTS.values():
+        equal(graph(2, 20), crowd(1, 120, 20, pace=0.02), jitter=0.1, faults=[fault], seed=3)
+    assert looked["finite"] > 100
+
+
+def test_loops_are_compiled_anew_when_what_they_are_built_on_changes() -> None:
+    """Numba's cache would keep the old constants: it looks at the file of the loops alone."""
+    constants = IGNORED, UPDATES
+    assert arrays.digest(*constants) == kernels.BUILT_ON
+    for changed in ((IGNORED, UPDATES + 1), (IGNORED - 1, UPDATES)):
+        with pytest.raises(RuntimeError, match=f'set it to "{arrays.digest(*changed)}"'):
+            arrays.check_built_on(kernels.BUILT_ON, *changed)
+    tree = ast.parse(Path(kernels.__file__).read_text(encoding="utf-8"))
+    found = {
+        (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("consensus")
+        for alias in node.names
+    }
+    others = {each for each in found if each[0] != "consensus.network.arrays"}
+    assert others == {("consensus.server.unheard", name) for name in ("IGNORED", "UPDATES")}
+
+
+def test_loops_of_another_version_of_their_arrays_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "arrays.py"
+    text = Path(arrays.__file__).read_text(encoding="utf-8")
+    other.write_text(text.replace("TIMES: Final = 0", "TIMES: Final = 1"), encoding="utf-8")
+    monkeypatch.setattr(arrays, "__file__", str(other))
+    with pytest.raises(RuntimeError, match=r"kernels\.py: BUILT_ON is .*has changed"):
+        arrays.check_built_on(kernels.BUILT_ON, IGNORED, UPDATES)
+
+
 # -- room for everything --------------------------------------------------------------------------
 
 
@@ -226,10 +281,15 @@ Twin = tuple[str, str]
 """The trace of a scenario, and what it came to."""
 
 
-def twin(seed: int, protocol: str, compiled: bool) -> Twin:
+def twin(seed: int, protocol: str, compiled: bool, names: tuple[str, ...] = ()) -> Twin:
+    """Play the scenario of a seed, in which malicious servers follow ``names``, if given, alone."""
+    scenario = draw(seed, protocol)
+    if names:
+        bad = tuple((server, names) for server in sorted(scenario.bad))
+        scenario = replace(scenario, malicious=bad)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TortureWorld, "compiled", compiled)
-        outcome = run(draw(seed, protocol), traced=True)
+        outcome = run(scenario, traced=True)
     outcome.events = 0  # calls of the clock, of which the compiled network makes fewer
     return outcome.trace, came_to(outcome)
 
@@ -242,6 +302,31 @@ SAMPLE = [("bft", seed) for seed in range(0, 400, 10)] + [
 @pytest.mark.parametrize(("protocol", "seed"), SAMPLE)
 def test_a_scenario_of_torture_comes_to_the_same(protocol: str, seed: int) -> None:
     assert twin(seed, protocol, True) == twin(seed, protocol, False)
+
+
+QUIET = ("gaussian", "invert_votes")
+
+
+def test_malicious_servers_that_need_not_hear_everything_do_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They take in messages unheard, as honest ones do."""
+    unheard: Counter[int] = Counter()
+    take_in = Judge.take_in
+
+    def note(judge: Judge, server: int, taken: Iterable[Taken]) -> None:
+        taken = list(taken)
+        unheard[server] += len(taken)
+        take_in(judge, server, taken)
+
+    monkeypatch.setattr(Judge, "take_in", note)
+    by_malicious = 0
+    for protocol, seed in SAMPLE[::5]:
+        unheard.clear()
+        found = twin(seed, protocol, True, QUIET)
+        by_malicious += sum(unheard[server] for server in draw(seed, protocol).bad)
+        assert found == twin(seed, protocol, False, QUIET), (protocol, seed)
+    assert by_malicious > 20
 
 
 @pytest.mark.slow

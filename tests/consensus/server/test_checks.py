@@ -212,12 +212,14 @@ def test_a_block_of_the_same_parts_is_checked_once() -> None:
 def test_aggregates_and_addresses_are_what_they_are() -> None:
     checks = fresh()
     updates = FORGE.updates()
-    contents = checks.aggregate(FORGE.head, updates)
+    digests = tuple(update.record.digest for update in updates)
+    contents, size = checks.aggregate(FORGE.head, updates, digests)
+    assert size == sum(len(update.payload) for update in updates)
     assert contents.aggregate == TOY.application.aggregate(
         [update.payload for update in updates], [update.record.samples for update in updates]
     )
-    assert checks.aggregate(FORGE.head, FORGE.updates()) is contents
-    assert checks.aggregate(FORGE.head, updates[:2]) != contents
+    assert checks.aggregate(FORGE.head, FORGE.updates(), digests)[0] is contents
+    assert checks.aggregate(FORGE.head, updates[:2], digests[:2])[0] != contents
     assert checks.address(contents.aggregate) == file_cid(contents.aggregate)
     assert checks.address(contents.aggregate + b"x") == file_cid(contents.aggregate + b"x")
     assert checks.updates_root(CANDIDATE) == CANDIDATE.header.updates

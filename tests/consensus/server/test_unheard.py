@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consensus.adversary.behaviour import Behaviour
+from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle
 from consensus.adversary.composed import Composed
 from consensus.server.unheard import (
     ANY_NUMBER,
@@ -80,11 +80,36 @@ def test_a_server_that_rests_between_heights_takes_in_nothing_but_what_is_too_la
     assert UPDATES not in {credit.lane for credit in bench.server.credits()}
 
 
-@pytest.mark.parametrize("behaviour", [Behaviour, lambda: Composed(["gaussian"])])
+def beside(names: list[str]) -> Composed:
+    """A server that inverts votes, of a circle with one of these behaviours, from height 9 on."""
+    circle = Circle()
+    Composed(names, 9, circle=circle)
+    return Composed(["invert_votes"], circle=circle)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [Behaviour, lambda: Composed(["gaussian", "abstain"]), lambda: beside(["hide_quorum"])],
+)
 def test_a_malicious_server_hears_everything(behaviour: Any) -> None:
     """Others of its circle may act in its name, and change what it waits for."""
     assert list(Bench().server.credits()) != []
     assert list(Bench(behaviour=behaviour()).server.credits()) == []
+
+
+@pytest.mark.parametrize(
+    "behaviour", [lambda: Composed(["gaussian"]), lambda: beside(["gaussian"])]
+)
+def test_a_malicious_server_waits_as_others_do_if_its_circle_changes_decisions_alone(
+    behaviour: Any,
+) -> None:
+    assert list(Bench(behaviour=behaviour()).server.credits()) == list(Bench().server.credits())
+
+
+def test_the_behaviours_that_change_decisions_alone_are_listed() -> None:
+    """One that is told about its server is none of them, whatever it does."""
+    quiet = {name for name in BEHAVIOURS if not Composed([name]).hears_all}
+    assert quiet == {"gaussian", "invert_votes"}
 
 
 def test_under_paper_updates_are_heard_where_a_committee_waits_for_them() -> None:

@@ -45,6 +45,20 @@ def test_honest_servers_decide_each_height_at_the_first_attempt() -> None:
         assert 0.5 < result.ended - result.began < 2.0
 
 
+def test_timers_of_heights_that_are_over_leave_the_queue() -> None:
+    toy = Toy(servers=7, clients=5)
+    toy.play()
+    host = toy.world.hosts[3]
+    host.timer(10**9, ("resend", 2, 0, 0))
+    waiting = toy.world.env.queue[-1]
+    assert waiting[3] == host._wake
+    assert not host.is_void(waiting), "the server lives as it did when it was set"
+    toy.play()
+    assert host.is_void(waiting)
+    assert waiting not in toy.world.env.queue
+    assert any(entry[3] == host._wake for entry in toy.world.env.queue), "those of the height stay"
+
+
 def test_one_server_is_a_world_too() -> None:
     toy = Toy(servers=1, clients=2)
     check_invariants(toy, [toy.play() for _ in range(3)])
