@@ -107,8 +107,10 @@ def gather(
     """
     found: dict[Any, Gathered] = {}
     for name, column in columns.items():
-        kinds = {np.int64: Wholes, np.float64: Numbers, np.str_: Texts}
-        found[name] = kinds[column.kind](column)
+        if column.kind is np.str_:
+            found[name] = Texts()
+        else:
+            found[name] = Wholes() if column.kind is np.int64 else Numbers(column)
     rows = 0
     for block in blocks:
         try:
@@ -137,8 +139,9 @@ def _bad_cell(
             cell = block.columns[name][row]
             if not each.accepts(cell):
                 shown = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}..."
+                title = block.titles.get(name, name)
                 return DataError(
-                    f"{file}: {block.place} {block.line(row)}, column {name!r}: {shown!r} is not "
+                    f"{file}: {block.place} {block.line(row)}, column {title!r}: {shown!r} is not "
                     f"{columns[name].meaning}"
                 )
     return DataError(f"{file}: a column has more than {MOST_TEXTS:,} different texts")
@@ -147,7 +150,7 @@ def _bad_cell(
 class Wholes(Gathered):
     """Whole numbers >= 0 below 2^63."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self) -> None:
         self.parts: list[NDArray[np.int64]] = []
 
     def add(self, cells: list[str]) -> None:
@@ -226,7 +229,7 @@ class _Known(dict[str, int]):
 class Texts(Gathered):
     """Texts, each kept once: a row has the number of its text."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self) -> None:
         self.known = _Known()
         self.parts: list[NDArray[np.int32]] = []
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from bfedrec.data.files import SourceFile
 from bfedrec.data.interactions import DataError
@@ -38,6 +38,8 @@ class Block:
     """The number, from 1, of the line that a row of the block begins at."""
     place: str = "line"
     """The word for such a number in errors."""
+    titles: Mapping[Any, str] = field(default_factory=dict)
+    """The columns' names in the file, for errors, where they are not those of ``columns``."""
 
 
 def lines(file: SourceFile, encoding: str = "utf-8") -> Iterator[str]:
@@ -107,7 +109,7 @@ def blocks(
     single = delimiter if len(delimiter) == 1 else "\x1f"  # csv splits at single letters only
     if single != delimiter:
         text = (line.replace(delimiter, single) for line in text)
-    quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     reader = csv.reader(text, delimiter=single, skipinitialspace=True, quoting=quoting)
     places: dict[Any, int] | None = None
     width = number = 0
