@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bfedrec.data.files import SourceFile
 from bfedrec.data.interactions import DataError
-from bfedrec.data.lines import Block
+from bfedrec.data.lines import MOST_ROWS, Block
 
 MOST_LETTERS: Final = 200
 """Letters of the longest text in a cell that is read."""
@@ -119,6 +119,8 @@ def gather(
         except (ValueError, OverflowError):
             raise _bad_cell(file, block, columns, found) from None
         rows += len(next(iter(block.columns.values())))
+        if rows > MOST_ROWS:
+            raise DataError(f"{file}: has more than {MOST_ROWS:,} rows; split it")
     if not rows:
         raise DataError(f"{file}: holds no rows")
     for name, each in found.items():

@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
 
@@ -34,7 +34,7 @@ class _Bounded:
 
     inner: Stream
     file: SourceFile
-    left: int = MOST_BYTES
+    left: int = field(default_factory=lambda: MOST_BYTES)
 
     def read(self, size: int) -> bytes:
         content = self.inner.read(size)

@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Final, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bfedrec.data.columns import NUMBER, TEXT, Column, Gathered, Texts, gather
 from bfedrec.data.files import SourceFile
-from bfedrec.data.interactions import DataError
-from bfedrec.data.lines import Block, blocks, lines
+from bfedrec.data.interactions import DataError, Interactions, interactions_of
+from bfedrec.data.lines import Block, blocks
 from bfedrec.data.textfile import names_of
 from consensus.registry import LAST, Registry
 
@@ -221,8 +222,8 @@ def member_of(file: SourceFile, formats: list[type[Format]]) -> SourceFile:
     )
 
 
-def text_lines(file: SourceFile) -> Iterator[tuple[int, str]]:
-    """The lines of a file that are not blank, with their numbers from 1."""
-    for number, line in enumerate(lines(file), 1):
-        if line.strip():
-            yield number, line
+def as_interactions(layout: str, rows: Rows) -> Interactions:
+    """All rows as interactions of a layout."""
+    times = np.full(len(rows.users), np.nan) if rows.times is None else rows.times
+    found = interactions_of(layout, rows.users, rows.items, times)
+    return replace(found, user_names=rows.user_ids, item_names=rows.item_ids)

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bfedrec.data.interactions import first_of_pairs, interactions_of
-from bfedrec.data.layout import Rows
+from bfedrec.data.interactions import first_of_pairs
+from bfedrec.data.layout import Rows, as_interactions
 
 UNITS: Final = (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9))
 """Units of times since 1970, with the number of each in a second."""
@@ -56,8 +56,7 @@ def _at(year: int) -> float:
 
 def _repeats(rows: Rows) -> int:
     """The rows that repeat a user-item pair."""
-    times = np.full(len(rows.users), np.nan) if rows.times is None else rows.times
-    kept = first_of_pairs(interactions_of("file", rows.users, rows.items, times))
+    kept = first_of_pairs(as_interactions("file", rows))
     return len(rows.users) - int(kept.sum())
 
 

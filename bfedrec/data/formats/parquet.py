@@ -56,8 +56,6 @@ class Parquet(Format):
                     cells = {role: _cells(batch.column(name)) for role, name in wanted.items()}
                     yield Block(cells, first.__add__, "row", wanted)
                     first += batch.num_rows
-                    if first > MOST_ROWS:
-                        raise DataError(f"{file}: has more than {MOST_ROWS:,} rows; split it")
         except (pyarrow.ArrowException, OSError) as error:
             told = " ".join(str(error).split())[:200]
             raise DataError(f"{file}: damaged or no Parquet file ({told})") from None

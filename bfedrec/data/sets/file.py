@@ -16,11 +16,10 @@ from bfedrec.data.interactions import (
     DataError,
     Interactions,
     Pairs,
-    interactions_of,
     merge_pairs,
     refuse_repeats,
 )
-from bfedrec.data.layout import FORMATS, Format, Rows, format_of, member_of
+from bfedrec.data.layout import FORMATS, Format, Rows, as_interactions, format_of, member_of
 from bfedrec.data.source import DataSource, data_set
 from bfedrec.section import setting_error
 from consensus.registry import import_parts
@@ -116,12 +115,7 @@ class FormatFile(DataSource):
 
     def interactions(self, file: SourceFile, rows: Rows) -> Interactions:
         """The rows that are interactions, by kind and rating. Raises DataError for none."""
-        times = np.full(len(rows.users), np.nan) if rows.times is None else rows.times
-        found = replace(
-            interactions_of("file", rows.users, rows.items, times),
-            user_names=rows.user_ids,
-            item_names=rows.item_ids,
-        )
+        found = as_interactions("file", rows)
         ratings = rows.ratings
         if self.keep:
             kept = _of_kinds(file, rows, self.keep)
