@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bfedrec.api.artefacts import figure, table
     from bfedrec.api.chain import Chain
     from bfedrec.api.finished import Run, load
+    from bfedrec.api.frames import dataset
     from bfedrec.api.options import read_config
     from bfedrec.api.playing import learn, run
     from bfedrec.api.sweeping import sweep
@@ -30,6 +31,7 @@ _HOMES = {
     "load": "bfedrec.api.finished",
     "Run": "bfedrec.api.finished",
     "Chain": "bfedrec.api.chain",
+    "dataset": "bfedrec.api.frames",
     "sweep": "bfedrec.api.sweeping",
     "table": "bfedrec.api.artefacts",
     "figure": "bfedrec.api.artefacts",
@@ -45,6 +47,7 @@ __all__ = [
     "Config",
     "Run",
     "StopRun",
+    "dataset",
     "figure",
     "learn",
     "load",

@@ -18,13 +18,18 @@ from rich.table import Table
 from bfedrec.config import load as config
 from bfedrec.data import prepare as data
 from bfedrec.data.catalogue import DATA_SETS, CatalogueEntry, Counts, load_catalogue
+from bfedrec.data.sanity import sanity
+from bfedrec.data.sets.file import FormatFile
 from bfedrec.data.settings import DataSettings
+from bfedrec.plaintext import plain
 
 HEAD = (
     "# The data sets that come with the package: official source, terms, files with their digests,",
     "# and the counts that a preparation must give. Written by `bfedrec data list --toml` from the",
     "# classes in bfedrec/data, which are what is used.",
 )
+LONGEST = 400
+"""Letters of a line about a file."""
 COLUMNS = ("users", "items", "interactions", "sparsity %")
 
 
@@ -40,10 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.set_defaults(handler=list_command)
     for name, handler, text in (
         ("prepare", prepare_command, "read a data set, split it, and keep the result"),
-        ("check", check_command, "compare a data set's counts with the published ones"),
+        (
+            "check",
+            check_command,
+            "compare a data set's counts with the published ones, or report on a file of your own",
+        ),
     ):
         command = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-        command.add_argument("name", metavar="NAME", help="a name that `bfedrec data list` shows")
+        command.add_argument(
+            "name", metavar="NAME", help="a name that `bfedrec data list` shows, or a file"
+        )
         command.add_argument(
             "overrides", nargs="*", metavar="data.KEY=VALUE", help="options of the data section"
         )
@@ -131,8 +142,13 @@ def prepare_command(arguments: argparse.Namespace, cache: Path | None = None) ->
 
 
 def check_command(arguments: argparse.Namespace, cache: Path | None = None) -> int:
-    """Print the published counts beside ours; return 1 if ours differ from the expected ones."""
+    """Print the published counts beside ours; return 1 if ours differ from the expected ones.
+
+    Of a file in a known format, print a report on its rows first, and the options that read it.
+    """
     settings = _settings(arguments)
+    if isinstance(settings.source, FormatFile):
+        _print_sanity(_console(), settings.source)
     dataset = data.prepare(settings, arguments.source, cache)
     console = _console()
     wrong = _print_counts(console, settings, dataset.statistics)
@@ -143,10 +159,25 @@ def check_command(arguments: argparse.Namespace, cache: Path | None = None) -> i
 
 
 def _settings(arguments: argparse.Namespace) -> DataSettings:
-    overrides = [f"data.dataset={arguments.name}", *arguments.overrides]
-    if arguments.name == "csv" and arguments.source is not None:
-        overrides.append(f"data.csv.path={str(arguments.source)!r}")
+    name, source = arguments.name, arguments.source
+    if name not in DATA_SETS and Path(name).is_file():
+        name, source = "file", Path(name)
+    overrides = [f"data.dataset={name}", *arguments.overrides]
+    if name in ("csv", "file") and source is not None:
+        overrides.append(f"data.{name}.path={json.dumps(str(source))}")
     return config.load(None, overrides).data
+
+
+def _print_sanity(console: Console, source: FormatFile) -> None:
+    """Print the facts of a file's rows, and what is odd about them."""
+    file = source.files(None).by_role["interactions"]
+    kind = source.kind_of(file)
+    report = sanity(source.rows(file))
+    console.print(f"{file}: format {kind.name}: {kind.meaning}", markup=False)
+    for name, value in report.facts.items():
+        console.print(f"  {name}: {plain(value, LONGEST)}", markup=False)
+    for warning in report.warnings:
+        console.print(f"  WARNING: {plain(warning, LONGEST)}", markup=False)
 
 
 def _print_counts(
@@ -201,6 +232,18 @@ def _print_split(console: Console, dataset: data.Dataset) -> None:
         "users whose test item is also in training": statistics.test_in_training,
         "users trained on something later than their test item": statistics.later_than_test,
     }
+    if statistics.held_out_from is not None:
+        console.print(
+            f"temporal split: trained on before {statistics.held_out_from:.16g}, tested from "
+            f"{statistics.tested_from:.16g} on"
+        )
+        facts |= {
+            "users without a training row, left out": statistics.cold_users,
+            "cold-start items (no training row)": statistics.cold_items,
+            "their interactions": statistics.cold_interactions,
+            "users whose test item is a cold-start item": statistics.cold_tests,
+            "later interactions neither trained on nor tested": statistics.unused_interactions,
+        }
     for name, value in facts.items():
         if value:
             console.print(f"{name}: {value:,}")

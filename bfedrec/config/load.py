@@ -307,14 +307,15 @@ def config_hash(config: Config) -> str:
     without the seed.
 
     An option that is added later so leaves the hashes of earlier runs as they are, and so does a
-    default that changes (`FIRST_DEFAULTS`). Runs that differ only in their seed, name or paths have
-    the same hash.
+    default that changes (`FIRST_DEFAULTS`). Runs that differ only in their seed or name have the
+    same hash, and so have those of one file in two places whose content `data.file.sha256` tells.
     """
     usual = {**flatten(Config()), **FIRST_DEFAULTS}
+    idle = {*NOT_HASHED, *(["data.file.path"] if config.data.file.sha256 else [])}
     flat = {
         key: value
         for key, value in flatten(config).items()
-        if key not in NOT_HASHED and usual.get(key) != value and reads(config.method, key)
+        if key not in idle and usual.get(key) != value and reads(config.method, key)
     }
     text = json.dumps(flat, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -227,8 +227,10 @@ class Config(Section):
             raise setting_error("committee.kind", f"{allowed}, as protocol is {self.protocol}")
         if committee.kind == "fixed" and committee.size > servers.count:
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
-        if self.data.dataset == "csv" and self.data.csv.path is None:
-            raise setting_error("data.csv.path", "the path of a file, as data.dataset is csv")
+        for name, own in (("csv", self.data.csv), ("file", self.data.file)):
+            if self.data.dataset == name and own.path is None:
+                told = f"the path of a file, as data.dataset is {name}"
+                raise setting_error(f"data.{name}.path", told)
         for node in self.faults:
             try:
                 fault_from_node(node).placed(servers.count, np.random.default_rng(0))

@@ -36,7 +36,7 @@ class DatasetStatistics:
     crowded_users: int
     """Users left out because they touched every item."""
     layout: str
-    """The kind of source: official, shared, generated or csv."""
+    """The kind of source: official, shared, generated, csv or file."""
     published_tests: int
     """Users whose test item is NCF's published one."""
     drawn_validations: int
@@ -53,6 +53,20 @@ class DatasetStatistics:
     """Training rows whose time is known: those with a place."""
     later_than_test: int
     """Users with a training row later, by known times, than their published test item."""
+    held_out_from: float | None = None
+    """Time from which no row is trained on (`bfedrec.data.temporal`); None under leave-one-out."""
+    tested_from: float | None = None
+    """Time from which rows may be test rows."""
+    cold_users: int = 0
+    """Dropped users without any training row."""
+    cold_items: int = 0
+    """Items without a training row."""
+    cold_interactions: int = 0
+    """Rows of cold items."""
+    cold_tests: int = 0
+    """Users whose test item is cold."""
+    unused_interactions: int = 0
+    """Rows from ``held_out_from`` on that are no user's test or validation row."""
 
     @property
     def sparsity(self) -> float:
@@ -62,7 +76,7 @@ class DatasetStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset(Arrays):
-    """Users' interactions with items as implicit 1s, split by leave-one-out."""
+    """Users' interactions with items as implicit 1s, split by `data.split`."""
 
     name: str
     users: int

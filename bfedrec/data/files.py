@@ -7,12 +7,41 @@ import hashlib
 import sys
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Final, Protocol
 
 from bfedrec.data.entry import CatalogueEntry, FileEntry
 from bfedrec.data.interactions import DataError
+from consensus.storage.regular import open_regular
+
+MOST_BYTES: Final = 2**36
+"""Unpacked bytes of the longest file."""
+
+
+class Stream(Protocol):
+    """Bytes that are read one part after another."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most ``size``; none at the end."""
+
+
+@dataclass
+class _Bounded:
+    """A stream of at most `MOST_BYTES`, however small its archive is."""
+
+    inner: Stream
+    file: SourceFile
+    left: int = field(default_factory=lambda: MOST_BYTES)
+
+    def read(self, size: int) -> bytes:
+        content = self.inner.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise DataError(f"{self.file}: holds more than {MOST_BYTES:,} bytes")
+        return content
 
 
 @dataclass(frozen=True)
@@ -25,18 +54,32 @@ class SourceFile:
     def __str__(self) -> str:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
+    @contextmanager
+    def open(self) -> Iterator[Stream]:
+        """The content, out of the archive and unzipped, to be read in parts; never waits for a
+        writer. Raises DataError when it is damaged, here or in a read."""
+        try:
+            with open_regular(self.path) as outer:
+                if self.member is not None:
+                    with zipfile.ZipFile(outer) as archive, archive.open(self.member) as member:
+                        yield _Bounded(member, self)
+                elif self.path.suffix == ".gz":
+                    with gzip.open(outer) as inner:
+                        yield _Bounded(inner, self)
+                else:
+                    yield _Bounded(outer, self)
+        except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, KeyError) as error:
+            raise DataError(f"{self}: damaged ({error}); fetch it again") from error
+        except (OSError, RuntimeError, NotImplementedError) as error:  # also: encrypted
+            raise DataError(f"{self}: cannot be read ({error})") from error
+
     def read(self) -> bytes:
         """The content, out of the archive and unzipped; DataError when it is damaged."""
-        try:
-            if self.member:
-                with zipfile.ZipFile(self.path) as archive:
-                    return archive.read(self.member)
-            content = self.path.read_bytes()
-            return gzip.decompress(content) if self.path.suffix == ".gz" else content
-        except OSError as error:
-            raise DataError(f"{self}: cannot be read ({error})") from error
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
-            raise DataError(f"{self}: damaged ({error}); fetch it again") from error
+        parts = []
+        with self.open() as stream:
+            while part := stream.read(2**20):
+                parts.append(part)
+        return b"".join(parts)
 
     def digest(self) -> str:
         """The sha256 (hex) of the file as it lies, with the member's name."""

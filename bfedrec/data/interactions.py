@@ -57,6 +57,11 @@ class Interactions:
     """Pairs that the source has, but which are no interactions: nobody trains on them, and no user
     is ranked on an item of theirs as on one that they never touched. Users and items without an
     interaction do not count."""
+    user_names: Ids | None = None
+    """The source's own ids of users, ascending, where ``users`` are places in it, which take less
+    memory than texts; None where ``users`` are the source's own."""
+    item_names: Ids | None = None
+    """Likewise of items."""
 
     def select(self, rows: NDArray) -> Interactions:
         """The interactions at `rows` (a mask, or positions in the wanted order)."""
@@ -84,14 +89,14 @@ def interactions_of(
     return Interactions(users, items, times, counts, published, layout)
 
 
-def merge_pairs(interactions: Interactions) -> Interactions:
-    """One row per user-item pair, its latest, with the pair's counts summed."""
+def merge_pairs(interactions: Interactions, earliest: bool = False) -> Interactions:
+    """One row per user-item pair, its latest (or earliest), with the pair's counts summed."""
     user = np.unique(interactions.users, return_inverse=True)[1]
     item_ids, item = np.unique(interactions.items, return_inverse=True)
     pair = np.unique(user.astype(np.int64) * len(item_ids) + item, return_inverse=True)[1]
     totals = np.bincount(pair, weights=interactions.counts).astype(np.int64)
     counted = replace(interactions, counts=totals[pair])
-    return counted.select(first_of_pairs(interactions))
+    return counted.select(first_of_pairs(interactions, earliest))
 
 
 def keep_active(interactions: Interactions, minimum: int) -> Interactions:
@@ -128,15 +133,33 @@ def leave_out_crowded(interactions: Interactions) -> Interactions:
     return interactions
 
 
-def first_of_pairs(interactions: Interactions) -> NDArray[np.bool_]:
-    """[n]: True at one row of each user-item pair, the latest (the first listed among ties)."""
+def first_of_pairs(interactions: Interactions, earliest: bool = False) -> NDArray[np.bool_]:
+    """[n]: True at one row of each user-item pair, the latest (or earliest), and the first listed
+    among ties; rows of unknown time are the earliest."""
     _, user = np.unique(interactions.users, return_inverse=True)
     item_ids, item = np.unique(interactions.items, return_inverse=True)
     pair = user.astype(np.int64) * len(item_ids) + item
-    order = np.lexsort((lateness(interactions.times), pair))
+    late = lateness(interactions.times)
+    order = np.lexsort((-late if earliest else late, pair))
     keep = np.zeros(len(pair), dtype=bool)
     keep[order[np.r_[True, np.diff(pair[order]) != 0]]] = True
     return keep
+
+
+def refuse_repeats(place: str, interactions: Interactions, remedy: str) -> None:
+    """Raise DataError where a user-item pair has more than one row; ``place`` names the file, and
+    ``remedy`` an option that helps."""
+    repeated = np.flatnonzero(~first_of_pairs(interactions))
+    if len(repeated):
+        user, item = interactions.users[repeated[0]], interactions.items[repeated[0]]
+        if interactions.user_names is not None:
+            user = interactions.user_names[user]
+        if interactions.item_names is not None:
+            item = interactions.item_names[item]
+        raise DataError(
+            f"{place}: {len(repeated)} rows repeat a user-item pair (user {user}, item {item}, "
+            f"for one); remove them or set {remedy}"
+        )
 
 
 def lateness(times: NDArray[np.float64]) -> NDArray[np.float64]:

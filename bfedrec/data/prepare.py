@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,7 @@ from bfedrec.data.interactions import (
 )
 from bfedrec.data.settings import DataSettings
 from bfedrec.data.source import Catalogued
+from bfedrec.data.temporal import temporal
 from bfedrec.section import flatten
 
 FORMAT = 2
@@ -77,7 +80,9 @@ def prepare(
     path = folder / f"{settings.dataset}-{key[:16]}-{found.digest()[:16]}.npz"
     dataset = prepared.load(path, key)
     if dataset is None:
-        made = settings.source.split(settings.seed, settings.validation)
+        made = None
+        if settings.split == "leave_one_out":
+            made = settings.source.split(settings.seed, settings.validation)
         if made is None:
             dataset = _split(settings, settings.source.read(found, settings.seed))
         else:
@@ -110,7 +115,8 @@ def _locate(
         return wanted.files(source)
     name, entry = wanted.name, wanted.entry
     roles = ["interactions"]
-    if settings.test == "published" or wanted.needs_tests:
+    published = settings.test == "published" and settings.split == "leave_one_out"
+    if published or wanted.needs_tests:
         roles += ["test", "negatives"]
     places = [Path(os.environ["BFEDREC_DATA"])] if os.environ.get("BFEDREC_DATA") else []
     places.append(cache / DOWNLOADS)
@@ -161,7 +167,10 @@ def _file_names(wanted: Catalogued) -> str:
 
 
 def _split(settings: DataSettings, every: Interactions) -> Dataset:
-    """Drop inactive users, choose the variant, hold items out, count."""
+    """Merge, drop inactive users, choose the variant, hold items out, count."""
+    every = settings.source.merged(every, earliest=settings.split == "temporal")
+    if settings.split == "temporal":
+        return _temporal(settings, every)
     minimum = settings.source.minimum()
     active = keep_active(every, minimum)
     if len(active.users) == 0:
@@ -185,7 +194,7 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
     users = len(np.unique(active.users))
     return _dataset(
         settings,
-        parts,
+        _own_ids(parts, every),
         every.layout,
         int(ranked.counts.sum()),
         int(first_of_pairs(ranked).sum()),
@@ -193,6 +202,37 @@ def _split(settings: DataSettings, every: Interactions) -> Dataset:
         dropped_interactions=len(every.users) - int(np.isin(every.users, active.users).sum()),
         crowded_users=users - len(parts.user_ids),
     )
+
+
+def _temporal(settings: DataSettings, every: Interactions) -> Dataset:
+    """Cut all rows at the same times, and count."""
+    if settings.variant in settings.source.variants():
+        every = every.select(first_of_pairs(every, earliest=True))
+    source = settings.source
+    try:
+        parts, kept, cut = temporal(
+            every, settings.temporal, settings.seed, settings.validation, source.minimum()
+        )
+    except DataError as error:
+        raise DataError(f"{settings.dataset}: {error}") from None
+    return _dataset(
+        settings,
+        _own_ids(parts, every),
+        every.layout,
+        int(kept.counts.sum()),
+        int(first_of_pairs(kept).sum()),
+        **dataclasses.asdict(cut),
+    )
+
+
+def _own_ids(parts: split.Split, rows: Interactions) -> split.Split:
+    """The split with the source's own ids, of rows that have places in lists of them."""
+    changed: dict[str, Any] = {}
+    if rows.user_names is not None:
+        changed["user_ids"] = rows.user_names[parts.user_ids]
+    if rows.item_names is not None:
+        changed["item_ids"] = rows.item_names[parts.item_ids]
+    return dataclasses.replace(parts, **changed)
 
 
 def _whole(settings: DataSettings, parts: split.Split) -> Dataset:
@@ -208,10 +248,10 @@ def _dataset(
     layout: str,
     interactions: int,
     pairs: int,
-    **left_out: int,
+    **left_out: Any,
 ) -> Dataset:
     """The data set of a split with its counts; ``left_out``: those of users and interactions that
-    were left out before, which are 0 where they are not given."""
+    were left out before, which are 0 where they are not given, and those of a temporal split."""
     tested = np.flatnonzero(parts.test >= 0)
     none = dict.fromkeys(("dropped_users", "dropped_interactions", "crowded_users"), 0)
     statistics = DatasetStatistics(
@@ -264,4 +304,6 @@ def _concerns(settings: DataSettings, option: str) -> bool:
     """True if the chosen data set reads an option or section of this name."""
     if option == "variant":
         return bool(settings.source.variants())
+    if option in ("split", "temporal"):  # added later: leave_one_out keeps its keys
+        return settings.split == "temporal"
     return option not in DATA_SETS or option == settings.dataset

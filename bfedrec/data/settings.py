@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.data.catalogue import DATA_SETS
 from bfedrec.data.sets.csv_file import CsvFile
+from bfedrec.data.sets.file import FormatFile
 from bfedrec.data.sets.generated import Generated
 from bfedrec.data.sets.synthetic import Synthetic
 from bfedrec.data.source import DataSource
+from bfedrec.data.temporal import TemporalSettings
 from bfedrec.section import setting_error
 
 
@@ -26,10 +28,18 @@ class DataSettings(BaseModel):
         description="rows counts an artist once per tag, as published (the test "
         "artist may be in training); distinct has one row per user and artist",
     )
+    split: Literal["leave_one_out", "temporal"] = Field(
+        default="leave_one_out",
+        description="leave_one_out: each user's latest item is held out; temporal: one time for "
+        "all, after which nothing is trained on; options are data.temporal.*",
+    )
+    temporal: TemporalSettings = Field(
+        default=TemporalSettings(), description="where the temporal split cuts"
+    )
     test: Literal["published", "latest"] = Field(
         default="published",
         description="published: NCF's test items (and negatives) where they exist, else the "
-        "latest; latest: each user's latest interaction",
+        "latest; latest: each user's latest interaction; of no meaning under data.split temporal",
     )
     validation: Literal["hold_out", "train"] = Field(
         default="hold_out",
@@ -47,6 +57,7 @@ class DataSettings(BaseModel):
         default=Generated(), description="the generated data set of any size"
     )
     csv: CsvFile = Field(default=CsvFile(), description="a file of your own")
+    file: FormatFile = Field(default=FormatFile(), description="a file in a known format")
 
     @property
     def source(self) -> DataSource:
@@ -73,3 +84,17 @@ class DataSettings(BaseModel):
         if name not in DATA_SETS:
             raise setting_error("", " | ".join(DATA_SETS))
         return name
+
+    @model_validator(mode="after")
+    def _agree(self) -> DataSettings:
+        usual = TemporalSettings()
+        if self.split != "temporal":
+            if self.temporal != usual:
+                raise setting_error("split", "temporal, as data.temporal is set")
+        elif self.dataset == "csv" and self.csv.duplicates == "merge":
+            raise setting_error(
+                "csv.duplicates",
+                "refuse, as data.split is temporal: merged pairs have their latest time; "
+                "data.dataset file keeps the earliest",
+            )
+        return self

@@ -59,6 +59,11 @@ class DataSource(BaseModel, ABC):
         Raises `DataError`, in one line, for files that are not what they should be.
         """
 
+    def merged(self, interactions: Interactions, earliest: bool) -> Interactions:
+        """The rows that `read` gave with repeated pairs merged, for a source that leaves this to
+        the split: ``earliest`` says which row of a pair stays. Raises `DataError`."""
+        return interactions
+
     def split(self, seed: int, validation: Literal["hold_out", "train"]) -> Split | None:
         """The split, of a source that makes it without all rows at once in memory; None for one
         whose rows `read` gives. ``seed`` and ``validation`` are those of the section `data`."""
@@ -87,7 +92,7 @@ class Catalogued(DataSource):
 
 DATA_SETS: Registry[type[DataSource]] = Registry("data set")
 
-TAKEN = ("dataset", "variant", "test", "validation", "seed")
+TAKEN = ("dataset", "variant", "split", "temporal", "test", "validation", "seed")
 """Options of the data section, beside which stand the sections of data sets by their names."""
 
 Kind = TypeVar("Kind", bound=type[DataSource])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,14 +86,13 @@ def leave_one_out(
     Raises DataError when a published item is not among its user's, a published negative is one
     that the user touched, or a tested user leaves no item to rank against.
     """
-    user_ids, u = np.unique(interactions.users, return_inverse=True)
-    item_ids, i = np.unique(interactions.items, return_inverse=True)
-    users, items = len(user_ids), len(item_ids)
-    pair = u.astype(np.int64) * items + i
+    found = numbered(interactions)
+    user_ids, u, item_ids, i, pair = found
+    users = len(user_ids)
     order = _latest_first(interactions, u, pair, seed)
     rows = np.bincount(u, minlength=users)
 
-    test_row = _first_row(order, u, users)
+    test_row = first_row(order, u, users)
     published = np.zeros(users, dtype=bool)
     if test == "published" and interactions.published is not None:
         test_row, published = _published_rows(interactions, user_ids, item_ids, pair, test_row)
@@ -103,12 +102,58 @@ def leave_one_out(
     test_item = np.where(test_row >= 0, i[test_row], -1)
     validation_row = np.full(users, -1)
     if validation == "hold_out":
-        validation_row = _first_row(order[i[order] != test_item[u[order]]], u, users)
+        validation_row = first_row(order[i[order] != test_item[u[order]]], u, users)
         validation_row[rows < 3] = -1
-    validation_item = np.where(validation_row >= 0, i[validation_row], -1)
+    training = np.ones(len(u), dtype=bool)
+    training[test_row[test_row >= 0]] = training[validation_row[validation_row >= 0]] = False
+    return split_of(interactions, found, seed, training, test_row, validation_row, order, published)
 
-    held_out = np.concatenate([test_row[test_row >= 0], validation_row[validation_row >= 0]])
-    training, places = _training_rows(interactions, u, pair, order, held_out)
+
+class Numbered(NamedTuple):
+    """The users and items of some rows, numbered from 0 in the order of their ids."""
+
+    user_ids: Ids
+    u: NDArray[np.int64]
+    """[n]: the user of each row."""
+    item_ids: Ids
+    i: NDArray[np.int64]
+    """[n]: the item of each row."""
+    pair: NDArray[np.int64]
+    """[n]: u N + i."""
+
+
+def numbered(interactions: Interactions) -> Numbered:
+    """The users and items of rows, as numbers."""
+    user_ids, u = np.unique(interactions.users, return_inverse=True)
+    item_ids, i = np.unique(interactions.items, return_inverse=True)
+    return Numbered(user_ids, u, item_ids, i, u.astype(np.int64) * len(item_ids) + i)
+
+
+def split_of(
+    interactions: Interactions,
+    found: Numbered,
+    seed: int,
+    training_rows: NDArray[np.bool_],
+    test_row: NDArray,
+    validation_row: NDArray,
+    order: NDArray[np.int64] | None = None,
+    published: NDArray[np.bool_] | None = None,
+) -> Split:
+    """The split of rows of which some are trained on, with negatives drawn from `seed`.
+
+    ``training_rows``: bool[n]. ``test_row``, ``validation_row``: [M], each user's held-out row, -1
+    without one. ``order``: all rows by user, then from the latest to the earliest (None: by their
+    known times). ``published``: bool[M], users whose test row is the published one.
+    """
+    user_ids, u, item_ids, i, pair = found
+    items = len(item_ids)
+    if order is None:
+        order = _latest_first(interactions, u, pair, seed)
+    if published is None:
+        published = np.zeros(len(user_ids), dtype=bool)
+    test_item = np.where(test_row >= 0, i[test_row], -1)
+    validation_item = np.where(validation_row >= 0, i[validation_row], -1)
+    training, places = _training_rows(interactions, u, pair, order, training_rows)
     trained = pair[training]
 
     free = _Untouched(touched_pairs(interactions, user_ids, item_ids), user_ids, items)
@@ -118,7 +163,7 @@ def leave_one_out(
     return Split(
         user_ids=user_ids,
         item_ids=item_ids,
-        indptr=_indptr(trained, users, items),
+        indptr=_indptr(trained, len(user_ids), items),
         indices=(trained % items).astype(np.int32),
         places=places,
         validation=validation_item.astype(np.int32),
@@ -139,12 +184,10 @@ def leave_one_out(
 
 
 def _training_rows(
-    interactions: Interactions, u: NDArray, pair: NDArray, order: NDArray, held_out: NDArray
+    interactions: Interactions, u: NDArray, pair: NDArray, order: NDArray, training: NDArray
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """The rows that are not held out, by pair, and the place of each in `order`, from 0 within its
-    user and among rows of known time; -1 where the time is unknown."""
-    training = np.ones(len(u), dtype=bool)
-    training[held_out] = False
+    """The rows that are trained on, by pair, and the place of each in `order`, from 0 within its
+    user and among rows of known time; -1 where the time is unknown. ``training``: bool[n]."""
     ranked = order[(training & ~np.isnan(interactions.times))[order]]
     counts = np.bincount(u[ranked])
     places = np.full(len(u), -1, np.int32)
@@ -180,7 +223,7 @@ def _latest_first(
     return np.lexsort((tie, lateness(interactions.times), u))
 
 
-def _first_row(order: NDArray, u: NDArray, users: int) -> NDArray[np.int64]:
+def first_row(order: NDArray, u: NDArray, users: int) -> NDArray[np.int64]:
     """[users]: each user's first position in `order` (sorted by user), -1 for a user without."""
     row = np.full(users, -1, dtype=np.int64)
     start = np.flatnonzero(np.r_[True, np.diff(u[order]) != 0]) if len(order) else order

@@ -15,9 +15,9 @@ from bfedrec.data.interactions import (
     DataError,
     Interactions,
     Pairs,
-    first_of_pairs,
     interactions_of,
     merge_pairs,
+    refuse_repeats,
 )
 from bfedrec.data.source import DataSource, data_set
 from bfedrec.data.textfile import ID, NUMBER, TEXT, Columns, read_columns
@@ -136,15 +136,5 @@ class CsvFile(DataSource):
             interactions = replace(interactions.select(kept), disliked=disliked)
         if self.duplicates == "merge":
             return merge_pairs(interactions)
-        _refuse_repeats(file, interactions)
+        refuse_repeats(str(file), interactions, "data.csv.duplicates=merge")
         return interactions
-
-
-def _refuse_repeats(file: SourceFile, interactions: Interactions) -> None:
-    repeated = np.flatnonzero(~first_of_pairs(interactions))
-    if len(repeated):
-        user, item = interactions.users[repeated[0]], interactions.items[repeated[0]]
-        raise DataError(
-            f"{file}: {len(repeated)} rows repeat a user-item pair (user {user}, item {item}, "
-            "for one); remove them or set data.csv.duplicates=merge"
-        )

@@ -322,6 +322,8 @@ def another(value: Any) -> Any:
     """A value other than this one, valid or not."""
     if isinstance(value, bool):
         return not value
+    if isinstance(value, list):
+        return (*value, "one more")
     return f"{value}?" if isinstance(value, str) else 1 if value is None else value + 1
 
 
@@ -334,6 +336,7 @@ def test_every_option_has_its_own_prepared_file(dataset: str) -> None:
         "synthetic": "synthetic.",
         "generated": "generated.",
         "csv": "csv.",
+        "file": "file.",
         "lfm-2k": "variant",
     }
     without = tuple(prefix for owner, prefix in idle.items() if owner != dataset)
@@ -341,7 +344,8 @@ def test_every_option_has_its_own_prepared_file(dataset: str) -> None:
     without_difference = []
     for option, value in flatten(settings).items():
         *section, name = option.split(".")
-        changed: dict[str, Any] = {name: Path("my.csv") if name == "path" else another(value)}
+        new = Path("my.csv") if name == "path" else another(value)
+        changed: dict[str, Any] = {name: new}
         for outer in section:
             changed = {outer: getattr(settings, outer).model_copy(update=changed)}
         if option == "dataset":
@@ -350,7 +354,11 @@ def test_every_option_has_its_own_prepared_file(dataset: str) -> None:
         if key in keys:
             without_difference.append(option)
         keys.add(key)
-    expected = [key for key in flatten(settings) if key.startswith(without) or key == "csv.path"]
+    by_content = ("csv.path", "file.path", "file.sha256")
+    without = (*without, *by_content)
+    # How a split cuts that is not the chosen one.
+    without = (*without, "temporal.")
+    expected = [key for key in flatten(settings) if key.startswith(without)]
     assert without_difference == expected
 
 
@@ -441,19 +449,20 @@ def test_users_who_touched_every_item_are_left_out_and_counted(tmp_path: Path) -
 
 def test_the_catalogue_names_every_source() -> None:
     catalogue = load_catalogue()
-    assert list(catalogue) == ["ml-1m", "pinterest", "lfm-2k", "ml-100k"]
-    for entry in catalogue.values():
-        assert {"official", "shared"} == set(entry.layouts)
+    in_csv = ["ml-20m", "ml-25m", "ml-32m"]
+    assert list(catalogue) == ["ml-1m", "pinterest", "lfm-2k", "ml-100k", *in_csv]
+    for name, entry in catalogue.items():
+        assert set(entry.layouts) == ({"official"} if name in in_csv else {"official", "shared"})
         assert entry.licence
         assert entry.citation
         for file in entry.layouts["official"].files.values():
             assert file.url is not None
             assert file.url.startswith("https://")
-        for file in entry.layouts["shared"].files.values():
+        for file in entry.layouts["shared"].files.values() if name not in in_csv else ():
             assert file.digest is not None
-        counts = entry.published
-        sparsity = 100 * (1 - counts.interactions / (counts.users * counts.items))
-        assert counts.sparsity == round(sparsity, 2)
+        for counts in (entry.published, entry.expected("official", "")[0]):
+            sparsity = 100 * (1 - counts.interactions / (counts.users * counts.items))
+            assert counts.sparsity == round(sparsity, 2)
 
 
 # --- a data set is one class ----------------------------------------------------------------------
@@ -545,4 +554,4 @@ def test_a_data_set_that_cannot_be_used_is_refused(
     kind.entry = kind.entry.model_copy(update=change)
     with DATA_SETS.restored(), pytest.raises(ValueError, match=reason):
         data_set(name)(kind)
-    assert list(DATA_SETS)[-1] == "csv"
+    assert "visits" not in DATA_SETS

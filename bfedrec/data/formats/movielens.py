@@ -1,0 +1,20 @@
+"""The format ``movielens``: ratings.csv of MovieLens 20M, 25M, 32M and latest."""
+
+from __future__ import annotations
+
+from bfedrec.data.layout import ITEM, RATING, TIME, USER, Delimited, file_format
+
+HEADER = "userId,movieId,rating,timestamp"
+
+
+@file_format("movielens", place=2)
+class MovieLens(Delimited):
+    """Ratings from 0.5 to 5, times in seconds since 1970."""
+
+    meaning = "MovieLens 20M, 25M, 32M and latest: ratings.csv, or their zip archive"
+    names = ("ratings.csv",)
+    columns = {USER: "userId", ITEM: "movieId", RATING: "rating", TIME: "timestamp"}  # noqa: RUF012
+
+    @classmethod
+    def recognises(cls, name: str, first: str) -> bool:
+        return first == HEADER or (not first and super().recognises(name, first))
