@@ -101,8 +101,8 @@ ARROWS = {
     "bfedrec.aggregation": "bfedrec.parts consensus.registry",
     "bfedrec.api": (
         "bfedrec.baselines bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
-        "bfedrec.explorer bfedrec.files bfedrec.plugins bfedrec.report bfedrec.runs "
-        "bfedrec.sweeps bfedrec.web consensus.encoding consensus.storage"
+        "bfedrec.explorer bfedrec.files bfedrec.loggers bfedrec.plugins bfedrec.report "
+        "bfedrec.runs bfedrec.sweeps bfedrec.web consensus.encoding consensus.storage"
     ),
     "bfedrec.attacks": (
         "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger "
@@ -125,8 +125,8 @@ ARROWS = {
     ),
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
-        "bfedrec.learning bfedrec.plugins bfedrec.section consensus.adversary consensus.faults "
-        "consensus.protocols consensus.storage"
+        "bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.section consensus.adversary "
+        "consensus.faults consensus.protocols consensus.storage"
     ),
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
@@ -146,6 +146,7 @@ ARROWS = {
     "bfedrec.learning": (
         "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"
     ),
+    "bfedrec.loggers": "consensus.registry",
     "bfedrec.merchants": (
         "bfedrec.aggregation bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
         "bfedrec.federation bfedrec.files bfedrec.learning bfedrec.streams consensus.adversary "
@@ -163,8 +164,9 @@ ARROWS = {
     ),
     "bfedrec.runs": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
-        "bfedrec.plugins consensus.audit consensus.encoding consensus.faults consensus.ledger "
-        "consensus.protocols consensus.records consensus.simulation consensus.storage"
+        "bfedrec.loggers bfedrec.plugins consensus.audit consensus.encoding consensus.faults "
+        "consensus.ledger consensus.protocols consensus.records consensus.simulation "
+        "consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "

@@ -267,6 +267,23 @@ def test_a_table_is_listed_and_made(shop: Shop) -> None:
     assert wrong.stderr.endswith("did you mean 'sizes'?\n")
 
 
+def test_a_logger_is_used(shop: Shop) -> None:
+    out = shop.run("loggers=[csv]", "evaluation.every=1")
+    rows = [line.split(",") for line in (out / "log.csv").read_text(encoding="utf-8").split()]
+    logged = {(int(height), name): float(value) for height, name, value in rows}
+    assert len(logged) == len(rows)
+    lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    wanted = {
+        (line["height"], name): value
+        for line in map(json.loads, lines)
+        for name, value in line.items()
+        if name not in ("height", "split")
+    }
+    assert len(lines) == 2
+    assert logged == wanted
+    assert "csv: rows in RUN/log.csv" in " ".join(shop.command("run", "--help").stdout.split())
+
+
 def test_a_figure_is_made_with_the_runs_that_it_lacks(shop: Shop) -> None:
     assert "\nuplink " in shop.command("figure").stdout
     lacking = shop.command("figure", "uplink")

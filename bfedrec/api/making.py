@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.loggers.following import missing_library
 from bfedrec.runs.figures import Figures
 from bfedrec.runs.folder import LEARNT, RUNS, RunFolder, default_path, finished, read_summary
 from bfedrec.runs.progress import Watcher
@@ -36,6 +37,8 @@ class Made:
     summary: Figures
     before: bool
     """True if it was finished already."""
+    unlogged: tuple[str, ...] = ()
+    """A line about each logger that failed."""
 
 
 def make(
@@ -46,7 +49,8 @@ def make(
     ledger: bool = True,
     profile: bool = False,
 ) -> Made:
-    """Make a run in its folder, or what is left of it, and draw its curves.
+    """Make a run in its folder, or what is left of it, draw its curves, and bring its loggers to
+    its metrics.
 
     ``out``: None for the default folder. ``resume``: as of `RunFolder.open`. ``ledger``: False for
     learning without one. ``profile``: also put the real time by part into the summary. Raises
@@ -54,24 +58,29 @@ def make(
     """
     if profile and config.method != "federated":
         raise ConfigError(f"command line: --profile: method {config.method} plays no rounds")
+    lacking = missing_library(config.loggers)
+    if lacking:
+        raise ConfigError(f"loggers: {lacking}")
     path = default_path(config, RUNS if ledger else LEARNT) if out is None else out
     with RunFolder.open(config, path, resume, ledger) as folder:
-        if finished(path):
-            return Made(path, read_summary(path), True)
-        from bfedrec.report.curves import curves  # slow to load
+        before = finished(path)
+        if before:
+            summary = read_summary(path)
+        else:
+            from bfedrec.report.curves import curves  # slow to load
 
-        play = _profiled if profile else _play
-        try:
-            summary = play(config, folder, resume, ledger, show)
-        except KeyboardInterrupt:
-            folder.log("interrupted")
-            raise Interrupted(path) from None
-        except Exception as error:
-            folder.log(f"failed: {error}")
-            raise
-        folder.write_summary(summary)
-        curves(path)
-    return Made(path, summary, False)
+            play = _profiled if profile else _play
+            try:
+                summary = play(config, folder, resume, ledger, show)
+            except KeyboardInterrupt:
+                folder.log("interrupted")
+                raise Interrupted(path) from None
+            except Exception as error:
+                folder.log(f"failed: {error}")
+                raise
+            folder.write_summary(summary)
+            curves(path)
+    return Made(path, summary, before, tuple(folder.unlogged))
 
 
 def _play(config: Config, folder: RunFolder, resume: bool, ledger: bool, show: Show) -> Figures:

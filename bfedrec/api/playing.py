@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,9 @@ def _made(
             yield Watch(display, callbacks)
 
     try:
-        make(config, path, show, resume=True, ledger=ledger, profile=profile)
+        made = make(config, path, show, resume=True, ledger=ledger, profile=profile)
+        for line in made.unlogged:
+            warnings.warn(f"{line}; the same call tries again", stacklevel=3)
     except StopRun:
         pass
     except Interrupted as stopped:

@@ -75,6 +75,8 @@ def make_command(parsed: argparse.Namespace, ledger: bool = True) -> int:
         return INTERRUPTED
     print(f"{made.path}: {'finished already' if made.before else 'done'}")
     _print_end(made.path, made.summary)
+    for line in made.unlogged:
+        print(f"{line}; with --resume it is tried again", file=sys.stderr)
     return 0
 
 

@@ -77,7 +77,15 @@ class CentralisedSettings(Section):
         return self.step * (1.0 - (1.0 - self.final_step) * fallen)
 
 
-COMMON = ("method", "name", "seed", "evaluation.every", "evaluation.k", "evaluation.full_ranking")
+COMMON = (
+    "method",
+    "name",
+    "seed",
+    "loggers",
+    "evaluation.every",
+    "evaluation.k",
+    "evaluation.full_ranking",
+)
 FACTORS = (
     "model.dimension",
     "model.init_scale",

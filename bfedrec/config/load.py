@@ -42,10 +42,10 @@ GREATEST: Final = 1e35
 """Greatest number of any option that is not an integer; the inverse is the smallest besides 0. Both
 are well within float32, in which the model is trained."""
 
-# How a node is spoken to: a resumed run may find it elsewhere.
-CONNECTION = ("store.api", "store.timeout", "store.retries", "store.collect")
+# How a node is spoken to, and which loggers follow: a resumed run may have others.
+SURROUNDINGS = ("store.api", "store.timeout", "store.retries", "store.collect", "loggers")
 # What no result depends on. The seed stands beside the hash, so that runs of one setting share it.
-NOT_HASHED = ("name", "seed", "store.kind", *CONNECTION)
+NOT_HASHED = ("name", "seed", "store.kind", *SURROUNDINGS)
 
 
 # --- reading YAML ---------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from bfedrec.evaluation.metrics import METRICS
 from bfedrec.learning.basis import BASES
 from bfedrec.learning.sections import OptimizerSettings, TrainingSection
 from bfedrec.learning.settings import ModelSettings
+from bfedrec.loggers.registry import LOGGERS
 from bfedrec.section import (
     Section,
     Tree,
@@ -167,6 +168,11 @@ class Config(Section):
         description="what goes wrong with the network and the servers, each {NAME: value, from, "
         "until, ...} in simulated seconds (consensus/faults/faults.py lists them)",
     )
+    loggers: tuple[str, ...] = Field(
+        default=(),
+        description="experiment trackers that get the numbers of metrics.jsonl; no effect on "
+        "results",
+    )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings = Field(default_factory=ModelSettings)
     training: TrainingSection = Field(default_factory=TrainingSection)
@@ -184,7 +190,8 @@ class Config(Section):
 
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:
-        """The options by their keys, with the registered protocols as those to choose from."""
+        """The options by their keys, with the registered protocols and loggers as those to choose
+        from."""
         names: Any = Literal[tuple(PROTOCOLS)]
         known = FieldInfo(
             annotation=names,
@@ -192,7 +199,12 @@ class Config(Section):
             description="how servers agree: "
             + "; ".join(f"{each.name} ({each.meaning})" for each in PROTOCOLS.values()),
         )
-        return cls.model_fields | {"protocol": known}
+        loggers = cls.model_fields["loggers"]
+        listed = "; ".join(f"{each.name}: {each.meaning}" for each in LOGGERS.values())
+        told = FieldInfo.merge_field_infos(loggers, description=f"{loggers.description}: {listed}")
+        choice: Any = Literal[tuple(LOGGERS)]
+        told.annotation = tuple[choice, ...]
+        return cls.model_fields | {"protocol": known, "loggers": told}
 
     @field_validator("protocol")
     @classmethod
@@ -200,6 +212,14 @@ class Config(Section):
         if name not in PROTOCOLS:
             raise setting_error("", " | ".join(PROTOCOLS))
         return name
+
+    @field_validator("loggers")
+    @classmethod
+    def _known_loggers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in LOGGERS or names.count(name) > 1:
+                raise setting_error("", f"a list of {' | '.join(LOGGERS)}, each once")
+        return names
 
     @field_validator("faults")
     @classmethod

@@ -7,6 +7,7 @@ folder. A resume finds a prefix of the run: it cuts what reaches beyond the last
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import sys
@@ -17,10 +18,12 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from bfedrec.config.load import CONNECTION, config_hash, differences, dump, parse
+from bfedrec.config.load import SURROUNDINGS, config_hash, departures, differences, dump, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES, ConfigError
 from bfedrec.files import write_bytes, write_text
+from bfedrec.loggers.following import Following
+from bfedrec.loggers.logger import Subject
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Stop, count, figures_from
 from bfedrec.runs.manifest import manifest, now
 from bfedrec.runs.state import RunState
@@ -67,6 +70,7 @@ class RunFolder(Closing):
         self._ledger = ledger
         self._lock = lock
         self._log: IO[str] = (path / "log.txt").open("a", encoding="utf-8")
+        self._following = Following(config.loggers, self._subject, self.metrics)
 
     @classmethod
     def open(
@@ -98,7 +102,11 @@ class RunFolder(Closing):
             raise
 
     def close(self) -> None:
-        """Release the folder, so that another process may use it."""
+        """Bring the loggers to the metrics, and release the folder, so that another process may
+        use it."""
+        self._following.close(finished(self.path))
+        for line in self.unlogged:
+            self.log(line)
         self._log.close()
         self._lock.close()
 
@@ -149,6 +157,7 @@ class RunFolder(Closing):
             file.write(f"{line}\n")
             file.flush()
             os.fsync(file.fileno())
+        self._following.added(values)
 
     def metrics(self) -> list[Figures]:
         """The complete lines of RUN/metrics.jsonl."""
@@ -158,6 +167,24 @@ class RunFolder(Closing):
         """Drop the lines above a height, and an incomplete last line, as a kill may leave it."""
         kept = [json.dumps(line) for line in self.metrics() if count(line, "height") <= height]
         write_text(self.path / "metrics.jsonl", "".join(f"{line}\n" for line in kept))
+
+    # --- loggers --------------------------------------------------------------------------------
+
+    @property
+    def unlogged(self) -> list[str]:
+        """A line about each logger that failed, and so has not all of the metrics."""
+        return self._following.failures
+
+    def _subject(self) -> Subject | None:
+        """The run as its loggers know it; None before it has begun."""
+        if not (self.path / "manifest.json").exists():
+            return None
+        begun = read_json(self.path / "manifest.json")
+        known = [begun.get(key) for key in ("started", "command", "config_hash", "seed")]
+        identity = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
+        off = {key: json.dumps(value) for key, value, _ in departures(self.config)}
+        options = {"seed": json.dumps(self.config.seed), **off}
+        return Subject(self.path, self.path.resolve().name, identity, options)
 
     # --- what is left at the end ----------------------------------------------------------------
 
@@ -343,7 +370,7 @@ def _admit(path: Path, config: Config, resume: bool) -> None:
             return
         raise RunError(f"{path}: holds a run: continue it with --resume, or use another --out")
     saved = parse(read_text(saved_path, MOST_BYTES), str(saved_path))
-    changed = [key for key in differences(config, saved) if key not in CONNECTION]
+    changed = [key for key in differences(config, saved) if key not in SURROUNDINGS]
     if changed:
         raise ConfigError(
             f"{saved_path}: the run was begun with another {', '.join(changed)}: "

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bfedrec.config.load import CONNECTION, config_hash, departures, dump, parse
+from bfedrec.config.load import SURROUNDINGS, config_hash, departures, dump, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Stop, count
@@ -78,7 +78,7 @@ class RunFacts:
     def changed(self) -> list[tuple[str, object, object]]:
         """The options that differ from their defaults, but for where nodes are: key, value,
         default."""
-        return [each for each in departures(self.config) if each[0] not in CONNECTION]
+        return [each for each in departures(self.config) if each[0] not in SURROUNDINGS]
 
 
 def is_run(folder: Path) -> bool:

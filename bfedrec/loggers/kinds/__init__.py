@@ -1,0 +1,1 @@
+"""The loggers that come with the package, a file each."""
