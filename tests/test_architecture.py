@@ -112,7 +112,7 @@ ARROWS = {
     ),
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data "
-        "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.section "
+        "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.privacy bfedrec.section "
         "consensus.adversary consensus.faults consensus.protocols consensus.storage"
     ),
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
@@ -126,7 +126,8 @@ ARROWS = {
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
-        "bfedrec.evaluation bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
+        "bfedrec.evaluation bfedrec.learning bfedrec.privacy bfedrec.streams bfedrec.threads "
+        "consensus.adversary "
         "consensus.crypto consensus.encoding consensus.faults consensus.ledger "
         "consensus.network consensus.records consensus.simulation"
     ),
@@ -141,6 +142,7 @@ ARROWS = {
         "consensus.registry consensus.simulation consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
+    "bfedrec.privacy": "bfedrec.section",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
