@@ -25,6 +25,7 @@ from bfedrec.config.storage import LedgerSettings, StoreSettings
 from bfedrec.data.settings import DataSettings
 from bfedrec.evaluation.metrics import METRICS
 from bfedrec.learning.basis import BASES
+from bfedrec.learning.method import METHODS
 from bfedrec.learning.sections import OptimizerSettings, TrainingSection
 from bfedrec.learning.settings import ModelSettings
 from bfedrec.privacy.settings import PrivacySettings
@@ -256,7 +257,14 @@ class Config(Section):
                 )
 
     def _privacy_agrees(self) -> None:
-        """Refuse what would tell more than the noise of differential privacy covers."""
+        """Refuse decoys that a method cannot train on, and what would tell more than the noise of
+        differential privacy covers."""
+        method = self.training.chosen
+        if self.privacy.decoys.on and not method.apart:
+            able = " | ".join(name for name, each in METHODS.items() if each.apart)
+            raise setting_error(
+                "training.method", f"{able}, as privacy.decoys is on: p_u is trained apart"
+            )
         if not self.privacy.dp.on:
             return
         rule, told = (

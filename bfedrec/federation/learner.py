@@ -166,6 +166,7 @@ class Learner:
             predicts=training.predicts(height, config.rounds),
             progress=height / config.rounds,
             excluded=excluded_items(config, self.data),
+            shown=self.protection.shown(self.clients(height)),
         )
 
     def train(

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
 from bfedrec.learning.upload import Diverged, Upload
+from bfedrec.privacy.decoys.draw import Decoys, Shown
 from bfedrec.privacy.dp.accountant import Account, participations
 from bfedrec.privacy.dp.mechanism import NotFinite
 from bfedrec.streams import Streams
@@ -32,20 +34,35 @@ class Protection:
     """int64[M]: the sample count N_u that each client registers and states."""
     charged: np.ndarray
     """int64[M]: the sample count by which the time of its training is charged."""
+    decoys: Decoys | None = None
 
     @classmethod
     def of(cls, config: Config, data: Dataset) -> Protection:
         """The protection that a config asks for."""
         counts, streams = data.sample_counts, Streams(config.seed)
+        decoys, charged = None, counts
+        if config.privacy.decoys.on:
+            decoys = Decoys(
+                config.privacy.decoys,
+                (data.indptr, data.indices),
+                data.items,
+                partial(streams.generator, "decoys"),
+            )
+            charged = counts + sum(decoys.counts(counts))
         if not config.privacy.dp.on:
-            return cls(None, streams, counts, counts)
+            return cls(None, streams, counts, charged, decoys)
         releases = participations(config.rounds, config.clients.per_round, data.users)
         return cls(
             Account.of(config.privacy.dp, releases),
             streams,
             np.ones_like(counts),
-            np.full_like(counts, counts.max(initial=1)),
+            np.full_like(counts, charged.max(initial=1)),
+            decoys,
         )
+
+    def shown(self, clients: np.ndarray) -> Shown | None:
+        """The items on which ``clients`` (int64[m]) train their updates; None: their own."""
+        return None if self.decoys is None else self.decoys.shown(clients)
 
     def sent(self, height: int, uploads: Sequence[Upload]) -> list[Upload]:
         """The uploads that clients send in round ``height`` instead of their trained ``uploads``.

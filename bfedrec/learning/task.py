@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -45,6 +45,11 @@ class TrainingTask:
     """The items that are never drawn as negatives, as ``indptr`` and ``indices`` have the training
     items, which are among them (`TrainingSettings.negatives_exclude`); None: the training items."""
 
+    shown: tuple[np.ndarray, np.ndarray] | None = None
+    """The items on which updates are trained as positives, as ``indptr`` and ``indices`` have the
+    training items, on which p_u is trained all the same; None: the training items. Only methods
+    that train the two apart read it (`bfedrec.learning.method.TrainingMethod.apart`)."""
+
     @property
     def item_step(self) -> float:
         """The step on A_u (`TrainingSettings.item_step`)."""
@@ -55,6 +60,15 @@ class TrainingTask:
     def user_step(self) -> float:
         """The step on p_u (`TrainingSettings.user_step`)."""
         return self.settings.user_step * self.step_scale
+
+    def for_updates(self) -> TrainingTask:
+        """The training of updates alone on the items that are ``shown``, with p_u as it is."""
+        assert self.shown is not None
+        indptr, indices = self.shown
+        frozen = self.settings.model_copy(update={"user_step": 0.0, "user_epochs": 0})
+        return replace(
+            self, indptr=indptr, indices=indices, settings=frozen, excluded=None, shown=None
+        )
 
     def once(self, make: Callable[[], Kept]) -> Kept:
         """Return what ``make`` returned when this was first called, for what all clients of the

@@ -86,10 +86,46 @@ class DpSettings(Section):
         return self
 
 
+class DecoySettings(Section):
+    """Items that updates are trained on beside a client's own, or instead of some of them."""
+
+    per_item: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1000.0,
+        description="decoys for each of its items that a client keeps, trained as positives in its "
+        "update alone, the same in every round; 0: none",
+    )
+    kept: float = Field(
+        default=1.0,
+        gt=0.0,
+        le=1.0,
+        description="share of its items, the same in every round, that a client's update is "
+        "trained on as positives; its factors p_u are always trained on all of them",
+    )
+    draw: Literal["popularity", "uniform"] = Field(
+        default="popularity",
+        description="popularity: a decoy is drawn as often as others have the item, which must be "
+        "public; uniform: from the whole catalogue alike, so that popularity tells decoys apart",
+    )
+
+    @property
+    def on(self) -> bool:
+        """True if updates are trained on other items than the client's own."""
+        return self.per_item > 0 or self.kept < 1
+
+    @model_validator(mode="after")
+    def _agree(self) -> DecoySettings:
+        if not self.per_item:
+            refuse_unread(self, ("per_item", "kept"), "privacy.decoys.per_item is 0")
+        return self
+
+
 class PrivacySettings(Section):
     """The protection of the clients' updates."""
 
     dp: DpSettings = Field(default_factory=DpSettings)
+    decoys: DecoySettings = Field(default_factory=DecoySettings)
 
 
 def refuse_unread(section: BaseModel, read: tuple[str, ...], why: str) -> None:

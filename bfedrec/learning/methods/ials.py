@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ class ImplicitAls(TrainingMethod):
     )
     reads = frozenset({"l2", "unobserved"})
     orders = True
+    apart = True
     keeps_factors = False
     remedy = "lower optimizer.step_ppm, or raise training.l2"
 
@@ -121,6 +122,9 @@ def _train(
     shared = (catalogue, update.gradients, update.P, update.loss)
     parts = balanced(update.samples, min(thread_count(threads), max(M, 1)))
     in_threads(train_clients, [(part, *shared) for part in parts])
+    if task.shown is not None:
+        gradients = update.gradients._replace(indptr=task.shown[0], indices=task.shown[1])
+        update = replace(update, gradients=gradients)
     # Numbers of A that overflow all the same are encoded as such, and refused by every server.
     wrong = ~(np.isfinite(update.loss) & np.isfinite(update.P).all(axis=1))
     if wrong.any():

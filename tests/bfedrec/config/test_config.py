@@ -396,6 +396,8 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("training.method=ials",)
     if key.startswith("evaluation.recency_"):
         return ("training.method=ials", "evaluation.recency=true")
+    if key == "privacy.decoys.draw":
+        return ("privacy.decoys.per_item=1",)
     if key == "privacy.dp.group":
         return (
             "privacy.dp.noise=distributed",
