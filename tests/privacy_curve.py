@@ -3,11 +3,11 @@
     python -m tests.privacy_curve CONFIG [KEY=VALUE...]
 
 The attack (`tests/helpers/sign_attack.py`) reads what the clients of the last three rounds send, as
-a server decodes it. ``auc``: a client's training items against all others of the catalogue.
-``auc_touched``: against those others with a number but 0, which sampled negatives are.
-``precision``: of as many guesses as the client has items. ``with_popularity``: the same AUC where
-the attacker also knows how popular items are, and adds up the two rankings; ``popularity``: by
-popularity alone. The decoys' draws do not enter.
+a server decodes it. ``auc``: by the direction's sign, a client's training items against all others
+of the catalogue; ``auc_touched``: against those others with a number but 0, as negatives that were
+drawn have. ``auc_graded``: by the direction's weights, not their sign alone; ``precision``: by
+these, in as many guesses as the client has items. ``taste``: by the scores of all items where the
+direction is taken for that of p_u; ``popularity``: by popularity alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import json
 import sys
 
 import numpy as np
-from scipy.stats import rankdata
 
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
@@ -62,14 +61,16 @@ def attacked(learner, height, beacon, popularity):  # type: ignore[no-untyped-de
         own = np.unique(indices[indptr[upload.client] : indptr[upload.client + 1]])
         others = np.setdiff1d(np.arange(learner.data.items), own)
         touched = others[A[:, others].any(axis=0)]
-        scores = direction(A[:, : learner.data.items])
-        both = rankdata(scores) + rankdata(popularity)
+        found_in = direction(A[:, : learner.data.items])
+        signs = np.sign(found_in.weights)
+        taste = learner.Q[: learner.data.items] @ (task.B @ found_in.vector)
         found.append(
             {
-                "auc": auc(scores, own, others),
-                "auc_touched": auc(scores, own, touched) if len(touched) else 0.5,
-                "precision": precision(scores, own),
-                "with_popularity": auc(both, own, others),
+                "auc": auc(signs, own, others),
+                "auc_touched": auc(signs, own, touched) if len(touched) else 0.5,
+                "auc_graded": auc(found_in.weights, own, others),
+                "precision": precision(found_in.weights, own),
+                "taste": auc(taste, own, others),
                 "popularity": auc(popularity, own, others),
             }
         )

@@ -17,8 +17,9 @@ import numpy as np
 
 from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
+from bfedrec.learning.task import Shown
 from bfedrec.learning.upload import Diverged, Upload
-from bfedrec.privacy.decoys.draw import Decoys, Shown
+from bfedrec.privacy.decoys.draw import Decoys
 from bfedrec.privacy.dp.accountant import Account, participations
 from bfedrec.privacy.dp.mechanism import NotFinite
 from bfedrec.streams import Streams
@@ -48,7 +49,7 @@ class Protection:
                 data.items,
                 partial(streams.generator, "decoys"),
             )
-            charged = counts + sum(decoys.counts(counts))
+            charged = counts + decoys.counts(counts)
         if not config.privacy.dp.on:
             return cls(None, streams, counts, charged, decoys)
         releases = participations(config.rounds, config.clients.per_round, data.users)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,18 @@ from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.upload import Diverged, LocalUpdates
 
 Kept = TypeVar("Kept")
+
+
+class Shown(NamedTuple):
+    """The items that clients show as their positives, of their own and of others."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    """As `TrainingTask` has the training items."""
+    kept: float
+    """t, the chance of a client's own item to be shown."""
+    share: float
+    """f, the chance of any other item, below t."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +57,10 @@ class TrainingTask:
     """The items that are never drawn as negatives, as ``indptr`` and ``indices`` have the training
     items, which are among them (`TrainingSettings.negatives_exclude`); None: the training items."""
 
-    shown: tuple[np.ndarray, np.ndarray] | None = None
-    """The items on which updates are trained as positives, as ``indptr`` and ``indices`` have the
-    training items, on which p_u is trained all the same; None: the training items. Only methods
-    that train the two apart read it (`bfedrec.learning.method.TrainingMethod.apart`)."""
+    shown: Shown | None = None
+    """The items on which updates are trained as positives, while p_u is trained on the training
+    items; None: these. Only methods that train the two apart read it
+    (`bfedrec.learning.method.TrainingMethod.apart`)."""
 
     @property
     def item_step(self) -> float:
@@ -64,10 +76,14 @@ class TrainingTask:
     def for_updates(self) -> TrainingTask:
         """The training of updates alone on the items that are ``shown``, with p_u as it is."""
         assert self.shown is not None
-        indptr, indices = self.shown
         frozen = self.settings.model_copy(update={"user_step": 0.0, "user_epochs": 0})
         return replace(
-            self, indptr=indptr, indices=indices, settings=frozen, excluded=None, shown=None
+            self,
+            indptr=self.shown.indptr,
+            indices=self.shown.indices,
+            settings=frozen,
+            excluded=None,
+            shown=None,
         )
 
     def once(self, make: Callable[[], Kept]) -> Kept:

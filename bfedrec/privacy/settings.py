@@ -87,37 +87,32 @@ class DpSettings(Section):
 
 
 class DecoySettings(Section):
-    """Items that updates are trained on beside a client's own, or instead of some of them."""
+    """Items that updates are trained on as positives instead of exactly a client's own."""
 
-    per_item: float = Field(
-        default=0.0,
-        ge=0.0,
-        le=1000.0,
-        description="decoys for each of its items that a client keeps, trained as positives in its "
-        "update alone, the same in every round; 0: none",
-    )
     kept: float = Field(
         default=1.0,
         gt=0.0,
         le=1.0,
-        description="share of its items, the same in every round, that a client's update is "
-        "trained on as positives; its factors p_u are always trained on all of them",
+        description="t, chance of each of a client's items to be shown: its update is trained on "
+        "it as a positive, in every round or in none. Its factors p_u are trained on all of them",
     )
-    draw: Literal["popularity", "uniform"] = Field(
-        default="popularity",
-        description="popularity: a decoy is drawn as often as others have the item, which must be "
-        "public; uniform: from the whole catalogue alike, so that popularity tells decoys apart",
+    share: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="f, chance of each other item to be a decoy, which is shown as if it were the "
+        "client's; below t. The sign of an update then tells items with AUC (1 + t - f) / 2",
     )
 
     @property
     def on(self) -> bool:
         """True if updates are trained on other items than the client's own."""
-        return self.per_item > 0 or self.kept < 1
+        return self.share > 0 or self.kept < 1
 
     @model_validator(mode="after")
     def _agree(self) -> DecoySettings:
-        if not self.per_item:
-            refuse_unread(self, ("per_item", "kept"), "privacy.decoys.per_item is 0")
+        if self.share >= self.kept:
+            raise setting_error("share", f"less than privacy.decoys.kept = {self.kept}")
         return self
 
 

@@ -6,18 +6,29 @@ Within a round A_i is about (label - prediction) B'p_u, one direction with two s
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 
-def direction(A: np.ndarray) -> np.ndarray:
-    """The weight of every item in the first singular direction of ``A`` (float32[r, N]),
-    float64[N]; its sign is turned so that the longer tail, in which positives stand, is
-    positive."""
+class Direction(NamedTuple):
+    """The first singular direction of an update."""
+
+    weights: np.ndarray
+    """float64[N]: the weight of every item."""
+    vector: np.ndarray
+    """float64[r]: the direction itself, about B'p_u up to its length."""
+
+
+def direction(A: np.ndarray) -> Direction:
+    """The first singular direction of ``A`` (float32[r, N]), with its sign turned so that the
+    longer tail of the weights, in which positives stand, is positive."""
     numbers = A.astype(np.float64)
     values, vectors = np.linalg.eigh(numbers @ numbers.T)
-    weights = numbers.T @ vectors[:, np.argmax(values)]
-    skew = float(((weights - weights.mean()) ** 3).sum())
-    return np.asarray(weights if skew >= 0 else -weights)
+    vector = vectors[:, np.argmax(values)]
+    weights = numbers.T @ vector
+    turned = 1.0 if float((weights**3).sum()) >= 0 else -1.0
+    return Direction(turned * weights, turned * vector)
 
 
 def auc(scores: np.ndarray, own: np.ndarray, others: np.ndarray) -> float:
