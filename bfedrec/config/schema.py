@@ -265,6 +265,10 @@ class Config(Section):
             raise setting_error(
                 "training.method", f"{able}, as privacy.decoys is on: p_u is trained apart"
             )
+        if self.privacy.decoys.factors == "shown" and method.keeps_factors:
+            raise setting_error(
+                "privacy.decoys.factors", f"own, as training.method {method.name} keeps one p_u"
+            )
         if not self.privacy.dp.on:
             return
         rule, told = (

@@ -26,6 +26,8 @@ class Shown(NamedTuple):
     """t, the chance of a client's own item to be shown."""
     share: float
     """f, the chance of any other item, below t."""
+    factors: bool
+    """True if the p_u of an update is trained on them as well, and the client's own p_u apart."""
 
 
 @dataclass(frozen=True)

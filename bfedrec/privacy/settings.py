@@ -104,6 +104,13 @@ class DecoySettings(Section):
         "client's; below t. The sign of an update then tells items with AUC (1 + t - f) / 2",
     )
 
+    factors: Literal["own", "shown"] = Field(
+        default="own",
+        description="items on which the p_u of an update is trained. own: the client's own, so "
+        "that the update's direction tells its taste; shown: those that are shown, so that an "
+        "update tells nothing else, with another p_u for scoring, for methods that keep none",
+    )
+
     @property
     def on(self) -> bool:
         """True if updates are trained on other items than the client's own."""
@@ -113,6 +120,8 @@ class DecoySettings(Section):
     def _agree(self) -> DecoySettings:
         if self.share >= self.kept:
             raise setting_error("share", f"less than privacy.decoys.kept = {self.kept}")
+        if not self.on:
+            refuse_unread(self, (), "privacy.decoys shows a client's own items")
         return self
 
 

@@ -106,7 +106,8 @@ def _train(
     """Train ``clients`` (int64[m]); their former factors (``P``) do not matter."""
     from bfedrec.learning.ials_kernels import train_clients
 
-    clients, catalogue = task.cohort(clients, P), _catalogue(task)
+    clients, catalogue, shown = task.cohort(clients, P), _catalogue(task), task.shown
+    solved_on = shown if shown is not None and shown.factors else task
     settings, M, (N, d) = task.settings, len(clients), task.Q.shape
     target, others = (0.0, 1.0) if task.flipped else (1.0, 0.0)
     update = Unwritten(
@@ -119,15 +120,15 @@ def _train(
             catalogue.QB,
             Problem(settings.unobserved, settings.l2, target, others),
             clients,
-            task.indptr,
-            task.indices,
+            solved_on.indptr,
+            solved_on.indices,
         ),
     )
     shared = (catalogue, update.gradients, update.P, update.loss)
     parts = balanced(update.samples, min(thread_count(threads), max(M, 1)))
     in_threads(train_clients, [(part, *shared) for part in parts])
-    if task.shown is not None:
-        update = replace(update, gradients=showing(update.gradients, task.shown))
+    if shown is not None:
+        update = replace(update, gradients=showing(update.gradients, shown))
     # Numbers of A that overflow all the same are encoded as such, and refused by every server.
     wrong = ~(np.isfinite(update.loss) & np.isfinite(update.P).all(axis=1))
     if wrong.any():

@@ -9,8 +9,12 @@ items again, decoys included. A sign then ranks own items above others with AUC 
 moves the odds of an item by t / f at most, or by (1 - t) / (1 - f), however popular it is.
 MultiVerse (TOIS 2025) hides users among fabricated ones in the same spirit.
 
-The client trains its factors p_u on all of its own items and on no decoy. What p_u tells, through
-the one direction that an update has, is not hidden.
+With `DecoySettings.factors` "own" a client trains its factors p_u on all of its own items and on
+no decoy, and the one direction that its update has is about p_u, whose scores rank its own items
+first whatever the signs say. With "shown" the p_u of an update is solved on what is shown, and the
+one that scores items, which stays, on the client's own: an update, and all of a client's updates
+together, then follow from one randomised response and public numbers, and whatever reads them is
+bound by its odds, which is local differential privacy of each item.
 
 An update's positives are then (t - f) of the true ones and f of the whole catalogue in expectation.
 Methods take the second off again and weigh negatives by the first (`Shown`), so that the mean of
@@ -67,4 +71,5 @@ class Decoys:
         indptr = np.concatenate([[0], np.cumsum(lengths)])
         none = np.empty(0, np.int32)
         indices = np.concatenate([none, *(found[client] for client in sorted(found))])
-        return Shown(indptr, indices, self._settings.kept, self._settings.share)
+        settings = self._settings
+        return Shown(indptr, indices, settings.kept, settings.share, settings.factors == "shown")

@@ -396,6 +396,8 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("training.method=ials",)
     if key.startswith("evaluation.recency_"):
         return ("training.method=ials", "evaluation.recency=true")
+    if key == "privacy.decoys.factors":
+        return ("privacy.decoys.share=0.1", "training.method=ials")
     if key == "privacy.dp.group":
         return (*read_under("privacy.dp"), "privacy.dp.noise=distributed", "privacy.dp.group=2")
     if key.startswith("privacy.dp") and key != "privacy.dp.noise":

@@ -69,7 +69,7 @@ def test_what_a_client_shows_is_ascending_and_once(seed: int, kept: float, part:
 def test_draws_are_the_same_in_every_round_and_differ_by_client_and_seed() -> None:
     one, again = drawn(kept=0.5, share=0.3), drawn(kept=0.5, share=0.3)
     shown = one.shown(np.array([1, 0]))
-    assert shown[2:] == (0.5, 0.3)
+    assert shown[2:] == (0.5, 0.3, False)
     assert shown.indptr[2] == shown.indptr[3] == len(shown.indices)
     assert (shown.indices[: shown.indptr[1]] == again.of(0)).all()
     assert (shown.indices[shown.indptr[1] :] == again.of(1)).all()
@@ -135,6 +135,26 @@ def test_an_update_of_ials_is_the_gradient_of_the_items_that_are_shown() -> None
         assert update.A[place] == pytest.approx(-(gradient @ task.B).T, abs=1e-5)
 
 
+def test_an_update_follows_from_what_is_shown_alone() -> None:
+    """A client with other items that shows the same sends the same bytes, and is scored by its
+    own."""
+    learner = learner_of(
+        "ials", "aggregation.rule=uniform", *HIDDEN, "privacy.decoys.factors=shown"
+    )
+    task, clients = learner.task(1, b"beacon"), learner.clients(1)
+    others = replace(task, indices=(task.indices + 7) % 60)
+    P = learner.P[clients]
+    sent = [learner.train(1, b"beacon", clients, P, each, None)[1] for each in (task, others)]
+    assert [u.payload for u in sent[0]] == [u.payload for u in sent[1]]
+    method = learner.config.training.chosen
+    assert (method.factors(task, learner.P) != method.factors(others, learner.P)).any()
+    plain = learner_of("ials", "aggregation.rule=uniform", *HIDDEN)
+    assert (
+        plain.trained(1, clients, P, plain.task(1, b"beacon")).P
+        != learner.trained(1, clients, P, task).P
+    ).any()
+
+
 @pytest.mark.parametrize("flipped", [False, True])
 def test_the_mean_update_of_ials_is_a_share_of_that_without_decoys(flipped: bool) -> None:
     """Over all draws of one client: each item is shown or not, and enters once."""
@@ -148,8 +168,8 @@ def test_the_mean_update_of_ials_is_a_share_of_that_without_decoys(flipped: bool
     lengths[client[0] + 1 :] = 1
     own, items = set(task.positives(int(client[0])).tolist()), np.arange(60, dtype=np.int32)
     none = lengths * 0
-    every = replace(task, shown=Shown(lengths * 60, items, kept, share))
-    nothing = replace(task, shown=Shown(none, items[:0], kept, share))
+    every = replace(task, shown=Shown(lengths * 60, items, kept, share, False))
+    nothing = replace(task, shown=Shown(none, items[:0], kept, share, False))
     on = learner.trained(1, client, P, every).A[0].astype(np.float64)
     off = learner.trained(1, client, P, nothing).A[0].astype(np.float64)
     chance = np.array([kept if item in own else share for item in range(60)])
@@ -187,6 +207,11 @@ def test_a_run_with_decoys_is_audited_and_ends_alike_after_a_stop(
     [
         (("privacy.decoys.share=0.5", "privacy.decoys.kept=0.5"), "less than privacy.decoys.kept"),
         (("privacy.decoys.kept=0",), "float > 0"),
+        (("privacy.decoys.factors=shown",), "own, as privacy.decoys shows a client's own items"),
+        (
+            ("privacy.decoys.factors=shown", "privacy.decoys.share=0.1"),
+            "own, as training.method sgd keeps one p_u",
+        ),
         (
             ("privacy.decoys.share=0.1", "training.method=fedncf", "compression.kind=dense"),
             "sgd | ials, as privacy.decoys is on",
