@@ -13,9 +13,11 @@ from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.federation.federation import Federation
-from bfedrec.federation.unledgered import learner_alone
+from bfedrec.federation.unledgered import learner_alone, rounds_of
+from bfedrec.privacy.dp.gaussian import epsilon_of
 from bfedrec.runs.simulation import Simulation
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, play
+from tests.helpers.sign_attack import auc, direction
 
 DP = (
     "aggregation.rule=uniform",
@@ -146,6 +148,35 @@ def test_the_time_of_an_update_does_not_tell_its_client_s_samples() -> None:
         federation.close()
         rounded = len({round(float(seconds)) for seconds in times})
         assert (rounded <= 2) is alike
+
+
+def test_a_sum_s_noise_is_told_beside_that_of_a_single_update(tmp_path: Path) -> None:
+    summary = play(tmp_path, *DP, "privacy.dp.noise=distributed", "privacy.dp.group=5")
+    assert summary["dp_epsilon"] == pytest.approx(8.0, rel=1e-4)
+    single = epsilon_of((2 * 5) ** 0.5 / summary["dp_noise_multiplier"], 1e-5)
+    assert summary["dp_epsilon_single"] == pytest.approx(single, rel=1e-4)
+    assert audit_command(tmp_path) == 0
+
+
+def test_the_sign_of_an_update_tells_nothing_under_its_noise() -> None:
+    found = {}
+    for options in ((), DP[1:3]):
+        config = load(None, [*SMALL, "aggregation.rule=uniform", "clients.per_round=80", *options])
+        learner = learner_alone(config, prepare(config.data))
+        for _ in rounds_of(learner):
+            pass
+        clients, task = learner.clients(12), learner.task(12, b"beacon")
+        uploads = learner.train(12, b"beacon", clients, learner.P[clients], task, None)[1]
+        items = np.arange(60)
+        own = [task.positives(upload.client) for upload in uploads]
+        aucs = [
+            auc(direction(upload.A).weights, mine, np.setdiff1d(items, mine))
+            for upload, mine in zip(uploads, own, strict=True)
+        ]
+        # On so few items the longer tail is not always that of the positives: either sign counts.
+        found[options] = np.mean(np.abs(np.array(aucs) - 0.5)) + 0.5
+    assert found[()] > 0.85
+    assert found[DP[1:3]] < 0.6
 
 
 @pytest.mark.parametrize(
