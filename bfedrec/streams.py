@@ -32,6 +32,8 @@ PARTS = {
     "shop_initial": 32,  # a merchants' model before its first round: what is shared, what is not
     "shop_training": 33,  # orders and negatives of a merchant's epochs
     "storage_order": 34,  # the order in which stores and sizes are measured
+    "dp_noise": 60,  # the noise of a client's update under differential privacy
+    "decoys": 61,  # the items that a client shows instead of its own
     # 50 drew users for a bootstrap over users
     "tuning": 51,  # the points that a study tries; no run has a part in it
 }

@@ -42,6 +42,8 @@ class Aggregator(Part, ABC):
     kind_of_part: ClassVar[str] = "aggregation rule"
     goes_by_item: ClassVar[bool] = True
     """True if it has to know which items a client trained on."""
+    weighs_samples: ClassVar[bool] = False
+    """True if the sample counts N_u that clients state move it."""
     plain: ClassVar[bool] = False
     """True if it is the sum of all updates by their number, which a codec may add up undecoded
     (`bfedrec.compression.codec.Codec.total`)."""

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from bfedrec.aggregation.registry import AGGREGATORS
 from bfedrec.aggregation.settings import AggregationSettings
 from bfedrec.compression.registry import CODECS
 from bfedrec.compression.settings import CompressionSettings
@@ -24,9 +25,11 @@ from bfedrec.config.storage import LedgerSettings, StoreSettings
 from bfedrec.data.settings import DataSettings
 from bfedrec.evaluation.metrics import METRICS
 from bfedrec.learning.basis import BASES
+from bfedrec.learning.method import METHODS
 from bfedrec.learning.sections import OptimizerSettings, TrainingSection
 from bfedrec.learning.settings import ModelSettings
 from bfedrec.loggers.registry import LOGGERS
+from bfedrec.privacy.settings import PrivacySettings
 from bfedrec.section import (
     Section,
     Tree,
@@ -181,6 +184,7 @@ class Config(Section):
     centralised: CentralisedSettings = Field(default_factory=CentralisedSettings)
     compression: CompressionSettings = Field(default_factory=CompressionSettings)
     clients: ClientSettings = Field(default_factory=ClientSettings)
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     servers: ServerSettings = Field(default_factory=ServerSettings)
     committee: CommitteeSettings = Field(default_factory=CommitteeSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
@@ -237,6 +241,7 @@ class Config(Section):
             check_read(self.method, flatten(self), flatten(Config()), FIRST_DEFAULTS)
         if self.method == "federated":
             self._learning_agrees()
+            self._privacy_agrees()
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
         if servers.regions > servers.count:
@@ -278,6 +283,41 @@ class Config(Section):
                     f"another attack than {group.attack}, as training.method {method.name} does "
                     "not score by products of factors",
                 )
+
+    def _privacy_agrees(self) -> None:
+        """Refuse decoys that a method cannot train on, and what would tell more than the noise of
+        differential privacy covers."""
+        method = self.training.chosen
+        if self.privacy.decoys.on and not method.apart:
+            able = " | ".join(name for name, each in METHODS.items() if each.apart)
+            raise setting_error(
+                "training.method", f"{able}, as privacy.decoys is on: p_u is trained apart"
+            )
+        if self.privacy.decoys.factors == "shown" and method.keeps_factors:
+            raise setting_error(
+                "privacy.decoys.factors", f"own, as training.method {method.name} keeps one p_u"
+            )
+        if not self.privacy.dp.on:
+            return
+        rule, told = (
+            AGGREGATORS[self.aggregation.rule],
+            f"as privacy.dp.noise is {self.privacy.dp.noise}",
+        )
+        if rule.goes_by_item or rule.weighs_samples:
+            able = " | ".join(
+                name
+                for name, each in AGGREGATORS.items()
+                if not each.goes_by_item and not each.weighs_samples
+            )
+            what = "the items" if rule.goes_by_item else "the number of samples"
+            raise setting_error(
+                "aggregation.rule", f"{able}, {told}: {rule.name} asks for {what} of a client"
+            )
+        if self.compression.error_feedback:
+            raise setting_error(
+                "compression.error_feedback",
+                f"false, {told}: noise that was lost is not sent again",
+            )
 
     def _learning_agrees(self) -> None:
         """Refuse settings of the model, of training and of evaluation that do not fit together."""

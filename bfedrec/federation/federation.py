@@ -27,6 +27,7 @@ from bfedrec.federation.downlink import Downlink
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.learner import Learner, Recall, check_fit, initial_model
 from bfedrec.federation.participants import Participants, unit_costs
+from bfedrec.federation.protection import Protection
 from bfedrec.federation.round_training import RoundTraining, parts_for
 from bfedrec.federation.uplink import Sent, Uplink
 from bfedrec.learning.task import TrainingTask
@@ -98,7 +99,8 @@ class Federation:
         self.participants = Participants(config, streams)
         model = initial_model(config, data.items, b"")
         self.initial_model = model.encode()
-        self.genesis = self.participants.genesis(model, data.sample_counts)
+        protection = Protection.of(config, data)
+        self.genesis = self.participants.genesis(model, protection.stated)
         model = GlobalModel.from_genesis(
             self.genesis.application, self.initial_model, first_beacon(self.genesis)
         )
@@ -117,7 +119,7 @@ class Federation:
             config.clients.snapshot_every,
         )
         self.uplink = Uplink(
-            config, data.sample_counts, self.participants, self.links, self.genesis, model
+            config, protection.charged, self.participants, self.links, self.genesis, model
         )
         self.ahead = self.participants.helper()
         self.world = self._world()

@@ -28,6 +28,7 @@ from bfedrec.data.dataset import Dataset
 from bfedrec.federation.client_sampling import participants
 from bfedrec.federation.global_model import GlobalModel, basis_in_proportion
 from bfedrec.federation.private_factors import placed
+from bfedrec.federation.protection import Protection
 from bfedrec.federation.round_training import parts_for
 from bfedrec.federation.scoring import Scoring, excluded_items, scored, scoring_of
 from bfedrec.learning.factorization import initial_factors
@@ -35,6 +36,7 @@ from bfedrec.learning.gradients import Unwritten
 from bfedrec.learning.method import METHODS, Trainer
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged, LocalUpdates, Trained, Upload
+from bfedrec.privacy.dp.accountant import NoAccountant, need_accountant
 from bfedrec.streams import Streams
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
@@ -91,13 +93,14 @@ class Learner:
         """The data with the held-out items that are scored."""
         self.adversary = adversary
         self.streams = Streams(config.seed)
+        self.protection = Protection.of(config, data)
         self.P = placed(initial_private(config, data.users, data.items), folder)
         self.training_seconds = 0.0
         self._residuals = residuals
         self._threads = threads
         self._train = trainer(config, threads)
-        on_cpu = config.device == "cpu"
-        self._unwritten = config.training.chosen.unwritten_trainer(threads) if on_cpu else None
+        as_terms = config.device == "cpu" and self.protection.account is None
+        self._unwritten = config.training.chosen.unwritten_trainer(threads) if as_terms else None
 
     @property
     def Q(self) -> np.ndarray:
@@ -163,6 +166,7 @@ class Learner:
             predicts=training.predicts(height, config.rounds),
             progress=height / config.rounds,
             excluded=excluded_items(config, self.data),
+            shown=self.protection.shown(self.clients(height)),
         )
 
     def train(
@@ -187,9 +191,13 @@ class Learner:
             return updates, self._encoded(updates, beacon, clients)
         update = self.trained(height, clients, P, task)
         uploads = [
-            Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
-            for place, client in enumerate(clients)
+            Upload(int(client), update.A[place], update.touched[place], stated)
+            for place, (client, stated) in enumerate(
+                zip(clients, self.protection.stated[clients].tolist(), strict=True)
+            )
         ]
+        with self._naming(height):
+            uploads = self.protection.sent(height, uploads)
         if feedback is not None:
             uploads = feedback.sent(uploads, beacon, partial(self.adversary.attack, height))
         if attacked:
@@ -248,7 +256,7 @@ class Learner:
     ) -> tuple[list[bytes], list[int]]:
         """Payloads and sample counts of the uploads that honest servers would aggregate
         (`consensus.ledger.updates`), in their order. ``payloads``: those of ``uploads``."""
-        check, registered = self.model.exchange.check, self.data.sample_counts
+        check, registered = self.model.exchange.check, self.protection.stated
         fit = [
             (upload.client, payload, upload.samples)
             for upload, payload in zip(uploads, payloads, strict=True)
@@ -302,13 +310,18 @@ def initial_private(config: Config, users: int, items: int) -> np.ndarray:
 
 
 def check_fit(config: Config, data: Dataset) -> None:
-    """Raise ConfigError for more clients a round than the data has users, and for a huge basis of
-    few items."""
+    """Raise ConfigError for more clients a round than the data has users, for a huge basis of few
+    items, and for differential privacy without its accountant."""
     if config.clients.per_round > data.users:
         raise ConfigError(
             f"clients.per_round: {config.clients.per_round} is more than the "
             f"{data.users} users of {data.name}"
         )
+    if config.privacy.dp.on:
+        try:
+            need_accountant()
+        except NoAccountant as error:
+            raise ConfigError(str(error)) from None
     d, r = config.model.dimension, config.model.rank
     if not basis_in_proportion(data.items, d, r):
         raise ConfigError(

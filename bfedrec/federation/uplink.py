@@ -36,7 +36,7 @@ class Uplink:
         genesis: Genesis,
         model: GlobalModel,
     ) -> None:
-        """``sample_counts``: int64[M], the N_u."""
+        """``sample_counts``: int64[M], the N_u by which the time of training is charged."""
         self._config = config
         self._sample_counts = sample_counts
         self._participants = participants

@@ -63,6 +63,8 @@ class TrainingMethod(Part, ABC):
     """False if `factors` reads nothing of what clients keep."""
     products: ClassVar[bool] = True
     """True if users are scored by the products of `factors` with Q; False if it has a `scorer`."""
+    apart: ClassVar[bool] = False
+    """True if it can train updates on other items than p_u (`TrainingTask.shown`)."""
     whole_rows: ClassVar[bool] = False
     """True if it trains all of Delta Q, which needs the basis B = I."""
     remedy: ClassVar[str] = "lower training.item_step or training.user_step"

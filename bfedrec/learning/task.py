@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,20 @@ from bfedrec.learning.settings import TrainingSettings
 from bfedrec.learning.upload import Diverged, LocalUpdates
 
 Kept = TypeVar("Kept")
+
+
+class Shown(NamedTuple):
+    """The items that clients show as their positives, of their own and of others."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    """As `TrainingTask` has the training items."""
+    kept: float
+    """t, the chance of a client's own item to be shown."""
+    share: float
+    """f, the chance of any other item, below t."""
+    factors: bool
+    """True if the p_u of an update is trained on them as well, and the client's own p_u apart."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,11 @@ class TrainingTask:
     """The items that are never drawn as negatives, as ``indptr`` and ``indices`` have the training
     items, which are among them (`TrainingSettings.negatives_exclude`); None: the training items."""
 
+    shown: Shown | None = None
+    """The items on which updates are trained as positives, while p_u is trained on the training
+    items; None: these. Only methods that train the two apart read it
+    (`bfedrec.learning.method.TrainingMethod.apart`)."""
+
     @property
     def item_step(self) -> float:
         """The step on A_u (`TrainingSettings.item_step`)."""
@@ -55,6 +74,19 @@ class TrainingTask:
     def user_step(self) -> float:
         """The step on p_u (`TrainingSettings.user_step`)."""
         return self.settings.user_step * self.step_scale
+
+    def for_updates(self) -> TrainingTask:
+        """The training of updates alone on the items that are ``shown``, with p_u as it is."""
+        assert self.shown is not None
+        frozen = self.settings.model_copy(update={"user_step": 0.0, "user_epochs": 0})
+        return replace(
+            self,
+            indptr=self.shown.indptr,
+            indices=self.shown.indices,
+            settings=frozen,
+            excluded=None,
+            shown=None,
+        )
 
     def once(self, make: Callable[[], Kept]) -> Kept:
         """Return what ``make`` returned when this was first called, for what all clients of the

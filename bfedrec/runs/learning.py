@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bfedrec.config.schema import Config
 from bfedrec.data.prepare import prepare
 from bfedrec.federation.learner import Played
+from bfedrec.federation.protection import spent
 from bfedrec.federation.unledgered import learner_alone, rounds_of
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Scalar
 from bfedrec.runs.folder import CHECKPOINT, HEAD_BYTES, RunError, RunFolder, read_tensors
@@ -160,6 +161,7 @@ class Learning(Closing):
             **scored,
             "rounds": rounds,
             LEDGER: NO_LEDGER,
+            **spent(self.config, self.data.users, self.config.rounds),
             "wall_seconds": self._wall,
             "clients_per_second": trained / (time.perf_counter() - self.began),
             "training_clients_per_second": trained / seconds if seconds else 0.0,

@@ -19,6 +19,7 @@ from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.data.prepare import prepare
 from bfedrec.federation.federation import Federation, Round
+from bfedrec.federation.protection import spent
 from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
@@ -239,6 +240,7 @@ class Simulation(Closing):
                 trained / training_seconds if training_seconds else 0.0
             ),
             **self.pace.figures(),
+            **spent(self.config, self.data.users, self._asked()),
             "malicious_stake_share": federation.participants.malicious_stake_share(),
             **self._flat_totals(),
             **{
@@ -262,6 +264,10 @@ class Simulation(Closing):
             append_timeline(self.folder.path, told)
         how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
         return self._finish() | how
+
+    def _asked(self) -> int:
+        """The number of rounds whose updates were sent, the one in which a run stopped included."""
+        return min(self.federation.world.head.height + 1, self.config.rounds)
 
     def _flat_totals(self) -> dict[str, Scalar]:
         return self.totals.figures(self.config.clients.downlink)

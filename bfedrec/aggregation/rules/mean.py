@@ -21,6 +21,7 @@ class Samples(Aggregator):
 
     meaning = "the mean weighted by sample counts, as in the paper"
     goes_by_item = False
+    weighs_samples = True
 
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,16 @@ from bfedrec.learning.method import (
 )
 from bfedrec.learning.recency import Recency
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
-from bfedrec.learning.task import TrainingTask
+from bfedrec.learning.task import Shown, TrainingTask
 from bfedrec.learning.upload import Diverged
 from bfedrec.threads import balanced, in_threads, thread_count
 
 if TYPE_CHECKING:  # reading a config loads no compiler
     from bfedrec.learning.ials_kernels import Catalogue
+
+
+SMALLEST_SLOPE = 1e-6
+"""Least magnitude of a factor on x_i by which another term is divided."""
 
 
 @training_method("ials", place=2)
@@ -37,6 +41,7 @@ class ImplicitAls(TrainingMethod):
     )
     reads = frozenset({"l2", "unobserved"})
     orders = True
+    apart = True
     keeps_factors = False
     remedy = "lower optimizer.step_ppm, or raise training.l2"
 
@@ -101,7 +106,8 @@ def _train(
     """Train ``clients`` (int64[m]); their former factors (``P``) do not matter."""
     from bfedrec.learning.ials_kernels import train_clients
 
-    clients, catalogue = task.cohort(clients, P), _catalogue(task)
+    clients, catalogue, shown = task.cohort(clients, P), _catalogue(task), task.shown
+    solved_on = shown if shown is not None and shown.factors else task
     settings, M, (N, d) = task.settings, len(clients), task.Q.shape
     target, others = (0.0, 1.0) if task.flipped else (1.0, 0.0)
     update = Unwritten(
@@ -114,13 +120,15 @@ def _train(
             catalogue.QB,
             Problem(settings.unobserved, settings.l2, target, others),
             clients,
-            task.indptr,
-            task.indices,
+            solved_on.indptr,
+            solved_on.indices,
         ),
     )
     shared = (catalogue, update.gradients, update.P, update.loss)
     parts = balanced(update.samples, min(thread_count(threads), max(M, 1)))
     in_threads(train_clients, [(part, *shared) for part in parts])
+    if shown is not None:
+        update = replace(update, gradients=showing(update.gradients, shown))
     # Numbers of A that overflow all the same are encoded as such, and refused by every server.
     wrong = ~(np.isfinite(update.loss) & np.isfinite(update.P).all(axis=1))
     if wrong.any():
@@ -128,6 +136,25 @@ def _train(
             f"client {clients[np.argmax(wrong)]}'s factors are no longer finite numbers; {remedy}"
         )
     return update
+
+
+def showing(gradients: Gradients, shown: Shown) -> Gradients:
+    """The terms of updates on the items that are shown, at the p that was solved on others.
+
+    With s_i = 1 for an item that is shown, else 0, the part of A_u[k, i] that is not -(l2 F_ki) is
+    -b_k times (t - f) alpha (x_i - catalogue) + (s_i - f) (x_i - target), whose mean over the draws
+    of s is t - f times that without: -f (x_i - target) is one more part of what all items have.
+    """
+    alpha, l2, target, catalogue = gradients.problem
+    scale, f = shown.kept - shown.share, shown.share
+    slope, offset = scale * alpha - f, scale * alpha * catalogue - f * target
+    if abs(slope) < SMALLEST_SLOPE:  # where the two parts cancel, what is left is the offset
+        slope = SMALLEST_SLOPE
+    return gradients._replace(
+        problem=Problem(slope, l2, target, offset / slope),
+        indptr=shown.indptr,
+        indices=shown.indices,
+    )
 
 
 def _solved(

@@ -358,6 +358,12 @@ def another(key: str) -> list[str]:
             "compression.error_feedback=true", "compression.kind=top_k"
         ],
         "compression.step_bytes": ["compression.step_bytes=1"],
+        "privacy.dp.noise": [*read_under("privacy.dp")],
+        "privacy.dp.epsilon": ["privacy.dp.epsilon=2"],
+        "privacy.dp.group": ["privacy.dp.group=3"],
+        "privacy.dp.noise_multiplier": [
+            "privacy.dp.noise_multiplier=2", "privacy.dp.epsilon=null"
+        ],
         "data.csv.path": ["data.csv.path=x.csv"],
         "data.csv.delimiter": ["data.csv.delimiter=;"],
         "data.csv.encoding": ["data.csv.encoding=latin-1"],
@@ -390,6 +396,12 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("training.method=ials",)
     if key.startswith("evaluation.recency_"):
         return ("training.method=ials", "evaluation.recency=true")
+    if key == "privacy.decoys.factors":
+        return ("privacy.decoys.share=0.1", "training.method=ials")
+    if key == "privacy.dp.group":
+        return (*read_under("privacy.dp"), "privacy.dp.noise=distributed", "privacy.dp.group=2")
+    if key.startswith("privacy.dp") and key != "privacy.dp.noise":
+        return ("privacy.dp.noise=local", "privacy.dp.epsilon=8", "aggregation.rule=uniform")
     if key in ("compression.cut_permille", "compression.step_bytes"):
         return ("compression.kind=ternary", "compression.size=2")
     if key == "training.network_step":
