@@ -102,7 +102,7 @@ ARROWS = {
     "bfedrec.cli": (
         "bfedrec.baselines bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
         "bfedrec.explorer bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plugins "
-        "bfedrec.report bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web "
+        "bfedrec.privacy bfedrec.report bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web "
         "consensus.adversary consensus.audit consensus.encoding consensus.ethereum "
         "consensus.protocols consensus.simulation consensus.storage consensus.torture"
     ),
@@ -141,6 +141,7 @@ ARROWS = {
         "consensus.registry consensus.simulation consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
+    "bfedrec.privacy": "bfedrec.threads consensus.registry",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
@@ -149,8 +150,9 @@ ARROWS = {
         "consensus.torture"
     ),
     "bfedrec.runs": (
-        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
-        "bfedrec.plugins consensus.audit consensus.encoding consensus.faults consensus.ledger "
+        "bfedrec.attacks bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
+        "bfedrec.files bfedrec.learning bfedrec.plugins bfedrec.privacy bfedrec.streams "
+        "consensus.audit consensus.encoding consensus.faults consensus.ledger "
         "consensus.protocols consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
