@@ -26,6 +26,7 @@ from bfedrec.evaluation.metrics import METRICS
 from bfedrec.learning.basis import BASES
 from bfedrec.learning.sections import OptimizerSettings, TrainingSection
 from bfedrec.learning.settings import ModelSettings
+from bfedrec.privacy.settings import PrivacySettings
 from bfedrec.section import (
     Section,
     Tree,
@@ -169,6 +170,7 @@ class Config(Section):
     centralised: CentralisedSettings = Field(default_factory=CentralisedSettings)
     compression: CompressionSettings = Field(default_factory=CompressionSettings)
     clients: ClientSettings = Field(default_factory=ClientSettings)
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     servers: ServerSettings = Field(default_factory=ServerSettings)
     committee: CommitteeSettings = Field(default_factory=CommitteeSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
@@ -223,6 +225,8 @@ class Config(Section):
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
         if self.data.dataset == "csv" and self.data.csv.path is None:
             raise setting_error("data.csv.path", "the path of a file, as data.dataset is csv")
+        if self.privacy.attacks.names and self.store.kind == "memory":
+            raise setting_error("store.kind", "sqlite | ipfs, as privacy.attacks reads the chain")
         for node in self.faults:
             try:
                 fault_from_node(node).placed(servers.count, np.random.default_rng(0))

@@ -28,6 +28,8 @@ from bfedrec.runs.recommend import config_of, data_of
 
 RESULT = "privacy.json"
 USERS = "privacy-users.csv"
+FIGURE = "privacy_"
+"""The beginning of the figures' names in a summary."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,18 @@ def attack(
     names: Sequence[str] = (),
     rounds: Collection[int] | None = None,
     tell: Tell = lambda done, total: None,
+    data: Dataset | None = None,
 ) -> Attacked:
     """Attack a run, finished or going on, by the attacks of these names (all without any).
 
-    ``holder``: as for `Holder.parse`; ``rounds``: those observed, None for all. Raises ConfigError,
-    DataError, `RunError`, StateError and StoreError, each one line, and ValueError for an unknown
-    attack.
+    ``holder``: as for `Holder.parse`; ``rounds``: those observed, None for all; ``data``: those of
+    the run, if they are prepared already. Raises ConfigError, DataError, `RunError`, StateError and
+    StoreError, each one line, and ValueError for an unknown attack.
     """
     config = config_of(run)
     if config.method != "federated":
         raise RunError(f"{run}: a run of method {config.method}, which has no clients")
-    data = data_of(run, config)
+    data = data_of(run, config) if data is None else data
     check_memory(config, data)
     party = Holder.parse(holder, config.servers.count)
     attacks = attacks_named(names, config, data)
@@ -129,6 +132,20 @@ def _notes(reading: Reading, assessment: Assessment) -> list[str]:
         if few is not None and few < reading.config.clients.per_round:
             notes.append(f"{each.name}: the first {few} updates of each round are attacked")
     return notes
+
+
+def own_figures(run: Path, config: Config, data: Dataset) -> dict[str, Scalar]:
+    """The figures of the attacks that a config asks for, on its run that has come to its end, by
+    ``privacy_ATTACK_FIGURE``. Raises as `attack`."""
+    asked = config.privacy.attacks
+    if not asked.names:
+        return {}
+    found = attack(run, asked.holder, asked.names, data=data)
+    return {
+        f"{FIGURE}{name}_{key}": value
+        for name, figures in found.figures().items()
+        for key, value in figures.items()
+    }
 
 
 def write_results(run: Path, attacked: Attacked) -> None:
