@@ -86,7 +86,7 @@ def privacy_command(parsed: argparse.Namespace) -> int:
     from bfedrec.cli.bar import counted
     from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
     from bfedrec.privacy.registry import INFERENCES
-    from bfedrec.report.exposure import write_exposure
+    from bfedrec.report.privacy_rounds import write_rounds
     from bfedrec.runs.privacy import attack, write_results
 
     names = [name for name in parsed.attacks.split(",") if name]
@@ -103,7 +103,7 @@ def privacy_command(parsed: argparse.Namespace) -> int:
         print(line)
     _print_table(found)
     write_results(parsed.run, found)
-    write_exposure(parsed.run, {name: each.rounds for name, each in found.memberships.items()})
+    write_rounds(parsed.run, {name: each.rounds for name, each in found.memberships.items()})
     print(f"{parsed.run}: privacy.json, privacy-users.csv, privacy.png")
     return _status(found, parsed.fail_above)
 

@@ -14,7 +14,7 @@ Rounds = Sequence[tuple[int, int, list[float]]]
 """Height, attacked updates and mean figures, of which the first is the area under the curve."""
 
 
-def write_exposure(folder: Path, attacks: Mapping[str, Rounds]) -> None:
+def write_rounds(folder: Path, attacks: Mapping[str, Rounds]) -> None:
     """Draw the attacks, by name, into a run's folder."""
     from matplotlib.figure import Figure
 
