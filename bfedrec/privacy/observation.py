@@ -7,6 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+FEW = 1 / 3
+"""Greatest share of the items that move which counts as few (`main_direction`)."""
+
 
 @dataclass(frozen=True)
 class PublicSetting:
@@ -59,9 +62,9 @@ def main_direction(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Within a round A_i is about (label - prediction) B'p_u: one direction, in which positives and
     negatives move with opposite signs. A singular direction has no sign of its own. Negatives are
-    drawn several to a positive, so the side with fewer items is taken for the positives'. Where an
-    update moves every item nothing was drawn, and the side with the larger third moment is taken:
-    a few large numbers are the positives'.
+    several to a positive, so the side with fewer items is taken for the positives'. Where it has
+    more than `FEW` of the items that move, the side with the larger third moment is taken: a few
+    large numbers are the positives'.
 
     ``A``: float32[m, r, N]. Returns float32[m, r], unit vectors, and float32[m, N].
     """
@@ -70,7 +73,7 @@ def main_direction(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     along = np.matmul(direction[:, None, :], A)[:, 0]
     positive, negative = (along > 0).sum(axis=1), (along < 0).sum(axis=1)
     cubes = np.einsum("mn,mn,mn->m", along, along, along)
-    whole = positive + negative == along.shape[1]
-    flipped = np.where(whole, cubes < 0, positive > negative)
+    clear = np.minimum(positive, negative) <= FEW * (positive + negative)
+    flipped = np.where(clear, positive > negative, cubes < 0)
     signs = np.where(flipped, np.float32(-1), np.float32(1))[:, None]
     return direction * signs, along * signs

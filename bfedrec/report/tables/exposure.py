@@ -47,8 +47,8 @@ def columns() -> tuple[Column, ...]:
 
 NOTES = (
     "AUC: area under the ROC curve of an attack's scores, a client's interactions against all "
-    "items that it never touched; mean over the users that were attacked, then over seeds. 0.5: nothing "
-    "is found, 1: all is. docs/privacy.md says what each attack is.",
+    "items that it never touched; mean over the users that were attacked, then over seeds. 0.5: "
+    "nothing is found, 1: all is. docs/privacy.md says what each attack is.",
     "The attacker is an honest-but-curious edge server; popularity is a guess that uses nothing of "
     "the client.",
     "Sign AUC, items touched: among the items that the update moves alone, which is what is left "
