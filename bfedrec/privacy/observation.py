@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-FEW = 1 / 3
+FEW = 0.45
 """Greatest share of the items that move which counts as few (`main_direction`)."""
 
 

@@ -113,7 +113,7 @@ def test_the_side_of_fewer_items_is_taken_for_the_positives(sense: float) -> Non
 
 @pytest.mark.parametrize("sense", [1.0, -1.0])
 def test_where_the_sides_are_alike_the_larger_third_moment_decides(sense: float) -> None:
-    along = np.array([4.0, 0.5, 0.5, 0.5, -1.0, -1.0, -1.0])  # more to the positives' side
+    along = np.array([4.0, *[0.2] * 5, *[-1.0] * 5])
     A = (sense * np.outer([0.6, 0.8], along)).astype(np.float32)[None]
     assert main_direction(A)[1][0] == pytest.approx(along, abs=1e-5)
 
