@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-FEW = 0.45
-"""Greatest share of the items that move which counts as few (`main_direction`)."""
+FEW = 1 / 3
+"""Greatest share of the catalogue that counts as few items (`main_direction`)."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def main_direction(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Within a round A_i is about (label - prediction) B'p_u: one direction, in which positives and
     negatives move with opposite signs. A singular direction has no sign of its own. Negatives are
-    several to a positive, so the side with fewer items is taken for the positives'. Where it has
-    more than `FEW` of the items that move, the side with the larger third moment is taken: a few
-    large numbers are the positives'.
+    several to a positive, so the side with fewer items is taken for the positives'. Where every
+    item moves, none was drawn, and no side has less than `FEW` of them, that with the larger third
+    moment is taken: a few large numbers are the positives'.
 
     ``A``: float32[m, r, N]. Returns float32[m, r], unit vectors, and float32[m, N].
     """
@@ -73,7 +73,8 @@ def main_direction(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     along = np.matmul(direction[:, None, :], A)[:, 0]
     positive, negative = (along > 0).sum(axis=1), (along < 0).sum(axis=1)
     cubes = np.einsum("mn,mn,mn->m", along, along, along)
-    clear = np.minimum(positive, negative) <= FEW * (positive + negative)
+    moved, few = positive + negative, np.minimum(positive, negative)
+    clear = (moved < along.shape[1]) | (few <= FEW * moved)
     flipped = np.where(clear, positive > negative, cubes < 0)
     signs = np.where(flipped, np.float32(-1), np.float32(1))[:, None]
     return direction * signs, along * signs

@@ -92,7 +92,7 @@ def test_planted_signals_are_found() -> None:
 def test_noise_hides_everything_that_is_of_a_single_client() -> None:
     found = areas(Made(), ["sign", "masks", "imia", "rank_one"], rounds=2, noise=1e4)
     for name, area in found.items():
-        assert area == pytest.approx(0.5, abs=0.03), name
+        assert area == pytest.approx(0.5, abs=0.06), name
 
 
 def test_squared_losses_are_attacked_as_such() -> None:
@@ -112,7 +112,7 @@ def test_the_side_of_fewer_items_is_taken_for_the_positives(sense: float) -> Non
 
 
 @pytest.mark.parametrize("sense", [1.0, -1.0])
-def test_where_the_sides_are_alike_the_larger_third_moment_decides(sense: float) -> None:
+def test_where_every_item_moves_to_sides_alike_the_third_moment_decides(sense: float) -> None:
     along = np.array([4.0, *[0.2] * 5, *[-1.0] * 5])
     A = (sense * np.outer([0.6, 0.8], along)).astype(np.float32)[None]
     assert main_direction(A)[1][0] == pytest.approx(along, abs=1e-5)
