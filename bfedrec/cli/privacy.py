@@ -23,6 +23,7 @@ HEADINGS = {
     "auc_touched": "AUC touched",
 }
 """The columns of the table by the figures' names."""
+WIDTH = max(map(len, HEADINGS.values()))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,13 +111,13 @@ def privacy_command(parsed: argparse.Namespace) -> int:
 
 def _print_table(found: Attacked) -> None:
     """Print a row for each attack, those on attributes below."""
-    print(f"{'attack':<24} {'users':>6} {'updates':>8}  {'  '.join(HEADINGS.values())}")
+    headings = "  ".join(f"{heading:>{WIDTH}}" for heading in HEADINGS.values())
+    print(f"{'attack':<24} {'users':>6} {'updates':>8}  {headings}")
     for name, figures in found.figures().items():
         if "updates" not in figures:
             continue
         cells = "  ".join(
-            f"{figures[key]:>{len(heading)}.4f}" if key in figures else " " * len(heading)
-            for key, heading in HEADINGS.items()
+            f"{figures[key]:>{WIDTH}.4f}" if key in figures else " " * WIDTH for key in HEADINGS
         )
         print(f"{name:<24} {figures['users']:>6} {figures['updates']:>8}  {cells}")
     for name, told in found.attributes.items():
