@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,16 +63,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(handler=privacy_command)
 
 
-def _rounds(text: str) -> Collection[int]:
+def _rounds(text: str) -> tuple[range, ...]:
     try:
-        found: set[int] | range = set()
+        found = []
         for part in text.split(","):
             first, _, last = part.partition("-")
             span = range(int(first), int(last or first) + 1)
             if not span or span[0] < 1 or span[-1] >= MOST_ROUNDS:
                 raise ValueError
-            found = span if text == part else {*found, *span}
-        return found
+            found.append(span)
+        return tuple(found)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text[:80]!r}: expected rounds from 1 on, as 1-300 or 1,10,100"

@@ -7,7 +7,7 @@ that it had when reading began.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -53,8 +53,8 @@ class Reading:
     config: Config
     data: Dataset
     holder: Holder
-    rounds: Collection[int] | None = None
-    """The rounds that are observed; None for all."""
+    rounds: Sequence[range] | None = None
+    """The rounds that are observed, as spans; None for all."""
     unheard: list[int] = field(default_factory=list)
     """The rounds of which no update reached the holder."""
     untold: list[int] = field(default_factory=list)
@@ -80,15 +80,16 @@ class Reading:
 
     def wants(self, height: int) -> bool:
         """True if the round is to be observed."""
-        return self.rounds is None or height in self.rounds
+        return self.rounds is None or any(height in span for span in self.rounds)
 
     def last(self, height: int) -> int:
         """The last round that is read, of a run that has come to ``height``. Raises `RunError` for
         one that has no rounds, or none of those wanted."""
-        wanted = height if self.rounds is None else min(height, max(self.rounds, default=0))
-        if not any(self.wants(each) for each in range(1, wanted + 1)):
+        spans = [range(1, height + 1)] if self.rounds is None else self.rounds
+        ends = [min(height, span[-1]) for span in spans if span and span[0] <= height]
+        if not height or not ends:
             raise RunError(f"{self.run}: has {height} rounds so far, and none of those asked for")
-        return wanted
+        return max(ends)
 
     def observation(
         self, task: _Public, updates: Sequence[tuple[int, int, bytes]] | None

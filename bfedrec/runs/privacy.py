@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,14 +84,14 @@ def attack(
     run: Path,
     holder: str = "server:0",
     names: Sequence[str] = (),
-    rounds: Collection[int] | None = None,
+    rounds: Sequence[range] | None = None,
     tell: Tell = lambda done, total: None,
     data: Dataset | None = None,
 ) -> Attacked:
     """Attack a run, finished or going on, by the attacks of these names (all without any).
 
-    ``holder``: as for `Holder.parse`; ``rounds``: those observed, None for all; ``data``: those of
-    the run, if they are prepared already. Raises ConfigError, DataError, `RunError`, StateError and
+    ``holder``: as for `Holder.parse`; ``rounds``: those observed, as spans, None for all; ``data``:
+    those of the run, if they are prepared already. Raises ConfigError, DataError, `RunError`, StateError and
     StoreError, each one line, and ValueError for an unknown attack.
     """
     config = config_of(run)
