@@ -91,8 +91,8 @@ def attack(
     """Attack a run, finished or going on, by the attacks of these names (all without any).
 
     ``holder``: as for `Holder.parse`; ``rounds``: those observed, as spans, None for all; ``data``:
-    those of the run, if they are prepared already. Raises ConfigError, DataError, `RunError`, StateError and
-    StoreError, each one line, and ValueError for an unknown attack.
+    those of the run, if they are prepared already. Raises ConfigError, DataError, `RunError`,
+    StateError and StoreError, each one line, and ValueError for an unknown attack.
     """
     config = config_of(run)
     if config.method != "federated":
