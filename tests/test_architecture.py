@@ -112,7 +112,7 @@ ARROWS = {
     ),
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data "
-        "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.section "
+        "bfedrec.evaluation bfedrec.learning bfedrec.plugins bfedrec.privacy bfedrec.section "
         "consensus.adversary consensus.faults consensus.protocols consensus.storage"
     ),
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
@@ -141,11 +141,11 @@ ARROWS = {
         "consensus.registry consensus.simulation consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
-    "bfedrec.privacy": "bfedrec.threads consensus.registry",
+    "bfedrec.privacy": "bfedrec.section bfedrec.threads consensus.registry",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
-        "bfedrec.sweeps bfedrec.templating consensus.audit consensus.encoding consensus.faults "
+        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.privacy bfedrec.runs "
+        "bfedrec.section bfedrec.sweeps bfedrec.templating consensus.audit consensus.encoding consensus.faults "
         "consensus.ledger consensus.protocols consensus.records consensus.registry "
         "consensus.torture"
     ),
