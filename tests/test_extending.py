@@ -350,6 +350,16 @@ print(list({name})[-1], len({name}) > 2)
     assert done.stdout == "zzz True\n", done.stderr
 
 
+def test_an_inference_attack_is_used(shop: Shop) -> None:
+    out = shop.run("privacy.attacks.names=[length]", "ledger.retain_updates=none")
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["privacy_length_auc"] > 0.5
+    done = shop.command("privacy", str(out), "--attacks", "length,popularity")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((out / "privacy.json").read_text(encoding="utf-8"))
+    assert figures["length"]["auc"] == summary["privacy_length_auc"]
+
+
 # -- the mechanism ---------------------------------------------------------------------------------
 
 

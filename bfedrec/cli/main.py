@@ -31,6 +31,7 @@ COMMANDS = {
     "report": "a run or a sweep as one HTML file",
     "serve": "runs, chains and recommendations as pages in a browser",
     "show": "what a run, or a block of its chain, is",
+    "privacy": "attacks on what clients' updates reveal, from what a party holds",
     "audit": "re-verify a run's chain from its bytes",
     "data": "the data sets: list, prepare, check",
     "chain": "a run's chain as a CAR file: export, import",

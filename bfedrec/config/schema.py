@@ -256,6 +256,8 @@ class Config(Section):
             if self.data.dataset == name and own.path is None:
                 told = f"the path of a file, as data.dataset is {name}"
                 raise setting_error(f"data.{name}.path", told)
+        if self.privacy.attacks.names and self.store.kind == "memory":
+            raise setting_error("store.kind", "sqlite | ipfs, as privacy.attacks reads the chain")
         for node in self.faults:
             try:
                 fault_from_node(node).placed(servers.count, np.random.default_rng(0))

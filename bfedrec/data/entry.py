@@ -61,6 +61,18 @@ class TitleFile(_Record):
     """True if the first line names the columns."""
 
 
+class PeopleFile(_Record):
+    """A file that tells attributes of a data set's users."""
+
+    file: FileEntry
+    delimiter: str
+    user: int
+    """0-based column of the users' ids."""
+    attributes: dict[str, int]
+    """0-based column of each attribute, by its name."""
+    encoding: str = "utf-8"
+
+
 class CatalogueEntry(_Record):
     """The facts about one data set."""
 
@@ -79,6 +91,9 @@ class CatalogueEntry(_Record):
     titles: tuple[TitleFile, ...] = ()
     """Files with the items' titles, of which the first that is at hand is read; no result depends
     on them."""
+    people: PeopleFile | None = None
+    """The file with the users' attributes, if the publisher has one; only attacks on privacy are
+    compared with it."""
 
     def expected(self, layout: str, variant: str) -> tuple[Counts, str]:
         """The counts that this form and reading must have, and a note on how they differ."""

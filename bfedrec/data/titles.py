@@ -29,6 +29,16 @@ MOST_BYTES: Final = 2**24
 """Longest file of titles that is read, unpacked."""
 LONGEST: Final = 200
 """Letters of a title."""
+UNREADABLE: Final = (
+    DataError,
+    OSError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+)
+"""The errors of a file, or of an archive, that cannot be found or read."""
 
 
 def titles_of(
@@ -42,22 +52,27 @@ def titles_of(
     source = settings.source
     if not isinstance(source, Catalogued) or not source.entry.titles:
         return [""] * len(item_ids)
-    roots = [Path(os.environ["BFEDREC_DATA"])] if os.environ.get("BFEDREC_DATA") else []
-    roots.append((default_cache() if cache is None else cache) / DOWNLOADS)
+    roots = roots_of(cache)
     for wanted in source.entry.titles:
         try:
             found = find_file(source.name, wanted.file, roots)
-            known = None if found is None else dict(_pairs(_text(found, wanted), wanted))
-        except (DataError, OSError, ValueError, zipfile.BadZipFile, zlib.error, EOFError, KeyError):
+            known = None if found is None else dict(_pairs(text_of(found, wanted.encoding), wanted))
+        except UNREADABLE:
             continue  # titles are worth no error
         if known is not None:
             return [known.get(str(item), "") for item in item_ids]
     return [""] * len(item_ids)
 
 
-def _text(file: SourceFile, wanted: TitleFile) -> str:
+def roots_of(cache: Path | None = None) -> list[Path]:
+    """The folders in which the files of data sets are looked for. ``cache``: None for the usual."""
+    roots = [Path(os.environ["BFEDREC_DATA"])] if os.environ.get("BFEDREC_DATA") else []
+    return [*roots, (default_cache() if cache is None else cache) / DOWNLOADS]
+
+
+def text_of(file: SourceFile, encoding: str) -> str:
     """The text of a file; bytes that its encoding does not have become replacement characters.
-    Raises OSError or ValueError, or as the archive's library, for one that cannot be read."""
+    Raises one of `UNREADABLE` for one that cannot be read."""
     with open_regular(file.path) as outer:
         if file.member is not None:
             with zipfile.ZipFile(outer) as archive, archive.open(file.member) as member:
@@ -69,7 +84,7 @@ def _text(file: SourceFile, wanted: TitleFile) -> str:
             content = outer.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise ValueError(f"{file}: longer than {MOST_BYTES:,} bytes")
-    return content.decode(wanted.encoding, "replace").removeprefix("\ufeff")
+    return content.decode(encoding, "replace").removeprefix("\ufeff")
 
 
 def _pairs(text: str, wanted: TitleFile) -> Iterator[tuple[str, str]]:

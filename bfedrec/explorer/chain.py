@@ -19,8 +19,8 @@ from threading import Lock, RLock, Thread
 from typing import Final, TypeVar
 
 from bfedrec.explorer.facts import BlockLine, ChainSummary
-from bfedrec.explorer.following import Followed, after, recorded_draws, skim
 from bfedrec.runs.folder import CHAIN, RunError
+from bfedrec.runs.following import Followed, after, recorded_draws, skim
 from consensus.encoding.cid import cid_text, digest
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.protocol import Protocol

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bfedrec.explorer.chain import RunChain
-from bfedrec.explorer.following import Followed
+from bfedrec.runs.following import Followed
 from consensus.encoding.cid import cid_text, is_cid
 from consensus.encoding.fields import MalformedRecord
 from consensus.records.update import UpdateRecord

@@ -86,10 +86,12 @@ class Federation:
         data: Dataset,
         residuals: Recall | None = None,
         folder: Path | None = None,
+        plays: bool = True,
     ) -> None:
         """Build all parts from the config's seed; no round is played yet.
 
-        ``residuals``, ``folder``: as for `Learner`. Raises ConfigError as
+        ``residuals``, ``folder``: as for `Learner`. ``plays``: False where rounds are only trained
+        once more, so that no process is started to help the servers. Raises ConfigError as
         `bfedrec.federation.learner.check_fit`.
         """
         check_fit(config, data)
@@ -121,7 +123,7 @@ class Federation:
         self.uplink = Uplink(
             config, protection.charged, self.participants, self.links, self.genesis, model
         )
-        self.ahead = self.participants.helper()
+        self.ahead = self.participants.helper() if plays else None
         self.world = self._world()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="cohort")
 
@@ -246,12 +248,19 @@ class Federation:
         """Train the round after ``head`` once more, to restore the messages that malicious clients
         keep of it; needed before a run continues after that round. P and the model must be as they
         were then."""
+        if self.learner.adversary.keeps_messages:
+            self.learner.adversary.remember(self.retrained(head)[0])
+
+    def retrained(self, head: Head) -> tuple[list[Sent], Mapping[int, bytes]]:
+        """Train the round after ``head`` once more; return everything that its clients sent, and
+        the residuals of honest ones under error feedback. P, the model and what malicious clients
+        keep of the round before must be as they were then; nothing of them is changed."""
         learner, height = self.learner, head.height + 1
-        if learner.adversary.keeps_messages:
-            clients = learner.clients(height)
-            feedback = learner.feedback(height, clients)
-            task, P = learner.task(height, head.beacon), learner.P[clients]
-            learner.adversary.remember(self._train(head, task, feedback, clients, P)[1])
+        clients = learner.clients(height)
+        feedback = learner.feedback(height, clients)
+        task, P = learner.task(height, head.beacon), learner.P[clients]
+        sent = self._train(head, task, feedback, clients, P)[1]
+        return sent, {} if feedback is None else feedback.residuals
 
     def _followed(
         self, height: int, sent: list[Sent], result: HeightResult

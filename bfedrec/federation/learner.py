@@ -42,6 +42,9 @@ from bfedrec.streams import Streams
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 """Maps a height and clients to the clients' residuals before that height (`bfedrec.runs.state`)."""
 
+Hear = Callable[[Sequence[Upload], Sequence[bytes]], None]
+"""Is told uploads and the payload of each."""
+
 
 @dataclass(frozen=True)
 class Played:
@@ -268,8 +271,9 @@ class Learner:
         once = [(payload, samples) for client, payload, samples in fit if count[client] == 1]
         return [payload for payload, _ in once], [samples for _, samples in once]
 
-    def play(self, height: int, beacon: bytes) -> Played:
-        """Play one whole round as honest servers without delay would decide it. Raises Diverged,
+    def play(self, height: int, beacon: bytes, hear: Hear | None = None) -> Played:
+        """Play one whole round as honest servers without delay would decide it. ``hear`` is told
+        each part's uploads, without their updates, and the payloads of these. Raises Diverged,
         naming round and client."""
         clients = self.clients(height)
         feedback = self.feedback(height, clients)
@@ -283,9 +287,12 @@ class Learner:
             update, made = self.train(height, beacon, part, self.P[part], task, feedback)
             factors.append(update.P)
             losses.append(update.loss)
-            sent += [self.payload(upload, beacon) for upload in made]
-            uploads += [upload.without_update() for upload in made]
-            del update, made  # before the next part's are written out
+            payloads = [self.payload(upload, beacon) for upload in made]
+            made = [upload.without_update() for upload in made]
+            if hear is not None:
+                hear(made, payloads)
+            uploads, sent = uploads + made, sent + payloads
+            del update  # before the next part's are written out
         P, loss, aggregate = np.concatenate(factors), np.concatenate(losses), b""
         self.P[clients] = P
         payloads, samples = self.accepted(uploads, sent)

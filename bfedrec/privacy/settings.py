@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
+from bfedrec.privacy.attack_settings import AttackSettings
 from bfedrec.section import Section, setting_error
 
 
@@ -126,8 +127,9 @@ class DecoySettings(Section):
 
 
 class PrivacySettings(Section):
-    """The protection of the clients' updates."""
+    """The protection of the clients' updates, and attacks on them."""
 
+    attacks: AttackSettings = Field(default_factory=AttackSettings)
     dp: DpSettings = Field(default_factory=DpSettings)
     decoys: DecoySettings = Field(default_factory=DecoySettings)
 

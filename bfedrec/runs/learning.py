@@ -24,6 +24,7 @@ from bfedrec.federation.unledgered import learner_alone, rounds_of
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Scalar
 from bfedrec.runs.folder import CHECKPOINT, HEAD_BYTES, RunError, RunFolder, read_tensors
 from bfedrec.runs.memory import check_memory
+from bfedrec.runs.privacy import own_figures
 from bfedrec.runs.progress import Note, RoundLearnt, Watcher
 from bfedrec.runs.reporting import Reporting, check_selectable
 from bfedrec.runs.state import RoundState, StateError
@@ -166,6 +167,7 @@ class Learning(Closing):
             "clients_per_second": trained / (time.perf_counter() - self.began),
             "training_clients_per_second": trained / seconds if seconds else 0.0,
             **self._bytes(),
+            **own_figures(self.folder.path, self.config, self.data),
         }
 
 

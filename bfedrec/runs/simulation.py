@@ -25,6 +25,7 @@ from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.memory import check_memory
 from bfedrec.runs.pace import Pace
+from bfedrec.runs.privacy import own_figures
 from bfedrec.runs.progress import Note, RoundDone, Watcher
 from bfedrec.runs.reporting import Reporting, check_selectable
 from bfedrec.runs.state import RoundState, RunState, StateError
@@ -96,7 +97,7 @@ class Simulation(Closing):
                 self.folder.write_stop(self._stopped(end))
                 raise
         self.chain.finish()
-        return self._finish()
+        return {**self._finish(), **own_figures(self.folder.path, self.config, self.data)}
 
     def _play(self, height: int) -> None:
         """Play the rounds after ``height``."""

@@ -1,4 +1,4 @@
-"""The writing of RUN/timeline.jsonl: a line per height, of what the servers did in it
+"""The writing and reading of RUN/timeline.jsonl: a line per height, of what the servers did in it
 (`consensus.simulation.timeline`).
 
 The line of a height is appended before the chain has its block. A kill in between leaves a line
@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from consensus.simulation.timeline import HeightTimeline
+from consensus.storage.regular import open_regular
 
 TIMELINE: Final = "timeline.jsonl"
 MOST_LINE: Final = 2**20
@@ -40,3 +42,14 @@ def cut_timelines(folder: Path, height: int) -> None:
                 break
             kept += len(line)
     os.truncate(path, kept)
+
+
+def read_timelines(folder: Path) -> Iterator[HeightTimeline]:
+    """The timelines in a run's folder, height by height, up to a line that is not whole; none where
+    there is no such file. Raises `consensus.simulation.checked_json.BadTimeline`, a ValueError."""
+    path = folder / TIMELINE
+    if not path.exists():
+        return
+    with open_regular(path) as file:
+        while (line := file.readline(MOST_LINE + 1)).endswith(b"\n"):
+            yield HeightTimeline.from_line(line.decode())

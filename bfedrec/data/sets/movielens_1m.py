@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bfedrec.data.entry import CatalogueEntry, Counts, FileEntry, Layout, TitleFile
+from bfedrec.data.entry import CatalogueEntry, Counts, FileEntry, Layout, PeopleFile, TitleFile
 from bfedrec.data.files import Files
 from bfedrec.data.interactions import Interactions, interactions_of
 from bfedrec.data.ncf import NCF, read_published
@@ -78,6 +78,12 @@ class MovieLens1M(Catalogued):
                 title=1,
                 encoding="latin-1",
             ),
+        ),
+        people=PeopleFile(
+            file=FileEntry(archive="ml-1m.zip", path="ml-1m/users.dat"),
+            delimiter="::",
+            user=0,
+            attributes={"gender": 1, "age": 2, "occupation": 3},
         ),
     )
 

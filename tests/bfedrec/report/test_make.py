@@ -230,6 +230,8 @@ TO_RECORD: set[str] = {
     "fedrap",
     "fedrap_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedrap_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
+    "fedrec",
+    "ials",
     "items_data.generated.items",
     "ml-1m-per-item_data.validation=train",
     "ml-1m-per-item_ml-1m-per-item",
@@ -238,9 +240,12 @@ TO_RECORD: set[str] = {
     "ml-1m_data.validation=train_evaluation.select=test_training.negatives_exclude=al",
     "ml-1m_ml-1m",
     "ml-1m_model.rank",
+    "per_item",
     "pfedrec",
     "pfedrec_compression.kind=quantised_compression.size=4_model.dimension=28_model.r",
     "pfedrec_data.validation=train_evaluation.select=test_training.negatives_exclude=",
+    "quantised",
+    "samples",
     "servers_servers.count",
 }
 """The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""

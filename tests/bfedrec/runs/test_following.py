@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bfedrec.explorer.following import after, lazy_draws, recorded_draws, skim
+from bfedrec.runs.following import after, lazy_draws, recorded_draws, skim
 from consensus.encoding.dag_cbor import encode
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.committee import check_ticket

@@ -1,0 +1,1 @@
+"""The inference attacks that come with the package, one a file."""

@@ -1,0 +1,80 @@
+"""One round of a run as an honest-but-curious party holds it, before any attack on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+FEW = 1 / 3
+"""Greatest share of the catalogue that counts as few items (`main_direction`)."""
+
+
+@dataclass(frozen=True)
+class PublicSetting:
+    """The part of a run's config that everybody knows who takes part in it."""
+
+    users: int
+    """M, the registered clients."""
+    items: int
+    """N, the items of the catalogue."""
+    dimension: int
+    """d of the item factors."""
+    unobserved: float | None = None
+    """Weight of an item without interaction in a client's squared loss; None where clients train on
+    the cross-entropy of positives and drawn negatives."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The knowledge of one round: its cohort, the decoded updates, and what is public.
+
+    Rows that a method appends to Q for parameters other than the items' are left out.
+    """
+
+    height: int
+    clients: np.ndarray
+    """int64[m]: the clients whose updates the block holds. A holder without updates is granted it.
+    """
+    samples: np.ndarray
+    """int64[m]: the sample counts N_u that they signed: their numbers of training interactions."""
+    A: np.ndarray | None
+    """float32[m, r, N]: their decoded updates A_u; None for a holder that has none."""
+    touched: np.ndarray | None
+    """bool[m, N]: the masks that were sent, else the items whose column of A_u is not 0."""
+    Q: np.ndarray
+    """float32[N, d]: the global item factors that the clients trained on."""
+    B: np.ndarray
+    """float32[d, r]: the round's basis."""
+    aggregate: np.ndarray
+    """float32[r, N]: the decoded aggregate of the block."""
+
+    @cached_property
+    def main_direction(self) -> tuple[np.ndarray, np.ndarray]:
+        """`main_direction` of the updates: float32[m, r] and float32[m, N]."""
+        assert self.A is not None
+        return main_direction(self.A)
+
+
+def main_direction(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first left singular direction of each update and the items' coordinates along it.
+
+    Within a round A_i is about (label - prediction) B'p_u: one direction, in which positives and
+    negatives move with opposite signs. A singular direction has no sign of its own. Negatives are
+    several to a positive, so the side with fewer items is taken for the positives'. Where every
+    item moves, none was drawn, and no side has less than `FEW` of them, that with the larger third
+    moment is taken: a few large numbers are the positives'.
+
+    ``A``: float32[m, r, N]. Returns float32[m, r], unit vectors, and float32[m, N].
+    """
+    gram = np.matmul(A, A.transpose(0, 2, 1))
+    direction = np.ascontiguousarray(np.linalg.eigh(gram)[1][:, :, -1])
+    along = np.matmul(direction[:, None, :], A)[:, 0]
+    positive, negative = (along > 0).sum(axis=1), (along < 0).sum(axis=1)
+    cubes = np.einsum("mn,mn,mn->m", along, along, along)
+    moved, few = positive + negative, np.minimum(positive, negative)
+    clear = (moved < along.shape[1]) | (few <= FEW * moved)
+    flipped = np.where(clear, positive > negative, cubes < 0)
+    signs = np.where(flipped, np.float32(-1), np.float32(1))[:, None]
+    return direction * signs, along * signs
