@@ -80,6 +80,10 @@ class Codec(Part, ABC):
     def byte_size(self) -> int:
         """Number of bytes of every encoding."""
 
+    def of_aggregates(self) -> Codec:
+        """The codec of aggregates where ``downlink`` is "same"."""
+        return self
+
     @abstractmethod
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
         """The bytes of A, float32[r, N]; numbers that are not finite may be encoded as such."""

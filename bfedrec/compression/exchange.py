@@ -52,7 +52,7 @@ class Exchange:
         up = codec_named(kind, rows, items, size, parameters)
         if downlink not in ("same", "dense"):
             raise ValueError(f"downlink {downlink!r} is not one of same, dense")
-        return cls(rule, up, up if downlink == "same" else Dense(rows, items, rows))
+        return cls(rule, up, up.of_aggregates() if downlink == "same" else Dense(rows, items, rows))
 
     @classmethod
     def low_rank(cls, rule: Aggregator, r: int, N: int) -> Exchange:
@@ -181,7 +181,7 @@ def describe(exchange: Exchange) -> Tree:
     rank."""
     if exchange.up.name == "low_rank":
         return {}
-    downlink = "same" if exchange.down == exchange.up else "dense"
+    downlink = "same" if exchange.down == exchange.up.of_aggregates() else "dense"
     told: Tree = {
         "kind": exchange.up.name,
         "size": exchange.up.size,

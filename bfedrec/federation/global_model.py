@@ -16,6 +16,7 @@ from bfedrec.compression.codec import FLOAT
 from bfedrec.compression.exchange import Exchange, describe, described
 from bfedrec.learning.basis import BASES
 from bfedrec.learning.optimizer import Optimizer, Plain, Progress, optimizer_named
+from bfedrec.privacy.secure.exchange import SecureExchange
 from consensus.encoding.node import Node
 
 SMALL_BASIS = 2**22
@@ -44,14 +45,17 @@ class GlobalModel:
         first_beacon: bytes,
         optimizer: Optimizer | None = None,
         rounds: int = 1,
+        secure: SecureExchange | None = None,
     ) -> None:
         """``Q``: float32[N, d], the initial model. ``snapshot_every``: heights between blocks that
         also hold the address of a whole snapshot; None for none. ``first_beacon``: beacon of height
         1, for a basis that is drawn once. ``optimizer``: how an aggregate moves Q (None: the
-        paper's Q + BA), over so many ``rounds``."""
+        paper's Q + BA), over so many ``rounds``. ``secure``: how updates
+        are masked (None: they are not)."""
         self.Q = Q
         self.kind = kind
         self.exchange = exchange
+        self.secure = secure
         self.snapshot_every = snapshot_every
         self.optimizer = optimizer or Plain()
         self.rounds = rounds
@@ -95,6 +99,8 @@ class GlobalModel:
                 "parameters": self.optimizer.parameters,
                 "rounds": self.rounds,
             }
+        if self.secure is not None:
+            description["secure"] = self.secure.parameters
         return description | describe(self.exchange)
 
     @classmethod
@@ -119,8 +125,12 @@ class GlobalModel:
         if not BASES[kind].fits(d, r) or not basis_in_proportion(N, d, r):
             raise ValueError(f"a basis {kind!r} of {d} x {r} does not fit a model of {N} x {d}")
         exchange = described(application, rule, r, N)
+        secure = None
+        if "secure" in application:
+            secure = SecureExchange.described(exchange, application["secure"])
         Q = np.frombuffer(initial, FLOAT).reshape(N, d).astype(np.float32)
-        return cls(Q, kind, exchange, every, first_beacon, *_optimizer(application))
+        optimizer, rounds = _optimizer(application)
+        return cls(Q, kind, exchange, every, first_beacon, optimizer, rounds, secure)
 
     def encode(self) -> bytes:
         """Q's bytes: float32 little-endian, N x d."""
@@ -138,10 +148,16 @@ class GlobalModel:
 
     def check_payload(self, payload: bytes) -> str | None:
         """Return the flaw of a client's payload, or None."""
-        return self.exchange.check(payload)
+        return (self.secure or self.exchange).check(payload)
+
+    def slot(self, client: int, payload: bytes) -> int | None:
+        """The stage of a payload under secure aggregation, else the only slot."""
+        return 0 if self.secure is None else self.secure.slot(client, payload)
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
+        if self.secure is not None:
+            return self.secure.aggregate(payloads, beacon)
         return self.exchange.aggregate(payloads, samples, beacon)
 
     @property

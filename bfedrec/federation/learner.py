@@ -35,6 +35,7 @@ from bfedrec.learning.gradients import Unwritten
 from bfedrec.learning.method import METHODS, Trainer
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged, LocalUpdates, Trained, Upload
+from bfedrec.privacy.secure.exchange import SecureExchange
 from bfedrec.streams import Streams
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
@@ -180,7 +181,8 @@ class Learner:
         and client."""
         began = time.perf_counter()
         attacked = self.adversary.acts(height, clients)
-        if self._unwritten is not None and feedback is None and not attacked:
+        written = self.model.secure is not None
+        if self._unwritten is not None and feedback is None and not attacked and not written:
             with self._naming(height):
                 updates = self._unwritten(task, clients, P)
             self.training_seconds += time.perf_counter() - began
@@ -282,7 +284,7 @@ class Learner:
         self.P[clients] = P
         payloads, samples = self.accepted(uploads, sent)
         if payloads:
-            aggregate = self.model.aggregate(payloads, samples, beacon)
+            aggregate = self.model.exchange.aggregate(payloads, samples, beacon)
             self.model.commit(height, beacon, aggregate)
         return Played(
             height,
@@ -332,8 +334,10 @@ def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalMode
     exchange = Exchange.named(rule, compression.kind, rows, len(Q), size, downlink, parameters)
     catch_up = config.clients.downlink == "catch_up"
     every = config.clients.snapshot_every if catch_up else None
-    optimizer = config.optimizer.chosen
-    return GlobalModel(Q, kind, exchange, every, first_beacon, optimizer, config.rounds)
+    optimizer, aggregation, secure = config.optimizer.chosen, config.aggregation, None
+    if aggregation.secure:
+        secure = SecureExchange.of(exchange, aggregation.group, aggregation.neighbours)
+    return GlobalModel(Q, kind, exchange, every, first_beacon, optimizer, config.rounds, secure)
 
 
 def _shape(config: Config) -> tuple[int, str]:

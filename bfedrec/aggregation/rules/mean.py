@@ -21,6 +21,7 @@ class Samples(Aggregator):
 
     meaning = "the mean weighted by sample counts, as in the paper"
     goes_by_item = False
+    weighs_samples = True
 
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
@@ -51,6 +52,9 @@ class PerItem(Aggregator):
             clients += update.touched
         return total / np.maximum(clients, 1)
 
+    def of_sums(self, total: np.ndarray, counts: np.ndarray, updates: int) -> np.ndarray | None:
+        return total / np.maximum(counts, 1)
+
 
 @aggregator("uniform")
 @dataclass(frozen=True)
@@ -70,3 +74,6 @@ class Uniform(Aggregator):
         for update in updates:
             add(total, update.A)
         return total / len(sample_counts)
+
+    def of_sums(self, total: np.ndarray, counts: np.ndarray, updates: int) -> np.ndarray | None:
+        return total / updates

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from nacl import bindings
 
-from bfedrec.privacy.secure.lanes import lane_type, pack, packed_size, unpack
+from bfedrec.compression.lanes import lane_type, pack, packed_size, unpack
 from bfedrec.privacy.secure.scheme import Scheme
 
 KEY: Final = 32

@@ -19,9 +19,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bfedrec.privacy.secure.lanes import packed_size, spare_bits_set
+from bfedrec.aggregation.settings import SMALLEST_GROUP
+from bfedrec.compression.lanes import packed_size, spare_bits_set
 from bfedrec.privacy.secure.masks import COMMITMENT, KEY, SEALED, is_usable
-from bfedrec.privacy.secure.scheme import SMALLEST, Scheme
+from bfedrec.privacy.secure.scheme import Scheme
 
 SETUP, MASKED, UNMASK = STAGES = (0, 1, 2)
 HEAD: Final = 5
@@ -87,7 +88,7 @@ class Setup:
     def decode(cls, scheme: Scheme, payload: bytes) -> Setup:
         """The setup in a payload. Raises `Malformed`."""
         members = payload[HEAD] if len(payload) > HEAD else 0
-        if not SMALLEST <= members <= scheme.group:
+        if not SMALLEST_GROUP <= members <= scheme.group:
             raise Malformed("the group's size")
         near = len(scheme.closed(members, 0))
         at = HEAD + 1 + 4 * members

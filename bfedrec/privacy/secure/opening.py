@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bfedrec.privacy.secure.lanes import centred
+from bfedrec.compression.lanes import centred
 from bfedrec.privacy.secure.masks import (
     Lanes,
     agreement,

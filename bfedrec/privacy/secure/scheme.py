@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Final
 
 import numpy as np
 
-from bfedrec.privacy.secure.lanes import MOST_BITS, lane_type, packed_size
+from bfedrec.aggregation.settings import SMALLEST_GROUP
+from bfedrec.compression.lanes import MOST_BITS, lane_type, packed_size
 from bfedrec.privacy.secure.sharing import MOST_SHARES
-
-SMALLEST: Final = 3
-"""Members of a group below which a sum would tell one member another's update."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,8 @@ class Scheme:
     number; 0: all others of its group."""
 
     def __post_init__(self) -> None:
-        if not SMALLEST <= self.group <= MOST_SHARES:
-            raise ValueError(f"groups of {self.group}: expected {SMALLEST} to {MOST_SHARES}")
+        if not SMALLEST_GROUP <= self.group <= MOST_SHARES:
+            raise ValueError(f"groups of {self.group}: expected {SMALLEST_GROUP} to {MOST_SHARES}")
         if self.neighbours % 2 or not 0 <= self.neighbours < self.group:
             raise ValueError(f"{self.neighbours} neighbours in a group of {self.group}")
         if min(self.rows, self.items, self.levels) < 1:
