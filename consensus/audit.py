@@ -326,9 +326,7 @@ def _audit_updates(
         except MalformedRecord as error:
             raise AuditFailure(height, f"update {position}: {error}") from error
         update = SignedUpdate(record, _content(store, height, "payload", record.payload))
-        reason = check_update(
-            genesis, head, update, application.check_payload, application.slot
-        )
+        reason = check_update(genesis, head, update, application.check_payload, application.slot)
         if reason is not None:
             raise AuditFailure(height, f"update {position} is not fit: {reason}")
         updates.append(update)

@@ -11,7 +11,6 @@ from bfedrec.aggregation.registry import AGGREGATORS
 from bfedrec.parts import PartSection
 from bfedrec.section import setting_error
 
-
 SMALLEST_GROUP = 3
 """Members of a group below which a sum would tell one member another's update."""
 

@@ -60,7 +60,8 @@ class Adversary:
         return self._groups[number].attack if number in self._active(height) else None
 
     def violation(self, height: int, client: int) -> str:
-        """The way in which ``client`` breaks the protocol of masks at ``height``; empty for none."""
+        """The way in which ``client`` breaks the protocol of masks at ``height``; empty if it keeps
+        to it."""
         if self.attack(height, client) is None:
             return ""
         return self._groups[int(self.group[client])].plan.violation()

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.aggregation.registry import AGGREGATORS
-from bfedrec.aggregation.settings import AggregationSettings, SMALLEST_GROUP
+from bfedrec.aggregation.settings import SMALLEST_GROUP, AggregationSettings
 from bfedrec.attacks.attack import ATTACKS
 from bfedrec.compression.registry import CODECS
 from bfedrec.compression.settings import CompressionSettings
@@ -255,7 +255,11 @@ class Config(Section):
 
     def _secure_agrees(self) -> None:
         """Refuse what cannot be done under masks."""
-        aggregation, compression, per_round = self.aggregation, self.compression, self.clients.per_round
+        aggregation, compression, per_round = (
+            self.aggregation,
+            self.compression,
+            self.clients.per_round,
+        )
         if AGGREGATORS[aggregation.rule].weighs_samples:
             able = ", ".join(name for name, kind in AGGREGATORS.items() if not kind.weighs_samples)
             told = "as masked updates cannot be weighted (aggregation.secure)"

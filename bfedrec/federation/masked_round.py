@@ -2,10 +2,10 @@
 
 A client sends its setup at once, and fetches and trains meanwhile. When it has trained it asks its
 edge server for its group's setups, masks its update for those, and sends it. Then it asks which
-masked updates of its group have come, and sends its shares. It asks again for as long as messages of
-its group are out; a wave ends for it a third, or two thirds, of `committee.update_seconds` after the
-round began, and whoever has not been heard of until then is gone. What it learns is what its server
-has at that moment: messages may be late, lost or refused, and servers may differ.
+masked updates of its group have come, and sends its shares. It asks again for as long as messages
+of its group are out; a wave ends for it a third, or two thirds, of `committee.update_seconds` after
+the round began, and whoever has not been heard of until then is gone. What it learns is what its
+server has at that moment: messages may be late, lost or refused, and servers may differ.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from bfedrec.privacy.secure.messages import (
     SETUP,
     Masked,
     Setup,
+    number_of,
     set_of,
     stage_of,
 )
@@ -109,9 +110,7 @@ class MaskedRound:
         message = self._message(seat, self._fetch(seat, now, mates.setup_bytes) + work, payload)
         return [message, self._ask(seat, message.time, partial(self._unmask, mates.setups))]
 
-    def _unmask(
-        self, setups: dict[int, Setup], seat: Seat, now: float, mates: Groupmates
-    ) -> Next:
+    def _unmask(self, setups: dict[int, Setup], seat: Seat, now: float, mates: Groupmates) -> Next:
         """Send the shares, once all masked updates have come, or it is time."""
         if mates.masked.keys() < setups.keys() and now < self._shares_close:
             again = min(now + PAUSE, self._shares_close)
@@ -139,7 +138,8 @@ class MaskedRound:
         """The simulated second at which a client has the answer of so many bytes to a question
         that reached its server now."""
         self.fetched += size
-        return now + float(self._links.download_seconds(np.array([seat.client]), size)[0])
+        client = np.array([seat.client])
+        return now + float(self._links.download_seconds(client, np.array([size]))[0])
 
     def _ask(
         self, seat: Seat, time: float, then: Callable[[Seat, float, Groupmates], Next]
@@ -157,24 +157,30 @@ class MaskedRound:
         """What a server that has the updates ``held`` has of a group: the setups that name it, and
         its members' masked updates."""
         places = {number: place for place, number in enumerate(group)}
-        found = Groupmates({}, {}, 0)
+        setups: dict[int, Setup] = {}
+        masked: dict[int, Masked] = {}
         size = 0
         for update in held:
-            message = self._reading(update)
-            place = None if message is None else places.get(message.number)
-            if place is None:
+            place = places.get(number_of(update.payload))
+            message = None if place is None else self._reading(update)
+            if place is None or message is None:
                 continue
             if isinstance(message, Masked):
-                found.masked[place] = message
-            elif isinstance(message, Setup) and message.group == group:
-                found.setups[place] = message
+                masked[place] = message
+            elif message.group == group:
+                setups[place] = message
                 size += update.wire_bytes
-        return Groupmates(found.setups, found.masked, size)
+        return Groupmates(setups, masked, size)
 
     def _reading(self, update: SignedUpdate) -> Setup | Masked | None:
         """The setup or masked update in a message, read once."""
         name = update.record.digest
         if name not in self._read:
-            kind = {SETUP: Setup, MASKED: Masked}.get(stage_of(update.payload))
-            self._read[name] = kind and kind.decode(self._scheme, update.payload)
+            stage, payload = stage_of(update.payload), update.payload
+            message: Setup | Masked | None = None
+            if stage == SETUP:
+                message = Setup.decode(self._scheme, payload)
+            elif stage == MASKED:
+                message = Masked.decode(self._scheme, payload)
+            self._read[name] = message
         return self._read[name]

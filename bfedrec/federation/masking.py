@@ -18,7 +18,7 @@ from bfedrec.federation.masked_round import MaskedRound, Seat
 from bfedrec.federation.participants import Participants
 from bfedrec.federation.round_training import RoundTraining
 from bfedrec.federation.uplink import Uplink
-from bfedrec.privacy.secure.masks import Lanes
+from bfedrec.privacy.secure.masks import Lanes, agreement
 from bfedrec.privacy.secure.member import Member, Shared
 from bfedrec.privacy.secure.scheme import Scheme
 from bfedrec.privacy.secure.violations import VIOLATIONS
@@ -40,6 +40,8 @@ class Masking:
         self._config, self._streams = config, streams
         self._participants, self._links, self._uplink = participants, links, uplink
         self._agreed: dict[tuple[int, int], bytes] = {}
+        self._secrets: dict[int, bytes] = {}
+        self._publics: dict[int, bytes] = {}
 
     def seats(self, head: Head, learner: Learner, ready: Mapping[int, float]) -> list[Seat]:
         """The seats of the round after ``head``, group by group. ``ready``: the simulated second at
@@ -49,7 +51,8 @@ class Masking:
         assert secure is not None
         per_round, users = self._config.clients.per_round, learner.data.users
         dealt = cohort(self._streams, users, per_round, height).tolist()
-        self._agreed.clear()
+        for kept in (self._agreed, self._secrets, self._publics):
+            kept.clear()  # the next round has other groups
         shared, seats = Shared(), []
         for group in secure.scheme.deal(dealt, head.beacon):
             for client in group:
@@ -88,15 +91,28 @@ class Masking:
         )
 
     def _agree(self, client: int, other: int) -> bytes:
-        """The 32 bytes that the keys of two clients in the genesis agree on by X25519, to which keys
-        for signatures (Ed25519) are converted as by libsodium."""
+        """The 32 bytes that the keys of two clients in the genesis agree on by X25519, to which
+        keys for signatures (Ed25519) are converted as by libsodium."""
         pair = (min(client, other), max(client, other))
         found = self._agreed.get(pair)
         if found is None:
+            found = self._agreed[pair] = agreement(self._secret(client), self._public(other))
+        return found
+
+    def _secret(self, client: int) -> bytes:
+        """A client's secret key for agreements, kept for the round."""
+        found = self._secrets.get(client)
+        if found is None:
             _, signing = bindings.crypto_sign_seed_keypair(self._streams.bytes("keys", 2, client))
-            public = self._participants.client_key(other).public
-            found = self._agreed[pair] = bindings.crypto_scalarmult(
-                bindings.crypto_sign_ed25519_sk_to_curve25519(signing),
-                bindings.crypto_sign_ed25519_pk_to_curve25519(public),
-            )
+            found = bindings.crypto_sign_ed25519_sk_to_curve25519(signing)
+            self._secrets[client] = found
+        return found
+
+    def _public(self, client: int) -> bytes:
+        """A client's public key for agreements, kept for the round."""
+        found = self._publics.get(client)
+        if found is None:
+            signing = self._participants.client_key(client).public
+            found = bindings.crypto_sign_ed25519_pk_to_curve25519(signing)
+            self._publics[client] = found
         return found

@@ -104,8 +104,8 @@ class Participants:
         )
 
     def _messages(self) -> int:
-        """The updates that a height's clients sign: one each; under masks a setup each, and a masked
-        update and shares of those that stay."""
+        """The updates that a height's clients sign: one each; under masks a setup each, and a
+        masked update and shares of those that stay."""
         clients = self._config.clients
         if not self._config.aggregation.secure:
             return clients.per_round

@@ -5,7 +5,8 @@ no larger than registered, an intact and finite payload and a valid signature. A
 turned away is counted by reason and changes nothing else.
 
 One update per client and slot counts (`consensus.application.Application.slot`; most applications
-have one slot). Two different ones of one client, both signed, are evidence against it: this server no longer aggregates either, but keeps both and passes both on. Otherwise a client
+have one slot). Two different ones of one client, both signed, are evidence against it: this server
+no longer aggregates either, but keeps both and passes both on. Otherwise a client
 that sends different updates to different servers would leave them with different pools, in none of
 which all updates of a candidate are found, and could stop the chain.
 """
@@ -205,7 +206,9 @@ class UpdatePool:
     def ordered(self) -> list[SignedUpdate]:
         """The updates to be aggregated, by ascending digest: the order of aggregation."""
         self.take_in()
-        found = (self._by_digest[key] for key in sorted(self._by_digest))
+        found = [self._by_digest[key] for key in sorted(self._by_digest)]
+        if not self._twice:
+            return found
         return [update for update in found if self._name(update) not in self._twice]
 
     def pick(self, digests: Sequence[bytes]) -> list[SignedUpdate] | None:

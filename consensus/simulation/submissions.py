@@ -73,7 +73,7 @@ class Submissions:
         It also does so if this one is malicious, as that may drop or alter the update; an honest
         server that has the update already takes the second one for a copy.
         """
-        arrival, index, tries, height = each
+        arrival, index, _, height = each
         server = self._servers[index]
         if self._height > height or server.chain.height >= height:
             return  # too late: the height is decided

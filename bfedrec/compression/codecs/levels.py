@@ -19,8 +19,8 @@ class Levels(Codec):
     items.
 
     A number is rounded to one of the two levels next to it, at random, so that it is right in the
-    mean; beyond L it is cut. Bytes in the clear: level + L in as few bits as hold 2L, row after row:
-    ceil(r N bits / 8). The sum of levels is the level of the sum, which is what
+    mean; beyond L it is cut. Bytes in the clear: level + L in as few bits as hold 2L, row after
+    row: ceil(r N bits / 8). The sum of levels is the level of the sum, which is what
     ``aggregation.secure`` needs; there lanes are wider, and masked. Aggregates, whose levels would
     be fractions, travel as `Quantised` of size s.
     """

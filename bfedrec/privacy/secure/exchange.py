@@ -1,4 +1,5 @@
-"""The exchange of a run whose updates are masked: what servers accept, and the aggregate of a block.
+"""The exchange of a run whose updates are masked: the payloads that servers accept, and the
+aggregate of a block.
 
 It stands in the place of `bfedrec.compression.exchange.Exchange` towards the ledger; towards the
 model it is the same codec and rule, applied to sums.
@@ -104,8 +105,8 @@ class SecureExchange:
         return self.plain.down.encode(mean.astype(FLOAT), beacon)
 
     def _of_means(self, opening: Opening) -> np.ndarray:
-        """The rule's aggregate of the groups' means, float64[r, N]: it withstands groups, whoever is
-        in them, and nobody inside of one."""
+        """The rule's aggregate of the groups' means, float64[r, N]: it withstands false groups, but
+        no false member of a group."""
         step = np.float32(self._up.step)
         means = []
         for group in opening.groups:

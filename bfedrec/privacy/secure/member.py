@@ -7,7 +7,7 @@ survived, and gives of each member one share: of the self-mask's seed, or of the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 
 from bfedrec.privacy.secure.masks import (
     KEY,
@@ -89,9 +89,7 @@ class Member:
     @cached_property
     def _dealt(self) -> dict[int, bytes]:
         """The pair of shares of each holder, by position: key, then self-mask."""
-        rows = split(
-            self._key + self._self, self.threshold, len(self.closed), self._coefficients
-        )
+        rows = split(self._key + self._self, self.threshold, len(self.closed), self._coefficients)
         return {place: row.tobytes() for place, row in zip(self.closed, rows, strict=True)}
 
     def setup(self) -> bytes:
@@ -120,9 +118,7 @@ class Member:
             if place == self.position:
                 continue
             public = setups[place].public
-            agreed = self._shared.agreed(
-                self.public, public, lambda public=public: agreement(self._key, public)
-            )
+            agreed = self._shared.agreed(self.public, public, partial(agreement, self._key, public))
             mask = self._shared.mask(self.scheme, pair_seed(agreed, self.round_id))
             if self.position < place:
                 lanes.add(mask)

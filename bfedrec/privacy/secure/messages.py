@@ -25,6 +25,7 @@ from bfedrec.privacy.secure.masks import COMMITMENT, KEY, SEALED, is_usable
 from bfedrec.privacy.secure.scheme import Scheme
 
 SETUP, MASKED, UNMASK = STAGES = (0, 1, 2)
+NAMES: Final = ("setup", "masked update", "shares")
 HEAD: Final = 5
 """Bytes before a message's own fields."""
 
@@ -178,14 +179,16 @@ class Unmask:
 
 def flaw(scheme: Scheme, payload: bytes) -> str | None:
     """Return the reason why an edge server must refuse ``payload``, or None."""
-    kinds = {SETUP: Setup, MASKED: Masked, UNMASK: Unmask}
-    kind = kinds.get(stage_of(payload))
-    if kind is None or len(payload) < HEAD:
+    stage = stage_of(payload)
+    if stage not in STAGES or len(payload) < HEAD:
         return "no stage of secure aggregation"
     try:
-        message = kind.decode(scheme, payload)
+        if stage == MASKED:
+            Masked.decode(scheme, payload)
+        elif stage == UNMASK:
+            Unmask.decode(scheme, payload)
+        elif not is_usable(Setup.decode(scheme, payload).public):
+            raise Malformed("a key of small order")
     except Malformed as error:
-        return f"malformed {kind.__name__.lower()}: {error}"
-    if isinstance(message, Setup) and not is_usable(message.public):
-        return "malformed setup: a key of small order"
+        return f"malformed {NAMES[stage]}: {error}"
     return None

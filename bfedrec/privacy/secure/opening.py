@@ -1,10 +1,10 @@
 """The opening of a round's groups from the messages of a block: anybody who has them computes the
 same sums, the same dropped groups and the same accusations.
 
-Nothing here needs a secret. What the members agree on follows from their messages: the roster is the
-one that most masked updates name, the survivors those that most unmasking messages name. A group
-that cannot be opened, or whose sum no honest levels have, is dropped and counted; the others are not
-touched by it.
+Nothing here needs a secret. What the members agree on follows from their messages: the roster is
+the one that most masked updates name, the survivors those that most unmasking messages name. A
+group that cannot be opened, or whose sum no honest levels have, is dropped and counted; the others
+are not touched by it.
 """
 
 from __future__ import annotations
