@@ -90,7 +90,7 @@ def test_loading_a_module_loads_no_more_than_it_needs(statement: str, unwanted: 
 #: against the order of the list in README.md ("How it is built") is wrong.
 ARROWS = {
     "bfedrec.__main__": "bfedrec.cli",
-    "bfedrec.aggregation": "bfedrec.parts consensus.registry",
+    "bfedrec.aggregation": "bfedrec.parts bfedrec.section consensus.registry",
     "bfedrec.attacks": (
         "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams "
         "consensus.ledger consensus.registry"
@@ -126,9 +126,9 @@ ARROWS = {
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
-        "bfedrec.evaluation bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
-        "consensus.crypto consensus.encoding consensus.faults consensus.ledger "
-        "consensus.network consensus.records consensus.simulation"
+        "bfedrec.evaluation bfedrec.learning bfedrec.privacy bfedrec.streams bfedrec.threads "
+        "consensus.adversary consensus.crypto consensus.encoding consensus.faults "
+        "consensus.ledger consensus.network consensus.records consensus.simulation"
     ),
     "bfedrec.learning": (
         "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"
@@ -141,6 +141,7 @@ ARROWS = {
         "consensus.registry consensus.simulation consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
+    "bfedrec.privacy": "bfedrec.aggregation bfedrec.compression",
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "

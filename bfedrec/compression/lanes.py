@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numba import njit
 
 MOST_BITS: Final = 16
 
@@ -30,15 +29,19 @@ def packed_size(count: int, bits: int) -> int:
 def pack(lanes: np.ndarray, bits: int) -> bytes:
     """The lowest ``bits`` bits of each lane (uint[n]), ceil(n bits / 8) bytes; what is left of the
     last byte is 0."""
+    from bfedrec.compression.lane_kernels import pack_lanes  # readers of chains need no compiler
+
     packed = np.zeros(packed_size(len(lanes), bits), np.uint8)
-    _pack(np.ascontiguousarray(lanes, lane_type(bits)), bits, packed)
+    pack_lanes(np.ascontiguousarray(lanes, lane_type(bits)), bits, packed)
     return packed.tobytes()
 
 
 def unpack(data: bytes | memoryview, count: int, bits: int) -> np.ndarray:
     """The ``count`` lanes (uint[n], each below 2^bits) that `pack` wrote."""
+    from bfedrec.compression.lane_kernels import unpack_lanes
+
     lanes = np.empty(count, lane_type(bits))
-    _unpack(np.frombuffer(data, np.uint8, packed_size(count, bits)), bits, lanes)
+    unpack_lanes(np.frombuffer(data, np.uint8, packed_size(count, bits)), bits, lanes)
     return lanes
 
 
@@ -53,31 +56,3 @@ def centred(lanes: np.ndarray, bits: int) -> np.ndarray:
     half = 1 << (bits - 1)
     low = (lanes.astype(np.int32) + half) & ((1 << bits) - 1)
     return low - half
-
-
-@njit(nogil=True, cache=True)
-def _pack(lanes, bits, packed):  # type: ignore[no-untyped-def]
-    mask, held, waiting, place = np.uint64((1 << bits) - 1), np.uint64(0), 0, 0
-    for lane in lanes:
-        held |= (np.uint64(lane) & mask) << np.uint64(waiting)
-        waiting += bits
-        while waiting >= 8:
-            packed[place] = held & np.uint64(255)
-            held >>= np.uint64(8)
-            waiting -= 8
-            place += 1
-    if waiting:
-        packed[place] = held
-
-
-@njit(nogil=True, cache=True)
-def _unpack(packed, bits, lanes):  # type: ignore[no-untyped-def]
-    mask, held, there, place = np.uint64((1 << bits) - 1), np.uint64(0), 0, 0
-    for number in range(lanes.size):
-        while there < bits:
-            held |= np.uint64(packed[place]) << np.uint64(there)
-            there += 8
-            place += 1
-        lanes[number] = held & mask
-        held >>= np.uint64(bits)
-        there -= bits

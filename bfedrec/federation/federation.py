@@ -81,7 +81,8 @@ class Round:
     """Number of groups under secure aggregation by their end: ``opened``, or why they were dropped;
     empty without it."""
     accused: Mapping[int, str]
-    """What a client's own signed messages prove against it under secure aggregation, by client."""
+    """False statements under secure aggregation that a client's own signed messages prove, by
+    client."""
 
 
 class Federation:

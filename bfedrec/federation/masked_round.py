@@ -35,7 +35,7 @@ from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
 from consensus.simulation.results import Arrival, Inquiry
 
-PAUSE = 0.1
+PAUSE = 0.2
 """Simulated seconds after which a client asks its server again."""
 
 Next = list[Arrival | Inquiry]
@@ -53,7 +53,7 @@ class Seat:
 
 @dataclass(frozen=True)
 class Groupmates:
-    """What a server has of one group's messages, by position."""
+    """The messages of one group that a server has, by position."""
 
     setups: dict[int, Setup]
     masked: dict[int, Masked]
@@ -87,7 +87,7 @@ class MaskedRound:
         """Bytes that clients fetched: others' setups, and which masked updates there are."""
 
     def arrivals(self, seats: Sequence[Seat]) -> Next:
-        """What the round begins with: each client's setup, and the question of each that trains."""
+        """The beginning of the round: each client's setup, and the question of each that trains."""
         first: Next = []
         for seat in seats:
             agreements = len(seat.member.closed) * self._config.costs.verify
@@ -154,8 +154,8 @@ class MaskedRound:
         return int(self._links.server[seat.client])
 
     def _mates(self, group: tuple[int, ...], held: Sequence[SignedUpdate]) -> Groupmates:
-        """What a server that has the updates ``held`` has of a group: the setups that name it, and
-        its members' masked updates."""
+        """The messages of a group among those that a server has: the setups that name the group,
+        and its members' masked updates."""
         places = {number: place for place, number in enumerate(group)}
         setups: dict[int, Setup] = {}
         masked: dict[int, Masked] = {}

@@ -12,7 +12,7 @@ import numpy as np
 from bfedrec.learning.upload import Kept
 
 SentT = TypeVar("SentT")
-"""What a client sends: a signed message, or what becomes one."""
+"""The message that a client sends, signed or not yet."""
 Train = Callable[[np.ndarray, np.ndarray], tuple[Kept, list[SentT]]]
 """Trains some clients (int64[m]) from their factors (float32[m, d]); returns what they know
 afterwards and what they send. It runs beside the servers, at any time of the round, and must not
@@ -56,7 +56,7 @@ class RoundTraining(Generic[SentT]):
         }
 
     def sent(self, place: int) -> SentT:
-        """What the client at ``place`` in the cohort sends, once it has trained."""
+        """The message of the client at ``place`` in the cohort, once it has trained."""
         part, index = self._place[place]
         return self._futures[part].result()[1][index]
 

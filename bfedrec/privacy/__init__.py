@@ -1,1 +1,1 @@
-"""What updates reveal, and what protects them. It imports neither runs nor federation."""
+"""Leaks of updates, and protection against them. It imports neither runs nor federation."""

@@ -38,7 +38,7 @@ class Shared:
         self._masks: dict[bytes, Lanes] = {}
 
     def agreed(self, one: bytes, other: bytes, compute: Callable[[], bytes]) -> bytes:
-        """What the keys with these names agree on."""
+        """The bytes that the keys with these names agree on."""
         name = (min(one, other), max(one, other))
         found = self._agreed.get(name)
         if found is None:

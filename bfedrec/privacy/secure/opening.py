@@ -62,7 +62,7 @@ class Opening:
     dropped: Mapping[str, int]
     """Number of groups that were not opened, by reason."""
     accused: Mapping[int, str] = field(default_factory=dict)
-    """What a client's own signed messages prove against it, by its number."""
+    """False statements that a client's own signed messages prove, by its number."""
 
 
 class _Unopened(Exception):

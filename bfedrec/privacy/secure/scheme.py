@@ -1,5 +1,5 @@
-"""The scheme of a chain's secure aggregation: sizes of groups, of lanes and of messages, thresholds,
-and who is whose neighbour."""
+"""The scheme of a chain's secure aggregation: sizes of groups, lanes and messages, thresholds, and
+who is whose neighbour."""
 
 from __future__ import annotations
 

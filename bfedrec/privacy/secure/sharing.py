@@ -1,11 +1,11 @@
 """Shamir's secret sharing, byte by byte in GF(2^8).
 
-Every byte of a secret is the constant term of a polynomial of degree t - 1 whose other coefficients
-are uniform; share x is its value at x = 1, ..., n. Any t shares give the secret by Lagrange's
-formula at 0. Fewer say nothing: with the secret, t - 1 shares are a linear map of the t coefficients
-whose matrix has full rank, so that every secret fits every t - 1 shares (tests/bfedrec/privacy).
-Any field of more than n elements will do; in this one every byte string is a secret and a share, so
-that none has to be refused, and products are looked up for whole arrays at once.
+Every byte of a secret is the constant term of a polynomial of degree t - 1 whose other
+coefficients are uniform; share x is its value at x = 1, ..., n. Any t shares give the secret by
+Lagrange's formula at 0. Fewer say nothing: the secret and t - 1 shares are a linear map of the t
+coefficients whose matrix has full rank, so that every secret fits every t - 1 shares (a test has
+the rank). Any field of more than n elements will do; in this one every byte string is a secret and
+a share, so that none has to be refused, and products are looked up for whole arrays at once.
 """
 
 from __future__ import annotations

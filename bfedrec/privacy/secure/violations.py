@@ -1,5 +1,5 @@
-"""Members that break the protocol: the ways that a malicious client has beside false numbers, each as
-a class that differs from `bfedrec.privacy.secure.member.Member` in one message."""
+"""Members that break the protocol, beside sending false numbers: each is a class that differs from
+`bfedrec.privacy.secure.member.Member` in one message."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Garbage(Member):
     """Its masked update is noise, whose masks cancel with nobody's."""
 
     def masked(self, lanes: Lanes, setups: Mapping[int, Setup]) -> bytes | None:
+        """The masked update of an honest member, with other lanes."""
         payload = super().masked(lanes, setups)
         if payload is None:
             return None
@@ -28,6 +29,7 @@ class FalseShares(Member):
     """The shares that it gives of others' secrets are not those that they dealt."""
 
     def unmask(self, setups: Mapping[int, Setup], roster: int, survivors: int) -> bytes | None:
+        """The shares of an honest member, all but its own with their bits turned."""
         payload = super().unmask(setups, roster, survivors)
         if payload is None:
             return None
@@ -41,7 +43,7 @@ class FalseShares(Member):
 
 
 class FalseDealing(Member):
-    """The shares that it deals of its secrets are of other secrets; its commitments are to those."""
+    """The shares that it deals, and commits to, give no secret of its own."""
 
     @cached_property
     def _dealt(self) -> dict[int, bytes]:
@@ -55,6 +57,7 @@ class Silence(Member):
     """It gives no shares."""
 
     def unmask(self, setups: Mapping[int, Setup], roster: int, survivors: int) -> bytes | None:
+        """No message."""
         return None
 
 
@@ -62,6 +65,7 @@ class OtherRoster(Member):
     """It masks its update for fewer members than have set up, and says so."""
 
     def masked(self, lanes: Lanes, setups: Mapping[int, Setup]) -> bytes | None:
+        """The update masked without one of the members."""
         last = max(place for place in setups if place != self.position)
         fewer = {place: setup for place, setup in setups.items() if place != last}
         return super().masked(lanes, fewer)
