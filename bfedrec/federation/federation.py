@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import isinf
 from pathlib import Path
@@ -77,10 +77,10 @@ class Round:
     residuals: Mapping[int, bytes]
     """Residuals of honest clients under error feedback, by client: the part of their updates that
     the codec lost (`bfedrec.compression.error_feedback.pack`)."""
-    groups: Mapping[str, int]
+    groups: Mapping[str, int] = field(default_factory=dict)
     """Number of groups under secure aggregation by their end: ``opened``, or why they were dropped;
     empty without it."""
-    accused: Mapping[int, str]
+    accused: Mapping[int, str] = field(default_factory=dict)
     """False statements under secure aggregation that a client's own signed messages prove, by
     client."""
 
@@ -225,8 +225,6 @@ class Federation:
             aggregated,
             len(self.world.behind()),
             {} if feedback is None else feedback.residuals,
-            {},
-            {},
         )
 
     def _play_masked(self, masking: Masking) -> Round:
@@ -284,8 +282,10 @@ class Federation:
         secure = self.learner.model.secure
         assert secure is not None
         update, uploads = self.learner.train(height, beacon, clients, P, task, None)
+        exchange = self.learner.model.exchange_at(height)
         lanes = {
-            upload.client: secure.lanes(upload.A, upload.touched, beacon) for upload in uploads
+            upload.client: secure.lanes(exchange, upload.A, upload.touched, beacon)
+            for upload in uploads
         }
         return Kept(update.P, update.loss), [lanes[client] for client in clients.tolist()]
 

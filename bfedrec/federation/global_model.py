@@ -55,7 +55,10 @@ class GlobalModel:
         self.Q = Q
         self.kind = kind
         self.exchange = exchange
+        """The exchange, as it is in the first round (`exchange_at`)."""
         self.secure = secure
+        self.height = 0
+        """The last committed height."""
         self.snapshot_every = snapshot_every
         self.optimizer = optimizer or Plain()
         self.rounds = rounds
@@ -65,6 +68,10 @@ class GlobalModel:
         self.first_beacon = first_beacon
         """The beacon of height 1, which a basis that is drawn once is drawn from."""
         self._basis: tuple[bytes, np.ndarray] | None = None
+
+    def exchange_at(self, height: int) -> Exchange:
+        """The exchange in the round of ``height``."""
+        return self.exchange.at(Progress(height, self.rounds))
 
     @property
     def items(self) -> int:
@@ -99,6 +106,8 @@ class GlobalModel:
                 "parameters": self.optimizer.parameters,
                 "rounds": self.rounds,
             }
+        if self.exchange.up.scheduled:
+            description["rounds"] = self.rounds
         if self.secure is not None:
             description["secure"] = self.secure.parameters
         return description | describe(self.exchange)
@@ -130,6 +139,8 @@ class GlobalModel:
             secure = SecureExchange.described(exchange, application["secure"])
         Q = np.frombuffer(initial, FLOAT).reshape(N, d).astype(np.float32)
         optimizer, rounds = _optimizer(application)
+        if exchange.up.scheduled:
+            rounds = _rounds(application.get("rounds"))
         return cls(Q, kind, exchange, every, first_beacon, optimizer, rounds, secure)
 
     def encode(self) -> bytes:
@@ -156,9 +167,10 @@ class GlobalModel:
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
+        exchange = self.exchange_at(self.height + 1)
         if self.secure is not None:
-            return self.secure.aggregate(payloads, beacon)
-        return self.exchange.aggregate(payloads, samples, beacon)
+            return self.secure.aggregate(exchange, payloads, beacon)
+        return exchange.aggregate(payloads, samples, beacon)
 
     @property
     def snapshot_size(self) -> int:
@@ -176,6 +188,7 @@ class GlobalModel:
     def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
         """Algorithm 1, line 7: Q += B A, or the optimizer's step."""
         self.Q, self.state = self._merged(height, beacon, aggregate)
+        self.height = height
 
     def _merged(self, height: int, beacon: bytes, aggregate: bytes) -> tuple[np.ndarray, State]:
         B, A = self.basis(beacon), self.exchange.decode_aggregate(aggregate, beacon)
@@ -192,6 +205,13 @@ def _optimizer(application: Mapping[str, Any]) -> tuple[Optimizer, int]:
         kind, rounds, parameters = told["kind"], told["rounds"], dict(told["parameters"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the genesis describes no optimizer: {error}") from None
-    if type(kind) is not str or type(rounds) is not int or not 1 <= rounds < 2**31:
-        raise ValueError(f"the genesis describes no optimizer: {kind!r} of {rounds!r} rounds")
-    return optimizer_named(kind, parameters), rounds
+    if type(kind) is not str:
+        raise ValueError(f"the genesis describes no optimizer: {kind!r}")
+    return optimizer_named(kind, parameters), _rounds(rounds)
+
+
+def _rounds(told: object) -> int:
+    """The number of rounds that a genesis names. Raises ValueError for another value."""
+    if type(told) is not int or not 1 <= told < 2**31:
+        raise ValueError(f"the genesis names no number of rounds: {told!r}")
+    return told

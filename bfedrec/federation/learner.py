@@ -186,7 +186,7 @@ class Learner:
             with self._naming(height):
                 updates = self._unwritten(task, clients, P)
             self.training_seconds += time.perf_counter() - began
-            return updates, self._encoded(updates, beacon, clients)
+            return updates, self._encoded(height, updates, beacon, clients)
         update = self.trained(height, clients, P, task)
         uploads = [
             Upload(int(client), update.A[place], update.touched[place], int(update.samples[place]))
@@ -202,7 +202,7 @@ class Learner:
                 update.P,
                 task.Q,
                 task.B,
-                self.model.exchange,
+                self.model.exchange_at(height),
                 lambda places: self.trained(height, clients[places], P[places], flipped),
             )
         self.training_seconds += time.perf_counter() - began
@@ -226,9 +226,12 @@ class Learner:
                 error = Diverged(f"{error}; or malicious clients have destroyed the model")
             raise Diverged(f"round {height}: {error}") from None
 
-    def _encoded(self, updates: Unwritten, beacon: bytes, clients: np.ndarray) -> list[Upload]:
+    def _encoded(
+        self, height: int, updates: Unwritten, beacon: bytes, clients: np.ndarray
+    ) -> list[Upload]:
         """The uploads of honest ``clients`` (int64[m]), without their updates being written out."""
-        payloads = self.model.exchange.encode_unwritten(updates, beacon, self._threads)
+        exchange = self.model.exchange_at(height)
+        payloads = exchange.encode_unwritten(updates, beacon, self._threads)
         A, touched = np.empty((0, 0), np.float32), np.empty(0, np.bool_)
         return [
             Upload(int(client), A, touched, int(samples), payload)
@@ -237,13 +240,13 @@ class Learner:
 
     # -- without servers --------------------------------------------------------------------------
 
-    def payload(self, upload: Upload, beacon: bytes) -> bytes:
-        """The encoded update that a client sends in the round with this beacon."""
+    def payload(self, height: int, upload: Upload, beacon: bytes) -> bytes:
+        """The encoded update that a client sends in round ``height``, with this beacon."""
         if upload.message is not None:
             return upload.message.payload
         if upload.payload is not None:
             return upload.payload
-        return self.model.exchange.encode(upload.A, upload.touched, beacon)
+        return self.model.exchange_at(height).encode(upload.A, upload.touched, beacon)
 
     def accepted(
         self, uploads: Sequence[Upload], payloads: Sequence[bytes]
@@ -277,14 +280,14 @@ class Learner:
             update, made = self.train(height, beacon, part, self.P[part], task, feedback)
             factors.append(update.P)
             losses.append(update.loss)
-            sent += [self.payload(upload, beacon) for upload in made]
+            sent += [self.payload(height, upload, beacon) for upload in made]
             uploads += [upload.without_update() for upload in made]
             del update, made  # before the next part's are written out
         P, loss, aggregate = np.concatenate(factors), np.concatenate(losses), b""
         self.P[clients] = P
         payloads, samples = self.accepted(uploads, sent)
         if payloads:
-            aggregate = self.model.exchange.aggregate(payloads, samples, beacon)
+            aggregate = self.model.exchange_at(height).aggregate(payloads, samples, beacon)
             self.model.commit(height, beacon, aggregate)
         return Played(
             height,

@@ -42,7 +42,7 @@ class Uplink:
         self._participants = participants
         self._links = links
         self._genesis = genesis
-        self._exchange = model.exchange
+        self._model = model
         shape = (model.rank, model.items)
         # An update's bytes are known before training ends: two differ by the few bytes that their
         # integers' digits take.
@@ -60,7 +60,8 @@ class Uplink:
         chain_id, height = self._genesis.chain_id, head.height + 1 - upload.age
         payload, parent = upload.payload, upload.parent or head.cid
         if payload is None:
-            payload = self._exchange.encode(upload.A, upload.touched, head.beacon)
+            exchange = self._model.exchange_at(head.height + 1)
+            payload = exchange.encode(upload.A, upload.touched, head.beacon)
         link = file_cid(payload)
         signature = key.sign(
             UpdateRecord.signing_digest(chain_id, height, parent, key.public, upload.samples, link)
@@ -88,7 +89,7 @@ class Uplink:
         bytes (int64[m]) from ``now`` on, and trains."""
         config, training, costs = self._config, self._config.training, self._config.costs
         samples = training.chosen.samples(
-            training, self._sample_counts[clients], self._exchange.up.items, config.model.dimension
+            training, self._sample_counts[clients], self._model.items, config.model.dimension
         )
         serve = costs.store_get + costs.store_get_per_mib * fetched / 2**20
         return np.asarray(

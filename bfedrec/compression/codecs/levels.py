@@ -3,20 +3,25 @@ as they are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from math import frexp, ldexp
 
 import numpy as np
 
 from bfedrec.compression.codec import Buffer, Codec, codec, parameter
 from bfedrec.compression.codecs.quantised import Quantised
+from bfedrec.learning.optimizer import Progress
 
 
 @codec("levels", place=8)
 @dataclass(frozen=True)
 class Levels(Codec):
-    """A of a rank r above s in levels from -L to L of one step, 2^-step_bits, for all clients and
-    items.
+    """A of a rank r above s in levels from -L to L of one step for all clients and items.
+
+    The step is 2^-step_bits in the first round and falls linearly, as steps of training may, to its
+    `final_permille` in the last; rounded to 8 significant bits, so that its products with levels
+    are exact.
 
     A number is rounded to one of the two levels next to it, at random, so that it is right in the
     mean; beyond L it is cut. Bytes in the clear: level + L in as few bits as hold 2L, row after
@@ -31,9 +36,15 @@ class Levels(Codec):
     )
     under_basis = True
     tells_touched = False
+    scheduled = True
 
     levels: int = parameter(4, 1, 127, "the greatest level, L")
-    step_bits: int = parameter(6, 0, 24, "a level is 2^-step_bits")
+    step_bits: int = parameter(4, 0, 24, "a level is 2^-step_bits in the first round")
+    final_permille: int = parameter(
+        1_000, 1, 1_000, "a level in the last round, in thousandths of that in the first"
+    )
+    share: float = 1.0
+    """The step in the present round, as a share of that in the first."""
 
     @classmethod
     def size_for(cls, size: int | None, dimension: int, rank: int) -> int:
@@ -42,7 +53,11 @@ class Levels(Codec):
     @property
     def step(self) -> float:
         """The number that a level of 1 stands for."""
-        return float(2.0**-self.step_bits)
+        significant, exponent = frexp(self.share * 2.0**-self.step_bits)
+        return ldexp(round(significant * 256) / 256, exponent)
+
+    def at(self, progress: Progress) -> Codec:
+        return replace(self, share=progress.falling(1.0, self.final_permille / 1000))
 
     @property
     def bits(self) -> int:

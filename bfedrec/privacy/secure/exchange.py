@@ -26,10 +26,8 @@ from bfedrec.privacy.secure.scheme import Scheme
 
 @dataclass(frozen=True)
 class SecureExchange:
-    """A codec of levels and a rule under a scheme of masks."""
+    """A scheme of masks around an exchange of levels."""
 
-    plain: Exchange
-    """The exchange without masks; its ``up`` is `Levels`."""
     scheme: Scheme
 
     @classmethod
@@ -43,7 +41,7 @@ class SecureExchange:
         if rule.weighs_samples:
             raise ValueError(f"secure aggregation cannot weigh updates, as {rule.name} does")
         counted = rule.goes_by_item
-        return cls(plain, Scheme(up.rows, up.items, up.levels, counted, group, neighbours))
+        return cls(Scheme(up.rows, up.items, up.levels, counted, group, neighbours))
 
     @property
     def parameters(self) -> dict[str, int]:
@@ -88,11 +86,11 @@ class SecureExchange:
     def _openings(self) -> dict[bytes, tuple[frozenset[bytes], Opening]]:
         return {}
 
-    def aggregate(self, payloads: Sequence[bytes], beacon: bytes) -> bytes:
+    def aggregate(self, plain: Exchange, payloads: Sequence[bytes], beacon: bytes) -> bytes:
         """The bytes of A from a height's payloads, in any order: the rule's aggregate of all
         updates in opened groups where it follows from sums, else that of the groups' means. Without
-        an opened group nothing moves: A is 0."""
-        opening, step = self.opening(payloads, beacon), self._up.step
+        an opened group nothing moves: A is 0. ``plain``: the exchange in this round."""
+        opening, step = self.opening(payloads, beacon), _levels(plain).step
         r, N = self.scheme.rows, self.scheme.items
         if not opening.groups:
             mean = np.zeros((r, N), np.float64)
@@ -100,32 +98,33 @@ class SecureExchange:
             total = np.sum([group.levels for group in opening.groups], axis=0) * np.float64(step)
             counts = np.sum([group.counts for group in opening.groups], axis=0)
             updates = sum(len(group.members) for group in opening.groups)
-            pooled = self.plain.rule.of_sums(total, counts, updates)
-            mean = self._of_means(opening) if pooled is None else pooled
-        return self.plain.down.encode(mean.astype(FLOAT), beacon)
+            pooled = plain.rule.of_sums(total, counts, updates)
+            mean = self._of_means(plain, opening) if pooled is None else pooled
+        return plain.down.encode(mean.astype(FLOAT), beacon)
 
-    def _of_means(self, opening: Opening) -> np.ndarray:
+    def _of_means(self, plain: Exchange, opening: Opening) -> np.ndarray:
         """The rule's aggregate of the groups' means, float64[r, N]: it withstands false groups, but
         no false member of a group."""
-        step = np.float32(self._up.step)
+        step = np.float32(_levels(plain).step)
         means = []
         for group in opening.groups:
             counts = np.maximum(group.counts if self.scheme.counted else len(group.members), 1)
             touched = np.asarray(group.counts > 0, np.uint8)
             means.append(DecodedUpdate((group.levels / counts).astype(FLOAT) * step, touched))
         sizes = [len(group.members) for group in opening.groups]
-        return self.plain.rule.mean(means, sizes, self.scheme.rows, self.scheme.items)
-
-    @property
-    def _up(self) -> Levels:
-        up = self.plain.up
-        assert isinstance(up, Levels)
-        return up
+        return plain.rule.mean(means, sizes, self.scheme.rows, self.scheme.items)
 
     # -- towards clients --------------------------------------------------------------------------
 
-    def lanes(self, A: np.ndarray, touched: np.ndarray, beacon: bytes) -> Lanes:
-        """The lanes of one client's update (float32[r, N]) and of its mask (bool[N])."""
+    def lanes(self, plain: Exchange, A: np.ndarray, touched: np.ndarray, beacon: bytes) -> Lanes:
+        """The lanes of one client's update (float32[r, N]) and of its mask (bool[N]); ``plain``:
+        the exchange in this round."""
         if self.scheme.counted:
             A = np.where(touched, A, FLOAT.type(0))
-        return Lanes.of(self.scheme, self._up.rounded(A, beacon), touched)
+        return Lanes.of(self.scheme, _levels(plain).rounded(A, beacon), touched)
+
+
+def _levels(plain: Exchange) -> Levels:
+    up = plain.up
+    assert isinstance(up, Levels)
+    return up
