@@ -73,7 +73,8 @@ def pad(agreed: bytes, round_id: bytes, dealer: int, holder: int) -> bytes:
 
 
 def commitment(share: bytes, round_id: bytes, dealer: int, holder: int, kind: int) -> bytes:
-    """The commitment to a share: of the mask's key (``kind`` 0) or of the self-mask's seed (1)."""
+    """The commitment to a share: of the mask's key (``kind`` 0) or of the self-mask's seed (1); or
+    to that seed itself (2), which is the dealer's."""
     told = share + bytes((dealer, holder, kind))
     return blake2b(told, key=round_id, digest_size=COMMITMENT, person=b"share").digest()
 

@@ -103,7 +103,8 @@ class Member:
                 commitment(both[:KEY], self.round_id, self.position, place, 0),
                 commitment(both[KEY:], self.round_id, self.position, place, 1),
             )
-        setup = Setup(self.number, self.group, self.public, sealed, commitments)
+        own = commitment(self._self, self.round_id, self.position, self.position, 2)
+        setup = Setup(self.number, self.group, self.public, sealed, commitments, own)
         return setup.encode(self.scheme)
 
     def masked(self, lanes: Lanes, setups: Mapping[int, Setup]) -> bytes | None:

@@ -4,7 +4,7 @@ Each begins with its stage (one byte) and the client's number in the genesis (fo
 
 - **setup** (stage 0): the group's members in their order, the client's mask key for this round
   (X25519), and for each neighbour a sealed pair of shares; commitments to all shares, its own
-  included.
+  included, and to the seed of its self-mask.
 - **masked** (stage 1): the members with whose keys it is masked (the roster), and the lanes.
 - **unmask** (stage 2): the members whose masked updates are to count (the survivors), the members
   of whose secrets a share is given, and the shares: of the self-mask's seed for a survivor, of the
@@ -70,6 +70,8 @@ class Setup:
     """The sealed pair of shares of each neighbour, by position."""
     commitments: Mapping[int, tuple[bytes, bytes]]
     """The commitments to the shares of key and self-mask, by the holder's position."""
+    self_commitment: bytes
+    """The commitment to the self-mask's seed."""
 
     @property
     def position(self) -> int:
@@ -83,7 +85,15 @@ class Setup:
         sealed = b"".join(self.sealed[place] for place in closed if place != self.position)
         commitments = b"".join(b"".join(self.commitments[place]) for place in closed)
         size = bytes((len(self.group),))
-        return head(SETUP, self.number) + size + told + self.public + sealed + commitments
+        return (
+            head(SETUP, self.number)
+            + size
+            + told
+            + self.public
+            + sealed
+            + commitments
+            + self.self_commitment
+        )
 
     @classmethod
     def decode(cls, scheme: Scheme, payload: bytes) -> Setup:
@@ -93,7 +103,7 @@ class Setup:
             raise Malformed("the group's size")
         near = len(scheme.closed(members, 0))
         at = HEAD + 1 + 4 * members
-        if len(payload) != at + KEY + (near - 1) * SEALED + near * 2 * COMMITMENT:
+        if len(payload) != at + KEY + (near - 1) * SEALED + (2 * near + 1) * COMMITMENT:
             raise Malformed("length")
         number, told = number_of(payload), payload[HEAD + 1 : at]
         group = tuple(int.from_bytes(told[k : k + 4], "little") for k in range(0, 4 * members, 4))
@@ -108,7 +118,7 @@ class Setup:
         for place in closed:
             both, at = payload[at : at + 2 * COMMITMENT], at + 2 * COMMITMENT
             commitments[place] = both[:COMMITMENT], both[COMMITMENT:]
-        return cls(number, group, public, sealed, commitments)
+        return cls(number, group, public, sealed, commitments, payload[at:])
 
 
 @dataclass(frozen=True)

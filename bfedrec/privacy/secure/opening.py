@@ -179,7 +179,7 @@ class _Group:
 
     def _secret(self, dealer: int, shares: Mapping[int, bytes]) -> bytes:
         """A member's secret from the shares of it: its self-mask's seed if it survived, else its
-        mask's key, which is then shown to be that of its setup."""
+        mask's key; either is shown to be that of its setup. Raises `_Unopened`."""
         if len(shares) < self.threshold:
             raise _Unopened("too few shares")
         closed = self.scheme.closed(len(self.group), dealer)
@@ -187,8 +187,13 @@ class _Group:
         points = [closed.index(holder) + 1 for holder in holders]
         rows = np.frombuffer(b"".join(shares[holder] for holder in holders), np.uint8)
         secret = combine(points, rows.reshape(len(holders), -1))
-        if not self.survivors >> dealer & 1 and public_key(secret) != self.setups[dealer].public:
-            self.accused[self.group[dealer]] = "shares that do not give its own key"
+        setup = self.setups[dealer]
+        if self.survivors >> dealer & 1:
+            found = commitment(secret, self.round_id, dealer, dealer, 2) == setup.self_commitment
+        else:
+            found = public_key(secret) == setup.public
+        if not found:
+            self.accused[self.group[dealer]] = "shares that do not give its own secret"
             raise _Unopened("false shares dealt")
         return secret
 
