@@ -88,7 +88,9 @@ class Levels(Codec):
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
         from bfedrec.compression.lanes import pack
 
-        return pack((self.rounded(A, beacon) + self.levels).reshape(-1), self.bits)
+        codes = self.rounded(A, beacon) + np.int16(self.levels)
+        codes[~np.isfinite(A)] = 2 * self.levels + 1  # which no level has, and `check` refuses
+        return pack(codes.reshape(-1), self.bits)
 
     def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:
         levels = self._codes(data).astype(np.float32) - np.float32(self.levels)
@@ -98,7 +100,7 @@ class Levels(Codec):
         from bfedrec.compression.lanes import spare_bits_set
 
         if (self._codes(data) > 2 * self.levels).any():
-            return "a level is out of range"
+            return "not all numbers are finite"
         if spare_bits_set(data, self.rows * self.items, self.bits):
             return "unused bits are set"
         return None

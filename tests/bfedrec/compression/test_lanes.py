@@ -71,7 +71,7 @@ def test_a_multiple_of_the_step_is_its_level_and_codes_out_of_range_are_refused(
     assert len(data) == codec.byte_size == 125
     assert codec.check(data) is None
     assert np.array_equal(codec.decode(data, b"y"), A)
-    assert codec.check(b"\xff" * 125) == "a level is out of range"
+    assert codec.check(b"\xff" * 125) == "not all numbers are finite"
 
 
 def test_aggregates_travel_quantised_and_the_description_says_so() -> None:
