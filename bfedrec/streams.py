@@ -25,6 +25,7 @@ PARTS = {
     "malicious_clients": 10,  # which clients are malicious
     "attacks": 11,  # what malicious clients draw
     "faults": 12,  # which servers a share of a fault strikes
+    "masks": 13,  # secrets of clients under secure aggregation
     "dropout": 20,  # which clients of a round are away
     "scored": 21,  # which users are scored, where not all are
     "market": 30,  # a generated market, and the events of its shops

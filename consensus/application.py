@@ -29,6 +29,15 @@ class Application(Protocol):
         """Return None if ``payload`` can be aggregated, else the reason why not, in a few words."""
         ...
 
+    def slot(self, client: int, payload: bytes) -> int | None:
+        """The slot of its height that a payload without a flaw fills, or None if it is not for this
+        client (its number in the genesis) to fill it.
+
+        One payload counts of each client in each slot. An application whose clients send one
+        message at a height has the slot 0 alone.
+        """
+        ...
+
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """Aggregate ``payloads`` in the given order, weighted by their sample counts N_u.
 

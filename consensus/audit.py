@@ -25,7 +25,7 @@ from consensus.application import Application
 from consensus.encoding.cid import cid_text
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.protocol import Protocol
-from consensus.ledger.updates import SignedUpdate, check_update, updates_root
+from consensus.ledger.updates import SignedUpdate, check_update, slot_name, updates_root
 from consensus.ledger.validity import Head, InvalidBlock
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block, Header
@@ -326,11 +326,11 @@ def _audit_updates(
         except MalformedRecord as error:
             raise AuditFailure(height, f"update {position}: {error}") from error
         update = SignedUpdate(record, _content(store, height, "payload", record.payload))
-        reason = check_update(genesis, head, update, application.check_payload)
+        reason = check_update(genesis, head, update, application.check_payload, application.slot)
         if reason is not None:
             raise AuditFailure(height, f"update {position} is not fit: {reason}")
         updates.append(update)
-    if len({update.record.client for update in updates}) != len(updates):
+    if len({slot_name(genesis, each, application.slot) for each in updates}) != len(updates):
         raise AuditFailure(height, "a client's updates count twice")
     if updates_root([update.record.digest for update in updates]) != header.updates:
         raise AuditFailure(height, "the updates are not those whose root the header holds")

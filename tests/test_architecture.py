@@ -98,7 +98,7 @@ def test_loading_a_module_loads_no_more_than_it_needs(statement: str, unwanted: 
 #: against the order of the list in README.md ("How it is built") is wrong.
 ARROWS = {
     "bfedrec.__main__": "bfedrec.cli",
-    "bfedrec.aggregation": "bfedrec.parts consensus.registry",
+    "bfedrec.aggregation": "bfedrec.parts bfedrec.section consensus.registry",
     "bfedrec.api": (
         "bfedrec.baselines bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
         "bfedrec.explorer bfedrec.files bfedrec.loggers bfedrec.plugins bfedrec.report "
@@ -114,10 +114,10 @@ ARROWS = {
     ),
     "bfedrec.cli": (
         "bfedrec.api bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
-        "bfedrec.explorer bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plugins "
-        "bfedrec.report bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web "
-        "consensus.adversary consensus.encoding consensus.ethereum consensus.protocols "
-        "consensus.simulation consensus.storage consensus.torture"
+        "bfedrec.explorer bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plaintext "
+        "bfedrec.plugins bfedrec.privacy bfedrec.report bfedrec.runs bfedrec.streams "
+        "bfedrec.sweeps bfedrec.web consensus.adversary consensus.encoding consensus.ethereum "
+        "consensus.protocols consensus.simulation consensus.storage consensus.torture"
     ),
     "bfedrec.compression": (
         "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section bfedrec.threads "
@@ -125,8 +125,8 @@ ARROWS = {
     ),
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
-        "bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.section consensus.adversary "
-        "consensus.faults consensus.protocols consensus.storage"
+        "bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy bfedrec.section "
+        "consensus.adversary consensus.faults consensus.protocols consensus.storage"
     ),
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
@@ -139,9 +139,9 @@ ARROWS = {
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
-        "bfedrec.evaluation bfedrec.learning bfedrec.streams bfedrec.threads consensus.adversary "
-        "consensus.crypto consensus.encoding consensus.faults consensus.ledger consensus.network "
-        "consensus.records consensus.simulation"
+        "bfedrec.evaluation bfedrec.learning bfedrec.privacy bfedrec.streams bfedrec.threads "
+        "consensus.adversary consensus.crypto consensus.encoding consensus.faults "
+        "consensus.ledger consensus.network consensus.records consensus.simulation"
     ),
     "bfedrec.learning": (
         "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"
@@ -155,18 +155,22 @@ ARROWS = {
         "consensus.registry consensus.simulation consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
+    "bfedrec.privacy": (
+        "bfedrec.aggregation bfedrec.compression bfedrec.learning bfedrec.section bfedrec.threads "
+        "consensus.registry"
+    ),
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
-        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.runs bfedrec.section "
-        "bfedrec.sweeps bfedrec.templating consensus.audit consensus.encoding consensus.faults "
-        "consensus.ledger consensus.protocols consensus.records consensus.registry "
-        "consensus.torture"
+        "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.privacy bfedrec.runs "
+        "bfedrec.section bfedrec.sweeps bfedrec.templating consensus.audit consensus.encoding "
+        "consensus.faults consensus.ledger consensus.protocols consensus.records "
+        "consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
-        "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation bfedrec.files "
-        "bfedrec.loggers bfedrec.plugins consensus.audit consensus.encoding consensus.faults "
-        "consensus.ledger consensus.protocols consensus.records consensus.simulation "
-        "consensus.storage"
+        "bfedrec.attacks bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
+        "bfedrec.files bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy "
+        "bfedrec.streams consensus.audit consensus.encoding consensus.faults consensus.ledger "
+        "consensus.protocols consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "

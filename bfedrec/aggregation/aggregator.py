@@ -48,6 +48,16 @@ class Aggregator(Part, ABC):
     """True if it is the sum of all updates by their number, which a codec may add up undecoded
     (`bfedrec.compression.codec.Codec.total`)."""
 
+    weighs_samples: ClassVar[bool] = False
+    """True if it multiplies updates by their clients' sample counts, which sums of integers under
+    masks do not allow."""
+
+    def of_sums(self, total: np.ndarray, counts: np.ndarray, updates: int) -> np.ndarray | None:
+        """The aggregate that `mean` gives of ``updates`` updates, float64[r, N], where it follows
+        from their sum ``total`` (float64[r, N]) and the number of updates that touched each item
+        (int[N]; int[0] where it does not go by item); None where it needs them one by one."""
+        return None
+
     @abstractmethod
     def mean(
         self, updates: Iterable[DecodedUpdate], sample_counts: Sequence[int], r: int, N: int
@@ -67,4 +77,4 @@ def aggregator(name: str) -> Callable[[Kind], Kind]:
 
     Raises ValueError as `bfedrec.parts.register`.
     """
-    return register(AGGREGATORS, name, taken=("rule",))
+    return register(AGGREGATORS, name, taken=("rule", "secure", "group", "neighbours"))

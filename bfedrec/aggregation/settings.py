@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field, model_validator
+
 from bfedrec.aggregation.aggregator import Aggregator
 from bfedrec.aggregation.registry import AGGREGATORS
 from bfedrec.parts import PartSection
+from bfedrec.section import setting_error
+
+SMALLEST_GROUP = 3
+"""Members of a group below which a sum would tell one member another's update."""
 
 
 class AggregationSettings(PartSection):
@@ -17,6 +23,38 @@ class AggregationSettings(PartSection):
     first: ClassVar[tuple[str, ...]] = ("malicious_permille", "norm_permille", "iterations")
 
     rule: str = "samples"
+    secure: bool = Field(
+        default=False,
+        description="servers see the sum of a group's updates alone, each update being masked "
+        "(docs/secure-aggregation.md); needs compression.kind levels and crypto real. Rules that "
+        "look at single updates then look at the groups' means; samples cannot be used",
+    )
+    group: int = Field(
+        default=15,
+        ge=SMALLEST_GROUP,
+        le=255,
+        description="secure: the most clients of a group; more than two thirds of it must stay to "
+        "the end of a round, else it is dropped",
+    )
+    neighbours: int = Field(
+        default=0,
+        ge=0,
+        le=254,
+        description="secure: the members, an even number, with whom one shares masks and secrets, "
+        "for large groups; 0: all others of its group",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> AggregationSettings:
+        """Refuse sizes of groups that are not read, or do not fit each other."""
+        if not self.secure:
+            for key in ("group", "neighbours"):
+                usual = type(self).model_fields[key].default
+                if getattr(self, key) != usual:
+                    raise setting_error(key, f"{usual}, as aggregation.secure is false")
+        elif self.neighbours % 2 or self.neighbours >= self.group:
+            raise setting_error("neighbours", f"an even number below group = {self.group}")
+        return self
 
     @classmethod
     def parts(cls) -> tuple[type[Aggregator], ...]:

@@ -59,6 +59,13 @@ class Adversary:
         number = int(self.group[client])
         return self._groups[number].attack if number in self._active(height) else None
 
+    def violation(self, height: int, client: int) -> str:
+        """The way in which ``client`` breaks the protocol of masks at ``height``; empty if it keeps
+        to it."""
+        if self.attack(height, client) is None:
+            return ""
+        return self._groups[int(self.group[client])].plan.violation()
+
     def acts(self, height: int, clients: np.ndarray) -> bool:
         """True if a round with these clients sends anything but honest updates."""
         active = self._active(height)

@@ -66,6 +66,14 @@ class Attack(BaseModel, ABC):
     needs_products: ClassVar[bool] = False
     """True if it takes the scores of users for products of `Scene.P` and `Scene.Q`."""
 
+    under_masks: ClassVar[bool] = False
+    """True if it changes the numbers of updates alone, one each, so that they can be masked."""
+
+    def violation(self) -> str:
+        """The way in which it breaks the protocol of masks
+        (`bfedrec.privacy.secure.violations.VIOLATIONS`); empty for none."""
+        return ""
+
     def targets(self) -> tuple[int, ...]:
         """The items that the attack wants recommended, which ER@K then looks at."""
         return ()

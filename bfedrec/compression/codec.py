@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from bfedrec.learning.gradients import Unwritten
+from bfedrec.learning.optimizer import Progress
 from bfedrec.parts import Kind, Part, parameter, register
 from bfedrec.section import setting_error
 from consensus.registry import LAST, Registry
@@ -79,6 +80,17 @@ class Codec(Part, ABC):
     @abstractmethod
     def byte_size(self) -> int:
         """Number of bytes of every encoding."""
+
+    scheduled: ClassVar[bool] = False
+    """True if it changes from round to round, so that the genesis records the number of rounds."""
+
+    def at(self, progress: Progress) -> Codec:
+        """The codec in one round of a run."""
+        return self
+
+    def of_aggregates(self) -> Codec:
+        """The codec of aggregates where ``downlink`` is "same"."""
+        return self
 
     @abstractmethod
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:

@@ -9,7 +9,7 @@ bits are 0; rows of untouched items are +0.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from bfedrec.compression.codec import FLOAT, Codec
 from bfedrec.compression.codecs.dense import Dense
 from bfedrec.compression.registry import codec_named
 from bfedrec.learning.gradients import Unwritten
+from bfedrec.learning.optimizer import Progress
 from bfedrec.section import Tree
 
 NOT_ASKED = np.empty(0, np.uint8)
@@ -52,12 +53,16 @@ class Exchange:
         up = codec_named(kind, rows, items, size, parameters)
         if downlink not in ("same", "dense"):
             raise ValueError(f"downlink {downlink!r} is not one of same, dense")
-        return cls(rule, up, up if downlink == "same" else Dense(rows, items, rows))
+        return cls(rule, up, up.of_aggregates() if downlink == "same" else Dense(rows, items, rows))
 
     @classmethod
     def low_rank(cls, rule: Aggregator, r: int, N: int) -> Exchange:
         """The paper's exchange: A (r x N), whole, in both directions."""
         return cls.named(rule, "low_rank", r, N, r)
+
+    def at(self, progress: Progress) -> Exchange:
+        """The exchange in one round of a run."""
+        return replace(self, up=self.up.at(progress)) if self.up.scheduled else self
 
     @property
     def sends_mask(self) -> bool:
@@ -183,7 +188,7 @@ def describe(exchange: Exchange) -> Tree:
     rank."""
     if exchange.up.name == "low_rank":
         return {}
-    downlink = "same" if exchange.down == exchange.up else "dense"
+    downlink = "same" if exchange.down == exchange.up.of_aggregates() else "dense"
     told: Tree = {
         "kind": exchange.up.name,
         "size": exchange.up.size,

@@ -15,7 +15,8 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.aggregation.registry import AGGREGATORS
-from bfedrec.aggregation.settings import AggregationSettings
+from bfedrec.aggregation.settings import SMALLEST_GROUP, AggregationSettings
+from bfedrec.attacks.attack import ATTACKS
 from bfedrec.compression.registry import CODECS
 from bfedrec.compression.settings import CompressionSettings
 from bfedrec.config.centralised import CentralisedSettings, Method, check_read
@@ -321,11 +322,43 @@ class Config(Section):
                 f"false, {told}: noise that was lost is not sent again",
             )
 
+    def _secure_agrees(self) -> None:
+        """Refuse what cannot be done under masks."""
+        aggregation, compression, per_round = (
+            self.aggregation,
+            self.compression,
+            self.clients.per_round,
+        )
+        if AGGREGATORS[aggregation.rule].weighs_samples:
+            able = ", ".join(name for name, kind in AGGREGATORS.items() if not kind.weighs_samples)
+            told = "as masked updates cannot be weighted (aggregation.secure)"
+            raise setting_error("aggregation.rule", f"one of {able}, {told}")
+        if compression.kind != "levels":
+            raise setting_error("compression.kind", "levels, as aggregation.secure is true")
+        if self.crypto != "real":
+            raise setting_error("crypto", "real, as aggregation.secure agrees on keys")
+        if per_round < SMALLEST_GROUP:
+            raise setting_error("clients.per_round", f"{SMALLEST_GROUP} or more under masks")
+        for group in self.clients.malicious:
+            if not group.plan.under_masks:
+                able = ", ".join(name for name, kind in ATTACKS.items() if kind.under_masks)
+                told = f"an attack that can be played under masks ({able}), not {group.attack}"
+                raise setting_error("clients.malicious", told)
+        levels = compression.parameters["levels"]
+        if 2 * aggregation.group * levels >= 2**16:
+            raise setting_error("aggregation.group", "less: a sum has at most 16 bits")
+
     def _learning_agrees(self) -> None:
         """Refuse settings of the model, of training and of evaluation that do not fit together."""
         model, evaluation = self.model, self.evaluation
         self._method_agrees()
         self.compression.size_for(model.dimension, model.rank)
+        for group in self.clients.malicious:
+            if group.plan.violation() and not self.aggregation.secure:
+                told = f"another attack than {group.attack}, as aggregation.secure is false"
+                raise setting_error("clients.malicious", told)
+        if self.aggregation.secure:
+            self._secure_agrees()
         basis = BASES.named(model.basis)
         if not basis.fits(model.dimension, model.rank) and model.rank <= model.dimension:
             raise setting_error(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import isinf
 from pathlib import Path
@@ -26,15 +26,18 @@ from bfedrec.federation.client_links import ClientLinks
 from bfedrec.federation.downlink import Downlink
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.learner import Learner, Recall, check_fit, initial_model
+from bfedrec.federation.masking import Masking
 from bfedrec.federation.participants import Participants, unit_costs
 from bfedrec.federation.protection import Protection
 from bfedrec.federation.round_training import RoundTraining, parts_for
 from bfedrec.federation.uplink import Sent, Uplink
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Kept
+from bfedrec.privacy.secure.masks import Lanes
 from bfedrec.streams import Streams
 from bfedrec.threads import thread_count
 from consensus.ledger.committee import first_beacon
+from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
@@ -75,6 +78,12 @@ class Round:
     residuals: Mapping[int, bytes]
     """Residuals of honest clients under error feedback, by client: the part of their updates that
     the codec lost (`bfedrec.compression.error_feedback.pack`)."""
+    groups: Mapping[str, int] = field(default_factory=dict)
+    """Number of groups under secure aggregation by their end: ``opened``, or why they were dropped;
+    empty without it."""
+    accused: Mapping[int, str] = field(default_factory=dict)
+    """False statements under secure aggregation that a client's own signed messages prove, by
+    client."""
 
 
 class Federation:
@@ -123,6 +132,9 @@ class Federation:
         self.uplink = Uplink(
             config, protection.charged, self.participants, self.links, self.genesis, model
         )
+        self.masking: Masking | None = None
+        if model.secure is not None:
+            self.masking = Masking(config, streams, self.participants, self.links, self.uplink)
         self.ahead = self.participants.helper() if plays else None
         self.world = self._world()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="cohort")
@@ -182,6 +194,8 @@ class Federation:
     def play_round(self) -> Round:
         """Play the round after the chain's head. Raises Diverged, and Stalled and Forked as the
         world."""
+        if self.masking is not None:
+            return self._play_masked(self.masking)
         config, learner, head = self.config, self.learner, self.world.head
         height = head.height + 1
         clients = learner.clients(height)
@@ -199,10 +213,10 @@ class Federation:
         result = self.world.run_height(arrivals, *self._patience())
         P, loss, sent = training.finish()
         learner.adversary.remember(sent)
-        malicious, aggregated = self._followed(height, sent, result)
+        attacks = [(learner.adversary.attack(height, upload.client), each) for upload, each in sent]
+        malicious, aggregated = _followed(attacks, result)
         learner.P[clients] = P
-        header_bytes = len(result.block.header.encoded)
-        self.downlink.committed(height, clients, header_bytes, len(result.contents.aggregate))
+        self._committed(height, clients, result)
         return Round(
             height,
             clients,
@@ -216,6 +230,68 @@ class Federation:
             len(self.world.behind()),
             {} if feedback is None else feedback.residuals,
         )
+
+    def _play_masked(self, masking: Masking) -> Round:
+        """Play the round under secure aggregation. Raises as `play_round`."""
+        config, learner, head = self.config, self.learner, self.world.head
+        height, began, secure = head.height + 1, self.world.env.now, learner.model.secure
+        assert secure is not None
+        clients = learner.clients(height)
+        fetched = self.downlink.fetch(clients, height)
+        ready = self.uplink.ready(began, clients, fetched[config.clients.downlink])
+        parts = 1 if learner.adversary.acts(height, clients) else self._parts(len(clients))
+        lanes = partial(self._train_lanes, height, head.beacon, learner.task(height, head.beacon))
+        training = RoundTraining(self._worker, lanes, clients, learner.P[clients], ready, parts)
+        seats = masking.seats(head, learner, dict(zip(clients.tolist(), ready, strict=True)))
+        waves = masking.begin(secure.scheme, head, began, training, clients)
+        result = self.world.run_height(waves.arrivals(seats), *self._patience())
+        P, loss, _ = training.finish()
+        attacks = [(learner.adversary.attack(height, one), each) for one, each in waves.sent]
+        malicious, aggregated = _followed(attacks, result)
+        opening = secure.opening([update.payload for update in result.updates], head.beacon)
+        learner.P[clients] = P
+        self._committed(height, clients, result)
+        return Round(
+            height,
+            clients,
+            P,
+            float(loss.mean()),
+            result,
+            sum(message.wire_bytes for _, message in waves.sent),
+            {account: int(sizes.sum()) + waves.fetched for account, sizes in fetched.items()},
+            malicious,
+            aggregated,
+            len(self.world.behind()),
+            {},
+            {"opened": len(opening.groups), **opening.dropped},
+            opening.accused,
+        )
+
+    def _committed(self, height: int, clients: np.ndarray, result: HeightResult) -> None:
+        """Note the block in the account of the downlink."""
+        header_bytes = len(result.block.header.encoded)
+        self.downlink.committed(height, clients, header_bytes, len(result.contents.aggregate))
+
+    def _train_lanes(
+        self,
+        height: int,
+        beacon: bytes,
+        task: TrainingTask,
+        clients: np.ndarray,
+        P: np.ndarray,
+    ) -> tuple[Kept, list[Lanes]]:
+        """Train ``clients`` (int64[m]) from factors ``P`` (float32[m, d]) by the task of a round;
+        return what they know, and the lanes of their updates in their order. Runs in the thread of
+        the training, as `_train`."""
+        secure = self.learner.model.secure
+        assert secure is not None
+        update, uploads = self.learner.train(height, beacon, clients, P, task, None)
+        exchange = self.learner.model.exchange_at(height)
+        lanes = {
+            upload.client: secure.lanes(exchange, upload.A, upload.touched, beacon)
+            for upload in uploads
+        }
+        return Kept(update.P, update.loss), [lanes[client] for client in clients.tolist()]
 
     def _train(
         self,
@@ -262,21 +338,6 @@ class Federation:
         sent = self._train(head, task, feedback, clients, P)[1]
         return sent, {} if feedback is None else feedback.residuals
 
-    def _followed(
-        self, height: int, sent: list[Sent], result: HeightResult
-    ) -> tuple[dict[str, int], int]:
-        """The number of updates that followed an attack, by its name, and the number of these in
-        the block."""
-        sent_by: Counter[str] = Counter()
-        digests = set()
-        for upload, message in sent:
-            name = self.learner.adversary.attack(height, upload.client)
-            if name is not None:
-                sent_by[name] += 1
-                digests.add(message.record.digest)
-        held = sum(update.record.digest in digests for update in result.updates) if digests else 0
-        return dict(sent_by), held
-
     def _patience(self) -> tuple[float, int | None]:
         """The simulated seconds and, in runs without faults, the attempts after which a height is
         given up."""
@@ -287,3 +348,14 @@ class Federation:
         healed = max(0.0, until - self.world.env.now)
         seconds = healed + committee.update_seconds + PATIENCE_ATTEMPTS * attempt
         return seconds, PATIENCE_ATTEMPTS if faults is None else None
+
+
+def _followed(
+    sent: Sequence[tuple[str | None, SignedUpdate]], result: HeightResult
+) -> tuple[dict[str, int], int]:
+    """The number of updates that followed an attack, by its name, and the number of these in the
+    block. ``sent``: each update with the name of its sender's attack, None for an honest one's."""
+    sent_by = Counter(name for name, _ in sent if name is not None)
+    digests = {message.record.digest for name, message in sent if name is not None}
+    held = sum(update.record.digest in digests for update in result.updates) if digests else 0
+    return dict(sent_by), held

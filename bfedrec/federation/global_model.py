@@ -16,6 +16,7 @@ from bfedrec.compression.codec import FLOAT
 from bfedrec.compression.exchange import Exchange, describe, described
 from bfedrec.learning.basis import BASES
 from bfedrec.learning.optimizer import Optimizer, Plain, Progress, optimizer_named
+from bfedrec.privacy.secure.exchange import SecureExchange
 from consensus.encoding.node import Node
 
 SMALL_BASIS = 2**22
@@ -44,14 +45,20 @@ class GlobalModel:
         first_beacon: bytes,
         optimizer: Optimizer | None = None,
         rounds: int = 1,
+        secure: SecureExchange | None = None,
     ) -> None:
         """``Q``: float32[N, d], the initial model. ``snapshot_every``: heights between blocks that
         also hold the address of a whole snapshot; None for none. ``first_beacon``: beacon of height
         1, for a basis that is drawn once. ``optimizer``: how an aggregate moves Q (None: the
-        paper's Q + BA), over so many ``rounds``."""
+        paper's Q + BA), over so many ``rounds``. ``secure``: how updates
+        are masked (None: they are not)."""
         self.Q = Q
         self.kind = kind
         self.exchange = exchange
+        """The exchange, as it is in the first round (`exchange_at`)."""
+        self.secure = secure
+        self.height = 0
+        """The last committed height."""
         self.snapshot_every = snapshot_every
         self.optimizer = optimizer or Plain()
         self.rounds = rounds
@@ -63,6 +70,10 @@ class GlobalModel:
         self._basis: tuple[bytes, np.ndarray] | None = None
         self._checked: dict[int, tuple[bytes, str | None]] = {}
         """Payloads that were checked ahead in this round, by identity, with their flaws."""
+
+    def exchange_at(self, height: int) -> Exchange:
+        """The exchange in the round of ``height``."""
+        return self.exchange.at(Progress(height, self.rounds))
 
     @property
     def items(self) -> int:
@@ -97,6 +108,10 @@ class GlobalModel:
                 "parameters": self.optimizer.parameters,
                 "rounds": self.rounds,
             }
+        if self.exchange.up.scheduled:
+            description["rounds"] = self.rounds
+        if self.secure is not None:
+            description["secure"] = self.secure.parameters
         return description | describe(self.exchange)
 
     @classmethod
@@ -121,8 +136,14 @@ class GlobalModel:
         if not BASES[kind].fits(d, r) or not basis_in_proportion(N, d, r):
             raise ValueError(f"a basis {kind!r} of {d} x {r} does not fit a model of {N} x {d}")
         exchange = described(application, rule, r, N)
+        secure = None
+        if "secure" in application:
+            secure = SecureExchange.described(exchange, application["secure"])
         Q = np.frombuffer(initial, FLOAT).reshape(N, d).astype(np.float32)
-        return cls(Q, kind, exchange, every, first_beacon, *_optimizer(application))
+        optimizer, rounds = _optimizer(application)
+        if exchange.up.scheduled:
+            rounds = _rounds(application.get("rounds"))
+        return cls(Q, kind, exchange, every, first_beacon, optimizer, rounds, secure)
 
     def encode(self) -> bytes:
         """Q's bytes: float32 little-endian, N x d."""
@@ -141,16 +162,26 @@ class GlobalModel:
     def check_payload(self, payload: bytes) -> str | None:
         """Return the flaw of a client's payload, or None."""
         known = self._checked.get(id(payload))
-        return self.exchange.check(payload) if known is None else known[1]
+        return self._flaw(payload) if known is None else known[1]
 
     def check_ahead(self, payload: bytes) -> None:
         """Check a payload before a server asks for it in this round (`check_payload`). Called from
         any thread."""
-        self._checked[id(payload)] = payload, self.exchange.check(payload)
+        self._checked[id(payload)] = payload, self._flaw(payload)
+
+    def _flaw(self, payload: bytes) -> str | None:
+        return (self.secure or self.exchange).check(payload)
+
+    def slot(self, client: int, payload: bytes) -> int | None:
+        """The stage of a payload under secure aggregation, else the only slot."""
+        return 0 if self.secure is None else self.secure.slot(client, payload)
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
-        return self.exchange.aggregate(payloads, samples, beacon)
+        exchange = self.exchange_at(self.height + 1)
+        if self.secure is not None:
+            return self.secure.aggregate(exchange, payloads, beacon)
+        return exchange.aggregate(payloads, samples, beacon)
 
     @property
     def snapshot_size(self) -> int:
@@ -169,6 +200,7 @@ class GlobalModel:
         """Algorithm 1, line 7: Q += B A, or the optimizer's step."""
         self._checked.clear()
         self.Q, self.state = self._merged(height, beacon, aggregate)
+        self.height = height
 
     def _merged(self, height: int, beacon: bytes, aggregate: bytes) -> tuple[np.ndarray, State]:
         B, A = self.basis(beacon), self.exchange.decode_aggregate(aggregate, beacon)
@@ -185,6 +217,13 @@ def _optimizer(application: Mapping[str, Any]) -> tuple[Optimizer, int]:
         kind, rounds, parameters = told["kind"], told["rounds"], dict(told["parameters"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the genesis describes no optimizer: {error}") from None
-    if type(kind) is not str or type(rounds) is not int or not 1 <= rounds < 2**31:
-        raise ValueError(f"the genesis describes no optimizer: {kind!r} of {rounds!r} rounds")
-    return optimizer_named(kind, parameters), rounds
+    if type(kind) is not str:
+        raise ValueError(f"the genesis describes no optimizer: {kind!r}")
+    return optimizer_named(kind, parameters), _rounds(rounds)
+
+
+def _rounds(told: object) -> int:
+    """The number of rounds that a genesis names. Raises ValueError for another value."""
+    if type(told) is not int or not 1 <= told < 2**31:
+        raise ValueError(f"the genesis names no number of rounds: {told!r}")
+    return told

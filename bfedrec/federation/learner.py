@@ -37,6 +37,7 @@ from bfedrec.learning.method import METHODS, Trainer
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged, LocalUpdates, Trained, Upload
 from bfedrec.privacy.dp.accountant import NoAccountant, need_accountant
+from bfedrec.privacy.secure.exchange import SecureExchange
 from bfedrec.streams import Streams
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
@@ -187,11 +188,12 @@ class Learner:
         and client."""
         began = time.perf_counter()
         attacked = self.adversary.acts(height, clients)
-        if self._unwritten is not None and feedback is None and not attacked:
+        written = self.model.secure is not None
+        if self._unwritten is not None and feedback is None and not attacked and not written:
             with self._naming(height):
                 updates = self._unwritten(task, clients, P)
             self.training_seconds += time.perf_counter() - began
-            return updates, self._encoded(updates, beacon, clients)
+            return updates, self._encoded(height, updates, beacon, clients)
         update = self.trained(height, clients, P, task)
         uploads = [
             Upload(int(client), update.A[place], update.touched[place], stated)
@@ -211,7 +213,7 @@ class Learner:
                 update.P,
                 task.Q,
                 task.B,
-                self.model.exchange,
+                self.model.exchange_at(height),
                 lambda places: self.trained(height, clients[places], P[places], flipped),
             )
         self.training_seconds += time.perf_counter() - began
@@ -235,9 +237,12 @@ class Learner:
                 error = Diverged(f"{error}; or malicious clients have destroyed the model")
             raise Diverged(f"round {height}: {error}") from None
 
-    def _encoded(self, updates: Unwritten, beacon: bytes, clients: np.ndarray) -> list[Upload]:
+    def _encoded(
+        self, height: int, updates: Unwritten, beacon: bytes, clients: np.ndarray
+    ) -> list[Upload]:
         """The uploads of honest ``clients`` (int64[m]), without their updates being written out."""
-        payloads = self.model.exchange.encode_unwritten(updates, beacon, self._threads)
+        exchange = self.model.exchange_at(height)
+        payloads = exchange.encode_unwritten(updates, beacon, self._threads)
         A, touched = np.empty((0, 0), np.float32), np.empty(0, np.bool_)
         return [
             Upload(int(client), A, touched, int(samples), payload)
@@ -246,13 +251,13 @@ class Learner:
 
     # -- without servers --------------------------------------------------------------------------
 
-    def payload(self, upload: Upload, beacon: bytes) -> bytes:
-        """The encoded update that a client sends in the round with this beacon."""
+    def payload(self, height: int, upload: Upload, beacon: bytes) -> bytes:
+        """The encoded update that a client sends in round ``height``, with this beacon."""
         if upload.message is not None:
             return upload.message.payload
         if upload.payload is not None:
             return upload.payload
-        return self.model.exchange.encode(upload.A, upload.touched, beacon)
+        return self.model.exchange_at(height).encode(upload.A, upload.touched, beacon)
 
     def accepted(
         self, uploads: Sequence[Upload], payloads: Sequence[bytes]
@@ -287,7 +292,7 @@ class Learner:
             update, made = self.train(height, beacon, part, self.P[part], task, feedback)
             factors.append(update.P)
             losses.append(update.loss)
-            payloads = [self.payload(upload, beacon) for upload in made]
+            payloads = [self.payload(height, upload, beacon) for upload in made]
             made = [upload.without_update() for upload in made]
             if hear is not None:
                 hear(made, payloads)
@@ -297,7 +302,7 @@ class Learner:
         self.P[clients] = P
         payloads, samples = self.accepted(uploads, sent)
         if payloads:
-            aggregate = self.model.aggregate(payloads, samples, beacon)
+            aggregate = self.model.exchange_at(height).aggregate(payloads, samples, beacon)
             self.model.commit(height, beacon, aggregate)
         return Played(
             height,
@@ -352,8 +357,10 @@ def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalMode
     exchange = Exchange.named(rule, compression.kind, rows, len(Q), size, downlink, parameters)
     catch_up = config.clients.downlink == "catch_up"
     every = config.clients.snapshot_every if catch_up else None
-    optimizer = config.optimizer.chosen
-    return GlobalModel(Q, kind, exchange, every, first_beacon, optimizer, config.rounds)
+    optimizer, aggregation, secure = config.optimizer.chosen, config.aggregation, None
+    if aggregation.secure:
+        secure = SecureExchange.of(exchange, aggregation.group, aggregation.neighbours)
+    return GlobalModel(Q, kind, exchange, every, first_beacon, optimizer, config.rounds, secure)
 
 
 def _shape(config: Config) -> tuple[int, str]:

@@ -83,7 +83,7 @@ class Participants:
             vote_us=_microseconds(committee.vote_seconds),
             ticket_us=_microseconds(committee.ticket_seconds),
             update_us=_microseconds(committee.update_seconds),
-            quota=max(1, round(committee.update_quota * self._config.clients.per_round)),
+            quota=max(1, round(committee.update_quota * self._messages())),
             settle_us=round(committee.settle_seconds * 1e6),
             recovery_us=round(committee.recovery_seconds * 1e6),
             resend_us=_microseconds(committee.resend_seconds),
@@ -102,6 +102,14 @@ class Participants:
             model.describe(),
             run=run_record(self._config),
         )
+
+    def _messages(self) -> int:
+        """The updates that a height's clients sign: one each; under masks a setup each, and a
+        masked update and shares of those that stay."""
+        clients = self._config.clients
+        if not self._config.aggregation.secure:
+            return clients.per_round
+        return clients.per_round + 2 * clients.present
 
     def stakes(self) -> list[int]:
         """Every server's stake."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from typing import Generic, TypeVar
 
 import numpy as np
 
-from bfedrec.federation.uplink import Sent
 from bfedrec.learning.upload import Kept
 
-Train = Callable[[np.ndarray, np.ndarray], tuple[Kept, list[Sent]]]
+SentT = TypeVar("SentT")
+"""The message that a client sends, signed or not yet."""
+Train = Callable[[np.ndarray, np.ndarray], tuple[Kept, list[SentT]]]
 """Trains some clients (int64[m]) from their factors (float32[m, d]); returns what they know
 afterwards and what they send. It runs beside the servers, at any time of the round, and must not
 read what they change."""
@@ -25,7 +27,7 @@ def parts_for(clients: int, rows: int, items: int) -> int:
     return max(1, -(-clients // max(1, PART_BYTES // (items * (4 * rows + 1)))))
 
 
-class RoundTraining:
+class RoundTraining(Generic[SentT]):
     """A cohort that trains in parts, one after the other, in the order in which its updates arrive.
 
     A client's result depends on no other client (`bfedrec.learning.negative_sampling`), so no
@@ -36,7 +38,7 @@ class RoundTraining:
     def __init__(
         self,
         worker: Executor,
-        train: Train,
+        train: Train[SentT],
         clients: np.ndarray,
         P: np.ndarray,
         times: np.ndarray,
@@ -53,12 +55,12 @@ class RoundTraining:
             for index, place in enumerate(part)
         }
 
-    def sent(self, place: int) -> Sent:
-        """The upload and message of the client at ``place`` in the cohort, once it has trained."""
+    def sent(self, place: int) -> SentT:
+        """The message of the client at ``place`` in the cohort, once it has trained."""
         part, index = self._place[place]
         return self._futures[part].result()[1][index]
 
-    def finish(self) -> tuple[np.ndarray, np.ndarray, list[Sent]]:
+    def finish(self) -> tuple[np.ndarray, np.ndarray, list[SentT]]:
         """Wait for the cohort; return its new factors (float32[m, d]) and losses (float64[m]), in
         its order, and everything that it sent."""
         done = [future.result() for future in self._futures]
@@ -69,6 +71,6 @@ class RoundTraining:
             return P, loss, done[0][1]
         return P, loss, [self.sent(place) for place in range(len(back))]
 
-    def all_sent(self) -> list[Sent]:
+    def all_sent(self) -> list[SentT]:
         """Wait for the cohort; return everything that it sends, in any number of messages."""
         return self.finish()[2]

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from bfedrec.aggregation.registry import aggregator_of
 from bfedrec.attacks.adversary import Adversary
 from bfedrec.config.schema import Config
+from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
 from bfedrec.federation.learner import Learner, Played, Recall, check_fit, initial_model
 from bfedrec.streams import Streams
@@ -39,9 +42,16 @@ def learner_alone(
     """A learner before the first round, with neither servers nor links.
 
     ``residuals``, ``threads``, ``folder``: as for `Learner`; ``beacon``: by default that of the
-    seed. Raises ConfigError as `check_fit`, and for a device that is not there.
+    seed. Raises ConfigError as `check_fit`, for a device that is not there, and for a rule that
+    needs the groups of secure aggregation.
     """
     check_fit(config, data)
+    rule = aggregator_of(config.aggregation)
+    if config.aggregation.secure and rule.of_sums(np.zeros((1, 1)), np.ones(1), 1) is None:
+        able = (
+            "per_item or uniform, as the groups whose means it would look at are dealt by a chain"
+        )
+        raise ConfigError(f"aggregation.rule: {rule.name}: without a ledger use {able}")
     model = initial_model(config, data.items, (beacon or seeded(config.seed))(0))
     adversary = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"")
     return Learner(config, data, model, adversary, residuals, threads, folder)

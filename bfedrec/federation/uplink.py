@@ -42,11 +42,14 @@ class Uplink:
         self._participants = participants
         self._links = links
         self._genesis = genesis
-        self._exchange = model.exchange
+        self._model = model
         shape = (model.rank, model.items)
         # An update's bytes are known before training ends: two differ by the few bytes that their
         # integers' digits take.
-        typical = Upload(0, np.zeros(shape, np.float32), np.zeros(model.items, np.bool_), 1)
+        payload = None if model.secure is None else model.secure.largest_payload
+        typical = Upload(
+            0, np.zeros(shape, np.float32), np.zeros(model.items, np.bool_), 1, payload
+        )
         self._bytes = self.sign(Head.of_genesis(genesis), typical).wire_bytes
 
     def sign(self, head: Head, upload: Upload) -> SignedUpdate:
@@ -57,7 +60,8 @@ class Uplink:
         chain_id, height = self._genesis.chain_id, head.height + 1 - upload.age
         payload, parent = upload.payload, upload.parent or head.cid
         if payload is None:
-            payload = self._exchange.encode(upload.A, upload.touched, head.beacon)
+            exchange = self._model.exchange_at(head.height + 1)
+            payload = exchange.encode(upload.A, upload.touched, head.beacon)
         link = file_cid(payload)
         signature = key.sign(
             UpdateRecord.signing_digest(chain_id, height, parent, key.public, upload.samples, link)
@@ -67,12 +71,25 @@ class Uplink:
         # go of the interpreter.
         return SignedUpdate.by_signer(record, payload)
 
+    def signed(self, head: Head, client: int, payload: bytes) -> SignedUpdate:
+        """The message of a payload that a client sends in the round after ``head``."""
+        nothing, nowhere = np.empty((0, 0), np.float32), np.empty(0, np.bool_)
+        samples = int(self._sample_counts[client])
+        return self.sign(head, Upload(client, nothing, nowhere, samples, payload))
+
     def times(self, now: float, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:
-        """Simulated second at which each client's update reaches its server, float64[m]: it fetches
-        ``fetched`` bytes (int64[m]) from ``now`` on, trains, signs and sends."""
+        """Simulated second at which each client's update reaches its server, float64[m]: it trains
+        until `ready`, signs and sends."""
+        ready = self.ready(now, clients, fetched)
+        sending = self._links.upload_seconds(clients, self._bytes)
+        return np.asarray(ready + self._config.costs.sign + sending)
+
+    def ready(self, now: float, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:
+        """Simulated second at which each client has trained, float64[m]: it fetches ``fetched``
+        bytes (int64[m]) from ``now`` on, and trains."""
         config, training, costs = self._config, self._config.training, self._config.costs
         samples = training.chosen.samples(
-            training, self._sample_counts[clients], self._exchange.up.items, config.model.dimension
+            training, self._sample_counts[clients], self._model.items, config.model.dimension
         )
         serve = costs.store_get + costs.store_get_per_mib * fetched / 2**20
         return np.asarray(
@@ -80,8 +97,6 @@ class Uplink:
             + serve
             + self._links.download_seconds(clients, fetched)
             + config.clients.seconds_per_sample * samples
-            + costs.sign
-            + self._links.upload_seconds(clients, self._bytes)
         )
 
     def arrivals(

@@ -9,6 +9,7 @@ from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from bfedrec.runs.figures import Scalar, count, number
+from bfedrec.runs.masked_groups import MaskedGroups
 from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
 
@@ -101,6 +102,8 @@ class Totals:
     """Updates of malicious clients that are in a block."""
     recovery: Recovery | None = None
     """None if there are no faults, or one that never ends."""
+    masked: MaskedGroups | None = None
+    """None without secure aggregation."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -129,7 +132,8 @@ class Totals:
             begins = min(fault.from_ for fault in faults.faults)
             recovery = (self.recovery or Recovery()).after(played, begins, faults.healed_at)
         total = (self + more)._with_committees(result.malicious_weight)
-        return replace(total, recovery=recovery)
+        masked = (self.masked or MaskedGroups()).after(played) if played.groups else self.masked
+        return replace(total, recovery=recovery, masked=masked)
 
     def after_stall(self, stalled: Stalled) -> Totals:
         """The totals with the committees of a height that was never decided.
@@ -139,9 +143,9 @@ class Totals:
         return self._with_committees(stalled.malicious_weight)
 
     def __add__(self, more: Totals) -> Totals:
-        """The sums of two, with the recovery of the first."""
+        """The sums of two, with the recovery and the groups of the first."""
         others = vars(more)
-        own = ((name, value) for name, value in vars(self).items() if name != "recovery")
+        own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
         return replace(self, **{name: _sum(value, others[name]) for name, value in own})
 
     def _with_committees(self, weights: Sequence[tuple[int, int]]) -> Totals:
@@ -163,7 +167,7 @@ class Totals:
         ``downlink`` names the one of the two accounts of the downlink that counts.
         """
         plain = {
-            name: value for name, value in vars(self).items() if name not in (*MAPS, "recovery")
+            name: value for name, value in vars(self).items() if name not in (*MAPS, *OPTIONAL)
         }
         accounts = {
             "broadcast": self.downlink_bytes_broadcast,
@@ -172,6 +176,7 @@ class Totals:
         return {
             **plain,
             **(self.recovery.figures() if self.recovery else {}),
+            **(self.masked.figures() if self.masked else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -180,8 +185,9 @@ class Totals:
 
     def to_node(self) -> Node:
         """The totals as JSON-ready values, to be read by `from_node`."""
-        node = {name: value for name, value in vars(self).items() if name != "recovery"}
-        return node | (self.recovery.figures() if self.recovery else {})
+        node = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
+        node |= self.recovery.figures() if self.recovery else {}
+        return node | (self.masked.to_node() if self.masked else {})
 
     @classmethod
     def from_node(cls, node: Mapping[str, object]) -> Totals:
@@ -192,11 +198,14 @@ class Totals:
         sums: Mapping[str, Any] = {
             each.name: _counts(node, each.name) if each.name in MAPS else count(node, each.name)
             for each in fields(cls)
-            if each.name != "recovery"
+            if each.name not in OPTIONAL
         }
-        return cls(**sums, recovery=Recovery.from_node(node))
+        recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
+        return cls(**sums, recovery=recovery, masked=masked)
 
 
+#: The totals that not every run has.
+OPTIONAL = ("recovery", "masked")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

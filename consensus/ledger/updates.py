@@ -4,8 +4,9 @@ An update enters only if it builds on this very block, is by a registered client
 no larger than registered, an intact and finite payload and a valid signature. An update that is
 turned away is counted by reason and changes nothing else.
 
-One update per client counts. Two different ones of one client, both signed, are evidence against
-it: this server no longer aggregates either, but keeps both and passes both on. Otherwise a client
+One update per client and slot counts (`consensus.application.Application.slot`; most applications
+have one slot). Two different ones of one client, both signed, are evidence against it: this server
+no longer aggregates either, but keeps both and passes both on. Otherwise a client
 that sends different updates to different servers would leave them with different pools, in none of
 which all updates of a candidate are found, and could stop the chain.
 """
@@ -26,6 +27,13 @@ from consensus.records.update import UpdateRecord
 
 PayloadCheck = Callable[[bytes], str | None]
 """`consensus.application.Application.check_payload`."""
+SlotOf = Callable[[int, bytes], int | None]
+"""`consensus.application.Application.slot`."""
+
+
+def only_slot(client: int, payload: bytes) -> int | None:
+    """The slot of an application whose clients send one message at a height."""
+    return 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,11 @@ class SignedUpdate:
 
 
 def check_update(
-    genesis: Genesis, head: Head, update: SignedUpdate, check_payload: PayloadCheck
+    genesis: Genesis,
+    head: Head,
+    update: SignedUpdate,
+    check_payload: PayloadCheck,
+    slot: SlotOf = only_slot,
 ) -> str | None:
     """The reason to turn ``update`` away on top of ``head``, or None if it is fit."""
     record = update.record
@@ -75,14 +87,28 @@ def check_update(
     reason = check_payload(update.payload)
     if reason is not None:
         return reason
+    if slot(genesis.client_numbers[record.client], update.payload) is None:
+        return "other client"
     if not genesis.suite.verify(record.client, record.signed, record.signature):
         return "signature"
     return None
 
 
+def slot_name(genesis: Genesis, update: SignedUpdate, slot: SlotOf) -> bytes:
+    """The name of the client and the slot of an update that `check_update` found fit; of the
+    first slot the client's key itself."""
+    client = update.record.client
+    found = slot(genesis.client_numbers[client], update.payload)
+    return client + bytes((found,)) if found else client
+
+
+def _client(update: SignedUpdate) -> bytes:
+    return update.record.client
+
+
 class Arrivals(Protocol):
     """Updates that came to one server and that its pool has not looked at yet: all fit, and each
-    the first of its client (`consensus.server.unheard.Inbox`)."""
+    the first of its slot (`consensus.server.unheard.Inbox`)."""
 
     def waiting(self) -> int:
         """The number of updates that are here."""
@@ -92,22 +118,27 @@ class Arrivals(Protocol):
         """Take them out: each with the server that began to gossip it."""
         ...
 
-    def note(self, client: bytes) -> None:
-        """Note that the pool has an update of ``client``, and is to look at the next."""
+    def note(self, name: bytes) -> None:
+        """Note that the pool has an update of the slot ``name``, and is to look at the next."""
         ...
 
     def clear(self) -> None:
-        """Forget what is here, and the clients."""
+        """Forget what is here, and the slots."""
         ...
 
 
 class UpdatePool:
     """The fit updates of one height, at one server."""
 
-    def __init__(self, check: Callable[[Head, SignedUpdate], str | None]) -> None:
-        """``check(head, update)`` gives the reason to turn an update away, or None."""
-        self._check = check
-        self._by_client: dict[bytes, SignedUpdate] = {}
+    def __init__(
+        self,
+        check: Callable[[Head, SignedUpdate], str | None],
+        name: Callable[[SignedUpdate], bytes] = _client,
+    ) -> None:
+        """``check(head, update)`` gives the reason to turn an update away, or None; ``name`` the
+        name of a fit update's slot (`slot_name`), by default its client's key."""
+        self._check, self._name = check, name
+        self._by_slot: dict[bytes, SignedUpdate] = {}
         self._by_digest: dict[bytes, SignedUpdate] = {}
         self._twice: set[bytes] = set()
         """Clients of whom there are two different updates."""
@@ -119,7 +150,7 @@ class UpdatePool:
 
     def __len__(self) -> int:
         """The number of updates to be aggregated."""
-        count = len(self._by_client) - len(self._twice)
+        count = len(self._by_slot) - len(self._twice)
         return count if self._arrivals is None else count + self._arrivals.waiting()
 
     def fill_from(
@@ -133,15 +164,15 @@ class UpdatePool:
         """Take what has arrived."""
         if self._arrivals is None or not self._arrivals.waiting():
             return
-        by_client, by_digest, took = self._by_client, self._by_digest, self._took
+        by_slot, by_digest, took = self._by_slot, self._by_digest, self._took
+        name = self._name
         for each in self._arrivals.updates():
             update = each[0]
-            record = update.record
-            by_client[record.client] = by_digest[record.digest] = update
+            by_slot[name(update)] = by_digest[update.record.digest] = update
             took(each)
 
     def add(self, update: SignedUpdate, head: Head) -> bool:
-        """Keep ``update`` if it is fit and its client's first, or its second and so evidence, or
+        """Keep ``update`` if it is fit and its slot's first, or its second and so evidence, or
         one that is wanted. Returns True if it was kept (and is worth passing on)."""
         self.take_in()
         record = update.record
@@ -151,15 +182,16 @@ class UpdatePool:
         if reason is not None:
             self.rejected[reason] += 1
             return False
-        if record.client in self._by_client:
+        name = self._name(update)
+        if name in self._by_slot:
             self.rejected["second update"] += 1
-            if record.client in self._twice and record.digest not in self._wanted:
+            if name in self._twice and record.digest not in self._wanted:
                 return False
-            self._twice.add(record.client)
+            self._twice.add(name)
         else:
-            self._by_client[record.client] = update
+            self._by_slot[name] = update
             if self._arrivals is not None:
-                self._arrivals.note(record.client)
+                self._arrivals.note(name)
         self._by_digest[record.digest] = update
         return True
 
@@ -174,8 +206,10 @@ class UpdatePool:
     def ordered(self) -> list[SignedUpdate]:
         """The updates to be aggregated, by ascending digest: the order of aggregation."""
         self.take_in()
-        found = (self._by_digest[key] for key in sorted(self._by_digest))
-        return [update for update in found if update.record.client not in self._twice]
+        found = [self._by_digest[key] for key in sorted(self._by_digest)]
+        if not self._twice:
+            return found
+        return [update for update in found if self._name(update) not in self._twice]
 
     def pick(self, digests: Sequence[bytes]) -> list[SignedUpdate] | None:
         """The updates with these digests, in the given order, or None while one is missing."""
@@ -194,7 +228,7 @@ class UpdatePool:
         """Forget the updates: the height is decided."""
         if self._arrivals is not None:
             self._arrivals.clear()
-        self._by_client.clear()
+        self._by_slot.clear()
         self._by_digest.clear()
         self._twice.clear()
         self._wanted.clear()

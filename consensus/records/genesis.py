@@ -267,6 +267,11 @@ class Genesis(Record):
         return sum(server.stake for server in self.servers)
 
     @cached_property
+    def client_numbers(self) -> dict[bytes, int]:
+        """Each client's number, its place in ``clients``, by its public key."""
+        return {key: number for number, (key, _) in enumerate(self.clients)}
+
+    @cached_property
     def registered(self) -> dict[bytes, int]:
         """Registered sample count N_u by the client's public key."""
         return dict(self.clients)

@@ -17,7 +17,7 @@ from consensus.application import Application, Contents
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.committee import Draw, check_ticket
 from consensus.ledger.protocol import Protocol
-from consensus.ledger.updates import SignedUpdate, check_update, updates_root
+from consensus.ledger.updates import SignedUpdate, check_update, slot_name, updates_root
 from consensus.ledger.validity import (
     Head,
     InvalidBlock,
@@ -72,12 +72,19 @@ class SharedChecks:
         """`check_update`."""
         known = self._memo.get((id(update), head.cid))
         if known is None:  # looked up here first: this is by far the most frequent check
+            application = self.application
             return self._once(
                 head,
                 update,
-                lambda: check_update(self.genesis, head, update, self.application.check_payload),
+                lambda: check_update(
+                    self.genesis, head, update, application.check_payload, application.slot
+                ),
             )
         return known[1]
+
+    def slot(self, update: SignedUpdate) -> bytes:
+        """`slot_name` of a fit update."""
+        return slot_name(self.genesis, update, self.application.slot)
 
     def found_fit(self, update: SignedUpdate) -> bool:
         """True if an update has been found fit on top of the block that it names."""
@@ -254,7 +261,7 @@ class SharedChecks:
 
     def lists(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:
         """True if ``updates``, which have the digests that ``candidate`` lists, are in order, each
-        of another client, and as many and as large as its header says."""
+        of another slot, and as many and as large as its header says."""
         known = self._memo.get((id(candidate), b"lists"))
         if known is None:
             header, digests = candidate.header, candidate.updates
@@ -262,7 +269,7 @@ class SharedChecks:
                 candidate,
                 header.count == len(digests)
                 and all(a < b for a, b in pairwise(digests))
-                and len({update.record.client for update in updates}) == len(updates)
+                and len({self.slot(update) for update in updates}) == len(updates)
                 and header.updates == self.updates_root(candidate)
                 and header.samples == sum(update.record.samples for update in updates),
             )

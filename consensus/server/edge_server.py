@@ -71,7 +71,7 @@ class EdgeServer:
         """Messages turned away, by reason."""
         self.evidence: dict[tuple[str, int, int], Evidence] = {}
         """Proof that a server said two things at once, by kind, height and server."""
-        self.pool = UpdatePool(checks.update)
+        self.pool = UpdatePool(checks.update, checks.slot)
         self.inbox: Inbox = NoInbox()
         """The updates that it takes in without hearing of them."""
         self.height = chain.height
@@ -171,7 +171,8 @@ class EdgeServer:
             return None
         record = body.record
         size = len(body.payload)
-        return Fit(UPDATES, record.parent, record.client, 1, "check_update", size)
+        name = self.checks.slot(body)
+        return Fit(UPDATES, record.parent, name, 1, "check_update", size)
 
     def credits(self) -> Iterator[Credit]:
         """Yield what it need not hear of, by lane, until it does something; nothing in a lane that

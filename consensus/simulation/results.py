@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from consensus.application import Contents
@@ -54,6 +54,18 @@ class Arrival:
     time: float
     server: int
     update: Callable[[], SignedUpdate]
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """A client's question to ``server`` at ``time`` (simulated seconds): which updates of the
+    height it has, for a client whose next message depends on them."""
+
+    time: float
+    server: int
+    answered: Callable[[float, Sequence[SignedUpdate]], Sequence[Arrival | Inquiry]]
+    """Maps the time and the server's updates to what the client does next: what it sends, and what
+    it asks then."""
 
 
 @dataclass

@@ -12,16 +12,16 @@ from consensus.network.clock import Clock
 from consensus.network.network import Network
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.host import WorldHost
-from consensus.simulation.results import Arrival
+from consensus.simulation.results import Arrival, Inquiry
 
 #: Number of servers that a client tries in turn until one takes its update.
 TRIES = 4
 
 
 class _Try(NamedTuple):
-    """One attempt of a client to submit its update."""
+    """One attempt of a client to submit its update, or to ask."""
 
-    arrival: Arrival
+    arrival: Arrival | Inquiry
     server: int
     """The server that it tries."""
     tries: int
@@ -57,7 +57,7 @@ class Submissions:
         self._height = 0
         """The height in progress."""
 
-    def begin(self, height: int, arrivals: Sequence[Arrival]) -> None:
+    def begin(self, height: int, arrivals: Sequence[Arrival | Inquiry]) -> None:
         """Schedule the submission of ``arrivals`` at ``height``, which begins."""
         self._height = height
         for arrival in arrivals:
@@ -73,10 +73,13 @@ class Submissions:
         It also does so if this one is malicious, as that may drop or alter the update; an honest
         server that has the update already takes the second one for a copy.
         """
-        arrival, index, tries, height = each
+        arrival, index, _, height = each
         server = self._servers[index]
         if self._height > height or server.chain.height >= height:
             return  # too late: the height is decided
+        if isinstance(arrival, Inquiry):
+            self._ask(each, arrival)
+            return
         update = arrival.update()
         takes = self._hosts[index].up and not server.catching_up
         if takes and server.behaviour is not None:
@@ -91,7 +94,25 @@ class Submissions:
         self._network.heard(index)
         if takes and server.receive("update", update, index, gossiped=True):
             server.say("update", update)
-        if (not takes or server.behaviour is not None) and tries + 1 < TRIES:
+        if not takes or server.behaviour is not None:
+            self._try_next(each)
+
+    def _ask(self, each: _Try, inquiry: Inquiry) -> None:
+        """Put a client's question to an edge server, or to the next nearest if this one is down,
+        behind, or malicious: what that says of others' updates cannot be relied on."""
+        index, height = each.server, each.height
+        server = self._servers[index]
+        if not self._hosts[index].up or server.catching_up or server.behaviour is not None:
+            self._try_next(each)
+            return
+        self._network.heard(index)
+        for following in inquiry.answered(self._env.now, server.pool.ordered()):
+            self._schedule(following.time, _Try(following, following.server, 0, height))
+
+    def _try_next(self, each: _Try) -> None:
+        """Schedule another try at the next nearest server."""
+        arrival, _, tries, height = each
+        if tries + 1 < TRIES:
             nearest = np.argsort(self._latency[arrival.server], kind="stable")
             others = [int(other) for other in nearest if other != arrival.server]
             if tries < len(others):

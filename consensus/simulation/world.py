@@ -42,7 +42,7 @@ from consensus.simulation.building import make_network, make_servers
 from consensus.simulation.checkpoint import Standing, restore, standing_of
 from consensus.simulation.content_providers import Providers
 from consensus.simulation.host import WorldHost
-from consensus.simulation.results import Arrival, Forked, HeightResult
+from consensus.simulation.results import Arrival, Forked, HeightResult, Inquiry
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.submissions import Submissions
 
@@ -119,7 +119,7 @@ class World:
     # -- a height ---------------------------------------------------------------------------------
 
     def run_height(
-        self, arrivals: Sequence[Arrival], patience: float, attempts: int | None = None
+        self, arrivals: Sequence[Arrival | Inquiry], patience: float, attempts: int | None = None
     ) -> HeightResult:
         """Play one height to its end and commit it to the application.
 

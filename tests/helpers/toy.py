@@ -50,6 +50,9 @@ class ToyApplication:
             return "shape"
         return None if np.isfinite(np.frombuffer(payload, "<f4")).all() else "not finite"
 
+    def slot(self, client: int, payload: bytes) -> int | None:
+        return 0
+
     def aggregate(
         self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes = b""
     ) -> bytes:

@@ -54,6 +54,9 @@ class PerItem(Aggregator):
             clients += update.touched
         return total / np.maximum(clients, 1)
 
+    def of_sums(self, total: np.ndarray, counts: np.ndarray, updates: int) -> np.ndarray | None:
+        return total / np.maximum(counts, 1)
+
 
 @aggregator("uniform")
 @dataclass(frozen=True)
@@ -73,3 +76,6 @@ class Uniform(Aggregator):
         for update in updates:
             add(total, update.A)
         return total / len(sample_counts)
+
+    def of_sums(self, total: np.ndarray, counts: np.ndarray, updates: int) -> np.ndarray | None:
+        return total / updates

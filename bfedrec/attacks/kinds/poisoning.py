@@ -18,7 +18,13 @@ from bfedrec.attacks.attack import Attack, Scene, attack, mean_and_deviation
 from bfedrec.learning.upload import Upload
 
 
-class WholeModel(Attack):
+class Poisoning(Attack):
+    """An attack by other numbers than those learnt."""
+
+    under_masks = True
+
+
+class WholeModel(Poisoning):
     """An attack on all items at once."""
 
     everywhere: bool = Field(
@@ -46,7 +52,7 @@ class Gaussian(WholeModel):
 
 
 @attack("sign_flip")
-class SignFlip(Attack):
+class SignFlip(Poisoning):
     """Uploads the opposite of what it learnt, enlarged (Li et al., 2019)."""
 
     factor: float = Field(default=4.0, gt=0.0, description="how much it is enlarged")
@@ -56,7 +62,7 @@ class SignFlip(Attack):
 
 
 @attack("scale")
-class Scale(Attack):
+class Scale(Poisoning):
     """Uploads a multiple of what it learnt, so that the model follows its users alone."""
 
     factor: float = Field(default=10.0, gt=0.0, description="the multiple")
@@ -102,7 +108,7 @@ class InnerProduct(WholeModel):
 
 
 @attack("label_flip")
-class LabelFlip(Attack):
+class LabelFlip(Poisoning):
     """Trains its update on turned labels: on its interactions as negatives and on the sampled
     negatives as interactions."""
 
@@ -115,7 +121,7 @@ class LabelFlip(Attack):
 
 
 @attack("push")
-class Push(Attack):
+class Push(Poisoning):
     """Puts target items into everybody's top K: their rows follow the gradient of log sigmoid(score
     - the K-th best score) over the colluders' own factors, enlarged to outweigh the others.
 

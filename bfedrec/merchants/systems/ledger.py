@@ -83,6 +83,10 @@ class MerchantModels:
             return str(error)
         return None
 
+    def slot(self, client: int, payload: bytes) -> int | None:
+        """The only slot of a merchant's."""
+        return 0
+
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """The aggregate, which does not depend on the order."""
         models = list(zip(payloads, samples, strict=True))

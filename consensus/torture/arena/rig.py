@@ -52,6 +52,10 @@ class TinyApplication:
             return "shape"
         return None if all(map(isfinite, PAYLOAD.unpack(payload))) else "not finite"
 
+    def slot(self, client: int, payload: bytes) -> int | None:
+        """The only slot of a client's."""
+        return 0
+
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """The aggregate's bytes (`weighted_mean`)."""
         return weighted_mean(payloads, samples)

@@ -50,11 +50,14 @@ def test_a_frame_is_the_data_of_a_run(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_hash_covers_the_content_and_not_the_place(tmp_path: Path) -> None:
     rows = frame()
-    words = [bf.dataset(each, **NAMES, cache=tmp_path / name) for each, name in (
-        (rows, "a"),
-        (rows.assign(other=1).set_index("what", drop=False), "b"),
-        (rows.iloc[::-1], "c"),
-    )]
+    words = [
+        bf.dataset(each, **NAMES, cache=tmp_path / name)
+        for each, name in (
+            (rows, "a"),
+            (rows.assign(other=1).set_index("what", drop=False), "b"),
+            (rows.iloc[::-1], "c"),
+        )
+    ]
     one, same, other = (config_hash(bf.read_config("quickstart", data=each)) for each in words)
     assert one == same != other
     # Without the digest of the content, the path tells runs apart.

@@ -59,6 +59,7 @@ def test_every_encoding_has_the_promised_size_and_passes_the_check(
         "top_k": 8 * s * N,
         "svd": 4 * (N * s + s + d * s),
         "ternary": N * (2 + (d + 4) // 5),
+        "levels": (4 * d * N + 7) // 8,
     }
     A, _ = update(seed, d, N)
     assert set(sizes) == set(CODECS)
@@ -90,7 +91,7 @@ def test_what_decodes_encodes_to_the_same_bytes(seed: int, d: int, N: int, s: in
 @given(**shapes)
 def test_at_full_size_nothing_is_lost(seed: int, d: int, N: int, s: int) -> None:
     A, _ = update(seed, d, N)
-    for kind in sorted(set(CODECS) - {"quantised", "ternary"}):
+    for kind in sorted(set(CODECS) - {"quantised", "ternary", "levels"}):
         one = codec(kind, d, N, d)
         again = one.decode(one.encode(A, b"beacon"), b"beacon")
         assert again == pytest.approx(A, abs=1e-5 if kind == "svd" else 0)
@@ -296,7 +297,7 @@ def test_svd_does_not_depend_on_how_an_update_lies_in_memory() -> None:
 def test_wrong_length_is_refused(kind: str, rule: str, change: int) -> None:
     exchange = Exchange.named(aggregator_named(rule), kind, 4, 9, 4 if kind == "dense" else 2)
     payload = exchange.encode(*update(1, 4, 9), b"")
-    mask = 2 if rule == "per_item" and kind in ("low_rank", "dense") else 0
+    mask = 2 if rule == "per_item" and kind in ("low_rank", "dense", "levels") else 0
     assert len(payload) == exchange.payload_size == exchange.up.byte_size + mask
     changed = payload[:change] if change < 0 else payload + bytes(change)
     assert exchange.check(payload) is None

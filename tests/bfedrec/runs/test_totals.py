@@ -38,6 +38,8 @@ def played(
         malicious={"scale": 1},
         malicious_aggregated=0,
         behind=behind,
+        groups={},
+        accused={},
     )
 
 
@@ -168,3 +170,17 @@ def test_all_may_be_level_before_the_next_block() -> None:
 def test_recovery_is_nothing_without_an_end_of_faults() -> None:
     for none in (None, faults(), faults({"loss": 0.1, "from": 10})):
         assert Totals().after(played(), none).recovery is None
+
+
+def test_groups_under_masks_are_counted_by_their_end_and_read_back() -> None:
+    first, then = played(), played()
+    first.groups = {"opened": 3, "too few shares": 1}
+    then.groups, then.accused = {"opened": 4}, {17: "a share that is not the one committed to"}
+    found = Totals().after(first, None).after(then, None)
+    figures = found.figures("broadcast")
+    assert (figures["groups_opened"], figures["groups_dropped"]) == (7, 1)
+    assert figures["clients_accused"] == 1
+    assert Totals.from_node(json.loads(json.dumps(found.to_node()))) == found
+    assert "groups_opened" not in Totals().after(played(), None).figures("broadcast")
+    with pytest.raises(ValueError, match="groups_dropped"):
+        Totals.from_node(found.to_node() | {"groups_dropped": 3})
