@@ -43,14 +43,11 @@ class Aggregator(Part, ABC):
     goes_by_item: ClassVar[bool] = True
     """True if it has to know which items a client trained on."""
     weighs_samples: ClassVar[bool] = False
-    """True if the sample counts N_u that clients state move it."""
+    """True if the sample counts N_u that clients state move it, which sums of integers under masks
+    do not allow."""
     plain: ClassVar[bool] = False
     """True if it is the sum of all updates by their number, which a codec may add up undecoded
     (`bfedrec.compression.codec.Codec.total`)."""
-
-    weighs_samples: ClassVar[bool] = False
-    """True if it multiplies updates by their clients' sample counts, which sums of integers under
-    masks do not allow."""
 
     def of_sums(self, total: np.ndarray, counts: np.ndarray, updates: int) -> np.ndarray | None:
         """The aggregate that `mean` gives of ``updates`` updates, float64[r, N], where it follows
