@@ -21,7 +21,7 @@ class Shown(NamedTuple):
 
     indptr: np.ndarray
     indices: np.ndarray
-    """As `TrainingTask` has the training items."""
+    """Items by client, in the layout of the training items of `TrainingTask`."""
     kept: float
     """t, the chance of a client's own item to be shown."""
     share: float

@@ -119,6 +119,15 @@ def test_private_factors_are_trained_on_real_items_alone(method: str) -> None:
         assert auc(along, shown, others) > 0.9
 
 
+def test_the_update_of_sgd_is_trained_with_factors_that_stay() -> None:
+    hidden = learner_of("sgd", "aggregation.rule=uniform", "training.user_epochs=2", *HIDDEN)
+    task, clients = hidden.task(1, b"beacon"), hidden.clients(1)
+    update = hidden.trained(1, clients, hidden.P[clients], task)
+    again = hidden.trained(1, clients, update.P, task.for_updates())
+    assert (again.P == update.P).all()
+    assert (again.A == update.A).all()
+
+
 def test_an_update_of_ials_is_the_gradient_of_the_items_that_are_shown() -> None:
     hidden = learner_of("ials", "aggregation.rule=uniform", *HIDDEN)
     task, clients = hidden.task(1, b"beacon"), hidden.clients(1)
