@@ -388,9 +388,7 @@ def test_repeats_are_merged_or_refused_and_ids_are_the_sources(tmp_path: Path) -
     assert found.item_ids[found.test].tolist() == ["a", "d"]
     assert found.statistics.interactions == 5
     assert found.statistics.pairs == 4
-    with pytest.raises(
-        DataError, match=r"1 rows repeat .* \(user u, item a, for one\)"
-    ):
+    with pytest.raises(DataError, match=r"1 rows repeat .* \(user u, item a, for one\)"):
         prepare(settings(path, duplicates="refuse"), None, tmp_path / "c")
     liked = prepare(settings(path, threshold=4), None, tmp_path / "c")
     assert liked.statistics.pairs == 3
@@ -483,9 +481,7 @@ def test_an_archive_without_interactions_or_encrypted_is_refused(tmp_path: Path)
 def test_an_unknown_format_names_those_there_are(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(bytes(range(256)) * 10)
-    with pytest.raises(
-        DataError, match=r"not recognised; name it with data\.file\.format: rec"
-    ):
+    with pytest.raises(DataError, match=r"not recognised; name it with data\.file\.format: rec"):
         told(path)
     with pytest.raises(DataError, match="is not UTF-8 text"):
         told(path, format="table")
