@@ -102,7 +102,7 @@ ARROWS = {
     "bfedrec.api": (
         "bfedrec.baselines bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
         "bfedrec.explorer bfedrec.files bfedrec.plugins bfedrec.report bfedrec.runs "
-        "bfedrec.sweeps bfedrec.web consensus.encoding consensus.storage"
+        "bfedrec.section bfedrec.sweeps bfedrec.web consensus.encoding consensus.storage"
     ),
     "bfedrec.attacks": (
         "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger "
@@ -114,8 +114,8 @@ ARROWS = {
     ),
     "bfedrec.cli": (
         "bfedrec.api bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
-        "bfedrec.explorer bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plugins "
-        "bfedrec.report bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web "
+        "bfedrec.explorer bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plaintext "
+        "bfedrec.plugins bfedrec.report bfedrec.runs bfedrec.streams bfedrec.sweeps bfedrec.web "
         "consensus.adversary consensus.encoding consensus.ethereum consensus.protocols "
         "consensus.simulation consensus.storage consensus.torture"
     ),

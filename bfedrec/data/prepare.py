@@ -227,12 +227,11 @@ def _temporal(settings: DataSettings, every: Interactions) -> Dataset:
 
 def _own_ids(parts: split.Split, rows: Interactions) -> split.Split:
     """The split with the source's own ids, of rows that have places in lists of them."""
-    changed: dict[str, Any] = {}
     if rows.user_names is not None:
-        changed["user_ids"] = rows.user_names[parts.user_ids]
+        parts = dataclasses.replace(parts, user_ids=rows.user_names[parts.user_ids])
     if rows.item_names is not None:
-        changed["item_ids"] = rows.item_names[parts.item_ids]
-    return dataclasses.replace(parts, **changed)
+        parts = dataclasses.replace(parts, item_ids=rows.item_names[parts.item_ids])
+    return parts
 
 
 def _whole(settings: DataSettings, parts: split.Split) -> Dataset:
