@@ -264,7 +264,7 @@ class Texts(Gathered):
         return texts[order], rank[np.concatenate(self.parts)]
 
     def ids(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """As `names_and_codes`, but int64 in the order of numbers where every text is a whole
+        """The same as `names_and_codes`, but int64 in the order of numbers where every text is a whole
         number that is written in one way only (not 007)."""
         if not all(map(WHOLE.fullmatch, self.known)):
             return self.names_and_codes()

@@ -304,5 +304,5 @@ def _concerns(settings: DataSettings, option: str) -> bool:
     if option == "variant":
         return bool(settings.source.variants())
     if option in ("split", "temporal"):  # added later: leave_one_out keeps its keys
-        return settings.split == "temporal"
+        return settings.split != "leave_one_out"
     return option not in DATA_SETS or option == settings.dataset

@@ -22,7 +22,7 @@ from bfedrec.data.split import Split, first_row, numbered, split_of
 
 
 class TemporalSettings(BaseModel):
-    """Where the global temporal split cuts (`data.split` temporal)."""
+    """The places of the two cuts of the global temporal split (`data.split` temporal)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
