@@ -102,7 +102,8 @@ ARROWS = {
     "bfedrec.api": (
         "bfedrec.baselines bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
         "bfedrec.explorer bfedrec.files bfedrec.loggers bfedrec.plugins bfedrec.report "
-        "bfedrec.runs bfedrec.sweeps bfedrec.web consensus.encoding consensus.storage"
+        "bfedrec.runs bfedrec.section bfedrec.sweeps bfedrec.web consensus.encoding "
+        "consensus.storage"
     ),
     "bfedrec.attacks": (
         "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bfedrec.data.columns import MOST_LETTERS, WHOLE
 from bfedrec.data.interactions import DataError
 from bfedrec.data.prepare import default_cache
+from bfedrec.section import Tree
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,7 @@ def dataset(
     rating: str | None = None,
     cache: Path | None = None,
     **options: Any,
-) -> dict[str, Any]:
+) -> Tree:
     """The section `data` of a config whose interactions are the rows of a frame.
 
         bf.run("quickstart", data=bf.dataset(frame, user="who", item="what", time="when"))
@@ -68,7 +69,7 @@ def dataset(
     path = folder / f"{digest}.csv"
     if not path.exists():
         _write(path, content)
-    own = {"path": str(path), "sha256": digest, "format": "table", **options}
+    own: Tree = {"path": str(path), "sha256": digest, "format": "table", **options}
     return {"dataset": "file", "file": own}
 
 

@@ -264,8 +264,8 @@ class Texts(Gathered):
         return texts[order], rank[np.concatenate(self.parts)]
 
     def ids(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """As `names_and_codes`, but int64 in the order of numbers where every text is a whole
-        number that is written in one way only (not 007)."""
+        """The same as `names_and_codes`, but int64 in the order of numbers where every text is a
+        whole number that is written in one way only (not 007)."""
         if not all(map(WHOLE.fullmatch, self.known)):
             return self.names_and_codes()
         numbers = np.fromiter(map(int, self.known), np.int64, len(self.known))

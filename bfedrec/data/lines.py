@@ -24,7 +24,7 @@ MOST_ROWS: Final = 200_000_000
 """Lines of the longest file; MovieLens 32M has 32 million."""
 CHUNK: Final = 2**20
 """Bytes read at once."""
-ROWS: Final = 2**15
+ROWS: Final = 2**12
 """Rows of a block."""
 
 

@@ -227,12 +227,11 @@ def _temporal(settings: DataSettings, every: Interactions) -> Dataset:
 
 def _own_ids(parts: split.Split, rows: Interactions) -> split.Split:
     """The split with the source's own ids, of rows that have places in lists of them."""
-    changed: dict[str, Any] = {}
     if rows.user_names is not None:
-        changed["user_ids"] = rows.user_names[parts.user_ids]
+        parts = dataclasses.replace(parts, user_ids=rows.user_names[parts.user_ids])
     if rows.item_names is not None:
-        changed["item_ids"] = rows.item_names[parts.item_ids]
-    return dataclasses.replace(parts, **changed)
+        parts = dataclasses.replace(parts, item_ids=rows.item_names[parts.item_ids])
+    return parts
 
 
 def _whole(settings: DataSettings, parts: split.Split) -> Dataset:
@@ -305,5 +304,5 @@ def _concerns(settings: DataSettings, option: str) -> bool:
     if option == "variant":
         return bool(settings.source.variants())
     if option in ("split", "temporal"):  # added later: leave_one_out keeps its keys
-        return settings.split == "temporal"
+        return settings.split != "leave_one_out"
     return option not in DATA_SETS or option == settings.dataset

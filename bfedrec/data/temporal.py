@@ -2,8 +2,10 @@
 
 Leave-one-out lets a model see what others did after a user's test item was chosen. Here the rows of
 all users are cut at two times, of which the first ends the training and the second begins the test.
-No user, item or count of the training depends on a row after the first cut: users are dropped for
-too few rows before it, and an item that has none before it is cold.
+The cuts stand at shares of all rows. Given them, what is trained on does not depend on any row from
+the first cut on: users are dropped for too few rows before it, and an item that has none before it
+is cold. The exception are users who touched every item, earlier or later: nothing is left to rank a
+test item against, so they are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from bfedrec.data.split import Split, first_row, numbered, split_of
 
 
 class TemporalSettings(BaseModel):
-    """Where the global temporal split cuts (`data.split` temporal)."""
+    """The places of the two cuts of the global temporal split (`data.split` temporal)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -13,7 +13,7 @@ from bfedrec.data.lines import lines
 from bfedrec.data.textfile import names_of
 
 DELIMITERS = "\t;|,"
-"""Those that are looked for, in this order, in the first line."""
+"""Delimiters, the first of which that stands in the first line is taken."""
 USUAL = {
     USER: ("user", "userid", "uid", "visitorid", "reviewerid", "customerid", "username"),
     ITEM: (

@@ -72,7 +72,7 @@ def test_ids_and_times_of_all_kinds_are_written_in_one_way(tmp_path: Path) -> No
     assert text == 'user,item,time\n1,a,1.5\n2,"b,""",1000000000\n'
     other = plain.assign(user=[1.0, 2.0]).astype({"item": "category"})
     assert bf.dataset(other, time="time", cache=tmp_path) == section
-    moments = pd.to_datetime(["2024-01-01", "2024-01-02 00:00:00.5"])
+    moments = pd.to_datetime(["2024-01-01 00:00:00.0", "2024-01-02 00:00:00.5"])
     for zone in (None, "UTC", "Asia/Tokyo"):
         for unit in ("s", "ms", "us", "ns"):
             column = pd.Series(moments).dt.tz_localize("UTC").dt.tz_convert(zone).dt.as_unit(unit)

@@ -142,3 +142,68 @@ def test_synthetic_data_show_learning(tmp_path: Path) -> None:
     low_rank = hr((u[:, :12] * s[:12]) @ v[:12])
     assert 0.15 < popularity < 0.45
     assert low_rank > 0.65
+
+
+def ratings(path: Path) -> Path:
+    rows = [
+        (u, (7 * u + 3 * k) % 90, 1 + k % 5, 978_300_000 + 3_600 * ((7 * u + 5 * k) % 97))
+        for u in range(30)
+        for k in range(12)
+    ]
+    rows.append(rows[0])
+    path.write_text(
+        "userId,movieId,rating,timestamp\n" + "".join(f"{u},{i},{r},{t}\n" for u, i, r, t in rows)
+    )
+    return path
+
+
+def test_a_file_is_checked_by_its_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ratings(tmp_path / "ratings.csv")
+    assert data_commands.check_command(arguments(str(path)), tmp_path / "cache") == 0
+    printed = capsys.readouterr().out
+    for line in (
+        f"{path}: format movielens: MovieLens 20M",
+        "  rows: 361",
+        "  users: 30",
+        "  rows per user: 12 at least, 12 in the middle, 13 at most",
+        "  times: 100.0 % of the rows have one, from 2000-12-31 22:00:00 UTC to 2001-01-04 22:00",
+        "  ratings: 1: 91, 2: 90, 3: 60, 4: 60, 5: 60",
+        "  WARNING: 1 rows repeat a user-item pair (data.file.duplicates)",
+        "training interactions: 300",
+    ):
+        assert line in printed
+    words = ("data.split=temporal", "data.file.min_interactions=1")
+    assert data_commands.check_command(arguments(str(path), None, *words), tmp_path / "cache") == 0
+    printed = capsys.readouterr().out
+    assert "temporal split: trained on before 9785" in printed
+    assert "later interactions neither trained on nor tested: " in printed
+    assert data_commands.prepare_command(arguments(str(path)), tmp_path / "cache") == 0
+    path.write_text(path.read_text().replace("1,7,1,", "1,7,one,"))
+    with pytest.raises(data.DataError, match=r"line 14, column 'rating': 'one' is not a finite"):
+        data_commands.check_command(arguments(str(path)), tmp_path / "cache")
+
+
+def test_what_is_odd_about_a_file_is_told_on_plain_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "odd.tsv"
+    rows = [f"u{u}\ti[red]\x1b{u}{k}\t3\n" for u in range(20) for k in range(5)]
+    rows += [f"u0\tj{k}\t3\n" for k in range(40)]
+    path.write_text("user\titem\trating\n" + "".join(rows))
+    assert data_commands.check_command(arguments(str(path)), tmp_path / "cache") == 0
+    printed = capsys.readouterr().out
+    for line in (
+        "WARNING: user 'u0' has 32 % of all rows",
+        "WARNING: 100 % of the items have fewer than 5 rows",
+        "WARNING: no row has a time: held-out items are drawn",
+        "WARNING: all ratings are equal",
+    ):
+        assert line in printed
+    assert "\x1b" not in printed
+    path.write_text("user\titem\ttime\n" + "".join(f"a\t{k}\t{k // 4}\n" for k in range(9)))
+    with pytest.raises(data.DataError, match="every user touched every item"):
+        data_commands.check_command(arguments(str(path)), tmp_path / "cache")
+    printed = capsys.readouterr().out
+    assert "WARNING: there is one user or item only" in printed
+    assert "WARNING: the times are no dates since 1970: only their order counts" in printed
+    assert "WARNING: 67 % of the rows have the same time as another row of the user" in printed
