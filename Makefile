@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUICKSTART := results/runs/quickstart
+# The versions that the tests were last run with; `make constraints` writes those of .venv.
+TESTED := .ci/constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --constraint $(TESTED) --editable
 
 # A folder of real data sets; tests that need one are skipped where there is none.
 ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched lint format setup setup-run clean
+.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched constraints lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -23,8 +26,7 @@ serve: setup-run
 
 # The merchants' whole system on this machine: chain, store, functions and portal, until Ctrl-C.
 merchants: setup-run
-	$(BIN)/python .ci/installed.py merchants || \
-	  $(BIN)/python -m pip install --quiet --editable '.[merchants]'
+	$(BIN)/python .ci/installed.py merchants || $(INSTALL) '.[merchants]'
 	$(BIN)/bfedrec merchants demo $(DEMO)
 
 test: lint chromium
@@ -84,7 +86,7 @@ torture: setup-run
 # A sample of small changes of the ledger and of `bft`, each of which torture or a test is to find
 # (tests/mutation). Resumable; survivors are explained in tests/mutation/survivors.toml.
 mutants: setup
-	$(BIN)/python -c 'import cosmic_ray' || $(BIN)/python -m pip install --quiet --editable '.[mutation]'
+	$(BIN)/python -c 'import cosmic_ray' || $(INSTALL) '.[mutation]'
 	$(BIN)/python -m tests.mutation.campaign
 
 # The registry's ABI and bytecode, compiled anew from its source by npm's solc.
@@ -141,6 +143,10 @@ chromium:
 	  || { apt-get -qq update && apt-get -qq -y install chromium; } \
 	  || echo "no Chromium: the tests of pages in a browser are skipped" >&2
 
+# The versions in .venv of all that the tests install, to be committed once the tests pass with them.
+constraints: setup
+	$(BIN)/python .ci/constraints.py > $(TESTED).part && mv $(TESTED).part $(TESTED)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -153,14 +159,14 @@ format: setup
 setup: $(VENV)/.ready-test
 setup-run: $(VENV)/.ready-run
 
-# Repeated only when pyproject.toml changes; with what `bfedrec serve` and `report` need. What is
+# Repeated only when pyproject.toml or the tested versions change; with what `bfedrec serve` and `report` need. What is
 # installed already is left as it is.
-$(VENV)/.ready-run: pyproject.toml $(BIN)/python
-	$(BIN)/python .ci/installed.py web || $(BIN)/python -m pip install --quiet --editable '.[web]'
+$(VENV)/.ready-run: pyproject.toml $(TESTED) $(BIN)/python
+	$(BIN)/python .ci/installed.py web || $(INSTALL) '.[web]'
 	touch $@
 
-$(VENV)/.ready-test: pyproject.toml $(BIN)/python
-	$(BIN)/python .ci/installed.py test || $(BIN)/python -m pip install --quiet --editable '.[test]'
+$(VENV)/.ready-test: pyproject.toml $(TESTED) $(BIN)/python
+	$(BIN)/python .ci/installed.py test || $(INSTALL) '.[test]'
 	touch $@ $(VENV)/.ready-run
 
 $(BIN)/python:

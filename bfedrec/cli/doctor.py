@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -195,6 +196,10 @@ def _machine() -> Iterator[Finding]:
 
 
 def _gpu() -> Iterator[Finding]:
+    if find_spec("torch") is None:
+        told = "unknown without torch (pip install 'bfedrec[torch]'); cohorts train on the CPU"
+        yield Finding("none", "gpu", told)
+        return
     try:
         import torch
     except ImportError as error:

@@ -29,6 +29,7 @@ COMMANDS = {
     "figure": "a figure from recorded runs, with its data",
     "make": "make all tables and figures, or some, and the runs that they lack",
     "report": "a run or a sweep as one HTML file",
+    "rocrate": "RO-Crate metadata of a run, for archives and catalogues",
     "serve": "runs, chains and recommendations as pages in a browser",
     "show": "what a run, or a block of its chain, is",
     "privacy": "attacks on what clients' updates reveal, from what a party holds",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -383,6 +384,8 @@ def trainer(config: Config, threads: int | None) -> Trainer:
                 f"device: {device!r}: training.method {method.name} trains on the cpu; on torch "
                 f"devices train: {able}"
             )
+        if find_spec("torch") is None:
+            raise ConfigError(f"device: {device!r}: this needs torch: pip install 'bfedrec[torch]'")
         from bfedrec.learning import cohort_torch  # torch takes seconds to import
 
         if not cohort_torch.is_usable(cohort_torch.device_of(device)):

@@ -6,7 +6,7 @@ from bfedrec.loggers.logger import Line, Logger, logger
 
 PROJECT = "bfedrec"
 OWN = ("step", "timestamp")
-"""What Trackio adds to a line."""
+"""Keys that Trackio adds to a line."""
 
 
 @logger("trackio", place=3)
