@@ -145,7 +145,8 @@ ARROWS = {
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.privacy bfedrec.runs "
-        "bfedrec.section bfedrec.sweeps bfedrec.templating consensus.audit consensus.encoding consensus.faults "
+        "bfedrec.section bfedrec.sweeps bfedrec.templating "
+        "consensus.audit consensus.encoding consensus.faults "
         "consensus.ledger consensus.protocols consensus.records consensus.registry "
         "consensus.torture"
     ),

@@ -358,6 +358,10 @@ def another(key: str) -> list[str]:
             "compression.error_feedback=true", "compression.kind=top_k"
         ],
         "compression.step_bytes": ["compression.step_bytes=1"],
+        "privacy.attacks.names": ["privacy.attacks.names=[sign]"],
+        "privacy.attacks.holder": [
+            "privacy.attacks.holder=reader", "privacy.attacks.names=[sign]"
+        ],
         "data.csv.path": ["data.csv.path=x.csv"],
         "data.csv.delimiter": ["data.csv.delimiter=;"],
         "data.csv.encoding": ["data.csv.encoding=latin-1"],
