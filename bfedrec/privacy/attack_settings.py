@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.privacy.registry import INFERENCES
@@ -40,3 +40,11 @@ class AttackSettings(Section):
         if len(set(names)) != len(names):
             raise setting_error("", "each attack once")
         return names
+
+    @model_validator(mode="after")
+    def _read(self) -> AttackSettings:
+        """Refuse a holder that attacks nothing."""
+        usual = type(self).model_fields["holder"].default
+        if not self.names and self.holder != usual:
+            raise setting_error("holder", f"{usual}, as privacy.attacks.names is empty")
+        return self

@@ -364,6 +364,10 @@ def another(key: str) -> list[str]:
         "privacy.dp.noise_multiplier": [
             "privacy.dp.noise_multiplier=2", "privacy.dp.epsilon=null"
         ],
+        "privacy.attacks.names": ["privacy.attacks.names=[sign]"],
+        "privacy.attacks.holder": [
+            "privacy.attacks.holder=reader", "privacy.attacks.names=[sign]"
+        ],
         "data.csv.path": ["data.csv.path=x.csv"],
         "data.csv.delimiter": ["data.csv.delimiter=;"],
         "data.csv.encoding": ["data.csv.encoding=latin-1"],

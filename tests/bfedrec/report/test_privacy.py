@@ -8,7 +8,7 @@ import pytest
 
 from bfedrec.cli import figure as figure_command
 from bfedrec.cli.main import main
-from bfedrec.config.load import load
+from bfedrec.config.load import differences, load
 from bfedrec.report import privacy_runs, registry
 from bfedrec.report.artefact import Request, find
 from bfedrec.report.figures import protection
@@ -110,13 +110,23 @@ def test_a_defence_is_told_by_the_options_off_their_defaults() -> None:
     assert defence(load(None, ["privacy.attacks.names=[sign]", "clients.per_round=7"])) == "none"
 
 
-def test_the_shipped_configs_attack_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+UNDEFENDED = {
+    "samples": "ml-1m",
+    "per_item": "ml-1m-per-item",
+    "quantised": "ml-1m-quantised",
+    "ials": "ml-1m-ials",
+    "fedrec": "fedrec",
+}
+
+
+def test_undefended_configs_are_attacks_on_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     configs = {one.config.stem: load(one.config) for one in privacy_runs.experiments()}
-    assert {"samples", "per_item", "quantised", "ials", "fedrec"} <= set(configs)
-    for stem, config in configs.items():
-        assert config.privacy.attacks.names, stem
-        assert config.name == f"privacy-{stem}"
+    for stem, base in UNDEFENDED.items():
+        changed = set(differences(configs[stem], load(Path(f"experiments/{base}.yaml"))))
+        assert changed == {"name", "privacy.attacks.names"}
+        assert defence(configs[stem]) == "none"
+        assert privacy_runs.label(configs[stem]) == stem
 
 
 def test_the_areas_of_a_run_are_drawn(tmp_path: Path) -> None:

@@ -363,6 +363,7 @@ def test_damaged_learning_is_refused(tmp_path: Path) -> None:
         (["privacy.attacks.names=[sing]"], "sign | masks"),
         (["privacy.attacks.names=[sign,sign]"], "each attack once"),
         (["privacy.attacks.holder=nobody"], "privacy.attacks.holder"),
+        (["privacy.attacks.holder=reader"], "server:0, as privacy.attacks.names is empty"),
         (["privacy.attacks.names=[sign]", "store.kind=memory"], "sqlite | ipfs"),
         (["privacy.attacks.names=[sign]", "method=popularity"], "does not read it"),
     ],
