@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,19 +12,12 @@ from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle
 from consensus.application import Contents
 from consensus.records.block import Candidate
 from consensus.registry import import_parts
-from consensus.server.hooks import Hooks, Outgoing
+from consensus.server.hooks import Outgoing
 
 if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
 
 import_parts("consensus.adversary.behaviours")
-
-
-ATTENTIVE: Final = frozenset(
-    name for name, hook in vars(Hooks).items() if callable(hook) and not name.startswith("_")
-) - {"contents", "verdict"}
-"""The hooks that are told about the server, so that a behaviour may look at what it has and change
-it. The others are told of a decision alone."""
 
 
 class Composed(Behaviour):
@@ -62,7 +55,7 @@ class Composed(Behaviour):
         for name in names:
             part = BEHAVIOURS[name]()
             part.circle = self.circle
-            if any(_overrides(part, hook) for hook in ATTENTIVE):
+            if not part.decides_alone:
                 self.circle.attentive.add(name)
             part.acted = self.acted
             self._parts.append((part, from_, until))

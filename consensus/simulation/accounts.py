@@ -112,12 +112,13 @@ def furthest_chain(servers: Sequence[EdgeServer]) -> EdgeServer:
     return max(servers, key=lambda server: server.chain.height)
 
 
-def bring_along(server: EdgeServer, servers: Sequence[EdgeServer], head: int) -> None:
-    """Append the agreed blocks, up to the height ``head``, to a malicious server's chain (catching
-    up is not simulated)."""
+def bring_along(malicious: Collection[int], servers: Sequence[EdgeServer], head: int) -> None:
+    """Append the agreed blocks, up to the height ``head``, to the chains of malicious servers
+    (catching up is not simulated)."""
     ahead = furthest_chain(servers).chain
-    for block in ahead.blocks[server.chain.height : head]:
-        server.chain.append(block, server.checks.block)
+    for server in (servers[index] for index in malicious):
+        for block in ahead.blocks[server.chain.height : head]:
+            server.chain.append(block, server.checks.block)
 
 
 def refusals(servers: Sequence[EdgeServer]) -> Counter[str]:

@@ -130,8 +130,7 @@ class World:
         before = self.head
         height = before.height + 1
         began = self.env.now
-        for index in self.behaviours:  # first: what was checked of the block before is known yet
-            bring_along(self.servers[index], self.servers, before.height)
+        bring_along(self.behaviours, self.servers, before.height)  # while checks are remembered
         self._forget(height)
         for index, server in enumerate(self.servers):
             if not self.hosts[index].up:  # it does not enter the height, and keeps what it has

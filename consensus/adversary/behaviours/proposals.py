@@ -31,6 +31,8 @@ HEAD_START: Final = 0.08
 class Gaussian(Behaviour):
     """Proposes random values as the aggregate (paper, IV.D): float32 standard normals."""
 
+    decides_alone = True
+
     def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
         values = generator.standard_normal(len(honest.aggregate) // 4, dtype=np.float32)
         return replace(honest, aggregate=values.astype("<f4").tobytes())

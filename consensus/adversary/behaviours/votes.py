@@ -24,6 +24,8 @@ class InvertVotes(Behaviour):
     """Approves incorrect candidates and rejects correct ones (paper, IV.D). With `gaussian` the
     malicious servers collude: each approves the others' random aggregates."""
 
+    decides_alone = True
+
     def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
         return not honest
 

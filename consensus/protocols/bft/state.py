@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from consensus.ledger.validity import Sortition
@@ -191,6 +192,12 @@ def _with(record: R, **changes: Any) -> R:
 
 BLANK = State(Promises())
 """The state in which every height begins, but for its promises."""
+
+
+@lru_cache(maxsize=4)  # all servers begin alike
+def blank_at(height: int) -> State:
+    """The state in which a height begins where nothing was promised in it yet."""
+    return _with(BLANK, promises=_with(BLANK.promises, height=height))
 
 
 @dataclass(frozen=True)

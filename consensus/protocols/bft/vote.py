@@ -13,7 +13,6 @@ attempt. PROTOCOL.md has the rules in words, and why they are safe and live.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from consensus.protocols.bft.state import (
     ATTEMPTS_AHEAD,
@@ -36,6 +35,7 @@ from consensus.protocols.bft.state import (
     Tally,
     Validate,
     _with,
+    blank_at,
     certificate_of,
     closing_of,
 )
@@ -106,17 +106,10 @@ def begin(context: HeightContext, promises: Promises, catching_up: bool = False)
     if catching_up:
         promises = _with(BLANK.promises, height=context.height, proposed=NEVER, left=NEVER)
         state = _with(BLANK, promises=promises, timed_out=NEVER)
-    elif promises.height != context.height:
-        return _begun(context.height)
-    else:
+    elif promises.height == context.height:
         state = _with(BLANK, promises=promises)
-    return state, (Enter(state.view),)
-
-
-@lru_cache(maxsize=4)  # all servers begin alike
-def _begun(height: int) -> Step:
-    """The step that begins a height in which nothing was promised yet."""
-    state = _with(BLANK, promises=_with(BLANK.promises, height=height))
+    else:
+        state = blank_at(context.height)
     return state, (Enter(state.view),)
 
 

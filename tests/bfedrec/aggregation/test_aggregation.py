@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bfedrec.aggregation.aggregator import Aggregator, aggregator, parameter
 from bfedrec.aggregation.registry import AGGREGATORS, aggregator_of
+from bfedrec.compression.masks import strays
 from bfedrec.config.help import help_text
 from bfedrec.config.load import ConfigError, config_hash, dump, load, parse
 from tests.helpers.payloads import aggregate, check_payload, decode_aggregate, encode_update
@@ -231,3 +232,21 @@ def test_a_name_stands_for_one_rule_and_a_key_for_one_parameter() -> None:
 
     with pytest.raises(ValueError, match="cannot be named 'rule'"):
         aggregator("taken")(Taken)
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**32 - 1), st.booleans())
+def test_an_update_outside_its_mask_is_found_in_any_row(
+    N: int, r: int, seed: int, alone: bool
+) -> None:
+    """One number, be it the sign of a zero, in any place."""
+    rng = np.random.default_rng(seed)
+    touched = rng.random(N) < 0.5
+    bits = rng.integers(1, 2**32, (r, N), np.uint32) * touched
+    mask = np.packbits(touched, bitorder="little")
+    assert not strays(bits.astype(np.uint32), mask)
+    k, i = int(rng.integers(r)), int(rng.integers(N))
+    if alone:
+        bits[:] = 0
+    bits[k, i] = 2**31
+    assert strays(bits.astype(np.uint32), mask) is not bool(touched[i])

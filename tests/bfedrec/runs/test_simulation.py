@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.federation.federation import Round
+from bfedrec.runs import simulation
 from bfedrec.runs.claims import build
 from bfedrec.runs.figures import MEASURED
 from bfedrec.runs.folder import RunFolder
@@ -398,3 +401,11 @@ def test_clients_that_are_away_cost_time_unless_servers_expect_it(tmp_path: Path
         assert awaited[bytes_] == pytest.approx(expected[bytes_], rel=1e-3)
     assert expected["simulated_seconds"] < 1.2 * everybody["simulated_seconds"]
     assert awaited["simulated_seconds"] > everybody["simulated_seconds"] + 12 * 19
+
+
+def test_threads_take_turns_often_during_a_run_alone() -> None:
+    before = sys.getswitchinterval()
+    with contextlib.suppress(ZeroDivisionError), simulation._switching_often():
+        assert sys.getswitchinterval() == pytest.approx(simulation.SWITCH_SECONDS)
+        _ = 1 / 0
+    assert sys.getswitchinterval() == before

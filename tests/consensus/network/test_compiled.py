@@ -275,6 +275,19 @@ def test_an_epoch_knows_nothing_of_the_one_before() -> None:
     assert not servers.heard
 
 
+def test_what_was_noted_is_forgotten_with_the_rest() -> None:
+    servers = Servers(mesh(5), True, credits=(ANY_NUMBER,))
+    network = servers.network
+    assert isinstance(network, CompiledNetwork)
+    seen, inbox = network._intake._seen, network.inbox(2)
+    for _ in range(2):
+        inbox.note("name")
+        assert seen[2].any()
+        assert not seen[3].any()
+        inbox.clear()
+        assert not seen.any()
+
+
 # -- whole scenarios ------------------------------------------------------------------------------
 
 Twin = tuple[str, str]

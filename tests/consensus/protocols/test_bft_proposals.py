@@ -370,3 +370,15 @@ def test_a_malicious_leader_may_let_its_turn_pass() -> None:
     assert bench.host.blocks == []
     bench.hear("block", FORGE.block())
     assert len(bench.host.blocks) == 1
+
+
+def test_a_ticket_that_is_listed_twice_is_charged_twice() -> None:
+    """What comes is not judged yet."""
+    bench = Bench()
+    bench.tickets([LEADER])
+    mine, known, other = (
+        FORGE.ticket(server) for server in (bench.server.index, LEADER, BYSTANDER)
+    )
+    tickets = bench.part.tickets
+    assert tickets.unknown((known, other, other, mine)) == 2 + (mine.server not in tickets.held)
+    assert tickets.unknown(()) == 0

@@ -8,6 +8,7 @@ import pytest
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle
 from consensus.adversary.composed import Composed
+from consensus.server.hooks import Hooks
 from consensus.server.unheard import (
     ANY_NUMBER,
     IGNORED,
@@ -106,10 +107,13 @@ def test_a_malicious_server_waits_as_others_do_if_its_circle_changes_decisions_a
     assert list(Bench(behaviour=behaviour()).server.credits()) == list(Bench().server.credits())
 
 
-def test_the_behaviours_that_change_decisions_alone_are_listed() -> None:
-    """One that is told about its server is none of them, whatever it does."""
+def test_the_behaviours_that_change_decisions_alone_are_told_of_nothing_else() -> None:
     quiet = {name for name in BEHAVIOURS if not Composed([name]).hears_all}
     assert quiet == {"gaussian", "invert_votes"}
+    hooks = {name for name, hook in vars(Hooks).items() if callable(hook) and name[0] != "_"}
+    for name in quiet:
+        own = {hook for hook in hooks if hook in vars(BEHAVIOURS[name])}
+        assert own <= {"contents", "verdict"}, name
 
 
 def test_under_paper_updates_are_heard_where_a_committee_waits_for_them() -> None:
