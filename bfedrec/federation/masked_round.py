@@ -26,7 +26,6 @@ from bfedrec.privacy.secure.messages import (
     SETUP,
     Masked,
     Setup,
-    number_of,
     set_of,
     stage_of,
 )
@@ -80,7 +79,8 @@ class MaskedRound:
         self._uplink, self._links, self._lanes_of = uplink, links, lanes_of
         third = config.committee.update_seconds / 3
         self._began, self._masks_close, self._shares_close = began, began + third, began + 2 * third
-        self._read: dict[bytes, Setup | Masked | None] = {}
+        self._of_group: dict[tuple[int, ...], list[tuple[SignedUpdate, int, Setup | Masked]]] = {}
+        """By group: the setups and masked updates that were sent, with their senders' positions."""
         self.sent: list[tuple[int, SignedUpdate]] = []
         """Client and message of everything that was sent."""
         self.fetched = 0
@@ -130,6 +130,11 @@ class MaskedRound:
         """A message that the client signs and sends from ``at`` on."""
         update = self._uplink.signed(self._head, seat.client, payload)
         self.sent.append((seat.client, update))
+        member, stage = seat.member, stage_of(payload)
+        if stage in (SETUP, MASKED):
+            kind: type[Setup] | type[Masked] = Setup if stage == SETUP else Masked
+            read = update, member.position, kind.decode(self._scheme, payload)
+            self._of_group.setdefault(member.group, []).append(read)
         upload = self._links.upload_seconds(np.array([seat.client]), update.wire_bytes)
         time = at + self._config.costs.sign + float(upload[0])
         return Arrival(time, self._server(seat), lambda: update)
@@ -154,33 +159,17 @@ class MaskedRound:
         return int(self._links.server[seat.client])
 
     def _mates(self, group: tuple[int, ...], held: Sequence[SignedUpdate]) -> Groupmates:
-        """The messages of a group among those that a server has: the setups that name the group,
-        and its members' masked updates."""
-        places = {number: place for place, number in enumerate(group)}
+        """The messages of a group's members among those that a server has."""
+        there = set(map(id, held))
         setups: dict[int, Setup] = {}
         masked: dict[int, Masked] = {}
         size = 0
-        for update in held:
-            place = places.get(number_of(update.payload))
-            message = None if place is None else self._reading(update)
-            if place is None or message is None:
+        for update, place, message in self._of_group.get(group, ()):
+            if id(update) not in there:
                 continue
             if isinstance(message, Masked):
                 masked[place] = message
-            elif message.group == group:
+            else:
                 setups[place] = message
                 size += update.wire_bytes
         return Groupmates(setups, masked, size)
-
-    def _reading(self, update: SignedUpdate) -> Setup | Masked | None:
-        """The setup or masked update in a message, read once."""
-        name = update.record.digest
-        if name not in self._read:
-            stage, payload = stage_of(update.payload), update.payload
-            message: Setup | Masked | None = None
-            if stage == SETUP:
-                message = Setup.decode(self._scheme, payload)
-            elif stage == MASKED:
-                message = Masked.decode(self._scheme, payload)
-            self._read[name] = message
-        return self._read[name]

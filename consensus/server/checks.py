@@ -41,6 +41,7 @@ class SharedChecks:
         self.protocol = protocol
         self.application = application
         self._memo: dict[tuple[Any, ...], tuple[object, Any]] = {}
+        self._slots: dict[int, tuple[SignedUpdate, bytes]] = {}
         self._sortitions: dict[bytes, Callable[[int], Sortition]] = {}
         self._aggregates: dict[tuple[bytes, ...], tuple[Contents, int]] = {}
         self._draws: dict[tuple[bytes, int, int, bytes], Draw] = {}
@@ -48,6 +49,7 @@ class SharedChecks:
     def begin_height(self) -> None:
         """Forget the height before."""
         self._memo.clear()
+        self._slots.clear()
         self._sortitions.clear()
         self._aggregates.clear()
         self._draws.clear()
@@ -84,7 +86,11 @@ class SharedChecks:
 
     def slot(self, update: SignedUpdate) -> bytes:
         """`slot_name` of a fit update."""
-        return slot_name(self.genesis, update, self.application.slot)
+        known = self._slots.get(id(update))
+        if known is None:
+            name = slot_name(self.genesis, update, self.application.slot)
+            known = self._slots[id(update)] = (update, name)
+        return known[1]
 
     def found_fit(self, update: SignedUpdate) -> bool:
         """True if an update has been found fit on top of the block that it names."""

@@ -225,3 +225,12 @@ def test_masked_updates_show_their_roster_alone() -> None:
     first = Masked.decode(SMALL, group.sent[9])
     assert first.roster == 0b111111111
     assert len(first.body) == SMALL.body_size
+
+
+def test_messages_of_a_group_of_15_have_the_documented_sizes() -> None:
+    scheme = Scheme(18, 3706, 8, True, 15)
+    assert (scheme.bits, scheme.count_bits, 8 * scheme.body_size) == (8, 4, 148 * 3706)
+    group = Group.of(Scheme(3, 10, 8, True, 15), 15)
+    group.play()
+    assert {len(payload) for payload in group.sent if payload[0] == 0} == {1490}
+    assert {len(payload) for payload in group.sent if payload[0] == 2} == {489}
