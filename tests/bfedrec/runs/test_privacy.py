@@ -114,6 +114,7 @@ def test_the_sign_finds_the_interactions(kept: Path, dropped: Path) -> None:
             "compression.kind=dense",
         ),
         ("clients.malicious=[{attack: stale_round, share: 0.3}]",),
+        ("clients.malicious=[{attack: gaussian, share: 0.3}]",),
         ("clients.malicious=[{attack: two_updates, share: 0.2}]", "committee.update_quota=0.5"),
     ],
     ids=" ".join,
