@@ -15,11 +15,12 @@ import pytest
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
-from bfedrec.runs.folder import RunError
+from bfedrec.runs.folder import RunError, RunFolder
 from bfedrec.runs.holders import Holder
 from bfedrec.runs.observation import Reading
 from bfedrec.runs.privacy import attack, own_figures
 from bfedrec.runs.recommend import config_of, data_of
+from bfedrec.runs.replay import state_of
 from bfedrec.runs.state import StateError
 from consensus.simulation.timeline import HeightTimeline, Named
 from consensus.storage.content import StoreError
@@ -241,6 +242,15 @@ def test_a_run_that_goes_on_is_attacked_beside_its_writer(
     play(tmp_path, NONE)
     assert [height for height, _, _ in found[0].memberships["sign"].rounds] == list(range(1, 9))
     assert found[0].figures()["sign"]["auc"] > 0.98
+
+
+def test_the_state_of_a_run_that_goes_on_is_copied(dropped: Path, tmp_path: Path) -> None:
+    run = copy(dropped, tmp_path)
+    with state_of(run) as state:
+        assert state._path.parent == run
+    with RunFolder.open(config_of(run), run, resume=True), state_of(run) as state:
+        assert state._path.parent != run
+        assert state.last_height == 12
 
 
 def test_a_run_tells_the_figures_of_the_attacks_it_is_asked_for(
