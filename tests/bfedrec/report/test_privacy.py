@@ -10,11 +10,12 @@ from bfedrec.cli import figure as figure_command
 from bfedrec.cli.main import main
 from bfedrec.config.load import differences, load
 from bfedrec.report import privacy_runs, registry
-from bfedrec.report.artefact import Request, find
+from bfedrec.report.artefact import Request, Runs, find
 from bfedrec.report.figures import protection
 from bfedrec.report.privacy_rounds import write_rounds
 from bfedrec.report.privacy_runs import defence, settings_of, worst
 from bfedrec.report.tables import exposure
+from bfedrec.sweeps.recorded import Recorded
 from tests.conftest import ROOT
 from tests.helpers.commands import fork_runs
 from tests.helpers.tiny import TINY
@@ -127,6 +128,13 @@ def test_undefended_configs_are_attacks_on_known_ones(monkeypatch: pytest.Monkey
         assert changed == {"name", "privacy.attacks.names"}
         assert defence(configs[stem]) == "none"
         assert privacy_runs.label(configs[stem]) == stem
+
+
+def test_a_guess_is_not_the_worst_attack(tmp_path: Path) -> None:
+    figures = {"privacy_popularity_auc": 0.9, "privacy_sign_auc": 0.6, "privacy_masks_auc": 0.5}
+    found = worst(Runs((), {0: Recorded(tmp_path, load(None, []), figures)}))
+    assert found is not None
+    assert (found[0], found[1].mean) == ("sign", 0.6)
 
 
 def test_the_areas_of_a_run_are_drawn(tmp_path: Path) -> None:

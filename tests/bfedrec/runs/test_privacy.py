@@ -15,15 +15,16 @@ import pytest
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
-from bfedrec.runs.folder import RunError
+from bfedrec.runs.folder import RunError, RunFolder
 from bfedrec.runs.holders import Holder
 from bfedrec.runs.observation import Reading
 from bfedrec.runs.privacy import attack, own_figures
 from bfedrec.runs.recommend import config_of, data_of
+from bfedrec.runs.replay import state_of
 from bfedrec.runs.state import StateError
 from consensus.simulation.timeline import HeightTimeline, Named
 from consensus.storage.content import StoreError
-from tests.bfedrec.runs.test_learning import learnt
+from tests.bfedrec.runs.test_learning import FEEDBACK, learnt
 from tests.bfedrec.runs.test_simulation import play
 
 NONE, ALL = "ledger.retain_updates=none", "ledger.retain_updates=all"
@@ -104,7 +105,7 @@ def test_the_sign_finds_the_interactions(kept: Path, dropped: Path) -> None:
     [
         ("protocol=paper",),
         ("aggregation.rule=median", "compression.kind=quantised"),
-        ("compression.kind=top_k", "compression.size=1", "compression.error_feedback=true"),
+        (*FEEDBACK, "rounds=10"),  # in which clients come again, with what their codec lost
         ("clients.dropout=0.3",),
         ("training.method=ials", "model.rank=8", "model.basis=identity"),
         (
@@ -114,17 +115,18 @@ def test_the_sign_finds_the_interactions(kept: Path, dropped: Path) -> None:
             "compression.kind=dense",
         ),
         ("clients.malicious=[{attack: stale_round, share: 0.3}]",),
+        ("clients.malicious=[{attack: gaussian, share: 0.3}]",),
         ("clients.malicious=[{attack: two_updates, share: 0.2}]", "committee.update_quota=0.5"),
     ],
     ids=" ".join,
 )
 def test_runs_of_all_kinds_are_made_again(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     """The roots in the blocks prove it: another update, or one too many, would have another."""
-    play(tmp_path, NONE, *overrides, "rounds=4")
+    play(tmp_path, NONE, "rounds=4", *overrides)
     reading, read = seen(tmp_path)
     assert reading.unheard == []
     assert reading.untold == []
-    assert len(read) == 4
+    assert len(read) == (10 if overrides[: len(FEEDBACK)] == FEEDBACK else 4)
     assert all(len(each.clients) for each in read)
     assert all(reading.honest[each.clients].all() for each in read)
 
@@ -240,6 +242,15 @@ def test_a_run_that_goes_on_is_attacked_beside_its_writer(
     play(tmp_path, NONE)
     assert [height for height, _, _ in found[0].memberships["sign"].rounds] == list(range(1, 9))
     assert found[0].figures()["sign"]["auc"] > 0.98
+
+
+def test_the_state_of_a_run_that_goes_on_is_copied(dropped: Path, tmp_path: Path) -> None:
+    run = copy(dropped, tmp_path)
+    with state_of(run) as state:
+        assert state._path.parent == run
+    with RunFolder.open(config_of(run), run, resume=True), state_of(run) as state:
+        assert state._path.parent != run
+        assert state.last_height == 12
 
 
 def test_a_run_tells_the_figures_of_the_attacks_it_is_asked_for(
