@@ -234,3 +234,19 @@ def test_messages_of_a_group_of_15_have_the_documented_sizes() -> None:
     group.play()
     assert {len(payload) for payload in group.sent if payload[0] == 0} == {1490}
     assert {len(payload) for payload in group.sent if payload[0] == 2} == {489}
+
+
+def test_a_sum_above_the_levels_of_those_who_touched_an_item_is_dropped() -> None:
+    """One level more than L times the count is too much; L times it is not."""
+    for more, dropped in ((0, {}), (1, {"sum out of range": 1})):
+        group = Group.of(SMALL, 9)
+        for place in group.members:
+            group.touched[place][0] = place in (3, 4)
+            group.levels[place][:, 0] = 4 * (place in (3, 4))
+        group.levels[3][0, 0] += more
+        assert group.play().dropped == dropped
+
+
+def test_noise_is_seen_where_nothing_is_counted() -> None:
+    group = Group.of(Scheme(3, 40, 4, False, 9), 9, kinds={2: VIOLATIONS["garbage"]})
+    assert group.play().dropped == {"sum out of range": 1}
