@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -10,10 +11,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from bfedrec.cli.main import _parse
+from consensus.ethereum.accounts import mnemonic
 from tests.helpers.tiny import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -210,3 +214,43 @@ print(statuses)
     told = "device: 'torch': this needs torch: pip install 'bfedrec[torch]'"
     assert done.stderr.splitlines()[-1].endswith(told)
     assert "unknown without torch (pip install 'bfedrec[torch]')" in done.stdout
+
+
+# -- containers -----------------------------------------------------------------------------------
+
+DOCKER = ROOT / "docs" / "docker"
+
+
+def test_the_image_is_made_of_files_and_extras_that_there_are() -> None:
+    text = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+    (extras,) = re.findall(r"\.whl\)\[([a-z,]+)\]", text)
+    assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+    copied = re.findall(r"^COPY (?!--from)(\S+) ", text, re.MULTILINE)
+    assert copied
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_the_services_are_those_that_the_commands_name() -> None:
+    compose = yaml.safe_load((DOCKER / "compose.yaml").read_text(encoding="utf-8"))
+    services = compose["services"]
+    used = {place for each in services.values() for place in each.get("volumes", ())}
+    named = {place.partition(":")[0] for place in used if not place.startswith("$")}
+    assert named | {"data"} == set(compose["volumes"])
+    assert all(
+        port.startswith("127.0.0.1:")
+        for each in services.values()
+        for port in each.get("ports", ())
+    )
+    for name in ("explorer", "project"):
+        build = services[name]["build"]
+        assert (DOCKER / build["context"] / build["dockerfile"]).is_file()
+    for key in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        assert services["project"]["environment"][key] == services["s3"]["environment"][key]
+    assert services["chain"]["command"] == [mnemonic(0)]
+    guide = (DOCKER / "README.md").read_text(encoding="utf-8")
+    hosts = set(re.findall(r"(?:/dns4/|http://)([a-z0-9]+)[:/]", guide))
+    assert hosts <= set(services)
+    lines = [line.split() for line in guide.splitlines() if "run --rm project" in line]
+    assert len(lines) == 4
+    for words in [*(line[5:] for line in lines), services["explorer"]["command"]]:
+        assert _parse(words).command == words[0]

@@ -341,6 +341,7 @@ def another(key: str) -> list[str]:
     special = {
         "device": ["device=cuda"],
         "name": ["name=other"],
+        "loggers": ["loggers=[mlflow]"],
         "clients.malicious": ["clients.malicious=[{attack: scale, share: 0.1}]"],
         "evaluation.targets": ["evaluation.targets=[3]"],
         "store.api": ["store.api=/dns/node/tcp/5001/https"],
@@ -421,7 +422,7 @@ def test_the_hash_covers_every_option_that_can_affect_results(key: str) -> None:
     method = readers[:1] if key.startswith("centralised.") else list(read_under(key))
     base, changed = load(None, method), load(None, [*method, *another(key)])
     assert key in differences(base, changed)
-    without_effect = key in ("name", "seed") or key.startswith("store.")
+    without_effect = key in ("name", "seed", "loggers") or key.startswith("store.")
     assert (config_hash(base) == config_hash(changed)) is without_effect
 
 
