@@ -365,7 +365,7 @@ def another(key: str) -> list[str]:
         "data.csv.header": [
             "data.csv.header=false", "data.csv.user=0", "data.csv.item=1"
         ],
-        "data.file.sha256": [f"data.file.sha256={'0' * 64}"],
+        "data.file.sha256": [f"data.file.sha256={'a' * 64}"],
         "data.file.threshold": ["data.file.threshold=3.0"],
         "data.file.keep": ["data.file.keep=[view]"],
     }  # fmt: skip
