@@ -376,6 +376,9 @@ def another(key: str) -> list[str]:
         "data.csv.header": [
             "data.csv.header=false", "data.csv.user=0", "data.csv.item=1"
         ],
+        "data.file.sha256": [f"data.file.sha256={'a' * 64}"],
+        "data.file.threshold": ["data.file.threshold=3.0"],
+        "data.file.keep": ["data.file.keep=[view]"],
     }  # fmt: skip
     if key in special:
         return special[key]
@@ -395,6 +398,8 @@ def another(key: str) -> list[str]:
 
 def read_under(key: str) -> tuple[str, ...]:
     """Overrides under which an option is read, where the defaults do not read it."""
+    if key.startswith("data.temporal."):
+        return ("data.split=temporal",)
     if key.startswith("optimizer.") and key != "optimizer.kind":
         return ("optimizer.kind=row_adaptive",)
     if key == "training.unobserved" or key == "evaluation.recency":

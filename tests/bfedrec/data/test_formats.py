@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,6 +231,8 @@ def test_a_sample_is_recognised_and_read(name: str, tmp_path: Path) -> None:
     archive = tmp_path / "archive.zip"
     with zipfile.ZipFile(archive, "w") as content:
         content.writestr(f"folder/{sample.name}", sample.text)
+        if FORMATS[name].names:  # it is known by its name among others
+            content.writestr("folder/README.html", "terms")
     assert told(archive) == sample.rows
 
 
@@ -248,6 +251,21 @@ def test_a_mistake_is_told_by_file_line_and_column(
         told(path, format=name)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["gowalla", "yelp", "mind", "table"])
+def test_dates_are_read_the_same_in_every_time_zone(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / SAMPLES[name].name
+    path.write_text(SAMPLES[name].text)
+    try:
+        with monkeypatch.context() as changed:
+            changed.setenv("TZ", "Asia/Tokyo")
+            time.tzset()
+            assert told(path) == SAMPLES[name].rows
+    finally:
+        time.tzset()
 
 
 def test_every_format_has_a_sample() -> None:
