@@ -82,8 +82,9 @@ def nearest_key(key: str) -> str:
         name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == section
     }
     elsewhere = {name.rpartition(".")[2]: name for name in known}
-    for candidates in (siblings, elsewhere):
-        close = difflib.get_close_matches(leaf, sorted(candidates), n=1, cutoff=0.6)
+    # In a section that there is, a word from elsewhere has to be nearly the same to be meant.
+    for candidates, cutoff in ((siblings, 0.6), (elsewhere, 0.85 if siblings else 0.6)):
+        close = difflib.get_close_matches(leaf, sorted(candidates), n=1, cutoff=cutoff)
         if close:
             return f"; did you mean {candidates[close[0]]!r}?"
     return f"; known there: {', '.join(sorted(siblings))}" if siblings else ""

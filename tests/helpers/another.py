@@ -34,6 +34,7 @@ def another(key: str) -> list[str]:
         "privacy.dp.noise_multiplier": [
             "privacy.dp.noise_multiplier=2", "privacy.dp.epsilon=null"
         ],
+        "compression.final_permille": ["compression.final_permille=80"],
         "aggregation.neighbours": ["aggregation.neighbours=4"],
         "aggregation.secure": [*read_under("aggregation.group")],
         "privacy.attacks.names": ["privacy.attacks.names=[sign]"],
@@ -87,6 +88,8 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("privacy.dp.noise=local", "privacy.dp.epsilon=8", "aggregation.rule=uniform")
     if key in ("compression.cut_permille", "compression.step_bytes"):
         return ("compression.kind=ternary", "compression.size=2")
+    if key in ("compression.levels", "compression.step_bits", "compression.final_permille"):
+        return ("compression.kind=levels",)
     if key == "training.network_step":
         return ("training.method=fedncf", "compression.kind=dense")
     if key in ("training.private_step", "training.difference", "training.sparsity"):

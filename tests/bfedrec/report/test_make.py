@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from bfedrec.cli import figure as figure_command
 from bfedrec.cli.main import main
@@ -78,7 +79,7 @@ def draws_nothing(monkeypatch: pytest.MonkeyPatch) -> list[Rows]:
         written.append(rows)
         return []
 
-    kind = replace(registry.figures()["cost"], draw=lambda rows: None)
+    kind = replace(registry.figures()["cost"], draw=lambda rows: Figure())
     monkeypatch.setattr(registry, "figures", lambda: {"cost": kind})
     monkeypatch.setattr(figure_command, "write", write)
     return written
@@ -224,6 +225,10 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 TO_RECORD: set[str] = {
     "clients_clients",
+    "decoys-bce",
+    "decoys-ials",
+    "dp-local",
+    "dp-sum",
     "fedncf",
     "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedncf_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
@@ -246,6 +251,7 @@ TO_RECORD: set[str] = {
     "pfedrec_data.validation=train_evaluation.select=test_training.negatives_exclude=",
     "quantised",
     "samples",
+    "secure",
     "servers_servers.count",
 }
 """The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""
