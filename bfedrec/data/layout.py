@@ -22,7 +22,7 @@ from bfedrec.data.columns import NUMBER, TEXT, Column, Gathered, Texts, gather
 from bfedrec.data.files import SourceFile
 from bfedrec.data.interactions import DataError, Interactions, interactions_of
 from bfedrec.data.lines import Block, blocks
-from bfedrec.data.textfile import names_of
+from bfedrec.data.textfile import listed, names_of
 from consensus.registry import LAST, Registry
 
 FORMATS: Registry[type[Format]] = Registry("file format")
@@ -176,7 +176,7 @@ class Delimited(Format):
                 hint = f"; name it with data.file.{role}" if self.renamed else ""
                 raise DataError(
                     f"{file}: line 1 names no column {columns[role]!r} (the {role}s of format "
-                    f"{self.name}); it has {', '.join(names)[:300]}{hint}"
+                    f"{self.name}); it has {listed(names)}{hint}"
                 )
         return {role: names.index(name) for role, name in columns.items() if name in names}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -10,8 +10,12 @@ from bfedrec.data.columns import ID, NUMBER, NUMBER_OR_EMPTY, TEXT, Column, gath
 from bfedrec.data.files import SourceFile
 from bfedrec.data.interactions import DataError
 from bfedrec.data.lines import Pick, blocks
+from bfedrec.plaintext import plain
 
 __all__ = ["ID", "NUMBER", "NUMBER_OR_EMPTY", "TEXT", "Column", "Columns", "read_columns"]
+
+MOST_SHOWN: Final = 300
+"""Letters of a list of columns in an error."""
 
 Columns: TypeAlias = dict[str | int, Column]
 """The columns to read: by name, or by 0-based position in a file without a header."""
@@ -35,6 +39,11 @@ def read_columns(
     return {name: each.array() for name, each in found.items()}
 
 
+def listed(names: list[str]) -> str:
+    """The names of a file's columns for an error, on one line."""
+    return plain(", ".join(names), MOST_SHOWN)
+
+
 def names_of(file: SourceFile, row: list[str]) -> list[str]:
     """The names in a header. Raises DataError for one that stands there twice, and for none."""
     names = [cell.strip() for cell in row]
@@ -55,7 +64,7 @@ def named(file: SourceFile, wanted: list[Any], delimiter: str) -> Pick:
             if name not in names:
                 raise DataError(
                     f"{file}: line 1 names no column {name!r}; it has "
-                    f"{', '.join(names)[:300]} (delimiter {delimiter!r})"
+                    f"{listed(names)} (delimiter {delimiter!r})"
                 )
         return {name: names.index(name) for name in wanted}
 

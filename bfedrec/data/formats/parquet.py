@@ -12,6 +12,7 @@ from bfedrec.data.formats.table import guessed
 from bfedrec.data.interactions import DataError
 from bfedrec.data.layout import ITEM, RATING, TIME, USER, Format, file_format
 from bfedrec.data.lines import MOST_ROWS, ROWS, Block
+from bfedrec.plaintext import plain
 from consensus.storage.regular import open_regular
 
 MOST_GROUP: Final = 2**31
@@ -35,7 +36,6 @@ class Parquet(Format):
 
     def blocks(self, file: SourceFile, columns: Mapping[str, Any]) -> Iterator[Block]:
         try:
-            import pyarrow
             from pyarrow import parquet
         except ModuleNotFoundError:
             raise DataError(
@@ -56,7 +56,9 @@ class Parquet(Format):
                     cells = {role: _cells(batch.column(name)) for role, name in wanted.items()}
                     yield Block(cells, first.__add__, "row", wanted)
                     first += batch.num_rows
-        except (pyarrow.ArrowException, OSError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # however pyarrow stumbles over a damaged file
             told = " ".join(str(error).split())[:200]
             raise DataError(f"{file}: damaged or no Parquet file ({told})") from None
 
@@ -69,7 +71,8 @@ def _check_type(file: SourceFile, name: str, kind: Any) -> None:
         kind = kind.value_type
     good = (types.is_integer, types.is_floating, types.is_string, types.is_large_string)
     if not any(each(kind) for each in (*good, types.is_timestamp, types.is_date)):
-        raise DataError(f"{file}: column {name!r}: is of type {kind}: no number, text or timestamp")
+        told = plain(str(kind))
+        raise DataError(f"{file}: column {name!r}: is of type {told}: no number, text or timestamp")
 
 
 def _check_size(file: SourceFile, metadata: Any) -> None:

@@ -10,7 +10,7 @@ from bfedrec.data.files import SourceFile
 from bfedrec.data.interactions import DataError
 from bfedrec.data.layout import ITEM, RATING, TIME, USER, Delimited, file_format
 from bfedrec.data.lines import lines
-from bfedrec.data.textfile import names_of
+from bfedrec.data.textfile import listed, names_of
 
 DELIMITERS = "\t;|,"
 """Delimiters, the first of which that stands in the first line is taken."""
@@ -63,15 +63,14 @@ def guessed(file: SourceFile, names: list[str], columns: Mapping[str, Any]) -> d
             name = next((plain[each] for each in usual if each in plain), "")
         elif name not in names:
             raise DataError(
-                f"{file}: no column {name!r}, which data.file.{role} names; it has "
-                f"{', '.join(names)[:300]}"
+                f"{file}: no column {name!r}, which data.file.{role} names; it has {listed(names)}"
             )
         if name:
             found[role] = name
         elif role in (USER, ITEM):
             raise DataError(
                 f"{file}: no column has a usual name for {role}s; name it with data.file.{role}; "
-                f"it has {', '.join(names)[:300]}"
+                f"it has {listed(names)}"
             )
     if len(set(found.values())) < len(found):
         raise DataError(f"{file}: user, item, rating and time must be different columns: {found}")

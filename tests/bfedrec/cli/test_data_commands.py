@@ -57,6 +57,20 @@ def test_check_fails_on_other_counts(small: Path, capsys: pytest.CaptureFixture[
     assert "MISMATCH: ml-100k: interactions differ" in printed
 
 
+def test_the_temporal_split_is_not_compared_with_the_published_counts(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("data.split=temporal", "data.temporal.test_share=0.4")
+    assert data_commands.check_command(arguments("ml-100k", small), small / "cache") == 0
+    rows = [(u, (u + 3 * k) % 120, 3, 1000 + k) for u in range(40) for k in range(40)]
+    text = "".join("\t".join(map(str, row)) + "\n" for row in rows)
+    (small / "u.data").write_text(text)
+    assert data_commands.check_command(arguments("ml-100k", small, *words), small / "cache") == 0
+    printed = capsys.readouterr().out
+    assert "temporal split: trained on before 1020, tested from 1024 on" in printed
+    assert "MISMATCH" not in printed
+
+
 def test_prepare_prints_what_came_out(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data_commands.prepare_command(arguments("ml-100k", small), small / "cache") == 0
     printed = capsys.readouterr().out
