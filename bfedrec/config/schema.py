@@ -30,6 +30,7 @@ from bfedrec.learning.method import METHODS
 from bfedrec.learning.sections import OptimizerSettings, TrainingSection
 from bfedrec.learning.settings import ModelSettings
 from bfedrec.loggers.registry import LOGGERS
+from bfedrec.privacy.registry import INFERENCES
 from bfedrec.privacy.settings import PrivacySettings
 from bfedrec.section import (
     Section,
@@ -300,6 +301,11 @@ class Config(Section):
             raise setting_error(
                 "privacy.decoys.factors", f"own, as training.method {method.name} keeps one p_u"
             )
+        for name in self.privacy.attacks.names:
+            if INFERENCES[name].under_masks and not self.aggregation.secure:
+                raise setting_error(
+                    "privacy.attacks.names", f"none of {name}, as aggregation.secure is false"
+                )
         if not self.privacy.dp.on:
             return
         rule, told = (
