@@ -99,6 +99,11 @@ class Scheme:
         parts = np.array_split(np.array(order, np.int64), -(-len(order) // self.group))
         return [tuple(part.tolist()) for part in parts]
 
+    def fewest(self, clients: int) -> int:
+        """The fewest updates in a sum that is opened, in rounds of so many ``clients``: the
+        threshold of the smallest group."""
+        return min(self.threshold(len(group)) for group in self.deal(range(clients), b""))
+
     def round_id(self, beacon: bytes, members: Sequence[int]) -> bytes:
         """32 bytes that name a group at a height; all its secrets are bound to them."""
         told = b"".join(number.to_bytes(4, "little") for number in members)

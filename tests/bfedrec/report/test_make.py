@@ -224,6 +224,11 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 TO_RECORD: set[str] = {
     "clients_clients",
+    "decoys-bce",
+    "decoys-ials",
+    "dp-local",
+    "dp-secure",
+    "dp-sum",
     "fedncf",
     "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedncf_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
@@ -246,6 +251,7 @@ TO_RECORD: set[str] = {
     "pfedrec_data.validation=train_evaluation.select=test_training.negatives_exclude=",
     "quantised",
     "samples",
+    "secure",
     "servers_servers.count",
 }
 """The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""

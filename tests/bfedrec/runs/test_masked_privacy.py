@@ -56,14 +56,15 @@ def test_a_group_s_mean_is_that_of_its_members_updates(kept: Path) -> None:
     config = config_of(kept)
     learner = learner_alone(config, prepare(config.data))
     with closing(sqlite3.connect(kept / "chain.sqlite")) as database:
-        assert database.execute("SELECT count(*) FROM updates WHERE height = 1").fetchone() == (54,)
+        messages = database.execute("SELECT count(*) FROM updates WHERE height = 1").fetchone()
+    assert messages == (3 * 18,)
     assert np.array_equal(first.Q, learner.Q)
     data = learner.data
     assert (first.samples == data.sample_counts[first.clients]).all()
     for place, client in enumerate(first.clients.tolist()):
         own = data.indices[data.indptr[client] : data.indptr[client + 1]]
         assert first.touched[place, own].all()
-    # Both groups are alike in size, so that their means' mean over all is the sum over 18 clients.
+    # Each mean is that of nine; levels are rounded at random, and cut at 8.
     total = np.unique(first.A, axis=0).sum(axis=0) * 9
     clients = learner.clients(1)
     task = learner.task(1, b"other")
@@ -72,7 +73,7 @@ def test_a_group_s_mean_is_that_of_its_members_updates(kept: Path) -> None:
     exact = np.where(update.touched[:, None], update.A, 0).sum(axis=0)
     step = 2.0**-4
     assert np.abs(total - exact).max() < 18 * step
-    assert np.abs(total - exact).mean() < step
+    assert np.abs(total - exact).mean() < 2 * step
 
 
 def test_the_masked_update_tells_nothing_and_the_group_s_mean_something(kept: Path) -> None:
@@ -191,7 +192,7 @@ def test_messages_that_no_block_can_hold_are_refused(
 
 
 def test_without_masks_the_attack_on_them_is_refused_or_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="masked.*aggregation.secure is false") as raised:
+    with pytest.raises(ConfigError, match=r"none of masked, as aggregation\.secure is false") as raised:
         load(None, ["privacy.attacks.names=[sign,masked]"])
     assert "\n" not in str(raised.value)
     assert load(None, [*MASKED, "privacy.attacks.names=[masked]"]).privacy.attacks.names
