@@ -192,7 +192,9 @@ def test_messages_that_no_block_can_hold_are_refused(
 
 
 def test_without_masks_the_attack_on_them_is_refused_or_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none of masked, as aggregation\.secure is false") as raised:
+    with pytest.raises(
+        ConfigError, match=r"none of masked, as aggregation\.secure is false"
+    ) as raised:
         load(None, ["privacy.attacks.names=[sign,masked]"])
     assert "\n" not in str(raised.value)
     assert load(None, [*MASKED, "privacy.attacks.names=[masked]"]).privacy.attacks.names
