@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bfedrec.compression.lanes import centred
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.privacy.secure.exchange import SecureExchange
 from bfedrec.privacy.secure.masks import Lanes
@@ -85,8 +84,8 @@ def _grouped(
     for place, (client, group) in enumerate(members):
         A[place] = group.levels * np.float32(step / len(group.members))
         touched[place] = group.counts > 0 if scheme.counted else np.any(group.levels, axis=0)
-        lanes = Lanes.unpacked(scheme, Masked.decode(scheme, masked[client][1]).body)
-        levels[place] = centred(lanes.levels, scheme.bits).reshape(shape[1:])
+        body = Masked.decode(scheme, masked[client][1]).body
+        levels[place] = Lanes.unpacked(scheme, body).centred
     clients, samples = _numbers([(client, masked[client][0]) for client, _ in members])
     return View(clients, samples, A, touched, levels)
 
