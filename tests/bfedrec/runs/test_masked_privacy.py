@@ -74,6 +74,12 @@ def test_a_group_s_mean_is_that_of_its_members_updates(kept: Path) -> None:
     step = 2.0**-4
     assert np.abs(total - exact).max() < 18 * step
     assert np.abs(total - exact).mean() < 2 * step
+    # Shown as touched is what any member of the group has touched.
+    masks = dict(zip(clients.tolist(), update.touched, strict=True))
+    for mean in np.unique(first.A, axis=0):
+        group = [place for place in range(18) if np.array_equal(first.A[place], mean)]
+        together = np.any([masks[first.clients[place]] for place in group], axis=0)
+        assert (first.touched[group] == together[:76]).all()
 
 
 def test_the_masked_update_tells_nothing_and_the_group_s_mean_something(kept: Path) -> None:
