@@ -55,7 +55,7 @@ def attacked(learner, height, beacon, popularity):  # type: ignore[no-untyped-de
     _, uploads = learner.train(height, beacon, clients, P, task, None)
     found = []
     for upload in uploads:
-        payload = learner.payload(upload, beacon)
+        payload = learner.payload(height, upload, beacon)
         A = learner.model.exchange.decode(payload, beacon).A
         indptr, indices = learner.data.indptr, learner.data.indices
         own = np.unique(indices[indptr[upload.client] : indptr[upload.client + 1]])

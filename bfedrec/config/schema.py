@@ -30,6 +30,8 @@ from bfedrec.learning.method import METHODS
 from bfedrec.learning.sections import OptimizerSettings, TrainingSection
 from bfedrec.learning.settings import ModelSettings
 from bfedrec.loggers.registry import LOGGERS
+from bfedrec.privacy.registry import INFERENCES
+from bfedrec.privacy.secure.scheme import Scheme
 from bfedrec.privacy.settings import PrivacySettings
 from bfedrec.section import (
     Section,
@@ -300,6 +302,11 @@ class Config(Section):
             raise setting_error(
                 "privacy.decoys.factors", f"own, as training.method {method.name} keeps one p_u"
             )
+        for name in self.privacy.attacks.names:
+            if INFERENCES[name].under_masks and not self.aggregation.secure:
+                raise setting_error(
+                    "privacy.attacks.names", f"none of {name}, as aggregation.secure is false"
+                )
         if not self.privacy.dp.on:
             return
         rule, told = (
@@ -347,6 +354,15 @@ class Config(Section):
         levels = compression.parameters["levels"]
         if 2 * aggregation.group * levels >= 2**16:
             raise setting_error("aggregation.group", "less: a sum has at most 16 bits")
+        if self.privacy.dp.noise == "distributed":
+            scheme = Scheme(1, 1, 1, False, aggregation.group, aggregation.neighbours)
+            most = scheme.fewest(per_round)
+            if self.privacy.dp.group > most:
+                raise setting_error(
+                    "privacy.dp.group",
+                    f"at most {most}, the fewest clients whose noise is in a group's sum "
+                    "(aggregation.secure)",
+                )
 
     def _learning_agrees(self) -> None:
         """Refuse settings of the model, of training and of evaluation that do not fit together."""

@@ -338,6 +338,18 @@ class Federation:
         sent = self._train(head, task, feedback, clients, P)[1]
         return sent, {} if feedback is None else feedback.residuals
 
+    def remasked(self, head: Head) -> list[SignedUpdate]:
+        """Train the round after ``head`` under secure aggregation once more; return all messages of
+        its clients as they are if none is late or lost (`Masking.undelayed`). P and the model must
+        be as they were then; nothing of them is changed."""
+        assert self.masking is not None
+        learner, height = self.learner, head.height + 1
+        clients, task = learner.clients(height), learner.task(height, head.beacon)
+        _, lanes = self._train_lanes(height, head.beacon, task, clients, learner.P[clients])
+        of_client = dict(zip(clients.tolist(), lanes, strict=True))
+        seats = self.masking.seats(head, learner, dict.fromkeys(of_client, 0.0))
+        return self.masking.undelayed(head, seats, of_client)
+
     def _patience(self) -> tuple[float, int | None]:
         """The simulated seconds and, in runs without faults, the attempts after which a height is
         given up."""

@@ -89,7 +89,8 @@ class Learner:
         number of threads of a training on the CPU; None: all processors. ``folder``: a place for
         files of a P that is not to lie in memory (`bfedrec.federation.private_factors`).
 
-        Raises ConfigError for a device that is not there.
+        Raises ConfigError for a device that is not there, and for levels that lose the noise of
+        differential privacy.
         """
         self.config = config
         self.data = data
@@ -99,6 +100,7 @@ class Learner:
         self.adversary = adversary
         self.streams = Streams(config.seed)
         self.protection = Protection.of(config, data)
+        self.protection.check_sums(model)
         self.P = placed(initial_private(config, data.users, data.items), folder)
         self.training_seconds = 0.0
         self._residuals = residuals

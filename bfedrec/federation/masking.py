@@ -3,7 +3,7 @@ round."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
 
@@ -20,9 +20,11 @@ from bfedrec.federation.round_training import RoundTraining
 from bfedrec.federation.uplink import Uplink
 from bfedrec.privacy.secure.masks import Lanes, agreement
 from bfedrec.privacy.secure.member import Member, Shared
+from bfedrec.privacy.secure.messages import Masked, Setup, set_of
 from bfedrec.privacy.secure.scheme import Scheme
 from bfedrec.privacy.secure.violations import VIOLATIONS
 from bfedrec.streams import Streams
+from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
 
 
@@ -89,6 +91,35 @@ class Masking:
             self._links,
             lambda client: training.sent(place[client]),
         )
+
+    def undelayed(
+        self, head: Head, seats: Sequence[Seat], lanes: Mapping[int, Lanes]
+    ) -> list[SignedUpdate]:
+        """The messages of a round in which every client that stays has all messages of its group
+        in time. ``lanes``: those of each client that stays, which are used up."""
+        sent: list[tuple[int, bytes]] = []
+        groups: dict[tuple[int, ...], list[Member]] = {}
+        for seat in seats:
+            groups.setdefault(seat.member.group, []).append(seat.member)
+        for members in groups.values():
+            setups = {}
+            for member in members:
+                sent.append((member.number, member.setup()))
+                setups[member.position] = Setup.decode(member.scheme, sent[-1][1])
+            roster, survivors, stays = set_of(setups), 0, []
+            for member in members:
+                if member.number not in lanes:
+                    continue
+                payload = member.masked(lanes[member.number], setups)
+                if payload is None:
+                    continue
+                sent.append((member.number, payload))
+                stays.append(member)
+                if Masked.decode(member.scheme, payload).roster == roster:
+                    survivors |= 1 << member.position
+            shares = ((each.number, each.unmask(setups, roster, survivors)) for each in stays)
+            sent += [(number, payload) for number, payload in shares if payload is not None]
+        return [self._uplink.signed(head, number, payload) for number, payload in sent]
 
     def _agree(self, client: int, other: int) -> bytes:
         """The 32 bytes that the keys of two clients in the genesis agree on by X25519, to which

@@ -16,11 +16,14 @@ from functools import partial
 import numpy as np
 
 from bfedrec.config.schema import Config
+from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.dataset import Dataset
+from bfedrec.federation.global_model import GlobalModel
 from bfedrec.learning.task import Shown
 from bfedrec.learning.upload import Diverged, Upload
 from bfedrec.privacy.decoys.draw import Decoys
 from bfedrec.privacy.dp.accountant import Account, participations
+from bfedrec.privacy.dp.lattice import lost
 from bfedrec.privacy.dp.mechanism import NotFinite
 from bfedrec.streams import Streams
 
@@ -61,6 +64,20 @@ class Protection:
             decoys,
         )
 
+    def check_sums(self, model: GlobalModel) -> None:
+        """Raise ConfigError where the levels that ``model`` sums under masks do not keep the noise
+        of the sum, in the first round or in the last (`bfedrec.privacy.dp.lattice`)."""
+        account = self.account
+        if model.secure is None or account is None or account.settings.noise != "distributed":
+            return
+        for height in (1, model.rounds):
+            step = model.secure.step(model.exchange_at(height))
+            told = lost(account.mechanism, step, model.secure.scheme.levels)
+            if told is not None:
+                raise ConfigError(
+                    f"compression.levels, compression.step_bits: round {height}: {told}"
+                )
+
     def shown(self, clients: np.ndarray) -> Shown | None:
         """The items on which ``clients`` (int64[m]) train their updates; None: their own."""
         return None if self.decoys is None else self.decoys.shown(clients)
@@ -91,4 +108,5 @@ def spent(config: Config, users: int, rounds: int) -> dict[str, float]:
         return {}
     per_round = config.clients.per_round
     account = Account.of(config.privacy.dp, participations(config.rounds, per_round, users))
-    return account.spent(participations(rounds, per_round, users))
+    summed = config.aggregation.secure
+    return account.spent(participations(rounds, per_round, users), summed)

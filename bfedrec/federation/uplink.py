@@ -72,9 +72,10 @@ class Uplink:
         return SignedUpdate.by_signer(record, payload)
 
     def signed(self, head: Head, client: int, payload: bytes) -> SignedUpdate:
-        """The message of a payload that a client sends in the round after ``head``."""
+        """The message of a payload that a client sends in the round after ``head``; it states the
+        samples that the genesis registers."""
         nothing, nowhere = np.empty((0, 0), np.float32), np.empty(0, np.bool_)
-        samples = int(self._sample_counts[client])
+        samples = self._genesis.clients[client][1]
         return self.sign(head, Upload(client, nothing, nowhere, samples, payload))
 
     def times(self, now: float, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:

@@ -80,9 +80,9 @@ class Assessment:
         """The results of the membership attacks so far, by name."""
 
     def add(self, seen: Observation) -> None:
-        """Run all attacks on a round; those that need updates are passed over without them."""
+        """Run all attacks on a round; those are passed over that need what it does not show."""
         for attack in self.attacks:
-            if attack.needs_updates and seen.A is None:
+            if not attack.able(seen):
                 continue
             if isinstance(attack, AttributeAttack):
                 attack.observe(seen)
@@ -131,6 +131,7 @@ def _first(seen: Observation, most: int | None) -> Observation:
         samples=seen.samples[few],
         A=seen.A[few],
         touched=seen.touched[few],
+        masked=None if seen.masked is None else seen.masked[few],
     )
 
 

@@ -39,11 +39,19 @@ class InferenceAttack(ABC):
     """The attack in a few words."""
     needs_updates: ClassVar[bool] = True
     """False if what is public is enough for it."""
+    under_masks: ClassVar[bool] = False
+    """True if it attacks masked updates, which there are under secure aggregation alone."""
     guess: ClassVar[bool] = False
     """True for a yardstick: a guess that uses nothing of the attacked client."""
 
     def __init__(self, public: PublicSetting) -> None:
         self.public = public
+
+    @classmethod
+    def able(cls, seen: Observation) -> bool:
+        """True if the round shows what the attack reads."""
+        updates = seen.A is not None or not cls.needs_updates
+        return updates and (seen.masked is not None or not cls.under_masks)
 
 
 class MembershipAttack(InferenceAttack):

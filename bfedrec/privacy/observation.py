@@ -49,6 +49,9 @@ class Observation:
     """float32[d, r]: the round's basis."""
     aggregate: np.ndarray
     """float32[r, N]: the decoded aggregate of the block."""
+    masked: np.ndarray | None = None
+    """float32[m, r, N]: under secure aggregation each client's own update as it was sent, levels
+    under its masks from -2^(k - 1) on; A_u is then the mean of the client's group. None without."""
 
     @cached_property
     def main_direction(self) -> tuple[np.ndarray, np.ndarray]:

@@ -56,9 +56,10 @@ class DpSettings(Section):
         ge=1,
         le=1_000_000,
         description="distributed: the fewest updates with honest noise in a sum that anybody sees, "
-        "2 or more; each has that share of its variance. Nothing here hides single updates: "
-        "dp_epsilon holds where something else lets nobody see less than such a sum, and "
-        "dp_epsilon_single where it does not",
+        "2 or more; each has that share of its variance. With aggregation.secure at most the least "
+        "that a group's sum has; without it nothing hides single updates: dp_epsilon holds where "
+        "something else lets nobody see less than such a sum, and dp_epsilon_single where it does "
+        "not",
     )
 
     @property

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -142,7 +143,14 @@ class RunFolder(Closing):
             resumes = [*(earlier if isinstance(earlier, list) else []), resumed]
             write_json(path, {**saved, "resumes": resumes})
         else:
-            write_json(path, {**entry, **({} if self._ledger else {LEDGER: NO_LEDGER})})
+            write_json(
+                path,
+                {
+                    "id": secrets.token_hex(16),
+                    **entry,
+                    **({} if self._ledger else {LEDGER: NO_LEDGER}),
+                },
+            )
 
     # --- metrics --------------------------------------------------------------------------------
 
@@ -180,7 +188,7 @@ class RunFolder(Closing):
         if not (self.path / "manifest.json").exists():
             return None
         begun = read_json(self.path / "manifest.json")
-        known = [begun.get(key) for key in ("started", "command", "config_hash", "seed")]
+        known = begun.get("id") or [begun.get(key) for key in ("started", "config_hash", "seed")]
         identity = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:32]
         off = {key: json.dumps(value) for key, value, _ in departures(self.config)}
         options = {"seed": json.dumps(self.config.seed), **off}

@@ -32,6 +32,7 @@ from bfedrec.runs.holders import Holder
 from bfedrec.runs.replay import Replay, kept_updates, state_of
 from bfedrec.runs.state import RunState, StateError
 from bfedrec.runs.timelines import read_timelines
+from bfedrec.runs.views import Told, view_of
 from bfedrec.streams import Streams
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.updates import SignedUpdate
@@ -59,6 +60,8 @@ class Reading:
     """The rounds of which no update reached the holder."""
     untold: list[int] = field(default_factory=list)
     """The rounds of which it cannot be told which updates their blocks hold."""
+    grouped: bool = False
+    """True once a client has been shown by the mean of its group (`bfedrec.runs.views`)."""
 
     def observations(self, tell: Tell = lambda done, total: None) -> Iterator[Observation]:
         """The rounds in their order, each as the holder sees it.
@@ -91,31 +94,24 @@ class Reading:
             raise RunError(f"{self.run}: has {height} rounds so far, and none of those asked for")
         return max(ends)
 
-    def observation(
-        self, task: _Public, updates: Sequence[tuple[int, int, bytes]] | None
-    ) -> Observation:
+    def observation(self, task: _Public, updates: Sequence[Told] | None) -> Observation:
         """A round from client, sample count and payload of each update; None where none is held."""
         model, N = task.model, self.data.items
         if updates is None:
             streams = Streams(self.config.seed)
             clients = participants(streams, self.data.users, self.config.clients, task.height)
             clients = clients[self.honest[clients]]
-            A = touched = None
+            A = touched = masked = None
             samples = self.data.sample_counts[clients]
         else:
-            held = [each for each in updates if self.honest[each[0]]]
-            clients = np.array([client for client, _, _ in held], np.int64)
-            samples = np.array([count for _, count, _ in held], np.int64)
-            shape = (len(held), model.rank, N)
-            A, touched = np.empty(shape, np.float32), np.empty((len(held), N), np.bool_)
-            for place, (_, _, payload) in enumerate(held):
-                decoded = model.exchange.decode(payload, task.beacon)
-                A[place] = decoded.A[:, :N]
-                sent = decoded.touched
-                touched[place] = (sent if sent.size else np.any(decoded.A, axis=0))[:N]
+            view = view_of(model, task.height, task.beacon, updates, self.honest)
+            clients, samples = view.clients, view.samples
+            A, touched = view.A[:, :, :N], view.touched[:, :N]
+            masked = None if view.masked is None else view.masked[:, :, :N]
+            self.grouped |= view.masked is not None
         aggregate = model.exchange.decode_aggregate(task.aggregate, task.beacon)[:, :N]
         Q, B = task.Q[:N], model.basis(task.beacon)
-        return Observation(task.height, clients, samples, A, touched, Q, B, aggregate)
+        return Observation(task.height, clients, samples, A, touched, Q, B, aggregate, masked)
 
 
 @dataclass(frozen=True)
@@ -210,7 +206,7 @@ class _OnLedger:
         found = replay.updates(head, header)
         return found if kept is None else kept
 
-    def _told(self, updates: Sequence[SignedUpdate]) -> list[tuple[int, int, bytes]]:
+    def _told(self, updates: Sequence[SignedUpdate]) -> list[Told]:
         return [
             (self.client[each.record.client], each.record.samples, each.payload)
             for each in updates
@@ -289,13 +285,15 @@ class _Unledgered:
         payloads, samples = learner.accepted(*zip(*heard, strict=True)) if heard else ([], [])
         model = learner.model
         # Its basis is that of the round still: the model keeps it with its beacon.
-        nothing = bytes(model.exchange.down.byte_size)
-        aggregate = model.aggregate(payloads, samples, beacon) if payloads else nothing
+        exchange, nothing = model.exchange_at(height), bytes(model.exchange.down.byte_size)
+        aggregate = exchange.aggregate(payloads, samples, beacon) if payloads else nothing
         public = _Public(height, beacon, model, Q, aggregate)
         held = [(upload.client, upload.samples, payload) for upload, payload in fit]
-        if not reading.holder.servers:
+        # Under secure aggregation the one aggregator has sums, of groups that no chain deals.
+        shown = bool(reading.holder.servers) and model.secure is None
+        if not shown:
             reading.unheard.append(height)
-        return reading.observation(public, held if reading.holder.servers else None)
+        return reading.observation(public, held if shown else None)
 
 
 def _beginning(chain: LiveChain) -> tuple[bytes, bytes]:

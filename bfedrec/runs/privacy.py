@@ -56,12 +56,15 @@ class Attacked:
 
 
 def attacks_named(names: Sequence[str], config: Config, data: Dataset) -> list[InferenceAttack]:
-    """The attacks with these names, all without any, each for this setting. Raises ValueError for
+    """The attacks with these names, without any all that the run has something for, each for this
+    setting. Raises ValueError for
     an unknown name."""
     training = config.training
     unobserved = training.unobserved if "unobserved" in training.chosen.reads else None
     public = PublicSetting(data.users, data.items, config.model.dimension, unobserved)
-    return [INFERENCES.named(name)(public) for name in names or INFERENCES]
+    secure = config.aggregation.secure
+    chosen = names or [name for name, kind in INFERENCES.items() if secure or not kind.under_masks]
+    return [INFERENCES.named(name)(public) for name in chosen]
 
 
 def truth_of(config: Config, data: Dataset) -> tuple[Truth, str]:
@@ -127,7 +130,15 @@ def _notes(reading: Reading, assessment: Assessment) -> list[str]:
             f"rounds left out, as their blocks do not tell which updates they hold: "
             f"{len(reading.untold)} (ledger.retain_updates=all keeps them)"
         )
+    secure = reading.config.aggregation.secure
+    if reading.grouped:
+        notes.append(
+            "aggregation.secure: of each client its group's mean is attacked, and by the attack "
+            "masked its own update under its masks"
+        )
     for each in assessment.attacks:
+        if each.under_masks and not secure:
+            notes.append(f"{each.name}: no update is masked, as aggregation.secure is false")
         few = getattr(each, "per_round", None)
         if few is not None and few < reading.config.clients.per_round:
             notes.append(f"{each.name}: the first {few} updates of each round are attacked")

@@ -100,9 +100,12 @@ class Replay:
         """The updates of the block after ``head``, in its order.
 
         None where it cannot be told which of the updates that were made it holds: many came late,
-        or malicious servers chose them. Raises `RunError` where what is made again is not what was
+        or malicious servers chose them, or messages under masks answer to others that came late.
+        Raises `RunError` where what is made again is not what was
         sent: the run's files are not of one run, or another kind of processor trained it.
         """
+        if self.federation.masking is not None:
+            return included(self.federation, head, header, self.federation.remasked(head))
         sent, residuals = self.federation.retrained(head)
         self.federation.learner.adversary.remember(sent)
         self._left.update(residuals)

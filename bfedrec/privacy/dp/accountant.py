@@ -61,17 +61,17 @@ class Account:
         share = 1.0 / math.sqrt(self.settings.group)
         return Mechanism(self.settings.clip, self.multiplier * self.sensitivity * share)
 
-    def spent(self, releases: int) -> dict[str, float]:
+    def spent(self, releases: int, summed: bool = False) -> dict[str, float]:
         """The figures of a summary after a client's greatest number of ``releases``: its epsilon at
-        delta, and under distributed noise that of whoever sees its single updates. Raises
-        NoAccountant."""
+        delta, and under distributed noise that of whoever sees its single updates, unless they are
+        ``summed`` before anybody sees them. Raises NoAccountant."""
         figures = {
             "dp_epsilon": epsilon_spent(self.multiplier, releases, self.settings.delta),
             "dp_delta": self.settings.delta,
             "dp_participations": float(releases),
             "dp_noise_multiplier": self.multiplier,
         }
-        if self.settings.noise == "distributed":
+        if self.settings.noise == "distributed" and not summed:
             single = self.multiplier / math.sqrt(self.settings.group)
             figures["dp_epsilon_single"] = epsilon_spent(single, releases, self.settings.delta)
         return figures

@@ -82,6 +82,10 @@ class SecureExchange:
             known = self._openings[beacon] = told, open_round(self.scheme, payloads, beacon)
         return known[1]
 
+    def step(self, plain: Exchange) -> float:
+        """The number that a level of 1 stands for; ``plain``: the exchange in the round."""
+        return _levels(plain).step
+
     @cached_property
     def _openings(self) -> dict[bytes, tuple[frozenset[bytes], Opening]]:
         return {}
@@ -90,7 +94,7 @@ class SecureExchange:
         """The bytes of A from a height's payloads, in any order: the rule's aggregate of all
         updates in opened groups where it follows from sums, else that of the groups' means. Without
         an opened group nothing moves: A is 0. ``plain``: the exchange in this round."""
-        opening, step = self.opening(payloads, beacon), _levels(plain).step
+        opening, step = self.opening(payloads, beacon), self.step(plain)
         r, N = self.scheme.rows, self.scheme.items
         if not opening.groups:
             mean = np.zeros((r, N), np.float64)
@@ -105,7 +109,7 @@ class SecureExchange:
     def _of_means(self, plain: Exchange, opening: Opening) -> np.ndarray:
         """The rule's aggregate of the groups' means, float64[r, N]: it withstands false groups, but
         no false member of a group."""
-        step = np.float32(_levels(plain).step)
+        step = np.float32(self.step(plain))
         means = []
         for group in opening.groups:
             counts = np.maximum(group.counts if self.scheme.counted else len(group.members), 1)

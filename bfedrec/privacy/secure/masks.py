@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from nacl import bindings
 
-from bfedrec.compression.lanes import lane_type, pack, packed_size, unpack
+from bfedrec.compression.lanes import centred, lane_type, pack, packed_size, unpack
 from bfedrec.privacy.secure.scheme import Scheme
 
 KEY: Final = 32
@@ -122,6 +122,11 @@ class Lanes:
         size = packed_size(numbers, scheme.bits)
         levels = unpack(body[:size], numbers, scheme.bits)
         return cls(scheme, levels, unpack(body[size:], items, scheme.count_bits))
+
+    @property
+    def centred(self) -> np.ndarray:
+        """The levels modulo 2^k, int32[rows, items] from -2^(k - 1) on."""
+        return centred(self.levels, self.scheme.bits).reshape(self.scheme.rows, self.scheme.items)
 
     def packed(self) -> bytes:
         """The body of a message."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bfedrec.compression.lanes import centred
 from bfedrec.privacy.secure.masks import (
     Lanes,
     agreement,
@@ -213,7 +212,7 @@ class _Group:
         """The sum, if honest levels have it: counts from 0 to n, and by item at most as many times
         L as members touched it."""
         scheme = self.scheme
-        levels = centred(total.levels, scheme.bits).reshape(scheme.rows, scheme.items)
+        levels = total.centred
         members = tuple(self.group[place] for place in positions(self.survivors))
         counts = (total.counts & ((1 << scheme.count_bits) - 1)).astype(np.int32)
         touched = counts if scheme.counted else np.int32(len(members))

@@ -96,8 +96,17 @@ class Scheme:
                 number.to_bytes(4, "little"), key=beacon[:64], digest_size=16
             ).digest(),
         )
-        parts = np.array_split(np.array(order, np.int64), -(-len(order) // self.group))
+        parts = np.array_split(np.array(order, np.int64), self._parts(len(order)))
         return [tuple(part.tolist()) for part in parts]
+
+    def _parts(self, clients: int) -> int:
+        """The number of groups of so many clients."""
+        return -(-clients // self.group)
+
+    def fewest(self, clients: int) -> int:
+        """The fewest updates in a sum that is opened, in rounds of so many ``clients``: the
+        threshold of the smallest group."""
+        return self.threshold(clients // self._parts(clients))
 
     def round_id(self, beacon: bytes, members: Sequence[int]) -> bytes:
         """32 bytes that name a group at a height; all its secrets are bound to them."""

@@ -211,7 +211,8 @@ def test_the_register_has_the_rules_in_the_order_of_the_help() -> None:
     near = ["krum", "multi_krum", "geometric_median"]
     assert list(AGGREGATORS) == averages + cut + near
     keys = list(load(None).aggregation.model_dump())
-    assert keys == ["rule", "malicious_permille", "norm_permille", "iterations"]
+    masks = ["secure", "group", "neighbours"]
+    assert keys == ["rule", *masks, "malicious_permille", "norm_permille", "iterations"]
 
 
 @pytest.mark.usefixtures("register")

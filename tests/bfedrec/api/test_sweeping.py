@@ -60,9 +60,9 @@ def test_a_run_that_fails_is_told_when_the_others_are_made(tmp_path: Path) -> No
 
 
 def test_artefacts_of_recorded_runs() -> None:
-    frame = bf.table("table1", records=REFERENCE)
-    assert frame.attrs["title"]
-    assert {"data", "figure"} <= set(frame.columns)
+    frame = bf.table("leaders", records=REFERENCE)
+    assert frame.attrs["title"] == "The published leaders under one protocol"
+    assert {"method", "protocol"} <= set(frame.columns)
     assert isinstance(bf.figure("cost", records=REFERENCE), Figure)
     with pytest.raises(ConfigError, match=r"table 'tabel1'.*table1"):
         bf.table("tabel1")

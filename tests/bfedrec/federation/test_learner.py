@@ -46,7 +46,7 @@ def run(config: Config) -> tuple[Learner, list[bytes]]:
         ("training.loss=softmax", "training.user_epochs=1", "clients.dropout=0.3"),
         ("compression.kind=top_k", *FEEDBACK),
         ("compression.kind=random", *FEEDBACK, GROUP.format("gaussian")),
-        *((GROUP.format(name),) for name in sorted(ATTACKS)),
+        *((GROUP.format(name),) for name in sorted(set(ATTACKS) - {"mask_violation"})),
     ],
     ids=" ".join,
 )

@@ -129,7 +129,7 @@ GOOD = {"kind": "row_adaptive", "rounds": 5, "parameters": RowAdaptive().paramet
 )
 def test_a_genesis_with_another_optimizer_is_refused(told: object) -> None:
     one = model(None)
-    with pytest.raises(ValueError, match=r"optimizer|memory_permille"):
+    with pytest.raises(ValueError, match=r"optimizer|memory_permille|rounds"):
         GlobalModel.from_genesis(one.describe() | {"optimizer": told}, one.encode(), b"first")
 
 

@@ -63,9 +63,9 @@ class Made:
         A += noise * self.generator.standard_normal(A.shape).astype(np.float32)
         samples = np.full(len(clients), OWN)
         aggregate = A.mean(axis=0)
-        return Observation(
-            height, clients, samples, A, A.any(axis=1), self.Q, B, aggregate.astype(np.float32)
-        )
+        # Masks that hide nothing: what an attack on them finds in the clear.
+        public = (self.Q, B, aggregate.astype(np.float32))
+        return Observation(height, clients, samples, A, A.any(axis=1), *public, masked=A)
 
 
 def areas(made: Made, names: list[str], rounds: int, noise: float = 0.0) -> dict[str, float]:
@@ -87,6 +87,18 @@ def test_planted_signals_are_found() -> None:
     assert found["masks"] > 0.99  # six draws of a quarter of the items
     assert found["rank_one"] > 0.85  # as good as the factors themselves
     assert found["sign"] > found["popularity"] + 0.2
+    assert found["masked"] == found["sign"]
+
+
+def test_what_a_round_does_not_show_is_not_attacked() -> None:
+    made = Made()
+    whole = made.round(1, np.arange(4))
+    for less, able in (
+        (whole, set(MEMBERSHIP)),
+        (replace(whole, masked=None), set(MEMBERSHIP) - {"masked"}),
+        (replace(whole, masked=None, A=None), {"aggregate", "popularity"}),
+    ):
+        assert {name for name in MEMBERSHIP if REGISTERED[name].able(less)} == able
 
 
 def test_noise_hides_everything_that_is_of_a_single_client() -> None:
@@ -122,7 +134,8 @@ def test_an_update_of_nothing_is_no_error() -> None:
     made = Made()
     seen = made.round(1, np.arange(4))
     assert seen.A is not None
-    empty = replace(seen, A=np.zeros_like(seen.A), touched=np.zeros((4, N), np.bool_))
+    nothing = np.zeros_like(seen.A)
+    empty = replace(seen, A=nothing, touched=np.zeros((4, N), np.bool_), masked=nothing)
     for name in MEMBERSHIP:
         attack = REGISTERED[name](made.public)
         assert isinstance(attack, MembershipAttack)

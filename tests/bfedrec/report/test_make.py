@@ -228,6 +228,7 @@ TO_RECORD: set[str] = {
     "decoys-bce",
     "decoys-ials",
     "dp-local",
+    "dp-secure",
     "dp-sum",
     "fedncf",
     "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",

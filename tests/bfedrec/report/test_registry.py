@@ -51,7 +51,7 @@ def test_a_group_and_all_name_several() -> None:
     names = [kind.name for kind in choose("make", "rq3", figures)]
     assert names == ["fig3", "cost", "committees", "third", "recovery"]
     assert choose("make", "all", figures) == list(figures.values())
-    assert registry.words_for(figures) == [*figures, "rq3", "all"]
+    assert registry.words_for(figures) == [*figures, "rq3", "privacy", "all"]
 
 
 @pytest.mark.parametrize(("word", "near"), [("rq4", "rq3"), ("acuracy", "accuracy")])
