@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
@@ -22,9 +21,9 @@ from bfedrec.learning.implicit_als import train_client
 from bfedrec.learning.task import Shown
 from bfedrec.privacy.decoys.draw import Decoys
 from bfedrec.privacy.settings import DecoySettings
-from bfedrec.runs.simulation import Simulation
 from bfedrec.streams import Streams
-from tests.bfedrec.runs.test_simulation import SMALL, lasting, play
+from tests.bfedrec.privacy.test_dp_runs import assert_a_resume_ends_alike
+from tests.bfedrec.runs.test_simulation import SMALL
 from tests.helpers.sign_attack import auc
 
 ITEMS = 50
@@ -195,20 +194,7 @@ def test_a_run_with_decoys_is_audited_and_ends_alike_after_a_stop(
         *HIDDEN,
         "ledger.retain_updates=all",
     )
-    whole = play(tmp_path / "whole", *options)
-    recorded = Simulation._record
-
-    def stop(self: Simulation, played: Any) -> None:
-        recorded(self, played)
-        if played.height == 6:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Simulation, "_record", stop)
-        with pytest.raises(KeyboardInterrupt):
-            play(tmp_path / "cut", *options)
-    assert lasting(play(tmp_path / "cut", *options, resume=True)) == lasting(whole)
-    assert audit_command(tmp_path / "cut") == 0
+    assert_a_resume_ends_alike(options, 6, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

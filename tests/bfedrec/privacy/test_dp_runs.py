@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,25 +67,33 @@ def test_the_audit_passes_and_every_client_states_one_sample(
     assert {update.record.samples for update in played.result.updates} == {1}
 
 
-@pytest.mark.parametrize("codec", sorted(CODECS))
-def test_a_resumed_run_ends_alike(
-    codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def assert_a_resume_ends_alike(
+    options: Sequence[str], height: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = (*DP, *CODECS[codec])
-    whole = play(tmp_path / "whole", *options)
+    """A run that is stopped after a height and resumed is that which was not, and passes the
+    audit."""
+    whole = play(folder / "whole", *options)
     recorded = Simulation._record
 
     def stop(self: Simulation, played: Any) -> None:
         recorded(self, played)
-        if played.height == 7:
+        if played.height == height:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(Simulation, "_record", stop)
         with pytest.raises(KeyboardInterrupt):
-            play(tmp_path / "cut", *options)
-    assert lasting(play(tmp_path / "cut", *options, resume=True)) == lasting(whole)
-    assert audit_command(tmp_path / "cut") == 0
+            play(folder / "cut", *options)
+    assert lasting(play(folder / "cut", *options, resume=True)) == lasting(whole)
+    assert audit_command(folder / "cut") == 0
+
+
+@pytest.mark.parametrize("codec", sorted(CODECS))
+def test_a_resumed_run_ends_alike(
+    codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = (*DP, *CODECS[codec])
+    assert_a_resume_ends_alike(options, 7, tmp_path, monkeypatch)
 
 
 def test_without_it_nothing_is_told_and_another_seed_has_other_noise(
