@@ -23,7 +23,7 @@ from tests.helpers.ray_cluster import ADDRESS, RayCluster, Unavailable, workers_
 from tests.helpers.tiny import TINY
 
 ENGINE = ("--engine", f"ray://{ADDRESS}")
-TIMES = ("started", *MEASURED)
+TIMES = ("id", "started", *MEASURED)
 STAMP = re.compile(r"^\S+|\S+ clients/s|ETA .*$", re.MULTILINE)
 PATIENCE = 120.0
 """Seconds after which something that has to happen has not: many times what it needs."""
