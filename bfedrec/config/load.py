@@ -44,6 +44,8 @@ are well within float32, in which the model is trained."""
 
 # How a node is spoken to, and which loggers follow: a resumed run may have others.
 SURROUNDINGS = ("store.api", "store.timeout", "store.retries", "store.collect", "loggers")
+_UNSET: Final = object()
+"""The place of a value that a tree does not have."""
 # What no result depends on. The seed stands beside the hash, so that runs of one setting share it.
 NOT_HASHED = ("name", "seed", "store.kind", *SURROUNDINGS)
 
@@ -218,6 +220,8 @@ def _validate(tree: Tree, source: str, overridden: Sequence[str]) -> Config:
     if details["type"] == "value_error":
         raise ConfigError(f"{source}: {key}: {_one_line(details['ctx']['error'], 400)}")
     value = _lookup(tree, key)
+    if value is _UNSET:
+        value = flatten(Config()).get(key)
     hint = nearest(value, choices(key)) if isinstance(value, str) and key in options() else ""
     raise ConfigError(f"{source}: {key}: {_show(value)}: expected {_allowed(details, key)}{hint}")
 
@@ -253,8 +257,9 @@ def _key_of(details: Any) -> str:
 
 
 def _lookup(tree: Any, key: str) -> Any:
+    """The value at a dotted key, `_UNSET` where there is none."""
     for step in key.split("."):
-        tree = tree.get(step) if isinstance(tree, dict) else None
+        tree = tree.get(step, _UNSET) if isinstance(tree, dict) else _UNSET
     return tree
 
 

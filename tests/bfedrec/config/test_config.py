@@ -172,6 +172,7 @@ def test_anchors_are_allowed_and_overriding_one_use_leaves_the_other(tmp_path: P
         ),
         ("servers.stake=[1, 2]", ["servers.stake: [1, 2]", "servers.count = 30"]),
         ("data.csv.header=false", ["data.csv", "0-based"]),
+        ("aggregation.secure=true", ["aggregation.rule: 'samples': expected one of per_item"]),
         ("rank", ["'rank'", "key=value"]),
         ("=1", ["'=1'", "key=value"]),
         ("a..b=1", ["'a..b=1'", "key=value"]),
