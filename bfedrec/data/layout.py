@@ -138,7 +138,15 @@ class Delimited(Format):
 
     delimiter: ClassVar[str] = ","
     header: ClassVar[bool] = True
+    first_line: ClassVar[str] = ""
+    """The header of every file of the format, by which it is recognised; empty: by its name."""
     quoted: ClassVar[bool] = True
+
+    @classmethod
+    def recognises(cls, name: str, first: str) -> bool:
+        if cls.first_line and first:
+            return first == cls.first_line
+        return super().recognises(name, first)
 
     def blocks(self, file: SourceFile, columns: Mapping[str, Any]) -> Iterator[Block]:
         titles: dict[str, str] = {}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from bfedrec.data.layout import ITEM, RATING, TIME, USER, Delimited, file_format
 
-HEADER = "userId,movieId,rating,timestamp"
-
 
 @file_format("movielens", place=2)
 class MovieLens(Delimited):
@@ -13,8 +11,5 @@ class MovieLens(Delimited):
 
     meaning = "MovieLens 20M, 25M, 32M and latest: ratings.csv, or their zip archive"
     names = ("ratings.csv",)
+    first_line = "userId,movieId,rating,timestamp"
     columns = {USER: "userId", ITEM: "movieId", RATING: "rating", TIME: "timestamp"}  # noqa: RUF012
-
-    @classmethod
-    def recognises(cls, name: str, first: str) -> bool:
-        return first == HEADER or (not first and super().recognises(name, first))

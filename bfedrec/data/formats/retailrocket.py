@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from bfedrec.data.layout import ITEM, KIND, TIME, USER, Delimited, file_format
 
-HEADER = "timestamp,visitorid,event,itemid,transactionid"
-
 
 @file_format("retailrocket", place=24)
 class Retailrocket(Delimited):
@@ -13,8 +11,5 @@ class Retailrocket(Delimited):
 
     meaning = "Retailrocket: events.csv; kinds view, addtocart, transaction"
     names = ("events.csv",)
+    first_line = "timestamp,visitorid,event,itemid,transactionid"
     columns = {USER: "visitorid", ITEM: "itemid", TIME: "timestamp", KIND: "event"}  # noqa: RUF012
-
-    @classmethod
-    def recognises(cls, name: str, first: str) -> bool:
-        return first == HEADER or (not first and super().recognises(name, first))
