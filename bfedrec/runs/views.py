@@ -51,7 +51,7 @@ def _plain(model: GlobalModel, beacon: bytes, updates: Sequence[Told]) -> View:
     for place, (_, _, payload) in enumerate(updates):
         decoded = model.exchange.decode(payload, beacon)
         A[place] = decoded.A
-        touched[place] = decoded.touched if decoded.touched.size else np.any(decoded.A, axis=0)
+        touched[place] = decoded.touched if decoded.touched.size else (decoded.A != 0).any(axis=0)
     clients, samples = _numbers([(client, count) for client, count, _ in updates])
     return View(clients, samples, A, touched)
 

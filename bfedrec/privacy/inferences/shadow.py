@@ -81,6 +81,7 @@ def _played(
     step = STEP / max(float(np.square(Q).sum(axis=1).mean()), SLIGHT)
     p = np.zeros(Q.shape[1], np.float32)
     ones, zeros = np.ones(len(A), np.float32), np.zeros(len(A), np.float32)
+    sizes = np.einsum("nr,nr->n", A, A)
     scores, left = first, 0.0
     for _ in range(TURNS):
         labels = zeros.copy()
@@ -89,11 +90,15 @@ def _played(
             p = p + np.float32(step / len(A)) * (loss.slopes(Q @ p, labels) @ Q)
         b, own = B.T @ p, Q @ p
         shadow = loss.slopes(own, labels)
+        along = A @ b
         # The scale of the client's steps is not known: the one that fits the guess best.
         length = max(float(b @ b) * float(shadow @ shadow), SLIGHT)
-        scale = np.float32(max(0.0, float((A @ b) @ shadow) / length))
-        one = np.square(A - scale * np.outer(loss.slopes(own, ones), b)).sum(axis=1)
-        zero = np.square(A - scale * np.outer(loss.slopes(own, zeros), b)).sum(axis=1)
+        scale = np.float32(max(0.0, float(along @ shadow) / length))
+        # |A_i - s b|^2 less |A_i|^2, for the movement s b under either label.
+        one, zero = (
+            s * (s * (b @ b) - np.float32(2) * along)
+            for s in (scale * loss.slopes(own, ones), scale * loss.slopes(own, zeros))
+        )
         scores = zero - one
-        left = float(np.minimum(one, zero).sum())
+        left = float((sizes + np.minimum(one, zero)).sum())
     return scores, left
