@@ -49,6 +49,25 @@ def test_of_a_client_its_group_s_mean_is_seen_and_its_masked_levels(kept: Path) 
         assert each.masked.max() == 127
 
 
+def test_an_item_of_a_single_member_is_touched(tmp_path: Path) -> None:
+    """Of so many items that some have one member of a group who touched them."""
+    wide = ("rounds=1", "data.synthetic.items=600", "training.negatives=1")
+    play(tmp_path, *MASKED, *wide, ALL)
+    _, (first,) = seen(tmp_path)
+    data = prepare(config_of(tmp_path).data)
+    alone = 0
+    for mean in np.unique(first.A, axis=0):
+        group = [place for place in range(18) if np.array_equal(first.A[place], mean)]
+        clients = first.clients[group]
+        own = [data.indices[data.indptr[each] : data.indptr[each + 1]] for each in clients]
+        items, members = np.unique(
+            np.concatenate([np.unique(each) for each in own]), return_counts=True
+        )
+        assert first.touched[group[0], items].all()
+        alone += int((members == 1).sum())
+    assert alone > 20
+
+
 def test_a_group_s_mean_is_that_of_its_members_updates(kept: Path) -> None:
     """Trained again without masks, from the same Q, factors and beacon."""
     _, rounds = seen(kept, rounds=[range(1, 2)])
