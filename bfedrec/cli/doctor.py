@@ -144,7 +144,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
-    """Check the libraries that the program requires, and the optional ones."""
+    """Check the libraries that the program requires."""
     try:
         wanted = metadata.requires("bfedrec") or []
     except metadata.PackageNotFoundError:
@@ -205,17 +205,16 @@ def _gpu() -> Iterator[Finding]:
     except ImportError as error:
         yield Finding("FAIL", "gpu", f"torch cannot be loaded: {error}")
         return
+    verdict: Verdict = "ok"
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        yield Finding("ok", "gpu", f"{', '.join(names)}: device=cuda")
+        told = f"{', '.join(names)}: device=cuda"
     elif torch.backends.mps.is_available():
-        yield Finding("ok", "gpu", "Apple's: device=mps")
+        told = "Apple's: device=mps"
     else:
-        yield Finding(
-            "none",
-            "gpu",
-            "none that torch can use; cohorts train on the CPU (device=torch tries its path)",
-        )
+        verdict = "none"
+        told = "none that it can use; cohorts train on the CPU (device=torch tries its path)"
+    yield Finding(verdict, "gpu", f"torch {torch.__version__}: {told}")
 
 
 # --- data and folders -----------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,9 @@ def test_a_machine_without_a_node_is_well(
         "none", "ipfs", f"{NOWHERE}:", *["the", "IPFS", "node", "is", "not", "running", "there"],
         "(connection", "refused)",
     ]  # fmt: skip
-    for library in ("numpy", "torch", "pynacl", "libipld"):
+    for library in ("numpy", "pynacl", "libipld"):
         assert f"{library} " in next(line for line in lines if "libraries" in line)
+    assert f" torch {metadata.version('torch')}" in next(line for line in lines if "gpu" in line)
 
 
 def test_a_node_that_was_asked_for_must_be_there(

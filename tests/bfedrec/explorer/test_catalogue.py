@@ -229,7 +229,7 @@ def test_a_run_that_is_served_itself_has_its_name(tmp_path: Path) -> None:
 
 
 def test_the_recorded_sweeps_of_this_repository() -> None:
-    found = listed(ROOT / "results")
+    found = listed(ROOT / "results" / "reference")
     assert len(found.sweeps) > 40
     assert not found.cut
     assert {run.state for run in found.runs} <= {State.DONE, State.STOPPED}
