@@ -12,7 +12,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched constraints lint format setup setup-run clean
+.PHONY: run serve merchants test test-slow docs docs-test artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched constraints lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -112,6 +112,15 @@ bench: setup
 # That baseline anew, of this tree on this machine: tests/bench/baseline.json.
 baseline: setup
 	$(BIN)/python -m tests.bench.ratios --write
+
+# The documentation site, in build/docs/html (docs/CONTRIBUTING.md).
+docs: setup
+	$(BIN)/python -m docs.generator
+
+# The same with no warning, every notebook and every block of every page run: minutes.
+docs-test: setup
+	$(BIN)/python -m docs.generator --strict --notebooks force
+	$(BIN)/pytest -m 'slow or not slow' tests/docs
 
 # All benchmarks, those of pages, merchants and contracts included, with their bars: half an hour.
 bench-all: setup
