@@ -40,7 +40,7 @@ AT_ONCE = $(if $(JOBS),--jobs $(JOBS)) --engine $(ENGINE)
 artefacts: setup-run
 	$(BIN)/bfedrec make $(AT_ONCE)
 
-# The same, and what else the README tells of MovieLens-1M.
+# The same, and what else docs/results.md tells of MovieLens-1M.
 SWEEP = $(BIN)/bfedrec sweep --seeds 0-2 $(AT_ONCE) --record results/reference
 results: setup-run
 	$(SWEEP) experiments/ml-1m-malicious.yaml

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from bfedrec.cli.main import COMMANDS, _parser
 from bfedrec.config.help import options
-from docs.generator.markdown import directive, with_options
+from docs.generator.markdown import directive, table, with_options
 
 FOLDER = "reference/commands"
 WIDTH = 88
@@ -22,7 +22,12 @@ def parsers(command: str) -> Iterator[argparse.ArgumentParser]:
 
 def pages() -> dict[str, str]:
     """A page for each command, by the page's name."""
-    return {f"{FOLDER}/{name}": page(name, told) for name, told in COMMANDS.items()}
+    rows = [(f"[`bfedrec {name}`]({name}.md)", _sentence(told)) for name, told in COMMANDS.items()]
+    head = "Every command with its arguments, as `bfedrec COMMAND --help` prints them."
+    listed = table(("command", "what it does"), rows)
+    tree = "\n".join(["```{toctree}", ":hidden:", "", *COMMANDS, "```"])
+    made = {f"{FOLDER}/{name}": page(name, told) for name, told in COMMANDS.items()}
+    return {f"{FOLDER}/index": f"# Commands\n\n{head}\n\n{listed}\n{tree}\n", **made}
 
 
 def page(command: str, told: str) -> str:

@@ -79,7 +79,7 @@ def _entry(dotted: str) -> str:
             + rst(f".. py:class:: {dotted}", f"   :canonical: {value.__module__}.{name}")
         )
     if inspect.isclass(value):
-        return rst(f".. autoclass:: {dotted}", "   :members:", "   :special-members: __len__")
+        return rst(f".. autoclass:: {dotted}", "   :members:", "   :exclude-members: __init__")
     return rst(f".. autofunction:: {dotted}")
 
 

@@ -265,7 +265,7 @@ def _interface(place: str) -> str:
     module, _, name = place.partition(":")
     dotted = f"{module}.{name}"
     if inspect.isclass(_named(place)):
-        return rst(f".. autoclass:: {dotted}", "   :members:")
+        return rst(f".. autoclass:: {dotted}", "   :members:", "   :exclude-members: __init__")
     return rst(f".. autofunction:: {dotted}")
 
 
@@ -275,7 +275,10 @@ def _named(place: str) -> Any:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+    """A text as a sentence; a name at its beginning stays as it is."""
+    first = text.partition(" ")[0]
+    start = text[:1] if "_" in first or "-" in first else text[:1].upper()
+    return f"{start}{text[1:].rstrip('.')}."
 
 
 def registries() -> set[str]:

@@ -11,11 +11,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from posixpath import normpath, relpath
 from urllib.parse import unquote
 
+from PIL import Image
+
 from docs.generator.blocks import code_lines, fenced
+from docs.generator.svg import inline
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
@@ -35,8 +39,24 @@ OUTSIDE = {
 site. Of the README there is no page: what links to it leads to the first page."""
 TABLES = "results/tables"
 """Folder of the recorded tables, each of which is a page."""
+TABLES_HEAD = """# Recorded tables
+
+Made of the runs in results/reference by `bfedrec table NAME`; their CSV and LaTeX stand beside them
+in the repository.
+"""
 LINK = re.compile(r"(?<!\\)\]\(([^()\s]+)\)")
 """The target of an inline link or image."""
+PICTURE = re.compile(r"^!\[[^\]]*\]\(([^()\s]+\.svg)\)$")
+"""A line that is a picture of ours, and nothing else."""
+NAMED = re.compile(r"(?<![`\[])`([\w./-]+\.md)`(?![`\]])")
+"""A page that a text names, as code and without a link."""
+WRITTEN = "reference/"
+"""The pages that are written from the code; only the first page, which is none of the repository's
+own, may link to them: elsewhere such a link would be dead in the repository."""
+FIRST = "docs/index.md"
+COLOURS = 128
+"""Colours that a screenshot or a drawn figure has left in the site, where that makes it
+smaller."""
 
 
 class BadLink(ValueError):
@@ -74,6 +94,19 @@ def targets(text: str) -> Iterator[str]:
             yield from LINK.findall(line)
 
 
+def copy_lighter(path: Path, copy: Path) -> None:
+    """Copy a file; a picture of points with fewer colours, if that is smaller."""
+    shutil.copyfile(path, copy)
+    if path.suffix == ".png":
+        with Image.open(path) as image:
+            opaque = Image.new("RGB", image.size, "white")
+            opaque.paste(image, mask=image.getchannel("A") if "A" in image.getbands() else None)
+        packed = BytesIO()
+        opaque.quantize(COLOURS, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        if len(packed.getvalue()) < path.stat().st_size:
+            copy.write_bytes(packed.getvalue())
+
+
 @dataclass
 class Gathered:
     """The site's sources while they are gathered in a folder."""
@@ -100,8 +133,9 @@ class Gathered:
             else:
                 text = self.turned(text, name, page)
             if name.startswith(TABLES):
-                text = f"# {path.stem}\n\n{text}"
+                text = f"# {path.stem}\n\n`bfedrec table {path.stem}`\n\n{text}"
             target.write_text(text, encoding="utf-8")
+        (self.out / "tables.md").write_text(self._tables(), encoding="utf-8")
 
     def turned(self, text: str, name: str, page: str) -> str:
         """A Markdown text of the file ``name`` with the links of the page ``page``."""
@@ -109,11 +143,27 @@ class Gathered:
         def turn(found: re.Match[str]) -> str:
             return f"]({self.target(found[1], name, page)})"
 
-        return "".join(LINK.sub(turn, line) if said else line for said, line in prose(fenced(text)))
+        def link(found: re.Match[str]) -> str:
+            if self.pages.get(found[1], page) == page:
+                return found[0]
+            here = Path(page).parent.as_posix()
+            return f"[{found[0]}]({relpath(f'{self.pages[found[1]]}.md', here)})"
+
+        lines = []
+        for said, line in prose(fenced(text)):
+            shown = PICTURE.match(line.strip()) if said else None
+            if shown:
+                path = normpath(f"{Path(name).parent.as_posix()}/{shown[1]}")
+                lines.append(f"{inline((self.root / path).read_text(encoding='utf-8'))}\n")
+            else:
+                lines.append(NAMED.sub(link, LINK.sub(turn, line)) if said else line)
+        return "".join(lines)
 
     def target(self, link: str, name: str, page: str) -> str:
         """The target in the site of a link in the file ``name``. Raises BadLink."""
         if re.match(r"[a-z]+:", link) or link.startswith("#"):
+            return link
+        if name == FIRST and link.startswith(WRITTEN):
             return link
         place, mark, anchor = link.partition("#")
         file = normpath(f"{Path(name).parent.as_posix()}/{unquote(place)}")
@@ -129,8 +179,13 @@ class Gathered:
             )
         copy = self.out / FILES / file
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.root / file, copy)
+        copy_lighter(self.root / file, copy)
         return f"{relpath(f'{FILES}/{file}', here)}{mark}{anchor}"
+
+    def _tables(self) -> str:
+        """The page that lists the recorded tables."""
+        listed = "\n".join(page for name, page in self.pages.items() if name.startswith(TABLES))
+        return f"{TABLES_HEAD}\n```{{toctree}}\n{listed}\n```\n"
 
     def _notebook(self, text: str, name: str, page: str) -> str:
         """A notebook with the links of its Markdown turned."""
