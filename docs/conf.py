@@ -52,3 +52,26 @@ html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 copybutton_exclude = ".linenos, .gp, .go"
+
+
+READABLE = (
+    # Headings of the navigation need a level,
+    ("furo_navigation_tree", 'role="heading"', 'role="heading" aria-level="2"'),
+    # what scrolls has to be reached by the keyboard,
+    ("body", "<pre>", '<pre tabindex="0">'),
+    ("body", '<div class="table-wrapper', '<div tabindex="0" class="table-wrapper'),
+    # and the lines of a signature are no list of definitions.
+    ("body", '<dl>\n<dd><em class="sig-param">', '<dl role="none">\n<dd><em class="sig-param">'),
+    ("body", '<dd><em class="sig-param">', '<dd role="none"><em class="sig-param">'),
+)
+"""What Sphinx and the theme leave inaccessible: where it stands, as what, and what it becomes."""
+
+
+def _readable(app, pagename, templatename, context, doctree):
+    for key, text, better in READABLE:
+        context[key] = context.get(key, "").replace(text, better)
+
+
+def setup(app):
+    """Connect what is ours; called by Sphinx."""
+    app.connect("html-page-context", _readable, priority=900)
