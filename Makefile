@@ -12,7 +12,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run serve merchants test test-slow artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched constraints lint format setup setup-run clean
+.PHONY: run serve merchants test test-slow docs docs-test artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched constraints lint format setup setup-run clean
 
 run: setup-run
 	rm -rf $(QUICKSTART)
@@ -40,7 +40,7 @@ AT_ONCE = $(if $(JOBS),--jobs $(JOBS)) --engine $(ENGINE)
 artefacts: setup-run
 	$(BIN)/bfedrec make $(AT_ONCE)
 
-# The same, and what else the README tells of MovieLens-1M.
+# The same, and what else docs/results.md tells of MovieLens-1M.
 SWEEP = $(BIN)/bfedrec sweep --seeds 0-2 $(AT_ONCE) --record results/reference
 results: setup-run
 	$(SWEEP) experiments/ml-1m-malicious.yaml
@@ -112,6 +112,15 @@ bench: setup
 # That baseline anew, of this tree on this machine: tests/bench/baseline.json.
 baseline: setup
 	$(BIN)/python -m tests.bench.ratios --write
+
+# The documentation site, in build/docs/html (docs/CONTRIBUTING.md).
+docs: setup
+	$(BIN)/python -m docs.generator
+
+# The same with no warning, every notebook and every block of every page run: minutes.
+docs-test: setup
+	$(BIN)/python -m docs.generator --strict --notebooks force
+	$(BIN)/pytest -m 'slow or not slow' tests/docs
 
 # All benchmarks, those of pages, merchants and contracts included, with their bars: half an hour.
 bench-all: setup

@@ -95,7 +95,7 @@ def test_loading_a_module_loads_no_more_than_it_needs(statement: str, unwanted: 
 # -- rooms ----------------------------------------------------------------------------------------
 
 #: Every arrow between rooms, imports for type checking included. A new one needs a reason: an arrow
-#: against the order of the list in README.md ("How it is built") is wrong.
+#: against the order of the list in docs/design.md is wrong.
 ARROWS = {
     "bfedrec.__main__": "bfedrec.cli",
     "bfedrec.aggregation": "bfedrec.parts bfedrec.section consensus.registry",

@@ -96,6 +96,23 @@ def test_the_guide_names_every_file_it_shows() -> None:
     assert text.count("```") == 2 * (len(parts) + 1), "a block without a file's name above it"
 
 
+def test_the_commands_of_the_guide_would_be_taken(shop: Shop) -> None:
+    code = """
+from bfedrec.plugins import need_plugins
+need_plugins()
+from docs.generator.blocks import blocks
+from tests.helpers.plugin import GUIDE
+from tests.helpers.shell import commands, problem
+found = [block for block in blocks(GUIDE.read_text("utf-8")) if block.language == "sh"]
+told = [problem(words) for block in found for words in commands(block.text)]
+print(len(told), *filter(None, told), sep="\\n")
+"""
+    done = shop.python("-c", code)
+    number, *wrong = done.stdout.splitlines() or [done.stderr]
+    assert wrong == []
+    assert int(number) >= 10
+
+
 def test_a_rule_is_used_and_audited(shop: Shop) -> None:
     """In new interpreters, in which all plugins are imported before what uses them."""
     out = shop.folder / "rule"
