@@ -15,7 +15,7 @@ from pydantic_core import PydanticUndefined
 from bfedrec.config.help import options
 from bfedrec.parts import Part, parameters_of
 from bfedrec.report import registry as report
-from consensus.faults.faults import FAULTS
+from consensus.faults.kinds import Fault
 from consensus.registry import Registry
 from docs.generator.markdown import escaped, rst, table, with_options
 
@@ -254,11 +254,11 @@ def _parameters(part: type) -> Iterator[tuple[str, str, str, str]]:
         for key, info in part.model_fields.items():
             default = "" if info.default is PydanticUndefined else f"`{info.default}`"
             yield f"`{key}`", default, "", escaped(info.description or "")
-    elif part in FAULTS.values():
+    elif issubclass(part, Fault):
         for one in dataclasses.fields(part):
             default = "" if one.default is dataclasses.MISSING else f"`{one.default}`"
             told = inspect.getdoc(one.metadata["check"]) or ""
-            yield f"`{part._key(one.name)}`", default, "", escaped(told)  # type: ignore[attr-defined]
+            yield f"`{part._key(one.name)}`", default, "", escaped(told)
 
 
 def _interface(place: str) -> str:

@@ -92,6 +92,8 @@ def test_a_mark_is_read_where_it_is_seen() -> None:
         ("bfedrec sweep experiments/ml-1m.yaml servers.malicious=0,1/3 --seeds 0-2", ""),
         ("bfedrec sweep experiments/ml-1m.yaml servers.malicios=0,1/3", "servers.malicious"),
         ("bfedrec tune experiments/ml-1m.yaml training.l2=1..0 --trials 2", "1..0"),
+        ("bfedrec data check a.csv data.file.keep=transaction", "data.file.keep"),
+        ("bfedrec data check csv data.csv.usr=a", "data.csv.user"),
         ("bfedrec figure accurcy", "accuracy"),
         ("bfedrec run --help", ""),
         ("make tset", "the Makefile has no tset"),

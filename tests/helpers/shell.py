@@ -16,6 +16,7 @@ from bfedrec.cli import make as make_command
 from bfedrec.cli.main import _parse
 from bfedrec.cli.tune import _plan
 from bfedrec.config.load import load
+from bfedrec.data.source import DATA_SETS
 from bfedrec.report import registry
 from bfedrec.sweeps import sweep as sweeps
 from consensus.encoding.cid import cid_text, node_cid
@@ -119,6 +120,11 @@ def _check(parsed: Any) -> None:
         sweeps.plan(parsed.config, parsed.overrides, sweeps.parse_seeds(parsed.seeds), None)
     elif command == "tune":
         _plan(parsed)
+    elif command == "data" and getattr(parsed, "overrides", None):
+        own = parsed.name in DATA_SETS
+        data = [f"data.dataset={parsed.name if own else 'file'}"]
+        data += [] if own and parsed.name != "csv" else [f"data.{data[0][13:]}.path=FILE"]
+        load(None, [*data, *parsed.overrides])
     elif command == "table" and parsed.name:
         registry.choose("table", parsed.name, registry.tables())
     elif command == "figure" and parsed.name:
