@@ -1,5 +1,5 @@
-"""What tests cost: `pytest -p tests.helpers.costs` ends with the processor seconds of each file and of
-the dearest tests, those of the processes that they start included.
+"""What tests cost: `pytest -p tests.helpers.costs` ends with the processor seconds of each file and
+of the dearest tests, those of the processes that they start included.
 
 Unlike the seconds of pytest's `--durations`, they are nearly the same on a busy machine."""
 
@@ -20,8 +20,8 @@ _BEFORE = pytest.StashKey[float]()
 
 
 def spent() -> float:
-    """The processor seconds of this process and of all that it has started, ended or not. Those of a
-    process that is neither its child nor a child's child any more are missing."""
+    """The processor seconds of this process and of all that it has started, ended or not; without
+    those of a process that has outlived the one that started it."""
     return sum(os.times()[:2]) + _of_children(os.getpid()) + sum(os.times()[2:4])
 
 
