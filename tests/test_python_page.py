@@ -9,6 +9,8 @@ from typing import Any
 import matplotlib
 import pytest
 
+from tests.helpers.commands import fork_runs
+
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
 
 
@@ -17,6 +19,7 @@ def test_the_blocks_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(blocks) == 5
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)
+    fork_runs(monkeypatch)
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), names)
