@@ -35,7 +35,7 @@ merchants: setup-run
 # What tests use is made beside the linters, on the other core.
 test: setup
 	$(MAKE) --jobs 3 lint chromium $(MADE)
-	$(BIN)/pytest -n $(JOBS) --dist worksteal
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 # Programs, kernels and bytecode, without which each worker of pytest makes its own. Where the tests
 # cannot be collected, pytest itself will say so.
@@ -48,6 +48,8 @@ $(MADE): $(shell find bfedrec consensus tests -name "*.py") | setup
 # What the tables and figures lack of recorded runs, from real data and resumable; then all of them.
 # On a cluster (docs/clusters.md): make artefacts ENGINE=ray://HEAD:10001 JOBS=
 JOBS ?= 2
+# Tests wait for a third of their time, for servers and other processes.
+WORKERS = $(shell expr $(JOBS) + 1)
 ENGINE ?= processes
 AT_ONCE = $(if $(JOBS),--jobs $(JOBS)) --engine $(ENGINE)
 artefacts: setup-run

@@ -50,7 +50,7 @@ def pytest_runtest_makereport(
     worker of xdist to the terminal."""
     report = yield
     now = spent()
-    report.processor_seconds = now - item.config.stash[_BEFORE]
+    report.processor_seconds = max(0.0, now - item.config.stash[_BEFORE])
     item.config.stash[_BEFORE] = now
     return report
 
