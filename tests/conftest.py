@@ -31,7 +31,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection() -> None:
-    """Nothing of what tests are collected from is garbage: to look for some takes a fifth longer."""
+    """Nothing of what tests are collected from is garbage: to look for some takes a fifth more."""
     gc.disable()
 
 
