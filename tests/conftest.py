@@ -60,6 +60,16 @@ def data_folder() -> Path:
 
 
 @pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of prepared data that all tests of a session share, those of other workers too: no
+    test may change what it finds there."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prepared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def ipfs_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IpfsNode]:
     """A running IPFS node; installed on the first use. Whoever stops it starts it again."""
     yield from _running(tmp_path_factory.mktemp("ipfs"))

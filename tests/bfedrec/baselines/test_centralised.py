@@ -298,8 +298,8 @@ def test_a_sweep_tabulates_methods_beside_each_other(
 
 
 @pytest.fixture(scope="module")
-def ml_1m(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return prepare("ml-1m", data_folder, tmp_path_factory.mktemp("cache"), download=False)
+def ml_1m(data_folder: Path, prepared: Path) -> Dataset:
+    return prepare("ml-1m", data_folder, prepared, download=False)
 
 
 def test_popularity_on_movielens_is_what_others_report(ml_1m: Dataset) -> None:
