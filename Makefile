@@ -14,6 +14,9 @@ endif
 
 .PHONY: run serve merchants test test-slow docs docs-test artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched constraints lint format setup setup-run clean
 
+# Without bytecode the tests' processes compile the same modules hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
+
 run: setup-run
 	rm -rf $(QUICKSTART)
 	$(BIN)/bfedrec run experiments/quickstart.yaml --out $(QUICKSTART)
@@ -29,12 +32,24 @@ merchants: setup-run
 	$(BIN)/python .ci/installed.py merchants || $(INSTALL) '.[merchants]'
 	$(BIN)/bfedrec merchants demo $(DEMO)
 
-test: lint chromium
-	$(BIN)/pytest -n $(JOBS) --dist worksteal
+# What tests use is made beside the linters, on the other core.
+test: setup
+	$(MAKE) --jobs 3 lint chromium $(MADE)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+
+# Programs, kernels and bytecode, without which each worker of pytest makes its own. Where the tests
+# cannot be collected, pytest itself will say so.
+MADE := .cache/made
+$(MADE): $(shell find bfedrec consensus tests -name "*.py") | setup
+	$(BIN)/python -m tests.helpers.ready
+	$(BIN)/pytest --collect-only -qq -p no:cacheprovider > /dev/null || true
+	mkdir -p .cache && touch $@
 
 # What the tables and figures lack of recorded runs, from real data and resumable; then all of them.
 # On a cluster (docs/clusters.md): make artefacts ENGINE=ray://HEAD:10001 JOBS=
 JOBS ?= 2
+# Tests wait for a third of their time, for servers and other processes.
+WORKERS = $(shell expr $(JOBS) + 1)
 ENGINE ?= processes
 AT_ONCE = $(if $(JOBS),--jobs $(JOBS)) --engine $(ENGINE)
 artefacts: setup-run
@@ -184,5 +199,5 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(MADE)
 	find bfedrec consensus tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -30,8 +30,14 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection() -> None:
+    """Nothing of what tests are collected from is garbage: to look for some takes a fifth more."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Libraries that test modules import raise the limit; see `consensus.ethereum.extra`."""
+    gc.enable()
     sys.setrecursionlimit(LIMIT)
 
 
@@ -50,6 +56,16 @@ def data_folder() -> Path:
     folder = Path(os.environ.get("BFEDREC_DATA") or ROOT.parent / "shared" / "datasets")
     if not (folder / "ml-1m" / "interactions.csv.gz").is_file():
         pytest.skip(f"no real data sets in {folder}: set BFEDREC_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of prepared data that all tests of a session share, those of other workers too: no
+    test may change what it finds there."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prepared"
+    folder.mkdir(exist_ok=True)
     return folder
 
 

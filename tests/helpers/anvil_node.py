@@ -18,17 +18,21 @@ READY_SECONDS = 120
 GENESIS = 1_767_225_600
 
 
+def program() -> Path:
+    """The program of a node; raises Unavailable."""
+    return npm.install("Anvil", PACKAGE, INSTALLED, PROGRAM)
+
+
 class AnvilNode:
     """One node whose accounts are those of a mnemonic phrase, and whose time is its blocks'."""
 
     def __init__(self, phrase: str, count: int) -> None:
         """Install the node's program if need be, and start it; raises Unavailable."""
-        program = npm.install("Anvil", PACKAGE, INSTALLED, PROGRAM)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port: int = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        command = [str(program), "--silent", "--host", "127.0.0.1", "--port", str(port)]
+        command = [str(program()), "--silent", "--host", "127.0.0.1", "--port", str(port)]
         command += ["--mnemonic", phrase, "--accounts", str(count), "--timestamp", str(GENESIS)]
         try:
             self._process = subprocess.Popen(

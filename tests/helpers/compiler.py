@@ -29,13 +29,18 @@ SETTINGS = {
 }
 
 
+def program() -> Path:
+    """The compiler's package; raises Unavailable."""
+    return npm.install("Solidity compiler", PACKAGE, INSTALLED, "solc/package.json")
+
+
 def compiled(*sources: str) -> list[dict[str, Any]]:
     """The content of the shipped JSON file, from each source of the contract; compiled by one
     process, as the compiler takes seconds to start.
 
     Raises Unavailable where npm cannot install the compiler, and ValueError for what it refuses.
     """
-    npm.install("Solidity compiler", PACKAGE, INSTALLED, "solc/package.json")
+    program()
     asked = [
         {
             "language": "Solidity",

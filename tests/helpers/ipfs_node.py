@@ -26,12 +26,17 @@ PATIENCE = 300.0
 """Seconds in which a node answers, on however busy a machine."""
 
 
+def program() -> Path:
+    """The program of a node; raises Unavailable."""
+    return npm.install("IPFS node", PACKAGE, INSTALLED, ".bin/jsipfs")
+
+
 class IpfsNode:
     """One node with a repository of its own; `start`, `kill`, `stop` as often as one likes."""
 
     def __init__(self, folder: Path) -> None:
         """Create the repository in ``folder``; raises Unavailable."""
-        self._program = npm.install("IPFS node", PACKAGE, INSTALLED, ".bin/jsipfs")
+        self._program = program()
         self.folder = folder
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

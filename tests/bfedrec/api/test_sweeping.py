@@ -12,13 +12,15 @@ import bfedrec as bf
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.runs.folder import RunError
 from tests.bfedrec.api.test_playing import OPTIONS
+from tests.helpers.commands import fork_runs
 
 REFERENCE = Path(__file__).resolve().parents[3] / "results" / "reference"
 
 
 def test_a_sweep_is_a_frame_with_a_row_per_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fork_runs(monkeypatch)
     grid = {"clients.per_round": [2, 4]}
     frame = bf.sweep(OPTIONS, grid, seeds=[0, 1], jobs=2, out=tmp_path, rounds=2)
     told = capsys.readouterr().out
@@ -53,6 +55,7 @@ def test_a_wrong_sweep_makes_no_run(
 
 
 def test_a_run_that_fails_is_told_when_the_others_are_made(tmp_path: Path) -> None:
+    """These are processes of their own, as no other test's (`fork_runs`)."""
     grid = {"training.item_step": [1e30, 0.1]}
     with pytest.raises(RunError, match="1 of 2 runs failed"):
         bf.sweep(OPTIONS, grid, seeds=[0], out=tmp_path, progress=False)

@@ -20,6 +20,7 @@ from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.metrics import NotFinite
 from bfedrec.evaluation.ranking import evaluate, evaluate_blocks
 from bfedrec.runs.folder import read_metrics
+from tests.helpers.commands import fork_runs
 from tests.helpers.learning_data import held_out
 
 SMALL = """
@@ -278,7 +279,10 @@ def test_an_option_that_the_method_does_not_read_is_refused(
     assert errors.count("\n") == 1
 
 
-def test_a_sweep_tabulates_methods_beside_each_other(config: Path, tmp_path: Path) -> None:
+def test_a_sweep_tabulates_methods_beside_each_other(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork_runs(monkeypatch)
     words = ["sweep", str(config), "method=popularity,item_knn", "--seeds", "0,1"]
     record = tmp_path / "record"
     assert main([*words, "--out", str(tmp_path / "runs"), "--record", str(record)]) == 0
@@ -294,8 +298,8 @@ def test_a_sweep_tabulates_methods_beside_each_other(config: Path, tmp_path: Pat
 
 
 @pytest.fixture(scope="module")
-def ml_1m(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return prepare("ml-1m", data_folder, tmp_path_factory.mktemp("cache"), download=False)
+def ml_1m(data_folder: Path, prepared: Path) -> Dataset:
+    return prepare("ml-1m", data_folder, prepared, download=False)
 
 
 def test_popularity_on_movielens_is_what_others_report(ml_1m: Dataset) -> None:

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.data
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def cache(prepared: Path) -> Path:
+    return prepared
 
 
 @pytest.fixture(scope="module")

@@ -49,8 +49,11 @@ def test_table1_says_which_data_are_not_there(
 
 
 @pytest.mark.data
-def test_table1_of_the_real_data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_table1_of_the_real_data(
+    data_folder: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("BFEDREC_DATA", str(data_folder))
+    monkeypatch.setattr("bfedrec.data.prepare.default_cache", lambda: prepared)
     made = table1.make(Request())
     assert not made.lacking
     assert not made.wrong

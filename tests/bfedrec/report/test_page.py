@@ -29,6 +29,7 @@ from bfedrec.runs.figures import Stop
 from bfedrec.runs.totals import Totals
 from tests.helpers import tiny
 from tests.helpers.browser import browsing
+from tests.helpers.commands import fork_runs
 
 TINY = f"rounds: 6\n{tiny.TINY}evaluation: {{every: 2, targets: [3]}}\ncrypto: modelled\n"
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,7 +44,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = str(folder / "tiny.yaml")
     assert main(["run", config, "--out", str(folder / "run")]) == 0
     axis = ["model.dimension=4,6", "--seeds", "0-1", "--out", str(folder / "sweep")]
-    assert main(["sweep", config, *axis]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        fork_runs(patch)
+        assert main(["sweep", config, *axis]) == 0
     return folder
 
 

@@ -13,6 +13,7 @@ from bfedrec.report.artefact import Runs
 from bfedrec.report.figures import scale
 from bfedrec.report.figures.scale import AXES, EXPERIMENTS, draw, exponent, finding, rows
 from bfedrec.sweeps.recorded import Recorded
+from tests.helpers.commands import fork_runs
 
 ROOT = Path(__file__).resolve().parents[3]
 KEYS = {"clients": "data.generated.clients", "items": "data.generated.items"}
@@ -105,6 +106,7 @@ def test_a_small_sweep_makes_the_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each experiment in small: recorded by its own command, and drawn from the record."""
+    fork_runs(monkeypatch)
     small = ["rounds=2", "clients.per_round=4", "evaluation.every=2"]
     grids = (
         [*small, "data.generated.clients=500,1000", "data.generated.interactions=9000"],

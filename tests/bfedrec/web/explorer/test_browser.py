@@ -66,7 +66,7 @@ def check_accessible(page: Page) -> None:
         assert axe.serious_violations(page) == []
     except Unavailable as reason:
         pytest.skip(str(reason))
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 PAGES = (
@@ -88,14 +88,15 @@ PAGES = (
 )
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize(("scheme", "widths"), [("light", (400, 1600)), ("dark", (1600, 400))])
 def test_every_page_is_sound_accessible_and_fits(
-    browser: Browser, port: int, scheme: str, width: int
+    browser: Browser, port: int, scheme: str, widths: tuple[int, int]
 ) -> None:
-    size = {"width": width, "height": 900}
-    with visitor(browser, port, color_scheme=scheme, viewport=size) as page:
+    """As it is loaded, and after its window was made wider or narrower."""
+    first, second = ({"width": width, "height": 900} for width in widths)
+    with visitor(browser, port, color_scheme=scheme, viewport=first) as page:
         for path in PAGES:
+            page.set_viewport_size(first)
             answer = page.goto(path)
             assert answer is not None
             assert answer.status == (422 if "broken" in path else 200), path
@@ -104,6 +105,8 @@ def test_every_page_is_sound_accessible_and_fits(
                     "id => document.getElementById(id).dataset.drawn",
                     arg=chart.get_attribute("id"),
                 )
+            check_accessible(page)
+            page.set_viewport_size(second)
             check_accessible(page)
 
 
