@@ -20,6 +20,7 @@ from bfedrec.merchants.model import encode, initial_shared
 from bfedrec.streams import Streams
 from docs.generator.blocks import blocks
 from docs.generator.sources import ROOT, pages
+from tests.helpers.commands import fork_runs
 
 FILES = "docs/extending.md"
 """Its blocks are whole files, which `tests/test_extending.py` installs and uses."""
@@ -82,6 +83,7 @@ def test_the_blocks_of_a_page_run(
 ) -> None:
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)
+    fork_runs(monkeypatch)
     monkeypatch.setattr(prepare, "default_cache", lambda: tmp_path / "cache")
     monkeypatch.setattr("bfedrec.api.frames.default_cache", lambda: tmp_path / "cache")
     names = {"__name__": "page", **BEFORE.get(name, lambda folder: {})(tmp_path)}
