@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 # Okabe and Ito's palette, told apart with any colour vision; markers and dashes tell apart in grey.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, AMBER, BLACK = "#56B4E9", "#E69F00", "#000000"
+RED = "#882255"
 GREY, PALE = "#4d4d4d", "#9a9a9a"
 HEAT = "cividis"
 """A colour map that is read alike with any colour vision, and in grey."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bfedrec.config.schema import Config
@@ -29,11 +30,11 @@ from bfedrec.report.style import (
     ORANGE,
     PALE,
     PURPLE,
+    RED,
     SKY,
     WIDTH,
     Row,
     Rows,
-    label_ends,
     styled,
 )
 from bfedrec.report.tables.table3 import COMPRESSORS, CONFIG, FLOAT_BYTES, SIZES
@@ -41,12 +42,14 @@ from bfedrec.runs.figures import Figures, number
 
 PER_ITEM = Path("experiments/ml-1m-per-item.yaml")
 QUANTISED = Path("experiments/ml-1m-quantised.yaml")
+IALS, IALS_1 = Path("experiments/ml-1m-ials.yaml"), Path("experiments/ml-1m-ials-size-1.yaml")
 FEDMF, FEDREC = Path("experiments/fedmf.yaml"), Path("experiments/fedrec.yaml")
 MB, GB = 1e6, 1e9
 LOOKS = {
     "BFedRec": (BLUE, "o"),
     "per item": (BLACK, "X"),
     "quantised": (AMBER, "*"),
+    "implicit ALS": (RED, "p"),
     "FedMF": (ORANGE, "s"),
     "FedRec": (SKY, "P"),
     "random": (GREEN, "^"),
@@ -71,11 +74,13 @@ NEAR = 0.025
 
 @dataclass(frozen=True)
 class Method:
-    """A line of the figure."""
+    """A line of the figure, or a part of one: methods of one label are one line."""
 
     label: str
     experiment: Experiment
-    """Its runs at `SIZES`, in their order."""
+    """Its runs at ``sizes``, in their order."""
+    sizes: tuple[int, ...] = SIZES
+    """The transmitted sizes, ascending."""
 
 
 _SIZES = ",".join(map(str, SIZES))
@@ -83,6 +88,8 @@ METHODS = (
     Method("BFedRec", Experiment(CONFIG, (f"model.rank={_SIZES}",), "0-2")),
     Method("per item", Experiment(PER_ITEM, (f"model.rank={_SIZES}",), "0-2")),
     Method("quantised", Experiment(QUANTISED, ("@experiments/quantised",))),
+    Method("implicit ALS", Experiment(IALS_1), (1,)),
+    Method("implicit ALS", Experiment(IALS), (4,)),
     Method("FedMF", Experiment(FEDMF, (f"model.dimension={_SIZES}",))),
     Method("FedRec", Experiment(FEDREC, (f"model.dimension={_SIZES}",))),
     *(
@@ -106,7 +113,7 @@ def rows(*settings: Sequence[Runs]) -> list[Row]:
     where no run is recorded."""
     found: list[Row] = []
     for method, of_it in zip(METHODS, settings, strict=True):
-        for size, runs in zip(SIZES, of_it, strict=True):
+        for size, runs in zip(method.sizes, of_it, strict=True):
             ends, k = [run.summary for run in runs.finished], runs.config.evaluation.k
             if not ends:
                 continue
@@ -151,16 +158,17 @@ def draw(data: Rows) -> Figure:
         figure = Figure(figsize=(10.2, 4.8), layout="constrained")
         grid = figure.subplots(1, len(compared()), sharex=True, squeeze=False)[0]
         for axes, (name, metric) in zip(grid, compared().items(), strict=True):
+            axes.set_xscale("log")
             _draw_metric(axes, data, name)
             axes.set_title(f"{metric.label}@{data[0]['k']}, test items")
             axes.set_xlabel("GB of all clients, up and down")
-            axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
             axes.xaxis.set_minor_locator(NullLocator())
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value * MB / GB:g}"))
         for label, style in KEY.items():
             figure.axes[0].plot([], [], label=label, color=GREY, **style)
         figure.legend(loc="outside lower left", ncols=len(KEY))
+        _name_methods(figure, data)
         sizes = sorted({row["size"] for row in data if row["source"] == RECORDED})
         told = f"transmitted sizes {', '.join(map(str, sizes))} from left to right"
         if any(row["source"] == OTHERS for row in data):
@@ -169,9 +177,22 @@ def draw(data: Rows) -> Figure:
     return figure
 
 
+def _name_methods(figure: Figure, data: Rows) -> None:
+    """Beside the axes, from the best HR down."""
+    best: dict[str, float] = {}
+    for row in data:
+        if row["source"] == RECORDED:
+            best[row["method"]] = max(best.get(row["method"], 0.0), row["hr"])
+    names = sorted(best, key=lambda method: -best[method])
+    handles = [
+        Line2D([], [], color=LOOKS[name][0], marker=LOOKS[name][1], linewidth=WIDTH, label=name)
+        for name in names
+    ]
+    figure.legend(handles=handles, loc="outside right center")
+
+
 def _draw_metric(axes: Axes, data: Rows, name: str) -> None:
     _draw_published(axes, data, name)
-    labels = []
     recorded = [row for row in data if row["source"] == RECORDED]
     for method in dict.fromkeys(row["method"] for row in recorded):
         of_it = [row for row in recorded if row["method"] == method]
@@ -187,8 +208,6 @@ def _draw_metric(axes: Axes, data: Rows, name: str) -> None:
                 if row[f"{name}_low"] is not None:
                     ends = (row[f"{name}_low"], row[f"{name}_high"])
                     axes.plot((x, x), ends, color=colour, linewidth=1.0)
-        labels.append((of_it[-1]["mb_catch_up"], values[-1], method, colour))
-    label_ends(axes, labels, 0.05 * _span(data, name))
 
 
 def _span(data: Rows, name: str) -> float:

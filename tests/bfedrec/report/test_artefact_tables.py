@@ -240,7 +240,9 @@ def test_yardsticks_stand_beside_ours_on_every_data_set() -> None:
 
 
 def test_no_two_lines_of_the_accuracy_figure_look_alike() -> None:
-    assert len(set(accuracy.LOOKS)) >= len(accuracy.METHODS)
+    labels = {method.label for method in accuracy.METHODS}
+    assert set(accuracy.LOOKS) == labels
+    assert len(set(accuracy.LOOKS.values())) == len(labels)
 
 
 # --- Table III -----------------------------------------------------------------------------------
