@@ -247,7 +247,7 @@ class Config(Section):
             self._privacy_agrees()
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
-        if servers.regions > servers.count:
+        if servers.regions > servers.count and not servers.round_trips:
             raise setting_error("servers.regions", f"at most servers.count = {servers.count}")
         kinds = protocol_named(self.protocol).committees
         if committee.kind not in kinds:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bfedrec.section import (
     LONGEST,
@@ -19,6 +20,7 @@ from bfedrec.section import (
     setting_error,
 )
 from consensus.adversary.groups import assign
+from consensus.network.round_trips import RoundTripError, RoundTrips
 
 MODELLED_CRYPTO = "crypto is modelled: signatures and proofs show nothing"
 """The note on a run with ``crypto: modelled``, in its output and in an audit's."""
@@ -56,6 +58,17 @@ class ServerSettings(Section):
     latency_ms_between: Milliseconds = Field(
         default=60.0, description="mean latency between two regions"
     )
+    round_trips: tuple[Tree, ...] = Field(
+        default=(),
+        description="measured round-trip times between regions instead of drawn latencies: a CSV "
+        "file with a header region,NAME,... and a row NAME,MS,... per region, or the name of a "
+        "shipped one, as ibm-cloud-2024; saved as a list of {region, ms}",
+    )
+    placement: tuple[str, ...] = Field(
+        default=(),
+        description="round_trips: names of the regions that servers take in turns (default: all "
+        "of them in order)",
+    )
     jitter: float = Field(
         default=0.1, ge=0.0, le=1.0, description="share of a link's latency that varies per message"
     )
@@ -77,6 +90,50 @@ class ServerSettings(Section):
             need = f"the latencies of all pairs would need {8 * count**2 / 2**30:,.0f} GiB"
             raise setting_error("", f"int >= 1 <= {MOST_SERVERS}: {need}")
         return count
+
+    @field_validator("round_trips", mode="before")
+    @classmethod
+    def _read_from_file(cls, value: Any) -> Any:
+        """Replace the path or name of a matrix by its rows, so that a saved config has them."""
+        if not isinstance(value, str):
+            return tuple(value) if isinstance(value, list) else value
+        read = _told(lambda: RoundTrips.read(value))
+        return tuple(
+            {"region": region, "ms": list(row)}
+            for region, row in zip(read.regions, read.milliseconds, strict=True)
+        )
+
+    @field_validator("round_trips")
+    @classmethod
+    def _a_matrix(cls, rows: tuple[Tree, ...]) -> tuple[Tree, ...]:
+        if rows:
+            _told(lambda: round_trips_of(rows))
+        return rows
+
+    @model_validator(mode="after")
+    def _placed(self) -> Self:
+        """Refuse regions that were not measured, and what a measured matrix leaves unread."""
+        if not self.round_trips:
+            if self.placement:
+                raise setting_error("placement", "none, as round_trips is not given")
+            return self
+        names = round_trips_of(self.round_trips).regions
+        for name in self.placement:
+            if name not in names:
+                known = ", ".join(names[:MOST_TOLD]) + ", ..." * (len(names) > MOST_TOLD)
+                raise setting_error("placement", f"regions of round_trips ({known}), not {name!r}")
+        for key in ("regions", "latency_ms_between"):
+            usual = type(self).model_fields[key].default
+            if getattr(self, key) != usual:
+                raise setting_error(key, f"{usual}, as round_trips is given (see placement)")
+        return self
+
+    @property
+    def placed(self) -> tuple[str, ...]:
+        """Names of the regions that servers take in turns: as many as servers at most."""
+        if not self.round_trips:
+            return tuple(f"region {each}" for each in range(self.regions))
+        return (self.placement or round_trips_of(self.round_trips).regions)[: self.count]
 
     @field_validator("malicious", mode="before")
     @classmethod
@@ -107,6 +164,35 @@ class ServerSettings(Section):
             except ValueError as error:
                 raise ValueError(str(error).removeprefix("malicious").lstrip(".: ")) from None
         return nodes
+
+
+MOST_TOLD = 12
+"""Most regions that an error names."""
+
+
+def round_trips_of(rows: Iterable[Tree]) -> RoundTrips:
+    """The matrix that the rows of a config are; raises `RoundTripError` for one that is none."""
+    regions: list[str] = []
+    milliseconds: list[tuple[float | None, ...]] = []
+    for row in rows:
+        region, times = row.get("region"), row.get("ms")
+        if set(row) != {"region", "ms"} or not isinstance(region, str):
+            raise RoundTripError("expected a list of {region: NAME, ms: [...]}")
+        if not isinstance(times, list | tuple) or any(
+            isinstance(each, bool) or not isinstance(each, int | float | None) for each in times
+        ):
+            raise RoundTripError(f"region {region!r}: ms: expected a list of numbers")
+        regions.append(region)
+        milliseconds.append(tuple(None if each is None else float(each) for each in times))
+    return RoundTrips(tuple(regions), tuple(milliseconds))
+
+
+def _told(read: Callable[[], RoundTrips]) -> RoundTrips:
+    """Return what ``read`` does; raise its `RoundTripError` as a validation error."""
+    try:
+        return read()
+    except (RoundTripError, OverflowError) as error:
+        raise setting_error("", str(error)) from None
 
 
 PAPERS_ATTACK = ("gaussian", "invert_votes")

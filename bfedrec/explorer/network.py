@@ -7,7 +7,7 @@ what is here is known of every run, and before it is played.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,13 +49,15 @@ class Network:
             for index, behaviour in participants.malicious().items()
             if isinstance(behaviour, Composed)
         }
-        self.layout = Layout.of(
+        layout = Layout.of(
             participants.regions(),
             participants.stakes(),
             malicious,
             participants.topology() if count <= MOST_LINKED else None,
             self._faults,
         )
+        names = participants.region_names() if config.servers.round_trips else ()
+        self.layout = replace(layout, region_names=names)
 
     def at(self, at_us: int) -> Moment:
         """The state at a simulated time, in microseconds."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from bfedrec.config.schema import Config
-from bfedrec.config.servers import CostSettings
+from bfedrec.config.servers import CostSettings, round_trips_of
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.run_record import run_record
 from bfedrec.streams import Streams
@@ -136,7 +136,13 @@ class Participants:
     def regions(self) -> list[int]:
         """The region of every server."""
         servers = self._config.servers
-        return regions_of(servers.count, servers.regions).tolist()
+        order = {name: index for index, name in enumerate(dict.fromkeys(servers.placed))}
+        places = [order[name] for name in servers.placed]
+        return [places[turn] for turn in regions_of(servers.count, len(places))]
+
+    def region_names(self) -> tuple[str, ...]:
+        """The names of the regions, by number."""
+        return tuple(dict.fromkeys(self._config.servers.placed))
 
     def malicious_stake_share(self) -> float:
         """Share of the stake that malicious servers hold, by which sortition draws them."""
@@ -156,6 +162,14 @@ class Participants:
     def topology(self) -> Topology:
         """The servers' graph."""
         servers = self._config.servers
+        if servers.round_trips:
+            matrix = round_trips_of(servers.round_trips)
+            indices = [matrix.regions.index(name) for name in self.region_names()]
+            return Topology.measured(
+                np.array(self.regions(), np.int64),
+                matrix.seconds(indices, servers.latency_ms_within),
+                servers.links_per_server,
+            )
         return Topology.generate(
             self._streams.generator("topology"),
             servers.count,

@@ -108,6 +108,22 @@ class Topology:
         return cls(region, latency, _both_ways(servers, links))
 
     @classmethod
+    def measured(cls, placement: np.ndarray, seconds: np.ndarray, links_per_server: int) -> Self:
+        """The graph of servers in regions between which latencies were measured.
+
+        Links as in `generate`; of pairs that are equally near, those of lower numbers come first.
+        ``placement``: int64[servers], the region of each server. ``seconds``: float64[regions,
+        regions], one way, symmetric and above zero, also between two servers of one region.
+        """
+        servers = len(placement)
+        latency = np.empty((servers, servers))
+        for rows in _blocks(servers):
+            latency[rows] = seconds[placement[rows, None], placement[None, :]]
+        np.fill_diagonal(latency, 0.0)
+        links = [*spanning_tree(latency), *_nearest(latency, links_per_server)]
+        return cls(placement, latency, _both_ways(servers, links))
+
+    @classmethod
     def complete(cls, generator: np.random.Generator, servers: int, latency_ms: float) -> Self:
         """A graph with a link between every two servers, in one region."""
         return cls.generate(generator, servers, 1, servers - 1, latency_ms, latency_ms)

@@ -135,6 +135,12 @@ class Layout:
     microseconds; None where there is no pair. Empty of more than `MOST_REGIONS` regions, or of
     more than `MOST_LINKED` servers."""
     faults: tuple[FaultFacts, ...] = ()
+    region_names: tuple[str, ...] = ()
+    """The regions' names by number, where they have names; not among what is written."""
+
+    def region_name(self, region: int) -> str:
+        """The name of a region, or its number."""
+        return self.region_names[region] if self.region_names else str(region)
 
     @classmethod
     def of(

@@ -16,6 +16,10 @@ def another(key: str) -> list[str]:
         "store.api": ["store.api=/dns/node/tcp/5001/https"],
         "servers.pareto_shape": ["servers.pareto_shape=3.0"],
         "servers.stake": ["servers.stake=pareto"],
+        "servers.round_trips": ["servers.round_trips=ibm-cloud-2024"],
+        "servers.placement": [
+            "servers.placement=[Tokyo]", "servers.round_trips=ibm-cloud-2024"
+        ],
         "servers.malicious": ["servers.malicious=1/3"],
         "faults": ["faults=[{loss: 0.1}]"],
         "training.chunk_mib": ["training.chunk_mib=64", "device=torch"],

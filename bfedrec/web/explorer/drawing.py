@@ -43,6 +43,8 @@ class Region(NamedTuple):
     """Its middle."""
     radius: float
     servers: int
+    label: str
+    """Its name as written beside it."""
 
 
 class Node(NamedTuple):
@@ -95,7 +97,13 @@ def network_map(layout: Layout, severed: Collection[Link] = ()) -> Map:
     clusters = _clusters(servers, spread)
     radius = min((_room(places) for places in clusters.values()), default=LARGEST)
     radius = round(max(SMALLEST, min(LARGEST, radius)), 1)
-    regions = [_region(name, places, radius) for name, places in sorted(clusters.items())]
+
+    def label(region: int) -> str:
+        return layout.region_name(region) if layout.region_names else f"region {region}"
+
+    regions = [
+        _region(name, label(name), places, radius) for name, places in sorted(clusters.items())
+    ]
     left = min((each.x - each.radius for each in regions), default=0.0) - MARGIN
     top = min((each.y - each.radius for each in regions), default=0.0) - MARGIN
     right = max((each.x + each.radius for each in regions), default=0.0) + MARGIN
@@ -182,9 +190,9 @@ def _around(places: Sequence[Place]) -> tuple[float, float, float]:
     return x, y, max(hypot(place[0] - x, place[1] - y) for place in places)
 
 
-def _region(name: int, places: Sequence[Place], radius: float) -> Region:
+def _region(name: int, label: str, places: Sequence[Place], radius: float) -> Region:
     x, y, far = _around(places)
-    return Region(name, x, y, round(far + 1.2 * radius + 4, 1), len(places))
+    return Region(name, x, y, round(far + 1.2 * radius + 4, 1), len(places), label)
 
 
 def _line(link: Link, nodes: Sequence[Node], severed: bool) -> Line:

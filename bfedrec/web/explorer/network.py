@@ -91,10 +91,10 @@ def parts_of(faults: Sequence[FaultFacts]) -> list[Mapping[int, int]]:
 
 def states_of(layout: Layout, now: Now) -> list[ServerState]:
     """The state of each server."""
-    return [_state(server, now) for server in layout.servers]
+    return [_state(server, layout.region_name(server.region), now) for server in layout.servers]
 
 
-def _state(server: Placed, now: Now) -> ServerState:
+def _state(server: Placed, region: str, now: Now) -> ServerState:
     names = names_at(server, now.height)
     down, off = server.index in now.down, server.index in now.off
     who = (
@@ -102,7 +102,7 @@ def _state(server: Placed, now: Now) -> ServerState:
     )
     if now.height is None and names:
         who += f" (malicious: {', '.join(names)})"
-    told = f"{who}, region {server.region}, stake {server.stake:,}"
+    told = f"{who}, region {region}, stake {server.stake:,}"
     told += ", down" if down else ""
     told += ", cut off" if off else ""
     acts = server.index == now.acts
@@ -142,7 +142,9 @@ def drawing(layout: Layout, now: Now) -> dict[str, object]:
         "malicious_stake": sum(server.stake for server in bad),
         "links": None if layout.links is None else layout.links[:MOST_LINKS_LISTED],
         "link_count": len(layout.links or ()),
-        "regions": sorted({server.region for server in layout.servers}),
+        "regions": [*map(layout.region_name, sorted({server.region for server in layout.servers}))],
+        "region_name": layout.region_name,
+        "words": bool(layout.region_names),
         "latencies": layout.latencies_us,
         "since": since,
         "faults": [fault(each, len(layout.servers)) for each in now.faults],

@@ -33,6 +33,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real runs: one with a partition, one of ``paper``, and one that stalls."""
     root = tmp_path_factory.mktemp("runs")
     play(root / "cut", CUT, BAD)
+    cloud = ("servers.round_trips=ibm-cloud-2024", "servers.placement=[Tokyo, Madrid]")
+    play(root / "cloud", *cloud, "servers.regions=4")
     play(root / "paper", "protocol=paper", BAD, CUT)
     config = root / "stall"
     with pytest.raises(AssertionError):  # the command's exit status
@@ -60,6 +62,17 @@ def lines_of(folder: Path) -> list[HeightTimeline]:
 def write_timelines(folder: Path, found: list[HeightTimeline]) -> None:
     for each in found:
         append_timeline(folder, each)
+
+
+def test_regions_with_names_are_told_by_them(client: Client) -> None:
+    page = client.get("/network/cloud")
+    assert page.status == 200
+    assert "honest, region" not in page.text
+    assert page.text.count(">Tokyo</text>") == page.text.count(">Madrid</text>") == 1
+    assert "Server 1, region Madrid, stake" in page.text
+    assert '<td class="number">Madrid' not in page.text
+    assert "<td>Madrid</td>" in page.text
+    assert '<th scope="row">Tokyo</th><td class="number">0.9</td>' in page.text
 
 
 def test_the_network_as_laid_out(client: Client, played: Path) -> None:
