@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from bfedrec.config.shipped import shipped
+from bfedrec.config.shipped import experiments
 
 ROOT = Path(__file__).resolve().parents[1]
 TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
@@ -122,7 +122,7 @@ def test_what_a_notebook_links_to_is_there(path: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", text):
         assert (path.parent / link).is_file(), link
     for name in re.findall(r'bf\.run\("([\w-]+)"', str(notebook)):
-        assert shipped(name) is not None
+        assert f"{name}.yaml" in experiments()
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,23 @@ the same experiments, and changes as more are recorded.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bfedrec.report import registry
-from bfedrec.report.artefact import RECORDED, Experiment, find
+from bfedrec.report.artefact import RECORDED, Experiment
 from bfedrec.report.registry import Kind, TableKind
 from bfedrec.runs.figures import number
+from bfedrec.sweeps.recorded import read
+from bfedrec.sweeps.sweep import parse_seeds, plan
 from tests.bench.document import put
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reproducing.md"
 SECTION = "artefacts"
+Key = tuple[str, int]
+"""A run's config hash and seed."""
 HEADINGS = ("artefact", "command", "from scratch", "runs", "hours")
 
 
@@ -49,44 +53,37 @@ class Row:
 
 def rows() -> Iterator[Row]:
     """A row for each registered table and figure, in the order of lists."""
+    known = {
+        (run.config_hash, run.config.seed): number(run.summary, "wall_seconds")
+        for run in read(RECORDED)
+        if "wall_seconds" in run.summary
+    }
     for name, kind in {**registry.tables(), **registry.figures()}.items():
         what = "table" if isinstance(kind, TableKind) else "figure"
-        runs, hours = _cost(kind)
+        runs, hours = _cost(kind, known)
         yield Row(name, kind.shows, f"bfedrec {what} {name}", f"bfedrec make {name}", runs, hours)
 
 
-def _cost(kind: Kind) -> tuple[int, float | None]:
-    """The number of different runs of an artefact, and their estimated hours."""
-    seconds: dict[tuple[str, int], float] = {}
-    usual: list[float] = []
+def _cost(kind: Kind, known: Mapping[Key, float]) -> tuple[int, float | None]:
+    """The number of different runs of an artefact, and their estimated hours: a run that is not
+    recorded takes as long as the mean of the others of its experiment, or of the artefact."""
+    seconds: dict[Key, float | None] = {}
     for experiment in kind.experiments():
-        own = _seconds(experiment)
-        known = [value for value in own.values() if value is not None]
-        usual += known
-        mean = sum(known) / len(known) if known else 0.0
-        for key, value in own.items():
-            seconds[key] = seconds.get(key) or (mean if value is None else value)
-    if not usual:
+        keys = _keys(experiment)
+        told = [known[key] for key in keys if key in known]
+        usual = sum(told) / len(told) if told else None
+        seconds |= {key: known.get(key, usual) for key in keys}
+    there = [value for value in seconds.values() if value is not None]
+    if not there:
         return len(seconds), None
-    mean = sum(usual) / len(usual)
-    return len(seconds), sum(value or mean for value in seconds.values()) / 3600
+    mean = sum(there) / len(there)
+    return len(seconds), sum(mean if v is None else v for v in seconds.values()) / 3600
 
 
-def _seconds(experiment: Experiment) -> dict[tuple[str, int], float | None]:
-    """The recorded real seconds of each run of an experiment, by setting and seed; None where it is
-    not recorded."""
-    from bfedrec.sweeps.sweep import parse_seeds
-
-    seeds = parse_seeds(experiment.seeds)
-    found: dict[tuple[str, int], float | None] = {}
-    for setting in find([experiment], RECORDED).settings[0]:
-        assert setting.planned is not None
-        key = setting.planned.model_copy(update={"seed": 0}).model_dump_json()
-        for seed in seeds:
-            run = setting.by_seed.get(seed)
-            told = run is not None and "wall_seconds" in run.summary
-            found[key, seed] = number(run.summary, "wall_seconds") if run and told else None
-    return found
+def _keys(experiment: Experiment) -> list[Key]:
+    """The config hash and seed of each run of an experiment."""
+    sweep = plan(experiment.config, experiment.grid, parse_seeds(experiment.seeds), None)
+    return [(setting.config_hash, seed) for setting in sweep.settings for seed in setting.runs]
 
 
 def text() -> str:
