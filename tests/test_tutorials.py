@@ -43,7 +43,9 @@ FACTS = {
         assert third.summary["captured_blocks"] == 0 < third.summary["blocked_committees"]
         assert third.summary["simulated_seconds"] > 2 * honest.summary["simulated_seconds"]
         assert third.heights["attempts"].sum() == third.summary["attempts"] > 40
-        evidence = {way: play(f"{way}:1/3", rounds=8).summary["evidence"] for way in ways}
+        tried = {way: play(f"{way}:1/3", rounds=8) for way in ways}
+        evidence = {way: run.heights["evidence"].sum() for way, run in tried.items()}
+        assert evidence == {way: run.summary["evidence"] for way, run in tried.items()}
         assert evidence["equivocate_candidates"] and evidence["spam"]
         assert evidence["tamper"] == evidence["silent"] == 0
         assert captured(8) == 0 < captured(3)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bfedrec.api.options import read_config
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.section import Tree
 
 if TYPE_CHECKING:  # slow to load
     from bfedrec.data.dataset import Dataset
@@ -74,7 +75,7 @@ def check(data: str | Path | Mapping[str, Any], **options: Any) -> Check:
     return Check(prepare(settings), report.facts, report.warnings, source.kind_of(file).name)
 
 
-def _named(data: str | Path) -> dict[str, Any]:
+def _named(data: str | Path) -> Tree:
     """The section for a data set's name, or for a file's path."""
     from bfedrec.data.catalogue import DATA_SETS
 

@@ -45,7 +45,7 @@ def compare(
     names = [by] if isinstance(by, str) else list(by)
     scores = _scores(runs, names, metric)
     base = _base(against, list(scores), names)
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     leads: list[tuple[int, float]] = []
     for setting, own in scores.items():
         found = crossed_mean(own)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from bfedrec.runs.folder import RunError
 from bfedrec.runs.timelines import read_timelines
 from consensus.simulation.timeline import HeightTimeline
 
 
-def rows_of(run: Path) -> list[dict[str, Any]]:
+def rows_of(run: Path) -> list[dict[str, object]]:
     """The rows of `bfedrec.api.finished.Run.heights`, in their order. Raises RunError for a damaged
     file."""
     try:
@@ -20,10 +19,10 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
         raise RunError(f"{run}: timeline.jsonl: {error}") from None
 
 
-def _row(timeline: HeightTimeline) -> dict[str, Any]:
+def _row(timeline: HeightTimeline) -> dict[str, object]:
     attempts = timeline.attempts
     lost = Counter(attempt.ended for attempt in attempts if attempt.ended != "decided")
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "height": timeline.height,
         "outcome": timeline.outcome,
         "seconds": (timeline.ended_us - timeline.began_us) / 1e6,
