@@ -35,5 +35,5 @@ def test_the_page_has_every_artefact_with_its_runs_and_time(
             assert row.runs == 0
     page = tmp_path / "page.md"
     page.write_text(PAGE.read_text())
-    put(SECTION, text(), page)
+    put(SECTION, text(expected), page)
     assert page.read_text().count("| `table2`: ") == 1

@@ -9,7 +9,7 @@ the same experiments, and changes as more are recorded.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,14 +86,14 @@ def _keys(experiment: Experiment) -> list[Key]:
     return [(setting.config_hash, seed) for setting in sweep.settings for seed in setting.runs]
 
 
-def text() -> str:
-    """The table in Markdown."""
+def text(found: Iterable[Row]) -> str:
+    """The table of these rows in Markdown."""
     head = f"| {' | '.join(HEADINGS)} |\n| --- | --- | --- | ---: | ---: |"
-    return "\n".join([head, *(row.line() for row in rows())])
+    return "\n".join([head, *(row.line() for row in found)])
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        put(SECTION, text(), PAGE)
+        put(SECTION, text(rows()), PAGE)
     else:
-        print(text())
+        print(text(rows()))
