@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from bfedrec.privacy.dp.gaussian import noise_multiplier
+from bfedrec.privacy.dp.gaussian import epsilon_of, noise_multiplier
 from bfedrec.privacy.dp.mechanism import Mechanism
 from bfedrec.privacy.settings import DpSettings
 
 if TYPE_CHECKING:
     from dp_accounting import PrivacyAccountant
+
+GREATEST_ACCOUNTED = 10.0
+"""Greatest mu of all releases together, an epsilon of about 90 at delta 1e-5, that the accountant
+is asked for: its grids grow with the square of mu, to minutes and gigabytes."""
 
 
 class NoAccountant(Exception):
@@ -79,10 +83,13 @@ class Account:
 
 def epsilon_spent(multiplier: float, releases: int, delta: float) -> float:
     """The epsilon at ``delta`` of so many Gaussian ``releases`` of noise ``multiplier``, by the
-    accountant of privacy loss distributions (Koskela, Jälkö and Honkela, 2020). Raises
-    NoAccountant."""
+    accountant of privacy loss distributions (Koskela, Jälkö and Honkela, 2020); above
+    `GREATEST_ACCOUNTED` in closed form. Raises NoAccountant."""
     if releases == 0:
         return 0.0
+    mu = math.sqrt(releases) / multiplier
+    if mu > GREATEST_ACCOUNTED:
+        return epsilon_of(mu, delta)
     events, accountant = _accountant()
     accountant.compose(events.SelfComposedDpEvent(events.GaussianDpEvent(multiplier), releases))
     return float(accountant.get_epsilon(delta))

@@ -133,6 +133,14 @@ def test_a_given_multiplier_is_taken_as_it_is() -> None:
     assert account.spent(4)["dp_epsilon"] == pytest.approx(exact, rel=1e-4)
 
 
+def test_next_to_no_noise_is_accounted_at_once_and_alike() -> None:
+    below, above = (math.sqrt(4) / (10.0 * share) for share in (0.999, 1.001))
+    assert epsilon_spent(below, 4, 1e-5) == pytest.approx(epsilon_of(9.99, 1e-5), rel=1e-4)
+    assert epsilon_spent(above, 4, 1e-5) == pytest.approx(epsilon_of(10.01, 1e-5), rel=1e-12)
+    account = Account.of(DpSettings(noise="local", noise_multiplier=0.001), 4)
+    assert account.spent(4)["dp_epsilon"] == pytest.approx(2000.0**2 / 2, rel=0.01)
+
+
 def test_a_missing_accountant_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(NoAccountant, match=r"pip install 'bfedrec\[privacy\]'"):
