@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bfedrec.api.artefacts import figure, table
     from bfedrec.api.chain import Chain
+    from bfedrec.api.checking import check
+    from bfedrec.api.comparing import compare
     from bfedrec.api.finished import Run, load
     from bfedrec.api.frames import dataset
     from bfedrec.api.options import read_config
@@ -32,6 +34,8 @@ _HOMES = {
     "Run": "bfedrec.api.finished",
     "Chain": "bfedrec.api.chain",
     "dataset": "bfedrec.api.frames",
+    "check": "bfedrec.api.checking",
+    "compare": "bfedrec.api.comparing",
     "sweep": "bfedrec.api.sweeping",
     "table": "bfedrec.api.artefacts",
     "figure": "bfedrec.api.artefacts",
@@ -47,6 +51,8 @@ __all__ = [
     "Config",
     "Run",
     "StopRun",
+    "check",
+    "compare",
     "dataset",
     "figure",
     "learn",

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.section import Section, setting_error
-from consensus.registry import LAST, Registry
+from consensus.registry import LAST, Registry, redefined
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,12 @@ def register(
 
     def decorate(kind: Kind) -> Kind:
         # A name that is taken is refused as such, below.
-        fields = {} if name in registry else parameters_of(kind)
+        taken_name = name in registry and not redefined(registry[name], kind)
+        fields = {} if taken_name else parameters_of(kind)
         for key, field in fields.items():
             if key in taken:
                 raise ValueError(f"{registry.kind} {name!r}: a parameter cannot be named {key!r}")
-            for other in registry.values():
+            for other in (each for each in registry.values() if each.name != name):
                 theirs = parameters_of(other).get(key)
                 if theirs and (field.default, field.metadata) != (theirs.default, theirs.metadata):
                     raise ValueError(

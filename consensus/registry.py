@@ -46,7 +46,8 @@ class Registry(Mapping[str, Part], Generic[Part]):
         ``place`` is the position in lists, for an order that depends neither on names nor on the
         order in which modules are imported.
 
-        Raises ValueError for a name that is taken or malformed.
+        Raises ValueError for a name that is taken or malformed. A class of a notebook's cell that
+        is executed again takes the place of its earlier self (`redefined`).
         """
         if not NAME.fullmatch(name):
             raise ValueError(
@@ -54,7 +55,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
             )
 
         def add(part: P) -> P:
-            if name in self._parts:
+            if name in self._parts and not redefined(self._parts[name], part):
                 one, other = (
                     getattr(each, "__module__", "?") for each in (self._parts[name], part)
                 )
@@ -99,6 +100,15 @@ class Registry(Mapping[str, Part], Generic[Part]):
 
     def __len__(self) -> int:
         return len(self._parts)
+
+
+def redefined(old: object, new: object) -> bool:
+    """True if ``new`` is the class ``old`` defined again, or an instance of it, as by a cell of a
+    notebook that is executed twice: both are of the program itself, and of one name."""
+    one, other = (part if isinstance(part, type) else type(part) for part in (old, new))
+    return (
+        one.__module__ == other.__module__ == "__main__" and one.__qualname__ == other.__qualname__
+    )
 
 
 def modules_of(package: str) -> list[str]:

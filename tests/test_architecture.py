@@ -101,9 +101,9 @@ ARROWS = {
     "bfedrec.aggregation": "bfedrec.parts bfedrec.section consensus.registry",
     "bfedrec.api": (
         "bfedrec.baselines bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
-        "bfedrec.explorer bfedrec.files bfedrec.loggers bfedrec.plugins bfedrec.report "
-        "bfedrec.runs bfedrec.section bfedrec.sweeps bfedrec.web consensus.encoding "
-        "consensus.storage"
+        "bfedrec.explorer bfedrec.files bfedrec.loggers bfedrec.plugins bfedrec.privacy "
+        "bfedrec.report bfedrec.runs bfedrec.section bfedrec.sweeps bfedrec.web "
+        "consensus.encoding consensus.simulation consensus.storage"
     ),
     "bfedrec.attacks": (
         "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger "

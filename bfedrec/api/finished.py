@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -100,6 +100,19 @@ class Run:
         return pd.DataFrame(columns, index=users)
 
     @property
+    def heights(self) -> pd.DataFrame:
+        """A row per height, of what the servers did in it: the ``outcome``, simulated ``seconds``,
+        ``attempts`` and how those before the last ended (``lost``), ``messages``, ``bytes``,
+        ``refused`` messages, proofs of ``evidence``, ``updates``, and whether malicious servers had
+        a model of their own certified (``captured``)."""
+        import pandas as pd
+
+        from bfedrec.api.heights import rows_of
+
+        rows = rows_of(self.path)
+        return pd.DataFrame(rows, columns=None if rows else ["height"]).set_index("height")
+
+    @property
     def model(self) -> np.ndarray:
         """The global item matrix Q, float32[N, d], of the round that is reported; a method without
         factors has other arrays (`tensors`)."""
@@ -143,6 +156,36 @@ class Run:
         from consensus.encoding.cid import parse_cid
 
         return audited(self.path, None if head is None else parse_cid(head))
+
+    def privacy(
+        self,
+        attacks: Sequence[str] = (),
+        holder: str = "server:0",
+        rounds: Iterable[int] | None = None,
+    ) -> pd.DataFrame:
+        """The results of inference attacks on its clients, a row per attack: users, updates, and
+        figures as docs/privacy.md explains them (``auc``: 0.5 is nothing found, 1 everything).
+
+        ``attacks``: their names, without any all; ``holder``: the party that attacks,
+        ``server:INDEX``, ``colluding:COUNT`` or ``reader``; ``rounds``: the rounds that it sees,
+        None for all. ``frame.attrs["notes"]`` tells what was not attacked, and why. Raises
+        ConfigError for an unknown attack or holder, and RunError for a run without clients.
+        """
+        import pandas as pd
+
+        from bfedrec.config.yaml_core import ConfigError
+        from bfedrec.privacy.registry import INFERENCES
+        from bfedrec.runs.privacy import attack
+
+        for name in attacks:
+            if name not in INFERENCES:
+                known = f"{', '.join(INFERENCES)}{INFERENCES.nearest(name)}"
+                raise ConfigError(f"attacks: {name!r}: not one of {known}")
+        seen = None if rounds is None else [range(each, each + 1) for each in rounds]
+        found = attack(self.path, holder, attacks, seen)
+        frame = pd.DataFrame.from_dict(found.figures(), orient="index").rename_axis("attack")
+        frame.attrs["notes"] = found.notes
+        return frame
 
     def plot(self, out: str | Path | None = None) -> Figure:
         """Its curves: what was learnt over the rounds, and what a round took. ``out``: also written

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from bfedrec.api.making import Interrupted, make
+from bfedrec.api.notebook import display_of
 from bfedrec.api.options import Source, overrides_of, read_config
 from bfedrec.config.load import config_hash, dump
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.files import write_text
 from bfedrec.runs.folder import RUNS, RunError, default_path, finished, read_summary, stopped
-from bfedrec.sweeps.job import Ended, Job
+from bfedrec.runs.progress import Progress
+from bfedrec.sweeps.job import Ended, Job, ended_of
 from bfedrec.sweeps.registry import engine_of
 from bfedrec.sweeps.sweep import ended
 
@@ -25,6 +29,8 @@ Setting: TypeAlias = Mapping[str, Any]
 
 CONFIGS = "configs"
 """Folder, beside the runs, of the configs that engines read."""
+HERE = "here"
+"""The engine that is this process itself."""
 
 
 def sweep(
@@ -40,9 +46,11 @@ def sweep(
     """Make an experiment's runs at every setting of a grid with every seed; a row per run.
 
     ``grid``: values by option, as ``{"model.rank": [1, 2, 4]}``. ``jobs``: runs at a time, each in
-    a process of its own. ``engine``: as of `bfedrec sweep --engine`. ``out``: the folder of the
-    runs, by default results/runs, where runs that are there already are used and unfinished ones
-    continued. ``progress``: False prints nothing. ``options``: as of `read_config`.
+    a process of its own. ``engine``: as of `bfedrec sweep --engine`, or "here": this process makes
+    one run after the other, which starts nothing and knows the parts that the program itself
+    defines, as in a notebook's cell. ``out``: the folder of the runs, by default results/runs,
+    where runs that are there already are used and unfinished ones continued. ``progress``: False
+    prints nothing. ``options``: as of `read_config`.
 
     A row has the options of the grid, the seed, the run's folder, its state (finished, forked or
     stalled) and the figures of its summary. Raises ConfigError for a wrong option, and
@@ -63,11 +71,34 @@ def sweep(
         if progress:
             print(f"[{done}/{len(planned)}] {job.label}: {how.outcome}", flush=True)
 
-    with engine_of(engine, jobs) as made_by:
-        made_by.runs(lacking, tell)
+    if engine == HERE:
+        if jobs not in (None, 1):
+            raise ConfigError(f"jobs: {jobs}: engine {HERE!r} makes one run at a time")
+        _runs_here(lacking, tell)
+    else:
+        with engine_of(engine, jobs) as made_by:
+            made_by.runs(lacking, tell)
     if failures:
         raise RunError(f"{len(failures)} of {len(planned)} runs failed; the first: {failures[0]}")
     return _frame(planned)
+
+
+def _runs_here(jobs: Sequence[Job], tell: Callable[[Job, Ended], None]) -> None:
+    """Make runs in this process, in their order; a run that fails keeps none from being made."""
+    for job in jobs:
+        began, status, told = time.perf_counter(), 0, ""
+        try:
+            config = read_config(job.config, *job.overrides, seed=job.seed)
+            make(config, job.path, _unseen, resume=True)
+        except Interrupted as stopped:
+            raise KeyboardInterrupt(f"interrupted; the same call goes on {stopped.path}") from None
+        except Exception as error:
+            status, told = 1, str(error)
+        tell(job, ended_of(job, status, time.perf_counter() - began, told))
+
+
+def _unseen(rounds: int, log: Callable[[str], None], unit: str) -> Progress:
+    return display_of(rounds, log, unit, shown=False)
 
 
 def _planned(

@@ -18,7 +18,7 @@ from rich.table import Table
 from bfedrec.config import load as config
 from bfedrec.data import prepare as data
 from bfedrec.data.catalogue import DATA_SETS, CatalogueEntry, Counts, load_catalogue
-from bfedrec.data.sanity import sanity
+from bfedrec.data.sanity import sanity, split_facts
 from bfedrec.data.sets.file import FormatFile
 from bfedrec.data.settings import DataSettings
 from bfedrec.plaintext import plain
@@ -217,35 +217,12 @@ def _print_counts(
 
 def _print_split(console: Console, dataset: data.Dataset) -> None:
     statistics = dataset.statistics
-    facts = {
-        "training interactions": len(dataset.indices),
-        "distinct pairs": statistics.pairs,
-        "pairs that are touched but no interactions (rated below the threshold)": (
-            statistics.disliked
-        ),
-        "users dropped for too few interactions": statistics.dropped_users,
-        "users left out who touched every item": statistics.crowded_users,
-        "published test items": statistics.published_tests,
-        "validation items drawn, order unknown": statistics.drawn_validations,
-        "users without a test item": statistics.without_test,
-        "users without a validation item": statistics.without_validation,
-        "test lists with fewer than 99 negatives": statistics.short_negatives,
-        "users whose test item is also in training": statistics.test_in_training,
-        "users trained on something later than their test item": statistics.later_than_test,
-    }
     if statistics.held_out_from is not None:
         console.print(
             f"temporal split: trained on before {statistics.held_out_from:.16g}, tested from "
             f"{statistics.tested_from:.16g} on"
         )
-        facts |= {
-            "users without a training row, left out": statistics.cold_users,
-            "cold-start items (no training row)": statistics.cold_items,
-            "their interactions": statistics.cold_interactions,
-            "users whose test item is a cold-start item": statistics.cold_tests,
-            "later interactions neither trained on nor tested": statistics.unused_interactions,
-        }
-    for name, value in facts.items():
+    for name, value in split_facts(dataset).items():
         if value:
             console.print(f"{name}: {value:,}")
     share = 100 * statistics.ordered_interactions / max(len(dataset.indices), 1)

@@ -74,7 +74,7 @@ class DatasetStatistics:
         return 100.0 * (1.0 - self.interactions / (self.users * self.items))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Dataset(Arrays):
     """Users' interactions with items as implicit 1s, split by `data.split`."""
 
@@ -94,6 +94,10 @@ class Dataset(Arrays):
     def __post_init__(self) -> None:
         if not self.digest:
             object.__setattr__(self, "digest", array_digest(self.arrays()))
+
+    def __repr__(self) -> str:
+        counts = f"{self.users} users, {self.items} items, {len(self.indices)} training rows"
+        return f"<data set {self.name}: {counts}>"
 
     @cached_property
     def sample_counts(self) -> NDArray[np.int64]:

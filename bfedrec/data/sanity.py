@@ -1,4 +1,5 @@
-"""A report on a file of interactions before anything is made of it: its counts, and what is odd."""
+"""A report on a file of interactions before anything is made of it, its counts and what is odd; and
+the counts of the split that is made of it."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bfedrec.data.dataset import Dataset
 from bfedrec.data.interactions import first_of_pairs
 from bfedrec.data.layout import Rows, as_interactions
 
@@ -35,6 +37,37 @@ class Sanity:
 def sanity(rows: Rows) -> Sanity:
     """The report on the rows of a file."""
     return Sanity(dict(_facts(rows)), tuple(_warnings(rows)))
+
+
+def split_facts(dataset: Dataset) -> dict[str, int]:
+    """The counts of a split by their descriptions: what is trained on and tested, and what was left
+    out. Of a temporal split there are some more."""
+    statistics = dataset.statistics
+    facts = {
+        "training interactions": len(dataset.indices),
+        "distinct pairs": statistics.pairs,
+        "pairs that are touched but no interactions (rated below the threshold)": (
+            statistics.disliked
+        ),
+        "users dropped for too few interactions": statistics.dropped_users,
+        "users left out who touched every item": statistics.crowded_users,
+        "published test items": statistics.published_tests,
+        "validation items drawn, order unknown": statistics.drawn_validations,
+        "users without a test item": statistics.without_test,
+        "users without a validation item": statistics.without_validation,
+        "test lists with fewer than 99 negatives": statistics.short_negatives,
+        "users whose test item is also in training": statistics.test_in_training,
+        "users trained on something later than their test item": statistics.later_than_test,
+    }
+    if statistics.held_out_from is not None:
+        facts |= {
+            "users without a training row, left out": statistics.cold_users,
+            "cold-start items (no training row)": statistics.cold_items,
+            "their interactions": statistics.cold_interactions,
+            "users whose test item is a cold-start item": statistics.cold_tests,
+            "later interactions neither trained on nor tested": statistics.unused_interactions,
+        }
+    return facts
 
 
 def unit_of(times: NDArray[np.float64]) -> str:

@@ -87,3 +87,17 @@ def test_every_module_of_a_package_is_imported_in_alphabetical_order(
     import_parts("some_room")
     import_parts("some_room")
     assert sys.modules["some_parts"].SEEN == ["a", "b", "c"]
+
+
+def test_a_cell_that_is_executed_again_replaces_its_class() -> None:
+    registry: Registry[object] = Registry("shape")
+    cell = "@registry.register('round')\nclass Round:\n    size = {}\n"
+    for size in (1, 2):
+        exec(cell.format(size), {"registry": registry, "__name__": "__main__"})
+    assert registry["round"].size == 2  # type: ignore[attr-defined]
+    other = cell.format(3).replace("class Round", "class Other")
+    with pytest.raises(ValueError, match="registered twice, by __main__ and by __main__"):
+        exec(other, {"registry": registry, "__name__": "__main__"})
+    with pytest.raises(ValueError, match="registered twice, by __main__ and by a_module"):
+        exec(cell.format(3), {"registry": registry, "__name__": "a_module"})
+    assert registry["round"].size == 2  # type: ignore[attr-defined]

@@ -235,6 +235,18 @@ def test_a_name_stands_for_one_rule_and_a_key_for_one_parameter() -> None:
         aggregator("taken")(Taken)
 
 
+@pytest.mark.usefixtures("register")
+def test_a_rule_of_a_cell_is_defined_again_with_other_bounds() -> None:
+    cell = (
+        "@aggregator('mine')\n@dataclass(frozen=True)\nclass Mine(Aggregator):\n"
+        "    meaning = 'mine'\n    power: int = parameter(1, 0, {}, 'the power')\n"
+    )
+    names = {"aggregator": aggregator, "dataclass": dataclass, "Aggregator": Aggregator}
+    for most in (5, 9):
+        exec(cell.format(most), {**names, "parameter": parameter, "__name__": "__main__"})
+    assert load(None, ["aggregation.rule=mine", "aggregation.power=9"]).aggregation.rule == "mine"
+
+
 @settings(deadline=None)  # the first call compiles
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**32 - 1), st.booleans())
 def test_an_update_outside_its_mask_is_found_in_any_row(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bfedrec as bf
+from bfedrec.config.yaml_core import ConfigError
 from bfedrec.runs.folder import RunError
 from tests.bfedrec.api.test_playing import OPTIONS
 
@@ -59,6 +60,37 @@ def test_the_audit_finds_another_head(run: bf.Run) -> None:
     assert not run.audit(other).passed
     with pytest.raises(ValueError, match="CID"):
         run.audit("nothing")
+
+
+def test_a_row_tells_of_each_height(run: bf.Run, tmp_path: Path) -> None:
+    heights = run.heights
+    assert list(heights.index) == [1, 2, 3, 4, 5, 6]
+    assert set(heights["outcome"]) == {"decided"}
+    assert heights["attempts"].sum() == run.summary["attempts"]
+    assert heights["messages"].sum() == run.summary["gossip_messages"]
+    assert heights["bytes"].sum() == run.summary["gossip_bytes"]
+    assert heights["seconds"].sum() == pytest.approx(run.summary["simulated_seconds"])
+    assert not heights["captured"].any()
+    (tmp_path / "config.yaml").write_text("rounds: 3\n")
+    (tmp_path / "timeline.jsonl").write_text("{}\n")
+    with pytest.raises(RunError, match=r"timeline\.jsonl"):
+        _ = bf.load(tmp_path).heights
+
+
+def test_attacks_on_clients_are_a_frame(run: bf.Run) -> None:
+    found = run.privacy(["sign", "popularity"])
+    assert list(found.index) == ["sign", "popularity"]
+    assert found.loc["sign", "auc"] > found.loc["popularity", "auc"]
+    assert (found["updates"] == 6 * 4).all()
+    early = run.privacy(["sign"], rounds=[1, 2], holder="reader")
+    assert early.loc["sign", "updates"] == 8
+    assert early.attrs["notes"] == []
+    for options, told in (
+        ({"attacks": ["sgin"]}, "'sgin': not one of .*did you mean 'sign'"),
+        ({"holder": "nobody"}, "holder 'nobody'"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            run.privacy(**options)
 
 
 def test_curves_and_lists(run: bf.Run, tmp_path: Path) -> None:

@@ -52,6 +52,28 @@ def test_a_wrong_sweep_makes_no_run(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sweep_is_made_here_as_in_processes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = bf.sweep(OPTIONS, seeds=[0, 1], engine="here", out=tmp_path / "here", rounds=2)
+    assert capsys.readouterr().out.count("\n") == 2
+    apart = bf.sweep(OPTIONS, seeds=[0, 1], jobs=2, out=tmp_path / "apart", rounds=2)
+    assert list(here["head"]) == list(apart["head"])
+    assert list(here.columns) == list(apart.columns)
+    with pytest.raises(ConfigError, match="jobs: 2: engine 'here' makes one run at a time"):
+        bf.sweep(OPTIONS, engine="here", jobs=2, out=tmp_path / "none")
+
+
+def test_a_run_that_fails_or_stalls_here_is_told_when_the_others_are_made(tmp_path: Path) -> None:
+    grid = {"training.item_step": [1e30, 0.1]}
+    with pytest.raises(RunError, match=r"1 of 2 runs failed; the first: .*: failed: "):
+        bf.sweep(OPTIONS, grid, seeds=[0], engine="here", out=tmp_path, progress=False)
+    assert len(list(tmp_path.glob("run-*/summary.json"))) == 1
+    silent = {"servers": {"malicious": "silent:3/4"}}
+    frame = bf.sweep(OPTIONS, seeds=[0], engine="here", out=tmp_path, progress=False, **silent)
+    assert list(frame["state"]) == ["stalled"]
+
+
 def test_a_run_that_fails_is_told_when_the_others_are_made(tmp_path: Path) -> None:
     grid = {"training.item_step": [1e30, 0.1]}
     with pytest.raises(RunError, match="1 of 2 runs failed"):
