@@ -32,7 +32,8 @@ def build(out: Path, notebooks: str = "off", strict: bool = True) -> int:
     an error.
     """
     source = out / SOURCE
-    shutil.rmtree(source, ignore_errors=True)
+    for folder in (source, out / HTML):  # a page that is no more would stay
+        shutil.rmtree(folder, ignore_errors=True)
     source.mkdir(parents=True)
     write_sources(source)
     words = ["-b", "html", "-c", str(ROOT / "docs"), "-q", "-d", str(out / "doctrees")]
