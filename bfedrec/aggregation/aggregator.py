@@ -12,11 +12,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Kind, Part, parameter, register
+from bfedrec.parts import Part, parameter, register
 from consensus.registry import Registry
 
 __all__ = ["AGGREGATORS", "Aggregator", "DecodedUpdate", "aggregator", "parameter"]
@@ -67,6 +67,8 @@ class Aggregator(Part, ABC):
 
 
 AGGREGATORS: Registry[type[Aggregator]] = Registry(Aggregator.kind_of_part)
+
+Kind = TypeVar("Kind", bound=type[Aggregator])
 
 
 def aggregator(name: str) -> Callable[[Kind], Kind]:
