@@ -190,9 +190,39 @@ def test_the_tested_versions_are_of_the_ranges() -> None:
 def test_every_install_of_the_makefile_is_of_tested_versions() -> None:
     lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
     installs = [line for line in lines if "pip install" in line and not line.startswith("#")]
+    ends = "\t$(VENV)-$@/bin/python -m pip install --quiet"
     assert installs == [
-        "INSTALL := $(BIN)/python -m pip install --quiet --constraint $(TESTED) --editable"
+        "INSTALL := $(BIN)/python -m pip install --quiet --constraint $(TESTED) --editable",
+        f"{ends} packaging",
+        f"{ends} --constraint $(VENV)-$@/constraints.txt --editable '.[test]'",
     ]
+
+
+def ends(end: str) -> dict[str, str]:
+    """The constraints of an end of the ranges, as .ci/bounds.py prints them."""
+    words = [sys.executable, str(ROOT / ".ci" / "bounds.py"), end]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return dict(line.split("==") for line in done.stdout.splitlines())
+
+
+def test_the_oldest_versions_are_the_lower_bounds_of_what_users_install() -> None:
+    extras = PROJECT["optional-dependencies"]
+    found = ends("oldest")
+    for each in required({name: extras[name] for name in extras.keys() - {"test", "mutation"}}):
+        bound = min(one.version for one in each.specifier if one.operator in (">=", "=="))
+        name = canonicalize_name(each.name)
+        if name != "torch":
+            assert found.pop(name, bound) == bound, each
+    tools = {canonicalize_name(Requirement(text).name) for text in extras["test"]}
+    assert found.keys() - {"torch"} <= tools
+    assert ends("newest") == {"torch": found["torch"]} == {"torch": "2.13.0"}
+
+
+def test_every_package_of_a_kind_of_install_has_a_lower_bound() -> None:
+    """Without one an old and long broken release would be allowed."""
+    extras = PROJECT["optional-dependencies"]
+    for each in required({name: extras[name] for name in extras.keys() - {"test"}}):
+        assert {one.operator for one in each.specifier} & {">=", "=="}, each
 
 
 def test_torch_is_needed_by_its_devices_alone(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ u has i and 0 where not, and the weight c_ui = `centralised.confidence` or 1,
 
     sum of c_ui (a_ui - p_u . q_i)^2 + l2 (sum of |p_u|^2 + sum of |q_i|^2),
 
-each p_u and q_i solved exactly. Our training method `ials` weighs an interaction by 1 and every
-item by `unobserved` besides; for the same Q its p_u is this one's over 1 + unobserved, with
-confidence = 1 + 1 / unobserved and this l2 = its own over `unobserved` (a test holds them equal).
+each p_u and q_i solved exactly. Our training method `ials` weighs a user's own n items by 1 and
+all N by alpha = `training.unobserved` besides, and its L2 term by n + alpha N. For the same Q its
+p_u is 1 / (1 + alpha) of this one's with confidence = 1 + 1/alpha and l2 = `training.l2` (n/alpha +
+N); a test holds them equal.
 
-Its BPR (Rendle et al., 2009) draws as many triples an epoch as there are interactions, and has item
-biases. Both run in one thread, so that a seed gives the same numbers again on one machine.
+Its BPR (Rendle et al., 2009) has item biases and draws as many triples an epoch as there are
+interactions, the item that the user lacks by its number of interactions. Both run in one thread, so
+that a seed gives the same numbers again on one machine.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ the centralised factorisations of implicit."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
@@ -12,41 +11,24 @@ from bfedrec.report.paired_users import METRICS, K, compare_users, mean_score
 from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table
 
-
-@dataclass(frozen=True)
-class Pair:
-    """A method of ours and its peer."""
-
-    kind: str
-    ours: str
-    theirs: str
-    experiments: tuple[Experiment, Experiment]
-
-
-def _rule(ours: str, theirs: str) -> Pair:
-    one, other = (
-        Experiment(Path("experiments/peers/rules.yaml"), (f"aggregation.rule={name}",), "0-2")
-        for name in (ours, theirs)
-    )
-    return Pair("rule", ours, theirs, (one, other))
-
-
-def _centralised(ours: str, config: str, theirs: str, peer: str) -> Pair:
-    one, other = (
-        Experiment(Path(f"experiments/{name}.yaml"), (), "0-4") for name in (config, peer)
-    )
-    return Pair("all data", ours, theirs, (one, other))
-
-
-PAIRS = (
-    _rule("median", "byzfl_median"),
-    _rule("trimmed_mean", "byzfl_trimmed_mean"),
-    _rule("krum", "byzfl_krum"),
-    _rule("geometric_median", "byzfl_geometric_median"),
-    _rule("clip", "byzfl_centered_clipping"),
-    _centralised("BPR", "baselines/bpr", "implicit's BPR", "peers/bpr"),
-    _centralised("BFedRec, implicit ALS", "ml-1m-ials", "implicit's ALS", "peers/als"),
+RULES = {
+    "median": "byzfl_median",
+    "trimmed_mean": "byzfl_trimmed_mean",
+    "krum": "byzfl_krum",
+    "geometric_median": "byzfl_geometric_median",
+    "clip": "byzfl_centered_clipping",
+}
+"""Our rules, each with its peer."""
+SWEEP = Experiment(
+    Path("experiments/peers/rules.yaml"),
+    ("aggregation.rule=" + ",".join(name for pair in RULES.items() for name in pair),),
+    "0-2",
 )
+CENTRALISED = (
+    ("BPR", "baselines/bpr", "implicit's BPR", "peers/bpr"),
+    ("BFedRec, implicit ALS", "ml-1m-ials", "implicit's ALS", "peers/als"),
+)
+"""Our methods and their peers, each with its config."""
 
 COLUMNS = (
     Column("kind", "kind"),
@@ -78,29 +60,34 @@ NOTES = (
 
 
 def experiments() -> tuple[Experiment, ...]:
-    """The runs of the pairs, ours before the peer's."""
-    return tuple(one for pair in PAIRS for one in pair.experiments)
+    """The sweep of the rules, then of each centralised pair ours and the peer."""
+    configs = [config for _, ours, _, theirs in CENTRALISED for config in (ours, theirs)]
+    return (SWEEP, *(Experiment(Path(f"experiments/{name}.yaml"), (), "0-4") for name in configs))
 
 
 def make(request: Request) -> Made:
     """The table; overrides and seeds are those of all runs. Raises `ConfigError`, `RunError`."""
     changed = [one.changed(request.overrides, request.seeds) for one in experiments()]
     found = find(changed, request.records)
-    return Made(table([settings[0] for settings in found.settings]), found.lacking)
+    return Made(table([runs for settings in found.settings for runs in settings]), found.lacking)
 
 
 def table(runs: Sequence[Runs]) -> Table:
-    """The table, with the runs of `experiments` in their order."""
+    """The table, with the runs of `experiments` in their order, those of the rules as in `RULES`,
+    each rule before its peer."""
+    pairs = [("rule", *names) for names in RULES.items()]
+    pairs += [("all data", ours, theirs) for ours, _, theirs, _ in CENTRALISED]
     rows = [
-        _row(pair, metric, runs[2 * place], runs[2 * place + 1])
-        for place, pair in enumerate(PAIRS)
+        _row(names, metric, runs[2 * place], runs[2 * place + 1])
+        for place, names in enumerate(pairs)
         for metric in METRICS
     ]
     return Table("peers", "Methods of other libraries beside ours", COLUMNS, rows, NOTES)
 
 
-def _row(pair: Pair, metric: str, ours: Runs, theirs: Runs) -> dict[str, Cell]:
-    row: dict[str, Cell] = {"kind": pair.kind, "ours": pair.ours, "theirs": pair.theirs}
+def _row(names: tuple[str, str, str], metric: str, ours: Runs, theirs: Runs) -> dict[str, Cell]:
+    """The cells of a pair (its kind, our name, theirs) by a metric."""
+    row: dict[str, Cell] = dict(zip(("kind", "ours", "theirs"), names, strict=True))
     row["metric"] = METRICS[metric]
     for whose, runs in (("our", ours), ("their", theirs)):
         score = mean_score(runs, metric)
