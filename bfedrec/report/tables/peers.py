@@ -22,7 +22,7 @@ RULES = {
 SWEEP = Experiment(
     Path("experiments/peers/rules.yaml"),
     ("aggregation.rule=" + ",".join(name for pair in RULES.items() for name in pair),),
-    "0-2",
+    "0",
 )
 CENTRALISED = (
     ("BPR", "baselines/bpr", "implicit's BPR", "peers/bpr"),
@@ -47,15 +47,14 @@ NOTES = (
     f"HR and NDCG at {K} of the test items of MovieLens-1M among 99 sampled items that the user "
     "never touched. Intervals: over seeds and users, as in Table II; the lead's of users paired "
     "and seeds independent.",
-    "Rules: 100 rounds of 60 honest clients, so that a row tells what a rule costs, not what it "
-    "withstands. Ours go item by item, over the clients that touched it; byzfl's take an update "
-    "for one vector, zeros included, and its medians are 0 wherever most clients touched nothing. "
-    "On updates that touch every item the two give the same numbers (tests): what a row shows is "
-    "that difference, but for centered clipping, which is clip in its first of 8 steps.",
+    "Rules: 100 rounds of 60 honest clients with one seed, so that a row tells what a rule costs, "
+    "not what it withstands. Ours go item by item, over the clients that touched it; byzfl's take "
+    "an update for one vector, zeros included, and its medians are 0 wherever most clients touched "
+    "nothing. On updates that touch every item the two give the same numbers (tests): what a row "
+    "shows is that difference, but for centered clipping, which is clip in its first of 8 steps.",
     "All data: both see all training data at once, but for BFedRec's implicit ALS, which is "
     "trained on clients, through the ledger. implicit's settings are ours in its terms (ALS) or "
-    "of a few trials on MovieLens-100K (BPR), and ours were tuned; its BPR draws negatives by "
-    "their popularity.",
+    "untuned (BPR), and ours were tuned; its BPR draws negatives by their popularity.",
 )
 
 
