@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -69,6 +70,7 @@ def test_the_wheel_has_all_files_of_the_packages(wheel: Path) -> None:
     }
     assert len(experiments) > 50
     assert held == wanted | experiments
+    assert {"bfedrec/py.typed", "consensus/py.typed"} <= held, "type checkers look for these"
 
 
 def test_the_sdist_builds_the_same_wheel(tree: Path, wheel: Path, tmp_path: Path) -> None:
@@ -258,6 +260,34 @@ def test_the_image_is_made_of_files_and_extras_that_there_are() -> None:
     copied = re.findall(r"^COPY (?!--from)(\S+) ", text, re.MULTILINE)
     assert copied
     assert all((ROOT / name).exists() for name in copied)
+
+
+INSTRUCTIONS = {"FROM", "COPY", "RUN", "USER", "WORKDIR", "ENV", "ENTRYPOINT", "CMD"}
+
+
+def test_the_image_is_described_without_a_slip() -> None:
+    """Every instruction is one that there is, lists are JSON, and stages exist before their use.
+    No test builds the image."""
+    text = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    logical = "\n".join(lines).replace("\\\n", " ").splitlines()
+    assert logical[0].startswith("FROM ")
+    stages: list[str] = []
+    for line in logical:
+        name, _, rest = line.partition(" ")
+        assert name in INSTRUCTIONS, line
+        if name == "FROM":
+            image, _, stage = rest.partition(" AS ")
+            assert re.fullmatch(r"[a-z]+:[\w.-]+", image), line
+            stages += [stage] if stage else []
+        if name in ("ENTRYPOINT", "CMD"):
+            words = json.loads(rest)
+            assert words, line
+            assert all(isinstance(word, str) for word in words), line
+        if name == "COPY" and rest.startswith("--from="):
+            assert rest.split()[0].removeprefix("--from=") in stages, line
+        if name == "RUN":
+            assert subprocess.run(["sh", "-n", "-c", rest]).returncode == 0, line
 
 
 def test_the_services_are_those_that_the_commands_name() -> None:
