@@ -120,6 +120,8 @@ def table_of_kinds() -> list[list[str]]:
 def test_the_names_of_every_kind_are_in_one_place() -> None:
     kinds = set(registries()) - INNER
     assert len(kinds) == len(table_of_kinds()) + 1, "tables and figures have a row together"
+    registering = {name for names in table_of_kinds() for name in names if name[0].islower()}
+    assert registering == {*DECORATORS.split(), "register_table", "register_figure"}
     for names in table_of_kinds():
         assert set(names) <= set(extending.__all__)
     assert all(hasattr(extending, name) for name in extending.__all__)
@@ -165,12 +167,6 @@ class Nothing(ext.Codec):
 Nothing(1, 2, 3)  # abstract
 
 
-@ext.codec("rule")
-class Other(ext.Metric):  # type-var
-    def of(self, rank: np.ndarray, k: int) -> np.ndarray:
-        return rank
-
-
 class Greedy(ext.Attack):
     def forge(self, uploads: Sequence[ext.Upload], scene: ext.Scene) -> ext.Upload:  # override
         return uploads[0].client  # return-value
@@ -181,14 +177,36 @@ class Shy(ext.Behaviour):
 
     def takes(self, server: ext.EdgeServer, client: str) -> bool:  # override
         return bool(server.nonsense)  # attr-defined
+
+
+class Score(ext.Metric):
+    def of(self, rank: np.ndarray, k: int) -> np.ndarray:
+        return rank
+
+
+class Unit(ext.Basis):
+    def columns(self, d: int, r: int, beacon: bytes, Q: np.ndarray | None) -> np.ndarray:
+        return np.eye(d)
+
+
 """
 """A comment names the error of its line by mypy's code."""
+DECORATORS = (
+    "aggregator attack behaviour codec data_set engine file_format inference logger metric "
+    "optimizer protocol register_basis training_method"
+)
+"""All that register a class; each is put on a part of another kind."""
+FOREIGN = "".join(
+    f"ext.{name}('foreign')({'Unit' if name == 'metric' else 'Score'})  # type-var\n"
+    for name in DECORATORS.split()
+)
 
 
 def test_a_part_that_does_not_fit_is_told_by_the_type_checker(tmp_path: Path) -> None:
     path = tmp_path / "wrong.py"
-    path.write_text(WRONG, encoding="utf-8")
-    lines = WRONG.splitlines()
+    text = WRONG + FOREIGN
+    path.write_text(text, encoding="utf-8")
+    lines = text.splitlines()
     wanted = {
         (number, line.partition("  # ")[2])
         for number, line in enumerate(lines, 1)
