@@ -12,7 +12,7 @@ ifneq ($(wildcard ../shared/datasets),)
 export BFEDREC_DATA ?= $(abspath ../shared/datasets)
 endif
 
-.PHONY: run serve merchants test test-slow docs docs-test artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched constraints lint format setup setup-run clean
+.PHONY: run serve merchants test test-slow docs docs-test artefacts results tables behaviours rq3 torture mutants contract ipfs shots chromium guard bench baseline bench-all paired engines watched constraints oldest newest lint format setup setup-run clean
 
 # Without bytecode the tests' processes compile the same modules hundreds of times.
 unexport PYTHONDONTWRITEBYTECODE
@@ -171,6 +171,17 @@ chromium:
 constraints: setup
 	$(BIN)/python .ci/constraints.py > $(TESTED).part && mv $(TESTED).part $(TESTED)
 
+# The tests of what reads, learns, federates and keeps the ledger with the oldest versions that
+# pyproject.toml allows, or the newest, in an environment of their own (.ci/bounds.py).
+ENDS = tests/test_packaging.py $(addprefix tests/bfedrec/,config data aggregation compression evaluation \
+  learning federation baselines runs api cli) $(addprefix tests/consensus/,encoding records ledger storage)
+oldest newest: $(BIN)/python
+	$(BIN)/python -m venv $(VENV)-$@
+	$(VENV)-$@/bin/python -m pip install --quiet packaging
+	$(VENV)-$@/bin/python .ci/bounds.py $@ > $(VENV)-$@/constraints.txt
+	$(VENV)-$@/bin/python -m pip install --quiet --constraint $(VENV)-$@/constraints.txt --editable '.[test]'
+	$(VENV)-$@/bin/pytest $(ENDS)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -199,5 +210,5 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(MADE)
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-newest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(MADE)
 	find bfedrec consensus tests -name __pycache__ -type d -prune -exec rm -rf {} +

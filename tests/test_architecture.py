@@ -75,6 +75,7 @@ def loaded_by(statement: str) -> set[str]:
             "import bfedrec.config.load, bfedrec.runs.folder",
             {"torch", "numba", "pandas", "matplotlib"},
         ),
+        ("import bfedrec.extending", {"torch", "numba", "pandas", "matplotlib", "starlette"}),
         (
             "import bfedrec.cli.serve, bfedrec.web.explorer.app, bfedrec.web.explorer.ahead",
             {"torch", "numba", "pandas", "matplotlib"},
@@ -138,6 +139,11 @@ ARROWS = {
         "bfedrec.sweeps consensus.adversary consensus.audit consensus.encoding consensus.faults "
         "consensus.ledger consensus.protocols consensus.records consensus.simulation "
         "consensus.storage consensus.torture"
+    ),
+    "bfedrec.extending": (
+        "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
+        "bfedrec.learning bfedrec.loggers bfedrec.parts bfedrec.privacy bfedrec.report "
+        "bfedrec.sweeps consensus.adversary consensus.ledger consensus.server"
     ),
     "bfedrec.federation": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -69,6 +70,7 @@ def test_the_wheel_has_all_files_of_the_packages(wheel: Path) -> None:
     }
     assert len(experiments) > 50
     assert held == wanted | experiments
+    assert {"bfedrec/py.typed", "consensus/py.typed"} <= held, "type checkers look for these"
 
 
 def test_the_sdist_builds_the_same_wheel(tree: Path, wheel: Path, tmp_path: Path) -> None:
@@ -190,9 +192,39 @@ def test_the_tested_versions_are_of_the_ranges() -> None:
 def test_every_install_of_the_makefile_is_of_tested_versions() -> None:
     lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
     installs = [line for line in lines if "pip install" in line and not line.startswith("#")]
+    ends = "\t$(VENV)-$@/bin/python -m pip install --quiet"
     assert installs == [
-        "INSTALL := $(BIN)/python -m pip install --quiet --constraint $(TESTED) --editable"
+        "INSTALL := $(BIN)/python -m pip install --quiet --constraint $(TESTED) --editable",
+        f"{ends} packaging",
+        f"{ends} --constraint $(VENV)-$@/constraints.txt --editable '.[test]'",
     ]
+
+
+def ends(end: str) -> dict[str, str]:
+    """The constraints of an end of the ranges, as .ci/bounds.py prints them."""
+    words = [sys.executable, str(ROOT / ".ci" / "bounds.py"), end]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return dict(line.split("==") for line in done.stdout.splitlines())
+
+
+def test_the_oldest_versions_are_the_lower_bounds_of_what_users_install() -> None:
+    extras = PROJECT["optional-dependencies"]
+    found = ends("oldest")
+    for each in required({name: extras[name] for name in extras.keys() - {"test", "mutation"}}):
+        bound = min(one.version for one in each.specifier if one.operator in (">=", "=="))
+        name = canonicalize_name(each.name)
+        if name != "torch":
+            assert found.pop(name, bound) == bound, each
+    tools = {canonicalize_name(Requirement(text).name) for text in extras["test"]}
+    assert found.keys() - {"torch"} <= tools
+    assert ends("newest") == {"torch": found["torch"]} == {"torch": "2.13.0"}
+
+
+def test_every_package_of_a_kind_of_install_has_a_lower_bound() -> None:
+    """Without one an old and long broken release would be allowed."""
+    extras = PROJECT["optional-dependencies"]
+    for each in required({name: extras[name] for name in extras.keys() - {"test"}}):
+        assert {one.operator for one in each.specifier} & {">=", "=="}, each
 
 
 def test_torch_is_needed_by_its_devices_alone(tmp_path: Path) -> None:
@@ -228,6 +260,34 @@ def test_the_image_is_made_of_files_and_extras_that_there_are() -> None:
     copied = re.findall(r"^COPY (?!--from)(\S+) ", text, re.MULTILINE)
     assert copied
     assert all((ROOT / name).exists() for name in copied)
+
+
+INSTRUCTIONS = {"FROM", "COPY", "RUN", "USER", "WORKDIR", "ENV", "ENTRYPOINT", "CMD"}
+
+
+def test_the_image_is_described_without_a_slip() -> None:
+    """Every instruction is one that there is, lists are JSON, and stages exist before their use.
+    No test builds the image."""
+    text = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    logical = "\n".join(lines).replace("\\\n", " ").splitlines()
+    assert logical[0].startswith("FROM ")
+    stages: list[str] = []
+    for line in logical:
+        name, _, rest = line.partition(" ")
+        assert name in INSTRUCTIONS, line
+        if name == "FROM":
+            image, _, stage = rest.partition(" AS ")
+            assert re.fullmatch(r"[a-z]+:[\w.-]+", image), line
+            stages += [stage] if stage else []
+        if name in ("ENTRYPOINT", "CMD"):
+            words = json.loads(rest)
+            assert words, line
+            assert all(isinstance(word, str) for word in words), line
+        if name == "COPY" and rest.startswith("--from="):
+            assert rest.split()[0].removeprefix("--from=") in stages, line
+        if name == "RUN":
+            assert subprocess.run(["sh", "-n", "-c", rest]).returncode == 0, line
 
 
 def test_the_services_are_those_that_the_commands_name() -> None:

@@ -4,7 +4,7 @@ A rule is a class with one method. Its fields are its parameters, which a config
 ``aggregation.FIELD``. docs/extending.md shows a whole one.
 
 `bfedrec.aggregation.rules.mean` has the rules that average, `bfedrec.aggregation.rules.robust`
-those that withstand malicious clients.
+those that withstand malicious clients, `bfedrec.aggregation.rules.byzfl` those of a library.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from importlib.util import find_spec
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Kind, Part, parameter, register
-from consensus.registry import Registry
+from bfedrec.parts import Part, parameter, register
+from consensus.registry import LAST, Registry
 
 __all__ = ["AGGREGATORS", "Aggregator", "DecodedUpdate", "aggregator", "parameter"]
 
@@ -45,9 +46,21 @@ class Aggregator(Part, ABC):
     weighs_samples: ClassVar[bool] = False
     """True if the sample counts N_u that clients state move it, which sums of integers under masks
     do not allow."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """The modules that it imports when it is used and that are not required by this package."""
+    extra: ClassVar[str] = ""
+    """The extra of this package that brings them."""
     plain: ClassVar[bool] = False
     """True if it is the sum of all updates by their number, which a codec may add up undecoded
     (`bfedrec.compression.codec.Codec.total`)."""
+
+    @classmethod
+    def missing(cls) -> str:
+        """A line about the first of its libraries that is not installed; "" if there is none."""
+        for library in cls.libraries:
+            if find_spec(library) is None:
+                return f"{cls.name}: this needs {library}: pip install 'bfedrec[{cls.extra}]'"
+        return ""
 
     def of_sums(self, total: np.ndarray, counts: np.ndarray, updates: int) -> np.ndarray | None:
         """The aggregate that `mean` gives of ``updates`` updates, float64[r, N], where it follows
@@ -68,10 +81,13 @@ class Aggregator(Part, ABC):
 
 AGGREGATORS: Registry[type[Aggregator]] = Registry(Aggregator.kind_of_part)
 
+Kind = TypeVar("Kind", bound=type[Aggregator])
 
-def aggregator(name: str) -> Callable[[Kind], Kind]:
-    """Register a rule under the name that configs and the genesis use.
+
+def aggregator(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
+    """Register a rule under the name that configs and the genesis use, at this place in lists.
 
     Raises ValueError as `bfedrec.parts.register`.
     """
-    return register(AGGREGATORS, name, taken=("rule", "secure", "group", "neighbours"))
+    taken = ("rule", "secure", "group", "neighbours")
+    return register(AGGREGATORS, name, taken=taken, place=place)

@@ -1,7 +1,8 @@
 """The centralised methods: yardsticks that see all training data at once, with neither clients nor
 a ledger, on the same splits and scored the same way as a federated run.
 
-gmf and bpr are trained by epochs (`sgd.py`), item_knn (`item_knn.py`) and popularity, an item's
+gmf and bpr are trained by epochs (`sgd.py`), and so are the methods of the library implicit
+(`implicit.py`); item_knn (`item_knn.py`) and popularity, an item's
 number of training interactions, in one pass. Their run folder has everything but a chain.
 """
 
@@ -10,13 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from bfedrec.baselines import item_knn
+from bfedrec.baselines import implicit, item_knn
 from bfedrec.baselines import mf_sgd as sgd
 from bfedrec.baselines.item_knn import ItemNeighbours
+from bfedrec.config.centralised import READ
 from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
 from bfedrec.data.prepare import prepare
@@ -92,7 +95,8 @@ class Epoch:
 
 def epochs(config: Config) -> int:
     """Number of epochs of the configured method."""
-    return config.centralised.epochs if config.method in ("gmf", "bpr") else 1
+    by_epochs = "centralised.epochs" in READ[config.method]
+    return config.centralised.epochs if by_epochs else 1
 
 
 def popularity(data: Dataset) -> Product:
@@ -104,8 +108,14 @@ def popularity(data: Dataset) -> Product:
 def train(config: Config, data: Dataset, threads: int | None = None) -> Iterator[Epoch]:
     """Train a centralised method; yield every epoch when it is done.
 
-    Raises `bfedrec.learning.upload.Diverged` if the steps are too large.
+    Raises `bfedrec.learning.upload.Diverged` if the steps are too large, and ConfigError for a
+    method whose library is not installed.
     """
+    if config.method.startswith("implicit_"):
+        implicit.check_installed(config.method)
+        for epoch, factors in enumerate(implicit.epochs(config, data), 1):
+            yield Epoch(epoch, len(data.indices), None, partial(Product, *factors))
+        return
     if config.method in ("gmf", "bpr"):
         model_settings = (config.model.dimension, config.model.init_scale)
         pairwise, streams = config.method == "bpr", Streams(config.seed)

@@ -20,8 +20,9 @@ def progress(what: str, *more: ProgressColumn) -> Progress:
     """A bar with its counts, ``more`` columns and the time left; hidden where standard error is no
     terminal."""
     console = Console(stderr=True)
+    console.quiet = not console.is_terminal  # rich before 14.3 ends a hidden bar with a line's end
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), *more, TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=console, transient=True, disable=console.quiet)
 
 
 @contextmanager

@@ -15,13 +15,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from bfedrec.learning.gradients import Unwritten
 from bfedrec.learning.optimizer import Progress
-from bfedrec.parts import Kind, Part, parameter, register
+from bfedrec.parts import Part, parameter, register
 from bfedrec.section import setting_error
 from consensus.registry import LAST, Registry
 
@@ -132,6 +132,8 @@ def signed_zero(values: Buffer) -> str | None:
 
 
 CODECS: Registry[type[Codec]] = Registry(Codec.kind_of_part)
+
+Kind = TypeVar("Kind", bound=type[Codec])
 
 
 def codec(name: str, place: int = LAST) -> Callable[[Kind], Kind]:

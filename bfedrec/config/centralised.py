@@ -14,20 +14,25 @@ from pydantic import Field
 from bfedrec.learning.settings import MOST_DRAWS
 from bfedrec.section import Section, Tree, setting_error
 
-Method = Literal["federated", "gmf", "bpr", "popularity", "item_knn"]
+Method = Literal[
+    "federated", "gmf", "bpr", "popularity", "item_knn", "implicit_als", "implicit_bpr"
+]
 
 
 class CentralisedSettings(Section):
-    """Methods that see all data at once: matrix factorisation (gmf, bpr) and item_knn."""
+    """Methods that see all data at once: matrix factorisation (gmf, bpr), item_knn, and those of
+    the library implicit."""
 
     epochs: int = Field(
         default=20,
         ge=1,
         le=1_000_000,
-        description="gmf, bpr: passes over all training interactions",
+        description="gmf, bpr, implicit_als, implicit_bpr: passes over all training interactions",
     )
     step: float = Field(
-        default=0.03, gt=0.0, description="gmf, bpr: step of stochastic gradient descent"
+        default=0.03,
+        gt=0.0,
+        description="gmf, bpr, implicit_bpr: step of stochastic gradient descent",
     )
     final_step: float = Field(
         default=1.0,
@@ -38,7 +43,8 @@ class CentralisedSettings(Section):
     l2: float = Field(
         default=0.01,
         ge=0.0,
-        description="gmf, bpr: weight of the L2 term on the factors (and biases) of every sample",
+        description="gmf, bpr, implicit_bpr: weight of the L2 term on the factors (and biases) of "
+        "every sample; implicit_als: on all factors",
     )
     negatives: int = Field(
         default=4,
@@ -70,6 +76,12 @@ class CentralisedSettings(Section):
         description="item_knn: power of the scored item's number of users in the denominator, the "
         "rest being the other item's; 0.5 is the cosine, less favours popular items",
     )
+    confidence: float = Field(
+        default=10.0,
+        gt=0.0,
+        description="implicit_als: weight of an interaction, where an item that the user does not "
+        "have weighs 1",
+    )
 
     def step_at(self, epoch: int) -> float:
         """The step in `epoch` (1 ... `epochs`)."""
@@ -100,6 +112,18 @@ READ: Mapping[str, tuple[str, ...]] = {
     "gmf": (*FACTORS, "centralised.output_weights"),
     "bpr": FACTORS,
     "popularity": (),
+    "implicit_als": (
+        "model.dimension",
+        "centralised.epochs",
+        "centralised.l2",
+        "centralised.confidence",
+    ),
+    "implicit_bpr": (
+        "model.dimension",
+        "centralised.epochs",
+        "centralised.l2",
+        "centralised.step",
+    ),
     "item_knn": ("centralised.similar_items", "centralised.shrink", "centralised.asymmetry"),
 }
 """The options that each centralised method reads beside `COMMON` and the section `data`."""

@@ -18,11 +18,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Kind, Part, register
+from bfedrec.parts import Part, register
 from consensus.registry import Registry
 
 Split = Literal["validation", "test"]
@@ -51,6 +51,8 @@ class Metric(Part, ABC):
 
 
 METRICS: Registry[type[Metric]] = Registry(Metric.kind_of_part)
+
+Kind = TypeVar("Kind", bound=type[Metric])
 
 
 def metric(name: str) -> Callable[[Kind], Kind]:

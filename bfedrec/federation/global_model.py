@@ -129,6 +129,8 @@ class GlobalModel:
             rule = aggregator_named(name, dict(application.get("aggregation_parameters", {})))
         except (KeyError, TypeError) as error:
             raise ValueError(f"the genesis describes no global model: {error}") from None
+        if rule.missing():
+            raise ValueError(f"aggregation rule {rule.missing()}")
         if type(kind) is not str or kind not in BASES:
             raise ValueError(f"the genesis names an unknown basis {kind!r}")
         if min(N, d) < 1 or len(initial) != 4 * N * d:

@@ -347,7 +347,8 @@ def check_fit(config: Config, data: Dataset) -> None:
 
 def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalModel:
     """The global model of a config over ``items`` items, before the first round: their factors,
-    and the rows of whatever else the training method shares."""
+    and the rows of whatever else the training method shares. Raises ConfigError for a rule whose
+    library is not installed."""
     model, compression = config.model, config.compression
     generator = Streams(config.seed).generator("initial", 1)
     Q = initial_factors(items, model.dimension, model.init_scale, generator)
@@ -356,6 +357,8 @@ def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalMode
     rows, kind = _shape(config)
     size = compression.size_for(model.dimension, model.rank)
     rule = aggregator_of(config.aggregation)
+    if rule.missing():
+        raise ConfigError(f"aggregation.rule: {rule.missing()}")
     downlink, parameters = compression.downlink, compression.parameters
     exchange = Exchange.named(rule, compression.kind, rows, len(Q), size, downlink, parameters)
     catch_up = config.clients.downlink == "catch_up"

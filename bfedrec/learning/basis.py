@@ -12,11 +12,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Kind, Part, register
+from bfedrec.parts import Part, register
 from consensus.registry import Registry
 
 
@@ -51,6 +51,8 @@ class Basis(Part, ABC):
 
 
 BASES: Registry[type[Basis]] = Registry(Basis.kind_of_part)
+
+Kind = TypeVar("Kind", bound=type[Basis])
 
 
 def register_basis(name: str) -> Callable[[Kind], Kind]:

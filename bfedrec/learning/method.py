@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from bfedrec.learning.recency import Recency
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates
-from bfedrec.parts import Kind, Part, register
+from bfedrec.parts import Part, register
 from consensus.registry import LAST, Registry
 
 Scorer = Callable[[np.ndarray], np.ndarray]
@@ -139,6 +139,8 @@ class TrainingMethod(Part, ABC):
 
 
 METHODS: Registry[type[TrainingMethod]] = Registry(TrainingMethod.kind_of_part)
+
+Kind = TypeVar("Kind", bound=type[TrainingMethod])
 
 
 def training_method(name: str, place: int = LAST) -> Callable[[Kind], Kind]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Kind, Part, check_keys, parameter, register
+from bfedrec.parts import Part, check_keys, parameter, register
 from consensus.registry import LAST, Registry
 
 __all__ = [
@@ -70,6 +70,8 @@ class Optimizer(Part, ABC):
 
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry(Optimizer.kind_of_part)
+
+Kind = TypeVar("Kind", bound=type[Optimizer])
 
 
 def optimizer(name: str, place: int = LAST) -> Callable[[Kind], Kind]:

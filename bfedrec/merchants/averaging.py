@@ -58,7 +58,10 @@ def aggregate(parent: Shared, contributions: Sequence[Contribution], rule: str =
     for one in ordered:
         difference = one.shared.stacked() - base
         updates.append(DecodedUpdate(difference, (difference != 0).any(axis=0).astype(np.uint8)))
-    moved = aggregator_named(rule).mean(updates, [one.samples for one in ordered], *base.shape)
+    chosen = aggregator_named(rule)
+    if chosen.missing():
+        raise ValueError(f"rule {chosen.missing()}")
+    moved = chosen.mean(updates, [one.samples for one in ordered], *base.shape)
     return Shared.unstacked((base.astype(np.float64) + moved).astype(np.float32))
 
 

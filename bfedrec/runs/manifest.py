@@ -28,6 +28,10 @@ PACKAGES = (
     "safetensors",
     "simpy",
     "torch",
+    # Whose code computes aggregates or models, where a config asks for it.
+    "scipy",
+    "byzfl",
+    "implicit",
 )
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -17,26 +17,17 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
-from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate, aggregator, parameter
-
-#: Distance below which Weiszfeld's iteration no longer tells updates apart (nu of Pillutla et al.).
-SMOOTHING = 1e-6
-
-
-def _malicious_share() -> Any:
-    """The parameter ``malicious_permille``, which several rules share."""
-    return parameter(
-        333,
-        0,
-        499,
-        "the share of a round's updates to withstand, in thousandths (rounded up to whole "
-        "updates). Whoever takes part in a round is drawn: a round may have many more malicious "
-        "clients than their share",
-    )
+from bfedrec.aggregation.aggregator import Aggregator, DecodedUpdate, aggregator
+from bfedrec.aggregation.robustness import (
+    SMOOTHING,
+    iterations,
+    malicious_share,
+    median_norm,
+    norm_bound,
+)
 
 
 @dataclass(frozen=True)
@@ -65,19 +56,13 @@ class Clip(Robust):
 
     meaning = "per_item, of updates whose norm is cut to norm_permille, or to the round's median"
 
-    norm_permille: int = parameter(
-        0,
-        0,
-        2**31,
-        "the bound on an update's norm in thousandths; 0: the median of the round's norms",
-    )
+    norm_permille: int = norm_bound()
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
         M, r, N = updates.shape
         squares = _kernels()._square_distances(updates, masks, _zero(r, N))
         norms = [math.sqrt(square) for square in squares]
-        ordered = sorted(norms)
-        bound = self.norm_permille / 1000 or (ordered[(M - 1) // 2] + ordered[M // 2]) / 2
+        bound = self.norm_permille / 1000 or median_norm(norms)
         scales = np.array([1.0 if norm <= bound else bound / norm for norm in norms])
         return _kernels()._weighted_means(updates, masks, scales, np.ones(M))
 
@@ -116,7 +101,7 @@ class TrimmedMean(Robust):
 
     meaning = "the mean of each number without its largest and smallest, malicious_permille each"
 
-    malicious_permille: int = _malicious_share()
+    malicious_permille: int = malicious_share()
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
         return _kernels()._trimmed_means(updates, masks, self.malicious_permille)
@@ -135,7 +120,7 @@ class Krum(Robust):
 
     meaning = "the one update nearest to its neighbours, malicious_permille of them left out"
 
-    malicious_permille: int = _malicious_share()
+    malicious_permille: int = malicious_share()
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
         return self._mean_of(updates, masks, 1)
@@ -172,7 +157,7 @@ class GeometricMedian(Robust):
 
     meaning = "the point nearest to all updates, each measured on its own items"
 
-    iterations: int = parameter(8, 1, 1000, "Weiszfeld iterations")
+    iterations: int = iterations()
 
     def combine(self, updates: np.ndarray, masks: np.ndarray) -> np.ndarray:
         middle = _kernels()._trimmed_means(updates, masks, 1000)
