@@ -141,7 +141,11 @@ def _given(word: str) -> str:
 def _unmade(words: list[str]) -> str:
     for word in words:
         name, sign, _ = word.partition("=")
-        form = rf"\$\({name}\)|^{name}\b" if sign else rf"^{re.escape(name)}:"
+        form = (
+            rf"\$\({name}\)|^{name}\b"
+            if sign
+            else rf"^(?:[\w-]+ )*{re.escape(name)}(?: [\w-]+)*:(?!=)"
+        )
         if not re.search(form, MAKEFILE, re.MULTILINE):
             return f"the Makefile has no {word}"
     return ""
