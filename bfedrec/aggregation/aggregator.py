@@ -74,4 +74,4 @@ def aggregator(name: str) -> Callable[[Kind], Kind]:
 
     Raises ValueError as `bfedrec.parts.register`.
     """
-    return register(AGGREGATORS, name, taken=("rule", "secure", "group", "neighbours"))
+    return register(AGGREGATORS, name, taken=("rule", "secure", "group", "neighbours", "lane_bits"))

@@ -43,12 +43,20 @@ class AggregationSettings(PartSection):
         description="secure: the members, an even number, with whom one shares masks and secrets, "
         "for large groups; 0: all others of its group",
     )
+    lane_bits: int = Field(
+        default=0,
+        ge=0,
+        le=15,
+        description="secure: bits in which a group's sum of a number is kept, modulo 2^lane_bits; "
+        "0: as many as the greatest sum takes. Sums are mostly far from it, so that fewer bits "
+        "leave bytes for more rows; a sum that does not fit comes out wrong by 2^lane_bits levels",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> AggregationSettings:
         """Refuse sizes of groups that are not read, or do not fit each other."""
         if not self.secure:
-            for key in ("group", "neighbours"):
+            for key in ("group", "neighbours", "lane_bits"):
                 usual = type(self).model_fields[key].default
                 if getattr(self, key) != usual:
                     raise setting_error(key, f"{usual}, as aggregation.secure is false")
