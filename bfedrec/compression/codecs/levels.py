@@ -78,7 +78,7 @@ class Levels(Codec):
         has the same levels whenever it is encoded.
         """
         A = np.ascontiguousarray(A, np.float32)
-        seed = blake2b(A.tobytes(), key=beacon[:64], digest_size=16).digest()
+        seed = blake2b(A.data.cast("B"), key=beacon[:64], digest_size=16).digest()
         draws = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
         with np.errstate(over="ignore", invalid="ignore"):
             levels = A / np.float32(self.step)
