@@ -158,9 +158,7 @@ class MaskedRound:
     def _server(self, seat: Seat) -> int:
         return int(self._links.server[seat.client])
 
-    def _mates(
-        self, group: tuple[int, ...], has: Callable[[SignedUpdate], bool]
-    ) -> Groupmates:
+    def _mates(self, group: tuple[int, ...], has: Callable[[SignedUpdate], bool]) -> Groupmates:
         """The messages of a group's members that a server ``has``."""
         setups: dict[int, Setup] = {}
         masked: dict[int, Masked] = {}

@@ -56,7 +56,9 @@ def _plain(model: GlobalModel, beacon: bytes, updates: Sequence[Told]) -> View:
             A[place] = decoded.A
             touched[place] = decoded.touched if decoded.touched.size else _moved(decoded.A)
 
-    in_threads(decode, [(part,) for part in np.array_split(np.arange(len(updates)), thread_count())])
+    in_threads(
+        decode, [(part,) for part in np.array_split(np.arange(len(updates)), thread_count())]
+    )
     clients, samples = _numbers([(client, count) for client, count, _ in updates])
     return View(clients, samples, A, touched)
 

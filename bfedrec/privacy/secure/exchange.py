@@ -31,9 +31,7 @@ class SecureExchange:
     scheme: Scheme
 
     @classmethod
-    def of(
-        cls, plain: Exchange, group: int, neighbours: int, lane_bits: int = 0
-    ) -> SecureExchange:
+    def of(cls, plain: Exchange, group: int, neighbours: int, lane_bits: int = 0) -> SecureExchange:
         """Secure aggregation in groups of at most ``group`` clients, each with so many neighbours
         (0: all), in lanes of so many bits (0: as wide as sums may be). Raises ValueError for a
         codec or a rule that cannot be summed under masks, and for sizes out of range."""
