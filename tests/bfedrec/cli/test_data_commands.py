@@ -230,7 +230,8 @@ def test_foreign_kinds_of_events_neither_fill_the_page_nor_turn_it(
     path = tmp_path / "events.csv"
     kinds = ["view\u202e\u2066\x9b31m", *("k" * (90 + k) for k in range(9))]
     rows = [
-        f"{1433221332117 + k},{k % 20},{kinds[k % 11 % 10]},{k % 7 + k // 40},\n" for k in range(400)
+        f"{1433221332117 + k},{k % 20},{kinds[k % 11 % 10]},{k % 7 + k // 40},\n"
+        for k in range(400)
     ]
     header = "timestamp,visitorid,event,itemid,transactionid\n"
     path.write_text(header + "".join(rows), encoding="utf-8")
