@@ -64,6 +64,18 @@ class AggregationSettings(PartSection):
             raise setting_error("neighbours", f"an even number below group = {self.group}")
         return self
 
+    def check_lanes(self, levels: int, noisy: bool) -> None:
+        """Raise a validation error where lanes of `lane_bits` do not suit levels from -``levels``
+        to ``levels``, or, ``noisy``, would lose noise of differential privacy."""
+        least, whole = (2 * levels).bit_length(), (2 * self.group * levels).bit_length()
+        told = ""
+        if self.lane_bits and not least <= self.lane_bits < whole:
+            told = f"0, or from the {least} of a level to {whole - 1}, as every sum fits in {whole}"
+        elif self.lane_bits and noisy:
+            told = "0, as privacy.dp.noise is on: sums have to keep all of their noise"
+        if told:
+            raise setting_error("aggregation.lane_bits", told)
+
     @classmethod
     def parts(cls) -> tuple[type[Aggregator], ...]:
         return tuple(AGGREGATORS.values())

@@ -354,13 +354,7 @@ class Config(Section):
         levels = compression.parameters["levels"]
         if 2 * aggregation.group * levels >= 2**16:
             raise setting_error("aggregation.group", "less: a sum has at most 16 bits")
-        least, whole = (2 * levels).bit_length(), (2 * aggregation.group * levels).bit_length()
-        if aggregation.lane_bits and not least <= aggregation.lane_bits < whole:
-            told = f"0, or from the {least} of a level to {whole - 1}, as every sum fits in {whole}"
-            raise setting_error("aggregation.lane_bits", told)
-        if aggregation.lane_bits and self.privacy.dp.on:
-            told = "0, as privacy.dp.noise is on: sums have to keep all of their noise"
-            raise setting_error("aggregation.lane_bits", told)
+        aggregation.check_lanes(levels, self.privacy.dp.on)
         if self.privacy.dp.noise == "distributed":
             scheme = Scheme(1, 1, 1, False, aggregation.group, aggregation.neighbours)
             most = scheme.fewest(per_round)
