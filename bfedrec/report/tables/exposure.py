@@ -54,8 +54,8 @@ NOTES = (
     "the client.",
     "Sign AUC, items touched: among the items that the update moves alone, which is what is left "
     "to hide where masks show the others.",
-    "Sign AUC, like popularity: each interaction against other items of like popularity alone: what "
-    "an update tells beyond it. Missing in runs recorded before that was measured.",
+    "Sign AUC, like popularity: each interaction against other items of like popularity, which is "
+    "what an update tells beyond it. Missing in runs recorded before that was measured.",
     "HR and NDCG: test items of MovieLens-1M among 99 others. Epsilon: of a client over all of its "
     "participations, where there is differential privacy.",
 )
