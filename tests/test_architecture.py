@@ -177,8 +177,9 @@ ARROWS = {
     "bfedrec.runs": (
         "bfedrec.attacks bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.files bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy "
-        "bfedrec.streams consensus.audit consensus.encoding consensus.faults consensus.ledger "
-        "consensus.protocols consensus.records consensus.simulation consensus.storage"
+        "bfedrec.streams bfedrec.threads consensus.audit consensus.encoding consensus.faults "
+        "consensus.ledger consensus.protocols consensus.records consensus.simulation "
+        "consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "

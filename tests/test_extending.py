@@ -361,10 +361,10 @@ import {room}
 {room}.__path__.append({str(new)!r})
 import {finder}
 from {module} import {name}
-print(list({name})[-1], len({name}) > 2)
+print("zzz" in {name}, len({name}) > 2)
 """
     done = shop.python("-c", code)
-    assert done.stdout == "zzz True\n", done.stderr
+    assert done.stdout == "True True\n", done.stderr
 
 
 def test_an_inference_attack_is_used(shop: Shop) -> None:

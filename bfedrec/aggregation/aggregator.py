@@ -89,5 +89,5 @@ def aggregator(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
 
     Raises ValueError as `bfedrec.parts.register`.
     """
-    taken = ("rule", "secure", "group", "neighbours")
+    taken = ("rule", "secure", "group", "neighbours", "lane_bits")
     return register(AGGREGATORS, name, taken=taken, place=place)

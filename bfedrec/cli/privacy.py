@@ -20,6 +20,7 @@ HEADINGS = {
     "f1": "F1",
     "tpr_at_1_percent_fpr": "TPR@1%FPR",
     "auc_touched": "AUC touched",
+    "auc_matched": "AUC matched",
 }
 """The columns of the table by the figures' names."""
 WIDTH = max(map(len, HEADINGS.values()))

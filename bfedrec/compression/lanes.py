@@ -29,6 +29,8 @@ def packed_size(count: int, bits: int) -> int:
 def pack(lanes: np.ndarray, bits: int) -> bytes:
     """The lowest ``bits`` bits of each lane (uint[n]), ceil(n bits / 8) bytes; what is left of the
     last byte is 0."""
+    if bits == 8 * lane_type(bits).itemsize:
+        return np.ascontiguousarray(lanes, lane_type(bits)).tobytes()
     from bfedrec.compression.lane_kernels import pack_lanes  # readers of chains need no compiler
 
     packed = np.zeros(packed_size(len(lanes), bits), np.uint8)
@@ -37,7 +39,9 @@ def pack(lanes: np.ndarray, bits: int) -> bytes:
 
 
 def unpack(data: bytes | memoryview, count: int, bits: int) -> np.ndarray:
-    """The ``count`` lanes (uint[n], each below 2^bits) that `pack` wrote."""
+    """The ``count`` lanes (uint[n], each below 2^bits, perhaps read-only) that `pack` wrote."""
+    if bits == 8 * lane_type(bits).itemsize:
+        return np.frombuffer(data, lane_type(bits), count)
     from bfedrec.compression.lane_kernels import unpack_lanes
 
     lanes = np.empty(count, lane_type(bits))

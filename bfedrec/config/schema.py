@@ -354,6 +354,7 @@ class Config(Section):
         levels = compression.parameters["levels"]
         if 2 * aggregation.group * levels >= 2**16:
             raise setting_error("aggregation.group", "less: a sum has at most 16 bits")
+        aggregation.check_lanes(levels, self.privacy.dp.on)
         if self.privacy.dp.noise == "distributed":
             scheme = Scheme(1, 1, 1, False, aggregation.group, aggregation.neighbours)
             most = scheme.fewest(per_round)

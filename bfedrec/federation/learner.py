@@ -365,7 +365,8 @@ def initial_model(config: Config, items: int, first_beacon: bytes) -> GlobalMode
     every = config.clients.snapshot_every if catch_up else None
     optimizer, aggregation, secure = config.optimizer.chosen, config.aggregation, None
     if aggregation.secure:
-        secure = SecureExchange.of(exchange, aggregation.group, aggregation.neighbours)
+        told = aggregation.group, aggregation.neighbours, aggregation.lane_bits
+        secure = SecureExchange.of(exchange, *told)
     return GlobalModel(Q, kind, exchange, every, first_beacon, optimizer, config.rounds, secure)
 
 

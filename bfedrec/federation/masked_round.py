@@ -152,20 +152,19 @@ class MaskedRound:
         return Inquiry(
             time,
             self._server(seat),
-            lambda now, held: then(seat, now, self._mates(seat.member.group, held)),
+            lambda now, has: then(seat, now, self._mates(seat.member.group, has)),
         )
 
     def _server(self, seat: Seat) -> int:
         return int(self._links.server[seat.client])
 
-    def _mates(self, group: tuple[int, ...], held: Sequence[SignedUpdate]) -> Groupmates:
-        """The messages of a group's members among those that a server has."""
-        there = set(map(id, held))
+    def _mates(self, group: tuple[int, ...], has: Callable[[SignedUpdate], bool]) -> Groupmates:
+        """The messages of a group's members that a server ``has``."""
         setups: dict[int, Setup] = {}
         masked: dict[int, Masked] = {}
         size = 0
         for update, place, message in self._of_group.get(group, ()):
-            if id(update) not in there:
+            if not has(update):
                 continue
             if isinstance(message, Masked):
                 masked[place] = message

@@ -18,9 +18,20 @@ from bfedrec.threads import in_threads, thread_count
 
 FALSE_SHARE = 0.01
 """False positive rate at which the true positive rate is told."""
-FIGURES = ("auc", "precision", "recall", "f1", "tpr_at_1_percent_fpr", "auc_touched")
-"""The figures of a membership attack: over the catalogue, and last, for an attack on one update,
-the area under the curve among the items that the update touched."""
+REACH = 25
+"""Places by popularity, on either side of a member, of the others that are like it."""
+FIGURES = (
+    "auc",
+    "precision",
+    "recall",
+    "f1",
+    "tpr_at_1_percent_fpr",
+    "auc_touched",
+    "auc_matched",
+)
+"""The figures of a membership attack: over the catalogue; for an attack on one update, the area
+under the curve among the items that the update touched; and the area where each member is compared
+with others of like popularity alone (`bfedrec.privacy.kernels.areas_matched`)."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,15 @@ class Truth:
     """int64[M, k]: items of each user that are not asked for; -1 for none."""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     """The known attributes of the users, by name; empty where none is known."""
+
+    def by_popularity(self, items: int) -> np.ndarray:
+        """The ``items`` of the catalogue by the number of users that interacted with them, the most
+        popular first, int64[N]."""
+        if "_order" not in self.__dict__:
+            counts = np.bincount(self.members, minlength=items)
+            self.__dict__["_order"] = np.argsort(-counts, kind="stable")
+        order: np.ndarray = self.__dict__["_order"]
+        return order
 
 
 @dataclass
@@ -125,7 +145,8 @@ def _first(seen: Observation, most: int | None) -> Observation:
     if most is None or len(seen.clients) <= most or seen.A is None or seen.touched is None:
         return seen
     few = slice(most)
-    return replace(
+    directions, along = seen.main_direction
+    first = replace(
         seen,
         clients=seen.clients[few],
         samples=seen.samples[few],
@@ -133,23 +154,29 @@ def _first(seen: Observation, most: int | None) -> Observation:
         touched=seen.touched[few],
         masked=None if seen.masked is None else seen.masked[few],
     )
+    first.__dict__["main_direction"] = directions[few], along[few]  # not to be found once more
+    return first
 
 
 def figures_of(
     scores: np.ndarray, touched: np.ndarray | None, clients: np.ndarray, truth: Truth
 ) -> np.ndarray:
     """`FIGURES` of each row of ``scores`` (float32[m, N]), float64[m, figures]; NaN for a client
-    without members or others. ``touched``: bool[m, N]; None leaves the last figure NaN."""
-    from bfedrec.privacy.kernels import areas_inside, compare_rows
+    without members or others. ``touched``: bool[m, N]; None leaves ``auc_touched`` NaN."""
+    from bfedrec.privacy.kernels import areas_inside, areas_matched, compare_rows
 
-    results = np.empty((len(clients), len(FIGURES) - 1))
-    areas = np.full(len(clients), np.nan)
+    results, matched = np.empty((len(clients), len(FIGURES) - 2)), np.empty(len(clients))
+    areas, order = np.full(len(clients), np.nan), truth.by_popularity(scores.shape[1])
     known = (truth.indptr, truth.members, truth.left_out)
     parts = np.array_split(np.arange(len(clients)), min(thread_count(), max(1, len(clients))))
     slices = [slice(part[0], part[-1] + 1) for part in parts if part.size]
     in_threads(
         compare_rows,
         [(scores[at], clients[at], *known, FALSE_SHARE, results[at]) for at in slices],
+    )
+    in_threads(
+        areas_matched,
+        [(scores[at], order, REACH, clients[at], *known, matched[at]) for at in slices],
     )
     if touched is not None and touched.all():
         areas = results[:, 0]
@@ -158,4 +185,4 @@ def figures_of(
             areas_inside,
             [(scores[at], touched[at], clients[at], *known, areas[at]) for at in slices],
         )
-    return np.column_stack([results, areas])
+    return np.column_stack([results, areas, matched])

@@ -7,6 +7,8 @@ from numba import njit
 
 OTHER, MEMBER, LEFT_OUT = 0, 1, 2
 """The kinds of an item: none of the client's, one of its interactions, or not asked for."""
+CELLS = 1024
+"""Cells of scores in which a member's place is looked up."""
 
 
 @njit(nogil=True, cache=True)
@@ -23,10 +25,43 @@ def _above(ranked, score):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _cells(ranked):  # type: ignore[no-untyped-def]
+    """The number of ``ranked`` scores (descending) in the cells before each of `CELLS` equal ones
+    between the first and the last; and the cells to a unit of score, 0 where they are of no use."""
+    before = np.zeros(CELLS + 1, np.int64)
+    width = np.float64(ranked[0]) - np.float64(ranked[-1]) if ranked.size else 0.0
+    if not 0.0 < width < np.inf or not np.isfinite((CELLS - 1) / width):
+        return before, 0.0
+    scale = (CELLS - 1) / width
+    for score in ranked:
+        before[int((np.float64(ranked[0]) - score) * scale) + 1] += 1
+    for cell in range(CELLS):
+        before[cell + 1] += before[cell]
+    return before, scale
+
+
+@njit(nogil=True, cache=True)
+def _above_by_cells(ranked, before, scale, score):  # type: ignore[no-untyped-def]
+    """`_above` by `_cells`: a score's cell rises as the score falls, so that those in earlier cells
+    are above it, and only those in its own are looked at."""
+    if scale == 0.0:
+        return _above(ranked, score)
+    if not score < ranked[0]:
+        return 0
+    if score < ranked[-1]:
+        return ranked.size
+    first = before[int((np.float64(ranked[0]) - score) * scale)]
+    while ranked[first] > score:
+        first += 1
+    return first
+
+
+@njit(nogil=True, cache=True)
 def _counts(scores, kinds, ranked, at_least, above):  # type: ignore[no-untyped-def]
     """For each member in descending order of scores (``ranked``) the numbers of others that score
     at least as much, and more; returns the others that are scored above 0, and all."""
     named, others = 0, 0
+    before, scale = _cells(ranked)
     at_least[:] = 0
     above[:] = 0
     for i in range(scores.size):
@@ -36,7 +71,7 @@ def _counts(scores, kinds, ranked, at_least, above):  # type: ignore[no-untyped-
         score = scores[i]
         if score > 0:
             named += 1
-        first = _above(ranked, score)
+        first = _above_by_cells(ranked, before, scale, score)
         at_least[first] += 1
         last = first
         while last < ranked.size and ranked[last] == score:
@@ -146,3 +181,49 @@ def areas_inside(scores, touched, clients, indptr, members, left_out, areas):  #
                 kinds[members[k]] = MEMBER
         compare(scores[row], kinds, 0.01, result)
         areas[row] = result[0]
+
+
+@njit(nogil=True, cache=True)
+def areas_matched(scores, order, reach, clients, indptr, members, left_out, areas):  # type: ignore[no-untyped-def]
+    """The area of each row beyond popularity, float64[m]: the mean over the client's members of the
+    share of others of like popularity that score lower, equal scores counting half.
+
+    ``order`` (int64[N]): the items by popularity. Of like popularity are the others at most
+    ``reach`` places away, as many places on either side: fewer near the ends, and members at the
+    very ends, and those with members alone beside them, are left out. NaN where none is left. The
+    other arguments are as for `compare_rows`.
+    """
+    items = order.size
+    kinds = np.zeros(items, np.uint8)
+    places = np.empty(items, np.int64)
+    for place in range(items):
+        places[order[place]] = place
+    along, kind_along = np.empty(items, scores.dtype), np.empty(items, np.uint8)
+    for row in range(clients.size):
+        u = clients[row]
+        for j in range(left_out.shape[1]):
+            if left_out[u, j] >= 0:
+                kinds[left_out[u, j]] = LEFT_OUT
+        for k in range(indptr[u], indptr[u + 1]):
+            kinds[members[k]] = MEMBER
+        for place in range(items):
+            along[place] = scores[row, order[place]]
+            kind_along[place] = kinds[order[place]]
+        total, compared = 0.0, 0
+        for k in range(indptr[u], indptr[u + 1]):
+            place = places[members[k]]
+            score, lower, others = along[place], 0.0, 0
+            beside = min(reach, place, items - 1 - place)
+            for other in range(place - beside, place + beside + 1):
+                if kind_along[other] == OTHER:
+                    others += 1
+                    lower += (along[other] < score) + 0.5 * (along[other] == score)
+            if others:
+                total += lower / others
+                compared += 1
+        areas[row] = total / compared if compared else np.nan
+        for j in range(left_out.shape[1]):
+            if left_out[u, j] >= 0:
+                kinds[left_out[u, j]] = OTHER
+        for k in range(indptr[u], indptr[u + 1]):
+            kinds[members[k]] = OTHER

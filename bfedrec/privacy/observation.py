@@ -9,6 +9,8 @@ import numpy as np
 
 FEW = 1 / 3
 """Greatest share of the catalogue that counts as few items (`main_direction`)."""
+SQUARINGS = 10
+"""Squarings after which an eigenvalue that is a hundredth smaller counts for 1/30,000."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,7 @@ def main_direction(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     ``A``: float32[m, r, N]. Returns float32[m, r], unit vectors, and float32[m, N].
     """
-    gram = np.matmul(A, A.transpose(0, 2, 1))
-    direction = np.ascontiguousarray(np.linalg.eigh(gram)[1][:, :, -1])
+    direction = _first_eigenvectors(np.matmul(A, A.transpose(0, 2, 1)))
     along = np.matmul(direction[:, None, :], A)[:, 0]
     positive, negative = (along > 0).sum(axis=1), (along < 0).sum(axis=1)
     cubes = np.einsum("mn,mn,mn->m", along, along, along)
@@ -81,3 +82,25 @@ def main_direction(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flipped = np.where(clear, positive > negative, cubes < 0)
     signs = np.where(flipped, np.float32(-1), np.float32(1))[:, None]
     return direction * signs, along * signs
+
+
+def _first_eigenvectors(gram: np.ndarray) -> np.ndarray:
+    """The eigenvector of the largest eigenvalue of each symmetric matrix of non-negative ones
+    (float32[m, r, r]), float32[m, r]; 0 for a matrix of zeros.
+
+    A matrix squared `SQUARINGS` times is about that eigenvector's projection alone, at a tenth of
+    the time that all eigenvectors take.
+    """
+    tiny = np.finfo(np.float32).tiny
+
+    def scaled(matrices: np.ndarray) -> np.ndarray:
+        traces = np.trace(matrices, axis1=1, axis2=2)
+        return np.asarray(matrices / np.maximum(traces, tiny)[:, None, None], np.float32)
+
+    power = scaled(gram)
+    for _ in range(SQUARINGS):
+        power = scaled(np.matmul(power, power))
+    longest = np.argmax(np.diagonal(power, axis1=1, axis2=2), axis=1)
+    vectors = np.take_along_axis(power, longest[:, None, None], axis=2)[:, :, 0]
+    lengths = np.sqrt(np.square(vectors).sum(axis=1))
+    return np.asarray(vectors / np.maximum(lengths, tiny)[:, None], np.float32)

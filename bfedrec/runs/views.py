@@ -17,6 +17,7 @@ from bfedrec.privacy.secure.exchange import SecureExchange
 from bfedrec.privacy.secure.masks import Lanes
 from bfedrec.privacy.secure.messages import MASKED, Masked, stage_of
 from bfedrec.runs.folder import RunError
+from bfedrec.threads import in_threads, thread_count
 
 Told = tuple[int, int, bytes]
 """Client, sample count and payload of an update."""
@@ -48,12 +49,28 @@ def _plain(model: GlobalModel, beacon: bytes, updates: Sequence[Told]) -> View:
     """Each client's own update."""
     shape = (len(updates), model.rank, model.items)
     A, touched = np.empty(shape, np.float32), np.empty((len(updates), model.items), np.bool_)
-    for place, (_, _, payload) in enumerate(updates):
-        decoded = model.exchange.decode(payload, beacon)
-        A[place] = decoded.A
-        touched[place] = decoded.touched if decoded.touched.size else (decoded.A != 0).any(axis=0)
+
+    def decode(part: np.ndarray) -> None:
+        for place in part.tolist():
+            decoded = model.exchange.decode(updates[place][2], beacon)
+            A[place] = decoded.A
+            touched[place] = decoded.touched if decoded.touched.size else _moved(decoded.A)
+
+    in_threads(
+        decode, [(part,) for part in np.array_split(np.arange(len(updates)), thread_count())]
+    )
     clients, samples = _numbers([(client, count) for client, count, _ in updates])
     return View(clients, samples, A, touched)
+
+
+def _moved(A: np.ndarray) -> np.ndarray:
+    """The items whose column of A (float32[r, N]) is not 0, bool[N]."""
+    moved = A[0] != 0
+    for row in A[1:]:
+        if moved.all():  # as most are after a few rows, where every item moves
+            break
+        moved |= row != 0
+    return moved
 
 
 def _grouped(

@@ -51,7 +51,7 @@ class SignedUpdate:
         update.__dict__["payload_cid"] = record.payload
         return update
 
-    @property
+    @computed_once
     def wire_bytes(self) -> int:
         """Bytes of the encoded message."""
         return len(self.record.encoded) + len(self.payload)
@@ -210,6 +210,13 @@ class UpdatePool:
         if not self._twice:
             return found
         return [update for update in found if self._name(update) not in self._twice]
+
+    def has(self, update: SignedUpdate) -> bool:
+        """True if this update is one of those to be aggregated (`ordered`)."""
+        self.take_in()
+        if update.record.digest not in self._by_digest:
+            return False
+        return not self._twice or self._name(update) not in self._twice
 
     def pick(self, digests: Sequence[bytes]) -> list[SignedUpdate] | None:
         """The updates with these digests, in the given order, or None while one is missing."""

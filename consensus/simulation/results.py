@@ -63,9 +63,9 @@ class Inquiry:
 
     time: float
     server: int
-    answered: Callable[[float, Sequence[SignedUpdate]], Sequence[Arrival | Inquiry]]
-    """Maps the time and the server's updates to what the client does next: what it sends, and what
-    it asks then."""
+    answered: Callable[[float, Callable[[SignedUpdate], bool]], Sequence[Arrival | Inquiry]]
+    """Maps the time and the server's answers, True for an update that it has, to what the client
+    does next: what it sends, and what it asks then."""
 
 
 @dataclass

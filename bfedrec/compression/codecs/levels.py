@@ -78,12 +78,14 @@ class Levels(Codec):
         has the same levels whenever it is encoded.
         """
         A = np.ascontiguousarray(A, np.float32)
-        seed = blake2b(A.tobytes(), key=beacon[:64], digest_size=16).digest()
+        seed = blake2b(A.data.cast("B"), key=beacon[:64], digest_size=16).digest()
         draws = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
         with np.errstate(over="ignore", invalid="ignore"):
-            exact = np.nan_to_num(A / np.float32(self.step), posinf=np.inf, neginf=-np.inf)
-            levels = np.floor(exact + draws.random(A.shape, np.float32))
-        return np.clip(levels, -self.levels, self.levels).astype(np.int16)
+            levels = A / np.float32(self.step)
+            levels[np.isnan(levels)] = 0
+            levels += draws.random(A.shape, np.float32)
+        np.floor(levels, out=levels)
+        return np.clip(levels, -self.levels, self.levels, out=levels).astype(np.int16)
 
     def encode(self, A: np.ndarray, beacon: bytes) -> bytes:
         from bfedrec.compression.lanes import pack

@@ -31,31 +31,36 @@ class SecureExchange:
     scheme: Scheme
 
     @classmethod
-    def of(cls, plain: Exchange, group: int, neighbours: int) -> SecureExchange:
+    def of(cls, plain: Exchange, group: int, neighbours: int, lane_bits: int = 0) -> SecureExchange:
         """Secure aggregation in groups of at most ``group`` clients, each with so many neighbours
-        (0: all). Raises ValueError for a codec or a rule that cannot be summed under masks, and for
-        sizes out of range."""
+        (0: all), in lanes of so many bits (0: as wide as sums may be). Raises ValueError for a
+        codec or a rule that cannot be summed under masks, and for sizes out of range."""
         up, rule = plain.up, plain.rule
         if not isinstance(up, Levels):
             raise ValueError(f"secure aggregation sums levels, not {up.name}")
         if rule.weighs_samples:
             raise ValueError(f"secure aggregation cannot weigh updates, as {rule.name} does")
         counted = rule.goes_by_item
-        return cls(Scheme(up.rows, up.items, up.levels, counted, group, neighbours))
+        return cls(Scheme(up.rows, up.items, up.levels, counted, group, neighbours, lane_bits))
 
     @property
     def parameters(self) -> dict[str, int]:
         """The description in the genesis, beside that of the codec and the rule."""
-        return {"group": self.scheme.group, "neighbours": self.scheme.neighbours}
+        scheme = self.scheme
+        told = {"group": scheme.group, "neighbours": scheme.neighbours}
+        return told | ({"lane_bits": scheme.lane_bits} if scheme.lane_bits else {})
 
     @classmethod
     def described(cls, plain: Exchange, told: object) -> SecureExchange:
         """The exchange that a genesis describes. Raises ValueError for an invalid description."""
-        if not isinstance(told, Mapping) or set(told) != {"group", "neighbours"}:
+        sizes = {"group", "neighbours"}
+        if not isinstance(told, Mapping) or set(told) - {"lane_bits"} != sizes:
             raise ValueError("the genesis describes no secure aggregation")
-        values: list[Any] = [told["group"], told["neighbours"]]
+        values: list[Any] = [told["group"], told["neighbours"], told.get("lane_bits", 0)]
         if any(type(value) is not int for value in values):
             raise ValueError("the genesis describes no secure aggregation: sizes are integers")
+        if "lane_bits" in told and values[2] < 1:
+            raise ValueError("the genesis describes no secure aggregation: lanes have bits")
         return cls.of(plain, *values)
 
     @property

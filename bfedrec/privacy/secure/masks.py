@@ -1,4 +1,5 @@
-"""Key agreement, and the masks that key streams make: X25519, BLAKE2b and ChaCha20 of libsodium."""
+"""Key agreement, and the masks that key streams make: X25519 of libsodium, BLAKE2b, and ChaCha20 of
+OpenSSL, which is three times as fast as libsodium's with its authenticator."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from hashlib import blake2b
 from typing import Final
 
 import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from nacl import bindings
 
 from bfedrec.compression.lanes import centred, lane_type, pack, packed_size, unpack
@@ -18,6 +20,8 @@ COMMITMENT: Final = 16
 """Bytes of a commitment to a share, which is 32 bytes of a uniform distribution."""
 SEALED: Final = 2 * KEY
 """Bytes of a sealed pair of shares."""
+START: Final = (1).to_bytes(4, "little") + bytes(12)
+"""The counter of a key stream's first block, and its nonce: 1 and 0, as in RFC 8439's AEAD."""
 
 
 @lru_cache(maxsize=4)
@@ -26,11 +30,9 @@ def _zeros(length: int) -> bytes:
 
 
 def key_stream(key: bytes, length: int) -> bytes:
-    """``length`` pseudorandom bytes of a 32-byte key that is used for nothing else (ChaCha20 with
-    nonce 0; PyNaCl has it with an authenticator, which is cut off)."""
-    nonce = bytes(bindings.crypto_aead_chacha20poly1305_ietf_NPUBBYTES)
-    sealed = bindings.crypto_aead_chacha20poly1305_ietf_encrypt(_zeros(length), None, nonce, key)
-    return sealed[:length]
+    """``length`` pseudorandom bytes of a 32-byte key that is used for nothing else: ChaCha20 (RFC
+    8439) with nonce 0, from block 1 on."""
+    return Cipher(algorithms.ChaCha20(key, START), None).encryptor().update(_zeros(length))
 
 
 def public_key(secret: bytes) -> bytes:
@@ -81,7 +83,8 @@ def commitment(share: bytes, round_id: bytes, dealer: int, holder: int, kind: in
 
 def xor(one: bytes, other: bytes) -> bytes:
     """Bitwise exclusive or of as many bytes."""
-    return (np.frombuffer(one, np.uint8) ^ np.frombuffer(other, np.uint8)).tobytes()
+    found = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
+    return found.to_bytes(len(one), "little")
 
 
 class Lanes:

@@ -32,6 +32,8 @@ class Scheme:
     neighbours: int = 0
     """The members with whom one shares masks and secrets (SecAgg+, Bell et al., CCS 2020), an even
     number; 0: all others of its group."""
+    lane_bits: int = 0
+    """The bits k of a level's lane; 0: as many as hold every sum."""
 
     def __post_init__(self) -> None:
         if not SMALLEST_GROUP <= self.group <= MOST_SHARES:
@@ -40,6 +42,13 @@ class Scheme:
             raise ValueError(f"{self.neighbours} neighbours in a group of {self.group}")
         if min(self.rows, self.items, self.levels) < 1:
             raise ValueError("a masked update has rows, items and levels")
+        whole = (2 * self.group * self.levels).bit_length()
+        least = (2 * self.levels).bit_length()
+        if self.lane_bits and not least <= self.lane_bits < whole:
+            raise ValueError(
+                f"lanes of {self.lane_bits} bits: expected {least}, which a single level takes, to "
+                f"{whole - 1}, or 0 for the {whole} that every sum fits in"
+            )
         if self.bits > MOST_BITS:
             raise ValueError(f"sums of {self.bits} bits: expected at most {MOST_BITS}")
 
@@ -47,8 +56,9 @@ class Scheme:
 
     @cached_property
     def bits(self) -> int:
-        """The bits k of a level's lane: 2^k is more than the 2 n L + 1 values of a group's sum."""
-        return (2 * self.group * self.levels).bit_length()
+        """The bits k of a level's lane: with 2^k more than the 2 n L + 1 values of a group's sum
+        every sum is whole; with fewer it is so modulo 2^k."""
+        return self.lane_bits or (2 * self.group * self.levels).bit_length()
 
     @cached_property
     def count_bits(self) -> int:

@@ -11,6 +11,7 @@ a share, so that none has to be refused, and products are looked up for whole ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -55,11 +56,22 @@ def split(secret: bytes, threshold: int, shares: int, randomness: bytes) -> np.n
     if len(randomness) != (threshold - 1) * length:
         raise ValueError(f"{threshold - 1} coefficients of {length} bytes are needed")
     coefficients = np.frombuffer(randomness, np.uint8).reshape(threshold - 1, length)
-    points = np.arange(1, shares + 1)[:, None]
-    values = np.zeros((shares, length), np.uint8)
-    for coefficient in coefficients:  # Horner's scheme, from the highest power down
-        values = PRODUCTS[points, values ^ coefficient]
-    return values ^ np.frombuffer(secret, np.uint8)
+    powers = _powers(threshold, shares)[:, :, None]  # from the highest down, as the coefficients
+    terms = PRODUCTS.reshape(-1).take(powers | coefficients)
+    return np.bitwise_xor.reduce(terms, axis=1) ^ np.frombuffer(secret, np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _powers(threshold: int, shares: int) -> np.ndarray:
+    """x^(threshold - 1) ... x^1 of the points x = 1, ..., ``shares``, as the places of their rows
+    in the table of products, int64[shares, threshold - 1]."""
+    points = np.arange(1, shares + 1)
+    found = np.empty((shares, threshold - 1), np.int64)
+    power = np.ones(shares, np.uint8)
+    for column in reversed(range(threshold - 1)):
+        power = PRODUCTS[points, power]
+        found[:, column] = power
+    return found << 8
 
 
 def combine(points: Sequence[int], shares: np.ndarray) -> bytes:
@@ -67,11 +79,18 @@ def combine(points: Sequence[int], shares: np.ndarray) -> bytes:
     (1 to 255). Raises ValueError for points that are not."""
     if len(set(points)) != len(points) or not all(1 <= x <= MOST_SHARES for x in points):
         raise ValueError(f"shares are of distinct points from 1 to {MOST_SHARES}, not {points}")
-    secret = np.zeros(shares.shape[1], np.uint8)
-    for place, x in enumerate(points):
+    terms = PRODUCTS[_weights(tuple(points))[:, None], shares]
+    return np.bitwise_xor.reduce(terms, axis=0).tobytes()
+
+
+@lru_cache(maxsize=256)
+def _weights(points: tuple[int, ...]) -> np.ndarray:
+    """The values at 0 of Lagrange's polynomials of these points, uint8[t]."""
+    weights = []
+    for x in points:
         weight = 1
         for other in points:
             if other != x:
-                weight = PRODUCTS[weight, PRODUCTS[other, INVERSES[other ^ x]]]
-        secret ^= PRODUCTS[weight, shares[place]]
-    return secret.tobytes()
+                weight = int(PRODUCTS[weight, PRODUCTS[other, INVERSES[other ^ x]]])
+        weights.append(weight)
+    return np.array(weights, np.uint8)

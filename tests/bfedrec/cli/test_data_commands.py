@@ -221,3 +221,25 @@ def test_what_is_odd_about_a_file_is_told_on_plain_lines(
     assert "WARNING: there is one user or item only" in printed
     assert "WARNING: the times are no dates since 1970: only their order counts" in printed
     assert "WARNING: 67 % of the rows have the same time as another row of the user" in printed
+
+
+def test_foreign_kinds_of_events_neither_fill_the_page_nor_turn_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Kinds are named as the file has them, cut, and without characters that turn the line."""
+    path = tmp_path / "events.csv"
+    kinds = ["view\u202e\u2066\x9b31m", *("k" * (90 + k) for k in range(9))]
+    rows = [
+        f"{1433221332117 + k},{k % 20},{kinds[k % 11 % 10]},{k % 7 + k // 40},\n"
+        for k in range(400)
+    ]
+    header = "timestamp,visitorid,event,itemid,transactionid\n"
+    path.write_text(header + "".join(rows), encoding="utf-8")
+    assert data_commands.check_command(arguments(str(path)), tmp_path / "cache") == 0
+    printed = capsys.readouterr().out
+    assert "kinds of events: " in printed
+    assert "view\N{REPLACEMENT CHARACTER}" in printed
+    assert not set(printed) & {"\u202e", "\u2066", "\x9b"}
+    (line,) = (each for each in printed.split("\n  ") if each.startswith("kinds of events"))
+    assert "k" * 90 in "".join(line.split())
+    assert "…" in line

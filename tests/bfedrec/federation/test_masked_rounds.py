@@ -240,6 +240,12 @@ def test_robust_rules_look_at_the_means_of_groups() -> None:
         (["clients.per_round=2"], "3 or more"),
         (["aggregation.neighbours=3"], "even number"),
         (["aggregation.neighbours=10"], "below group"),
+        (["aggregation.lane_bits=4"], "0, or from the 5 of a level to 7"),
+        (["aggregation.lane_bits=8"], "0, or from the 5 of a level to 7"),
+        (
+            ["aggregation.lane_bits=7", "privacy.dp.noise=local", "privacy.dp.epsilon=8"],
+            "sums have to keep all of their noise",
+        ),
         (["aggregation.group=255", "compression.levels=127", "compression.step_bits=7"], ""),
         (['clients.malicious=[{"attack": "two_updates", "share": 0.1}]'], "under masks"),
     ],
@@ -256,6 +262,8 @@ def test_options_of_masks_without_masks_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"aggregation.secure is false"):
         config("aggregation.group=9")
     with pytest.raises(ConfigError, match=r"aggregation.secure is false"):
+        config("aggregation.lane_bits=6")
+    with pytest.raises(ConfigError, match=r"aggregation.secure is false"):
         config('clients.malicious=[{"attack": "mask_violation", "share": 0.1}]')
 
 
@@ -263,8 +271,15 @@ def test_a_genesis_with_another_description_is_refused() -> None:
     with federation(*SECURE) as one:
         genesis, initial = one.genesis, one.initial_model
     told = dict(genesis.application)
-    for wrong in ({"group": 9}, {"group": 9, "neighbours": True}, {"group": 1, "neighbours": 0}, 7):
-        with pytest.raises(ValueError, match=r"secure|groups"):
+    sizes = {"group": 9, "neighbours": 0}
+    narrow = GlobalModel.from_genesis(told | {"secure": sizes | {"lane_bits": 6}}, initial, b"")
+    assert narrow.secure is not None
+    assert narrow.secure.scheme.bits == 6
+    assert narrow.describe()["secure"] == sizes | {"lane_bits": 6}
+    wrong_lanes = [sizes | {"lane_bits": bits} for bits in (0, 4, 8, True, "6")]
+    wrongs = [{"group": 9}, {"group": 9, "neighbours": True}, {"group": 1, "neighbours": 0}, 7]
+    for wrong in (*wrong_lanes, *wrongs):
+        with pytest.raises(ValueError, match=r"secure|groups|lanes"):
             GlobalModel.from_genesis(told | {"secure": wrong}, initial, b"")
     with pytest.raises(ValueError, match="number of rounds"):
         GlobalModel.from_genesis(told | {"rounds": "four"}, initial, b"")

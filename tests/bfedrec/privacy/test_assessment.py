@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from bfedrec.privacy.assessment import FALSE_SHARE, FIGURES, Assessment, Truth, figures_of
+from bfedrec.privacy.assessment import FALSE_SHARE, FIGURES, REACH, Assessment, Truth, figures_of
 from bfedrec.privacy.inference import MembershipAttack
 from bfedrec.privacy.kernels import LEFT_OUT, MEMBER, OTHER, compare
 from bfedrec.privacy.observation import Observation, PublicSetting
@@ -127,7 +127,45 @@ def test_the_area_among_touched_items_leaves_out_all_others() -> None:
     figures = dict(zip(FIGURES, figures_of(scores, touched, np.array([0]), known)[0], strict=True))
     assert figures["auc"] == pytest.approx(7 / 8)
     assert figures["auc_touched"] == pytest.approx(1 / 2)
-    assert np.isnan(figures_of(scores, None, np.array([0]), known)[0, -1])
+    untold = dict(zip(FIGURES, figures_of(scores, None, np.array([0]), known)[0], strict=True))
+    assert np.isnan(untold["auc_touched"])
+
+
+def test_the_matched_area_equals_its_slow_twin() -> None:
+    generator = np.random.default_rng(11)
+    known, clients = truth(20, 60, generator), np.arange(20)
+    items = ITEMS * 40
+    scores = generator.integers(0, 9, (20, items)).astype(np.float32)
+    counts = np.bincount(known.members, minlength=items)
+    order = sorted(range(items), key=lambda item: (-counts[item], item))
+    matched = figures_of(scores, None, clients, known)[:, FIGURES.index("auc_matched")]
+    for user in clients.tolist():
+        own = known.members[known.indptr[user] : known.indptr[user + 1]].tolist()
+        others = set(range(items)) - set(own) - set(known.left_out[user].tolist())
+        shares = []
+        for item in own:
+            place = order.index(item)
+            beside = min(REACH, place, items - 1 - place)
+            like = [each for each in order[place - beside : place + beside + 1] if each in others]
+            if like:
+                shares.append(naive_area(scores[user, [item]], scores[user, like]))
+        assert matched[user] == pytest.approx(np.mean(shares))
+
+
+def test_a_guess_by_popularity_finds_nothing_beyond_it() -> None:
+    """Users who like items by their place alone: the area is high, and 0.5 where it is matched."""
+    generator = np.random.default_rng(12)
+    items, users = 900, 300
+    chance = 0.6 * np.exp(-np.arange(items) / 200)
+    own = [np.flatnonzero(generator.random(items) < chance) for _ in range(users)]
+    indptr = np.cumsum([0, *map(len, own)]).astype(np.int64)
+    nothing = np.full((users, 1), -1, np.int64)
+    known = Truth(indptr, np.concatenate(own).astype(np.int32), nothing)
+    popularity = np.bincount(known.members, minlength=items).astype(np.float32)
+    found = figures_of(np.tile(popularity, (users, 1)), None, np.arange(users), known)
+    means = dict(zip(FIGURES, found.mean(axis=0), strict=True))
+    assert means["auc"] > 0.75
+    assert means["auc_matched"] == pytest.approx(0.5, abs=0.03)
 
 
 class Fixed(MembershipAttack):

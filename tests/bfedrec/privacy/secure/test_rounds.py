@@ -228,8 +228,9 @@ def test_masked_updates_show_their_roster_alone() -> None:
 
 
 def test_messages_of_a_group_of_15_have_the_documented_sizes() -> None:
-    scheme = Scheme(18, 3706, 8, True, 15)
-    assert (scheme.bits, scheme.count_bits, 8 * scheme.body_size) == (8, 4, 148 * 3706)
+    scheme = Scheme(25, 3706, 10, True, 15, lane_bits=6)
+    assert (scheme.bits, scheme.count_bits, scheme.body_size) == (6, 4, 71_341)
+    assert Scheme(25, 3706, 10, True, 15).bits == 9
     group = Group.of(Scheme(3, 10, 8, True, 15), 15)
     group.play()
     assert {len(payload) for payload in group.sent if payload[0] == 0} == {1490}
@@ -250,3 +251,23 @@ def test_a_sum_above_the_levels_of_those_who_touched_an_item_is_dropped() -> Non
 def test_noise_is_seen_where_nothing_is_counted() -> None:
     group = Group.of(Scheme(3, 40, 4, False, 9), 9, kinds={2: VIOLATIONS["garbage"]})
     assert group.play().dropped == {"sum out of range": 1}
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_sums_in_narrow_lanes_are_whole_where_they_fit_and_right_modulo_their_size(
+    data: st.DataObject,
+) -> None:
+    levels = data.draw(st.integers(1, 12))
+    least, whole = (2 * levels).bit_length(), (2 * 9 * levels).bit_length()
+    bits = data.draw(st.integers(least, whole - 1))
+    scheme = Scheme(3, 10, levels, data.draw(st.booleans()), 9, lane_bits=bits)
+    group = Group.of(scheme, 9, data.draw(st.integers(0, 2**32)))
+    opening = group.play(no_mask=data.draw(st.sets(st.integers(0, 8), max_size=2)))
+    (opened,) = opening.groups
+    exact, counts = group.sums([p for p, m in group.members.items() if m.number in opened.members])
+    half = 1 << (bits - 1)
+    fits = (exact >= -half) & (exact < half)
+    assert np.array_equal(opened.levels[fits], exact[fits])
+    assert not ((opened.levels - exact) % (2 * half)).any()
+    assert not scheme.counted or np.array_equal(opened.counts, counts)
