@@ -90,6 +90,8 @@ class Protocol(ABC):
     """True if the committee of an attempt is drawn anew from the head alone (`sortition`): its
     malicious members are then known beforehand, and `consensus.ledger.capture_odds` gives the
     frequency of committees that they block or capture."""
+    committee_stands: ClassVar[bool] = False
+    """True if the committee of a height is the same in all its attempts."""
     takes_turns: ClassVar[bool] = False
     """True if servers propose by turn; otherwise they race."""
     has_locks: ClassVar[bool] = False
