@@ -19,7 +19,7 @@ from consensus.protocols.tendermint.state import view_of
 from consensus.records.block import Candidate, Turn
 from consensus.records.sync import Want
 from consensus.records.ticket import Ticket, tickets_digest
-from consensus.records.view import proposal_digest
+from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate
 from consensus.server.edge_server import EdgeServer
 from consensus.server.unheard import ANY_NUMBER
@@ -113,7 +113,7 @@ class Proposals:
             return
         server, vote = self._server, self._vote
         round, valid = vote.state.round, vote.state.promises.valid
-        candidate = self.anew(round) if valid is None else self._again(valid, round)
+        candidate = self.anew(view_of(round)) if valid is None else self._again(valid, round)
         if candidate is None:
             return
         vote.apply((tendermint.on_proposing(vote.state), ()))
@@ -140,8 +140,8 @@ class Proposals:
         turn = Turn(*view, server.index, server.signer.sign(signed))
         return replace(body, turn=turn, proof=proof)
 
-    def anew(self, round: int) -> Candidate | None:
-        """A new value for a round; None if updates or tickets are too few."""
+    def anew(self, view: View) -> Candidate | None:
+        """A new value for a round, as a view; None if updates or tickets are too few."""
         server = self._server
         if not (self._collected and server.sufficient(len(server.pool))):
             return None
@@ -149,7 +149,7 @@ class Proposals:
         if not enough_draws(server.genesis, tickets):
             return None
         digest = tickets_digest(tickets)
-        header = server.contents.propose_header(updates, *view_of(round), digest)
+        header = server.contents.propose_header(updates, *view, digest)
         return Candidate(
             header,
             server.signer.sign(header.signed),

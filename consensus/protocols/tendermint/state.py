@@ -46,6 +46,10 @@ class HeightContext:
         order = self.sortition(round).order
         return order[0] if order else None
 
+    def leader(self, view: View) -> int | None:
+        """The server whose turn a view is: the proposer of its attempt, which has one step."""
+        return None if view[1] else self.proposer(view[0])
+
     def weight(self, server: int) -> int:
         """A server's seats; 0 for others than members."""
         return self.committee.weights.get(server, 0)

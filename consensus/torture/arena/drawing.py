@@ -113,6 +113,8 @@ def draw(
     faults = _faults(generator, whole, bias)
     resend = int(_pick(generator, (500, 1000, 2000)))
     kind = "weighted" if some() < 0.15 else "fixed"
+    if rules.committees_foreseen and kind not in rules.committees:
+        kind = "fixed"
     recovery = 0
     if some() < 0.5 or kind == "weighted":
         until = max((fault["until"] for fault in faults), default=0.0)
