@@ -82,9 +82,7 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
     def begin(self) -> None:
         server, head = self.server, self.server.chain.head
         sortition = server.checks.sortitions(head)
-        self.context = HeightContext(
-            server.index, server.height, sortition(0).committee, sortition
-        )
+        self.context = HeightContext(server.index, server.height, sortition(0).committee, sortition)
         self.begin_vote()
         self.tickets.begin()
         self.proposals.begin()
@@ -251,9 +249,7 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
             if known:
                 first, view = known[0], view_of(vote.attempt)
                 blocks, signatures = (first.block, vote.block), (first.signature, vote.signature)
-                found = Evidence(
-                    vote.server, server.height, view, vote.phase, blocks, signatures
-                )
+                found = Evidence(vote.server, server.height, view, vote.phase, blocks, signatures)
                 server.accuse(found)
         self.proposals.arm()
         if not new:

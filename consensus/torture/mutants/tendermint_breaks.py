@@ -13,9 +13,8 @@ from consensus.protocols.tendermint.server import TendermintParticipant
 from consensus.protocols.tendermint.state import STEPS, HeightContext
 from consensus.server.checks import SharedChecks
 from consensus.torture.arena.drawing import Bias
-from consensus.torture.mutants import breaks
+from consensus.torture.mutants import breaks, stand_ins
 from consensus.torture.mutants import round_stand_ins as do
-from consensus.torture.mutants import stand_ins
 from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported
 from consensus.torture.mutants.patch import Patch
 
@@ -67,7 +66,7 @@ _ROUNDS = (
         "newer-proof",
         "any proof of lock unlocks, however old (lockedRound_p <= vr, line 29)",
         (Patch(vote, "_line_28", do.unlocked),),
-        Bias((*LOCKED, "stale_proofs"), CUTS),
+        Bias(("fresh_values", "lone_locks", "stale_proofs"), sizes=(7, 10)),
     ),
     Break(
         "proofs",

@@ -57,7 +57,7 @@ class Monitor:
         self._locking = protocol.phases[0]
         self.ledger: Ledger = ledger_kind(protocol)(genesis, bad, protocol.deciding, half)
         self.conduct = Conduct(genesis, skewed)
-        self.rounds = RoundConduct(genesis, self.ledger)
+        self.rounds = RoundConduct(genesis, self.ledger, skewed)
         self.branches: Counter[str] = Counter()
         self.attempt = 0
         """The highest attempt that an honest server spoke of."""

@@ -11,6 +11,7 @@ from consensus.records.block import Candidate
 from consensus.records.genesis import Genesis
 from consensus.records.votes import NIL, Vote
 from consensus.server.edge_server import EdgeServer
+from consensus.torture.oracle.conduct import untimely
 from consensus.torture.oracle.reference import Ledger
 from consensus.torture.oracle.violation import Violation
 
@@ -21,7 +22,9 @@ Place = tuple[int, int]
 class RoundConduct:
     """Observes the votes of honest servers. Raises `Violation`."""
 
-    def __init__(self, genesis: Genesis, ledger: Ledger) -> None:
+    def __init__(self, genesis: Genesis, ledger: Ledger, skewed: bool) -> None:
+        """``skewed``: true if clocks may be wrong, so that what is timely cannot be judged."""
+        self._skewed = skewed
         self._genesis = genesis
         self._ledger = ledger
         self._prevoted: dict[tuple[Place, bytes], set[int]] = {}
@@ -49,7 +52,8 @@ class RoundConduct:
 
     def vote(self, server: EdgeServer, vote: Vote) -> None:
         """Check a vote that ``server`` signs for the first time."""
-        if not isinstance(server.participant, TendermintParticipant):
+        part = server.participant
+        if not isinstance(part, TendermintParticipant):
             return
         height, round, block = vote.height, vote.attempt, vote.block
         if block == NIL or not self._ledger.knows(height):
@@ -67,6 +71,11 @@ class RoundConduct:
             self._quorum(height, earlier, block) for earlier in range(since, round)
         ):
             self._fail(vote, f"though it is locked on another since round {since}")
+        for candidate in part.state.proposals.get(round, ()):
+            if candidate.header.cid == block and candidate.proof is None and not self._skewed:
+                wrong = untimely(server, part.tickets, candidate, 0)
+                if wrong:
+                    self._fail(vote, wrong)
 
     def _quorum(self, height: int, round: int, block: bytes) -> bool:
         seats = self._ledger.form(height, round)

@@ -60,13 +60,25 @@ def _again(server: EdgeServer, body: Candidate, proof: Certificate, round: int) 
     return replace(body, turn=turn, proof=proof)
 
 
+@attacker("fresh_values")
+class FreshValues(Behaviour):
+    """Proposes a new value in its rounds, though it knows one that is valid already."""
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        part = server.participant
+        if candidate.turn is None or not isinstance(part, TendermintParticipant):
+            return candidate
+        return part.proposals.anew(candidate.view) or candidate
+
+
 @attacker("stale_proofs")
 class StaleProofs(Behaviour):
-    """Proposes, in its rounds, the oldest value for which it knows a proof of lock."""
+    """Proposes, every other time in its rounds, the oldest value for which it knows a proof of
+    lock."""
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         part, round = server.participant, candidate.view[0]
-        if not isinstance(part, TendermintParticipant):
+        if not isinstance(part, TendermintParticipant) or self.draws(server).integers(2):
             return candidate
         for proof in _proofs(server):
             body = part.proposals.bodies.get(proof.block)
