@@ -15,6 +15,7 @@ from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft.durable import Durable
 from consensus.protocols.bft.tickets import Tickets
+from consensus.protocols.tendermint import unheard
 from consensus.protocols.tendermint import vote as tendermint
 from consensus.protocols.tendermint.proposals import Proposals
 from consensus.protocols.tendermint.state import (
@@ -38,6 +39,7 @@ from consensus.records.view import View
 from consensus.records.votes import NIL, Certificate, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind
+from consensus.server.unheard import Credit, Fit, Taken
 from consensus.server.voting import VotingParticipant
 
 #: timeoutPrevote and timeoutPrecommit are this part of timeoutPropose, as in CometBFT's defaults: a
@@ -119,6 +121,35 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
 
     def unheard_updates(self) -> int:
         return self.proposals.unheard_updates()
+
+    # -- what it need not hear of -----------------------------------------------------------------
+
+    def fit(self, kind: str, body: Any) -> Fit | None:
+        return unheard.fit(self.context, self.server.checks, self.server.chain.head, body)
+
+    def credits(self) -> Iterator[Credit]:
+        head, proposals = self.server.chain.head, self.state.proposals.get(self.state.round)
+        yield Credit(unheard.TICKETS, head.cid, self.proposals.unheard_tickets())
+        if proposals and self.proposals.armed:
+            block = proposals[0].header.cid
+            yield from unheard.votes_uncounted(self.context, self.state, head, block)
+
+    def ignored(self, decided: Block) -> Iterator[Credit]:
+        yield from unheard.too_late(decided)
+
+    def take_in(self, taken: Iterable[Taken]) -> None:
+        votes, tickets = [], []
+        for lane, body, at in taken:
+            if lane == unheard.TICKETS:
+                tickets.append((body, round(at * 1e6)))
+            else:
+                votes.append(body)
+        if tickets:
+            self.tickets.take_in(tickets)
+            self.server.relaying.take_in("ticket", [(ticket, None) for ticket, _ in tickets])
+        if votes:
+            self.votes.update((unheard.name_of(vote), [vote]) for vote in votes)
+            self.state = tendermint.counted(self.context, self.state, votes)
 
     def members(self) -> list[int]:
         """The others on the committee."""
@@ -202,7 +233,7 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
             return server.refuse("vote beyond MaxStep")
         if not self.context.weight(vote.server):
             return server.refuse("vote without a seat")
-        known = self.votes.get((vote.phase, vote.attempt, vote.server), ())
+        known = self.votes.get(unheard.name_of(vote), ())
         if any(each.block == vote.block for each in known):
             return False
         if len(known) > 1:
@@ -239,13 +270,14 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
         server, new = self.server, []
         for vote in votes:
             kept = vote.attempt <= self.state.round + self.context.ahead
-            name = (vote.phase, vote.attempt, vote.server)
+            name = unheard.name_of(vote)
             known = self.votes.get(name, [])
             if any(each.block == vote.block for each in known):
                 continue
             new.append(vote)
             if kept and len(known) < 2:
                 self.votes[name] = [*known, vote]
+                server.inbox.note(name)
             if known:
                 first, view = known[0], view_of(vote.attempt)
                 blocks, signatures = (first.block, vote.block), (first.signature, vote.signature)

@@ -133,9 +133,14 @@ def on_judged(
 def on_votes(context: HeightContext, state: State, votes: Iterable[Vote]) -> Step:
     """Take in checked votes of members. What is further ahead than one rotation is only noted as
     having been said (line 55): it will be said again."""
+    return _run(context, counted(context, state, votes))
+
+
+def counted(context: HeightContext, state: State, votes: Iterable[Vote]) -> State:
+    """The state with votes in its message log, before any rule is run."""
     for vote in votes:
         state = _count(context, state, vote)
-    return _run(context, state)
+    return state
 
 
 def _count(context: HeightContext, state: State, vote: Vote) -> State:
