@@ -7,31 +7,70 @@ The vote itself is in `consensus.protocols.tendermint.vote` and
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from consensus.ledger.committee import enough_draws
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft.tickets import Tickets
 from consensus.protocols.tendermint import vote as tendermint
-from consensus.protocols.tendermint.state import view_of
+from consensus.protocols.tendermint.state import (
+    PROPOSE,
+    STEPS,
+    HeightContext,
+    State,
+    Step,
+    view_of,
+)
 from consensus.records.block import Candidate, Turn
 from consensus.records.sync import Want
 from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate
 from consensus.server.edge_server import EdgeServer
+from consensus.server.message import Kind
 from consensus.server.unheard import ANY_NUMBER
 
-if TYPE_CHECKING:
-    from consensus.protocols.tendermint.server import TendermintParticipant
+
+class Voting(Protocol):
+    """The part of the vote (`consensus.protocols.tendermint.server.TendermintParticipant`) that
+    proposals use."""
+
+    context: HeightContext
+    state: State
+    undecided: Certificate | None
+
+    def apply(self, step: Step) -> bool:
+        """Take over a state of the vote and do what follows from it."""
+        ...
+
+    def decide_by(self, certificate: Certificate) -> None:
+        """Append the block that ``certificate`` decides."""
+        ...
+
+    def take_in_votes(self, proof: Certificate) -> bool:
+        """Take in the prevotes of a checked proof of lock."""
+        ...
+
+    def schedule(self, what: str, round: int) -> None:
+        """Start the timer of a step of a round."""
+        ...
+
+    def members(self) -> list[int]:
+        """The others on the committee."""
+        ...
+
+    def tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
+        """Send something of this round, and remember to say it again if need be."""
+        ...
 
 
 class Proposals:
     """The proposals of one height at one server."""
 
-    def __init__(self, server: EdgeServer, vote: TendermintParticipant, tickets: Tickets) -> None:
+    def __init__(self, server: EdgeServer, vote: Voting, tickets: Tickets) -> None:
         self._server = server
         self._vote = vote
         self._tickets = tickets
@@ -90,7 +129,7 @@ class Proposals:
         """True if it is the proposer of round_p, has not proposed, and still may (line 14)."""
         state, context = self._vote.state, self._vote.context
         return (
-            state.step == tendermint.PROPOSE
+            state.step == PROPOSE
             and state.promises.proposed < state.round
             and context.proposer(state.round) == self._server.index
         )
@@ -104,7 +143,7 @@ class Proposals:
         """Start the timer of round 0."""
         if not self.armed:
             self.armed = True
-            self._vote.schedule(tendermint.STEPS[tendermint.PROPOSE], 0)
+            self._vote.schedule(STEPS[PROPOSE], 0)
 
     def propose_if_due(self) -> None:
         """Propose once, in its round: validValue_p, or a new value when there are updates and

@@ -19,6 +19,7 @@ from consensus.protocols.tendermint import unheard
 from consensus.protocols.tendermint import vote as tendermint
 from consensus.protocols.tendermint.proposals import Proposals
 from consensus.protocols.tendermint.state import (
+    PROPOSE,
     STEPS,
     CastVote,
     Decide,
@@ -181,7 +182,7 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
             case StartRound(round):
                 self._enter(round)
             case Schedule(what, round):
-                if what != STEPS[tendermint.PROPOSE] or round or self.proposals.armed:
+                if what != STEPS[PROPOSE] or round or self.proposals.armed:
                     self.schedule(what, round)
             case Validate(candidate, proven):
                 self.proposals.judge(candidate, proven)
@@ -207,7 +208,7 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
         votes, and half as long again with every round: once the network behaves, some round lasts
         long enough."""
         whole = self.server.parameters.vote_us * (2 + round) // 2
-        part = 1 if what == STEPS[tendermint.PROPOSE] else VOTE_PART
+        part = 1 if what == STEPS[PROPOSE] else VOTE_PART
         self.server.set_timer(what, whole // part, view_of(round))
 
     # -- votes ------------------------------------------------------------------------------------

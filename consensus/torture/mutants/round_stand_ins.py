@@ -9,6 +9,7 @@ from typing import Any
 
 from consensus.protocols.tendermint import vote as tendermint
 from consensus.protocols.tendermint.state import NEVER, PREVOTE, STEPS, Promises, Schedule
+from consensus.records.votes import NIL
 from consensus.torture.mutants.patch import StandIn
 
 
@@ -31,7 +32,7 @@ def precommits_what_it_prevoted(original: Any) -> Any:
 
     def rule(context: Any, state: Any) -> Any:
         round, block = state.promises.prevote
-        if state.step == PREVOTE and round == state.round and block != tendermint.NIL:
+        if state.step == PREVOTE and round == state.round and block != NIL:
             promises = replace(state.promises, locked=(round, block))
             return tendermint._precommit(context, replace(state, promises=promises), block)
         return original(context, state)
@@ -44,7 +45,7 @@ def quorum_of_any_rounds(original: Any) -> Any:
 
     def rule(context: Any, state: Any) -> Any:
         round, block = state.promises.prevote
-        if state.step != PREVOTE or round != state.round or block == tendermint.NIL:
+        if state.step != PREVOTE or round != state.round or block == NIL:
             return original(context, state)
         servers = 0
         for (phase, _, named), tally in state.votes.items():
