@@ -220,7 +220,11 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
         signed = Vote.signing_digest(chain_id, server.height, round, 0, phase, block)
         signature = server.signer.sign(signed)
         vote = Vote(chain_id, server.height, round, 0, phase, block, server.index, signature)
-        self.tell("vote", vote, tuple(self._members))
+        if round == self.state.round:
+            self.tell("vote", vote, tuple(self._members))
+        else:
+            server.say("vote", vote, tuple(self._members))  # one of before a crash
+        self.votes[unheard.name_of(vote)] = [vote]
         self.apply(tendermint.on_votes(self.context, self.state, [vote]))
 
     def on_vote(self, vote: Vote) -> bool:

@@ -71,14 +71,27 @@ class Promises:
     """round_p."""
     proposed: int = -1
     """The last round it proposed in."""
-    prevote: Said = NEVER
-    """Its last prevote."""
-    precommit: Said = NEVER
-    """Its last precommit."""
+    said: tuple[tuple[str, int, bytes], ...] = ()
+    """All its votes of the height, as (phase, round, block), the oldest first. Those of earlier
+    rounds too: where nobody else has them any more, others may wait for them in such a round."""
     locked: Said = NEVER
     """(lockedRound_p, lockedValue_p)."""
     valid: Certificate | None = None
     """validRound_p and validValue_p: the prevotes that make the value valid; None: -1 and nil."""
+
+    @property
+    def prevote(self) -> Said:
+        """Its last prevote."""
+        return self._last(STEPS[PREVOTE])
+
+    @property
+    def precommit(self) -> Said:
+        """Its last precommit."""
+        return self._last(STEPS[PRECOMMIT])
+
+    def _last(self, phase: str) -> Said:
+        found = (each[1:] for each in reversed(self.said) if each[0] == phase)
+        return next(found, NEVER)
 
     @property
     def valid_round(self) -> int:

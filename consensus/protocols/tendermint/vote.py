@@ -84,21 +84,19 @@ def is_proven(context: HeightContext, state: State, block: bytes) -> bool:
 
 def begin(context: HeightContext, promises: Promises, catching_up: bool = False) -> Step:
     """Begin a height (lines 1-10), or enter it again after a crash with the promises made in it:
-    in the round and step that they tell, saying the votes of that round again. A server that is
-    catching up says nothing at all."""
+    in the round and step that they tell, saying all its votes again. A server that is catching up
+    says nothing at all."""
     if catching_up:
-        never = (LAST, NIL)
-        muted = Promises(context.height, 0, LAST, never, never)
+        said = tuple((phase, LAST, NIL) for phase in STEPS[1:])
+        muted = Promises(context.height, 0, LAST, said)
         return State(muted, PRECOMMIT, shown=LAST), ()
     if promises.height != context.height:
         promises = Promises(context.height)
     round = promises.round
     state, effects = _start(State(promises), round)
-    for step, said in ((PREVOTE, promises.prevote), (PRECOMMIT, promises.precommit)):
-        if said[0] == round:
-            state = changed(state, step=step)
-            effects = (*effects, CastVote(STEPS[step], *said))
-    return state, effects
+    step = max((STEPS.index(phase) for phase, at, _ in promises.said if at == round), default=0)
+    again = tuple(CastVote(*each) for each in promises.said)
+    return changed(state, step=step), effects + again
 
 
 def on_proposing(state: State) -> State:
@@ -384,8 +382,7 @@ def _prevote(context: HeightContext, state: State, block: bytes) -> Step:
     state, promises = changed(state, step=PREVOTE), state.promises
     if promises.prevote[0] >= state.round or not context.weight(context.index):
         return state, ()
-    said = state.round, block
-    return changed(state, promises=changed(promises, prevote=said)), (CastVote(STEPS[1], *said),)
+    return _vote(state, STEPS[PREVOTE], block)
 
 
 def _precommit(context: HeightContext, state: State, block: bytes) -> Step:
@@ -393,5 +390,10 @@ def _precommit(context: HeightContext, state: State, block: bytes) -> Step:
     state, promises = changed(state, step=PRECOMMIT), state.promises
     if promises.precommit[0] >= state.round or not context.weight(context.index):
         return state, ()
-    said = state.round, block
-    return changed(state, promises=changed(promises, precommit=said)), (CastVote(STEPS[2], *said),)
+    return _vote(state, STEPS[PRECOMMIT], block)
+
+
+def _vote(state: State, phase: str, block: bytes) -> Step:
+    said, promises = (phase, state.round, block), state.promises
+    promises = changed(promises, said=(*promises.said, said))
+    return changed(state, promises=promises), (CastVote(*said),)

@@ -134,7 +134,7 @@ _ROUNDS = (
     Break(
         "durable-votes",
         "a crash takes the votes that were cast in a round",
-        (Patch(TendermintParticipant, "begin", do.forgetful("prevote", "precommit")),),
+        (Patch(TendermintParticipant, "begin", do.forgetful("said")),),
         Bias((), CRASHES),
     ),
     Break(
@@ -146,7 +146,7 @@ _ROUNDS = (
     Break(
         "durable-proposals",
         "a proposer proposes again after a crash",
-        (Patch(TendermintParticipant, "begin", do.forgetful("proposed", "prevote")),),
+        (Patch(TendermintParticipant, "begin", do.forgetful("proposed", "said")),),
         Bias((), CRASHES),
     ),
 )

@@ -333,7 +333,14 @@ def test_a_restarted_server_comes_back_in_its_round_with_its_lock() -> None:
     run = Run(promises=before.state.promises)
     assert (run.state.round, run.state.step) == (1, PROPOSE)
     run.hear(proposal(1))
-    assert run.did(CastVote) == [CastVote("prevote", 1, NIL)]
+    assert run.last == (CastVote("prevote", 1, NIL),)
+
+
+def test_a_restarted_server_says_its_votes_of_earlier_rounds_again() -> None:
+    """Others may wait for them in such a round, and nobody else need have them."""
+    run = Run(promises=Run().reach(2).state.promises)
+    said = [(phase, round) for round in (0, 1) for phase in ("prevote", "precommit")]
+    assert run.did(CastVote) == [CastVote(*each, NIL) for each in said]
 
 
 def test_promises_of_another_height_do_not_bind() -> None:
