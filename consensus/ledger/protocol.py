@@ -98,6 +98,9 @@ class Protocol(ABC):
     """True if servers close views by timeouts, which carry locks."""
     timers_grow: ClassVar[bool] = False
     """True if a step's timer is longer in every further attempt."""
+    message_exponent: ClassVar[float] = 2.0
+    """The textbook's exponent of the messages that a block takes, over the seats of its committee;
+    `tests/bench/test_bench_messages.py` measures it."""
     draws_on_links: ClassVar[bool] = False
     """True if a block's link seeds the draws after it, so that its proposer may try variants."""
     invitations: ClassVar[tuple[Invitation, ...]] = ()

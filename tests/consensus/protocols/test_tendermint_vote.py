@@ -332,7 +332,7 @@ def test_a_restarted_server_comes_back_in_its_round_with_its_lock() -> None:
     before = locked()
     run = Run(promises=before.state.promises)
     assert (run.state.round, run.state.step) == (1, PROPOSE)
-    run.hear(proposal(1))
+    run.hear(proposal(1), valid=None)
     assert run.last == (CastVote("prevote", 1, NIL),)
 
 
