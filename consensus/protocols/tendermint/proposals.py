@@ -41,6 +41,8 @@ class Voting(Protocol):
     context: HeightContext
     state: State
     undecided: Certificate | None
+    others: list[int]
+    """The others on the committee."""
 
     def apply(self, step: Step) -> bool:
         """Take over a state of the vote and do what follows from it."""
@@ -56,10 +58,6 @@ class Voting(Protocol):
 
     def schedule(self, what: str, round: int) -> None:
         """Start the timer of a step of a round."""
-        ...
-
-    def members(self) -> list[int]:
-        """The others on the committee."""
         ...
 
     def tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
@@ -303,7 +301,7 @@ class Proposals:
         missing = [digest for digest in candidate.updates if server.pool.pick([digest]) is None]
         if missing:
             server.pool.want(missing)
-            others = self._vote.members()
+            others = self._vote.others
             start = server.host.generator(server.height, server.host.now_us(), 8).integers(
                 max(1, len(others))
             )

@@ -1,5 +1,5 @@
-"""The part of an edge server that follows `tendermint`: it feeds the vote of a height
-(`consensus.protocols.tendermint.vote`) with what it has checked, and does what the vote asks for.
+"""The part of an edge server that follows `tendermint`: it feeds the vote of a height with what it
+has checked, and does what the vote asks for.
 
 A height, seen from here: make a ticket for the next height; when updates are sufficient and tickets
 were collected, the proposer of round 0 proposes; judge a proposal by recomputing it; sign and send
@@ -14,6 +14,7 @@ from typing import Any
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft.durable import Durable
+from consensus.protocols.bft.state import NOBODY
 from consensus.protocols.bft.tickets import Tickets
 from consensus.protocols.tendermint import unheard
 from consensus.protocols.tendermint import vote as tendermint
@@ -93,7 +94,7 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
         """By phase, round and server: its checked votes, of which two are kept: they differ."""
         self.undecided: Certificate | None = None
         """A certificate that decides a block which is not here."""
-        self._members = [each for each in self.context.committee.weights if each != server.index]
+        self.others = [each for each in self.context.committee.weights if each != server.index]
         self._seen_block: bytes | None = None
         promises = self.durable.promises
         back = not server.catching_up and promises.height == server.height
@@ -105,8 +106,7 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
         """The promises of a height in which it has made none."""
         server.set_timer("tickets", server.parameters.ticket_us)
         if not server.catching_up and self.tickets.draw():
-            # Those who record it: the committee, in which every member may propose.
-            self.tickets.announce(self._members)
+            self.tickets.announce(self.others)  # every member may propose, and so record it
         self.apply((state, effects))
         if back and promises != Promises(server.height):
             self.proposals.arm()  # it has said something already
@@ -152,10 +152,6 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
             self.votes.update((unheard.name_of(vote), [vote]) for vote in votes)
             self.state = tendermint.counted(self.context, self.state, votes)
 
-    def members(self) -> list[int]:
-        """The others on the committee."""
-        return self._members
-
     # -- the vote's effects -----------------------------------------------------------------------
 
     def apply(self, step: Step) -> bool:
@@ -164,8 +160,7 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
         state, effects = step
         changed = state is not self.state
         if changed:
-            self.state = state
-            promises, server = state.promises, self.server
+            self.state, promises, server = state, state.promises, self.server
             new = promises is not self.durable.promises and promises is not self._none_yet
             if new and not server.catching_up:
                 voted = self.proposals.bodies.get(promises.prevote[1])
@@ -221,9 +216,9 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
         signature = server.signer.sign(signed)
         vote = Vote(chain_id, server.height, round, 0, phase, block, server.index, signature)
         if round == self.state.round:
-            self.tell("vote", vote, tuple(self._members))
+            self.tell("vote", vote, tuple(self.others))
         else:
-            server.say("vote", vote, tuple(self._members))  # one of before a crash
+            server.say("vote", vote, tuple(self.others))  # one of before a crash
         self.votes[unheard.name_of(vote)] = [vote]
         self.apply(tendermint.on_votes(self.context, self.state, [vote]))
 
@@ -262,12 +257,9 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
 
     def take_in_votes(self, proof: Certificate) -> bool:
         """Take in the prevotes of a checked proof of lock."""
-        chain_id, height = self.server.genesis.chain_id, self.server.height
-        round, phase, block = proof.attempt, proof.phase, proof.block
-        return self._take_in(
-            Vote(chain_id, height, round, 0, phase, block, voter, signature)
-            for voter, signature in proof.signatures
-        )
+        said = (proof.height, proof.attempt, 0, proof.phase, proof.block)
+        chain_id = self.server.genesis.chain_id
+        return self._take_in(Vote(chain_id, *said, *signed) for signed in proof.signatures)
 
     def _take_in(self, votes: Iterable[Vote]) -> bool:
         """Count checked votes of members. Two of one member in one phase and round are evidence,
@@ -315,10 +307,8 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
             server.say("block", block)
         else:
             # One after the other: whoever sees it go round keeps quiet.
-            weights = self.context.committee.weights
-            rank = len(weights)
-            if server.index in weights:
-                rank = 1 + list(weights).index(server.index)
+            order = [*self.context.committee.weights, server.index]
+            rank = min(order.index(server.index) + 1, len(order) - 1)
             server.set_timer("relay", rank * server.parameters.ticket_us, certificate.view)
         server.decide(block)
 
@@ -381,8 +371,8 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
         return self.tickets.holders()
 
     def help(self, status: Status) -> Iterator[tuple[Kind, Any]]:
-        """What the paper's gossip brings to everybody sooner or later: a proof of lock, proposals
-        of its value and of the round in progress, and the votes from the asker's round on."""
+        """The messages that the paper's gossip brings to everybody: a proof of lock, proposals of
+        its value and of the round in progress, and the votes from the asker's round on."""
         state, valid = self.state, self.state.promises.valid
         if valid is not None:
             yield "lock", valid
@@ -399,9 +389,11 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
             yield "ticket", ticket
 
     def predicament(self) -> str:
-        if self.state.round < self.context.ahead:
+        state, committee = self.state, self.context.committee
+        voted = state.heard.get((STEPS[state.step], state.round), NOBODY).weight
+        if state.step == PROPOSE or committee.approves(voted):
             return ""
         return (
-            f"{self.state.round} rounds have failed, and Tendermint draws no other committee for "
-            "the height: where a third of it does not take part it stays blocked"
+            f"{voted} of {committee.total} seats have cast a {STEPS[state.step]} in round "
+            f"{state.round}, and Tendermint draws no other committee for a height"
         )

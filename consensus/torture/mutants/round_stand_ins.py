@@ -95,11 +95,6 @@ def timers_of_round_0(original: Any) -> Any:
     return schedule
 
 
-def never(original: Any) -> Any:
-    """A rule that never applies."""
-    return lambda context, state: None
-
-
 def forgets_its_value(original: Any) -> Any:
     """`Proposals.propose_if_due` of a proposer that proposes a new value in every round."""
 

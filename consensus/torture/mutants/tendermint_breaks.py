@@ -126,12 +126,6 @@ _ROUNDS = (
         Bias(changes=(("vote", 30), ("latency", 60.0), ("topology", "ring"))),
     ),
     Break(
-        "skipping-rounds",
-        "nobody goes on to a round that f + 1 members are in (lines 55-56)",
-        (Patch(vote, "_line_55", do.never),),
-        Bias(("abstain",), ("crash", *CUTS)),
-    ),
-    Break(
         "durable-votes",
         "a crash takes the votes that were cast in a round",
         (Patch(TendermintParticipant, "begin", do.forgetful("said")),),
