@@ -198,6 +198,14 @@ def test_line_36_waits_for_the_proposal_and_its_validity() -> None:
     assert run.did(CastVote)[1:] == [CastVote("precommit", 0, ID)]
 
 
+def test_line_36_waits_for_the_step_prevote() -> None:
+    run = Run().votes((0, 1, 2), V).hear(V, valid=None)
+    assert run.last == (Validate(V, False),), "as a new value, whatever the others say"
+    run.judged(V)
+    assert run.last[:2] == (CastVote("prevote", 0, ID), Schedule("prevote", 0))
+    assert run.state.promises.locked == (0, ID)
+
+
 def test_line_36_ignores_what_is_not_valid_whatever_its_quorum() -> None:
     run = Run().hear(V, valid=False).votes((0, 1, 2), V)
     assert run.did(CastVote) == [CastVote("prevote", 0, NIL)]

@@ -112,8 +112,8 @@ def test_torture_finds_nothing_in_some_scenarios() -> None:
 
 
 FOUND = {
-    "prevote-lock": 16,
-    "newer-proof": 7,
+    "prevote-lock": 68,
+    "newer-proof": 21,
     "same-round": 16,
     "valid-value": 9,
     "timeout-prevote": 4,
