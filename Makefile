@@ -80,6 +80,7 @@ rq3: setup-run
 # every behaviour since; every rule switched off in turn; the models and twins; and Algorithm 2 as it
 # is written, whose known failures are to be found (status 1).
 SINCE = beg,future_times,hide_quorum,late_locks,omit_tickets,preempt,split_closures,stale_locks,two_timeouts
+ROUNDS = fresh_values,lone_locks,stale_proofs,false_proofs
 torture: setup-run
 	for part in 0 1 2 3 4 5 6 7 8 9; do \
 	  $(BIN)/bfedrec torture --seeds $${part}0000-$${part}9999 $(AT_ONCE) --record results/torture \
@@ -95,6 +96,13 @@ torture: setup-run
 	$(BIN)/bfedrec torture --model all --record results/torture
 	$(BIN)/bfedrec torture --model all --break all --record results/torture
 	$(BIN)/bfedrec torture --twins 3 --record results/torture
+	$(BIN)/bfedrec torture --protocol tendermint --seeds 00000-09999 $(AT_ONCE) \
+	  --record results/torture
+	$(BIN)/bfedrec torture --protocol tendermint --hard-crashes --seeds 10000-12999 $(AT_ONCE) \
+	  --record results/torture
+	$(BIN)/bfedrec torture --protocol tendermint --behaviours $(ROUNDS) --seeds 20000-22999 \
+	  $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --protocol tendermint --break all $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 $(AT_ONCE) --record results/torture; \
 	  test $$? -eq 1
 

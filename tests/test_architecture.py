@@ -209,6 +209,9 @@ ARROWS = {
         "consensus.crypto consensus.ledger consensus.records consensus.server"
     ),
     "consensus.protocols.paper": "consensus.ledger consensus.records consensus.server",
+    "consensus.protocols.tendermint": (
+        "consensus.ledger consensus.protocols.bft consensus.records consensus.server"
+    ),
     "consensus.records": "consensus.crypto consensus.encoding",
     "consensus.server": (
         "consensus.application consensus.crypto consensus.encoding consensus.ledger "
@@ -223,7 +226,8 @@ ARROWS = {
     "consensus.torture": (
         "consensus.adversary consensus.application consensus.crypto consensus.encoding "
         "consensus.faults consensus.ledger consensus.network consensus.protocols "
-        "consensus.protocols.bft consensus.records consensus.registry consensus.server "
+        "consensus.protocols.bft consensus.protocols.tendermint consensus.records "
+        "consensus.registry consensus.server "
         "consensus.simulation consensus.workers"
     ),
 }

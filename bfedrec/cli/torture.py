@@ -37,7 +37,7 @@ from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import PREMISES, BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
-from consensus.torture.mutants.breaks import BREAKS
+from consensus.torture.mutants.by_protocol import breaks_of
 from consensus.torture.run import Outcome, run
 from consensus.torture.tracing import trace_of
 
@@ -64,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--break",
         dest="rule",
         metavar="RULE",
-        help="switch a rule off and look for the first violation: list, all, or one of "
-        + ", ".join(BREAKS),
+        help="switch a rule of the protocol off and look for the first violation: list, all, or "
+        f"one of those that list tells; of {DEFAULT}: " + ", ".join(breaks_of(DEFAULT)),
     )
     parser.add_argument(
         "--replay",
@@ -133,13 +133,16 @@ def _play(parsed: argparse.Namespace, engine: Engine) -> int:
         return check_models(parsed)
     if parsed.twins is not None:
         return play_twins(parsed)
+    breaks = breaks_of(parsed.protocol)
     if parsed.rule == "list":
-        for each in BREAKS.values():
+        for each in breaks.values():
             print(f"{each.name:<26} {each.what}")
         return 0
-    if parsed.rule not in (None, "all", *BREAKS):
-        known = ", ".join(BREAKS)
+    if parsed.rule not in (None, "all", *breaks):
+        known = ", ".join(breaks)
         raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
+    if parsed.premise != PREMISES[0] and parsed.protocol != DEFAULT:
+        raise ConfigError(f"{COMMAND_LINE}: --premise {parsed.premise}: a premise of {DEFAULT}")
     if parsed.servers is not None and not 4 <= parsed.servers <= 64:
         raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
     for name in parse_names(parsed.behaviours):
@@ -221,7 +224,10 @@ def _traced(plan: Plan, outcome: Outcome, parsed: argparse.Namespace) -> Outcome
 
 def command_for(found: Found, rule: str | None) -> str:
     """Command line that replays this violation."""
-    words = ["bfedrec", "torture", *(() if rule is None else ("--break", rule))]
+    words, protocol = ["bfedrec", "torture"], found.scenario.protocol
+    if rule is not None:
+        words += ["--protocol", protocol] if protocol != DEFAULT else []
+        words += ["--break", rule]
     return shlex.join([*words, "--replay", found.scenario.text()])
 
 
@@ -334,8 +340,9 @@ def _break_all(parsed: argparse.Namespace, engine: Engine) -> int:
     """Switch every rule off in turn; return the exit status."""
     seeds = parse_seeds(parsed.seeds)
     found: dict[str, tuple[Tally, str]] = {}
+    breaks = breaks_of(parsed.protocol)
     with engine.workers() as workers:
-        for rule in BREAKS:
+        for rule in breaks:
             plan = _plan(parsed, rule)
             with Display(rule, len(seeds)) as display:
                 tally = conduct(plan, seeds, workers, display.update, True)
@@ -346,7 +353,7 @@ def _break_all(parsed: argparse.Namespace, engine: Engine) -> int:
             told = "NOT FOUND" if first is None else f"seed {first.seed}: {first.invariant}"
             print(f"{rule:<26} {told}", flush=True)
     missed = [rule for rule, (tally, _) in found.items() if not tally.found]
-    print(f"{len(BREAKS) - len(missed)} of {len(BREAKS)} rules, switched off, were found out")
+    print(f"{len(breaks) - len(missed)} of {len(breaks)} rules, switched off, were found out")
     if parsed.record is not None:
         print(f"recorded in {record_breaks(parsed, found)}")
     return CHECK_FAILED if missed else 0

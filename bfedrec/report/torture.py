@@ -11,10 +11,11 @@ from typing import Any
 
 from consensus.encoding.node import Node
 from consensus.faults.faults import FAULTS
+from consensus.protocols.registry import DEFAULT
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.campaign import Tally
 from consensus.torture.model.engine import Verdict
-from consensus.torture.mutants.breaks import BREAKS
+from consensus.torture.mutants.by_protocol import breaks_of
 
 #: What is counted by name.
 COUNTS = ("faults", "behaviours", "clients", "branches")
@@ -81,7 +82,7 @@ def record_breaks(parsed: argparse.Namespace, found: Mapping[str, tuple[Tally, s
         first = tally.found[0] if tally.found else None
         line = {
             "rule": rule,
-            "what": BREAKS[rule].what,
+            "what": breaks_of(parsed.protocol)[rule].what,
             "seed": None if first is None else first.seed,
             "invariant": None if first is None else first.invariant,
             "replay": command,
@@ -90,6 +91,7 @@ def record_breaks(parsed: argparse.Namespace, found: Mapping[str, tuple[Tally, s
         rows.append([line["rule"], line["what"], line["seed"], line["invariant"]])
     heads = ("rule off", "what goes wrong", "found at seed", "invariant violated")
     name = "torture-breaks"
+    name += f"-{parsed.protocol}" if parsed.protocol != DEFAULT else ""
     name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
     return _write(parsed.record, name, {"rules": lines}, [_table(heads, rows)])
 

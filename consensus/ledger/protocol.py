@@ -90,12 +90,17 @@ class Protocol(ABC):
     """True if the committee of an attempt is drawn anew from the head alone (`sortition`): its
     malicious members are then known beforehand, and `consensus.ledger.capture_odds` gives the
     frequency of committees that they block or capture."""
+    committee_stands: ClassVar[bool] = False
+    """True if the committee of a height is the same in all its attempts."""
     takes_turns: ClassVar[bool] = False
     """True if servers propose by turn; otherwise they race."""
     has_locks: ClassVar[bool] = False
     """True if servers close views by timeouts, which carry locks."""
     timers_grow: ClassVar[bool] = False
     """True if a step's timer is longer in every further attempt."""
+    message_exponent: ClassVar[float] = 2.0
+    """The textbook's exponent of the messages that a block takes, over the seats of its committee;
+    `tests/bench/test_bench_messages.py` measures it."""
     draws_on_links: ClassVar[bool] = False
     """True if a block's link seeds the draws after it, so that its proposer may try variants."""
     invitations: ClassVar[tuple[Invitation, ...]] = ()

@@ -72,10 +72,13 @@ class Candidate(Record):
     turn: Turn | None = None
     """The later view's proposal, where a locked block is proposed again; None in its header's view.
     """
+    proof: Certificate | None = None
+    """``tendermint``: the prevotes that make the block a valid value (its proof of lock), where it
+    is proposed again. It has no place in the encoding of a candidate without one."""
 
     def to_node(self) -> Node:
-        turn, why = self.turn, self.justification
-        return {
+        turn, why, proof = self.turn, self.justification, self.proof
+        node: Node = {
             "header": self.header.to_node(),
             "signature": self.signature,
             "tickets": _tickets_to_node(self.tickets),
@@ -85,10 +88,12 @@ class Candidate(Record):
                 None if turn is None else [turn.attempt, turn.step, turn.server, turn.signature]
             ),
         }
+        return node if proof is None else {**node, "proof": proof.to_node()}
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = fields_of(node, "candidate", names_of(cls))
+        proven = isinstance(node, dict) and "proof" in node
+        found = fields_of(node, "candidate", names_of(cls) - (set() if proven else {"proof"}))
         turn, why = found["turn"], found["justification"]
         if turn is not None:
             if not isinstance(turn, list) or len(turn) != 4:
@@ -109,6 +114,7 @@ class Candidate(Record):
             ),
             None if why is None else TimeoutCertificate.from_node(why),
             turn,
+            Certificate.from_node(found["proof"]) if proven else None,
         )
 
     @property

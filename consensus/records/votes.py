@@ -16,7 +16,7 @@ simulated time; no field is a float.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from consensus.encoding.fields import (
     DIGEST_BYTES,
@@ -36,10 +36,15 @@ from consensus.encoding.fields import (
 )
 from consensus.encoding.frozen import frozen
 from consensus.encoding.node import Node
+from consensus.encoding.unixfs import file_cid
 from consensus.records.view import View
 
-PHASES = ("soft", "cert", "approve", "reject")
-"""The kinds of votes: the two phases of ``bft``, and the verdicts of ``paper``."""
+PHASES = ("soft", "cert", "approve", "reject", "prevote", "precommit")
+"""The kinds of votes: the two phases of ``bft``, the verdicts of ``paper``, and the two phases of
+``tendermint``."""
+
+NIL: Final = file_cid(b"")
+"""The link that a vote for no block names (``tendermint``): the address of nothing."""
 
 
 @frozen

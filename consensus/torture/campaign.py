@@ -15,7 +15,7 @@ from consensus.protocols.registry import DEFAULT
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.edge import draw_half, harden
 from consensus.torture.arena.scenario import Scenario
-from consensus.torture.mutants.breaks import BREAKS
+from consensus.torture.mutants.by_protocol import breaks_of
 from consensus.torture.run import Outcome, run
 from consensus.torture.shrinking import shrink
 from consensus.workers import Lost, Unit, Workers
@@ -46,7 +46,7 @@ class Plan:
 
     def scenario(self, seed: int) -> Scenario:
         """The scenario of a seed under this plan."""
-        bias = BREAKS[self.rule].bias if self.rule else None
+        bias = breaks_of(self.protocol)[self.rule].bias if self.rule else None
         half = self.premise == "half" or (bias is not None and bias.half)
         if half:
             behaviours = (*self.behaviours, *(bias.behaviours if bias else ()))
@@ -57,7 +57,7 @@ class Plan:
 
     def applied(self) -> AbstractContextManager[None]:
         """A context in which the plan's rule is switched off."""
-        return BREAKS[self.rule].applied() if self.rule else nullcontext()
+        return breaks_of(self.protocol)[self.rule].applied() if self.rule else nullcontext()
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class LateBlock(Behaviour):
         if (
             message.kind != "vote"
             or body.server != server.index
-            or body.phase not in ("cert", "approve")
+            or body.phase != server.chain.protocol.deciding
         ):
             return (message,)
         to = others(server) if message.to is None else message.to

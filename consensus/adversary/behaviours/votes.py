@@ -78,7 +78,7 @@ class EquivocateVotes(Behaviour):
         half, twin = half_of(header), twin_of(candidate).cid
         self._twins[header.cid] = half, twin
         parts = halves(self, server, view[0])
-        for phase in ("soft", "cert"):
+        for phase in server.chain.protocol.phases:
             self.send(server, "vote", sign_vote(server, phase, view, header.cid), parts[half])
             self.send(server, "vote", sign_vote(server, phase, view, twin), parts[1 - half])
 

@@ -1,21 +1,41 @@
-"""The part of a server's memory that survives a crash (`bft`)."""
+"""The part of a server's memory that survives a crash, under a protocol with locks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Generic, Protocol, TypeVar
 
 from consensus.ledger.updates import SignedUpdate, UpdatePool
 from consensus.ledger.validity import Head
-from consensus.protocols.bft.state import Promises
 from consensus.records.block import Candidate
+from consensus.records.votes import Certificate
 
 
-class Durable:
+class Promised(Protocol):
+    """Promises of one height, as far as they are kept here."""
+
+    @property
+    def height(self) -> int:
+        """The height that they were made in."""
+        ...
+
+    @property
+    def locks(self) -> tuple[Certificate, ...]:
+        """The certificates whose blocks must be had after a crash."""
+        ...
+
+
+PromisesT = TypeVar("PromisesT", bound=Promised)
+
+
+class Durable(Generic[PromisesT]):
     """Promises of the last height that a server took part in, and the blocks behind them."""
 
-    def __init__(self, height: int) -> None:
-        """Begin as a server that stands at ``height`` and has promised nothing after it."""
-        self.promises = Promises(height)
+    def __init__(self, height: int, blank: Callable[[int], PromisesT]) -> None:
+        """Begin as a server that stands at ``height`` and has promised nothing after it; ``blank``
+        makes the promises of a height in which there are none."""
+        self._blank = blank
+        self.promises = blank(height)
         self.blocks: dict[bytes, tuple[Candidate, tuple[SignedUpdate, ...]]] = {}
         """By block: those that it cast a soft vote for, and those of its locks that it could prove
         right. Its vote may be part of a lock that it has not seen, and after a crash of the others
@@ -39,13 +59,13 @@ class Durable:
         if self._unreadable:
             self._unreadable = False
             self._abstains = height
-            self.promises = Promises(self.promises.height)
+            self.promises = self._blank(self.promises.height)
             self.blocks.clear()
         return height == self._abstains
 
     def resume(self, written: int) -> None:
         """Stand where it stood in an earlier process, with blocks up to ``written`` on the disk."""
-        self.promises = Promises(written + 1)
+        self.promises = self._blank(written + 1)
 
     def written_height(self) -> int:
         """The height up to which blocks are on the disk: a server promises nothing at a height
@@ -61,7 +81,7 @@ class Durable:
 
     def write(
         self,
-        promises: Promises,
+        promises: PromisesT,
         voted: Candidate | None,
         bodies: Mapping[bytes, Candidate],
         pool: UpdatePool,

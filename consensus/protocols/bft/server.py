@@ -36,7 +36,7 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
 
     def __init__(self, server: EdgeServer) -> None:
         self.server = server
-        self.durable = Durable(server.chain.height)
+        self.durable = Durable(server.chain.height, Promises)
         self._stakes = server.genesis.stakes
         self.state = bft.BLANK
         self.tickets = Tickets(server)

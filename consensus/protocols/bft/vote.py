@@ -53,6 +53,8 @@ def follows(context: HeightContext, candidate: Candidate) -> str | None:
     justification, view = candidate.justification, candidate.view
     if candidate.proposer != context.leader(view):
         return "not its turn"
+    if candidate.proof is not None:
+        return "proof of another protocol"
     if justification is None:
         return None if view == (0, 0) and candidate.turn is None else "no justification"
     if context.next_view(justification) != view:

@@ -227,7 +227,7 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
         server = self.server
         if server.catching_up:
             return False
-        if candidate.turn is not None or candidate.justification is not None:
+        if (candidate.turn, candidate.justification, candidate.proof) != (None, None, None):
             return server.refuse("candidate of another protocol")
         slot = candidate.view
         if slot[0] > self.state.slot[0] + ATTEMPTS_AHEAD:

@@ -17,7 +17,7 @@ import numpy as np
 
 from consensus.encoding.node import Node
 from consensus.faults.faults import FAULTS
-from consensus.ledger.protocol import Invitation
+from consensus.ledger.protocol import Invitation, Protocol
 from consensus.protocols.registry import DEFAULT, protocol_named
 from consensus.server.catching_up import draw_distinct
 from consensus.torture.arena.attackers import recorded_behaviours
@@ -112,7 +112,7 @@ def draw(
     malicious = _with(behaviours, seed, _behaviours(generator, chosen, bias))
     faults = _faults(generator, whole, bias)
     resend = int(_pick(generator, (500, 1000, 2000)))
-    kind = "weighted" if some() < 0.15 else "fixed"
+    kind = _kind(rules, "weighted" if some() < 0.15 else "fixed")
     recovery = 0
     if some() < 0.5 or kind == "weighted":
         until = max((fault["until"] for fault in faults), default=0.0)
@@ -148,6 +148,12 @@ def draw(
         faults=faults,
     )
     return replace(found, **dict(bias.changes))
+
+
+def _kind(rules: Protocol, drawn: str) -> str:
+    """The kind of committee that was drawn, if the protocol forms committees of that kind (others
+    have members named by blocks, whatever the kind)."""
+    return "fixed" if rules.committees_foreseen and drawn not in rules.committees else drawn
 
 
 def _invited(seed: int, invitations: Sequence[Invitation]) -> Bias:

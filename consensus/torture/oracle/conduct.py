@@ -7,6 +7,7 @@ a vote or a timeout that they forbid is a violation, whether or not it does any 
 from __future__ import annotations
 
 from consensus.protocols.bft.server import BftParticipant
+from consensus.protocols.bft.tickets import Tickets
 from consensus.records.block import Candidate
 from consensus.records.genesis import Genesis
 from consensus.records.view import View
@@ -19,6 +20,19 @@ INSTANT = 2_000
 
 Place = tuple[int, int, View]
 """A server, a height and a view."""
+
+
+def untimely(server: EdgeServer, tickets: Tickets, candidate: Candidate, waited_us: int) -> str:
+    """The reason why a server may not approve of a new block now, nor ``waited_us`` microseconds
+    ago: a ticket is left out, or the time is wrong. Empty if there is none."""
+    parameters, clock = server.parameters, server.host.now_us()
+    slack = waited_us + INSTANT
+    listed = {ticket.server for ticket in candidate.tickets}
+    for who, (_, since) in tickets.held.items():
+        if who not in listed and since + parameters.ticket_us + slack < clock:
+            return f"which leaves out the ticket of server {who}"
+    latest = max(clock + parameters.vote_us, server.chain.head.timestamp + 1)
+    return "which is of a time far ahead" if candidate.header.timestamp > latest else ""
 
 
 class Conduct:
@@ -88,16 +102,10 @@ class Conduct:
                 self._fail(server, vote, "before others could show their locks")
         if candidate.turn is not None or self._skewed:
             return
-        clock = server.host.now_us()
         # It may have judged when it entered the view, and voted once it had listened.
-        slack = parameters.settle_us + INSTANT
-        listed = {ticket.server for ticket in candidate.tickets}
-        for who, (_, since) in part.tickets.held.items():
-            if who not in listed and since + parameters.ticket_us + slack < clock:
-                self._fail(server, vote, f"which leaves out the ticket of server {who}")
-        latest = max(clock + parameters.vote_us, server.chain.head.timestamp + 1)
-        if candidate.header.timestamp > latest:
-            self._fail(server, vote, "which is of a time far ahead")
+        wrong = untimely(server, part.tickets, candidate, parameters.settle_us)
+        if wrong:
+            self._fail(server, vote, wrong)
 
     def _justified(self, server: EdgeServer, candidate: Candidate, vote: Vote) -> None:
         view, justification = candidate.view, candidate.justification

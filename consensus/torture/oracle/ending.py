@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from consensus.protocols.bft.server import BftParticipant
+from consensus.protocols.tendermint.server import TendermintParticipant
 from consensus.server.catching_up import EARLY_MESSAGES
 from consensus.server.edge_server import EdgeServer
 from consensus.torture.arena.scenario import Scenario
@@ -51,9 +52,48 @@ def _check_queues(scenario: Scenario, server: EdgeServer) -> None:
     if len(server.pool.digests()) > 3 * scenario.clients:
         raise Violation("queues stay bounded", f"{len(server.pool.digests())} updates in a pool")
     part = server.participant
-    if not isinstance(part, BftParticipant):
-        return
-    views = scenario.max_step * (part.state.view[0] + 4)
+    if isinstance(part, BftParticipant):
+        _check_sizes(server, *_sizes_of_views(scenario, part))
+    elif isinstance(part, TendermintParticipant):
+        _check_sizes(server, *_sizes_of_rounds(scenario, part))
+
+
+Sizes = dict[str, int]
+
+
+def _check_sizes(server: EdgeServer, sizes: Sizes, bounds: Sizes) -> None:
+    for what, size in sizes.items():
+        if size > bounds[what]:
+            raise Violation(
+                "queues stay bounded", f"server {server.index} keeps {size} {what} ({bounds[what]})"
+            )
+
+
+def _sizes_of_rounds(scenario: Scenario, part: TendermintParticipant) -> tuple[Sizes, Sizes]:
+    """The sizes of a server's state under `tendermint`, and their bounds."""
+    count, rounds = scenario.servers, part.state.round + part.context.ahead + 1
+    sizes = {
+        "votes": len(part.votes),
+        "tallies": len(part.state.votes),
+        "proposals": len(part.state.proposals),
+        "candidates": len(part.proposals.bodies),
+        "tickets": len(part.tickets.held),
+        "messages to be said again": len(part.said),
+    }
+    bounds = {
+        "votes": 2 * rounds * count,
+        "tallies": 4 * rounds * count,
+        "proposals": rounds,
+        "candidates": 4 * rounds,
+        "tickets": count,
+        "messages to be said again": 6,
+    }
+    return sizes, bounds
+
+
+def _sizes_of_views(scenario: Scenario, part: BftParticipant) -> tuple[Sizes, Sizes]:
+    """The sizes of a server's state under `bft`, and their bounds."""
+    count, views = scenario.servers, scenario.max_step * (part.state.view[0] + 4)
     sizes = {
         "votes": len(part.first_votes),
         "tallies": len(part.state.votes) + len(part.state.timeouts),
@@ -70,11 +110,7 @@ def _check_queues(scenario: Scenario, server: EdgeServer) -> None:
         "tickets": count,
         "messages to be said again": 6,
     }
-    for what, size in sizes.items():
-        if size > bounds[what]:
-            raise Violation(
-                "queues stay bounded", f"server {server.index} keeps {size} {what} ({bounds[what]})"
-            )
+    return sizes, bounds
 
 
 def _check_censorship(

@@ -23,7 +23,8 @@ from consensus.server.edge_server import EdgeServer
 from consensus.server.host import Timer
 from consensus.torture.oracle import verify
 from consensus.torture.oracle.conduct import Conduct
-from consensus.torture.oracle.reference import Ledger, NamedCommittees
+from consensus.torture.oracle.reference import Ledger, ledger_kind
+from consensus.torture.oracle.round_conduct import RoundConduct
 from consensus.torture.oracle.violation import Violation
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ class Monitor:
         self.genesis = genesis
         self.bad = bad
         protocol = protocol_of(genesis)
-        kind = Ledger if protocol.committees_foreseen else NamedCommittees
-        self.ledger = kind(genesis, bad, protocol.deciding, half)
+        self._locking = protocol.phases[0]
+        self.ledger: Ledger = ledger_kind(protocol)(genesis, bad, protocol.deciding, half)
         self.conduct = Conduct(genesis, skewed)
+        self.rounds = RoundConduct(genesis, self.ledger, skewed)
         self.branches: Counter[str] = Counter()
         self.attempt = 0
         """The highest attempt that an honest server spoke of."""
@@ -111,6 +113,9 @@ class Monitor:
             self.ledger.note_update(body)
         elif kind == "candidate":
             self.ledger.note_list(body)
+            self.rounds.proposed(body)
+        elif kind == "vote":
+            self.rounds.said(body)
         if index in self.bad:
             return
         server = self.world.servers[index]
@@ -152,6 +157,7 @@ class Monitor:
             self._slots[slot] = said
             if self.world.signers[index].times[vote.signed] == self.world.env.now:
                 self.conduct.vote(self.world.servers[index], vote, self._now_us)
+                self.rounds.vote(self.world.servers[index], vote)
             left, when = self._left.get((index, vote.height), ((-1, 0), 0))
             if view <= left and self.world.signers[index].order[vote.signed] > when:
                 raise Violation(
@@ -242,7 +248,7 @@ class Monitor:
         if not self._first_time(lock) or not self.ledger.knows(lock.height):
             return
         seats = self.ledger.form(lock.height, lock.attempt)
-        fault = verify.certificate_fault(self.genesis, lock, "soft", seats)
+        fault = verify.certificate_fault(self.genesis, lock, self._locking, seats)
         if fault is not None:
             raise Violation("certificates", f"server {index} believes a lock: {fault}")
 

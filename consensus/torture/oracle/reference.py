@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from consensus.encoding.dag_cbor import encode
+from consensus.ledger.protocol import Protocol
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block, Candidate
 from consensus.records.genesis import Genesis
@@ -65,9 +66,8 @@ class Ledger:
         """The voters and the proposers of an attempt at a height for which `knows` is true."""
         known = self._seats.get((height, attempt))
         if known is None:
-            beacon, betas = self._draws(height)
-            known = verify.seats(self.genesis, beacon, betas, attempt)
-            self._seats[height, attempt] = known
+            known = self._seats[height, attempt] = self._peek(height, attempt)
+            betas = self._draws(height)[1]
             bad = known.of(set(self.bad))
             if 2 * bad > known.total if self._half else bad and 3 * bad >= known.total:
                 self.outside = True
@@ -179,8 +179,8 @@ class Ledger:
                 raise Violation("a rebuilt committee differs", f"height {height}: it never did")
 
     def _peek(self, height: int, attempt: int) -> Seats:
-        beacon, betas = self._draws(height)
-        return verify.seats(self.genesis, beacon, betas, attempt)
+        seats = verify.seats(self.genesis, *self._draws(height), attempt)
+        return seats.stepped(self.genesis.parameters.max_step)
 
     @staticmethod
     def _same(one: Seats, other: Seats) -> bool:
@@ -190,6 +190,17 @@ class Ledger:
         """Check that no server's stake has changed."""
         if verify.sha256(encode(self.genesis.to_node())).digest() != self.genesis.chain_id:
             raise Violation("stake is conserved", "the genesis has changed")
+
+
+class StandingCommittees(Ledger):
+    """The decisions of a protocol with one committee a height, whose members propose in
+    rotation."""
+
+    def _peek(self, height: int, attempt: int) -> Seats:
+        return verify.seats(self.genesis, *self._draws(height), 0).rotated(attempt)
+
+    def check_rebuilding(self) -> None:
+        """No check: the committee is formed once a height."""
 
 
 class NamedCommittees(Ledger):
@@ -221,3 +232,10 @@ class NamedCommittees(Ledger):
     def check_rebuilding(self) -> None:
         """No check: a committee formed anew may be the same, which counts only where it leads to a
         violation."""
+
+
+def ledger_kind(protocol: Protocol) -> type[Ledger]:
+    """The kind of ledger that knows who votes under a protocol."""
+    if not protocol.committees_foreseen:
+        return NamedCommittees
+    return StandingCommittees if protocol.committee_stands else Ledger

@@ -9,7 +9,7 @@ or None.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256, sha512
 from itertools import pairwise
@@ -38,6 +38,15 @@ class Seats:
     total: int
     order: tuple[int, ...]
     """The server whose turn it is, by step."""
+
+    def stepped(self, max_step: int) -> Seats:
+        """The same seats with so many turns."""
+        return replace(self, order=self.order[:max_step])
+
+    def rotated(self, attempt: int) -> Seats:
+        """The same seats with the turn of one attempt: members take turns, attempt by attempt."""
+        turns = [server for server in self.order if server in self.weights]
+        return replace(self, order=(turns[attempt % len(turns)],))
 
     def of(self, servers: set[int]) -> int:
         """The summed weight of ``servers``."""
@@ -79,7 +88,8 @@ def spare_beta(genesis: Genesis, beacon: bytes, server: int) -> bytes:
 
 
 def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
-    """The committee and the turns of an attempt, from a height's beacon and recorded draws."""
+    """The committee of an attempt, from a height's beacon and recorded draws, and all servers in
+    the order of their turns."""
     parameters, members = genesis.parameters, genesis.servers
     every = {server: betas.get(server) or b"" for server in range(len(members))}
     for server, beta in every.items():
@@ -110,7 +120,7 @@ def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
                 drawn = role_hash(every[server], role)
                 weights[server] = weight(drawn, members[server].stake, total, size)
         weights = {server: count for server, count in weights.items() if count}
-    order = tuple(raced(f"aggregator/{attempt}")[: parameters.max_step])
+    order = tuple(raced(f"aggregator/{attempt}"))
     return Seats(weights, max(size, sum(weights.values())), order)
 
 

@@ -15,6 +15,7 @@ from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.campaign import Plan, conduct, cores, play
 from consensus.torture.mutants.breaks import BREAKS
+from consensus.torture.mutants.by_protocol import breaks_of
 from consensus.torture.run import run
 
 SMALL = '{"seed":1,"servers":4,"clients":1,"heights":1}'
@@ -185,10 +186,22 @@ def test_a_seed_is_replayed_as_a_campaign_plays_it(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == first
 
 
-def test_the_rules_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert torture("--break", "list") == 0
+@pytest.mark.parametrize("protocol", ["bft", "tendermint"])
+def test_the_rules_can_be_listed(protocol: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert torture("--break", "list", "--protocol", protocol) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == list(BREAKS)
+    assert [line.split()[0] for line in lines] == list(breaks_of(protocol))
+
+
+def test_a_break_of_another_protocol_is_replayed_under_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["--break", "precommit-quorum", "--protocol", "tendermint"]
+    assert torture("--seeds", "0", "--jobs", "1", *words) == 1
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "--replay" in line)
+    assert "--protocol tendermint --break precommit-quorum" in line
+    assert main(shlex.split(line)[1:]) == 1
+    assert torture("--break", "precommit-quorum") == 2, "bft has no such rule"
 
 
 @pytest.mark.parametrize(
@@ -198,6 +211,7 @@ def test_the_rules_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
         (["--seeds", "x"], "--seeds x: expected A-B"),
         (["--break", "nothing"], "expected list, all, quorum"),
         (["--servers", "3"], "--servers 3: expected int from 4 to 64"),
+        (["--premise", "half", "--protocol", "tendermint"], "--premise half: a premise of bft"),
         (["--jobs", "0"], "--jobs 0: expected int >= 1"),
         (["--trace", "x.json"], "--trace x.json: only with --replay"),
         (["--replay", SMALL, "--trace", "/nowhere/x.json"], "No such file or directory"),
@@ -233,7 +247,7 @@ def test_the_breaks_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     few = {name: BREAKS[name] for name in ("contents", "locked-judged-anew")}
     for module in (torture_command, torture_record):
-        monkeypatch.setattr(module, "BREAKS", few)
+        monkeypatch.setattr(module, "breaks_of", lambda protocol: few)
     words = ["--break", "all", "--record", str(tmp_path), "--jobs", "1"]
     assert torture("--seeds", "0-4", *words) == 1, "one of them takes more seeds"
     rules = json.loads((tmp_path / "torture-breaks.json").read_text())["rules"]

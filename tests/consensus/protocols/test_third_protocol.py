@@ -136,9 +136,11 @@ def test_a_name_is_taken_once() -> None:
 
 @pytest.mark.usefixtures("full")
 def test_an_unknown_name_is_told_the_nearest() -> None:
-    with pytest.raises(ValueError, match="not one of bft, paper, full; did you mean 'full'"):
+    with pytest.raises(
+        ValueError, match="one of bft, paper, tendermint, full; did you mean 'full'"
+    ):
         protocol_named("ful")
-    with pytest.raises(ConfigError, match=r"expected bft \| paper \| full; did you mean 'full'"):
+    with pytest.raises(ConfigError, match=r"\| tendermint \| full; did you mean 'full'"):
         load(None, ["protocol=ful"])
 
 
@@ -147,10 +149,10 @@ def test_an_unknown_name_is_one_line(tmp_path: Path) -> None:
     with registered():
         world = toy()
         stored(tmp_path / "chain.sqlite", world, 1)
-    told = "protocol 'full' is not one of bft, paper"
-    with pytest.raises(ConfigError, match=r"protocol: 'full': expected bft \| paper"):
+    told = "protocol 'full' is not one of bft, paper, tendermint"
+    with pytest.raises(ConfigError, match=r"protocol: 'full': expected bft \| paper \| tendermint"):
         load(None, ["protocol=full"])
-    with pytest.raises(BadScenario, match="protocol: expected one of bft, paper, got 'full'"):
+    with pytest.raises(BadScenario, match="expected one of bft, paper, tendermint, got 'full'"):
         Scenario.from_text('{"seed":1,"servers":4,"protocol":"full"}')
     with pytest.raises(ValueError, match=told):
         toy()

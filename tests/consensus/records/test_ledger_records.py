@@ -50,7 +50,7 @@ def fixed(size: int) -> st.SearchStrategy[bytes]:
 
 parameters = st.builds(
     Parameters,
-    st.sampled_from(["bft", "paper"]),
+    st.sampled_from(["bft", "paper", "tendermint"]),
     st.sampled_from(["real", "modelled"]),
     st.sampled_from(["fixed", "weighted"]),
     *[positive] * 6,
@@ -455,6 +455,17 @@ BLOCK = Block(HEADER, bytes(64), CANDIDATE.tickets, replace(LOCK, phase="cert"))
 VOTE = Vote(bytes(32), 1, 0, 0, "soft", LINK, 0, bytes(64))
 STATUS = Status(0, 0, 0, (bytes(32),), (1, 2))
 WANT = Want(1, (bytes(32),))
+
+
+def test_a_proof_has_no_place_in_a_candidate_without_one() -> None:
+    assert "proof" not in CANDIDATE.to_node()
+    proof = replace(LOCK, phase="prevote")
+    proven = replace(CANDIDATE, justification=None, proof=proof)
+    assert Candidate.decode(proven.encoded) == proven
+    with pytest.raises(MalformedRecord, match="certificate: expected a map"):
+        Candidate.from_node(CANDIDATE.to_node() | {"proof": None})
+    with pytest.raises(MalformedRecord, match="unknown fields proofs"):
+        Candidate.from_node(CANDIDATE.to_node() | {"proofs": proof.to_node()})
 
 
 @pytest.mark.parametrize(

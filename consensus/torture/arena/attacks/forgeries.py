@@ -12,6 +12,7 @@ from consensus.encoding.cid import digest
 from consensus.encoding.fields import SIGNATURE_BYTES
 from consensus.encoding.unixfs import file_cid
 from consensus.protocols.bft.server import BftParticipant
+from consensus.protocols.tendermint.server import TendermintParticipant
 from consensus.records.block import Block, Candidate
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 from consensus.server.edge_server import EdgeServer
@@ -40,7 +41,9 @@ class Usurp(Behaviour):
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         part = server.participant
-        if kind in ("update", "ticket") and isinstance(part, BftParticipant) and server.active:
+        if not isinstance(part, BftParticipant | TendermintParticipant):
+            return True
+        if kind in ("update", "ticket") and server.active:
             view = part.stage()
             if part.context.leader(view) != server.index:
                 candidate = part.proposals.anew(view)
@@ -57,7 +60,8 @@ class PadCertificates(Behaviour):
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "candidate" and body.header.height == server.height and self.once(body.view):
             seated = members(server, body.view[0])
-            signature = sign_vote(server, "cert", body.view, body.header.cid).signature
+            phase = server.chain.protocol.deciding
+            signature = sign_vote(server, phase, body.view, body.header.cid).signature
             whole = server.parameters.committee_size * max(server.genesis.stakes)
             if server.index in seated:
                 self._block(server, body, [(server.index, signature)] * whole)
@@ -71,7 +75,11 @@ class PadCertificates(Behaviour):
     ) -> None:
         header = candidate.header
         certificate = Certificate(
-            header.height, *candidate.view, "cert", header.cid, tuple(signatures)
+            header.height,
+            *candidate.view,
+            server.chain.protocol.deciding,
+            header.cid,
+            tuple(signatures),
         )
         block = Block(header, candidate.signature, candidate.tickets, certificate)
         self.send(server, "block", block, others(server))

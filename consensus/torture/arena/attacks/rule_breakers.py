@@ -132,7 +132,7 @@ class OmitTickets(Behaviour):
     that the circle has more seats of the next height."""
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
-        if candidate.turn is not None or not server.chain.protocol.has_locks:
+        if candidate.turn is not None or not server.chain.protocol.committees_foreseen:
             return candidate
         parameters = server.parameters
         needed = 2 * parameters.committee_size // 3 + 1
