@@ -255,7 +255,7 @@ class Proposals:
             return server.refuse(reason) if reason else False
         server.host.charge("verify", times=2)
         if candidate.justification is not None:
-            server.host.charge("verify", times=len(candidate.justification.entries))
+            server.host.charge("verify", times=candidate.justification.signature_count)
         server.host.may_relay()
         server.host.charge("vrf_verify", times=self._tickets.unknown(candidate.tickets))
         try:
