@@ -191,7 +191,6 @@ class World:
             behaviour.begins(self.servers[index])
             self.network.set_relaying(index, self.hosts[index].up and behaviour.relays)
         for server, host in zip(self.servers, self.hosts, strict=True):
-            host.busy_until = self.env.now
             if host.up:
                 host.lives += 1  # drops timers of the height before
                 server.enter_height(catching_up=server.chain.height < self.head.height)
@@ -245,11 +244,14 @@ class World:
     def standing(self) -> Standing:
         """The state of the world between two heights, for `restore`."""
         after, faulty = self._needed_after(), self.faults is not None
-        return standing_of(self.servers, self._agreed, self.providers, after, faulty)
+        return standing_of(
+            self.servers, self._agreed, self.providers, self.network.backlog(), after, faulty
+        )
 
     def restore(self, standing: Standing, content: Callable[[bytes], bytes]) -> None:
         """Restore the state of an earlier world; ``content`` maps an aggregate's link to its
         bytes."""
+        self.network.restore(standing.backlog)
         restore(standing, self.servers, self._agreed, self.providers, content)
 
     # -- up and down ------------------------------------------------------------------------------
@@ -330,7 +332,7 @@ class World:
             host.pass_on_known(message, origin)
             return None
         if message.kind == "candidate":
-            self.observer.took(server, message.kind, message.body, self.env.now)
+            self.observer.took(server, message.kind, message.body, host.reached)
         ready = host.busy_until if host.relay_from is None else host.relay_from
         now = self.env.now
         return ready if ready > now else now
