@@ -119,7 +119,7 @@ def restore(
     aggregates = [block.header.aggregate_cid for block in agreed]
     for server in standing.servers:
         servers[server.index].resume(
-            server.height, server.written, [aggregates[at - 1] for at in server.lacking]
+            server.height, server.written, {aggregates[at - 1]: at for at in server.lacking}
         )
     for at, holders in standing.holders:
         providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)

@@ -56,8 +56,9 @@ class HostingWorld(Protocol):
         """Note that server ``index`` has these contents."""
         ...
 
-    def content_for(self, index: int, link: bytes) -> bytes | None:
-        """Return the content at ``link`` as server ``index`` gets it, or None."""
+    def on_kept(self, index: int, at: float) -> None:
+        """Note that server ``index`` has got an aggregate that it lacked, at simulated second
+        ``at``."""
         ...
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
@@ -216,20 +217,18 @@ class WorldHost:
         """Offer contents to the other servers."""
         self._world.hold(self._index, contents)
 
-    def fetch(self, link: bytes) -> bytes | None:
-        """The content at ``link`` from another server, or None, also where this one was given it
-        too often of late; charged and counted as traffic."""
-        world = self._world
-        if not world.providers.may_ask(self._index, link, self._env.now):
-            holders = [world.servers[each] for each in sorted(world.providers.holders(link))]
-            honest = [holder for holder in holders if holder.behaviour is None]
-            (honest or holders)[0].refuse("content asked too much")
-            return None
-        found = world.content_for(self._index, link)
-        if found is not None:
-            self.charge("store_get", len(found))
-            world.network.bytes["model"] += len(found)
+    def stored(self, link: bytes) -> bytes | None:
+        """The content at ``link`` in this server's store, if no fault has taken it, or None."""
+        found = self._world.providers.get(self._index, link)
+        if found is not None and self._faults is not None:
+            lost = self._faults.content_lost(self._index, link, self._env.now)
+            return None if lost else found
         return found
+
+    def keep(self, height: int, link: bytes, data: bytes) -> None:
+        """Put an aggregate that was lacking into this server's store."""
+        self._world.providers.keep(self._index, link, data, height)
+        self._world.on_kept(self._index, self.reached)
 
     def generator(self, *label: int) -> np.random.Generator:
         """A generator of this server's random draws, with a stream for each ``label``."""
