@@ -227,8 +227,7 @@ ARROWS = {
         "consensus.adversary consensus.application consensus.crypto consensus.encoding "
         "consensus.faults consensus.ledger consensus.network consensus.protocols "
         "consensus.protocols.bft consensus.protocols.tendermint consensus.records "
-        "consensus.registry consensus.server "
-        "consensus.simulation consensus.workers"
+        "consensus.registry consensus.server consensus.simulation consensus.workers"
     ),
 }
 

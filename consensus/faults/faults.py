@@ -322,11 +322,6 @@ class Faults:
                 self.fired[skew.NAME] += 1
         return ahead
 
-    def withholds(self, holder: int, server: int, link: bytes, now: float) -> bool:
-        """True if ``server`` cannot get the content at ``link``, which ``holder`` held, from it."""
-        severed = any(cut.severs(holder, server, holder) for cut in self.cuts(now))
-        return severed or self.content_lost(holder, link, now)
-
     def content_lost(self, server: int, link: bytes, now: float) -> bool:
         """True if ``server`` has lost the content at ``link``, which it held.
 

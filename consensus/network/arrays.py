@@ -56,7 +56,7 @@ LOGGED: Final = 17
 LOG: Final = 18
 """... int64[2, servers, names]: the messages ..."""
 LOGGED_AT: Final = 19
-"""... float64[2, servers, names]: and the seconds of their arrival."""
+"""... float64[2, servers, names]: and the seconds at which the work on them was done."""
 ARRAYS: Final = 20
 
 

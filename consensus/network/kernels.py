@@ -44,7 +44,7 @@ from consensus.network.arrays import (
 )
 from consensus.server.unheard import IGNORED, UPDATES
 
-BUILT_ON: Final = "2910c586c841bcd7"
+BUILT_ON: Final = "4509eccaf6919b7d"
 """The `arrays.digest` of what is compiled into these loops from other files. Numba's cache on disk
 goes by this file alone; whoever changes the others writes their digest here, or nothing starts."""
 check_built_on(BUILT_ON, IGNORED, UPDATES)
@@ -326,7 +326,7 @@ def _take_in(table, heap, cells, now, server, slot, message, onward, per_byte, c
     book = 1 if message.lane > UPDATES else 0
     place = logged[book, server]
     int_blocks(table, LOG)[book, server, place] = slot
-    float_blocks(table, LOGGED_AT)[book, server, place] = now
+    float_blocks(table, LOGGED_AT)[book, server, place] = free
     logged[book, server] = place + 1
     _pass_on(heap, cells, egress, stretches, onto, seconds, slot, message, per_byte, server, leave)
     return DONE

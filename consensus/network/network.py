@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from heapq import heappush
+from itertools import count
 from math import inf
 from typing import ClassVar
 
@@ -33,6 +34,10 @@ CELLS = 10
 LEFT = 1
 """Place of the number of factors of latencies that are left."""
 
+
+Backlog = tuple[int, float, float, float]
+"""A server, and the simulated seconds at which its egress queue, its ingress queue and its
+processor are free."""
 
 _Delivery = tuple[int, int, Message, int, bool]
 """A message under way: (the network's epoch when it was sent, receiving server, message, origin,
@@ -91,7 +96,8 @@ class Network:
         return self._bytes
 
     def begin(self, generator: np.random.Generator) -> None:
-        """Begin a new epoch: drop all messages in flight, and empty the queues.
+        """Begin a new epoch: drop all messages in flight. What has been sent or received still
+        takes its time in the queues, and work that of the processors.
 
         Jitter and the effects of faults are drawn from ``generator`` from here on. To be called
         before any message is sent; an epoch lasts for one height or for a whole run.
@@ -101,8 +107,27 @@ class Network:
         self._cells[LEFT] = 0
         self._faults.begin(generator)
         now = self.env.now
-        for server in range(self.topology.servers):  # in place: compiled loops look at them
-            self._egress_free[server] = self._ingress_free[server] = now
+        for times in self._queues:  # in place: compiled loops look at them
+            for server, free in enumerate(times):
+                times[server] = max(free, now)
+
+    @property
+    def _queues(self) -> tuple[array[float], array[float], array[float]]:
+        """By server: the seconds at which its egress queue, its ingress queue and its processor are
+        free."""
+        return self._egress_free, self._ingress_free, self.busy_until
+
+    def backlog(self) -> tuple[Backlog, ...]:
+        """The servers some of whose queues are not free yet, in ascending order."""
+        now = self.env.now
+        waiting = zip(count(), *self._queues, strict=False)
+        return tuple(each for each in waiting if max(each[1:]) > now)
+
+    def restore(self, backlog: Iterable[Backlog]) -> None:
+        """Let queues be free at the times at which they were in an earlier world."""
+        for server, *free in backlog:
+            for times, until in zip(self._queues, free, strict=True):
+                times[server] = until
 
     def set_relaying(self, server: int, relays: bool) -> None:
         """Set if ``server`` passes on messages of others, as one that is down or silent does not.

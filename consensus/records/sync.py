@@ -1,4 +1,4 @@
-"""The records by which servers catch up: a status, and a request for what is missing."""
+"""The records by which servers catch up: a status, requests for what is missing, and content."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import Any, ClassVar, Self
 
 from consensus.encoding.fields import (
     DIGEST_BYTES,
+    MalformedRecord,
     Record,
     fields_of,
     fixed_bytes,
     integer,
     items_of,
+    link,
     names_of,
 )
 from consensus.encoding.frozen import frozen
@@ -79,3 +81,39 @@ class Want(Record):
                 for entry in items_of(found["updates"], "want.updates")
             ),
         )
+
+
+@frozen
+class Fetch(Record):
+    """A request for the aggregate of a decided block."""
+
+    KIND: ClassVar[str] = "fetch"
+
+    height: int
+    """Height of the block."""
+    link: bytes
+    """The aggregate's CID, as the block's header names it."""
+
+    @classmethod
+    def from_node(cls, node: Any) -> Self:
+        found = fields_of(node, "fetch", names_of(cls))
+        return cls(integer(found["height"], "fetch.height", 1), link(found["link"], "fetch.link"))
+
+
+@frozen
+class Delivery(Record):
+    """The answer to a `Fetch`: the bytes of an aggregate, unsigned, as their hash is known."""
+
+    KIND: ClassVar[str] = "model"
+
+    link: bytes
+    data: bytes
+    """Empty where the server has nothing."""
+
+    @classmethod
+    def from_node(cls, node: Any) -> Self:
+        found = fields_of(node, "model", names_of(cls))
+        data = found["data"]
+        if type(data) is not bytes:
+            raise MalformedRecord("model.data: expected bytes")
+        return cls(link(found["link"], "model.link"), data)

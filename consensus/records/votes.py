@@ -224,6 +224,11 @@ class Timeout(Record):
         """The view that the timeout leaves."""
         return self.attempt, self.step
 
+    @property
+    def signature_count(self) -> int:
+        """The number of signatures to be verified: its own, and those of its lock."""
+        return 1 + (0 if self.lock is None else len(self.lock.signatures))
+
     @staticmethod
     @lru_cache(maxsize=1024)  # many members of a committee sign the same digest
     def signing_digest(
@@ -260,6 +265,11 @@ class TimeoutCertificate(Record):
     """(server, name of its lock or None, signature) by ascending server index."""
     lock: Certificate | None
     """The certificate of the highest lock among the entries; None if none has a lock."""
+
+    @property
+    def signature_count(self) -> int:
+        """The number of signatures to be verified: its entries', and those of its lock."""
+        return len(self.entries) + (0 if self.lock is None else len(self.lock.signatures))
 
     def to_node(self) -> Node:
         return {

@@ -120,6 +120,12 @@ class Answers:
 
     # -- helpers ----------------------------------------------------------------------------------
 
+    @property
+    def reach(self) -> int:
+        """The number of providers of an aggregate that a server may ask, and that answer it
+        (`consensus.server.fetching`)."""
+        return FIRST_HELPERS + MORE_HELPERS * self.resends
+
     def helps(self, asker: int, height: int, behind: bool) -> bool:
         """True if this server is a helper of ``asker``, whose chain has ``height`` blocks.
 

@@ -67,10 +67,6 @@ class Follower(Protocol):
         """Set a timer of the height in progress."""
         ...
 
-    def fetch_lacking(self) -> None:
-        """Try again to get aggregates that could not be had with their blocks."""
-        ...
-
 
 class CatchUp:
     """Questions of one server to others, and its answers to theirs, so that none stays behind."""
@@ -197,7 +193,6 @@ class CatchUp:
     def on_resend(self) -> None:
         """Say again what was said, and ask others, if nothing has changed for a while."""
         server = self._server
-        server.fetch_lacking()
         progress = server.height, len(server.pool), server.participant.progress()
         self._asked.clear()
         self.answers.renew()

@@ -26,6 +26,7 @@ from consensus.records.view import View
 from consensus.server.block_contents import BlockContents
 from consensus.server.catching_up import EARLY_HEIGHTS, CatchUp
 from consensus.server.checks import SharedChecks
+from consensus.server.fetching import Fetching
 from consensus.server.hooks import Hooks, Outgoing
 from consensus.server.host import Host, Timer
 from consensus.server.message import BODIES, Kind
@@ -82,10 +83,9 @@ class EdgeServer:
         """True if it follows the height without voting: the others have decided it long ago."""
         self.late = False
         """True if the deadline for updates has passed: what is at hand is then sufficient."""
-        self.lacking: set[bytes] = set()
-        """Links of aggregates of the chain that this server has not got yet."""
         self.contents = BlockContents(self)
         self.catch_up = CatchUp(self)
+        self.fetching = Fetching(self)
         self.relaying = Relaying(index)
         self._ignored: Any = None
         """The body of the last message that a malicious server would not hear."""
@@ -114,7 +114,6 @@ class EdgeServer:
         self.relaying.begin(self.height - EARLY_HEIGHTS)
         self.set_timer("updates", self.parameters.update_us)
         self.set_timer("resend", self.parameters.resend_us)
-        self.fetch_lacking()
         self.participant.begin()
         self.catch_up.hear_early()
 
@@ -126,15 +125,16 @@ class EdgeServer:
         self.active = False
         self.forget_early()
         self.evidence.clear()
+        self.fetching.again()
         behind = self.chain.height < known_height
         self.enter_height(catching_up=self.participant.abstains(self.chain.height + 1) or behind)
 
-    def resume(self, height: int, written: int, lacking: Collection[bytes]) -> None:
+    def resume(self, height: int, written: int, lacking: dict[bytes, int]) -> None:
         """Stand where this server of an earlier process stood between two heights: with blocks up
-        to ``height``, of which a crash takes none up to ``written``, without the aggregates at
-        ``lacking``. (Unless told, it has everything.)"""
+        to ``height``, of which a crash takes none up to ``written``, without the aggregates at the
+        links ``lacking`` of blocks of these heights. (Unless told, it has everything.)"""
         self.chain.cut(height)
-        self.lacking.update(lacking)
+        self.fetching.resume(lacking)
         self.participant.resume(written)
 
     def forget_early(self) -> None:
@@ -215,6 +215,10 @@ class EdgeServer:
             return self.catch_up.on_status(body, sender)
         if kind == "want":
             return self.catch_up.on_want(body, sender)
+        if kind == "fetch":
+            return self.fetching.on_fetch(body, sender)
+        if kind == "model":
+            return self.fetching.on_delivery(body, sender)
         return self.refuse("unknown kind of message")
 
     def passes_on(self, kind: Kind, body: Any, sender: int) -> Again | None:
@@ -282,7 +286,9 @@ class EdgeServer:
     def on_timer(self, timer: Timer) -> None:
         """Handle a deadline; a timer set for what is already over does nothing."""
         what, height, attempt, step = timer
-        if not self.active or height != self.height:
+        if what == "fetch":
+            self.fetching.on_timer(height, attempt)
+        elif not self.active or height != self.height:
             self.participant.on_late_timer(what, height)
         elif what == "resend":
             self.catch_up.on_resend()
@@ -313,14 +319,13 @@ class EdgeServer:
     # -- blocks -----------------------------------------------------------------------------------
 
     def decide(self, block: Block) -> None:
-        """Append the validated block and have its aggregate at hand; the height is over here.
-        Raises `InvalidBlock` and then changes nothing."""
+        """Append the validated block, and fetch its aggregate if it is not here; the height is over
+        here. Raises `InvalidBlock` and then changes nothing."""
         self.chain.append(block, self.checks.block)
         self.active = False
-        aggregate_cid = block.header.aggregate_cid
-        if not self.contents.has(aggregate_cid) and self.host.fetch(aggregate_cid) is None:
-            self.lacking.add(aggregate_cid)
+        self.fetching.note(block)
         self.host.appended(block)
+        self.fetching.follow(block)
 
     def on_block(self, block: Block) -> bool:
         """Verify a validated block's signatures and add it to the chain (paper, III.D)."""
@@ -334,8 +339,12 @@ class EdgeServer:
         self.participant.block_seen(block.cid)
         return True
 
-    def fetch_lacking(self) -> None:
-        """Try again to get the aggregates of blocks which could not be had with them."""
-        for link in sorted(self.lacking) if self.lacking else ():
-            if self.host.fetch(link) is not None:
-                self.lacking.discard(link)
+    @property
+    def lacking(self) -> Collection[bytes]:
+        """Links of aggregates of the chain that this server has not got yet."""
+        return self.fetching.lacking
+
+    def builds_on_less(self) -> bool:
+        """True if it must not vote or propose, as it lacks an aggregate on which the contents of
+        the height in progress build. (A malicious server does not mind.)"""
+        return bool(self.fetching.lacking) and self.behaviour is None

@@ -42,15 +42,20 @@ class Host(Protocol):
         ...
 
     def timer(self, microseconds: int, timer: Timer) -> None:
-        """Call ``on_timer(timer)`` after this long."""
+        """Call ``on_timer(timer)`` so long after the work charged so far is done."""
         ...
 
     def publish(self, contents: Contents) -> None:
         """Put a block's contents into this server's content store, from which others get them."""
         ...
 
-    def fetch(self, link: bytes) -> bytes | None:
-        """Get the content at ``link`` from whoever has it and keep it; None if nobody answers."""
+    def stored(self, link: bytes) -> bytes | None:
+        """The content at ``link`` in this server's content store; None if it is not there."""
+        ...
+
+    def keep(self, height: int, link: bytes, data: bytes) -> None:
+        """Put ``data``, the aggregate of the block of ``height``, into this server's content store
+        at ``link``."""
         ...
 
     def generator(self, *label: int) -> np.random.Generator:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from consensus.encoding.fields import MalformedRecord, Record
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block, Candidate
-from consensus.records.sync import Status, Want
+from consensus.records.sync import Delivery, Fetch, Status, Want
 from consensus.records.ticket import Ticket
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
 
@@ -71,7 +71,18 @@ def _flip(data: bytes, where: float) -> bytes:
 
 
 Kind = Literal[
-    "update", "ticket", "candidate", "vote", "timeout", "closure", "lock", "block", "status", "want"
+    "update",
+    "ticket",
+    "candidate",
+    "vote",
+    "timeout",
+    "closure",
+    "lock",
+    "block",
+    "status",
+    "want",
+    "fetch",
+    "model",
 ]
 
 
@@ -86,6 +97,8 @@ BODIES: Final[Mapping[str, type[Any]]] = {
     "block": Block,
     "status": Status,
     "want": Want,
+    "fetch": Fetch,
+    "model": Delivery,
 }
 """By kind: the type of body that a message carries; whatever else it brings is malformed."""
 

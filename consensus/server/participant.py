@@ -54,7 +54,8 @@ class Participant(ABC):
 
     @abstractmethod
     def updates_changed(self) -> None:
-        """Go on, as the pool has grown or the deadline for updates has passed."""
+        """Go on, as the pool has grown, the deadline for updates has passed, or an aggregate has
+        come that was lacking."""
 
     # -- what it need not hear of -----------------------------------------------------------------
 

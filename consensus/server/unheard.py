@@ -88,5 +88,5 @@ class NoInbox:
 
 
 Taken = tuple[int, Any, float]
-"""A message that was taken in unheard: its lane and body, and the simulated second at which it
-came."""
+"""A message that was taken in unheard: its lane and body, and the simulated second at which the
+work on it was done."""

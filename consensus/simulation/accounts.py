@@ -150,10 +150,13 @@ def stalled(
     ahead = furthest(servers)
     stage, predicament = ahead.stage(), ahead.predicament()
     pools = [len(server.pool) for server in servers]
+    without = sum(bool(server.lacking) for server in servers)
+    lacking = f", {without} lack an aggregate" if without else ""
     return Stalled(
         f"height {height}: after {waited:g} simulated seconds {done} of {len(servers)} servers "
-        f"have a block (attempt {stage[0]}, step {stage[1]}, {min(pools)}-{max(pools)} updates in "
-        f"the pools, quota {ahead.parameters.quota})" + (predicament and f": {predicament}"),
+        f"have a block{lacking} (attempt {stage[0]}, step {stage[1]}, {min(pools)}-{max(pools)} "
+        f"updates in the pools, quota {ahead.parameters.quota})"
+        + (predicament and f": {predicament}"),
         height,
         stage[0] + 1,
         weigh(stage[0] + 1),

@@ -1,14 +1,16 @@
 """The state of a world between two heights, beyond its chain and its clock: the servers that have
-less than that chain, and the servers that hold contents which others may still ask for. A resumed
-run begins with it."""
+less than that chain, the servers that hold contents which others may still ask for, and the queues
+that are not empty. A resumed run begins with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Self
 
 from consensus.encoding.node import Node
+from consensus.network.network import Backlog
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.content_providers import Providers
@@ -37,12 +39,15 @@ class Standing:
     """By ascending index."""
     holders: tuple[tuple[int, tuple[int, ...]], ...] = ()
     """(height, servers) for each aggregate that some server lacks: the servers that hold it."""
+    backlog: tuple[Backlog, ...] = ()
+    """The queues that are not free yet, by ascending server."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""
         return {
             "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],
             "holders": [[height, list(servers)] for height, servers in self.holders],
+            "backlog": [list(each) for each in self.backlog],
         }
 
     @classmethod
@@ -57,6 +62,11 @@ class Standing:
                 for index, height, written, lacking in node["servers"]
             ),
             tuple((_count(height), _counts(servers)) for height, servers in node["holders"]),
+            # Worlds of before emptied the queues at every height.
+            tuple(
+                (_count(server), _seconds(egress), _seconds(ingress), _seconds(busy))
+                for server, egress, ingress, busy in node.get("backlog", ())
+            ),
         )
 
     def check(self, servers: int, height: int) -> None:
@@ -64,6 +74,7 @@ class Standing:
         not have."""
         names = [server.index for server in self.servers]
         names += [server for _, holding in self.holders for server in holding]
+        names += [server for server, *_ in self.backlog]
         heights = [max(s.height, s.written, *s.lacking, 0) for s in self.servers]
         heights += [at for at, _ in self.holders]
         if max(names, default=0) >= servers or max(heights, default=0) > height:
@@ -74,12 +85,13 @@ def standing_of(
     servers: Sequence[EdgeServer],
     agreed: Sequence[Block],
     providers: Providers,
+    backlog: tuple[Backlog, ...],
     needed_after: int,
     faulty: bool,
 ) -> Standing:
     """The state of a world between two heights: which servers stand elsewhere than at the last of
     the ``agreed`` blocks, and who holds the aggregates after height ``needed_after``; of all
-    servers if there are faults."""
+    servers if there are faults. ``backlog``: of the network's queues."""
     height = len(agreed)
     found, wanted = [], set(range(needed_after + 1, height + 1))
     for index, server in enumerate(servers):
@@ -93,7 +105,7 @@ def standing_of(
         (at, tuple(sorted(providers.holders(agreed[at - 1].header.aggregate_cid))))
         for at in sorted(wanted)
     )
-    return Standing(tuple(found), tuple(holders))
+    return Standing(tuple(found), tuple(holders), backlog)
 
 
 def restore(
@@ -107,7 +119,7 @@ def restore(
     aggregates = [block.header.aggregate_cid for block in agreed]
     for server in standing.servers:
         servers[server.index].resume(
-            server.height, server.written, [aggregates[at - 1] for at in server.lacking]
+            server.height, server.written, {aggregates[at - 1]: at for at in server.lacking}
         )
     for at, holders in standing.holders:
         providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)
@@ -116,6 +128,12 @@ def restore(
 def _count(value: object) -> int:
     if type(value) is not int or value < 0:
         raise ValueError("expected a number from 0")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if type(value) is not float or not 0.0 <= value < inf:
+        raise ValueError("expected simulated seconds")
     return value
 
 

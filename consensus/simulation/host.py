@@ -56,8 +56,9 @@ class HostingWorld(Protocol):
         """Note that server ``index`` has these contents."""
         ...
 
-    def content_for(self, index: int, link: bytes) -> bytes | None:
-        """Return the content at ``link`` as server ``index`` gets it, or None."""
+    def on_kept(self, index: int, at: float) -> None:
+        """Note that server ``index`` has got an aggregate that it lacked, at simulated second
+        ``at``."""
         ...
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
@@ -99,9 +100,17 @@ class WorldHost:
         """Set it."""
         self._busy_until[self._index] = seconds
 
+    @property
+    def reached(self) -> float:
+        """The simulated second that the server has come to: it takes in messages and timers one
+        after the other, each once it is done with all work charged so far."""
+        busy, now = self._busy_until[self._index], self._env.now
+        return busy if busy > now else now
+
     def now_us(self) -> int:
-        """The server's clock in microseconds, skew included."""
-        now = self._env.now
+        """The server's clock in microseconds, skew included, when it is done with all work charged
+        so far."""
+        now = self.reached
         clock = round(now * 1e6)
         if self._skews:
             assert self._faults is not None
@@ -174,20 +183,21 @@ class WorldHost:
     def _show(self, kind: Kind, body: Any, delay: float) -> None:
         """Let the observer see a message that leaves ``delay`` seconds (0, or before) after the
         work in hand is done."""
-        leaves = max(self._busy_until[self._index] + delay, self._env.now)
+        leaves = max(self.busy_until + delay, self._env.now)
         self._observer.sent(self._index, kind, body, leaves)
 
     def _later(self, delay: float, send: Callable[[], None]) -> None:
         """Call ``send`` ``delay`` seconds after the work in hand is done, unless the server crashes
         before. Messages sent in the meantime do not wait for it."""
         lives = self.lives
-        at = max(self.busy_until, self._env.now) + delay
-        self._world.at(at, lambda: send() if self.lives == lives and self.up else None)
+        self._world.at(
+            self.reached + delay, lambda: send() if self.lives == lives and self.up else None
+        )
 
     def timer(self, microseconds: int, timer: Timer) -> None:
-        """Fire ``timer`` at the server after so many microseconds, unless it crashes before."""
-        env = self._env
-        env.call_at(env.now + microseconds / 1e6, self._wake, (self.lives, timer))
+        """Fire ``timer`` at the server so many microseconds after the work in hand is done, unless
+        it crashes before."""
+        self._env.call_at(self.reached + microseconds / 1e6, self._wake, (self.lives, timer))
 
     def _wake(self, armed: tuple[int, Timer]) -> None:
         lives, timer = armed
@@ -207,20 +217,18 @@ class WorldHost:
         """Offer contents to the other servers."""
         self._world.hold(self._index, contents)
 
-    def fetch(self, link: bytes) -> bytes | None:
-        """The content at ``link`` from another server, or None, also where this one was given it
-        too often of late; charged and counted as traffic."""
-        world = self._world
-        if not world.providers.may_ask(self._index, link, self._env.now):
-            holders = [world.servers[each] for each in sorted(world.providers.holders(link))]
-            honest = [holder for holder in holders if holder.behaviour is None]
-            (honest or holders)[0].refuse("content asked too much")
-            return None
-        found = world.content_for(self._index, link)
-        if found is not None:
-            self.charge("store_get", len(found))
-            world.network.bytes["model"] += len(found)
+    def stored(self, link: bytes) -> bytes | None:
+        """The content at ``link`` in this server's store, if no fault has taken it, or None."""
+        found = self._world.providers.get(self._index, link)
+        if found is not None and self._faults is not None:
+            lost = self._faults.content_lost(self._index, link, self._env.now)
+            return None if lost else found
         return found
+
+    def keep(self, height: int, link: bytes, data: bytes) -> None:
+        """Put an aggregate that was lacking into this server's store."""
+        self._world.providers.keep(self._index, link, data, height)
+        self._world.on_kept(self._index, self.reached)
 
     def generator(self, *label: int) -> np.random.Generator:
         """A generator of this server's random draws, with a stream for each ``label``."""
@@ -228,10 +236,10 @@ class WorldHost:
 
     def appended(self, block: Block) -> None:
         """Report that the server has appended ``block``."""
-        at = max(self.busy_until, self._env.now)
+        at = self.reached
         self._observer.appended(self._index, block, at)
         self._world.on_appended(self._index, block, at)
 
     def accused(self, found: Evidence) -> None:
         """Report new evidence."""
-        self._observer.accused(self._index, found, self._env.now)
+        self._observer.accused(self._index, found, self.reached)

@@ -106,7 +106,7 @@ class Submissions:
             self._try_next(each)
             return
         self._network.heard(index)
-        for following in inquiry.answered(self._env.now, server.pool.has):
+        for following in inquiry.answered(self._hosts[index].reached, server.pool.has):
             self._schedule(following.time, _Try(following, following.server, 0, height))
 
     def _try_next(self, each: _Try) -> None:

@@ -1,9 +1,10 @@
 """The simulated world of the edge servers: one clock, the network, and charged costs.
 
 `World.run_height` plays one height: every server enters it, updates arrive where clients send them,
-and it is over when every server that can has appended the block. Messages still in flight are then
-dropped. Between heights the state of the world is therefore a clock reading, a chain head and the
-servers that are behind it, and a run can be resumed from there, byte for byte.
+and it is over when every server that can has appended the block and has its aggregate, which
+clients get there. Messages still in flight are then dropped. Between heights the state of the world
+is therefore a clock reading, a chain head, the servers that are behind it, and the queues that are
+not empty, and a run can be resumed from there, byte for byte.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ from consensus.simulation.results import Arrival, Forked, HeightResult, Inquiry
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.submissions import Submissions
 
-#: Under faults a height ends this many resend times after two thirds of the servers have the block;
-#: servers without it catch up during the next heights.
+#: Under faults a height ends this many resend times after two thirds of the servers are done with
+#: it; the others catch up during the next heights.
 GRACE = 3
 
 
@@ -77,8 +78,7 @@ class World:
         self.checks = SharedChecks(genesis, self.protocol, spec.application)
         self.faults = faults
         self.network = self.make_network(spec)
-        self.observer = spec.observer
-        self.randomness = spec.randomness
+        self.observer, self.randomness = spec.observer, spec.randomness
         self.behaviours = behaviours
         self.messages = 0
         self._ahead = spec.ahead
@@ -93,9 +93,11 @@ class World:
         """Head of the chain after the last height."""
         self._agreed = list(blocks)
         """The block of height h at index h - 1, with the one certificate that is kept of it."""
-        self.providers = Providers(genesis.parameters.resend_us / 1e6)
+        self.providers = Providers()
         self._listed: dict[bytes, tuple[bytes, ...]] = {}
         self._appended: dict[int, float] = {}
+        self._complete: dict[int, float] = {}
+        """By server that has the block and its aggregate: the simulated second since when."""
         self._given_up: set[int] = set()
         """Attempts of this height that timeouts of all servers closed."""
         self._caught_up = 0
@@ -127,9 +129,8 @@ class World:
         none has it after ``attempts`` attempts, which may take almost no time each. Raises `Forked`
         as soon as two servers have different blocks, which a safe protocol rules out.
         """
-        before = self.head
+        before, began = self.head, self.env.now
         height = before.height + 1
-        began = self.env.now
         bring_along(self.behaviours, self.servers, before.height)  # while checks are remembered
         self._forget(height)
         for index, server in enumerate(self.servers):
@@ -145,7 +146,7 @@ class World:
             weigh = partial(weights_foreseen, self.checks, self.behaviours, self.head)
             done, waited = len(self._appended), self.env.now - began
             raise stalled(self.servers, height, waited, done, weigh)
-        ended = max(self._appended.values())
+        ended = max([*self._appended.values(), *self._complete.values()])
         if ended > self.env.now:
             self.env.run(until=ended)
         block = self._first
@@ -191,9 +192,9 @@ class World:
             behaviour.begins(self.servers[index])
             self.network.set_relaying(index, self.hosts[index].up and behaviour.relays)
         for server, host in zip(self.servers, self.hosts, strict=True):
-            host.busy_until = self.env.now
             if host.up:
                 host.lives += 1  # drops timers of the height before
+                server.fetching.again()
                 server.enter_height(catching_up=server.chain.height < self.head.height)
         self.env.drop(self.host_class.is_void)
         self._waited_for = {
@@ -224,6 +225,7 @@ class World:
         self.checks.begin_height()
         self._listed.clear()
         self._appended = {}
+        self._complete = {}
         self._given_up.clear()
         self._caught_up = 0
         self._first = None
@@ -245,11 +247,13 @@ class World:
     def standing(self) -> Standing:
         """The state of the world between two heights, for `restore`."""
         after, faulty = self._needed_after(), self.faults is not None
-        return standing_of(self.servers, self._agreed, self.providers, after, faulty)
+        backlog = self.network.backlog()
+        return standing_of(self.servers, self._agreed, self.providers, backlog, after, faulty)
 
     def restore(self, standing: Standing, content: Callable[[bytes], bytes]) -> None:
         """Restore the state of an earlier world; ``content`` maps an aggregate's link to its
         bytes."""
+        self.network.restore(standing.backlog)
         restore(standing, self.servers, self._agreed, self.providers, content)
 
     # -- up and down ------------------------------------------------------------------------------
@@ -330,7 +334,7 @@ class World:
             host.pass_on_known(message, origin)
             return None
         if message.kind == "candidate":
-            self.observer.took(server, message.kind, message.body, self.env.now)
+            self.observer.took(server, message.kind, message.body, host.reached)
         ready = host.busy_until if host.relay_from is None else host.relay_from
         now = self.env.now
         return ready if ready > now else now
@@ -355,18 +359,26 @@ class World:
             raise Forked(block.height, self._first.cid, block.cid)
         server.chain.keep(self._first)
         self._appended[index] = at
-        self._waited_for.discard(index)
-        self._see_whether_over()
+        self.on_kept(index, at)
+
+    def on_kept(self, index: int, at: float) -> None:
+        """Go on, as server ``index`` has appended the height's block or got an aggregate."""
+        if index not in self._appended or index in self._complete or self._first is None:
+            return
+        if self._first.header.aggregate_cid not in self.servers[index].lacking:
+            self._complete[index] = at
+            self._waited_for.discard(index)
+            self._see_whether_over()
 
     def _see_whether_over(self) -> None:
-        """End the height once every honest server that is up, and was not behind, has its block;
-        under faults at the latest `GRACE` resend times after two thirds of them have it."""
+        """End the height once every honest server that is up, and was not behind, has its block and
+        aggregate; under faults at the latest `GRACE` resend times after two thirds of them do."""
         if self._over.triggered or self._first is None:
             return
         if not self._waited_for:
             self._over.succeed()
         elif self.faults is not None and not self._closing:
-            have = sum(self.servers[index].behaviour is None for index in self._appended)
+            have = sum(self.servers[index].behaviour is None for index in self._complete)
             if have > 2 * len(self._waited_for):
                 self._closing = True
                 over = self._over
@@ -378,18 +390,6 @@ class World:
     def hold(self, index: int, contents: Contents) -> None:
         """Note that server ``index`` has these contents."""
         self.providers.hold(index, contents, self.head.height + 1, self.checks.address)
-
-    def content_for(self, index: int, link: bytes) -> bytes | None:
-        """The content at ``link`` from a server that is up, reachable and willing, or None."""
-        now, faults = self.env.now, self.faults
-
-        def serves(holder: int) -> bool:
-            behaviour = self.behaviours.get(holder)
-            if not self.hosts[holder].up or not (behaviour is None or behaviour.provides):
-                return False
-            return faults is None or not faults.withholds(holder, index, link, now)
-
-        return self.providers.fetch(index, link, serves)
 
 
 def _call(call: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from consensus.adversary.behaviour import Behaviour, Circle
@@ -23,6 +24,7 @@ from consensus.records.ticket import Ticket
 from consensus.records.update import UpdateRecord
 from consensus.records.view import proposal_digest
 from consensus.records.votes import Timeout, Vote
+from consensus.server.edge_server import EdgeServer
 from consensus.simulation.observer import UNSEEN, Observer
 from consensus.torture.arena.attackers import Adversary
 from consensus.torture.arena.rig import genesis_of, graph_of, stream
@@ -265,4 +267,17 @@ def _play(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Mo
             f"{bound:.0f} s after healing honest servers are at heights {heights[0]}-"
             f"{heights[-1]} of {last}, views {stages[0]}-{stages[-1]}",
         )
+    _await_models(scenario, world, honest)
     check_ending(scenario, world, monitor, healed)
+
+
+def _await_models(scenario: Scenario, world: TortureWorld, honest: Sequence[EdgeServer]) -> None:
+    """Wait until every honest server has the models of all its blocks, no longer than it takes to
+    ask everybody in turn; they are fetched while the heights go on."""
+    env, resend = world.env, scenario.resend / 1e3
+    latest = env.now + SLACK + 2 * scenario.servers * resend
+    while any(server.lacking for server in honest):
+        if env.now > latest:
+            lacking = [server.index for server in honest if server.lacking]
+            raise Violation("content can be fetched", f"servers {lacking} lack models for ever")
+        env.run(until=env.now + resend)

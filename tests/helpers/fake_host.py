@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from consensus.application import Contents
+from consensus.encoding.unixfs import file_cid
 from consensus.ledger.evidence import Evidence
 from consensus.records.block import Block
 from consensus.server.host import Timer
@@ -24,9 +25,8 @@ class FakeHost:
         """(kind, body, to whom; None for everybody)."""
         self.timers: list[tuple[int, Timer]] = []
         self.published: list[Contents] = []
-        self.fetched: list[bytes] = []
         self.contents: dict[bytes, bytes] | None = None
-        """What can be fetched; None: everything."""
+        """What the store holds, by link; None: everything, of no bytes."""
         self.blocks: list[Block] = []
         self.accusations: list[Evidence] = []
 
@@ -52,10 +52,15 @@ class FakeHost:
 
     def publish(self, contents: Contents) -> None:
         self.published.append(contents)
+        if self.contents is not None:
+            self.contents[file_cid(contents.aggregate)] = contents.aggregate
 
-    def fetch(self, link: bytes) -> bytes | None:
-        self.fetched.append(link)
+    def stored(self, link: bytes) -> bytes | None:
         return b"" if self.contents is None else self.contents.get(link)
+
+    def keep(self, height: int, link: bytes, data: bytes) -> None:
+        assert self.contents is not None
+        self.contents[link] = data
 
     def generator(self, *label: int) -> np.random.Generator:
         return np.random.default_rng([abs(entry) for entry in label])

@@ -133,9 +133,10 @@ class Bench:
         kept = {"refused", "pool", "chain", "genesis", "parameters", "behaviour", "checks", "host"}
         kept |= {"signer", "prover", "_handlers", "_early_from", "_asked", "answers"}
         kept |= {"height_of", "relaying"}
-        kept |= {"contents", "catch_up", "participant", "server", "_server"}
+        kept |= {"contents", "catch_up", "fetching", "participant", "server", "_server"}
         kept |= {"_chain", "_checks", "_host"}
-        parts = (self.server, self.server.contents, self.server.catch_up, self.part)
+        server = self.server
+        parts = (server, server.contents, server.catch_up, server.fetching, self.part)
         state = {
             f"{type(part).__name__}.{name}": value
             for part in parts

@@ -198,8 +198,8 @@ class Servers:
             if left == IGNORED:
                 return None
             if left >= body.weight and body.name not in mine.seen:
-                self._count(server, body, now, origin)
                 busy[server] = max(busy[server], now) + body.seconds
+                self._count(server, body, busy[server], origin)
                 inbox.note(body.name)
                 return busy[server]
         return self._react(server, body, message.size, inbox)

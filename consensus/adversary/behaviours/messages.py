@@ -56,7 +56,7 @@ class Withhold(Behaviour):
     provides = False
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
-        return kind not in ("want", "status")
+        return kind not in ("want", "status", "fetch")
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         return () if message.kind == "update" else (message,)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from consensus.adversary.behaviour import Behaviour, behaviour
 from consensus.adversary.toolbox import others
-from consensus.records.sync import Status, Want
+from consensus.records.sync import Fetch, Status, Want
 
 if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 INTERVAL: Final = 0.005
 #: Requests to all other servers in every view: so many fill more than half a second.
 REQUESTS: Final = 120
-#: Number of times that it fetches the same content.
+#: Number of blocks whose models it fetches, ...
+BLOCKS: Final = 3
+#: ... and how often each.
 FETCHES: Final = 10
 
 
@@ -24,7 +26,7 @@ FETCHES: Final = 10
 class Beg(Behaviour):
     """Asks all servers on and on for the longest answers there are: as one that has nothing of the
     height in progress, no block, or not the last one, that is further than anybody, and that lacks
-    every update of a candidate; and fetches the candidate's model again and again."""
+    every update of a candidate, and the models of that and of the last blocks."""
 
     compared = False
 
@@ -39,7 +41,9 @@ class Beg(Behaviour):
             want = Want(server.height, body.updates * 2)
             for number in range(REQUESTS // 4):
                 self.send(server, "want", want, others(server), INTERVAL * number)
-            for _ in range(FETCHES):
+            blocks = [*server.chain.blocks[-BLOCKS:], body]
+            for number, block in enumerate(blocks * FETCHES):
                 self.act("fetched")
-                server.host.fetch(body.header.aggregate_cid)
+                fetch = Fetch(block.header.height, block.header.aggregate_cid)
+                self.send(server, "fetch", fetch, others(server), INTERVAL * number)
         return True

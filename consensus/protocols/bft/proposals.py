@@ -59,6 +59,10 @@ class Proposer(Protocol):
         """The number of updates that are missing for a block."""
         ...
 
+    def builds_on_less(self) -> bool:
+        """True if it lacks an aggregate of a block below."""
+        ...
+
     def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
         """Send to some, or to all."""
         ...
@@ -146,7 +150,7 @@ class Proposals:
         self.propose_if_due()
 
     def updates_changed(self) -> None:
-        """Go on, as the pool has grown or the deadline for updates has passed."""
+        """Go on (`Participant.updates_changed`)."""
         self._arm_if_ready()
         if self._judging:
             for candidate in list(self._judging.values()):
@@ -228,9 +232,10 @@ class Proposals:
         return replace(body, justification=self._vote.state.justification, turn=turn)
 
     def anew(self, view: View) -> Candidate | None:
-        """A new block for a view; None if updates or tickets are too few."""
+        """A new block for a view; None if updates or tickets are too few, or a block below lacks
+        its aggregate here."""
         server = self._server
-        if not (self._collected and server.sufficient(len(server.pool))):
+        if server.builds_on_less() or not (self._collected and server.sufficient(len(server.pool))):
             return None
         updates, tickets = server.pool.ordered(), self._tickets.recorded()
         if not enough_draws(server.genesis, tickets):
@@ -255,7 +260,7 @@ class Proposals:
             return server.refuse(reason) if reason else False
         server.host.charge("verify", times=2)
         if candidate.justification is not None:
-            server.host.charge("verify", times=len(candidate.justification.entries))
+            server.host.charge("verify", times=candidate.justification.signature_count)
         server.host.may_relay()
         server.host.charge("vrf_verify", times=self._tickets.unknown(candidate.tickets))
         try:
@@ -326,10 +331,11 @@ class Proposals:
     # -- judging ----------------------------------------------------------------------------------
 
     def judge(self, candidate: Candidate) -> None:
-        """Find out whether a candidate's contents are right, as soon as its updates are here."""
+        """Find out whether a candidate's contents are right, as soon as its updates and the
+        aggregates of the blocks below are here."""
         server, vote, block = self._server, self._vote, candidate.header.cid
         updates = server.pool.pick(candidate.updates)
-        if updates is None:
+        if updates is None or server.builds_on_less():
             known = self._judging.get(block)
             if known is None or known.view < candidate.view:
                 # The gossip may be about to bring them: ask when it had a moment.

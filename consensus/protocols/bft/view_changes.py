@@ -117,9 +117,7 @@ class ViewChanges:
             return server.refuse("timeout beyond MaxStep")
         if not timeout.everyone and not vote.context.weight(timeout.attempt, timeout.server):
             return server.refuse("timeout without a seat")
-        server.host.charge("verify")
-        if timeout.lock is not None:
-            server.host.charge("verify", times=len(timeout.lock.signatures))
+        server.host.charge("verify", times=timeout.signature_count)
         if not server.checks.timeout(server.chain.head, timeout):
             return server.refuse("timeout signature")
         name = None if timeout.lock is None else timeout.lock.name
@@ -155,7 +153,7 @@ class ViewChanges:
         lacks = bft.lacking(vote.context, vote.state, certificate) is not None
         if view <= vote.state.view and not news and not lacks:
             return False
-        server.host.charge("verify", times=len(certificate.entries))
+        server.host.charge("verify", times=certificate.signature_count)
         try:
             server.checks.closed(server.chain.head, certificate)
         except InvalidBlock:

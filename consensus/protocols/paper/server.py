@@ -184,6 +184,7 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
             and self._racing != slot
             and self.seats_taken()
             and server.sufficient(len(server.pool))
+            and not server.builds_on_less()
         ):
             self._racing = slot
             # The first of n servers comes after an n-th of each one's mean.
@@ -257,7 +258,7 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
         decides by what it has heard and when it began."""
         server = self.server
         updates = server.pool.pick(candidate.updates)
-        if updates is None:
+        if updates is None or server.builds_on_less():
             self._judging = candidate
             return
         self._judging = None

@@ -178,9 +178,10 @@ class Proposals:
         return replace(body, turn=turn, proof=proof)
 
     def anew(self, view: View) -> Candidate | None:
-        """A new value for a round, as a view; None if updates or tickets are too few."""
+        """A new value for a round, as a view; None if updates or tickets are too few, or a block
+        below lacks its aggregate here."""
         server = self._server
-        if not (self._collected and server.sufficient(len(server.pool))):
+        if server.builds_on_less() or not (self._collected and server.sufficient(len(server.pool))):
             return None
         updates, tickets = server.pool.ordered(), self._tickets.recorded()
         if not enough_draws(server.genesis, tickets):
@@ -259,11 +260,12 @@ class Proposals:
     # -- valid(v) ---------------------------------------------------------------------------------
 
     def judge(self, candidate: Candidate, proven: bool) -> None:
-        """Find out whether a proposal's contents are right, as soon as its updates are here;
-        ``proven``: a quorum stands behind them, so that it does not matter when they came."""
+        """Find out whether a proposal's contents are right, as soon as its updates and the
+        aggregates of the blocks below are here; ``proven``: a quorum stands behind them, so that it
+        does not matter when they came."""
         server, vote, block = self._server, self._vote, candidate.header.cid
         updates = server.pool.pick(candidate.updates)
-        if updates is None:
+        if updates is None or server.builds_on_less():
             if block not in self._judging or proven:
                 self._judging[block] = candidate, proven
                 # The gossip may be about to bring them: ask when it had a moment.

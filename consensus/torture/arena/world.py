@@ -40,6 +40,8 @@ SIZES = {
     "block": 1800,
     "status": 200,
     "want": 150,
+    "fetch": 100,
+    "model": 100,
 }
 
 

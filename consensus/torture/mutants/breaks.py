@@ -22,6 +22,8 @@ from consensus.server import checks
 from consensus.server.block_contents import BlockContents
 from consensus.server.catching_up import CatchUp
 from consensus.server.checks import SharedChecks
+from consensus.server.edge_server import EdgeServer
+from consensus.server.fetching import Fetching
 from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants import stand_ins as do
 from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported
@@ -282,6 +284,18 @@ BREAKS: Final = {
             "fetching",
             "nobody hands on the updates that others lack",
             (Patch(CatchUp, "_updates", do.always(())),),
+            Bias(("withhold",), ("loss", "partition", "crash")),
+        ),
+        Break(
+            "giving-models",
+            "nobody gives the models that others lack",
+            (Patch(Fetching, "on_fetch", do.always(False)),),
+            Bias((), ("loss", "partition", "crash")),
+        ),
+        Break(
+            "models-below",
+            "members vote without the models of the blocks below",
+            (Patch(EdgeServer, "builds_on_less", do.always(False)),),
             Bias(("withhold",), ("loss", "partition", "crash")),
         ),
         Break(

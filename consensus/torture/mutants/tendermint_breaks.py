@@ -38,6 +38,8 @@ SHARED: Final = (
     "sample-counts",
     "one-update-per-client",
     "fetching",
+    "giving-models",
+    "models-below",
     "catching-up",
     "saying-again",
     "abstaining",

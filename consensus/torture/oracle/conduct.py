@@ -94,6 +94,8 @@ class Conduct:
         now_us: int,
     ) -> None:
         view, parameters = candidate.view, self._parameters
+        if server.lacking:
+            self._fail(server, vote, "which builds on a model that it has not got")
         self._justified(server, candidate, vote)
         place = (server.index, server.height, view)
         if parameters.settle_us and view != (0, 0):

@@ -66,6 +66,8 @@ class RoundConduct:
             if not self._quorum(height, round, block):
                 self._fail(vote, "without 2f + 1 prevotes of the round")
             return
+        if server.lacking:
+            self._fail(vote, "which builds on a model that it has not got")
         since, locked = self._locked.get(place, (-1, block))
         if locked != block and not any(
             self._quorum(height, earlier, block) for earlier in range(since, round)

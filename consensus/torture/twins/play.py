@@ -85,9 +85,12 @@ class Node:
         """Offer contents to all."""
         self._world.published[file_cid(contents.aggregate)] = contents.aggregate
 
-    def fetch(self, link: bytes) -> bytes | None:
-        """The content at a link; content is to be had from everywhere."""
+    def stored(self, link: bytes) -> bytes | None:
+        """The content at a link; every store has all."""
         return self._world.published.get(link)
+
+    def keep(self, height: int, link: bytes, data: bytes) -> None:
+        """Do nothing: it is there."""
 
     def generator(self, *label: int) -> np.random.Generator:
         """Randomness that is the same for every scenario."""

@@ -50,6 +50,21 @@ SCENARIOS = {
         "{duplicate: 0.1, until: 40}, {bit_flip: 0.02, until: 40}, {replay: 0.05, after: 3}]",
         "committee.resend_seconds=1",
     ),
+    "servers that are slow, and links that carry little": (
+        "faults=[{slow: 300, servers: 2, from: 1.5, until: 12}, {bandwidth: 0.00002, servers: 4, "
+        "from: 2, until: 10}, {missing_content: 0.8, from: 1.5, until: 12}]",
+        "committee.size=7",
+        "committee.resend_seconds=0.5",
+        "committee.update_quota=0.5",
+    ),
+    "the paper's protocol, and models that many lack": (
+        "protocol=paper",
+        "committee.size=5",
+        "faults=[{missing_content: 0.7, from: 1, until: 12}, "
+        "{bandwidth: 0.0001, servers: [0, 6], from: 2, until: 12}]",
+        "committee.resend_seconds=0.5",
+        "committee.update_quota=0.5",
+    ),
     "malicious servers": (
         "servers.malicious=[{behaviour: [gaussian, invert_votes], share: 0.15}, "
         "{behaviour: [equivocate_votes, withhold], share: 0.15, from: 3, until: 9}]",
@@ -70,7 +85,7 @@ SCENARIOS = {
         "faults=[{delay: 0.05, until: 9}, {crash: 5, from: 3, until: 7}]",
     ),
 }
-CRASHED, CUT_OFF, CHURN = list(SCENARIOS)[:3]
+CRASHED, CUT_OFF, CHURN, SLOW, LACKING = list(SCENARIOS)[:5]
 
 
 def stopped_at(whole: Path, copy: Path, kept: int) -> None:
@@ -107,9 +122,12 @@ def test_a_run_stopped_while_things_go_wrong_goes_on_alike(tmp_path: Path, scena
     stood = standings(whole)
     if scenario in (CRASHED, CUT_OFF, CHURN):
         assert any(map(behind, stood)), "nobody was ever behind"
-    if scenario == CUT_OFF:
+    if scenario in (CUT_OFF, LACKING):
         assert any(lacking for standing in stood for *_, lacking in standing["servers"])
-    kept = [at for at, standing in enumerate(stood, 1) if behind(standing) and at < 12]
+    if scenario in (SLOW, LACKING):
+        assert any(standing["backlog"] for standing in stood), "no queue was ever full"
+    odd = [behind(standing) or (scenario == SLOW and standing["backlog"]) for standing in stood]
+    kept = [at for at, found in enumerate(odd, 1) if found and at < 12]
     for height in sorted({*kept[::3], 7}):
         cut = tmp_path / f"cut-{height}"
         stopped_at(whole, cut, height)
@@ -118,7 +136,7 @@ def test_a_run_stopped_while_things_go_wrong_goes_on_alike(tmp_path: Path, scena
         assert standings(cut) == stood
 
 
-@pytest.mark.parametrize("scenario", [CRASHED, CUT_OFF, CHURN])
+@pytest.mark.parametrize("scenario", [CRASHED, CUT_OFF, CHURN, SLOW, LACKING])
 def test_a_resumed_world_stands_as_it_stood(tmp_path: Path, scenario: str) -> None:
     words = SCENARIOS[scenario]
     play(tmp_path / "whole", *words)

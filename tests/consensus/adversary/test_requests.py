@@ -18,11 +18,11 @@ from consensus.adversary.behaviours import requests
 from consensus.adversary.behaviours.requests import Beg
 from consensus.adversary.toolbox import others
 from consensus.encoding.unixfs import file_cid
-from consensus.records.sync import Status, Want
-from consensus.server.answers import ALLOWANCE, Answers
+from consensus.records.sync import Delivery, Status, Want
+from consensus.server.answers import ALLOWANCE, FIRST_HELPERS, Answers
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.results import HeightResult
-from tests.helpers.toy import Toy
+from tests.helpers.toy import PAYLOAD_BYTES, Toy
 
 SERVERS, CLIENTS, BLOCKS = 16, 40, 34
 
@@ -186,17 +186,18 @@ def test_without_the_limit_a_request_costs_a_hundred_times_as_much(
     assert traffic.amplification > 100
 
 
-def test_content_is_given_twice_in_a_resend_time() -> None:
-    toy = Toy(4, 1, crypto="modelled")
-    result = toy.play()
-    world, link = toy.world, result.block.header.aggregate_cid
-    host = world.servers[3].host
-    before = world.network.bytes["model"]
-    found = [host.fetch(link) for _ in range(50)]
-    assert found == [result.contents.aggregate] * 2 + [None] * 48
-    assert world.network.bytes["model"] - before == 2 * len(result.contents.aggregate)
-    assert world.servers[0].refused["content asked too much"] == 48
-    assert world.servers[2].host.fetch(link) == result.contents.aggregate, "others still may"
-    assert host.fetch(file_cid(b"nowhere")) is None
-    world.env.run(until=world.env.now + 2.0)
-    assert host.fetch(link) == result.contents.aggregate, "a while later, once more"
+def test_models_are_given_to_few_and_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks everybody for the last models, again and again, gets each from the first three
+    providers, once in a resend time; and no height takes longer for it."""
+    monkeypatch.setattr(requests, "INTERVAL", 0.001)
+    traffic = play({3: Beg()})
+    world = traffic.toy.world
+    size = len(Delivery(file_cid(b"x"), bytes(PAYLOAD_BYTES)).encoded)
+    network = world.network
+    furthest = max(network.overlay.tree(3).hops)
+    times = 1 + int(traffic.seconds / (world.genesis.parameters.resend_us / 1e6))
+    got, asked = (traffic.result.gossip_bytes[kind] for kind in ("model", "fetch"))
+    given = size * furthest * requests.BLOCKS * FIRST_HELPERS * (times + 1)
+    assert 0 < got <= given + asked, "others say at most that they have nothing"
+    assert traffic.result.refused["content asked too much"] > 100
+    assert traffic.seconds <= 1.05 * undisturbed()

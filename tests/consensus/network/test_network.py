@@ -202,8 +202,36 @@ def test_what_is_in_flight_when_a_height_begins_is_void() -> None:
     log.env.run(until=0.5)
     log.network.begin(np.random.default_rng(1))
     log.network.gossip(0, Message("vote", "new", 0), at=0.5)
-    assert times(log)[1, "new"] == pytest.approx(0.510), "queues are empty again"
+    assert times(log)[1, "new"] == pytest.approx(1.010), "what was sent still leaves the queue"
     assert {body for _, _, body in log.arrivals} == {"new"}
+
+
+def test_queues_and_work_outlast_a_height_and_can_be_restored() -> None:
+    def played_on(log: Log) -> list[tuple[float, int, Any]]:
+        log.network.begin(np.random.default_rng(1))
+        for origin in (0, 2):
+            log.network.send(origin, 1, Message("vote", f"of {origin}", 100), at=log.env.now)
+        return played(log)
+
+    before = Log(line())
+    for origin, at in ((0, 0.0), (2, 0.0), (0, 0.5)):
+        before.network.send(origin, 1, Message("vote", "large", MIB), at=at)
+    before.network.busy_until[1] = 7.25
+    before.env.run(until=1.1)
+    backlog = before.network.backlog()
+    (first, egress, _, _), (second, _, ingress, busy) = backlog
+    assert (first, second, busy) == (0, 1, 7.25)
+    assert egress == pytest.approx(2.0), "two MiB, at a MiB a second"
+    assert ingress == pytest.approx(2.01), "what came from 2 waits for what came from 0"
+    after = Log(line())
+    after.env.run(until=1.1)
+    after.network.restore(backlog)
+    assert after.network.backlog() == backlog
+    found = played_on(after)
+    assert found == played_on(before)[-2:]
+    assert min(at for at, _, _ in found) > 2.0, "both wait"
+    after.env.run(until=8.0)
+    assert after.network.backlog() == (), "all is done"
 
 
 topologies = st.builds(

@@ -167,30 +167,6 @@ def test_a_block_is_enough() -> None:
     assert known.host.charged[-1] == ("vrf_verify", 0, 0), "its draws are checked already"
 
 
-def test_who_did_not_compute_a_model_fetches_it() -> None:
-    bench = Bench().ready().hear("candidate", CANDIDATE).hear("block", FORGE.block())
-    assert bench.host.fetched == []
-    bench = Bench().ready().hear("block", FORGE.block())
-    assert bench.host.fetched == [CANDIDATE.header.aggregate_cid]
-    assert bench.server.lacking == set()
-
-
-def test_a_model_that_nobody_has_yet_is_fetched_later() -> None:
-    bench = Bench(BYSTANDER)
-    bench.host.contents = {}
-    bench.hear("block", FORGE.block())
-    model = CANDIDATE.header.aggregate_cid
-    assert bench.server.lacking == {model}
-    bench.server.enter_height()
-    assert bench.server.lacking == {model}, "tried as the next height begins"
-    bench.wake("resend")
-    assert bench.server.lacking == {model}
-    bench.host.contents = {model: b"model"}
-    bench.wake("resend")
-    assert bench.server.lacking == set()
-    assert bench.host.fetched == [model] * 4
-
-
 def test_a_decided_height_is_over() -> None:
     bench = Bench().ready().hear("block", FORGE.block())
     before, sent = snapshot(bench.server), len(bench.host.sent)

@@ -74,14 +74,27 @@ def test_a_lock_is_told_on_leaving() -> None:
     assert timeout == FORGE.timeout(MEMBER, lock=timeout.lock)
 
 
-def test_a_timeout_costs_the_verification_of_its_signature_and_of_its_locks() -> None:
+def verified(bench: Bench, kind: str, body: object) -> int:
+    """The number of signatures that a server is charged for what it hears."""
+    before = len(bench.host.charged)
+    bench.hear(kind, body, sender=OTHERS[0])
+    return sum(times for what, _, times in bench.host.charged[before:] if what == "verify")
+
+
+def test_every_signature_of_a_timeout_a_closure_and_a_lock_costs_its_verification() -> None:
     held = FORGE.lock(CANDIDATE)
-    for lock, verified in ((None, 1), (held, 1 + len(held.signatures))):
-        bench = Bench().ready()
-        before = len(bench.host.charged)
-        bench.hear("timeout", FORGE.timeout(OTHERS[0], lock=lock))
-        costs = [times for what, _, times in bench.host.charged[before:] if what == "verify"]
-        assert sum(costs) == verified
+    signatures = len(held.signatures)
+    members = len(MEMBERS)
+    for lock, more in ((None, 0), (held, signatures)):
+        locks = {} if lock is None else {MEMBERS[0]: lock}
+        closing = FORGE.closing((0, 0), locks=locks)
+        timeout = FORGE.timeout(OTHERS[0], lock=lock)
+        assert verified(Bench().ready(), "timeout", timeout) == 1 + more
+        assert verified(Bench().ready(), "closure", closing) == members + more
+        again = FORGE.again(CANDIDATE, (0, 1), closing)
+        candidate = again if lock else FORGE.candidate(view=(0, 1), justification=closing)
+        assert verified(Bench().ready(), "candidate", candidate) == 2 + members + more
+    assert verified(Bench().ready(), "lock", held) == signatures
 
 
 def test_a_lock_of_a_later_view_is_not_told_of_an_earlier_one() -> None:

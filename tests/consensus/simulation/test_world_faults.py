@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from consensus.adversary.behaviour import Behaviour
-from consensus.application import Contents
-from consensus.encoding.unixfs import file_cid
 from consensus.simulation.results import Arrival
 from consensus.simulation.world import GRACE
 from tests.helpers.toy import Toy
@@ -119,60 +115,3 @@ def test_a_partition_stops_the_smaller_part_and_heals() -> None:
     results.append(toy.play())
     check_invariants(toy, results)
     assert set(results[-1].appended) == set(range(7))
-
-
-# -- contents --------------------------------------------------------------------------------------
-
-
-class Withholding(Behaviour):
-    """Gives nobody its content."""
-
-    provides = False
-
-
-def test_content_comes_from_those_that_hold_it_and_give_it() -> None:
-    toy = Toy(
-        servers=5,
-        clients=1,
-        crypto="modelled",
-        malicious={0: Withholding()},
-        faults=struck(5, crash(1, until=50.0), cut(2, until=60.0)),
-    )
-    world = toy.world
-    contents = Contents(b"an aggregate", b"a state")
-    aggregate_cid, state = file_cid(b"an aggregate"), file_cid(b"a state")
-    world.network.begin(np.random.default_rng(0))
-    assert world.content_for(4, aggregate_cid) is None
-    world.hold(0, contents)
-    assert world.content_for(4, aggregate_cid) is None, "withheld"
-    world.hold(1, contents)
-    world.env.run(until=1.0)
-    assert world.content_for(4, aggregate_cid) is None, "down"
-    world.hold(2, contents)
-    assert world.content_for(4, aggregate_cid) is None, "out of reach"
-    assert world.content_for(2, aggregate_cid) == b"an aggregate", "its own"
-    world.env.run(until=55.0)
-    assert world.content_for(4, state) == b"a state", "up again"
-    assert world.providers.holders(state) == {0, 1, 2, 4}, "and now it has it, too"
-    assert world.providers.holders(aggregate_cid) == {0, 1, 2}
-
-
-def test_lost_content_is_fetched_from_another() -> None:
-    lost = {"missing_content": 1.0, "servers": [0]}
-    toy = Toy(servers=4, clients=1, crypto="modelled", faults=struck(4, lost))
-    toy.world.hold(0, Contents(b"an aggregate"))
-    aggregate_cid = file_cid(b"an aggregate")
-    assert toy.world.content_for(3, aggregate_cid) is None
-    toy.world.hold(2, Contents(b"an aggregate"))
-    assert toy.world.content_for(3, aggregate_cid) == b"an aggregate"
-
-
-def test_who_only_saw_the_block_fetches_the_model_and_pays_for_it() -> None:
-    toy = Toy(servers=5, clients=3, crypto="modelled", faults=struck(5, NOTHING))
-    toy.play()
-    toy.world.servers[4].chain.cut(0)
-    results = [toy.play() for _ in range(4)]
-    caught_up = sum(result.caught_up for result in results)
-    assert caught_up > 0
-    assert sum(result.gossip_bytes["model"] for result in results) == 8 * caught_up
-    assert toy.world.servers[4].lacking == set()
