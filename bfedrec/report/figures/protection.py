@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from bfedrec.report.artefact import Runs
 from bfedrec.report.privacy_runs import (
@@ -22,11 +23,12 @@ from bfedrec.report.privacy_runs import (
     worst,
 )
 from bfedrec.report.registry import register_figure
-from bfedrec.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, Row, Rows, styled
+from bfedrec.report.style import AMBER, BLUE, GREEN, GREY, ORANGE, PURPLE, Row, Rows, styled
 
 EQUAL = 1.25
 """Greatest ratio of a point's bytes to those of the undefended runs at which it is drawn filled."""
-LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"))
+LOOKS = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PURPLE, "D"), (AMBER, "v"))
+"""By defence, in the order of the data; the same in both axes."""
 
 
 def rows(*found: Sequence[Runs]) -> list[Row]:
@@ -64,16 +66,22 @@ def _row(runs: Runs) -> Row | None:
 def draw(data: Rows) -> Figure:
     """HR over the area under the curve, and beside it over epsilon where a point has one."""
     private = [row for row in data if row["epsilon"] is not None]
+    kinds = list(dict.fromkeys(row["defence"] for row in data))
     with styled():
         figure = Figure(figsize=(9.4 if private else 5.6, 4.2), layout="constrained")
         axes = figure.subplots(1, 2 if private else 1, squeeze=False, sharey=True)[0]
-        _draw(axes[0], data, "auc")
+        _draw(axes[0], data, "auc", kinds)
         axes[0].set(xlabel="area under the curve of the best attack (0.5: nothing is found)")
         axes[0].set_ylabel("HR@10, test items")
         axes[0].axvline(0.5, color=GREY, linewidth=0.8)
         if private:
-            _draw(axes[1], private, "epsilon")
+            _draw(axes[1], private, "epsilon", kinds)
+            found = [row["epsilon"] for row in private]
             axes[1].set(xlabel="epsilon of a client over all rounds", xscale="log")
+            axes[1].set_xlim(min(found) / 2, max(found) * 2)  # also where all have the same
+            axes[1].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axes[1].xaxis.set_minor_locator(NullLocator())
+            axes[1].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes[0].legend()
         figure.suptitle(
             f"hollow: more than {EQUAL} times the bytes of the least undefended", x=0.01, ha="left"
@@ -81,9 +89,9 @@ def draw(data: Rows) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, data: Rows, over: str) -> None:
-    """The points over the column ``over``, with their intervals and names."""
-    kinds = list(dict.fromkeys(row["defence"] for row in data))
+def _draw(axes: Axes, data: Rows, over: str, kinds: Sequence[str]) -> None:
+    """The points over the column ``over``, with their intervals and names; ``kinds``: of defences,
+    in the order of `LOOKS`."""
     for row in data:
         colour, mark = LOOKS[kinds.index(row["defence"]) % len(LOOKS)]
         if row["hr_low"] is not None:
