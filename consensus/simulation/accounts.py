@@ -43,10 +43,12 @@ Weights = tuple[tuple[int, int], ...]
 def weights_foreseen(
     checks: SharedChecks, malicious: Collection[int], head: Head, attempts: int
 ) -> Weights:
-    """The weights of the committees of a height's first ``attempts``; empty under a protocol whose
-    committees are not known beforehand."""
+    """The weights of the committees of a height's first ``attempts``, of which there is one where
+    it stands; empty under a protocol whose committees are not known beforehand."""
     if not checks.protocol.committees_foreseen:
         return ()
+    if checks.protocol.committee_stands:  # a third of it can take the others to any attempt
+        attempts = min(attempts, 1)
     return tuple(
         _weigh(checks.sortition(checks.genesis, head, attempt).committee, malicious)
         for attempt in range(attempts)

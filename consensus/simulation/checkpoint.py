@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from consensus.encoding.node import Node
-from consensus.network.network import Backlog
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.content_providers import Providers
+
+if TYPE_CHECKING:  # a config is read, and a run's pages are shown, without the network's SciPy
+    from consensus.network.network import Backlog
 
 
 @dataclass(frozen=True)

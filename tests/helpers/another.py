@@ -39,6 +39,7 @@ def another(key: str) -> list[str]:
             "privacy.dp.noise_multiplier=2", "privacy.dp.epsilon=null"
         ],
         "compression.final_permille": ["compression.final_permille=80"],
+        "aggregation.lane_bits": ["aggregation.lane_bits=8"],
         "aggregation.neighbours": ["aggregation.neighbours=4"],
         "aggregation.secure": [*read_under("aggregation.group")],
         "privacy.attacks.names": ["privacy.attacks.names=[sign]"],
@@ -78,7 +79,7 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("data.split=temporal",)
     if key.startswith("optimizer.") and key != "optimizer.kind":
         return ("optimizer.kind=row_adaptive",)
-    if key in ("aggregation.group", "aggregation.neighbours"):
+    if key in ("aggregation.group", "aggregation.lane_bits", "aggregation.neighbours"):
         return ("aggregation.secure=true", "aggregation.rule=per_item", "compression.kind=levels")
     if key == "training.unobserved" or key == "evaluation.recency":
         return ("training.method=ials",)

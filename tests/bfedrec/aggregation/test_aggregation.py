@@ -214,7 +214,7 @@ def test_the_register_has_the_rules_in_the_order_of_the_help() -> None:
     peers = ["median", "trimmed_mean", "krum", "geometric_median", "centered_clipping"]
     assert list(AGGREGATORS) == averages + cut + near + [f"byzfl_{name}" for name in peers]
     keys = list(load(None).aggregation.model_dump())
-    masks = ["secure", "group", "neighbours"]
+    masks = ["secure", "group", "neighbours", "lane_bits"]
     assert keys == ["rule", *masks, "malicious_permille", "norm_permille", "iterations"]
 
 

@@ -21,7 +21,7 @@ def test_a_protocol_has_no_capability_that_it_does_not_name(name: str) -> None:
     assert getattr(Protocol, name) is False
 
 
-def test_both_protocols_name_theirs() -> None:
+def test_the_protocols_name_theirs() -> None:
     named = {
         name: {each for each in CAPABILITIES if getattr(kind, each)}
         for name, kind in PROTOCOLS.items()
@@ -29,4 +29,5 @@ def test_both_protocols_name_theirs() -> None:
     assert named == {
         "bft": {"committees_foreseen", "takes_turns", "has_locks", "timers_grow"},
         "paper": {"draws_on_links"},
+        "tendermint": {"committees_foreseen", "takes_turns", "timers_grow"},
     }

@@ -222,4 +222,4 @@ def test_loops_are_used_in_worlds(protocol: str, monkeypatch: pytest.MonkeyPatch
         more = {"protocol": protocol, "committee_size": 10} | ({"faults": faults} if faults else {})
         story(True, 2, malicious, **more)
         assert unheard.total() - before > 60
-    assert set(unheard) == ({"update", "ticket", "vote"} if protocol == "bft" else {"update"})
+    assert set(unheard) == ({"update"} if protocol == "paper" else {"update", "ticket", "vote"})
