@@ -39,7 +39,7 @@ def another(key: str) -> list[str]:
             "privacy.dp.noise_multiplier=2", "privacy.dp.epsilon=null"
         ],
         "compression.final_permille": ["compression.final_permille=80"],
-        "aggregation.lane_bits": ["aggregation.lane_bits=8"],
+        "aggregation.lane_bits": ["aggregation.lane_bits=5"],
         "aggregation.neighbours": ["aggregation.neighbours=4"],
         "aggregation.secure": [*read_under("aggregation.group")],
         "privacy.attacks.names": ["privacy.attacks.names=[sign]"],

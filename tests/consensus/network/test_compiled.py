@@ -307,8 +307,10 @@ def twin(seed: int, protocol: str, compiled: bool, names: tuple[str, ...] = ()) 
     return outcome.trace, came_to(outcome)
 
 
-SAMPLE = [("bft", seed) for seed in range(0, 400, 10)] + [
-    ("paper", seed) for seed in range(0, 60, 5)
+SAMPLE = [
+    *(("bft", seed) for seed in range(0, 400, 10)),
+    *(("paper", seed) for seed in range(0, 60, 5)),
+    *(("tendermint", seed) for seed in range(0, 90, 5)),
 ]
 
 
