@@ -52,13 +52,14 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """A row for each registered table and figure, in the order of lists."""
+    """A row for each registered table, then each figure, by name: the order of lists depends on
+    what was imported first."""
     known = {
         (run.config_hash, run.config.seed): number(run.summary, "wall_seconds")
         for run in read(RECORDED)
         if "wall_seconds" in run.summary
     }
-    for name, kind in {**registry.tables(), **registry.figures()}.items():
+    for name, kind in (*sorted(registry.tables().items()), *sorted(registry.figures().items())):
         what = "table" if isinstance(kind, TableKind) else "figure"
         runs, hours = _cost(kind, known)
         yield Row(name, kind.shows, f"bfedrec {what} {name}", f"bfedrec make {name}", runs, hours)
