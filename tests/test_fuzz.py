@@ -520,7 +520,10 @@ def campaign(corpus: Corpus, seed: int, count: int) -> Counter[str]:
         if type(body) is not BODIES[kind]:
             assert (same, more, asked) == (True, 1, False), where
             outcome["malformed"] += 1
-        elif kind in ("status", "want", "fetch", "model"):
+        elif kind == "model":  # nobody has been asked for one
+            assert (same, more, asked) == (True, 1, False), where
+            outcome["refused"] += 1
+        elif kind in ("status", "want", "fetch"):
             assert same, where
             assert more <= 1, where  # some get less than they ask for
             outcome["a question"] += 1
@@ -547,7 +550,7 @@ def test_no_altered_message_is_taken_or_goes_uncounted(crypto: str) -> None:
     print(f"\n{crypto}: {dict(sorted(outcome.items()))}")
     for kind in BODIES:
         assert outcome[f"kind {kind}"] > 5, kind
-    assert outcome["refused"] > count / 4
+    assert outcome["refused"] > count / 3
     assert outcome["malformed"] > count / 10
     for what in ("genuine", "known", "another height", "a question"):
         assert outcome[what] > 0, what

@@ -97,6 +97,8 @@ class Fetching:
         """By link: the aggregates of blocks of the chain that are not here."""
         self._early: dict[int, Fetch] = {}
         """By server: its request for the aggregate of a block that is not here yet."""
+        self._slower: set[tuple[int, bytes]] = set()
+        """Servers that were asked for an aggregate which another one gave first, with its link."""
 
     def resume(self, lacking: dict[bytes, int]) -> None:
         """Lack these aggregates: the height of each by its link."""
@@ -107,6 +109,7 @@ class Fetching:
         a crash, or where a height begins for all servers together, which drops what is under
         way."""
         self._early.clear()
+        self._slower.clear()
         self._server.catch_up.answers.begin(anew=True)
         height = self._server.chain.height  # a crash may have taken blocks
         self.lacking = {
@@ -175,15 +178,17 @@ class Fetching:
         blocks that build on it can then be judged."""
         server, link = self._server, delivery.link
         lack = self.lacking.get(link)
-        if lack is None:
-            return False  # another provider was faster
-        if sender not in lack.asked:
+        if lack is None and (sender, link) in self._slower:
+            self._slower.discard((sender, link))
+            return False
+        if lack is None or sender not in lack.asked:
             return server.refuse("content not asked for")
         lack.asked.discard(sender)
         if delivery.data:
             server.host.charge("hash", len(delivery.data))
             if server.checks.address(delivery.data) == link:
                 del self.lacking[link]
+                self._slower.update((other, link) for other in lack.asked)
                 server.host.charge("store_put", len(delivery.data))
                 server.host.keep(lack.height, link, delivery.data)
                 if server.active:

@@ -136,6 +136,17 @@ def test_what_was_not_asked_for_costs_nothing() -> None:
     bench.hear("model", Delivery(BLOCK.cid, MODEL), sender=ORDER[0])
     assert list(bench.server.lacking) == [LINK]
     assert len(bench.host.charged) == before
+    assert bench.server.refused == {"content not asked for": 2}
+
+
+def test_who_was_asked_and_is_slower_than_another_is_heard_once() -> None:
+    bench = lacking()
+    bench.wake("fetch", view=(1, 0), height=1)
+    bench.hear("model", Delivery(LINK, MODEL), sender=ORDER[1])
+    assert not bench.server.lacking
+    bench.hear("model", Delivery(LINK, MODEL), sender=ORDER[0])
+    assert not bench.server.refused
+    bench.hear("model", Delivery(LINK, MODEL), sender=ORDER[0])
     assert bench.server.refused == {"content not asked for": 1}
 
 

@@ -251,7 +251,7 @@ def test_what_the_monitor_reads_itself_is_what_the_ledger_says(
                 compared[len(head.draws) < scenario.servers] += 1
 
     monkeypatch.setattr(module, "check_ending", compare)
-    for seed in range(60):
+    for seed in range(120):
         outcome = run(draw(seed))
         assert not outcome.violated, outcome.what
     assert compared[True] > 10
