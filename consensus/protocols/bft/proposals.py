@@ -7,77 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from typing import Protocol
 
-from consensus.crypto.suites import Signer
-from consensus.ledger.chain import Chain
-from consensus.ledger.committee import enough_draws
 from consensus.ledger.evidence import Evidence
-from consensus.ledger.updates import UpdatePool
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
+from consensus.protocols.bft.beacon import BeaconProposals
 from consensus.protocols.bft.state import HeightContext, State
-from consensus.protocols.bft.tickets import Tickets
 from consensus.protocols.bft.view_changes import ViewChanges
 from consensus.records.block import Candidate, Turn
-from consensus.records.genesis import Genesis, Parameters
-from consensus.records.sync import Want
-from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate, Vote
-from consensus.server.block_contents import BlockContents
-from consensus.server.catching_up import CatchUp
-from consensus.server.checks import SharedChecks
-from consensus.server.hooks import Hooks
-from consensus.server.host import Host
 from consensus.server.message import Kind
 from consensus.server.unheard import ANY_NUMBER
-
-
-class Proposer(Protocol):
-    """The part of a server that proposing and judging uses."""
-
-    index: int
-    height: int
-    active: bool
-    chain: Chain
-    genesis: Genesis
-    parameters: Parameters
-    checks: SharedChecks
-    host: Host
-    signer: Signer
-    pool: UpdatePool
-    contents: BlockContents
-    catch_up: CatchUp
-    behaviour: Hooks[Any] | None
-
-    def sufficient(self, count: int) -> bool:
-        """True if so many updates are enough for a block."""
-        ...
-
-    def updates_missing(self) -> int:
-        """The number of updates that are missing for a block."""
-        ...
-
-    def builds_on_less(self) -> bool:
-        """True if it lacks an aggregate of a block below."""
-        ...
-
-    def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
-        """Send to some, or to all."""
-        ...
-
-    def refuse(self, reason: str) -> Literal[False]:
-        """Count a message that is turned away."""
-        ...
-
-    def accuse(self, found: Evidence) -> None:
-        """Keep evidence against a server."""
-        ...
-
-    def set_timer(self, what: str, microseconds: int, view: View | None = None) -> None:
-        """Set a timer of the height in progress."""
-        ...
 
 
 class Voting(Protocol):
@@ -105,49 +47,23 @@ class Voting(Protocol):
         ...
 
 
-class Proposals:
+class Proposals(BeaconProposals[Voting]):
     """The candidates of one height at one server."""
 
-    def __init__(self, server: Proposer, vote: Voting, tickets: Tickets) -> None:
-        self._server = server
-        self._vote = vote
-        self._tickets = tickets
-        self.begin()
-
     def begin(self) -> None:
-        """Begin a height: nothing is proposed or judged yet."""
-        self._collected = False
-        """True if tickets have been collected for long enough to propose."""
-        self.bodies: dict[bytes, Candidate] = {}
-        """By block: a candidate that brought it, whatever the view."""
+        super().begin()
         self.first: dict[View, tuple[bytes, bytes]] = {}
         """By view: the first proposed block that this server saw, and its leader's signature."""
         self._judging: dict[bytes, Candidate] = {}
         """Candidates whose contents cannot be judged yet."""
         self._leads = False
         """True if the view in progress is this server's turn."""
-        self._armed = False
-        """True if the timer of the first view runs; it starts when the updates are there."""
 
     # -- proposing --------------------------------------------------------------------------------
 
     def enter_view(self, view: View) -> None:
         """Enter a view, which may be this server's turn."""
         self._leads = self._vote.context.leader(view) == self._server.index
-
-    def on_ticket(self, ticket: Ticket) -> bool:
-        """Check another server's draw and keep it."""
-        if not self._tickets.add(ticket):
-            return False
-        if self._collected:
-            self.propose_if_due()  # it may have been one ticket short
-        return True
-
-    def on_tickets_timer(self) -> None:
-        """Go on, as tickets were collected for long enough."""
-        self._collected = True
-        self._arm_if_ready()
-        self.propose_if_due()
 
     def updates_changed(self) -> None:
         """Go on (`Participant.updates_changed`)."""
@@ -162,16 +78,12 @@ class Proposals:
         """The number of further updates that change nothing (`Participant.unheard_updates`)."""
         if self._judging:
             return 0
-        waits_to_arm, waits_to_propose = not self._armed and self._collected, self.is_to_propose()
+        waits_to_arm, waits_to_propose = not self.armed and self._collected, self.is_to_propose()
         if waits_to_propose and self._vote.state.justification is not None:
             return 0
         if waits_to_arm or (waits_to_propose and self._collected):
             return max(0, self._server.updates_missing() - 1)
         return ANY_NUMBER
-
-    def unheard_tickets(self) -> int:
-        """The number of further tickets that are kept and change nothing else."""
-        return 0 if self._collected and self.is_to_propose() else ANY_NUMBER
 
     def is_to_propose(self) -> bool:
         """True if it is this server's turn, and it has not proposed yet."""
@@ -180,14 +92,9 @@ class Proposals:
         state = self._vote.state
         return max(state.promises.proposed, state.promises.left) < state.view
 
-    def _arm_if_ready(self) -> None:
-        """Start the timer of the first view once the leader could have proposed."""
-        if not self._armed and self._collected and self._server.sufficient(len(self._server.pool)):
-            self.arm()
-
     def arm(self) -> None:
         """Start the timer of the first view."""
-        self._armed = True
+        self.armed = True
         self._server.set_timer("view", self.view_us((0, 0)), (0, 0))
 
     def view_us(self, view: View) -> int:
@@ -232,22 +139,9 @@ class Proposals:
         return replace(body, justification=self._vote.state.justification, turn=turn)
 
     def anew(self, view: View) -> Candidate | None:
-        """A new block for a view; None if updates or tickets are too few, or a block below lacks
-        its aggregate here."""
-        server = self._server
-        if server.builds_on_less() or not (self._collected and server.sufficient(len(server.pool))):
-            return None
-        updates, tickets = server.pool.ordered(), self._tickets.recorded()
-        if not enough_draws(server.genesis, tickets):
-            return None
-        header = server.contents.propose_header(updates, *view, tickets_digest(tickets))
-        return Candidate(
-            header,
-            server.signer.sign(header.signed),
-            tickets,
-            tuple(update.record.digest for update in updates),
-            self._vote.state.justification,
-        )
+        candidate = super().anew(view)
+        justification = self._vote.state.justification
+        return candidate and replace(candidate, justification=justification)
 
     # -- others' candidates -----------------------------------------------------------------------
 
@@ -274,7 +168,7 @@ class Proposals:
         self.bodies.setdefault(block, candidate)
         self._note(view, block, candidate.proposal)
         before = vote.state
-        if not self._armed:
+        if not self.armed:
             self.arm()
         vote.apply(bft.on_candidate(vote.context, vote.state, candidate))
         if server.active and vote.undecided is not None:
@@ -365,22 +259,6 @@ class Proposals:
         """Ask for the updates of the candidate of the view in progress, and later again."""
         for candidate in self._judging.values():
             if candidate.view == view == self._vote.state.view:
-                self._want(candidate)
+                self._want(candidate, self._vote.members(view[0]))
                 self._server.set_timer("want", self._server.parameters.ticket_us, view)
                 return
-
-    def _want(self, candidate: Candidate) -> None:
-        """Ask who proposed a candidate, and others, for its updates that are not here."""
-        server = self._server
-        missing = [digest for digest in candidate.updates if server.pool.pick([digest]) is None]
-        if missing:
-            server.pool.want(missing)
-            others = self._vote.members(candidate.view[0])
-            start = server.host.generator(server.height, server.host.now_us(), 8).integers(
-                max(1, len(others))
-            )
-            some = (others[start:] + others[:start])[:2]
-            to = dict.fromkeys((candidate.proposer, *some))
-            to.pop(server.index, None)
-            to_whom = server.catch_up.and_a_helper(to)
-            server.say("want", Want(server.height, tuple(missing)), to_whom)

@@ -8,16 +8,15 @@ by recomputing it; sign and send the votes that are due; when a block is decided
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from consensus.ledger.evidence import Evidence
 from consensus.protocols.bft import unheard
 from consensus.protocols.bft import vote as bft
-from consensus.protocols.bft.durable import Durable
+from consensus.protocols.bft.beacon import BeaconParticipant
 from consensus.protocols.bft.proposals import Proposals
 from consensus.protocols.bft.state import HeightContext, Promises
-from consensus.protocols.bft.tickets import Tickets
 from consensus.protocols.bft.view_changes import ViewChanges
 from consensus.records.block import Block
 from consensus.records.sync import Status
@@ -25,21 +24,18 @@ from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind
-from consensus.server.unheard import Credit, Fit, Taken
-from consensus.server.voting import VotingParticipant
+from consensus.server.unheard import Credit, Fit
 
 
-class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
+class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
     """One server's part in `bft`: its vote, with its `Proposals` and `Tickets`."""
 
-    HEIGHT_OF = {"ticket": lambda ticket: ticket.height - 1}  # noqa: RUF012
+    proposals: Proposals
 
     def __init__(self, server: EdgeServer) -> None:
-        self.server = server
-        self.durable = Durable(server.chain.height, Promises)
+        super().__init__(server, Promises)
         self._stakes = server.genesis.stakes
         self.state = bft.BLANK
-        self.tickets = Tickets(server)
         self.proposals = Proposals(server, self, self.tickets)
         self.views = ViewChanges(server, self)
 
@@ -50,18 +46,6 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
             "vote": self.on_vote,
             **self.views.handlers(),
         }
-
-    def resume(self, written: int) -> None:
-        self.durable.resume(written)
-
-    def written_height(self) -> int:
-        return self.durable.written_height()
-
-    def lose_promises(self) -> None:
-        self.durable.lose()
-
-    def abstains(self, height: int) -> bool:
-        return self.durable.abstains(height)
 
     # -- a height begins --------------------------------------------------------------------------
 
@@ -99,9 +83,6 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
         if back and self.durable.promises != Promises(server.height):
             self.proposals.arm()  # it has said something already
 
-    def next_alpha(self) -> bytes:
-        return self.tickets.alpha()
-
     def stage(self) -> View:
         return self.state.view if self.server.active else (0, 0)
 
@@ -127,19 +108,9 @@ class BftParticipant(VotingParticipant[EdgeServer, bft.Effect]):
     def ignored(self, decided: Block) -> Iterator[Credit]:
         yield from unheard.too_late(decided)
 
-    def take_in(self, taken: Iterable[Taken]) -> None:
-        votes, tickets = [], []
-        for lane, body, at in taken:
-            if lane == unheard.TICKETS:
-                tickets.append((body, round(at * 1e6)))
-            else:
-                votes.append(body)
-        if tickets:
-            self.tickets.take_in(tickets)
-            self.server.relaying.take_in("ticket", [(ticket, None) for ticket, _ in tickets])
-        if votes:
-            self.first_votes.update((unheard.name_of(vote), vote) for vote in votes)
-            self.state = unheard.count(self.context, self.state, votes)
+    def _count(self, votes: list[Vote]) -> None:
+        self.first_votes.update((unheard.name_of(vote), vote) for vote in votes)
+        self.state = unheard.count(self.context, self.state, votes)
 
     def members(self, attempt: int) -> list[int]:
         """The others on an attempt's committee."""

@@ -27,13 +27,18 @@ def name_of(vote: Vote) -> tuple[str, View, int]:
     return vote.phase, (vote.attempt, vote.step), vote.server
 
 
+def fit_of_ticket(height: int, checks: SharedChecks, head: Head, ticket: Ticket) -> Fit | None:
+    """Say how servers at the ``height`` after ``head`` may take in a draw unheard."""
+    if ticket.height - 1 != height or not checks.knows_draw(head.beacon, ticket):
+        return None
+    return Fit(TICKETS, head.cid, ("ticket", ticket.server), 1, "vrf_verify")
+
+
 def fit(context: HeightContext, checks: SharedChecks, head: Head, body: Any) -> Fit | None:
     """Say how servers at the height after ``head`` may take in a message unheard
     (`Participant.fit`). A vote's signature is checked here, and not again by those who count it."""
     if type(body) is Ticket:
-        if body.height - 1 != context.height or not checks.knows_draw(head.beacon, body):
-            return None
-        return Fit(TICKETS, head.cid, ("ticket", body.server), 1, "vrf_verify")
+        return fit_of_ticket(context.height, checks, head, body)
     if type(body) is not Vote or body.height != context.height:
         return None
     view = (body.attempt, body.step)

@@ -11,10 +11,9 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Protocol
 
-from consensus.ledger.committee import enough_draws
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
-from consensus.protocols.bft.tickets import Tickets
+from consensus.protocols.bft.beacon import BeaconProposals
 from consensus.protocols.tendermint import vote as tendermint
 from consensus.protocols.tendermint.state import (
     PROPOSE,
@@ -25,11 +24,8 @@ from consensus.protocols.tendermint.state import (
     view_of,
 )
 from consensus.records.block import Candidate, Turn
-from consensus.records.sync import Want
-from consensus.records.ticket import Ticket, tickets_digest
-from consensus.records.view import View, proposal_digest
+from consensus.records.view import proposal_digest
 from consensus.records.votes import Certificate
-from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind
 from consensus.server.unheard import ANY_NUMBER
 
@@ -65,43 +61,17 @@ class Voting(Protocol):
         ...
 
 
-class Proposals:
+class Proposals(BeaconProposals[Voting]):
     """The proposals of one height at one server."""
 
-    def __init__(self, server: EdgeServer, vote: Voting, tickets: Tickets) -> None:
-        self._server = server
-        self._vote = vote
-        self._tickets = tickets
-        self.begin()
-
     def begin(self) -> None:
-        """Begin a height: nothing is proposed or judged yet."""
-        self._collected = False
-        """True if tickets have been collected for long enough to propose."""
-        self.bodies: dict[bytes, Candidate] = {}
-        """By block: a candidate that brought it, whatever the round."""
+        super().begin()
         self._first: dict[int, tuple[bytes, bytes]] = {}
         """By round: the first proposed block that this server saw, and the proposer's signature."""
         self._judging: dict[bytes, tuple[Candidate, bool]] = {}
         """Proposals whose contents cannot be judged yet; True: a quorum stands behind it."""
-        self.armed = False
-        """True if the timer of round 0 runs; it starts when the updates are there."""
 
     # -- getValue() -------------------------------------------------------------------------------
-
-    def on_ticket(self, ticket: Ticket) -> bool:
-        """Check another server's draw and keep it."""
-        if not self._tickets.add(ticket):
-            return False
-        if self._collected:
-            self.propose_if_due()  # it may have been one ticket short
-        return True
-
-    def on_tickets_timer(self) -> None:
-        """Go on, as tickets were collected for long enough."""
-        self._collected = True
-        self._arm_if_ready()
-        self.propose_if_due()
 
     def updates_changed(self) -> None:
         """Go on, as the pool has grown or the deadline for updates has passed."""
@@ -119,10 +89,6 @@ class Proposals:
             return max(0, self._server.updates_missing() - 1)
         return ANY_NUMBER
 
-    def unheard_tickets(self) -> int:
-        """The number of further tickets that are kept and change nothing else."""
-        return 0 if self._collected and self.is_to_propose() else ANY_NUMBER
-
     def is_to_propose(self) -> bool:
         """True if it is the proposer of round_p, has not proposed, and still may (line 14)."""
         state, context = self._vote.state, self._vote.context
@@ -131,11 +97,6 @@ class Proposals:
             and state.promises.proposed < state.round
             and context.proposer(state.round) == self._server.index
         )
-
-    def _arm_if_ready(self) -> None:
-        """Start the timer of round 0 once its proposer could have proposed."""
-        if not self.armed and self._collected and self._server.sufficient(len(self._server.pool)):
-            self.arm()
 
     def arm(self) -> None:
         """Start the timer of round 0."""
@@ -176,24 +137,6 @@ class Proposals:
         signed = proposal_digest(server.genesis.chain_id, server.height, view, proof.block)
         turn = Turn(*view, server.index, server.signer.sign(signed))
         return replace(body, turn=turn, proof=proof)
-
-    def anew(self, view: View) -> Candidate | None:
-        """A new value for a round, as a view; None if updates or tickets are too few, or a block
-        below lacks its aggregate here."""
-        server = self._server
-        if server.builds_on_less() or not (self._collected and server.sufficient(len(server.pool))):
-            return None
-        updates, tickets = server.pool.ordered(), self._tickets.recorded()
-        if not enough_draws(server.genesis, tickets):
-            return None
-        digest = tickets_digest(tickets)
-        header = server.contents.propose_header(updates, *view, digest)
-        return Candidate(
-            header,
-            server.signer.sign(header.signed),
-            tickets,
-            tuple(update.record.digest for update in updates),
-        )
 
     # -- others' proposals ------------------------------------------------------------------------
 
@@ -293,22 +236,6 @@ class Proposals:
         """Ask for the updates of proposals of a round that still lack some, and later again."""
         for candidate, _ in self._judging.values():
             if candidate.view[0] == round:
-                self._want(candidate)
+                self._want(candidate, self._vote.others)
                 self._server.set_timer("want", self._server.parameters.ticket_us, candidate.view)
                 return
-
-    def _want(self, candidate: Candidate) -> None:
-        """Ask who proposed a block, and others, for its updates that are not here."""
-        server = self._server
-        missing = [digest for digest in candidate.updates if server.pool.pick([digest]) is None]
-        if missing:
-            server.pool.want(missing)
-            others = self._vote.others
-            start = server.host.generator(server.height, server.host.now_us(), 8).integers(
-                max(1, len(others))
-            )
-            some = (others[start:] + others[:start])[:2]
-            to = dict.fromkeys((candidate.proposer, *some))
-            to.pop(server.index, None)
-            to_whom = server.catch_up.and_a_helper(to)
-            server.say("want", Want(server.height, tuple(missing)), to_whom)

@@ -13,9 +13,8 @@ from typing import Any
 
 from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
-from consensus.protocols.bft.durable import Durable
+from consensus.protocols.bft.beacon import BeaconParticipant
 from consensus.protocols.bft.state import NOBODY
-from consensus.protocols.bft.tickets import Tickets
 from consensus.protocols.tendermint import unheard
 from consensus.protocols.tendermint import vote as tendermint
 from consensus.protocols.tendermint.proposals import Proposals
@@ -41,24 +40,21 @@ from consensus.records.view import View
 from consensus.records.votes import NIL, Certificate, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind
-from consensus.server.unheard import Credit, Fit, Taken
-from consensus.server.voting import VotingParticipant
+from consensus.server.unheard import Credit, Fit
 
 #: timeoutPrevote and timeoutPrecommit are this part of timeoutPropose, as in CometBFT's defaults: a
 #: vote is short, and nothing has to be fetched or recomputed for it.
 VOTE_PART = 3
 
 
-class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
+class TendermintParticipant(BeaconParticipant[Effect, Promises]):
     """One server's part in `tendermint`: its vote, with its `Proposals` and `Tickets`."""
 
-    HEIGHT_OF = {"ticket": lambda ticket: ticket.height - 1}  # noqa: RUF012
+    proposals: Proposals
 
     def __init__(self, server: EdgeServer) -> None:
-        self.server = server
-        self.durable = Durable(server.chain.height, Promises)
+        super().__init__(server, Promises)
         self.state = State(Promises())
-        self.tickets = Tickets(server)
         self.proposals = Proposals(server, self, self.tickets)
 
     def handlers(self) -> dict[str, Callable[[Any], bool]]:
@@ -68,18 +64,6 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
             "vote": self.on_vote,
             "lock": self.on_lock,
         }
-
-    def resume(self, written: int) -> None:
-        self.durable.resume(written)
-
-    def written_height(self) -> int:
-        return self.durable.written_height()
-
-    def lose_promises(self) -> None:
-        self.durable.lose()
-
-    def abstains(self, height: int) -> bool:
-        return self.durable.abstains(height)
 
     # -- a height begins --------------------------------------------------------------------------
 
@@ -111,9 +95,6 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
         if back and promises != Promises(server.height):
             self.proposals.arm()  # it has said something already
 
-    def next_alpha(self) -> bytes:
-        return self.tickets.alpha()
-
     def stage(self) -> View:
         return view_of(self.state.round) if self.server.active else (0, 0)
 
@@ -138,19 +119,9 @@ class TendermintParticipant(VotingParticipant[EdgeServer, Effect]):
     def ignored(self, decided: Block) -> Iterator[Credit]:
         yield from unheard.too_late(decided)
 
-    def take_in(self, taken: Iterable[Taken]) -> None:
-        votes, tickets = [], []
-        for lane, body, at in taken:
-            if lane == unheard.TICKETS:
-                tickets.append((body, round(at * 1e6)))
-            else:
-                votes.append(body)
-        if tickets:
-            self.tickets.take_in(tickets)
-            self.server.relaying.take_in("ticket", [(ticket, None) for ticket, _ in tickets])
-        if votes:
-            self.votes.update((unheard.name_of(vote), [vote]) for vote in votes)
-            self.state = tendermint.counted(self.context, self.state, votes)
+    def _count(self, votes: list[Vote]) -> None:
+        self.votes.update((unheard.name_of(vote), [vote]) for vote in votes)
+        self.state = tendermint.counted(self.context, self.state, votes)
 
     # -- the vote's effects -----------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from consensus.ledger.validity import Head
 from consensus.protocols.bft.state import NOBODY
-from consensus.protocols.bft.unheard import TICKETS
+from consensus.protocols.bft.unheard import TICKETS, fit_of_ticket
 from consensus.protocols.tendermint.state import STEPS, HeightContext, State
 from consensus.records.block import Block
 from consensus.records.ticket import Ticket
@@ -29,9 +29,7 @@ def fit(context: HeightContext, checks: SharedChecks, head: Head, body: Any) -> 
     """Say how servers at the height after ``head`` may take in a message unheard
     (`Participant.fit`). A vote's signature is checked here, and not again by those who count it."""
     if type(body) is Ticket:
-        if body.height - 1 != context.height or not checks.knows_draw(head.beacon, body):
-            return None
-        return Fit(TICKETS, head.cid, ("ticket", body.server), 1, "vrf_verify")
+        return fit_of_ticket(context.height, checks, head, body)
     if type(body) is not Vote or body.height != context.height:
         return None
     weight = context.weight(body.server)

@@ -1,0 +1,217 @@
+"""The part of a server that protocols on a beacon chain share: draws that the block of the height
+before records, proposals that wait for updates and draws, and promises that survive a crash.
+
+`bft` and `tendermint` differ in how they vote on what is proposed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from consensus.crypto.suites import Signer
+from consensus.ledger.chain import Chain
+from consensus.ledger.committee import enough_draws
+from consensus.ledger.evidence import Evidence
+from consensus.ledger.updates import UpdatePool
+from consensus.protocols.bft.durable import Durable
+from consensus.protocols.bft.tickets import Tickets
+from consensus.protocols.bft.unheard import TICKETS
+from consensus.records.block import Candidate
+from consensus.records.genesis import Genesis, Parameters
+from consensus.records.sync import Want
+from consensus.records.ticket import Ticket, tickets_digest
+from consensus.records.view import View
+from consensus.records.votes import Vote
+from consensus.server.block_contents import BlockContents
+from consensus.server.catching_up import CatchUp
+from consensus.server.checks import SharedChecks
+from consensus.server.edge_server import EdgeServer
+from consensus.server.hooks import Hooks
+from consensus.server.host import Host
+from consensus.server.message import Kind
+from consensus.server.unheard import ANY_NUMBER, Taken
+from consensus.server.voting import VotingParticipant
+
+EffectT = TypeVar("EffectT")
+PromisesT = TypeVar("PromisesT", bound=Any)
+VotingT = TypeVar("VotingT")
+
+
+class Proposer(Protocol):
+    """The part of a server that proposing and judging uses."""
+
+    index: int
+    height: int
+    active: bool
+    chain: Chain
+    genesis: Genesis
+    parameters: Parameters
+    checks: SharedChecks
+    host: Host
+    signer: Signer
+    pool: UpdatePool
+    contents: BlockContents
+    catch_up: CatchUp
+    behaviour: Hooks[Any] | None
+
+    def sufficient(self, count: int) -> bool:
+        """True if so many updates are enough for a block."""
+        ...
+
+    def updates_missing(self) -> int:
+        """The number of updates that are missing for a block."""
+        ...
+
+    def builds_on_less(self) -> bool:
+        """True if it lacks an aggregate of a block below."""
+        ...
+
+    def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
+        """Send to some, or to all."""
+        ...
+
+    def refuse(self, reason: str) -> Literal[False]:
+        """Count a message that is turned away."""
+        ...
+
+    def accuse(self, found: Evidence) -> None:
+        """Keep evidence against a server."""
+        ...
+
+    def set_timer(self, what: str, microseconds: int, view: View | None = None) -> None:
+        """Set a timer of the height in progress."""
+        ...
+
+
+class BeaconProposals(ABC, Generic[VotingT]):
+    """The proposals of one height at one server: when they can be made, and of what."""
+
+    def __init__(self, server: Proposer, vote: VotingT, tickets: Tickets) -> None:
+        self._server = server
+        self._vote = vote
+        self._tickets = tickets
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a height: nothing is proposed or judged yet."""
+        self._collected = False
+        """True if tickets have been collected for long enough to propose."""
+        self.bodies: dict[bytes, Candidate] = {}
+        """By block: a candidate that brought it, whatever the view."""
+        self.armed = False
+        """True if the timer of the first view runs; it starts when the updates are there."""
+
+    @abstractmethod
+    def is_to_propose(self) -> bool:
+        """True if it is this server's turn, and it has not proposed yet."""
+
+    @abstractmethod
+    def propose_if_due(self) -> None:
+        """Propose once, in its turn."""
+
+    @abstractmethod
+    def arm(self) -> None:
+        """Start the timer of the first view."""
+
+    def on_ticket(self, ticket: Ticket) -> bool:
+        """Check another server's draw and keep it."""
+        if not self._tickets.add(ticket):
+            return False
+        if self._collected:
+            self.propose_if_due()  # it may have been one ticket short
+        return True
+
+    def on_tickets_timer(self) -> None:
+        """Go on, as tickets were collected for long enough."""
+        self._collected = True
+        self._arm_if_ready()
+        self.propose_if_due()
+
+    def unheard_tickets(self) -> int:
+        """The number of further tickets that are kept and change nothing else."""
+        return 0 if self._collected and self.is_to_propose() else ANY_NUMBER
+
+    def _arm_if_ready(self) -> None:
+        """Start the timer of the first view once its leader could have proposed."""
+        if not self.armed and self._collected and self._server.sufficient(len(self._server.pool)):
+            self.arm()
+
+    def anew(self, view: View) -> Candidate | None:
+        """A new block for a view; None if updates or tickets are too few, or a block below lacks
+        its aggregate here."""
+        server = self._server
+        if server.builds_on_less() or not (self._collected and server.sufficient(len(server.pool))):
+            return None
+        updates, tickets = server.pool.ordered(), self._tickets.recorded()
+        if not enough_draws(server.genesis, tickets):
+            return None
+        header = server.contents.propose_header(updates, *view, tickets_digest(tickets))
+        return Candidate(
+            header,
+            server.signer.sign(header.signed),
+            tickets,
+            tuple(update.record.digest for update in updates),
+        )
+
+    def _want(self, candidate: Candidate, others: list[int]) -> None:
+        """Ask who proposed a block, and some of the ``others`` on its committee, for its updates
+        that are not here."""
+        server = self._server
+        missing = [digest for digest in candidate.updates if server.pool.pick([digest]) is None]
+        if missing:
+            server.pool.want(missing)
+            start = server.host.generator(server.height, server.host.now_us(), 8).integers(
+                max(1, len(others))
+            )
+            some = (others[start:] + others[:start])[:2]
+            to = dict.fromkeys((candidate.proposer, *some))
+            to.pop(server.index, None)
+            to_whom = server.catch_up.and_a_helper(to)
+            server.say("want", Want(server.height, tuple(missing)), to_whom)
+
+
+class BeaconParticipant(VotingParticipant[EdgeServer, EffectT], Generic[EffectT, PromisesT]):
+    """One server's part in a protocol on a beacon chain; its vote is left to the protocol."""
+
+    HEIGHT_OF = {"ticket": lambda ticket: ticket.height - 1}  # noqa: RUF012
+    proposals: BeaconProposals[Any]
+
+    def __init__(self, server: EdgeServer, blank: Callable[[int], PromisesT]) -> None:
+        """``blank`` makes the promises of a height in which there are none."""
+        self.server = server
+        self.durable = Durable(server.chain.height, blank)
+        self.tickets = Tickets(server)
+
+    def resume(self, written: int) -> None:
+        self.durable.resume(written)
+
+    def written_height(self) -> int:
+        return self.durable.written_height()
+
+    def lose_promises(self) -> None:
+        self.durable.lose()
+
+    def abstains(self, height: int) -> bool:
+        return self.durable.abstains(height)
+
+    def next_alpha(self) -> bytes:
+        return self.tickets.alpha()
+
+    def take_in(self, taken: Iterable[Taken]) -> None:
+        votes, tickets = [], []
+        for lane, body, at in taken:
+            if lane == TICKETS:
+                tickets.append((body, round(at * 1e6)))
+            else:
+                votes.append(body)
+        if tickets:
+            self.tickets.take_in(tickets)
+            self.server.relaying.take_in("ticket", [(ticket, None) for ticket, _ in tickets])
+        if votes:
+            self._count(votes)
+
+    @abstractmethod
+    def _count(self, votes: list[Vote]) -> None:
+        """Count votes that were taken in unheard, and have no other effect."""
