@@ -141,6 +141,17 @@ def compare(scores, kinds, false_share, result):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _set_kinds(kinds, left_out, members, out, member):  # type: ignore[no-untyped-def]
+    """Set the kinds (uint8[N]) of the items left out (-1 for none) to ``out``, and then those of
+    members to ``member``."""
+    for j in range(left_out.size):
+        if left_out[j] >= 0:
+            kinds[left_out[j]] = out
+    for k in range(members.size):
+        kinds[members[k]] = member
+
+
+@njit(nogil=True, cache=True)
 def compare_rows(scores, clients, indptr, members, left_out, false_share, results):  # type: ignore[no-untyped-def]
     """`compare` for every row of ``scores`` (float32[m, N]), of these ``clients`` (int64[m]).
 
@@ -150,17 +161,9 @@ def compare_rows(scores, clients, indptr, members, left_out, false_share, result
     kinds = np.zeros(scores.shape[1], np.uint8)
     for row in range(clients.size):
         u = clients[row]
-        for j in range(left_out.shape[1]):
-            if left_out[u, j] >= 0:
-                kinds[left_out[u, j]] = LEFT_OUT
-        for k in range(indptr[u], indptr[u + 1]):
-            kinds[members[k]] = MEMBER
+        _set_kinds(kinds, left_out[u], members[indptr[u] : indptr[u + 1]], LEFT_OUT, MEMBER)
         compare(scores[row], kinds, false_share, results[row])
-        for j in range(left_out.shape[1]):
-            if left_out[u, j] >= 0:
-                kinds[left_out[u, j]] = OTHER
-        for k in range(indptr[u], indptr[u + 1]):
-            kinds[members[k]] = OTHER
+        _set_kinds(kinds, left_out[u], members[indptr[u] : indptr[u + 1]], OTHER, OTHER)
 
 
 @njit(nogil=True, cache=True)
@@ -201,11 +204,7 @@ def areas_matched(scores, order, reach, clients, indptr, members, left_out, area
     along, kind_along = np.empty(items, scores.dtype), np.empty(items, np.uint8)
     for row in range(clients.size):
         u = clients[row]
-        for j in range(left_out.shape[1]):
-            if left_out[u, j] >= 0:
-                kinds[left_out[u, j]] = LEFT_OUT
-        for k in range(indptr[u], indptr[u + 1]):
-            kinds[members[k]] = MEMBER
+        _set_kinds(kinds, left_out[u], members[indptr[u] : indptr[u + 1]], LEFT_OUT, MEMBER)
         for place in range(items):
             along[place] = scores[row, order[place]]
             kind_along[place] = kinds[order[place]]
@@ -222,8 +221,4 @@ def areas_matched(scores, order, reach, clients, indptr, members, left_out, area
                 total += lower / others
                 compared += 1
         areas[row] = total / compared if compared else np.nan
-        for j in range(left_out.shape[1]):
-            if left_out[u, j] >= 0:
-                kinds[left_out[u, j]] = OTHER
-        for k in range(indptr[u], indptr[u + 1]):
-            kinds[members[k]] = OTHER
+        _set_kinds(kinds, left_out[u], members[indptr[u] : indptr[u + 1]], OTHER, OTHER)
