@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from math import isfinite
+from collections.abc import Iterable
+from math import inf, isfinite
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -97,7 +97,7 @@ class ServerSettings(Section):
         """Replace the path or name of a matrix by its rows, so that a saved config has them."""
         if not isinstance(value, str):
             return tuple(value) if isinstance(value, list) else value
-        read = _told(lambda: RoundTrips.read(value))
+        read = RoundTrips.read(value)  # its error is told as it is, with the place in the file
         return tuple(
             {"region": region, "ms": list(row)}
             for region, row in zip(read.regions, read.milliseconds, strict=True)
@@ -107,7 +107,7 @@ class ServerSettings(Section):
     @classmethod
     def _a_matrix(cls, rows: tuple[Tree, ...]) -> tuple[Tree, ...]:
         if rows:
-            _told(lambda: round_trips_of(rows))
+            round_trips_of(rows)
         return rows
 
     @model_validator(mode="after")
@@ -183,16 +183,16 @@ def round_trips_of(rows: Iterable[Tree]) -> RoundTrips:
         ):
             raise RoundTripError(f"region {region!r}: ms: expected a list of numbers")
         regions.append(region)
-        milliseconds.append(tuple(None if each is None else float(each) for each in times))
+        milliseconds.append(tuple(None if each is None else _number(each) for each in times))
     return RoundTrips(tuple(regions), tuple(milliseconds))
 
 
-def _told(read: Callable[[], RoundTrips]) -> RoundTrips:
-    """Return what ``read`` does; raise its `RoundTripError` as a validation error."""
+def _number(value: float) -> float:
+    """The number in float64; infinite, which no round trip is, if it is too great for that."""
     try:
-        return read()
-    except (RoundTripError, OverflowError) as error:
-        raise setting_error("", str(error)) from None
+        return float(value)
+    except OverflowError:
+        return inf
 
 
 PAPERS_ATTACK = ("gaussian", "invert_votes")

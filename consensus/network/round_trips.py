@@ -93,7 +93,7 @@ class RoundTrips:
         except (OSError, ValueError) as error:
             cause = getattr(error, "strerror", None) or error
             raise RoundTripError(
-                f"a CSV file, or one of {', '.join(shipped())}; {source!r}: {cause}"
+                f"expected a CSV file, or one of {', '.join(shipped())}; {source!r}: {cause}"
             ) from None
         if len(data) > MOST_BYTES:
             raise RoundTripError(f"{source}: longer than {MOST_BYTES} bytes")
