@@ -1,0 +1,93 @@
+"""The `evaluation` section of an experiment: when and how the model is scored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+from bfedrec.evaluation.metrics import METRICS
+from bfedrec.section import Section
+
+
+class EvaluationSettings(Section):
+    """When and how the model is scored. The test item is scored once, at the end, unless `select`
+    asks for more."""
+
+    every: int = Field(
+        default=10,
+        ge=1,
+        description="rounds (or epochs) between two scorings of the validation items",
+    )
+    k: int = Field(default=10, ge=1, le=99, description="K of the metrics, as in HR@K")
+    full_ranking: bool = Field(
+        default=True, description="also rank the test item among all items its user never touched"
+    )
+    select: Literal["last", "validation", "test"] = Field(
+        default="last",
+        description="the round whose test figures the summary has: the last; the one with the best "
+        "NDCG of the validation items; or the one with the best NDCG of the test items, as some "
+        "published figures are, which is chosen on test items: not honest. The last two score the "
+        "test items at every scoring, under names that begin with test_",
+    )
+    patience: int = Field(
+        default=0,
+        ge=0,
+        description="end the run when so many evaluations in a row have brought no better NDCG of "
+        "the validation items; 0: play all rounds",
+    )
+    users: int = Field(
+        default=0,
+        ge=0,
+        description="score a sample of so many users, drawn from the seed, the same in every "
+        "round, instead of all (0): with a million of them, all would take longer than the rounds",
+    )
+    targets: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(),
+        description="items whose exposure is reported (ER@K: the share of users without the item "
+        "in whose list it is), by their number from 0; those of a push attack are reported anyway",
+    )
+
+    recency: bool = Field(
+        default=False,
+        description="training.method ials: also score users with factors that weigh their "
+        "interactions by recency, where the data know the order; these figures stand beside the "
+        "others, as ordered_hr@10",
+    )
+    recency_weight: float = Field(
+        default=50.0,
+        ge=0.0,
+        description="recency: an interaction weighs 1 + recency_weight exp(-k / recency_places), "
+        "k = 0 for the latest; 1 where the order is not known",
+    )
+    recency_places: float = Field(
+        default=5.0, gt=0.0, description="recency: places after which the weight is at 1/e"
+    )
+    recency_power: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="recency: above 0, an interaction weighs 1 + recency_weight "
+        "(1 + k / recency_places)^-recency_power instead, which falls more slowly in the end",
+    )
+    recency_unobserved: float = Field(
+        default=2.0, gt=0.0, description="recency: weight of every item in the catalogue"
+    )
+    recency_l2: float = Field(
+        default=0.014, ge=0.0, description="recency: weight of the L2 term on the factors"
+    )
+    recency_norm: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="recency: an item's score is divided by the length of its factors, |q_i|, to "
+        "this power; as |q_i| grows with popularity, rarer items rank higher; 0: it is not",
+    )
+
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """The options, with the registered metrics in the help of K."""
+        k = cls.model_fields["k"]
+        listed = "; ".join(f"{kind.label}: {kind.meaning}" for kind in METRICS.values())
+        told = FieldInfo.merge_field_infos(k, description=f"{k.description}. {listed}")
+        return {**cls.model_fields, "k": told}
