@@ -1,12 +1,17 @@
-"""Threads for compiled work, started for each call and ended with it."""
+"""Threads for compiled work, started for each call or context and ended with it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from threading import Thread
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread
+from typing import TypeVar
 
 import numpy as np
+
+Item = TypeVar("Item")
 
 
 def thread_count(limit: int | None = None) -> int:
@@ -51,3 +56,43 @@ def in_threads(function: Callable[..., None], parts: Sequence[tuple[object, ...]
         thread.join()
     if errors:
         raise errors[0]
+
+
+@contextmanager
+def one_ahead(items: Generator[Item, None, None]) -> Iterator[Iterator[Item]]:
+    """The items of a generator, each made by a thread while the one before it is in use.
+
+    The generator's code runs in that thread alone, from its first line to its last, which it has
+    come to when the context is left, early or not. An error that it raises is raised in the place
+    of the next item.
+    """
+    made: SimpleQueue[tuple[Item] | BaseException | None] = SimpleQueue()
+    wanted, left = Semaphore(1), Event()
+
+    def make() -> None:
+        end: BaseException | None = None
+        try:
+            with closing(items):
+                while wanted.acquire() and not left.is_set():
+                    made.put((next(items),))
+        except StopIteration:
+            pass
+        except BaseException as error:
+            end = error
+        made.put(end)
+
+    def taken() -> Iterator[Item]:
+        while (found := made.get()) is not None:
+            if isinstance(found, BaseException):
+                raise found
+            wanted.release()
+            yield found[0]
+
+    thread = Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        yield taken()
+    finally:
+        left.set()
+        wanted.release()
+        thread.join()

@@ -7,7 +7,7 @@ that it had when reading began.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -63,7 +63,9 @@ class Reading:
     grouped: bool = False
     """True once a client has been shown by the mean of its group (`bfedrec.runs.views`)."""
 
-    def observations(self, tell: Tell = lambda done, total: None) -> Iterator[Observation]:
+    def observations(
+        self, tell: Tell = lambda done, total: None
+    ) -> Generator[Observation, None, None]:
         """The rounds in their order, each as the holder sees it.
 
         Raises `RunError`, StateError and StoreError, each one line, for files that are missing,

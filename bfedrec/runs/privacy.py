@@ -25,6 +25,7 @@ from bfedrec.runs.holders import Holder
 from bfedrec.runs.memory import check_memory
 from bfedrec.runs.observation import Reading, Tell
 from bfedrec.runs.recommend import config_of, data_of
+from bfedrec.threads import one_ahead
 
 RESULT = "privacy.json"
 USERS = "privacy-users.csv"
@@ -107,8 +108,9 @@ def attack(
     truth, lacking = truth_of(config, data)
     assessment = Assessment(attacks, truth)
     reading = Reading(run, config, data, party, rounds)
-    for seen in reading.observations(tell):
-        assessment.add(seen)
+    with one_ahead(reading.observations(tell)) as observations:
+        for seen in observations:
+            assessment.add(seen)
     notes = _notes(reading, assessment)
     if lacking and any(isinstance(each, AttributeAttack) for each in attacks):
         notes.append(lacking)
