@@ -62,14 +62,17 @@ def test_the_generator_is_closed_in_its_own_thread_where_the_context_is_left_ear
     def items() -> Generator[int, None, None]:
         opened.append(threading.get_ident())
         try:
-            for item in range(1000):
-                yield item
+            yield from range(1000)
         finally:
             closed.append(threading.get_ident())
 
-    with pytest.raises(KeyboardInterrupt), one_ahead(items()) as found:
-        for _ in range(taken):
-            next(found)
-        raise KeyboardInterrupt
+    def leave() -> None:
+        with one_ahead(items()) as found:
+            for _ in range(taken):
+                next(found)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        leave()
     assert closed == opened  # neither, if the thread had not come to its first item
     assert threading.get_ident() not in closed

@@ -96,12 +96,13 @@ def test_every_kind_of_page_is_accessible(browser: Browser, port: int, scheme: s
 
 def test_the_search_finds_an_option_and_a_page(browser: Browser, port: int) -> None:
     with visitor(browser, port) as page:
-        page.goto("/search.html?q=aggregation.rule")
-        page.wait_for_selector("ul.search li")
-        assert "config.html" in page.content()
-        page.goto("/search.html?q=torture")
-        page.wait_for_selector("ul.search li")
-        assert "attacks.html" in page.content()
+        for asked, found in (("aggregation.rule", "config.html"), ("torture", "attacks.html")):
+            page.goto(f"/search.html?q={asked}")
+            page.wait_for_selector("ul.search li")
+            assert found in page.content()
+            # A result's summary is fetched after it is shown; to leave before that fails the fetch.
+            page.wait_for_load_state("networkidle")
+            page.wait_for_selector("ul.search li p.context")
 
 
 def test_a_picture_follows_the_switch_of_the_page(browser: Browser, port: int) -> None:

@@ -1,5 +1,5 @@
 """The commands of the pages that make a run or read one, run in the order of their page: runs with
-three rounds each."""
+three rounds each, or two passes over the data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bfedrec.config.load import load
+from bfedrec.config.shipped import shipped
 from docs.generator.blocks import blocks
 from docs.generator.sources import ROOT, pages
 from tests.docs.test_blocks import GUIDE
@@ -44,6 +46,8 @@ LEFT = {
 }
 """Words of commands that are left out all the same, and why."""
 SHORT = ("rounds=3", "evaluation.every=1")
+SHORT_AT_ONCE = ("centralised.epochs=2", "evaluation.every=1")
+"""Those of a method that has no rounds."""
 RUNS = ("RUN", "results/runs/quickstart", "results/runs/ml-1m-16341bc6-s0")
 """A reader's own run, as pages call it."""
 EVENTS = "timestamp,visitorid,event,itemid,transactionid\n"
@@ -90,6 +94,11 @@ def folder_of(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _config(folder: Path, name: str) -> Path:
+    """The config of this name in a reader's folder, or else the shipped one."""
+    return folder / name if (folder / name).is_file() else shipped() / name
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_the_commands_of_a_page_run(name: str, run: Path, tmp_path: Path) -> None:
     folder = folder_of(tmp_path)
@@ -97,7 +106,8 @@ def test_the_commands_of_a_page_run(name: str, run: Path, tmp_path: Path) -> Non
     for words in to_be_run(name):
         given = [str(run) if word in RUNS else word.replace("FILE", "mine.csv") for word in words]
         if words[0] in ("run", "learn") and "--help" not in words:
-            given += SHORT
+            config = load(_config(folder, words[1]), [each for each in words[2:] if "=" in each])
+            given += SHORT if config.method == "federated" else SHORT_AT_ONCE
         done = completed(*given, env=dict(os.environ), cwd=folder)
         lacking = words[0] in ("table", "figure") and done.returncode == NOT_RECORDED
         above = "--fail-above" in words and done.returncode == 1

@@ -77,5 +77,6 @@ def visitor(browser: Browser, port: int, **options: object) -> Iterator[Page]:
         yield page
     finally:
         context.close()
-    assert errors == []
-    assert {urlsplit(url).netloc for url in asked} == {f"127.0.0.1:{port}"}
+    assert errors == [], errors
+    asked_of = {urlsplit(url).netloc for url in asked}
+    assert asked_of == {f"127.0.0.1:{port}"}, asked_of
