@@ -45,7 +45,9 @@ def gram(Q):  # type: ignore[no-untyped-def]
     """Q'Q (float64[d, d], its lower triangle) and the sum of Q's rows (float64[d])."""
     d = Q.shape[1]
     matrix, total = np.zeros((d, d), np.float64), np.zeros(d, np.float64)
-    _add_squares(matrix, total, Q, np.arange(Q.shape[0], dtype=np.int32), np.empty(0, np.float32), 1.0)
+    _add_squares(
+        matrix, total, Q, np.arange(Q.shape[0], dtype=np.int32), np.empty(0, np.float32), 1.0
+    )
     return matrix, total
 
 
