@@ -13,8 +13,9 @@ from dataclasses import replace
 from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.toolbox import members, others, sign_vote
 from consensus.encoding.unixfs import file_cid
+from consensus.protocols.bft.standing import certificate_of
 from consensus.protocols.tendermint.server import TendermintParticipant
-from consensus.protocols.tendermint.state import STEPS, certificate_of
+from consensus.protocols.tendermint.state import STEPS
 from consensus.records.block import Candidate, Turn
 from consensus.records.view import proposal_digest
 from consensus.records.votes import NIL, Certificate
