@@ -79,12 +79,10 @@ class ViewConduct:
         if server.lacking:
             fail(vote, "which builds on a model that it has not got")
         proof = candidate.proof
+        if proof is not None and not self._is_right(proof, "prepare", proof.attempt, vote.block):
+            fail(vote, "which the prepareQC that it comes with is not for")
         since, locked = self._locked.get((vote.server, vote.height), (-1, vote.block))
-        if locked != vote.block and (
-            proof is None
-            or proof.attempt <= since
-            or not self._is_right(proof, "prepare", proof.attempt, vote.block)
-        ):
+        if locked != vote.block and (proof is None or proof.attempt <= since):
             fail(vote, f"though it is locked on another since view {since}")
         if proof is None and not self._skewed:
             wrong = untimely(server, part.tickets, candidate, 0)
