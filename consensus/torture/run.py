@@ -157,8 +157,9 @@ def patience(scenario: Scenario, attempt: int, behind: int) -> float:
 def _exponential(scenario: Scenario, base: float, attempt: int) -> float:
     """Seconds that all attempts may take together until one decides, each ``base`` times as long as
     the one before: some until all honest servers are in one attempt for long enough, wherever they
-    stood, and then those of a rotation, of which each takes what was lost once to be sent again."""
-    attempts = attempt + OVERLAP + (scenario.size or scenario.servers)
+    stood, and then those of all silent leaders and another one. What was lost once is sent
+    again."""
+    attempts = attempt + OVERLAP + (scenario.committee_size - 1) // 3 + 1
     timers = 2.0 * scenario.vote / 1e3 * (base ** (attempts + 1) - 1.0) / (base - 1.0)
     return timers + 3 * scenario.resend / 1e3 * (attempts + 1)
 

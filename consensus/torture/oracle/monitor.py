@@ -117,6 +117,7 @@ class Monitor:
         elif kind == "candidate":
             self.ledger.note_list(body)
             self.rounds.proposed(body)
+            self.views.proposed(body)
         elif kind == "vote":
             self.rounds.said(body)
         if index in self.bad:

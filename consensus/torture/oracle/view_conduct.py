@@ -17,6 +17,10 @@ from consensus.torture.oracle.conduct import untimely
 from consensus.torture.oracle.reference import Ledger
 from consensus.torture.oracle.round_conduct import Place, fail
 
+#: Microseconds from judging when a block was proposed to the vote: what recomputing it takes a
+#: server that a fault makes a hundred times slower.
+RECOMPUTING = 200_000
+
 
 class ViewConduct:
     """Observes the votes and proposals of honest servers. Raises `Violation`."""
@@ -26,9 +30,18 @@ class ViewConduct:
         self._skewed = skewed
         self._genesis = genesis
         self._ledger = ledger
+        self._proposed: dict[tuple[int, int, bytes], Candidate] = {}
+        """By height, view and block: what the leader of the view has proposed in it."""
         self._locked: dict[Place, tuple[int, bytes]] = {}
         """The view and block of the last precommitQC of a server that it has voted for or, as the
         leader, made, in a height."""
+
+    def proposed(self, candidate: Candidate) -> None:
+        """Note a proposal that a server sends; it may be forged."""
+        height, round, block = candidate.header.height, candidate.view[0], candidate.header.cid
+        leaders = self._ledger.form(height, round).order if self._ledger.knows(height) else ()
+        if candidate.proposer in leaders:
+            self._proposed.setdefault((height, round, block), candidate)
 
     def proposal(self, server: EdgeServer, candidate: Candidate) -> str | None:
         """The fault of a proposal that ``server`` makes: it does not carry the highest prepareQC of
@@ -71,9 +84,8 @@ class ViewConduct:
             self._locked[place] = round, named.block
 
     def _prepare(self, server: EdgeServer, part: HotStuffParticipant, vote: Vote) -> None:
-        proposals = part.state.proposals.get(vote.attempt, ())
-        candidate = next((each for each in proposals if each.header.cid == vote.block), None)
-        if candidate is None or candidate.proposer != part.context.proposer(vote.attempt):
+        candidate = self._proposed.get((vote.height, vote.attempt, vote.block))
+        if candidate is None:
             fail(vote, "which its leader did not propose in this view")
             return
         if server.lacking:
@@ -84,8 +96,9 @@ class ViewConduct:
         since, locked = self._locked.get((vote.server, vote.height), (-1, vote.block))
         if locked != vote.block and (proof is None or proof.attempt <= since):
             fail(vote, f"though it is locked on another since view {since}")
-        if proof is None and not self._skewed:
-            wrong = untimely(server, part.tickets, candidate, 0)
+        here = part.state.proposals.get(vote.attempt)  # nothing, after a crash
+        if proof is None and here and not self._skewed:
+            wrong = untimely(server, part.tickets, candidate, RECOMPUTING)
             if wrong:
                 fail(vote, wrong)
 
