@@ -254,8 +254,8 @@ class HotStuffParticipant(RotationParticipant[Effect, Promises]):
         return state.round, len(state.promises.said), len(state.certificates), state.closed
 
     def help(self, status: Status) -> Iterator[tuple[Kind, Any]]:
-        """What lets an asker into this server's view, the certificates that it knows, and the
-        proposals that they are about."""
+        """The new-view messages that let an asker into this server's view, the certificates that it
+        knows, and the proposals that they are about."""
         state = self.state
         if status.attempt < state.round and state.closed is not None:
             yield "closure", state.closed
