@@ -87,6 +87,7 @@ rq3: setup-run
 # is written, whose known failures are to be found (status 1).
 SINCE = beg,future_times,hide_quorum,late_locks,omit_tickets,preempt,split_closures,stale_locks,two_timeouts
 ROUNDS = fresh_values,lone_locks,stale_proofs,false_proofs
+VIEWS = fresh_values,lone_certificates,old_certificates,borrowed_certificates,false_proofs
 torture: setup-run
 	for part in 0 1 2 3 4 5 6 7 8 9; do \
 	  $(BIN)/bfedrec torture --seeds $${part}0000-$${part}9999 $(AT_ONCE) --record results/torture \
@@ -109,6 +110,12 @@ torture: setup-run
 	$(BIN)/bfedrec torture --protocol tendermint --behaviours $(ROUNDS) --seeds 20000-22999 \
 	  $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol tendermint --break all $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --protocol hotstuff --seeds 00000-09999 $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --protocol hotstuff --hard-crashes --seeds 10000-11999 $(AT_ONCE) \
+	  --record results/torture
+	$(BIN)/bfedrec torture --protocol hotstuff --behaviours $(VIEWS) --seeds 20000-21999 \
+	  $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --protocol hotstuff --break all $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 $(AT_ONCE) --record results/torture; \
 	  test $$? -eq 1
 

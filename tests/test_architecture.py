@@ -208,6 +208,9 @@ ARROWS = {
     "consensus.protocols.bft": (
         "consensus.crypto consensus.ledger consensus.records consensus.server"
     ),
+    "consensus.protocols.hotstuff": (
+        "consensus.ledger consensus.protocols.bft consensus.records consensus.server"
+    ),
     "consensus.protocols.paper": "consensus.ledger consensus.records consensus.server",
     "consensus.protocols.tendermint": (
         "consensus.ledger consensus.protocols.bft consensus.records consensus.server"
@@ -226,8 +229,9 @@ ARROWS = {
     "consensus.torture": (
         "consensus.adversary consensus.application consensus.crypto consensus.encoding "
         "consensus.faults consensus.ledger consensus.network consensus.protocols "
-        "consensus.protocols.bft consensus.protocols.tendermint consensus.records "
-        "consensus.registry consensus.server consensus.simulation consensus.workers"
+        "consensus.protocols.bft consensus.protocols.hotstuff consensus.protocols.tendermint "
+        "consensus.records consensus.registry consensus.server consensus.simulation "
+        "consensus.workers"
     ),
 }
 

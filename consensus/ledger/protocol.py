@@ -82,8 +82,8 @@ class Protocol(ABC):
     """Its name in figures; empty: ``name``."""
     committees: ClassVar[tuple[str, ...]] = ("fixed", "weighted")
     """The kinds of committee that a genesis may ask for."""
-    phases: ClassVar[tuple[str, str]]
-    """The phases that a member may vote in."""
+    phases: ClassVar[tuple[str, ...]]
+    """The phases that a member may vote in, in their order."""
     deciding: ClassVar[str]
     """The phase of the votes that decide."""
     committees_foreseen: ClassVar[bool] = False
@@ -98,6 +98,8 @@ class Protocol(ABC):
     """True if servers close views by timeouts, which carry locks."""
     timers_grow: ClassVar[bool] = False
     """True if a step's timer is longer in every further attempt."""
+    timer_base: ClassVar[float] = 1.0
+    """The factor by which it is longer than in the attempt before; 1: by as much each time."""
     timely: ClassVar[tuple[str, ...]] = (
         "candidate",
         "vote",

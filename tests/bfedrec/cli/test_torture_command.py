@@ -187,7 +187,7 @@ def test_a_seed_is_replayed_as_a_campaign_plays_it(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == first
 
 
-@pytest.mark.parametrize("protocol", ["bft", "tendermint"])
+@pytest.mark.parametrize("protocol", ["bft", "hotstuff", "tendermint"])
 def test_the_rules_can_be_listed(protocol: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert torture("--break", "list", "--protocol", protocol) == 0
     lines = capsys.readouterr().out.splitlines()
