@@ -106,7 +106,7 @@ def versions() -> dict[str, str | None]:
 
 @cache
 def _version(package: str) -> str | None:
-    """The version of a package when it was first asked for: to find all takes as long as a round."""
+    """The version of a package when first asked for: to find all takes as long as a round."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

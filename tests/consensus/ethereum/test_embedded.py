@@ -139,8 +139,8 @@ def test_a_connection_that_ends_early_harms_nobody(server: Server) -> None:
 
 
 def test_connections_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Waits for those that the tests before have closed: a place that became free later would be ours,
-    # for as long as a silent connection may last.
+    # Waits for those that the tests before have closed: a place that became free later would be
+    # ours, for as long as a silent connection may last.
     held = [server._slots.acquire(timeout=30) for _ in range(program.CONNECTIONS)]
     assert all(held)
     try:
