@@ -23,6 +23,21 @@ class Message:
     size: int
     gossiped: bool = False
     """True if it goes to all servers, each of which is to pass it on."""
+    said: float = 0.0
+    """Simulated second at which its sender was done with it, before any queue."""
+    timed: bool = False
+    """True if the time until servers take it in counts (`Network.took_in`): an honest server said
+    it, the argument of its protocol relies on it, and it is no copy that a fault made."""
+
+    def retold(self, kind: Kind, body: Any) -> Message:
+        """The message with which a server passes its own copy on in place of this one."""
+        message = sized(kind, body)
+        message.gossiped, message.said, message.timed = True, self.said, self.timed
+        return message
+
+    def untimed(self) -> Message:
+        """This message, or one like it whose delay does not count."""
+        return replace(self, timed=False) if self.timed else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +58,7 @@ def with_flipped_bit(message: Message, where: float) -> Message:
     its record followed by its payload; a body that is neither has no bytes to flip and arrives
     as `Malformed` without any.
     """
-    return replace(message, body=_flipped(message.body, where))
+    return replace(message, body=_flipped(message.body, where), timed=False)
 
 
 def _flipped(body: Any, where: float) -> Any:
