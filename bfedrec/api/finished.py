@@ -104,7 +104,8 @@ class Run:
         """A row per height, of what the servers did in it: the ``outcome``, simulated ``seconds``,
         ``attempts`` and how those before the last ended (``lost``), ``messages``, ``bytes``,
         ``refused`` messages, proofs of ``evidence``, ``updates``, and whether malicious servers had
-        a model of their own certified (``captured``)."""
+        a model of their own certified (``captured``); and the greatest ``delay`` between honest
+        servers in simulated seconds, as far as it was measured."""
         import pandas as pd
 
         from bfedrec.api.heights import rows_of

@@ -59,7 +59,8 @@ class Machine(TypedDict):
 
 
 class Manifest(TypedDict):
-    """The manifest of a run at its start, JSON-ready; a resume adds the list `resumes`."""
+    """The manifest of a run at its start, JSON-ready; a resume adds the list `resumes`, and the end
+    of a run that broke a premise of its protocol the list `warnings`."""
 
     started: str
     """UTC, ISO 8601."""

@@ -21,6 +21,7 @@ from bfedrec.data.prepare import prepare
 from bfedrec.federation.federation import Federation, Round
 from bfedrec.federation.protection import spent
 from bfedrec.runs.chain_writer import ChainWriter
+from bfedrec.runs.delay import too_slow
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.memory import check_memory
@@ -244,6 +245,7 @@ class Simulation(Closing):
             **spent(self.config, self.data.users, self._asked()),
             "malicious_stake_share": federation.participants.malicious_stake_share(),
             **self._flat_totals(),
+            **self._warnings(),
             **{
                 f"gossip_bytes_{kind}": size
                 for kind, size in self.totals.gossip_bytes_by_kind.items()
@@ -259,12 +261,22 @@ class Simulation(Closing):
         how: dict[str, Scalar] = {"stopped": "forked"}
         if isinstance(end, Stalled):
             how = {"stopped": "stalled", "stopped_attempts": end.attempts}
-            self.totals = self.totals.after_stall(end)
+            self.totals = self.totals.after_stall(end, self.federation.world.spent().delay)
         told = self.federation.recorder.stopped(self.federation.world, end)
         if told is not None:
             append_timeline(self.folder.path, told)
         how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
         return self._finish() | how
+
+    def _warnings(self) -> dict[str, Scalar]:
+        """Tell, and return, what the run broke of its protocol's premises."""
+        delay = self.totals.delay
+        warning = too_slow(delay, self.federation.genesis) if delay else ""
+        self.folder.write_warnings([warning] if warning else [])
+        if not warning:
+            return {}
+        self.progress.update(Note(f"WARNING: {warning}"))
+        return {"delay_warning": warning}
 
     def _asked(self) -> int:
         """The number of rounds whose updates were sent, the one in which a run stopped included."""

@@ -107,6 +107,9 @@ class Protocol(ABC):
         "block",
     )
     """The kinds of messages on whose time its argument relies: a run measures it."""
+    premise_of_time: ClassVar[str] = ""
+    """The claim that needs a delay below `longest_delay`, and the options that set that, in one
+    clause; empty without one."""
     message_exponent: ClassVar[float] = 2.0
     """The textbook's exponent of the messages that a block takes, over the seats of its committee;
     `tests/bench/test_bench_messages.py` measures it."""

@@ -25,6 +25,10 @@ class Bft(Protocol):
     takes_turns = True
     has_locks = True
     timers_grow = True
+    premise_of_time = (
+        "a committee of which a third or more is malicious decides no two blocks only while twice "
+        "the delay is below committee.settle_seconds"
+    )
     timely = ("vote", "timeout", "closure", "lock", "block")  # votes carry the leader's signature
 
     def first_head(self, genesis: Genesis) -> Head:
