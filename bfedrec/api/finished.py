@@ -114,6 +114,21 @@ class Run:
         return pd.DataFrame(rows, columns=None if rows else ["height"]).set_index("height")
 
     @property
+    def trace(self) -> pd.DataFrame:
+        """A row per delivery of a message between servers, of a run made with ``trace=True``;
+        `bfedrec.runs.messages.COLUMNS` has the columns. Of a run that goes on, those of the heights
+        that are over. It is as long as the run: ``trace_of(height)`` reads one height."""
+        from bfedrec.api.traces import frame_of
+
+        return frame_of(self.path)
+
+    def trace_of(self, height: int) -> pd.DataFrame:
+        """The rows of `trace` of one height."""
+        from bfedrec.api.traces import frame_of
+
+        return frame_of(self.path, height)
+
+    @property
     def model(self) -> np.ndarray:
         """The global item matrix Q, float32[N, d], of the round that is reported; a method without
         factors has other arrays (`tensors`)."""

@@ -21,7 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from consensus.faults.faults import Faults
-from consensus.faults.kinds import Cut
+from consensus.faults.kinds import Copy, Cut
 from consensus.network.clock import NORMAL, Clock
 from consensus.network.topology import Overlay, Topology
 from consensus.server.message import Message
@@ -314,10 +314,15 @@ class Network:
         arrive: float,
     ) -> None:
         """Schedule the deliveries that the active faults leave of a message."""
-        found = self._faults.copies(sender, receiver, origin, message, leave, arrive)
-        for at, arriving, counts in found:
-            arrives = self._arrive if counts is None else partial(self._arrive_late, counts)
-            self.env.call_at(at, arrives, (self._begun, receiver, arriving, origin, onward))
+        for copy in self._faults.copies(sender, receiver, origin, message, leave, arrive):
+            self._schedule(copy, (self._begun, receiver, copy.message, origin, onward))
+
+    def _schedule(self, copy: Copy, delivery: _Delivery) -> None:
+        """Schedule the delivery of a copy."""
+        arrives = self._arrive
+        if copy.counts is not None:
+            arrives = partial(self._arrive_late, copy.counts)
+        self.env.call_at(copy.at, arrives, delivery)
 
     # -- receiving --------------------------------------------------------------------------------
 
