@@ -95,9 +95,13 @@ class Servers:
         nodes = list(map(fault_from_node, faults))
         struck = Faults(nodes, self.count, np.random.default_rng(seed)) if nodes else None
         parts = (self.env, topology, 1.0, jitter, self._receive, struck)
-        self.network = CompiledNetwork(*parts, self) if compiled else Network(*parts)
+        self.network = self.make_network(compiled, *parts)
         self.faults = struck
         self.begin()
+
+    def make_network(self, compiled: bool, *parts: Any) -> Network:
+        """The network of these parts."""
+        return CompiledNetwork(*parts, self) if compiled else Network(*parts)
 
     def begin(self) -> None:
         """Begin an epoch, of which nobody has seen a message."""
