@@ -165,7 +165,7 @@ def test_a_server_that_is_down_gets_nothing() -> None:
 
 WORLDS: dict[str, dict[str, Any]] = {
     "honest": {},
-    "malicious": {"malicious": {0: Composed(("spam", "invert_votes"))}},
+    "malicious": {"malicious": {0: Composed(("spam",))}},
     "crash and loss": {"faults": [crash(6, until=1.5), {"loss": 0.1, "until": 5.0}]},
     "copies and flips": {
         "faults": [{"duplicate": 0.2, "until": 5.0}, {"bit_flip": 0.05, "until": 5.0}]
