@@ -1,31 +1,27 @@
 """The message trace of a run, RUN/messages.parquet: a row for every delivery between servers.
 
-While the run goes on, each height has a file of its own in RUN/messages.parts, which gets its name
-once the height is over, before the chain has its block. A resume drops those above the chain and
-goes on; at the end of the run they are joined. Rows are written as they come to an end, at most
-`consensus.network.traced.AT_ONCE` at a time, each time as a row group of one height. So neither a
-long run nor a long height is held in memory, and whoever wants one height reads its groups alone.
+Its columns, and its reading, also while the run goes on and when somebody else has made the file
+(`bfedrec.runs.message_trace` writes it). A row group has rows of one height alone. None is read
+that says it is larger than those we write, nor a text that is longer.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bfedrec.runs.folder import RunError
+from consensus.network.traced import AT_ONCE
+from consensus.storage.regular import open_regular
 
 if TYPE_CHECKING:  # pyarrow is an optional dependency, and slow to load
     from pyarrow import Schema, Table
-    from pyarrow.parquet import ParquetFile, ParquetWriter
-
-    from consensus.network.traced import Delivery
+    from pyarrow.parquet import ParquetFile
 
 MESSAGES: Final = "messages.parquet"
 PARTS: Final = "messages.parts"
@@ -34,6 +30,12 @@ FORMAT: Final = "bfedrec-messages-1"
 PART: Final = re.compile(r"([0-9]{9})\.parquet")
 GREATEST: Final = 2**63 - 1
 LACKS_LIBRARY: Final = "a message trace needs pyarrow: pip install 'bfedrec[parquet]'"
+
+
+MOST_GROUP: Final = 2**26
+"""Most bytes of a row group, not compressed."""
+MOST_TEXT: Final = 256
+"""Most bytes of a text."""
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,14 @@ COLUMNS: Final = (
 None of which, or a number above 2**63 - 1, is an empty cell."""
 
 
-def schema() -> Schema:
-    """The schema of the file."""
+def schema(names: Sequence[str] | None = None) -> Schema:
+    """The schema of the file, or of some of its columns."""
     import pyarrow
 
+    chosen = [each for each in COLUMNS if names is None or each.name in names]
     fields = [
         pyarrow.field(each.name, pyarrow.type_for_alias(each.kind), each.optional)
-        for each in COLUMNS
+        for each in chosen
     ]
     return pyarrow.schema(fields, {"format": FORMAT})
 
@@ -133,88 +136,12 @@ def is_traced(run: Path) -> bool:
     return (run / MESSAGES).exists() or (run / PARTS).is_dir()
 
 
-class MessageTrace:
-    """The trace of a run in progress (`consensus.network.traced.Book`)."""
-
-    def __init__(self, run: Path) -> None:
-        """``run``: the run's folder."""
-        self._run = run
-        self._parts = run / PARTS
-        self._schema = schema()
-        self._writer: ParquetWriter | None = None
-        self._height = 1
-        """The height in progress."""
-        self._kept = 0
-        """Height up to which a joined file of before holds what has no part."""
-
-    def begin_after(self, height: int) -> None:
-        """Go on after ``height``: what is there of later heights is dropped.
-
-        Raises `RunError` if the heights up to it were played without a trace.
-        """
-        if height and not is_traced(self._run):
-            raise RunError(
-                f"{self._run}: its first {height} heights were played without --trace: resume it "
-                "without, or use another --out"
-            )
-        self._parts.mkdir(exist_ok=True)
-        for path in self._parts.iterdir():
-            found = PART.fullmatch(path.name)
-            if found is None or int(found[1]) > height:
-                path.unlink()
-        self._height, self._kept = height + 1, height
-
-    def add(self, deliveries: Sequence[Delivery]) -> None:
-        """Write deliveries of the height in progress."""
-        import pyarrow
-        from pyarrow import parquet
-
-        if self._writer is None:
-            self._writer = parquet.ParquetWriter(self._unfinished, self._schema, compression="zstd")
-        columns: list[Sequence[object]] = [[self._height] * len(deliveries)]
-        columns += [list(map(_cell, cells)) for cells in zip(*deliveries, strict=True)]
-        arrays = [
-            pyarrow.array(cells, field.type)
-            for cells, field in zip(columns, self._schema, strict=True)
-        ]
-        batch = pyarrow.record_batch(arrays, schema=self._schema)
-        self._writer.write_batch(batch, row_group_size=len(deliveries))
-
-    def end_height(self) -> None:
-        """Keep what was written of the height in progress; the next one begins."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-            os.replace(self._unfinished, self._parts / f"{self._height:09}.parquet")
-        self._height += 1
-
-    @property
-    def _unfinished(self) -> Path:
-        return self._parts / f"{self._height:09}.parquet.part"
-
-    def finish(self) -> None:
-        """Join all heights to RUN/messages.parquet. A kill at any time leaves all that it takes."""
-        from pyarrow import parquet
-
-        joined = self._run / f".{MESSAGES}.part"
-        with parquet.ParquetWriter(joined, self._schema, compression="zstd") as writer:
-            for table in read(groups(self._run, self._kept)):
-                writer.write_table(table, row_group_size=len(table))
-        os.replace(joined, self._run / MESSAGES)
-        shutil.rmtree(self._parts)
-
-
-def _cell(value: object) -> object:
-    if type(value) is int and value > GREATEST:
-        return None
-    return None if value == "" else value
-
-
 @dataclass(frozen=True)
 class Group:
     """A row group of a trace, all of one height."""
 
     height: int
+    rows: int
     path: Path
     place: int
     """Its place in the file."""
@@ -236,15 +163,32 @@ def groups(run: Path, kept: int = GREATEST) -> list[Group]:
     return sorted(found, key=lambda each: (each.height, each.place))
 
 
-def read(groups: Iterable[Group]) -> Iterator[Table]:
-    """The rows of these groups, one after the other. Raises `RunError` for a damaged file."""
-    opened: tuple[Path, ParquetFile] | None = None
-    for each in groups:
-        if opened is None or opened[0] != each.path:
-            opened = each.path, _opened(each.path)
-        with _told(each.path):
-            table = opened[1].read_row_group(each.place)
-        yield table
+def read(groups: Iterable[Group], columns: Sequence[str] | None = None) -> Iterator[Table]:
+    """The rows of these groups, a table for each, with these columns (all). Raises `RunError`."""
+    wanted = schema(columns)
+    with ExitStack() as stack:
+        path, file = None, None
+        for each in groups:
+            if path != each.path or file is None:
+                stack.close()
+                path, file = each.path, stack.enter_context(_opened(each.path))
+            with _told(each.path):
+                table = file.read_row_group(each.place, columns=wanted.names)
+                _check_texts(table)
+                table = table.cast(wanted)
+            yield table
+
+
+def _check_texts(table: Table) -> None:
+    """Raise ValueError for a table with a text that is longer than any of ours. Texts are still in
+    dictionaries, in which a million cells with one text take no room."""
+    from pyarrow import compute, types
+
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        for chunk in column.chunks if types.is_dictionary(column.type) else ():
+            longest = compute.max(compute.binary_length(chunk.dictionary)).as_py() or 0
+            if longest > MOST_TEXT:
+                raise ValueError(f"{name}: a text of {longest:,} bytes, {MOST_TEXT} at most")
 
 
 def _parts(run: Path) -> Iterator[tuple[int, Path]]:
@@ -256,27 +200,36 @@ def _parts(run: Path) -> Iterator[tuple[int, Path]]:
                 yield int(found[1]), path
 
 
-def _groups_in(path: Path) -> Iterator[Group]:
-    metadata = _opened(path).metadata
-    for place in range(metadata.num_row_groups):
-        statistics = metadata.row_group(place).column(0).statistics
-        if statistics is None or statistics.min != statistics.max:
-            raise RunError(f"{path}: not a message trace: row group {place} has no one height")
-        yield Group(statistics.min, path, place)
+def _groups_in(path: Path) -> list[Group]:
+    with _opened(path) as file, _told(path):
+        metadata, found = file.metadata, []
+        for place in range(metadata.num_row_groups):
+            group = metadata.row_group(place)
+            statistics = group.column(0).statistics
+            if statistics is None or statistics.min != statistics.max:
+                raise RunError(f"{path}: not a message trace: row group {place} has no one height")
+            if group.num_rows > AT_ONCE or group.total_byte_size > MOST_GROUP:
+                raise RunError(f"{path}: not a message trace: row group {place} is too large")
+            found.append(Group(statistics.min, group.num_rows, path, place))
+        return found
 
 
-def _opened(path: Path) -> ParquetFile:
-    """The file of a trace. Raises `RunError` for another one, or without the library."""
+@contextmanager
+def _opened(path: Path) -> Iterator[ParquetFile]:
+    """The file of a trace, open. Raises `RunError` for another one, or without the library."""
     if not has_library():
         raise RunError(f"{path}: {LACKS_LIBRARY}")
     from pyarrow import parquet
 
-    with _told(path):
-        file = parquet.ParquetFile(path)
-        found = file.schema_arrow
-    if not found.equals(schema()) or (found.metadata or {}).get(b"format") != FORMAT.encode():
-        raise RunError(f"{path}: not a message trace of the format {FORMAT}")
-    return file
+    texts = [each.name for each in COLUMNS if each.kind == "string"]
+    with ExitStack() as stack:
+        with _told(path):
+            source = stack.enter_context(open_regular(path))
+            file = parquet.ParquetFile(source, read_dictionary=texts)
+            found = file.metadata.schema.to_arrow_schema()
+        if not found.equals(schema()) or (found.metadata or {}).get(b"format") != FORMAT.encode():
+            raise RunError(f"{path}: not a message trace of the format {FORMAT}")
+        yield file
 
 
 @contextmanager
@@ -284,6 +237,8 @@ def _told(path: Path) -> Iterator[None]:
     """Raise `RunError` for whatever pyarrow stumbles over in a damaged file."""
     try:
         yield
+    except RunError:
+        raise
     except Exception as error:
         why = " ".join(str(error).split())[:200]
         raise RunError(f"{path}: cannot be read: {why}") from None

@@ -25,7 +25,8 @@ from bfedrec.runs.delay import too_slow
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.memory import check_memory
-from bfedrec.runs.messages import MessageTrace, is_traced
+from bfedrec.runs.message_trace import MessageTrace
+from bfedrec.runs.messages import is_traced
 from bfedrec.runs.pace import Pace
 from bfedrec.runs.privacy import own_figures
 from bfedrec.runs.progress import Note, RoundDone, Watcher

@@ -11,10 +11,11 @@ import pytest
 
 import bfedrec as bf
 from bfedrec.cli.main import main
-from bfedrec.runs import messages as module
+from bfedrec.runs import message_trace as module
 from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.folder import RunError
-from bfedrec.runs.messages import COLUMNS, MESSAGES, PARTS, MessageTrace, groups, read
+from bfedrec.runs.message_trace import MessageTrace
+from bfedrec.runs.messages import COLUMNS, MESSAGES, PARTS, groups, read
 from bfedrec.runs.timelines import read_timelines
 from consensus.network.traced import AT_ONCE, LOST, Delivery
 from consensus.simulation.results import Stalled
