@@ -105,9 +105,9 @@ torture: setup-run
 	  $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol tendermint --break all $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol hotstuff --seeds 00000-09999 $(AT_ONCE) --record results/torture
-	$(BIN)/bfedrec torture --protocol hotstuff --hard-crashes --seeds 10000-11999 $(AT_ONCE) \
+	$(BIN)/bfedrec torture --protocol hotstuff --hard-crashes --seeds 10000-10999 $(AT_ONCE) \
 	  --record results/torture
-	$(BIN)/bfedrec torture --protocol hotstuff --behaviours $(VIEWS) --seeds 20000-21999 \
+	$(BIN)/bfedrec torture --protocol hotstuff --behaviours $(VIEWS) --seeds 20000-20999 \
 	  $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol hotstuff --break all $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 $(AT_ONCE) --record results/torture; \
