@@ -30,8 +30,8 @@ SHARED: Final = (
     *(name for name in tendermint_breaks.SHARED if name != "abstaining"),
     "timeout-certificates",
 )
-"""Rules of `bft` whose code is that of `hotstuff`, too. A server that has lost its promises and does
-not abstain is not found: the others soon show it the certificates of its view again."""
+"""Rules of `bft` whose code is that of `hotstuff`, too. A server that has lost its promises and
+does not abstain is not found: the others soon show it the certificates of its view again."""
 
 
 def _certificate(what: str) -> tuple[Patch, ...]:
