@@ -94,11 +94,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "default); or up to half of it, while an adversary chooses within a bound when messages of "
         "honest servers arrive (half)",
     )
+    _add_hardships(parser)
+    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
+    parser.set_defaults(handler=torture_command)
+
+
+def _add_hardships(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments by which scenarios are harder, and those by which there are none."""
     parser.add_argument(
         "--hard-crashes",
         action="store_true",
         help="servers crash when they have made a promise and sent nothing yet, and may find "
         "their promises unreadable",
+    )
+    parser.add_argument(
+        "--incentives",
+        action="store_true",
+        help="stake moves, over more heights, and malicious servers attack that, too",
     )
     parser.add_argument(
         "--model",
@@ -112,8 +124,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="play every scenario of 4 servers, one of which runs twice, and 1 to 3 rounds instead",
     )
-    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
-    parser.set_defaults(handler=torture_command)
 
 
 def torture_command(parsed: argparse.Namespace) -> int:
@@ -143,6 +153,10 @@ def _play(parsed: argparse.Namespace, engine: Engine) -> int:
         raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
     if parsed.premise != PREMISES[0] and parsed.protocol != DEFAULT:
         raise ConfigError(f"{COMMAND_LINE}: --premise {parsed.premise}: a premise of {DEFAULT}")
+    if parsed.incentives and not PROTOCOLS[parsed.protocol].moves_stake:
+        raise ConfigError(f"{COMMAND_LINE}: --incentives: {parsed.protocol} moves no stake")
+    if parsed.incentives and parsed.premise != PREMISES[0]:
+        raise ConfigError(f"{COMMAND_LINE}: --incentives: only with --premise {PREMISES[0]}")
     if parsed.servers is not None and not 4 <= parsed.servers <= 64:
         raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
     for name in parse_names(parsed.behaviours):
@@ -313,6 +327,7 @@ def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
         parse_names(parsed.behaviours),
         parsed.premise,
         parsed.hard_crashes,
+        parsed.incentives,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bfedrec.runs.delay import GreatestDelay, greater
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
+from bfedrec.runs.stake import StakeTotals
 from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
 
@@ -107,6 +108,8 @@ class Totals:
     """None without secure aggregation."""
     delay: GreatestDelay | None = None
     """None before the first round."""
+    stake: StakeTotals | None = None
+    """None where stake does not move."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -137,7 +140,8 @@ class Totals:
         total = (self + more)._with_committees(result.malicious_weight)
         masked = (self.masked or MaskedGroups()).after(played) if played.groups else self.masked
         delay = greater(self.delay, result.greatest_delay, played.height)
-        return replace(total, recovery=recovery, masked=masked, delay=delay)
+        stake = (self.stake or StakeTotals()).after(result) if result.stakes else self.stake
+        return replace(total, recovery=recovery, masked=masked, delay=delay, stake=stake)
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
         """The totals with the committees, and the greatest ``delay`` in seconds, of a height that
@@ -149,7 +153,7 @@ class Totals:
         return replace(found, delay=greater(self.delay, delay, stalled.height))
 
     def __add__(self, more: Totals) -> Totals:
-        """The sums of two, with the recovery, the groups and the delay of the first."""
+        """The sums of two, with the recovery, the groups, the delay and the stake of the first."""
         others = vars(more)
         own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
         return replace(self, **{name: _sum(value, others[name]) for name, value in own})
@@ -184,6 +188,7 @@ class Totals:
             **(self.recovery.figures() if self.recovery else {}),
             **(self.masked.figures() if self.masked else {}),
             **(self.delay.figures() if self.delay else {}),
+            **(self.stake.figures() if self.stake else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -195,6 +200,7 @@ class Totals:
         node = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
         node |= self.recovery.figures() if self.recovery else {}
         node |= self.delay.figures() if self.delay else {}
+        node |= self.stake.figures() if self.stake else {}
         return node | (self.masked.to_node() if self.masked else {})
 
     @classmethod
@@ -210,11 +216,12 @@ class Totals:
         }
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
         delay = GreatestDelay.from_node(node)
-        return cls(**sums, recovery=recovery, masked=masked, delay=delay)
+        stake = StakeTotals.from_node(node)
+        return cls(**sums, recovery=recovery, masked=masked, delay=delay, stake=stake)
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked", "delay")
+OPTIONAL = ("recovery", "masked", "delay", "stake")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from consensus.encoding.node import Node
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
+from consensus.server.gathering import Gathered
 from consensus.simulation.content_providers import Providers
 
 if TYPE_CHECKING:  # a config is read, and a run's pages are shown, without the network's SciPy
@@ -43,14 +44,19 @@ class Standing:
     """(height, servers) for each aggregate that some server lacks: the servers that hold it."""
     backlog: tuple[Backlog, ...] = ()
     """The queues that are not free yet, by ascending server."""
+    settlements: tuple[tuple[int, Gathered], ...] = ()
+    """By ascending server: what it holds that moves stake, beyond what is in the chain."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""
-        return {
+        node: Node = {
             "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],
             "holders": [[height, list(servers)] for height, servers in self.holders],
             "backlog": [list(each) for each in self.backlog],
         }
+        if self.settlements:
+            node["settlements"] = [[index, each.to_node()] for index, each in self.settlements]
+        return node
 
     @classmethod
     def from_node(cls, node: Mapping[str, Any]) -> Self:
@@ -69,6 +75,10 @@ class Standing:
                 (_count(server), _seconds(egress), _seconds(ingress), _seconds(busy))
                 for server, egress, ingress, busy in node.get("backlog", ())
             ),
+            tuple(
+                (_count(index), Gathered.from_node(gathered))
+                for index, gathered in node.get("settlements", ())
+            ),
         )
 
     def check(self, servers: int, height: int) -> None:
@@ -77,6 +87,7 @@ class Standing:
         names = [server.index for server in self.servers]
         names += [server for _, holding in self.holders for server in holding]
         names += [server for server, *_ in self.backlog]
+        names += [server for server, _ in self.settlements]
         heights = [max(s.height, s.written, *s.lacking, 0) for s in self.servers]
         heights += [at for at, _ in self.holders]
         if max(names, default=0) >= servers or max(heights, default=0) > height:
@@ -107,7 +118,9 @@ def standing_of(
         (at, tuple(sorted(providers.holders(agreed[at - 1].header.aggregate_cid))))
         for at in sorted(wanted)
     )
-    return Standing(tuple(found), tuple(holders), backlog)
+    gathered = ((server.index, server.gathering.gathered()) for server in servers)
+    settlements = tuple((index, each) for index, each in gathered if each is not None)
+    return Standing(tuple(found), tuple(holders), backlog, settlements)
 
 
 def restore(
@@ -123,6 +136,8 @@ def restore(
         servers[server.index].resume(
             server.height, server.written, {aggregates[at - 1]: at for at in server.lacking}
         )
+    for index, settlement in standing.settlements:
+        servers[index].gathering.resume(settlement)
     for at, holders in standing.holders:
         providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)
 

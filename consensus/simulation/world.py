@@ -34,12 +34,14 @@ from consensus.simulation.accounts import (
     furthest,
     furthest_chain,
     greatest_delay,
+    kept,
     needed_after,
     refusals,
     stalled,
     updates_listed,
     weights_deciding,
     weights_foreseen,
+    with_stakes,
 )
 from consensus.simulation.building import make_network, make_servers
 from consensus.simulation.checkpoint import Standing, restore, standing_of
@@ -175,11 +177,9 @@ class World:
             caught_up=self._caught_up,
             greatest_delay=spent.delay,
         )
-        self.head = next(
-            server.chain.head for server in self.servers if server.chain.height == height
-        )
+        self.head = furthest_chain(self.servers).chain.head
         self._agreed.append(block)
-        return result
+        return with_stakes(result, self.servers, self.head, self.behaviours)
 
     def _traffic(self) -> Spent:
         delay = greatest_delay(self.servers, self.network.delays)
@@ -357,10 +357,8 @@ class World:
                 self._waited_for.add(index)  # else it would be behind again after this height
             return
         if self._first is None:
-            self._first = block
             self._prove_ahead(server)
-        elif block.cid != self._first.cid:
-            raise Forked(block.height, self._first.cid, block.cid)
+        self._first = kept(self._first, block, self.servers, self._appended, index)
         server.chain.keep(self._first)
         self._appended[index] = at
         self.on_kept(index, at)

@@ -75,6 +75,9 @@ def another(key: str) -> list[str]:
 
 def read_under(key: str) -> tuple[str, ...]:
     """Overrides under which an option is read, where the defaults do not read it."""
+    if key.startswith("ledger.incentives."):
+        on = () if key.endswith(".on") else ("ledger.incentives.on=true",)
+        return ("servers.stake_mean=1000000", *on)
     if key.startswith("data.temporal."):
         return ("data.split=temporal",)
     if key.startswith("optimizer.") and key != "optimizer.kind":
