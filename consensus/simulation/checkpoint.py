@@ -10,12 +10,13 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 from consensus.encoding.node import Node
+from consensus.network.peers import MeshStanding, check_meshes
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.content_providers import Providers
 
 if TYPE_CHECKING:  # a config is read, and a run's pages are shown, without the network's SciPy
-    from consensus.network.network import Backlog
+    from consensus.network.network import Backlog, Network
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Standing:
     """(height, servers) for each aggregate that some server lacks: the servers that hold it."""
     backlog: tuple[Backlog, ...] = ()
     """The queues that are not free yet, by ascending server."""
+    meshes: tuple[MeshStanding, ...] = ()
+    """The state of each server's mesh; none where gossip goes along trees."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""
@@ -50,6 +53,7 @@ class Standing:
             "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],
             "holders": [[height, list(servers)] for height, servers in self.holders],
             "backlog": [list(each) for each in self.backlog],
+            **({"meshes": [_plain(each) for each in self.meshes]} if self.meshes else {}),
         }
 
     @classmethod
@@ -69,6 +73,10 @@ class Standing:
                 (_count(server), _seconds(egress), _seconds(ingress), _seconds(busy))
                 for server, egress, ingress, busy in node.get("backlog", ())
             ),
+            tuple(
+                (_count(beats), _pairs(mesh), _pairs(pruned), _pairs(silent))
+                for beats, mesh, pruned, silent in node.get("meshes", ())
+            ),
         )
 
     def check(self, servers: int, height: int) -> None:
@@ -81,19 +89,20 @@ class Standing:
         heights += [at for at, _ in self.holders]
         if max(names, default=0) >= servers or max(heights, default=0) > height:
             raise ValueError(f"there are {servers} servers, and {height} heights")
+        check_meshes(self.meshes, servers)
 
 
 def standing_of(
     servers: Sequence[EdgeServer],
     agreed: Sequence[Block],
     providers: Providers,
-    backlog: tuple[Backlog, ...],
+    network: Network,
     needed_after: int,
     faulty: bool,
 ) -> Standing:
     """The state of a world between two heights: which servers stand elsewhere than at the last of
     the ``agreed`` blocks, and who holds the aggregates after height ``needed_after``; of all
-    servers if there are faults. ``backlog``: of the network's queues."""
+    servers if there are faults."""
     height = len(agreed)
     found, wanted = [], set(range(needed_after + 1, height + 1))
     for index, server in enumerate(servers):
@@ -107,7 +116,7 @@ def standing_of(
         (at, tuple(sorted(providers.holders(agreed[at - 1].header.aggregate_cid))))
         for at in sorted(wanted)
     )
-    return Standing(tuple(found), tuple(holders), backlog)
+    return Standing(tuple(found), tuple(holders), network.backlog(), network.meshes())
 
 
 def restore(
@@ -143,3 +152,15 @@ def _counts(values: object) -> tuple[int, ...]:
     if not isinstance(values, list):
         raise ValueError("expected a list of numbers")
     return tuple(map(_count, values))
+
+
+def _plain(mesh: MeshStanding) -> list[object]:
+    """The state of a mesh as plain lists and numbers."""
+    beats, *known = mesh
+    return [beats, *([list(pair) for pair in pairs] for pairs in known)]
+
+
+def _pairs(values: object) -> tuple[tuple[int, int], ...]:
+    if not isinstance(values, list):
+        raise ValueError("expected a list of pairs")
+    return tuple((_count(one), _count(other)) for one, other in values)

@@ -108,3 +108,5 @@ class HeightResult:
     server took it in: had it out of its ingress queue, was done with its work before it and, of a
     candidate or block, with checking its signatures. A message that never arrives, as a fault or
     the end of the height stops it, has no delay; nor has a copy that a fault made."""
+    duplicates: Counter[str] = field(default_factory=Counter)
+    """``messages`` and ``bytes`` of gossip that came to servers which had it; none over trees."""
