@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bfedrec.runs.delay import GreatestDelay, greater
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
+from bfedrec.runs.redundancy import Redundancy
 from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
 
@@ -107,6 +108,8 @@ class Totals:
     """None without secure aggregation."""
     delay: GreatestDelay | None = None
     """None before the first round."""
+    redundancy: Redundancy | None = None
+    """None where nothing comes twice: gossip along trees, or a mesh without a message."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -137,7 +140,12 @@ class Totals:
         total = (self + more)._with_committees(result.malicious_weight)
         masked = (self.masked or MaskedGroups()).after(played) if played.groups else self.masked
         delay = greater(self.delay, result.greatest_delay, played.height)
-        return replace(total, recovery=recovery, masked=masked, delay=delay)
+        redundancy = self.redundancy
+        if result.duplicates:
+            redundancy = (redundancy or Redundancy()).after(played)
+        return replace(
+            total, recovery=recovery, masked=masked, delay=delay, redundancy=redundancy
+        )
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
         """The totals with the committees, and the greatest ``delay`` in seconds, of a height that
@@ -184,6 +192,7 @@ class Totals:
             **(self.recovery.figures() if self.recovery else {}),
             **(self.masked.figures() if self.masked else {}),
             **(self.delay.figures() if self.delay else {}),
+            **(self.redundancy.figures() if self.redundancy else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -195,6 +204,7 @@ class Totals:
         node = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
         node |= self.recovery.figures() if self.recovery else {}
         node |= self.delay.figures() if self.delay else {}
+        node |= self.redundancy.figures() if self.redundancy else {}
         return node | (self.masked.to_node() if self.masked else {})
 
     @classmethod
@@ -209,12 +219,12 @@ class Totals:
             if each.name not in OPTIONAL
         }
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
-        delay = GreatestDelay.from_node(node)
-        return cls(**sums, recovery=recovery, masked=masked, delay=delay)
+        delay, redundancy = GreatestDelay.from_node(node), Redundancy.from_node(node)
+        return cls(**sums, recovery=recovery, masked=masked, delay=delay, redundancy=redundancy)
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked", "delay")
+OPTIONAL = ("recovery", "masked", "delay", "redundancy")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 
