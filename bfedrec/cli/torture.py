@@ -35,7 +35,7 @@ from bfedrec.sweeps.engine import Engine
 from bfedrec.sweeps.registry import engine_of
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
-from consensus.torture.arena.scenario import PREMISES, BadScenario, Scenario
+from consensus.torture.arena.scenario import GOSSIP, PREMISES, BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
 from consensus.torture.mutants.by_protocol import breaks_of
 from consensus.torture.run import Outcome, run
@@ -101,6 +101,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "their promises unreadable",
     )
     parser.add_argument(
+        "--gossip",
+        choices=GOSSIP,
+        default=GOSSIP[0],
+        help=f"how messages to all servers travel (default: {GOSSIP[0]}); a mesh is sparse, and "
+        "repairs itself (docs/gossip.md)",
+    )
+    parser.add_argument(
         "--model",
         metavar="NAME",
         help="explore all states of a specification instead: list, all, or a name; with --break of "
@@ -143,6 +150,9 @@ def _play(parsed: argparse.Namespace, engine: Engine) -> int:
         raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
     if parsed.premise != PREMISES[0] and parsed.protocol != DEFAULT:
         raise ConfigError(f"{COMMAND_LINE}: --premise {parsed.premise}: a premise of {DEFAULT}")
+    if parsed.premise != PREMISES[0] and parsed.gossip != GOSSIP[0]:
+        told = f"--gossip {parsed.gossip}: with --premise {parsed.premise} no server relays"
+        raise ConfigError(f"{COMMAND_LINE}: {told}")
     if parsed.servers is not None and not 4 <= parsed.servers <= 64:
         raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
     for name in parse_names(parsed.behaviours):
@@ -313,6 +323,7 @@ def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
         parse_names(parsed.behaviours),
         parsed.premise,
         parsed.hard_crashes,
+        parsed.gossip,
     )
 
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from consensus.protocols.registry import DEFAULT
@@ -43,6 +43,9 @@ class Plan:
     """The premise of all scenarios (`consensus.torture.arena.scenario.PREMISES`)."""
     hard: bool = False
     """True to make crashes harder (`consensus.torture.arena.edge.harden`)."""
+    gossip: str = "tree"
+    """The ways of gossip (`consensus.torture.arena.scenario.GOSSIP`) in all scenarios but those
+    with a bound, in which no server relays."""
 
     def scenario(self, seed: int) -> Scenario:
         """The scenario of a seed under this plan."""
@@ -53,7 +56,9 @@ class Plan:
             scenario = draw_half(seed, behaviours, self.servers)
         else:
             scenario = draw(seed, self.protocol, self.servers, bias, self.behaviours)
-        return harden(scenario) if self.hard or (bias is not None and bias.hard) else scenario
+        if self.hard or (bias is not None and bias.hard):
+            scenario = harden(scenario)
+        return scenario if scenario.bound else replace(scenario, gossip=self.gossip)
 
     def applied(self) -> AbstractContextManager[None]:
         """A context in which the plan's rule is switched off."""

@@ -20,6 +20,8 @@ from consensus.protocols.registry import DEFAULT, PROTOCOLS
 COMMITTEES = ("fixed", "weighted")
 TOPOLOGIES = ("complete", "ring", "random")
 
+GOSSIP = ("tree", "mesh")
+
 PREMISES = ("third", "half")
 """PROTOCOL.md's premises of safety: less than a third of every committee malicious, whatever the
 network does; or up to half of it, and every message of an honest server received within D by all
@@ -99,6 +101,8 @@ class Scenario:
     barrier: bool = False
     """True if no server begins a height before all honest servers that are up have the block before
     it."""
+    gossip: str = "tree"
+    """The ways of messages to all servers, one of `GOSSIP`."""
 
     @property
     def bad(self) -> frozenset[int]:
@@ -171,6 +175,9 @@ class Scenario:
         _one_of(self.topology, "topology", TOPOLOGIES)
         _one_of(self.committee, "committee", COMMITTEES)
         _one_of(self.premise, "premise", PREMISES)
+        _one_of(self.gossip, "gossip", GOSSIP)
+        if self.bound and self.gossip != GOSSIP[0]:
+            raise ValueError(f"gossip: expected {GOSSIP[0]}, as with a bound no server relays")
         if type(self.barrier) is not bool:
             raise ValueError(f"barrier: expected true or false, got {shown(self.barrier)}")
         latency = self.latency
