@@ -50,6 +50,8 @@ class MeshScene:
         """By body: the seconds from its sending to the first hearing of each server."""
         self.told: Counter[tuple[Any, int]] = Counter()
         """(body, server): number of times that the server was handed it."""
+        self.damaged = 0
+        """Number of messages that were handed to servers with another body than was sent."""
         found = [fault_from_node(node) for node in faults]
         drawn = Faults(found, servers, np.random.default_rng((seed, 2))) if found else None
         parts = self.env, topology, BANDWIDTH, jitter, self._receive, drawn
@@ -66,6 +68,9 @@ class MeshScene:
 
     def _receive(self, server: int, message: Message, origin: int) -> float | None:
         if not self.up[server]:
+            return None
+        if message.body not in self.sent:
+            self.damaged += 1
             return None
         self.told[message.body, server] += 1
         first = self.heard[message.body]
