@@ -79,6 +79,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --replay: write what the servers did and when, and the violation, to FILE; a "
         "seed's violation is shrunk before",
     )
+    _add_worlds(parser)
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="explore all states of a specification instead: list, all, or a name; with --break of "
+        "one without a rule (--break list lists these rules)",
+    )
+    parser.add_argument(
+        "--twins",
+        metavar="ROUNDS",
+        type=int,
+        help="play every scenario of 4 servers, one of which runs twice, and 1 to 3 rounds instead",
+    )
+    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
+    parser.set_defaults(handler=torture_command)
+
+
+def _add_worlds(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what all scenarios are like."""
     parser.add_argument(
         "--behaviours",
         metavar="NAME,...",
@@ -107,20 +126,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"how messages to all servers travel (default: {GOSSIP[0]}); a mesh is sparse, and "
         "repairs itself (docs/gossip.md)",
     )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        help="explore all states of a specification instead: list, all, or a name; with --break of "
-        "one without a rule (--break list lists these rules)",
-    )
-    parser.add_argument(
-        "--twins",
-        metavar="ROUNDS",
-        type=int,
-        help="play every scenario of 4 servers, one of which runs twice, and 1 to 3 rounds instead",
-    )
-    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
-    parser.set_defaults(handler=torture_command)
 
 
 def torture_command(parsed: argparse.Namespace) -> int:

@@ -72,7 +72,7 @@ class _Post:
 
 
 _Tag = tuple[int, _Post | None]
-"""What a delivery over the mesh is marked with: its sender, and its post; None for control."""
+"""The mark of a delivery over the mesh: its sender, and its post; None for control."""
 
 
 class MeshNetwork(Network):
@@ -89,8 +89,8 @@ class MeshNetwork(Network):
         mesh: Mesh,
         is_up: Callable[[int], bool] = lambda server: True,
     ) -> None:
-        """As `Network`; ``is_up`` tells if a server is running, which one that does not relay may
-        be."""
+        """Parameters as of `Network`; ``is_up`` tells if a server is running, which one that does
+        not relay may be."""
         super().__init__(env, topology, bandwidth_mib_per_s, jitter, receive, faults)
         self._mesh, self._is_up = mesh, is_up
         servers = range(topology.servers)
