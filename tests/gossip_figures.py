@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,28 @@ def published() -> Iterator[dict[str, Any]]:
     for servers in (250, 500, 1000):
         for mesh in (True, False):
             scene = MeshScene(anywhere(servers), mesh=mesh)
+            told = count_control(scene)
             sources = np.random.default_rng(5).choice(servers, 5, replace=False).tolist()
             for number in range(60):
                 scene.speak(sources[number % 5], 5.0 + number, number)
             scene.play(75.0)
-            yield {"servers": servers, **figures(scene, range(60), range(servers))}
+            found = figures(scene, range(60), range(servers))
+            pushed = found["copies"] * (servers - 1) / servers
+            yield {"servers": servers, "per_node": round(pushed, 3), **found, "control": told}
+
+
+def count_control(scene: MeshScene) -> Counter[str]:
+    """A count, from here on, of the control messages of a scene by kind; none along trees."""
+    told, network = Counter[str](), scene.network
+    if isinstance(network, MeshNetwork):
+        usual = network._tell
+
+        def tell(server: int, peers: Sequence[int], kind: str, posts: Sequence[Any]) -> None:
+            told[kind] += len(peers)
+            usual(server, peers, kind, posts)
+
+        network._tell = tell  # type: ignore[method-assign]
+    return told
 
 
 def failures() -> Iterator[dict[str, Any]]:

@@ -108,7 +108,8 @@ class MeshNetwork(Network):
         self._kept: list[deque[dict[_Post, None]]] = [
             deque([{}], maxlen=KEPT) for server in servers
         ]
-        """By server: the messages that it can send again, by heartbeat, the latest last."""
+        """By server: the messages that it can send again, its own and those that it has passed on,
+        by heartbeat, the latest last."""
         self._in_hand: tuple[_Post, int] | None = None
         """The message that a server is taking in, and the peer that it has it from."""
 
@@ -237,11 +238,10 @@ class MeshNetwork(Network):
             if lacking:
                 self._tell(server, (sender,), "iwant", lacking)
         elif message.kind == "iwant":
-            if self._relays[server]:
-                for post in posts:
-                    if any(post in kept for kept in self._kept[server]):
-                        tag, now = (server, post), self.env.now
-                        self._emit(server, (sender,), post.message, post.origin, tag, now)
+            for post in posts:
+                if any(post in kept for kept in self._kept[server]):
+                    tag, now = (server, post), self.env.now
+                    self._emit(server, (sender,), post.message, post.origin, tag, now)
         elif message.kind == "graft":
             if not peers.graft(sender):
                 self._tell(server, (sender,), "prune", ())
@@ -269,12 +269,11 @@ class MeshNetwork(Network):
         self._tell(server, pruned, "prune", ())
         kept = [peer for peer in peers.mesh if peer not in grafted]
         self._tell(server, kept, "keepalive", ())
-        if self._relays[server]:
-            windows = islice(reversed(self._kept[server]), TOLD)
-            posts = [post for window in windows for post in reversed(window)][:MOST_TOLD]
-            if posts and peers.degrees.lazy:
-                told = peers.draw(peers.degrees.lazy, peers.outside(), draws)
-                self._tell(server, told, "ihave", posts)
+        windows = islice(reversed(self._kept[server]), TOLD)
+        posts = [post for window in windows for post in reversed(window)][:MOST_TOLD]
+        if posts and peers.degrees.lazy:
+            told = peers.draw(peers.degrees.lazy, peers.outside(), draws)
+            self._tell(server, told, "ihave", posts)
         self._kept[server].append({})
 
 

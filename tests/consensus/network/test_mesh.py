@@ -73,6 +73,15 @@ def test_a_push_takes_a_transmission_and_a_latency_per_hop() -> None:
     assert not scene.network.duplicates
 
 
+def test_a_message_is_not_pushed_to_its_origin() -> None:
+    """0 is in the mesh of 2, which has the message from 1."""
+    scene = chained((0, 1), (1, 2), servers=3)
+    meshed(scene).peers[2].mesh[0] = 0
+    scene.speak(0, 0.0, "a")
+    scene.play(0.9)
+    assert scene.network.bytes["note"] == 2 * (1000 + NAME_BYTES)
+
+
 def test_copies_that_come_again_take_their_time_in_the_queues() -> None:
     """0 sends to 1 and 2, and 1 to 2, where a small message to 2 alone then has to wait."""
     scene = chained((0, 1), (0, 2), (1, 2), servers=3)
@@ -258,14 +267,19 @@ def test_a_server_that_passes_nothing_on_stays_in_the_mesh() -> None:
     assert scene.delivered([*range(40), "own"], range(20)) == 1.0
 
 
-def test_a_server_that_passes_nothing_on_does_not_answer_either() -> None:
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_server_that_passes_nothing_on_names_only_its_own_messages(silent: bool) -> None:
+    """0 is down before it can tell 2, which is outside of the mesh."""
     scene = chained((0, 1), servers=3)
-    for server in (0, 1):
-        scene.network.set_relaying(server, False)
-    scene.speak(0, 1.5, "a")
+    if silent:
+        scene.network.set_relaying(1, False)
+    at = beats(scene, 0) + 0.1
+    scene.speak(0, at, "of 0")
+    scene.speak(1, at, "of 1")
+    scene.set_up(0, at + 0.5, False)
     scene.play(10.0)
-    assert scene.heard["a"].keys() == {1}
-    assert "ihave" not in scene.network.bytes
+    assert scene.heard["of 0"].keys() == ({1} if silent else {1, 2})
+    assert scene.heard["of 1"].keys() == {0, 2}
 
 
 def test_what_a_server_saw_before_a_crash_it_can_be_handed_again() -> None:
