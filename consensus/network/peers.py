@@ -55,13 +55,13 @@ class Degrees:
 class Peers:
     """The peers of one server."""
 
-    __slots__ = ("beats", "degrees", "mesh", "others", "pruned", "server", "silent")
+    __slots__ = ("beats", "degrees", "mesh", "pruned", "server", "servers", "silent")
 
     def __init__(self, server: int, servers: int, degrees: Degrees) -> None:
         """``servers``: number of all servers; each knows all others, as the genesis names them."""
         self.server = server
         self.degrees = degrees
-        self.others = [other for other in range(servers) if other != server]
+        self.servers = servers
         self.beats = 0
         """Number of the heartbeats so far, those while it was down included."""
         self.mesh: dict[int, int] = {}
@@ -108,8 +108,8 @@ class Peers:
 
     def outside(self) -> list[int]:
         """The peers outside of the mesh that are not taken for dead, ascending."""
-        mesh, silent = self.mesh, self.silent
-        return [peer for peer in self.others if peer not in mesh and peer not in silent]
+        known = {self.server, *self.mesh, *self.silent}
+        return [peer for peer in range(self.servers) if peer not in known]
 
     @staticmethod
     def draw(

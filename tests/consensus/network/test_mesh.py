@@ -39,7 +39,7 @@ def chained(*links: tuple[int, int], servers: int, lazy: int = 6) -> MeshScene:
     for peers in meshed(scene).peers:
         ends = [set(link) - {peers.server} for link in links if peers.server in link]
         peers.mesh = {other: 0 for end in ends for other in end}
-        peers.pruned = dict.fromkeys(peers.others, 10**6)
+        peers.pruned = dict.fromkeys(set(range(servers)) - {peers.server}, 10**6)
     return scene
 
 
