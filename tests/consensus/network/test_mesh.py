@@ -347,6 +347,29 @@ def test_the_same_streams_give_the_same_history() -> None:
     assert history(1) != history(2)
 
 
+def test_every_heartbeat_draws_from_a_stream_of_its_own() -> None:
+    """Else the same servers would be told each time, or a resumed run would tell others."""
+    labels = Counter[tuple[int, ...]]()
+
+    def draws(*label: int) -> np.random.Generator:
+        labels[label] += 1
+        return np.random.default_rng(label)
+
+    scene = MeshScene(anywhere(30))
+    mesh = Mesh(draws)
+    network = MeshNetwork(scene.env, anywhere(30), 1.0, 0.0, lambda *_: None, None, mesh)
+    network.begin(np.random.default_rng(0))
+    for at in range(8):
+        message = Message("note", at, 10)
+        scene.env.call_at(float(at), lambda m: network.gossip(0, m, m.body), message)
+    scene.play(10.0)
+    assert set(labels.values()) == {1}
+    assert {(), (0, 0), (29, 0)} < labels.keys()
+    beats_of_0 = {beat for server, beat in filter(None, labels) if server == 0}
+    assert beats_of_0 == set(range(len(beats_of_0)))
+    assert len(beats_of_0) in (10, 11), "one when heartbeats fall, and one each second"
+
+
 def test_a_network_that_begins_late_beats_on_time() -> None:
     """Heartbeats fall at the same times wherever a world begins."""
 
@@ -360,6 +383,7 @@ def test_a_network_that_begins_late_beats_on_time() -> None:
         for server in range(5):
             network._schedule_beat(server)
         env.run(until=30.0)
+        assert min(found) > now
         return {at for at in found if at > 22.0}
 
     assert times(0.0) == times(21.0)
