@@ -48,8 +48,9 @@ class Mesh:
     """The settings of a mesh, and its randomness."""
 
     draws: Callable[..., np.random.Generator]
-    """The generator of the mesh's draws for integer labels: none for the first mesh, else a server
-    and the number of its heartbeat (0: when its heartbeats fall)."""
+    """The generator of the mesh's draws for integer labels: none for the first mesh; a server and
+    the number of its heartbeat (0: when its heartbeats fall); and the microsecond at which an epoch
+    begins, for whom else servers with few peers push to."""
     degrees: Degrees = field(default_factory=Degrees)
     heartbeat: float = 1.0
     """Simulated seconds between two heartbeats of a server."""
@@ -110,6 +111,7 @@ class MeshNetwork(Network):
         ]
         """By server: the messages that it can send again, its own and those that it has passed on,
         by heartbeat, the latest last."""
+        self._drawing: Callable[[], np.random.Generator]
         self._in_hand: tuple[_Post, int] | None = None
         """The message that a server is taking in, and the peer that it has it from."""
 
@@ -117,6 +119,7 @@ class MeshNetwork(Network):
         """Begin a new epoch (`Network.begin`), in which no message of an earlier one is sent
         again."""
         super().begin(generator)
+        self._drawing = _once_made(partial(self._mesh.draws, round(1e6 * self.env.now)))
         if self._begun == 1:
             for server in range(self.topology.servers):
                 self._schedule_beat(server)
@@ -149,12 +152,17 @@ class MeshNetwork(Network):
     # -- sending ----------------------------------------------------------------------------------
 
     def gossip(self, origin: int, message: Message, at: float) -> None:
-        """Send ``message`` from ``origin`` to the peers of its mesh, leaving at ``at`` seconds
-        (now, if that has passed)."""
+        """Send ``message`` from ``origin`` to the peers of its mesh, and if these are fewer than D
+        to others, leaving at ``at`` seconds (now, if that has passed)."""
         message.gossiped = True
         post = _Post(message, origin, self.topology.servers)
         post.seen[origin] = self._lives[origin]
         self._push(origin, post, at, origin)
+        peers = self.peers[origin]
+        lacking = peers.degrees.degree - len(peers.mesh)
+        if lacking > 0:  # one that has just come back may have no peer yet
+            others = peers.draw(lacking, peers.outside() or list(peers.silent), self._drawing)
+            self._emit(origin, others, post.message, origin, (origin, post), at)
 
     def pass_on(
         self, server: int, origin: int, message: Message, at: float, before: Collection[int]
@@ -262,8 +270,7 @@ class MeshNetwork(Network):
         self._schedule_beat(server)
         if not self._is_up(server):
             return
-        found: list[np.random.Generator] = []
-        draws = partial(_once, found, partial(self._mesh.draws, server, peers.beats))
+        draws = _once_made(partial(self._mesh.draws, server, peers.beats))
         grafted, pruned = peers.beat(draws)
         self._tell(server, grafted, "graft", ())
         self._tell(server, pruned, "prune", ())
@@ -277,10 +284,13 @@ class MeshNetwork(Network):
         self._kept[server].append({})
 
 
-def _once(
-    found: list[np.random.Generator], make: Callable[[], np.random.Generator]
-) -> np.random.Generator:
-    """The generator in ``found``, made when it is first needed, as most heartbeats draw nothing."""
-    if not found:
-        found.append(make())
-    return found[0]
+def _once_made(make: Callable[[], np.random.Generator]) -> Callable[[], np.random.Generator]:
+    """A function that returns a generator, made when it is first needed: many never are."""
+    found: list[np.random.Generator] = []
+
+    def draws() -> np.random.Generator:
+        if not found:
+            found.append(make())
+        return found[0]
+
+    return draws

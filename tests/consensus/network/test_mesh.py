@@ -35,7 +35,7 @@ def meshed(scene: MeshScene) -> MeshNetwork:
 
 def chained(*links: tuple[int, int], servers: int, lazy: int = 6) -> MeshScene:
     """A scene whose mesh is these links, and stays so: all others were pruned."""
-    scene = MeshScene(near(servers), degrees=Degrees(2, lazy))
+    scene = MeshScene(near(servers), degrees=Degrees(1, lazy))
     for peers in meshed(scene).peers:
         ends = [set(link) - {peers.server} for link in links if peers.server in link]
         peers.mesh = {other: 0 for end in ends for other in end}
@@ -183,8 +183,10 @@ def test_a_message_can_be_asked_for_longer_than_it_is_told() -> None:
         scene = chained(servers=2, lazy=0)
         network = meshed(scene)
         first = beats(scene, 0)
+        scene.up[1] = False
         scene.speak(0, first + 0.1, "a")
         scene.play(first + 0.2)
+        scene.up[1] = True
         (post,) = network._kept[0][-1]
         scene.play(first + after)
         network._tell(1, (0,), "iwant", [post])
@@ -280,6 +282,24 @@ def test_a_server_that_passes_nothing_on_names_only_its_own_messages(silent: boo
     scene.play(10.0)
     assert scene.heard["of 0"].keys() == ({1} if silent else {1, 2})
     assert scene.heard["of 1"].keys() == {0, 2}
+
+
+@pytest.mark.parametrize("taken_for_dead", [False, True])
+def test_a_server_that_has_no_peers_is_heard_all_the_same(taken_for_dead: bool) -> None:
+    """Also if all others are taken for dead; who has D peers pushes to them alone."""
+    scene = MeshScene(near(8), degrees=Degrees(3, 0))
+    peers = meshed(scene).peers[0]
+    for peer in peers.mesh:
+        del meshed(scene).peers[peer].mesh[0]
+    peers.mesh = {}
+    if taken_for_dead:
+        peers.silent = dict.fromkeys(range(1, 8), 99)
+    scene.speak(0, 0.0, "a")
+    scene.play(0.015)
+    assert len(scene.heard["a"]) == 3
+    assert scene.network.bytes["note"] == 3 * (1000 + NAME_BYTES)
+    scene.play(0.9)
+    assert len(scene.heard["a"]) == 7
 
 
 def test_what_a_server_saw_before_a_crash_it_can_be_handed_again() -> None:
