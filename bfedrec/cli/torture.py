@@ -35,7 +35,7 @@ from bfedrec.sweeps.engine import Engine
 from bfedrec.sweeps.registry import engine_of
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
-from consensus.torture.arena.scenario import PREMISES, BadScenario, Scenario
+from consensus.torture.arena.scenario import GOSSIP, PREMISES, BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
 from consensus.torture.mutants.by_protocol import breaks_of
 from consensus.torture.run import Outcome, run
@@ -79,6 +79,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --replay: write what the servers did and when, and the violation, to FILE; a "
         "seed's violation is shrunk before",
     )
+    _add_worlds(parser)
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="explore all states of a specification instead: list, all, or a name; with --break of "
+        "one without a rule (--break list lists these rules)",
+    )
+    parser.add_argument(
+        "--twins",
+        metavar="ROUNDS",
+        type=int,
+        help="play every scenario of 4 servers, one of which runs twice, and 1 to 3 rounds instead",
+    )
+    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
+    parser.set_defaults(handler=torture_command)
+
+
+def _add_worlds(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what all scenarios are like."""
     parser.add_argument(
         "--behaviours",
         metavar="NAME,...",
@@ -95,12 +114,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "honest servers arrive (half)",
     )
     _add_hardships(parser)
-    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
-    parser.set_defaults(handler=torture_command)
 
 
 def _add_hardships(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments by which scenarios are harder, and those by which there are none."""
+    """Add the arguments by which scenarios are harder."""
     parser.add_argument(
         "--hard-crashes",
         action="store_true",
@@ -113,16 +130,11 @@ def _add_hardships(parser: argparse.ArgumentParser) -> None:
         help="stake moves, over more heights, and malicious servers attack that, too",
     )
     parser.add_argument(
-        "--model",
-        metavar="NAME",
-        help="explore all states of a specification instead: list, all, or a name; with --break of "
-        "one without a rule (--break list lists these rules)",
-    )
-    parser.add_argument(
-        "--twins",
-        metavar="ROUNDS",
-        type=int,
-        help="play every scenario of 4 servers, one of which runs twice, and 1 to 3 rounds instead",
+        "--gossip",
+        choices=GOSSIP,
+        default=GOSSIP[0],
+        help=f"how messages to all servers travel (default: {GOSSIP[0]}); a mesh is sparse, and "
+        "repairs itself (docs/gossip.md)",
     )
 
 
@@ -157,6 +169,9 @@ def _play(parsed: argparse.Namespace, engine: Engine) -> int:
         raise ConfigError(f"{COMMAND_LINE}: --incentives: {parsed.protocol} moves no stake")
     if parsed.incentives and parsed.premise != PREMISES[0]:
         raise ConfigError(f"{COMMAND_LINE}: --incentives: only with --premise {PREMISES[0]}")
+    if parsed.premise != PREMISES[0] and parsed.gossip != GOSSIP[0]:
+        told = f"--gossip {parsed.gossip}: with --premise {parsed.premise} no server relays"
+        raise ConfigError(f"{COMMAND_LINE}: {told}")
     if parsed.servers is not None and not 4 <= parsed.servers <= 64:
         raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
     for name in parse_names(parsed.behaviours):
@@ -328,6 +343,7 @@ def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
         parsed.premise,
         parsed.hard_crashes,
         parsed.incentives,
+        parsed.gossip,
     )
 
 

@@ -177,6 +177,7 @@ class Federation:
             compiled=not any(behaviour.hears_all for behaviour in malicious.values()),
             book=self._book,
             ahead=self.ahead,
+            mesh=self.participants.mesh(),
         )
         return World(spec, now=now, blocks=blocks, heads=heads)
 

@@ -12,6 +12,7 @@ from bfedrec.runs.delay import GreatestDelay, greater
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
 from bfedrec.runs.stake import StakeTotals
+from bfedrec.runs.redundancy import Redundancy
 from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
 
@@ -110,6 +111,8 @@ class Totals:
     """None before the first round."""
     stake: StakeTotals | None = None
     """None where stake does not move."""
+    redundancy: Redundancy | None = None
+    """None where nothing comes twice: gossip along trees, or a mesh without a message."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -141,7 +144,11 @@ class Totals:
         masked = (self.masked or MaskedGroups()).after(played) if played.groups else self.masked
         delay = greater(self.delay, result.greatest_delay, played.height)
         stake = (self.stake or StakeTotals()).after(result) if result.stakes else self.stake
-        return replace(total, recovery=recovery, masked=masked, delay=delay, stake=stake)
+        redundancy = self.redundancy
+        if result.duplicates:
+            redundancy = (redundancy or Redundancy()).after(played)
+        parts = {"recovery": recovery, "masked": masked, "delay": delay}
+        return replace(total, **parts, stake=stake, redundancy=redundancy)
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
         """The totals with the committees, and the greatest ``delay`` in seconds, of a height that
@@ -189,6 +196,7 @@ class Totals:
             **(self.masked.figures() if self.masked else {}),
             **(self.delay.figures() if self.delay else {}),
             **(self.stake.figures() if self.stake else {}),
+            **(self.redundancy.figures() if self.redundancy else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -201,6 +209,7 @@ class Totals:
         node |= self.recovery.figures() if self.recovery else {}
         node |= self.delay.figures() if self.delay else {}
         node |= self.stake.figures() if self.stake else {}
+        node |= self.redundancy.figures() if self.redundancy else {}
         return node | (self.masked.to_node() if self.masked else {})
 
     @classmethod
@@ -215,13 +224,14 @@ class Totals:
             if each.name not in OPTIONAL
         }
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
-        delay = GreatestDelay.from_node(node)
-        stake = StakeTotals.from_node(node)
-        return cls(**sums, recovery=recovery, masked=masked, delay=delay, stake=stake)
+        delay, stake = GreatestDelay.from_node(node), StakeTotals.from_node(node)
+        redundancy = Redundancy.from_node(node)
+        parts = {"recovery": recovery, "masked": masked, "delay": delay}
+        return cls(**sums, **parts, stake=stake, redundancy=redundancy)
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked", "delay", "stake")
+OPTIONAL = ("recovery", "masked", "delay", "stake", "redundancy")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

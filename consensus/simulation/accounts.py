@@ -12,6 +12,7 @@ from consensus.faults.faults import Faults
 from consensus.ledger.committee import Committee
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
+from consensus.network.network import Network
 from consensus.records.block import Block
 from consensus.records.evidence import Evidence
 from consensus.server.checks import SharedChecks
@@ -27,6 +28,8 @@ class Spent(NamedTuple):
     messages: int
     refused: Counter[str]
     """Number of messages that honest servers refused, by reason."""
+    duplicates: Counter[str]
+    """``messages`` and ``bytes`` of gossip that came to servers which had it (`Network`)."""
     delay: float = 0.0
     """Greatest delay between honest servers, in seconds (`greatest_delay`); of the height alone."""
 
@@ -36,8 +39,16 @@ class Spent(NamedTuple):
             self.bytes - before.bytes,
             self.messages - before.messages,
             self.refused - before.refused,
+            self.duplicates - before.duplicates,
             self.delay,
         )
+
+
+def spent_so_far(network: Network, messages: int, servers: Sequence[EdgeServer]) -> Spent:
+    """The account of a world of these ``servers``, which have sent so many messages."""
+    delay = greatest_delay(servers, network.delays)
+    twice = network.duplicates.copy()
+    return Spent(network.bytes.copy(), messages, refusals(servers), twice, delay)
 
 
 Weights = tuple[tuple[int, int], ...]

@@ -10,13 +10,14 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 from consensus.encoding.node import Node
+from consensus.network.peers import MeshStanding, check_meshes
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
 from consensus.server.gathering import Gathered
 from consensus.simulation.content_providers import Providers
 
 if TYPE_CHECKING:  # a config is read, and a run's pages are shown, without the network's SciPy
-    from consensus.network.network import Backlog
+    from consensus.network.network import Backlog, Network
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Standing:
     """The queues that are not free yet, by ascending server."""
     settlements: tuple[tuple[int, Gathered], ...] = ()
     """By ascending server: what it holds that moves stake, beyond what is in the chain."""
+    meshes: tuple[MeshStanding, ...] = ()
+    """The state of each server's mesh; none where gossip goes along trees."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""
@@ -53,6 +56,7 @@ class Standing:
             "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],
             "holders": [[height, list(servers)] for height, servers in self.holders],
             "backlog": [list(each) for each in self.backlog],
+            **({"meshes": [_plain(each) for each in self.meshes]} if self.meshes else {}),
         }
         if self.settlements:
             node["settlements"] = [[index, each.to_node()] for index, each in self.settlements]
@@ -79,6 +83,10 @@ class Standing:
                 (_count(index), Gathered.from_node(gathered))
                 for index, gathered in node.get("settlements", ())
             ),
+            tuple(
+                (_count(beats), _pairs(mesh), _pairs(pruned), _pairs(silent))
+                for beats, mesh, pruned, silent in node.get("meshes", ())
+            ),
         )
 
     def check(self, servers: int, height: int) -> None:
@@ -92,19 +100,20 @@ class Standing:
         heights += [at for at, _ in self.holders]
         if max(names, default=0) >= servers or max(heights, default=0) > height:
             raise ValueError(f"there are {servers} servers, and {height} heights")
+        check_meshes(self.meshes, servers)
 
 
 def standing_of(
     servers: Sequence[EdgeServer],
     agreed: Sequence[Block],
     providers: Providers,
-    backlog: tuple[Backlog, ...],
+    network: Network,
     needed_after: int,
     faulty: bool,
 ) -> Standing:
     """The state of a world between two heights: which servers stand elsewhere than at the last of
     the ``agreed`` blocks, and who holds the aggregates after height ``needed_after``; of all
-    servers if there are faults. ``backlog``: of the network's queues."""
+    servers if there are faults."""
     height = len(agreed)
     found, wanted = [], set(range(needed_after + 1, height + 1))
     for index, server in enumerate(servers):
@@ -120,7 +129,8 @@ def standing_of(
     )
     gathered = ((server.index, server.gathering.gathered()) for server in servers)
     settlements = tuple((index, each) for index, each in gathered if each is not None)
-    return Standing(tuple(found), tuple(holders), backlog, settlements)
+    backlog, meshes = network.backlog(), network.meshes()
+    return Standing(tuple(found), tuple(holders), backlog, settlements, meshes)
 
 
 def restore(
@@ -158,3 +168,15 @@ def _counts(values: object) -> tuple[int, ...]:
     if not isinstance(values, list):
         raise ValueError("expected a list of numbers")
     return tuple(map(_count, values))
+
+
+def _plain(mesh: MeshStanding) -> list[object]:
+    """The state of a mesh as plain lists and numbers."""
+    beats, *known = mesh
+    return [beats, *([list(pair) for pair in pairs] for pairs in known)]
+
+
+def _pairs(values: object) -> tuple[tuple[int, int], ...]:
+    if not isinstance(values, list):
+        raise ValueError("expected a list of pairs")
+    return tuple((_count(one), _count(other)) for one, other in values)

@@ -113,3 +113,5 @@ class HeightResult:
     """The stake after the block; None in a chain without incentives."""
     malicious_stake: int = 0
     """Stake of the malicious servers after the block; 0 in a chain without incentives."""
+    duplicates: Counter[str] = field(default_factory=Counter)
+    """``messages`` and ``bytes`` of gossip that came to servers which had it; none over trees."""

@@ -49,6 +49,9 @@ class Plan:
     """True to make crashes harder (`consensus.torture.arena.edge.harden`)."""
     incentives: bool = False
     """True to let stake move, over more heights, and to have it attacked."""
+    gossip: str = "tree"
+    """The ways of gossip (`consensus.torture.arena.scenario.GOSSIP`) in all scenarios but those
+    with a bound, in which no server relays."""
 
     def scenario(self, seed: int) -> Scenario:
         """The scenario of a seed under this plan."""
@@ -62,7 +65,9 @@ class Plan:
             scenario = draw(seed, self.protocol, self.servers, bias, asked)
         if self.incentives:
             scenario = replace(scenario, incentives=True, committee="fixed", heights=HEIGHTS)
-        return harden(scenario) if self.hard or (bias is not None and bias.hard) else scenario
+        if self.hard or (bias is not None and bias.hard):
+            scenario = harden(scenario)
+        return scenario if scenario.bound else replace(scenario, gossip=self.gossip)
 
     def applied(self) -> AbstractContextManager[None]:
         """A context in which the plan's rule is switched off."""

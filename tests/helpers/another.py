@@ -20,6 +20,9 @@ def another(key: str) -> list[str]:
         "servers.placement": [
             "servers.placement=[Tokyo]", "servers.round_trips=ibm-cloud-2024"
         ],
+        "servers.mesh_degree": ["servers.mesh_degree=8", "servers.gossip=mesh"],
+        "servers.lazy_degree": ["servers.lazy_degree=8", "servers.gossip=mesh"],
+        "servers.heartbeat_ms": ["servers.heartbeat_ms=700", "servers.gossip=mesh"],
         "servers.malicious": ["servers.malicious=1/3"],
         "faults": ["faults=[{loss: 0.1}]"],
         "training.chunk_mib": ["training.chunk_mib=64", "device=torch"],

@@ -14,6 +14,7 @@ from consensus.crypto.suites import suite_named
 from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults
 from consensus.ledger.updates import SignedUpdate
+from consensus.network.mesh import Mesh
 from consensus.network.topology import Topology
 from consensus.network.traced import Book
 from consensus.records.genesis import Genesis, Incentives, Member, Parameters, Run
@@ -89,6 +90,7 @@ class Toy:
         compiled: bool = True,
         helped: bool = False,
         book: Book | None = None,
+        mesh: Mesh | None = None,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
@@ -132,6 +134,7 @@ class Toy:
             compiled=compiled,
             book=book,
             ahead=self.ahead,
+            mesh=mesh,
         )
         self.world = World(
             spec,

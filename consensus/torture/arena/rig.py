@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import isfinite
 
 import numpy as np
@@ -12,6 +12,8 @@ import numpy as np
 from consensus.crypto.keys import derive_seed
 from consensus.crypto.suites import MODELLED, Prover, Signer
 from consensus.encoding.unixfs import file_cid
+from consensus.network.mesh import Mesh
+from consensus.network.peers import Degrees
 from consensus.network.topology import Topology
 from consensus.records.genesis import MILLION, Genesis, Incentives, Member, Parameters
 from consensus.simulation.host import Costs
@@ -122,6 +124,14 @@ def graph(kind: str, servers: int, latency: float, which: int) -> Topology:
 def graph_of(scenario: Scenario) -> Topology:
     """The graph of a scenario's servers."""
     return graph(scenario.topology, scenario.servers, scenario.latency, scenario.seed % GRAPHS)
+
+
+def mesh_of(scenario: Scenario) -> Mesh | None:
+    """The mesh of a scenario's servers: sparser than usual, as they are few; None for trees."""
+    if scenario.gossip == "tree":
+        return None
+    draws = partial(stream, scenario.seed, 9)
+    return Mesh(draws, Degrees(degree=3, lazy=2), heartbeat=0.25)
 
 
 def genesis_of(scenario: Scenario) -> Genesis:

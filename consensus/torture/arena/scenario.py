@@ -21,6 +21,8 @@ from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 COMMITTEES = ("fixed", "weighted")
 TOPOLOGIES = ("complete", "ring", "random")
 
+GOSSIP = ("tree", "mesh")
+
 PREMISES = ("third", "half")
 """PROTOCOL.md's premises of safety: less than a third of every committee malicious, whatever the
 network does; or up to half of it, and every message of an honest server received within D by all
@@ -102,6 +104,8 @@ class Scenario:
     barrier: bool = False
     """True if no server begins a height before all honest servers that are up have the block before
     it."""
+    gossip: str = "tree"
+    """The ways of messages to all servers, one of `GOSSIP`."""
 
     @property
     def bad(self) -> frozenset[int]:
@@ -182,6 +186,9 @@ class Scenario:
             raise ValueError(f"incentives: the protocol {self.protocol} moves no stake")
         if self.incentives and self.committee not in KINDS:
             raise ValueError(f"committee: with incentives one of {', '.join(KINDS)}")
+        _one_of(self.gossip, "gossip", GOSSIP)
+        if self.bound and self.gossip != GOSSIP[0]:
+            raise ValueError(f"gossip: expected {GOSSIP[0]}, as with a bound no server relays")
         latency = self.latency
         if type(latency) not in (int, float) or not 1e-3 <= latency <= 1e9:
             raise ValueError(f"latency: expected ms from 0.001 to 1e9, got {shown(latency)}")
