@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from bfedrec.runs.delay import GreatestDelay, greater
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
-from bfedrec.runs.stake import StakeTotals
 from bfedrec.runs.redundancy import Redundancy
+from bfedrec.runs.stake import StakeTotals
 from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
 

@@ -33,7 +33,6 @@ from consensus.simulation.accounts import (
     evidence_at,
     furthest,
     furthest_chain,
-    greatest_delay,
     kept,
     needed_after,
     spent_so_far,
