@@ -32,10 +32,16 @@ merchants: setup-run
 	$(BIN)/python .ci/installed.py merchants || $(INSTALL) '.[merchants]'
 	$(BIN)/bfedrec merchants demo $(DEMO)
 
-# What tests use is made beside the linters, on the other core.
+# What tests use is made beside the linters, on the other core. Their files are many, small and soon
+# gone: they lie in memory where it has 4 GiB to spare, as a disk is waited for at each commit. Some
+# are programs.
+IN_MEMORY := $(shell grep -qs ' /dev/shm tmpfs [^ ]*noexec' /proc/mounts || \
+  df -Pk /dev/shm 2> /dev/null | awk 'NR == 2 && $$4 > 4194304 {print $$6}')
+TEST := $(if $(IN_MEMORY),PYTEST_DEBUG_TEMPROOT=$(IN_MEMORY)) $(BIN)/pytest
+KEPT := $(if $(IN_MEMORY),-o tmp_path_retention_policy=failed)
 test: setup
 	$(MAKE) --jobs 3 lint chromium $(MADE)
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+	$(TEST) -n $(WORKERS) --dist worksteal $(KEPT)
 
 # Programs, kernels and bytecode, without which each worker of pytest makes its own. Where the tests
 # cannot be collected, pytest itself will say so.

@@ -178,8 +178,8 @@ ARROWS = {
         "bfedrec.attacks bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.files bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy "
         "bfedrec.streams bfedrec.threads consensus.audit consensus.encoding consensus.faults "
-        "consensus.ledger consensus.protocols consensus.records consensus.simulation "
-        "consensus.storage"
+        "consensus.ledger consensus.network consensus.protocols consensus.records "
+        "consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "

@@ -13,6 +13,7 @@ from consensus.crypto.ahead import Ahead
 from consensus.crypto.suites import Prover, Signer
 from consensus.faults.faults import Faults
 from consensus.network.topology import Topology
+from consensus.network.traced import Book
 from consensus.records.genesis import Genesis
 from consensus.simulation.host import Costs
 from consensus.simulation.observer import UNSEEN, Observer
@@ -51,5 +52,8 @@ class WorldSpec:
     compiled: bool = True
     """Deliver what servers take in unheard in a compiled loop (`consensus.network.compiled`); the
     result is the same without, and later."""
+    book: Book | None = None
+    """The book of all deliveries; None for none. With one the network is `TracedNetwork`, and the
+    result the same, later."""
     ahead: Ahead | None = None
     """The helper that makes proofs and checks signatures before they are needed; None for none."""

@@ -14,6 +14,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.topology import Topology
+from consensus.network.traced import Book
 from consensus.records.genesis import Genesis, Member, Parameters, Run
 from consensus.records.update import UpdateRecord
 from consensus.simulation.host import Costs
@@ -85,6 +86,7 @@ class Toy:
         observer: Observer = UNSEEN,
         compiled: bool = True,
         helped: bool = False,
+        book: Book | None = None,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
@@ -125,6 +127,7 @@ class Toy:
             faults=faults,
             observer=observer,
             compiled=compiled,
+            book=book,
             ahead=self.ahead,
         )
         self.world = World(
