@@ -62,7 +62,8 @@ def test_the_delay_is_from_an_honest_saying_to_an_honest_hearing(
 ) -> None:
     ear = Ear(monkeypatch)
     bad = {0: Composed(malicious)} if malicious else {}
-    ear.toy = toy = Toy(SERVERS, 3, malicious=bad, compiled=False, protocol=protocol)
+    ends = row(SERVERS)  # the malicious one is at an end
+    ear.toy = toy = Toy(SERVERS, 3, malicious=bad, topology=ends, compiled=False, protocol=protocol)
     found = max(toy.play(60.0).greatest_delay for _ in range(3))
     timely = [ear.longest[kind] for kind in toy.world.protocol.timely if kind in ear.longest]
     assert len(timely) >= 2
@@ -91,6 +92,18 @@ def test_what_never_arrives_and_who_is_down_have_no_delay() -> None:
     slow = {"delay": 0.2, "servers": [5], "until": 1000.0}
     _, found = played(topology=mesh(SERVERS), faults=struck(SERVERS, slow))
     assert max(found) > 0.2
+
+
+def test_copies_that_faults_make_have_no_delay() -> None:
+    message = Message("vote", None, 10, said=0.2, timed=True)
+    for name, timed in (
+        ("duplicate", [True, False]),
+        ("replay", [True, False]),
+        ("bit_flip", [False]),
+    ):
+        copies = struck(3, {name: 1.0, "until": 1000.0}).copies(0, 1, 0, message, 0.5, 0.6)
+        assert [copy.message.timed for copy in copies] == timed, name
+    assert message.timed
 
 
 def test_a_malicious_server_makes_no_delay() -> None:
