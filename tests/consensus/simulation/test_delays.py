@@ -117,12 +117,14 @@ def test_a_malicious_server_makes_no_delay() -> None:
 
 
 def test_a_copy_that_is_passed_on_counts_from_the_first_saying() -> None:
-    message = Message("vote", None, 5, said=2.5, timed=True)
+    message = Message("vote", None, 5, said=2.5, timed=True, number=4)
     toy = Toy(SERVERS, 1)
     block = toy.play(60.0).block
     known = message.retold("block", block)
-    assert known == Message("block", block, known.size, gossiped=True, said=2.5, timed=True)
-    assert message.untimed() == Message("vote", None, 5, said=2.5)
+    assert known == Message(
+        "block", block, known.size, gossiped=True, said=2.5, timed=True, number=4
+    )
+    assert message.untimed() == Message("vote", None, 5, said=2.5, number=4)
     late = message.untimed()
     assert late.untimed() is late
 
