@@ -205,6 +205,8 @@ def test_a_traced_world_decides_the_same_and_its_rows_add_up(world: str, protoco
             sizes[each.kind] += each.bytes
         assert +sizes == +found.gossip_bytes
         assert len({each.message for each in rows}) == found.gossip_messages
+        sayings = {(each.message, each.origin, each.said) for each in rows}
+        assert len(sayings) == found.gossip_messages
         assert max(each.message for each in rows) == found.gossip_messages - 1
         delays = [
             each.taken_in - each.said

@@ -62,7 +62,8 @@ def test_the_delay_is_from_an_honest_saying_to_an_honest_hearing(
 ) -> None:
     ear = Ear(monkeypatch)
     bad = {0: Composed(malicious)} if malicious else {}
-    ear.toy = toy = Toy(SERVERS, 3, malicious=bad, compiled=False, protocol=protocol)
+    ends = row(SERVERS)  # the malicious one is at an end
+    ear.toy = toy = Toy(SERVERS, 3, malicious=bad, topology=ends, compiled=False, protocol=protocol)
     found = max(toy.play(60.0).greatest_delay for _ in range(3))
     timely = [ear.longest[kind] for kind in toy.world.protocol.timely if kind in ear.longest]
     assert len(timely) >= 2
@@ -93,6 +94,18 @@ def test_what_never_arrives_and_who_is_down_have_no_delay() -> None:
     assert max(found) > 0.2
 
 
+def test_copies_that_faults_make_have_no_delay() -> None:
+    message = Message("vote", None, 10, said=0.2, timed=True)
+    for name, timed in (
+        ("duplicate", [True, False]),
+        ("replay", [True, False]),
+        ("bit_flip", [False]),
+    ):
+        copies = struck(3, {name: 1.0, "until": 1000.0}).copies(0, 1, 0, message, 0.5, 0.6)
+        assert [copy.message.timed for copy in copies] == timed, name
+    assert message.timed
+
+
 def test_a_malicious_server_makes_no_delay() -> None:
     """Neither by what it says nor as one that hears late."""
     toy, found = played(topology=row(SERVERS), malicious={5: Composed(("silent",))})
@@ -104,12 +117,14 @@ def test_a_malicious_server_makes_no_delay() -> None:
 
 
 def test_a_copy_that_is_passed_on_counts_from_the_first_saying() -> None:
-    message = Message("vote", None, 5, said=2.5, timed=True)
+    message = Message("vote", None, 5, said=2.5, timed=True, number=4)
     toy = Toy(SERVERS, 1)
     block = toy.play(60.0).block
     known = message.retold("block", block)
-    assert known == Message("block", block, known.size, gossiped=True, said=2.5, timed=True)
-    assert message.untimed() == Message("vote", None, 5, said=2.5)
+    assert known == Message(
+        "block", block, known.size, gossiped=True, said=2.5, timed=True, number=4
+    )
+    assert message.untimed() == Message("vote", None, 5, said=2.5, number=4)
     late = message.untimed()
     assert late.untimed() is late
 
