@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from math import floor
@@ -62,8 +62,7 @@ class _Post:
     __slots__ = ("instead", "message", "origin", "seen")
 
     def __init__(self, message: Message, origin: int, servers: int) -> None:
-        size = message.size + NAME_BYTES
-        self.message = Message(message.kind, message.body, size, gossiped=True)
+        self.message = replace(message, size=message.size + NAME_BYTES, gossiped=True)
         """The message as it is pushed, with its name."""
         self.origin = origin
         self.seen = bytearray(servers)
@@ -223,7 +222,8 @@ class MeshNetwork(Network):
         if post is None:
             self._control(server, sender, message)
             return
-        whole = message is post.message  # else it was damaged, as its sender's signature tells
+        # Else a fault has damaged it, as the sender's signature tells.
+        whole = message.body is post.message.body
         if whole and post.seen[server] == self._lives[server]:
             self.duplicates["messages"] += 1
             self.duplicates["bytes"] += message.size

@@ -60,4 +60,4 @@ class WorldSpec:
     """The helper that makes proofs and checks signatures before they are needed; None for none."""
     mesh: Mesh | None = None
     """The mesh over which messages are gossiped (`consensus.network.mesh`); None for the spanning
-    tree of shortest paths. A mesh is not compiled, whatever ``compiled`` says."""
+    tree of shortest paths. A mesh is not compiled, whatever ``compiled`` says, and has no book."""

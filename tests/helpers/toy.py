@@ -114,10 +114,8 @@ class Toy:
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
         self.ahead = Ahead([prover for _, prover in self.keys]) if helped else None
-        servers_before = [] if continues is None else continues.servers
-        ahead = max(
-            (server.chain for server in servers_before), key=lambda c: c.height, default=None
-        )
+        chains = [] if continues is None else [server.chain for server in continues.servers]
+        ahead = max(chains, key=lambda chain: chain.height, default=None)
         spec = WorldSpec(
             self.genesis,
             self.application,

@@ -295,9 +295,10 @@ def test_a_server_that_has_no_peers_is_heard_all_the_same(taken_for_dead: bool) 
     if taken_for_dead:
         peers.silent = dict.fromkeys(range(1, 8), 99)
     scene.speak(0, 0.0, "a")
+    scene.play(0.005)
+    assert scene.network.bytes["note"] == 3 * (1000 + NAME_BYTES)
     scene.play(0.015)
     assert len(scene.heard["a"]) == 3
-    assert scene.network.bytes["note"] == 3 * (1000 + NAME_BYTES)
     scene.play(0.9)
     assert len(scene.heard["a"]) == 7
 
