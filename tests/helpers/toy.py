@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -108,8 +107,7 @@ class Toy:
         self.clients = [
             suite.signing_key(derive_seed(master, "client", index)) for index in range(clients)
         ]
-        genesis = self._genesis(stakes or [1] * servers, parameters, run)
-        self.genesis = replace(genesis, incentives=incentives)
+        self.genesis = self._genesis(stakes or [1] * servers, parameters, run, incentives)
         self.application = ToyApplication()
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
@@ -149,7 +147,11 @@ class Toy:
             )
 
     def _genesis(
-        self, stakes: Sequence[int], parameters: dict[str, object], run: Run | None
+        self,
+        stakes: Sequence[int],
+        parameters: dict[str, object],
+        run: Run | None,
+        incentives: Incentives | None,
     ) -> Genesis:
         """The genesis of these servers and clients; ``parameters`` replace the usual ones."""
         values: dict[str, object] = {
@@ -177,6 +179,7 @@ class Toy:
             file_cid(b"initial"),
             {},
             run=run,
+            incentives=incentives,
         )
 
     def update(
