@@ -83,7 +83,6 @@ class Toy:
         faults: Faults | None = None,
         continues: World | None = None,
         run: Run | None = None,
-        incentives: Incentives | None = None,
         topology: Topology | None = None,
         observer: Observer = UNSEEN,
         compiled: bool = True,
@@ -92,7 +91,7 @@ class Toy:
         mesh: Mesh | None = None,
         **parameters: object,
     ) -> None:
-        """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
+        """``parameters`` are the genesis', and its ``incentives``; ``topology`` is a random one of two regions unless told.
         A world goes on from the chain and the clock of the one that it ``continues``. If it is
         ``helped``, whoever made it closes ``ahead``."""
         master = seed.to_bytes(32, "big")
@@ -107,7 +106,7 @@ class Toy:
         self.clients = [
             suite.signing_key(derive_seed(master, "client", index)) for index in range(clients)
         ]
-        self.genesis = self._genesis(stakes or [1] * servers, parameters, run, incentives)
+        self.genesis = self._genesis(stakes or [1] * servers, parameters, run)
         self.application = ToyApplication()
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
@@ -151,7 +150,6 @@ class Toy:
         stakes: Sequence[int],
         parameters: dict[str, object],
         run: Run | None,
-        incentives: Incentives | None,
     ) -> Genesis:
         """The genesis of these servers and clients; ``parameters`` replace the usual ones."""
         values: dict[str, object] = {
@@ -169,6 +167,8 @@ class Toy:
             "resend_us": 2_000_000,
         }
         values.update(parameters)
+        incentives = values.pop("incentives", None)
+        assert incentives is None or isinstance(incentives, Incentives)
         return Genesis(
             Parameters(**values),  # type: ignore[arg-type]
             tuple(
