@@ -91,8 +91,8 @@ class Toy:
         mesh: Mesh | None = None,
         **parameters: object,
     ) -> None:
-        """``parameters`` are the genesis'; ``topology`` is a random one unless told. A world goes on
-        from the one that it ``continues``. Whoever makes a ``helped`` one closes ``ahead``."""
+        """``parameters`` are the genesis'; ``topology`` is a random one unless told. A world goes
+        on from the one that it ``continues``. Whoever makes a ``helped`` one closes ``ahead``."""
         master = seed.to_bytes(32, "big")
         suite = suite_named(str(parameters.get("crypto", "real")))
         self.keys = [
