@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -84,7 +83,6 @@ class Toy:
         faults: Faults | None = None,
         continues: World | None = None,
         run: Run | None = None,
-        incentives: Incentives | None = None,
         topology: Topology | None = None,
         observer: Observer = UNSEEN,
         compiled: bool = True,
@@ -93,9 +91,8 @@ class Toy:
         mesh: Mesh | None = None,
         **parameters: object,
     ) -> None:
-        """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
-        A world goes on from the chain and the clock of the one that it ``continues``. If it is
-        ``helped``, whoever made it closes ``ahead``."""
+        """``parameters`` are the genesis'; ``topology`` is a random one unless told. A world goes
+        on from the one that it ``continues``. Whoever makes a ``helped`` one closes ``ahead``."""
         master = seed.to_bytes(32, "big")
         suite = suite_named(str(parameters.get("crypto", "real")))
         self.keys = [
@@ -108,8 +105,7 @@ class Toy:
         self.clients = [
             suite.signing_key(derive_seed(master, "client", index)) for index in range(clients)
         ]
-        genesis = self._genesis(stakes or [1] * servers, parameters, run)
-        self.genesis = replace(genesis, incentives=incentives)
+        self.genesis = self._genesis(stakes or [1] * servers, parameters, run)
         self.application = ToyApplication()
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
@@ -147,7 +143,10 @@ class Toy:
             )
 
     def _genesis(
-        self, stakes: Sequence[int], parameters: dict[str, object], run: Run | None
+        self,
+        stakes: Sequence[int],
+        parameters: dict[str, object],
+        run: Run | None,
     ) -> Genesis:
         """The genesis of these servers and clients; ``parameters`` replace the usual ones."""
         values: dict[str, object] = {
@@ -165,6 +164,8 @@ class Toy:
             "resend_us": 2_000_000,
         }
         values.update(parameters)
+        incentives = values.pop("incentives", None)
+        assert incentives is None or isinstance(incentives, Incentives)
         return Genesis(
             Parameters(**values),  # type: ignore[arg-type]
             tuple(
@@ -175,6 +176,7 @@ class Toy:
             file_cid(b"initial"),
             {},
             run=run,
+            incentives=incentives,
         )
 
     def update(

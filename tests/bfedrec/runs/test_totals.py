@@ -32,6 +32,7 @@ def played(
         captured=False,
         closed_by_all=1,
         caught_up=2,
+        stakes=None,
         gossip_messages=7,
         gossip_bytes=Counter(vote=5),
         duplicates=Counter(messages=duplicates, bytes=33 * duplicates) if duplicates else Counter(),
