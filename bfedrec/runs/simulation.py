@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.data.prepare import prepare
+from bfedrec.federation.adversary import warnings
 from bfedrec.federation.federation import Federation, Round
 from bfedrec.federation.protection import spent
 from bfedrec.runs.chain_writer import ChainWriter
@@ -84,6 +85,8 @@ class Simulation(Closing):
         self.folder.clear_stop()
         if self.config.crypto == "modelled":
             self.progress.update(Note(MODELLED_CRYPTO))
+        for line in warnings(self.config):
+            self.progress.update(Note(line))
         head = self._resume() if resume else None
         if head is None:
             self.state.discard_after(0)
@@ -136,7 +139,7 @@ class Simulation(Closing):
             wall,
             played.loss,
             self.totals,
-            world.standing(),
+            self.federation.standing(),
         )
         self.state.append(row, played.residuals)
         append_timeline(self.folder.path, self.federation.recorder.decided(played.result))

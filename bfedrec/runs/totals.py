@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
+from bfedrec.runs.adversary import AdversaryTotals
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
 from consensus.encoding.node import Node
@@ -104,6 +105,8 @@ class Totals:
     """None if there are no faults, or one that never ends."""
     masked: MaskedGroups | None = None
     """None without secure aggregation."""
+    adversary: AdversaryTotals | None = None
+    """None without an adversary that looks on."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -133,7 +136,10 @@ class Totals:
             recovery = (self.recovery or Recovery()).after(played, begins, faults.healed_at)
         total = (self + more)._with_committees(result.malicious_weight)
         masked = (self.masked or MaskedGroups()).after(played) if played.groups else self.masked
-        return replace(total, recovery=recovery, masked=masked)
+        adversary = self.adversary
+        if result.adversary is not None:
+            adversary = (adversary or AdversaryTotals()).after(result)
+        return replace(total, recovery=recovery, masked=masked, adversary=adversary)
 
     def after_stall(self, stalled: Stalled) -> Totals:
         """The totals with the committees of a height that was never decided.
@@ -143,7 +149,7 @@ class Totals:
         return self._with_committees(stalled.malicious_weight)
 
     def __add__(self, more: Totals) -> Totals:
-        """The sums of two, with the recovery and the groups of the first."""
+        """The sums of two, with what not every run has of the first."""
         others = vars(more)
         own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
         return replace(self, **{name: _sum(value, others[name]) for name, value in own})
@@ -177,6 +183,7 @@ class Totals:
             **plain,
             **(self.recovery.figures() if self.recovery else {}),
             **(self.masked.figures() if self.masked else {}),
+            **(self.adversary.figures() if self.adversary else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -187,6 +194,7 @@ class Totals:
         """The totals as JSON-ready values, to be read by `from_node`."""
         node = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
         node |= self.recovery.figures() if self.recovery else {}
+        node |= self.adversary.to_node() if self.adversary else {}
         return node | (self.masked.to_node() if self.masked else {})
 
     @classmethod
@@ -201,11 +209,12 @@ class Totals:
             if each.name not in OPTIONAL
         }
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
-        return cls(**sums, recovery=recovery, masked=masked)
+        adversary = AdversaryTotals.from_node(node)
+        return cls(**sums, recovery=recovery, masked=masked, adversary=adversary)
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked")
+OPTIONAL = ("recovery", "masked", "adversary")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

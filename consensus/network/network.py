@@ -319,7 +319,7 @@ class Network:
 
     def _arrive(self, delivery: _Delivery) -> None:
         """Receive a message at once, or after the messages in the ingress queue."""
-        begun, server, message, origin, onward = delivery
+        begun, server, message, _, _ = delivery
         if begun != self._begun:
             return
         now = self.env.now
@@ -332,15 +332,16 @@ class Network:
             self.env.call_at(ready, self._hand_over, delivery)
             return
         self._ingress_free[server] = now
-        at = self._receive(server, message, origin)
-        if onward and at is not None:
-            self._forward(server, origin, message, at)
+        self._take(delivery)
 
     def _hand_over(self, delivery: _Delivery) -> None:
         """Receive a message that has waited in the ingress queue."""
-        begun, server, message, origin, onward = delivery
-        if begun != self._begun:
-            return
+        if delivery[0] == self._begun:
+            self._take(delivery)
+
+    def _take(self, delivery: _Delivery) -> None:
+        """Receive a message that has come to its server, and pass it on from there."""
+        _, server, message, origin, onward = delivery
         at = self._receive(server, message, origin)
         if onward and at is not None:
             self._forward(server, origin, message, at)

@@ -23,6 +23,9 @@ class Message:
     size: int
     gossiped: bool = False
     """True if it goes to all servers, each of which is to pass it on."""
+    said: float = 0.0
+    """The simulated second at which it was said, where an adversary chooses the time of its
+    delivery (`consensus.network.held`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from consensus.ledger import protocol as ledger
 from consensus.ledger.chain import Chain
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
+from consensus.network.held import HeldNetwork
 from consensus.network.network import Network
 from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
@@ -36,6 +37,8 @@ def make_network(
 ) -> Network:
     """The network of a world, which hands messages to ``receive``."""
     parts = world.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, receive, spec.faults
+    if spec.schedule is not None:
+        return HeldNetwork(*parts, spec.schedule)
     if not spec.compiled:
         return Network(*parts)
     from consensus.network.compiled import CompiledNetwork  # loads the compiler

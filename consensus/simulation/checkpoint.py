@@ -33,6 +33,35 @@ class ServerStanding:
 
 
 @dataclass(frozen=True)
+class Corrupted:
+    """The state of an adversary that corrupts servers (`consensus.simulation.adversary`)."""
+
+    since: tuple[tuple[int, int], ...] = ()
+    """(server, height at which it turned) for each that is corrupted, by ascending server."""
+    chosen: tuple[tuple[int, float], ...] = ()
+    """(server, second or height at which it turns) of those to turn, as they were chosen."""
+    turned: int = 0
+    """Number of corruptions so far."""
+
+    def to_node(self) -> Node:
+        """The state as plain lists and numbers, JSON-ready."""
+        return {
+            "since": [list(each) for each in self.since],
+            "chosen": [list(each) for each in self.chosen],
+            "turned": self.turned,
+        }
+
+    @classmethod
+    def from_node(cls, node: Mapping[str, Any]) -> Self:
+        """The state from which `to_node` made ``node``; raises as `Standing.from_node`."""
+        return cls(
+            tuple((_count(server), _count(height)) for server, height in node["since"]),
+            tuple((_count(server), _seconds(float(due))) for server, due in node["chosen"]),
+            _count(node["turned"]),
+        )
+
+
+@dataclass(frozen=True)
 class Standing:
     """The state of a world between two heights; empty if every server has the whole chain and none
     may crash."""
@@ -43,6 +72,8 @@ class Standing:
     """(height, servers) for each aggregate that some server lacks: the servers that hold it."""
     backlog: tuple[Backlog, ...] = ()
     """The queues that are not free yet, by ascending server."""
+    corrupted: Corrupted | None = None
+    """None without an adversary that corrupts servers."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""
@@ -50,6 +81,7 @@ class Standing:
             "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],
             "holders": [[height, list(servers)] for height, servers in self.holders],
             "backlog": [list(each) for each in self.backlog],
+            **({} if self.corrupted is None else {"corrupted": self.corrupted.to_node()}),
         }
 
     @classmethod
@@ -69,6 +101,7 @@ class Standing:
                 (_count(server), _seconds(egress), _seconds(ingress), _seconds(busy))
                 for server, egress, ingress, busy in node.get("backlog", ())
             ),
+            Corrupted.from_node(node["corrupted"]) if "corrupted" in node else None,
         )
 
     def check(self, servers: int, height: int) -> None:
@@ -79,6 +112,9 @@ class Standing:
         names += [server for server, *_ in self.backlog]
         heights = [max(s.height, s.written, *s.lacking, 0) for s in self.servers]
         heights += [at for at, _ in self.holders]
+        if self.corrupted is not None:
+            names += [server for server, _ in (*self.corrupted.since, *self.corrupted.chosen)]
+            heights += [at for _, at in self.corrupted.since]
         if max(names, default=0) >= servers or max(heights, default=0) > height:
             raise ValueError(f"there are {servers} servers, and {height} heights")
 

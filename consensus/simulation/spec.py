@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consensus.adversary.behaviour import Behaviour
+from consensus.adversary.delivery import Schedule
 from consensus.application import Application
 from consensus.crypto.ahead import Ahead
 from consensus.crypto.suites import Prover, Signer
@@ -51,5 +52,8 @@ class WorldSpec:
     compiled: bool = True
     """Deliver what servers take in unheard in a compiled loop (`consensus.network.compiled`); the
     result is the same without, and later."""
+    schedule: Schedule | None = None
+    """The adversary that chooses when honest servers receive each other's messages; None for none.
+    It is begun by whoever observes the world (`consensus.simulation.adversary`)."""
     ahead: Ahead | None = None
     """The helper that makes proofs and checks signatures before they are needed; None for none."""
