@@ -129,7 +129,7 @@ ARROWS = {
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
         "bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy bfedrec.section "
         "consensus.adversary consensus.faults consensus.network consensus.protocols "
-        "consensus.storage"
+        "consensus.registry consensus.storage"
     ),
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
@@ -149,7 +149,8 @@ ARROWS = {
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
         "bfedrec.evaluation bfedrec.learning bfedrec.privacy bfedrec.streams bfedrec.threads "
         "consensus.adversary consensus.crypto consensus.encoding consensus.faults "
-        "consensus.ledger consensus.network consensus.records consensus.simulation"
+        "consensus.ledger consensus.network consensus.protocols consensus.records "
+        "consensus.simulation"
     ),
     "bfedrec.learning": (
         "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"

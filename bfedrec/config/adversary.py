@@ -11,12 +11,12 @@ from pydantic.fields import FieldInfo
 from bfedrec.section import Seconds, Section, setting_error
 from consensus.adversary.behaviour import BEHAVIOURS
 from consensus.adversary.corruption import TARGETS
-from consensus.adversary.delivery import DELIVERIES
+from consensus.adversary.delays import DELAYS
 from consensus.adversary.groups import MOST_HEIGHTS
 from consensus.adversary.when import HEIGHTS
 from consensus.registry import Registry, import_parts
 
-import_parts("consensus.adversary.deliveries")
+import_parts("consensus.adversary.delaying")
 import_parts("consensus.adversary.targets")
 
 NONE = "none"
@@ -41,7 +41,7 @@ def _named(name: str, registry: Registry[Any]) -> str:
     return name
 
 
-def _unread(section: CorruptionSettings | DeliverySettings) -> None:
+def _unread(section: CorruptionSettings | DelaySettings) -> None:
     """Refuse options of a strategy that there is none of."""
     if section.strategy == NONE:
         for name, field in type(section).model_fields.items():
@@ -106,7 +106,7 @@ class CorruptionSettings(Section):
         return self
 
 
-class DeliverySettings(Section):
+class DelaySettings(Section):
     """Messages that an adversary holds back within a bound."""
 
     strategy: str = Field(
@@ -121,12 +121,12 @@ class DeliverySettings(Section):
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:
         """The options by their keys."""
-        return _choice(cls.model_fields, DELIVERIES)
+        return _choice(cls.model_fields, DELAYS)
 
     @field_validator("strategy")
     @classmethod
     def _known_strategy(cls, name: str) -> str:
-        return _named(name, DELIVERIES)
+        return _named(name, DELAYS)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -138,9 +138,9 @@ class AdversarySettings(Section):
     """An adversary that looks on; the servers of `servers.malicious` are its own, too."""
 
     corruption: CorruptionSettings = Field(default_factory=CorruptionSettings)
-    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    delays: DelaySettings = Field(default_factory=DelaySettings)
 
     @property
     def on(self) -> bool:
         """True if it does anything."""
-        return self.corruption.strategy != NONE or self.delivery.strategy != NONE
+        return self.corruption.strategy != NONE or self.delays.strategy != NONE

@@ -11,7 +11,7 @@ from bfedrec.config.schema import Config
 from bfedrec.streams import Streams
 from consensus.adversary.behaviour import Behaviour, Circle
 from consensus.adversary.corruption import TARGETS, Budget
-from consensus.adversary.delivery import DELIVERIES, Schedule
+from consensus.adversary.delays import DELAYS, Schedule
 from consensus.protocols.registry import protocol_named
 from consensus.simulation.adversary import Adversary, Corruption
 from consensus.simulation.observer import Observer
@@ -30,7 +30,7 @@ def adversary_of(
     if not settings.on:
         return None
     corruption = schedule = None
-    corrupting, delivering = settings.corruption, settings.delivery
+    corrupting, delaying = settings.corruption, settings.delays
     if corrupting.strategy != NONE:
         circle = next(
             (behaviour.circle for behaviour in malicious.values()), Circle(regions=regions)
@@ -44,32 +44,32 @@ def adversary_of(
         )
         strategy = TARGETS.named(corrupting.strategy)
         corruption = Corruption(strategy, corrupting.behaviour, budget, circle)
-    if delivering.strategy != NONE:
+    if delaying.strategy != NONE:
         schedule = Schedule(
-            DELIVERIES.named(delivering.strategy),
+            DELAYS.named(delaying.strategy),
             config.servers.count,
             malicious,
-            delivering.bound_seconds,
+            delaying.bound_seconds,
         )
     stream = streams.generator
     return Adversary(
-        observer, corruption, partial(stream, "corruption"), schedule, partial(stream, "delivery")
+        observer, corruption, partial(stream, "corruption"), schedule, partial(stream, "delays")
     )
 
 
 def warnings(config: Config) -> Iterator[str]:
-    """What an adversary of this config can do beyond the premises of its protocol, each in a
-    line."""
-    corrupting, delivering = config.adversary.corruption, config.adversary.delivery
+    """The powers of an adversary of this config that go beyond the premises of its protocol, each
+    in a line."""
+    corrupting, delaying = config.adversary.corruption, config.adversary.delays
     committee, count = config.committee, config.servers.count
     protocol = protocol_named(config.protocol)
     if corrupting.strategy != NONE and committee.kind == "fixed" and protocol.committees_foreseen:
         yield from _seats(corrupting.at_once, committee.size, count)
     settle = committee.settle_seconds
-    late = delivering.strategy != NONE and 2 * delivering.bound_seconds >= settle
+    late = delaying.strategy != NONE and 2 * delaying.bound_seconds >= settle
     if late and protocol.has_locks:
         yield (
-            f"adversary.delivery: messages may take {delivering.bound_seconds:g} s, and twice that "
+            f"adversary.delays: messages may take {delaying.bound_seconds:g} s, and twice that "
             f"is not less than committee.settle_seconds = {settle:g}: beyond the premise under "
             "which half of a committee may be malicious"
         )

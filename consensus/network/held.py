@@ -20,7 +20,7 @@ from consensus.server.message import Message
 
 
 class Holding(Protocol):
-    """The part of an adversary that this network asks (`consensus.adversary.delivery.Schedule`)."""
+    """The part of an adversary that this network asks (`consensus.adversary.delays.Schedule`)."""
 
     def is_own(self, server: int) -> bool:
         """True for a server of the adversary, whose messages are not held."""

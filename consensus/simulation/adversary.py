@@ -1,6 +1,6 @@
 """The adversary of a world that looks on: it corrupts servers once it has seen something
 (`consensus.adversary.corruption`), and chooses when messages are received
-(`consensus.adversary.delivery`).
+(`consensus.adversary.delays`).
 
 It sees what an observer of the network sees, and passes it on to the world's own observer. A server
 turns at a moment of simulated time; it is released only as a height begins. Between two heights the
@@ -20,7 +20,7 @@ import numpy as np
 from consensus.adversary.behaviour import Circle
 from consensus.adversary.composed import Composed
 from consensus.adversary.corruption import Budget, Known, Target
-from consensus.adversary.delivery import Schedule
+from consensus.adversary.delays import Schedule
 from consensus.adversary.when import HEIGHTS
 from consensus.ledger.evidence import Evidence
 from consensus.records.block import Block
@@ -98,7 +98,7 @@ class Corruption:
             due = at + budget.delay
             if budget.unit == HEIGHTS:
                 due = self._world.head.height + 1 + budget.delay
-            self._chosen[server] = due
+            self._chosen[server] = float(due)
             self._arm(server, due, at)
 
     def _arm(self, server: int, due: float, at: float = 0.0) -> None:
@@ -195,7 +195,7 @@ class Adversary(Observer):
         corruption: Corruption | None = None,
         corruption_stream: Callable[[int], np.random.Generator] | None = None,
         schedule: Schedule | None = None,
-        delivery_stream: Callable[[int], np.random.Generator] | None = None,
+        delay_stream: Callable[[int], np.random.Generator] | None = None,
     ) -> None:
         """``observer``: who else looks; each part of the adversary with the generators of its
         draws, by height."""
@@ -203,7 +203,7 @@ class Adversary(Observer):
         self.corruption = corruption
         self._corruption_stream = corruption_stream
         self.schedule = schedule
-        self._delivery_stream = delivery_stream
+        self._delay_stream = delay_stream
 
     def standing(self, standing: Standing) -> Standing:
         """The state of a world between two heights, with that of the adversary."""
@@ -230,8 +230,8 @@ class Adversary(Observer):
         height = world.head.height + 1
         self._observer.begin(world)
         if self.schedule is not None:
-            assert self._delivery_stream is not None
-            self.schedule.begin(self._delivery_stream(height))
+            assert self._delay_stream is not None
+            self.schedule.begin(self._delay_stream(height))
         if self.corruption is not None:
             assert self._corruption_stream is not None
             generator = self._corruption_stream(height)

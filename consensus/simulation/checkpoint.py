@@ -56,7 +56,7 @@ class Corrupted:
         """The state from which `to_node` made ``node``; raises as `Standing.from_node`."""
         return cls(
             tuple((_count(server), _count(height)) for server, height in node["since"]),
-            tuple((_count(server), _seconds(float(due))) for server, due in node["chosen"]),
+            tuple((_count(server), _seconds(due)) for server, due in node["chosen"]),
             _count(node["turned"]),
         )
 

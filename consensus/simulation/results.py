@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from consensus.adversary.delivery import Held
+from consensus.adversary.delays import Held
 from consensus.application import Contents
 from consensus.encoding.cid import cid_text
 from consensus.ledger.evidence import Evidence

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consensus.adversary.behaviour import Behaviour
-from consensus.adversary.delivery import Schedule
+from consensus.adversary.delays import Schedule
 from consensus.application import Application
 from consensus.crypto.ahead import Ahead
 from consensus.crypto.suites import Prover, Signer

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from consensus.adversary.behaviour import Behaviour
+from consensus.adversary.delays import Schedule
 from consensus.crypto.ahead import Ahead
 from consensus.crypto.keys import derive_seed
 from consensus.crypto.suites import suite_named
@@ -85,6 +86,7 @@ class Toy:
         observer: Observer = UNSEEN,
         compiled: bool = True,
         helped: bool = False,
+        schedule: Schedule | None = None,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
@@ -116,7 +118,7 @@ class Toy:
             self.application,
             topology,
             self.keys,
-            malicious or {},
+            {} if malicious is None else malicious,
             COSTS,
             bandwidth_mib_per_s=12.5,
             jitter=0.1,
@@ -125,6 +127,7 @@ class Toy:
             faults=faults,
             observer=observer,
             compiled=compiled,
+            schedule=schedule,
             ahead=self.ahead,
         )
         self.world = World(

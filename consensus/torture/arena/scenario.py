@@ -13,13 +13,13 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from consensus.adversary.delivery import DELIVERIES
+from consensus.adversary.delays import DELAYS
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.faults.options import shown
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.registry import import_parts
 
-import_parts("consensus.adversary.deliveries")
+import_parts("consensus.adversary.delaying")
 
 COMMITTEES = ("fixed", "weighted")
 TOPOLOGIES = ("complete", "ring", "random")
@@ -100,8 +100,8 @@ class Scenario:
     bound: int = 0
     """D of the scheduling adversary, which chooses within it when messages of honest servers
     arrive; 0: there is none, and latencies are the links'."""
-    delivery: str = "sides"
-    """The strategy by which it chooses (`consensus.adversary.deliveries`)."""
+    delays: str = "sides"
+    """The strategy by which it chooses (`consensus.adversary.delaying`)."""
     barrier: bool = False
     """True if no server begins a height before all honest servers that are up have the block before
     it."""
@@ -177,7 +177,7 @@ class Scenario:
         _one_of(self.topology, "topology", TOPOLOGIES)
         _one_of(self.committee, "committee", COMMITTEES)
         _one_of(self.premise, "premise", PREMISES)
-        _one_of(self.delivery, "delivery", tuple(DELIVERIES))
+        _one_of(self.delays, "delays", tuple(DELAYS))
         if type(self.barrier) is not bool:
             raise ValueError(f"barrier: expected true or false, got {shown(self.barrier)}")
         latency = self.latency

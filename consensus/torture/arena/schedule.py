@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from consensus.adversary.delivery import Schedule
+from consensus.adversary.delays import Schedule
 from consensus.network.network import Network
 from consensus.server.message import Message
 

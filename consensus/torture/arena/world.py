@@ -11,7 +11,7 @@ import numpy as np
 import simpy
 
 from consensus.adversary.behaviour import Behaviour
-from consensus.adversary.delivery import DELIVERIES, Schedule
+from consensus.adversary.delays import DELAYS, Schedule
 from consensus.crypto.suites import Signer
 from consensus.faults.faults import Faults, Lifecycle
 from consensus.network.network import Network
@@ -152,7 +152,7 @@ class TortureWorld(World):
         network = ScheduledNetwork(
             self.env, spec.topology, rig.BANDWIDTH, rig.JITTER, self._receive, spec.faults
         )
-        strategy, bound = DELIVERIES.named(scenario.delivery), scenario.bound / 1e3
+        strategy, bound = DELAYS.named(scenario.delays), scenario.bound / 1e3
         network.schedule = Schedule(strategy, scenario.servers, scenario.bad, bound)
         network.schedule.begin(rig.stream(scenario.seed, 7))
         return network

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +15,6 @@ from consensus.server.edge_server import EdgeServer
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.edge import EDGE, TIMELY, draw_half, harden
 from consensus.torture.arena.scenario import Scenario
-from consensus.torture.arena.schedule import Schedule
 from consensus.torture.arena.world import TortureWorld
 from consensus.torture.campaign import Plan, play
 from consensus.torture.mutants.breaks import BREAKS
@@ -78,25 +76,6 @@ def test_hard_crashes_leave_less_than_a_third_without_a_vote() -> None:
 
 
 # -- who chooses the delays ------------------------------------------------------------------------
-
-
-@given(st.integers(0, 1000), st.floats(0.001, 2.0), st.lists(st.floats(0.0, 0.5), min_size=50))
-def test_no_message_of_an_honest_server_takes_longer_than_the_bound(
-    seed: int, bound: float, work: list[float]
-) -> None:
-    """Unless its sender is too busy to send it in time: then the greatest delay says so."""
-    schedule = Schedule(np.random.default_rng(seed), 6, {5}, bound)
-    greatest = 0.0
-    for count, busy in enumerate(work):
-        origin, to = count % 6, (count + 1 + count // 6) % 6
-        arrive = schedule.arrival(10.0, 10.0 + busy, origin, to, ("vote", "lock")[count % 2])
-        assert arrive >= 10.0 + busy
-        if 5 in (origin, to):
-            assert arrive <= 10.0 + busy + 0.001
-        else:
-            assert arrive <= 10.0 + max(busy, bound)
-            greatest = max(greatest, arrive - 10.0)
-    assert schedule.greatest == pytest.approx(greatest)
 
 
 def test_the_adversary_uses_the_whole_bound_and_no_more() -> None:

@@ -1,8 +1,8 @@
-"""Delivery chosen by an adversary: when, within a bound D, it lets honest servers receive what
+"""Delays chosen by an adversary: when, within a bound D, it lets honest servers receive what
 other honest servers say, by a strategy that configs name.
 
-A strategy is a subclass of `Delivery` in a file of `consensus.adversary.deliveries`, registered by
-`delivery`. It sees every message on its way, as an observer of the network does, and says which
+A strategy is a subclass of `Delays` in a file of `consensus.adversary.delaying`, registered by
+`delays`. It sees every message on its way, as an observer of the network does, and says which
 share of D may pass from when a message is said to when it is received. The network's own time is
 not shortened, and messages to or from the adversary's servers are not held.
 """
@@ -19,11 +19,11 @@ import numpy as np
 from consensus.registry import Registry
 
 
-class Delivery(ABC):
-    """One strategy of delivery, made anew for every height."""
+class Delays(ABC):
+    """One strategy of delays, made anew for every height."""
 
     name: ClassVar[str]
-    """The name that configs use; `delivery` sets it."""
+    """The name that configs use; `delays` sets it."""
     meaning: ClassVar[str]
     """The strategy in a few words, for the help."""
 
@@ -42,18 +42,18 @@ class Delivery(ABC):
         the honest server ``origin``. The body may be malformed."""
 
 
-DELIVERIES: Registry[type[Delivery]] = Registry("delivery")
-"""Every registered strategy of delivery by its name in a config."""
+DELAYS: Registry[type[Delays]] = Registry("strategy of delays")
+"""Every registered strategy of delays by its name in a config."""
 
-D = TypeVar("D", bound=Delivery)
+D = TypeVar("D", bound=Delays)
 
 
-def delivery(name: str) -> Callable[[type[D]], type[D]]:
+def delays(name: str) -> Callable[[type[D]], type[D]]:
     """A decorator that registers a strategy under the name that configs use. Raises ValueError for
     a name that is taken or malformed."""
 
     def register(cls: type[D]) -> type[D]:
-        DELIVERIES.register(name)(cls)
+        DELAYS.register(name)(cls)
         cls.name = name
         return cls
 
@@ -76,9 +76,9 @@ class Schedule:
     """The times at which one adversary lets messages be received."""
 
     def __init__(
-        self, strategy: type[Delivery], servers: int, malicious: Collection[int], bound: float
+        self, strategy: type[Delays], servers: int, malicious: Collection[int], bound: float
     ) -> None:
-        """``bound``: D in seconds; the rest as for `Delivery`."""
+        """``bound``: D in seconds; the rest as for `Delays`."""
         self._strategy = strategy
         self._servers = servers
         self._malicious = malicious
@@ -88,7 +88,7 @@ class Schedule:
 
     def begin(self, generator: np.random.Generator) -> None:
         """Begin anew, with a generator of the strategy's draws; before any message."""
-        self._delivery = self._strategy(generator, self._servers, self._malicious)
+        self._delays = self._strategy(generator, self._servers, self._malicious)
         self.held = Held()
 
     def is_own(self, server: int) -> bool:
@@ -102,7 +102,7 @@ class Schedule:
         ``arrives`` at another one, not before that. In simulated seconds."""
         if self.is_own(origin) or self.is_own(to):
             return arrives
-        share = self._delivery.share(origin, to, kind, body)
+        share = self._delays.share(origin, to, kind, body)
         at, held = max(arrives, said + share * self.bound), self.held
         if at > arrives:
             held.messages += 1

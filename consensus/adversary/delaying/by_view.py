@@ -1,4 +1,4 @@
-"""Strategies of delivery that go by the view that a message helps, or gives up."""
+"""Strategies of delays that go by the view that a message helps, or gives up."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from consensus.adversary.delivery import Delivery, delivery
+from consensus.adversary.delays import Delays, delays
 from consensus.records.block import Candidate
 from consensus.records.view import View
 from consensus.records.votes import Timeout, TimeoutCertificate, Vote
 
 
-@delivery("against_leader")
-class AgainstLeader(Delivery):
+@delays("against_leader")
+class AgainstLeader(Delays):
     """Candidates and votes take all of D; what gives a leader's view up is on time."""
 
     meaning = "candidates and votes take all of D, what gives the view up is on time"
@@ -23,8 +23,8 @@ class AgainstLeader(Delivery):
         return 1.0 if kind in ("candidate", "vote") else 0.0
 
 
-@delivery("for_malicious")
-class ForMalicious(Delivery):
+@delays("for_malicious")
+class ForMalicious(Delays):
     """Views led by malicious servers are helped, those of honest ones hindered.
 
     What is about an honest leader's block takes all of D, and what gives a malicious leader's view

@@ -1,4 +1,4 @@
-"""Strategies of delivery that do not read what messages say."""
+"""Strategies of delays that do not read what messages say."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from consensus.adversary.delivery import Delivery, delivery
+from consensus.adversary.delays import Delays, delays
 
 #: Shares of D that a kind of messages may take from one side to the other; None: drawn each time.
 SHARES: Final[tuple[float | None, ...]] = (1.0, 1.0, 1.0, 0.02, 0.02, 0.5, None)
 
 
-@delivery("last_moment")
-class LastMoment(Delivery):
+@delays("last_moment")
+class LastMoment(Delays):
     """Every message takes all of D."""
 
     meaning = "every message takes all of D"
@@ -23,8 +23,8 @@ class LastMoment(Delivery):
         return 1.0
 
 
-@delivery("shuffle")
-class Shuffle(Delivery):
+@delays("shuffle")
+class Shuffle(Delays):
     """Every message takes a share of D that is drawn for each receiver: they overtake each other
     at random."""
 
@@ -34,8 +34,8 @@ class Shuffle(Delivery):
         return float(self.generator.random())
 
 
-@delivery("halves")
-class Halves(Delivery):
+@delays("halves")
+class Halves(Delays):
     """The servers are two halves, drawn for each height: what the one says takes all of D to the
     other, and is on time within."""
 
@@ -52,8 +52,8 @@ class Halves(Delivery):
         return 0.0 if (origin in self._first) == (to in self._first) else 1.0
 
 
-@delivery("sides")
-class Sides(Delivery):
+@delays("sides")
+class Sides(Delays):
     """Every server is on one of two sides, by lot; for each kind of messages and each pair of sides
     one share of `SHARES` is drawn."""
 

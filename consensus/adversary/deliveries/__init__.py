@@ -1,1 +1,0 @@
-"""The strategies of delivery that configs and torture know, found by their registry."""
