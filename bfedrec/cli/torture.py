@@ -33,6 +33,7 @@ from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks,
 from bfedrec.runs.progress import duration
 from bfedrec.sweeps.engine import Engine
 from bfedrec.sweeps.registry import engine_of
+from consensus.adversary.delays import DELAYS
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import PREMISES, BadScenario, Scenario
@@ -95,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "honest servers arrive (half)",
     )
     parser.add_argument(
+        "--delays",
+        choices=sorted(DELAYS),
+        help="with --premise half: the strategy by which the adversary chooses when messages "
+        "arrive (default: sides, that of the recorded campaigns)",
+    )
+    parser.add_argument(
         "--hard-crashes",
         action="store_true",
         help="servers crash when they have made a promise and sent nothing yet, and may find "
@@ -143,6 +150,8 @@ def _play(parsed: argparse.Namespace, engine: Engine) -> int:
         raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
     if parsed.premise != PREMISES[0] and parsed.protocol != DEFAULT:
         raise ConfigError(f"{COMMAND_LINE}: --premise {parsed.premise}: a premise of {DEFAULT}")
+    if parsed.delays is not None and parsed.premise != "half":
+        raise ConfigError(f"{COMMAND_LINE}: --delays {parsed.delays}: only with --premise half")
     if parsed.servers is not None and not 4 <= parsed.servers <= 64:
         raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
     for name in parse_names(parsed.behaviours):
@@ -313,6 +322,7 @@ def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
         parse_names(parsed.behaviours),
         parsed.premise,
         parsed.hard_crashes,
+        parsed.delays,
     )
 
 

@@ -15,6 +15,7 @@ from consensus.adversary.delays import DELAYS, Schedule
 from consensus.protocols.registry import protocol_named
 from consensus.simulation.adversary import Adversary, Corruption
 from consensus.simulation.observer import Observer
+from consensus.simulation.results import HeightResult
 
 
 def adversary_of(
@@ -73,6 +74,21 @@ def warnings(config: Config) -> Iterator[str]:
             f"is not less than committee.settle_seconds = {settle:g}: beyond the premise under "
             "which half of a committee may be malicious"
         )
+
+
+def beyond_premise(result: HeightResult) -> str | None:
+    """A line on a height at which an adversary had a third or more of a committee; None for
+    another one."""
+    if result.adversary is None:
+        return None
+    for attempt, (malicious, total) in enumerate(result.malicious_weight, 1):
+        if 3 * malicious >= total:
+            return (
+                f"height {result.block.height}: malicious servers have {malicious} of {total} in "
+                f"the committee of attempt {attempt}: a third or more is beyond the premise "
+                "(told once; the summary counts such committees as blocked_committees)"
+            )
+    return None
 
 
 def _seats(corrupted: int, size: int, servers: int) -> Iterator[str]:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.data.prepare import prepare
-from bfedrec.federation.adversary import warnings
+from bfedrec.federation.adversary import beyond_premise, warnings
 from bfedrec.federation.federation import Federation, Round
 from bfedrec.federation.protection import spent
 from bfedrec.runs.chain_writer import ChainWriter
@@ -66,6 +66,8 @@ class Simulation(Closing):
         self.now = 0.0
         """The simulated time, in seconds, at which the last height was done."""
         self.wall_before = 0.0
+        self._warned = False
+        """True once it was told that a committee was beyond the premise."""
         self.rounds_here = 0
         """Number of rounds played by this process; a resumed run reports the speed of its last
         part."""
@@ -152,6 +154,11 @@ class Simulation(Closing):
                     f"{certificate.attempt + 1}; the aggregate is not that of the updates"
                 )
             )
+
+        warning = None if self._warned else beyond_premise(played.result)
+        if warning is not None:
+            self._warned = True
+            self.progress.update(Note(warning))
 
     def _traffic(self, played: Round) -> int:
         """Bytes of a round: up, down by the account that counts, and between servers."""

@@ -65,7 +65,8 @@ class HeldNetwork(Network):
     def pass_on(
         self, server: int, origin: int, message: Message, at: float, before: Collection[int]
     ) -> None:
-        """Pass ``message`` on (`Network.pass_on`), unless that was done when it came."""
+        """Pass ``message`` on (`Network.pass_on`), unless that was done when it came. It is not
+        held: what it stands for was."""
         if self._holding.is_own(origin) or self._holding.is_own(server):
             super().pass_on(server, origin, message, at, before)
 
@@ -73,7 +74,7 @@ class HeldNetwork(Network):
         """Pass a message on, and let it be received when the adversary does."""
         begun, server, message, origin, onward = delivery
         now, holding = self.env.now, self._holding
-        if holding.is_own(origin) or holding.is_own(server):
+        if message.said < 0 or holding.is_own(origin) or holding.is_own(server):
             super()._take(delivery)
             return
         at = holding.received(message.said, now, origin, server, message.kind, message.body)

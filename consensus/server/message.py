@@ -23,9 +23,9 @@ class Message:
     size: int
     gossiped: bool = False
     """True if it goes to all servers, each of which is to pass it on."""
-    said: float = 0.0
-    """The simulated second at which it was said, where an adversary chooses the time of its
-    delivery (`consensus.network.held`)."""
+    said: float = -1.0
+    """The simulated second at which it was said, on a network that holds messages back
+    (`consensus.network.held`); negative for one that is not held."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from consensus.protocols.registry import DEFAULT
@@ -43,6 +43,9 @@ class Plan:
     """The premise of all scenarios (`consensus.torture.arena.scenario.PREMISES`)."""
     hard: bool = False
     """True to make crashes harder (`consensus.torture.arena.edge.harden`)."""
+    delays: str | None = None
+    """The strategy by which the adversary of the half premise chooses when messages arrive
+    (`consensus.adversary.delaying`); None: that of the recorded campaigns."""
 
     def scenario(self, seed: int) -> Scenario:
         """The scenario of a seed under this plan."""
@@ -51,6 +54,8 @@ class Plan:
         if half:
             behaviours = (*self.behaviours, *(bias.behaviours if bias else ()))
             scenario = draw_half(seed, behaviours, self.servers)
+            if self.delays is not None:
+                scenario = replace(scenario, delays=self.delays)
         else:
             scenario = draw(seed, self.protocol, self.servers, bias, self.behaviours)
         return harden(scenario) if self.hard or (bias is not None and bias.hard) else scenario

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, behaviour
+from consensus.adversary.delays import DELAYS
 from consensus.faults.faults import fault_from_node
 from consensus.protocols.bft.durable import Durable
 from consensus.server.edge_server import EdgeServer
@@ -201,3 +203,14 @@ def test_a_height_whose_tickets_make_one_committee_alone_is_decided() -> None:
     assert not run(SAME_COMMITTEE).violated
     with BREAKS["tickets-first"].applied():
         assert run(SAME_COMMITTEE).violated, "its committees are those of the tickets"
+
+
+@pytest.mark.parametrize("strategy", sorted(DELAYS))
+def test_no_strategy_of_delays_violates_an_invariant(strategy: str) -> None:
+    """The strategies that configs know, where half of a committee may be malicious."""
+    plan = Plan(premise="half", delays=strategy)
+    assert plan.scenario(3) == replace(draw_half(3), delays=strategy)
+    assert play(plan, range(12)).found == []
+    text = plan.scenario(3).text()
+    assert Scenario.from_text(text) == plan.scenario(3)
+    assert ("delays" in text) == (strategy != "sides")
