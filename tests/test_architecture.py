@@ -171,9 +171,9 @@ ARROWS = {
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.privacy bfedrec.runs "
-        "bfedrec.section bfedrec.sweeps bfedrec.templating consensus.audit consensus.encoding "
-        "consensus.faults consensus.ledger consensus.protocols consensus.records "
-        "consensus.registry consensus.torture"
+        "bfedrec.section bfedrec.sweeps bfedrec.templating consensus.adversary consensus.audit "
+        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
+        "consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.attacks bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "

@@ -87,6 +87,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="malicious servers do these besides what a seed draws, each with even chance; seeds "
         "alone draw none that came after the recorded campaigns, nor a plugin's",
     )
+    _add_premises(parser)
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="explore all states of a specification instead: list, all, or a name; with --break of "
+        "one without a rule (--break list lists these rules)",
+    )
+    parser.add_argument(
+        "--twins",
+        metavar="ROUNDS",
+        type=int,
+        help="play every scenario of 4 servers, one of which runs twice, and 1 to 3 rounds instead",
+    )
+    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
+    parser.set_defaults(handler=torture_command)
+
+
+def _add_premises(parser: argparse.ArgumentParser) -> None:
+    """The options of worlds that are drawn otherwise."""
     parser.add_argument(
         "--premise",
         choices=PREMISES,
@@ -107,20 +126,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="servers crash when they have made a promise and sent nothing yet, and may find "
         "their promises unreadable",
     )
-    parser.add_argument(
-        "--model",
-        metavar="NAME",
-        help="explore all states of a specification instead: list, all, or a name; with --break of "
-        "one without a rule (--break list lists these rules)",
-    )
-    parser.add_argument(
-        "--twins",
-        metavar="ROUNDS",
-        type=int,
-        help="play every scenario of 4 servers, one of which runs twice, and 1 to 3 rounds instead",
-    )
-    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
-    parser.set_defaults(handler=torture_command)
 
 
 def torture_command(parsed: argparse.Namespace) -> int:

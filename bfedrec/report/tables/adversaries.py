@@ -16,6 +16,7 @@ from bfedrec.report.artefact import Experiment, Made, Request, Runs, find
 from bfedrec.report.registry import register_table
 from bfedrec.report.table import MISSING, Cell, Column, Table
 from bfedrec.runs.figures import Figures, number
+from consensus.adversary.when import HEIGHTS
 
 SWEEP = Experiment(
     Path("experiments/adversaries.yaml"), ("@experiments/adversaries",), "0", compact=True
@@ -102,11 +103,13 @@ def described(config: Config) -> str:
 def _parts(config: Config) -> Iterator[str]:
     for node in config.servers.malicious:
         told = f"{node.get('share', node.get('servers'))} of the servers"
+        unit = str(node.get("by", HEIGHTS))
         if "from" in node:
-            told += f", from {node.get('by', 'height').rstrip('s')} {node['from']} on"
+            told += f", from {unit.rstrip('s')} {node['from']} on"
         if "each" in node:
-            names = ", ".join(map(str, node["behaviour"]))
-            told += f", {names} in turn, {node['each']} {node.get('by', 'heights')} each"
+            names = node["behaviour"]
+            assert isinstance(names, list | tuple)
+            told += f", {', '.join(names)} in turn, {node['each']} {unit} each"
         yield told
     corruption, delays = config.adversary.corruption, config.adversary.delays
     if corruption.strategy != NONE:
