@@ -65,3 +65,10 @@ def test_a_setting_without_runs_is_missing() -> None:
 def test_the_recorded_table_has_the_honest_run_first() -> None:
     text = (ROOT / "results/tables/adversaries.csv").read_text(encoding="utf-8").splitlines()
     assert text[1].startswith("none,")
+
+
+def test_the_page_shows_the_recorded_table() -> None:
+    page = (ROOT / "docs/adversaries.md").read_text(encoding="utf-8")
+    shown = page.partition("<!-- measured -->\n")[2].partition("<!-- end of measured -->")[0]
+    made = (ROOT / "results/tables/adversaries.md").read_text(encoding="utf-8").splitlines(True)
+    assert shown == "".join(line for line in made if line.startswith("|"))

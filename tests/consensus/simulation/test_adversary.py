@@ -17,6 +17,7 @@ from consensus.adversary.composed import Composed
 from consensus.adversary.corruption import TARGETS, Budget
 from consensus.adversary.when import HEIGHTS, SECONDS
 from consensus.records.block import Block
+from consensus.records.votes import Vote
 from consensus.registry import import_parts
 from consensus.simulation.adversary import Adversary, Corruption
 from consensus.simulation.checkpoint import Standing
@@ -247,6 +248,11 @@ def check_honest(scene: Scene) -> None:
     check_invariants(scene.toy, scene.results)
 
 
+def test_those_who_are_chosen_are_spent_of_the_budget() -> None:
+    scene = Scene("stake", budget=Budget(at_once=3, in_all=2, delay=0.3)).play(3)
+    assert [server for _, server, _, _ in scene.noting.turned] == [0, 1]
+
+
 def test_a_server_that_was_released_votes_and_is_waited_for() -> None:
     scene = Scene("members", ("silent",), budget=Budget(at_once=1, in_all=1, hold=2)).play(5)
     (_, server, _, _), (what, again, height, _) = scene.noting.turned
@@ -270,10 +276,17 @@ def test_corrupted_servers_are_one_circle_with_those_that_were_malicious() -> No
 
 def test_messages_of_its_own_servers_tell_the_adversary_nothing() -> None:
     """A corrupted server's invented views make it corrupt nobody."""
-    scene = Scene("proposer", ("lie_status", "spam"), budget=Budget(at_once=3)).play(3)
-    views = {block.certificate.view for block in scene.blocks}
-    assert max(step for _, step in views) <= 2
-    assert len(scene.noting.turned) <= 3
+    scene = Scene("proposer", ("lie_status", "spam"), budget=Budget(at_once=5)).play(1)
+    height = scene.toy.world.head.height + 1
+    scene.corruption.begin(scene.toy.world, np.random.default_rng(0), scene.noting)
+    before = scene.corruption.standing()
+    own = next(iter(scene.malicious))
+    far = Vote(bytes(32), height, 0, 2, "soft", bytes(36), own, bytes(64))
+    scene.corruption.see(own, "vote", far, scene.toy.world.env.now)
+    assert scene.corruption.standing() == before
+    honest = next(s for s in range(SERVERS) if s not in scene.malicious)
+    scene.corruption.see(honest, "vote", far, scene.toy.world.env.now)
+    assert scene.corruption.standing() != before
 
 
 def test_servers_that_crash_may_be_corrupted() -> None:
