@@ -179,8 +179,8 @@ ARROWS = {
         "bfedrec.attacks bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.files bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy "
         "bfedrec.streams bfedrec.threads consensus.audit consensus.encoding consensus.faults "
-        "consensus.ledger consensus.protocols consensus.records consensus.simulation "
-        "consensus.storage"
+        "consensus.ledger consensus.network consensus.protocols consensus.records "
+        "consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
@@ -209,6 +209,9 @@ ARROWS = {
     "consensus.protocols.bft": (
         "consensus.crypto consensus.ledger consensus.records consensus.server"
     ),
+    "consensus.protocols.hotstuff": (
+        "consensus.ledger consensus.protocols.bft consensus.records consensus.server"
+    ),
     "consensus.protocols.paper": "consensus.ledger consensus.records consensus.server",
     "consensus.protocols.tendermint": (
         "consensus.ledger consensus.protocols.bft consensus.records consensus.server"
@@ -227,8 +230,9 @@ ARROWS = {
     "consensus.torture": (
         "consensus.adversary consensus.application consensus.crypto consensus.encoding "
         "consensus.faults consensus.ledger consensus.network consensus.protocols "
-        "consensus.protocols.bft consensus.protocols.tendermint consensus.records "
-        "consensus.registry consensus.server consensus.simulation consensus.workers"
+        "consensus.protocols.bft consensus.protocols.hotstuff consensus.protocols.tendermint "
+        "consensus.records consensus.registry consensus.server consensus.simulation "
+        "consensus.workers"
     ),
 }
 

@@ -247,7 +247,10 @@ def test_a_protocol_is_run_audited_and_attacked(shop: Shop) -> None:
     without = shop.command("audit", str(out))
     (shop.folder / "elsewhere").rename(shop.site)
     assert without.returncode != 0
-    assert "protocol 'full' is not one of bft, paper, tendermint" in without.stdout + without.stderr
+    assert (
+        "protocol 'full' is not one of bft, hotstuff, paper, tendermint"
+        in without.stdout + without.stderr
+    )
 
 
 def test_the_rules_of_a_protocol_decide(shop: Shop) -> None:

@@ -104,13 +104,29 @@ class Run:
         """A row per height, of what the servers did in it: the ``outcome``, simulated ``seconds``,
         ``attempts`` and how those before the last ended (``lost``), ``messages``, ``bytes``,
         ``refused`` messages, proofs of ``evidence``, ``updates``, and whether malicious servers had
-        a model of their own certified (``captured``)."""
+        a model of their own certified (``captured``); and the greatest ``delay`` between honest
+        servers in simulated seconds, as far as it was measured."""
         import pandas as pd
 
         from bfedrec.api.heights import rows_of
 
         rows = rows_of(self.path)
         return pd.DataFrame(rows, columns=None if rows else ["height"]).set_index("height")
+
+    @property
+    def trace(self) -> pd.DataFrame:
+        """A row per delivery of a message between servers, of a run made with ``trace=True``;
+        `bfedrec.runs.messages.COLUMNS` has the columns. Of a run that goes on, those of the heights
+        that are over. It is as long as the run: ``trace_of(height)`` reads one height."""
+        from bfedrec.api.traces import frame_of
+
+        return frame_of(self.path)
+
+    def trace_of(self, height: int) -> pd.DataFrame:
+        """The rows of `trace` of one height."""
+        from bfedrec.api.traces import frame_of
+
+        return frame_of(self.path, height)
 
     @property
     def model(self) -> np.ndarray:

@@ -34,4 +34,6 @@ def _row(timeline: HeightTimeline) -> dict[str, object]:
         row |= {"messages": figures.messages, "bytes": sum(figures.bytes.values())}
         row |= {"refused": sum(figures.refused.values()), "evidence": figures.evidence}
         row |= {"updates": figures.updates, "captured": figures.captured}
+    if figures is not None and figures.delay_us is not None:
+        row["delay"] = figures.delay_us / 1e6
     return row

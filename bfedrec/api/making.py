@@ -12,7 +12,16 @@ from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.loggers.following import missing_library
 from bfedrec.runs.figures import Figures
-from bfedrec.runs.folder import LEARNT, RUNS, RunFolder, default_path, finished, read_summary
+from bfedrec.runs.folder import (
+    LEARNT,
+    RUNS,
+    RunError,
+    RunFolder,
+    default_path,
+    finished,
+    read_summary,
+)
+from bfedrec.runs.messages import LACKS_LIBRARY, has_library, is_traced
 from bfedrec.runs.progress import Watcher
 
 Show: TypeAlias = Callable[[int, Callable[[str], None], str], AbstractContextManager[Watcher]]
@@ -48,22 +57,28 @@ def make(
     resume: bool = False,
     ledger: bool = True,
     profile: bool = False,
+    trace: bool = False,
 ) -> Made:
     """Make a run in its folder, or what is left of it, draw its curves, and bring its loggers to
     its metrics.
 
     ``out``: None for the default folder. ``resume``: as of `RunFolder.open`. ``ledger``: False for
-    learning without one. ``profile``: also put the real time by part into the summary. Raises
-    `Interrupted` at Ctrl-C, and what `RunFolder.open` and `bfedrec.runs.simulation.run` raise.
+    learning without one. ``profile``: also put the real time by part into the summary. ``trace``:
+    also write a message trace. Raises `Interrupted` at Ctrl-C, and what `RunFolder.open` and
+    `bfedrec.runs.simulation.run` raise.
     """
     if profile and config.method != "federated":
         raise ConfigError(f"command line: --profile: method {config.method} plays no rounds")
+    if trace:
+        _check_traceable(config, ledger)
     lacking = missing_library(config.loggers)
     if lacking:
         raise ConfigError(f"loggers: {lacking}")
     path = default_path(config, RUNS if ledger else LEARNT) if out is None else out
     with RunFolder.open(config, path, resume, ledger) as folder:
         before = finished(path)
+        if trace and before and not is_traced(path):
+            raise RunError(f"{path}: finished without --trace: use another --out")
         if before:
             summary = read_summary(path)
         else:
@@ -71,7 +86,7 @@ def make(
 
             play = _profiled if profile else _play
             try:
-                summary = play(config, folder, resume, ledger, show)
+                summary = play(config, folder, resume, ledger, show, trace)
             except KeyboardInterrupt:
                 folder.log("interrupted")
                 raise Interrupted(path) from None
@@ -83,7 +98,18 @@ def make(
     return Made(path, summary, before, tuple(folder.unlogged))
 
 
-def _play(config: Config, folder: RunFolder, resume: bool, ledger: bool, show: Show) -> Figures:
+def _check_traceable(config: Config, ledger: bool) -> None:
+    """Raise ConfigError for a run without messages between servers, or without the library."""
+    if config.method != "federated" or not ledger:
+        what = f"method {config.method}" if ledger else "learning without a ledger"
+        raise ConfigError(f"command line: --trace: {what} has no messages between servers")
+    if not has_library():
+        raise ConfigError(f"command line: --trace: {LACKS_LIBRARY}")
+
+
+def _play(
+    config: Config, folder: RunFolder, resume: bool, ledger: bool, show: Show, trace: bool
+) -> Figures:
     """The summary of a run that is played to its end. The modules of its method are slow to load,
     and only those are needed."""
     if config.method == "federated":
@@ -91,7 +117,7 @@ def _play(config: Config, folder: RunFolder, resume: bool, ledger: bool, show: S
             from bfedrec.runs import simulation
 
             with show(config.rounds, folder.log, "height") as watcher:
-                return simulation.run(config, folder, resume, watcher)
+                return simulation.run(config, folder, resume, watcher, trace)
         from bfedrec.runs import learning
 
         with show(config.rounds, folder.log, "round") as watcher:
@@ -106,10 +132,12 @@ def _play(config: Config, folder: RunFolder, resume: bool, ledger: bool, show: S
         return centralised.run(config, folder, resume, watcher)
 
 
-def _profiled(config: Config, folder: RunFolder, resume: bool, ledger: bool, show: Show) -> Figures:
+def _profiled(
+    config: Config, folder: RunFolder, resume: bool, ledger: bool, show: Show, trace: bool
+) -> Figures:
     """The summary of `_play`, with the times of its parts."""
     from bfedrec.runs.profiling import Profile
 
     with Profile() as profile:
-        summary = _play(config, folder, resume, ledger, show)
+        summary = _play(config, folder, resume, ledger, show, trace)
     return {**summary, **profile.figures()}

@@ -24,6 +24,7 @@ def run(
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
     profile: bool = False,
+    trace: bool = False,
     **options: Any,
 ) -> Run:
     """Make a run on the simulated ledger, and return it.
@@ -32,13 +33,15 @@ def run(
     a notebook may be executed again. ``config``, ``overrides``, ``options``: as of `read_config`.
     ``out``: the run's folder, by default results/runs/NAME-HASH-sSEED. ``progress``: False shows
     nothing. ``callbacks``: called between rounds; one that raises `StopRun` ends the run there.
-    ``profile``: also put the real time by part into the summary.
+    ``profile``: also put the real time by part into the summary. ``trace``: also write a message
+    trace (`Run.trace`).
 
     Raises `bfedrec.config.yaml_core.ConfigError` for an option that is wrong,
     `bfedrec.data.interactions.DataError` for data that cannot be read, and what
     `bfedrec.api.making.make` raises, all with one line that says what to do.
     """
-    return _made(read_config(config, *overrides, **options), out, progress, callbacks, profile)
+    found = read_config(config, *overrides, **options)
+    return _made(found, out, progress, callbacks, profile=profile, trace=trace)
 
 
 def learn(
@@ -63,9 +66,11 @@ def _made(
     out: str | Path | None,
     progress: bool,
     callbacks: Sequence[Callback],
-    profile: bool = False,
+    *,
     ledger: bool = True,
+    **more: bool,
 ) -> Run:
+    """The run of a config. ``more``: ``profile`` and ``trace``, as of `make`."""
     path = default_path(config, RUNS if ledger else LEARNT) if out is None else Path(out)
 
     @contextmanager
@@ -74,7 +79,7 @@ def _made(
             yield Watch(display, callbacks)
 
     try:
-        made = make(config, path, show, resume=True, ledger=ledger, profile=profile)
+        made = make(config, path, show, resume=True, ledger=ledger, **more)
         for line in made.unlogged:
             warnings.warn(f"{line}; the same call tries again", stacklevel=3)
     except StopRun:

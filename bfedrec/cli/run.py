@@ -22,6 +22,11 @@ OVERRIDE_HELP = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bfedrec run`."""
     add_run(parser, "results/runs")
+    parser.add_argument(
+        "--trace",
+        action="store_true",
+        help="also write every message between servers to messages.parquet in the run's folder",
+    )
     parser.set_defaults(handler=run_command)
 
 
@@ -47,11 +52,11 @@ def options_help() -> str:
 
 def run_command(parsed: argparse.Namespace) -> int:
     """Make a run, or what is left of it, and print its summary; returns the exit status."""
-    return make_command(parsed)
+    return make_command(parsed, trace=parsed.trace)
 
 
-def make_command(parsed: argparse.Namespace, ledger: bool = True) -> int:
-    """Make a run and print its summary; returns the exit status. ``ledger``: as for
+def make_command(parsed: argparse.Namespace, ledger: bool = True, trace: bool = False) -> int:
+    """Make a run and print its summary; returns the exit status. ``ledger``, ``trace``: as for
     `bfedrec.api.making.make`."""
     from bfedrec.api.making import Interrupted, make
     from bfedrec.config.load import load
@@ -66,11 +71,13 @@ def make_command(parsed: argparse.Namespace, ledger: bool = True) -> int:
             parsed.resume,
             ledger,
             parsed.profile,
+            trace,
         )
     except Interrupted as stopped:
         words = ["bfedrec", parsed.command, str(parsed.config), *parsed.overrides]
         words += ["--out", str(stopped.path), "--resume"]
         words += ["--profile"] if parsed.profile else []
+        words += ["--trace"] if trace else []
         print(f"interrupted; continue with: {shlex.join(words)}", file=sys.stderr)
         return INTERRUPTED
     print(f"{made.path}: {'finished already' if made.before else 'done'}")

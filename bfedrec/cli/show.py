@@ -226,6 +226,8 @@ def _attempt_lines(block: BlockFacts, timeline: HeightTimeline | None) -> Iterat
             yield "evidence", f"against server {event.about}, {event.what} (server {event.server})"
     if timeline.figures is not None:
         yield "evidence in all", timeline.figures.evidence
+        if timeline.figures.delay_us is not None:
+            yield "greatest delay", f"{timeline.figures.delay_us / 1e6:.3f} s"
 
 
 def _draw_lines(block: BlockFacts, most: int) -> Iterator[Line]:

@@ -129,7 +129,8 @@ def _encode(A, cut, step_bytes, encoded):  # type: ignore[no-untyped-def]
     for first in range(0, N, TILE):
         count = min(TILE, N - first)
         for k in range(r):
-            tile[k, :count] = A[k, first : first + count]
+            for i in range(count):
+                tile[k, i] = A[k, first + i]
         _encode_tile(tile, r, N, first, count, cut, step_bytes, encoded)
 
 
@@ -226,7 +227,8 @@ def _unpack(step, packed, A):  # type: ignore[no-untyped-def]
     left = np.empty(N, np.int32)
     for k in range(r):
         if k % DIGITS == 0:
-            left[:] = packed[k // DIGITS]
+            for i in range(N):
+                left[i] = packed[k // DIGITS, i]
         row = A[k]
         for i in range(N):
             rest = (left[i] * np.int32(171)) >> np.int32(9)  # a third, rounded down, below 256

@@ -40,6 +40,7 @@ from bfedrec.threads import thread_count
 from consensus.ledger.committee import first_beacon
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
+from consensus.network.traced import Book
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
 from consensus.simulation.recorder import Recorder
@@ -97,15 +98,18 @@ class Federation:
         residuals: Recall | None = None,
         folder: Path | None = None,
         plays: bool = True,
+        book: Book | None = None,
     ) -> None:
         """Build all parts from the config's seed; no round is played yet.
 
         ``residuals``, ``folder``: as for `Learner`. ``plays``: False where rounds are only trained
-        once more, so that no process is started to help the servers. Raises ConfigError as
+        once more, so that no process is started to help the servers. ``book``: of the deliveries
+        of all messages between servers; None for none. Raises ConfigError as
         `bfedrec.federation.learner.check_fit`.
         """
         check_fit(config, data)
         self.config = config
+        self._book = book
         self.data = data
         self.streams = streams = Streams(config.seed)
         self.participants = Participants(config, streams)
@@ -177,6 +181,7 @@ class Federation:
             # What servers hear of costs more out of the loop's hands.
             compiled=adversary is None and not any(each.hears_all for each in malicious.values()),
             schedule=None if adversary is None else adversary.schedule,
+            book=self._book,
             ahead=self.ahead,
         )
         return World(spec, now=now, blocks=blocks, heads=heads)

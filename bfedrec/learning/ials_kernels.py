@@ -2,7 +2,9 @@
 
 Users are solved in float64 and a client's result depends on its own inputs alone, so that neither
 threads nor the other members of a cohort change a bit of it. The order of the sums in a dot product
-is left to the compiler, as in `bfedrec.learning.kernels`.
+is left to the compiler, as in `bfedrec.learning.kernels`. Arrays are written number by number: each
+assignment of one to another would bring the text of an error of shapes, seconds of a first run's
+compilation.
 """
 
 from __future__ import annotations
@@ -32,11 +34,20 @@ class Catalogue(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
+def _put(values, out):  # type: ignore[no-untyped-def]
+    """Write the numbers of one array to another, rounded to its type."""
+    for k in range(out.size):
+        out[k] = values[k]
+
+
+@njit(nogil=True, cache=True)
 def gram(Q):  # type: ignore[no-untyped-def]
     """Q'Q (float64[d, d], its lower triangle) and the sum of Q's rows (float64[d])."""
     d = Q.shape[1]
     matrix, total = np.zeros((d, d), np.float64), np.zeros(d, np.float64)
-    _add_squares(matrix, total, Q, np.arange(Q.shape[0]), np.empty(0, np.float32), 1.0)
+    _add_squares(
+        matrix, total, Q, np.arange(Q.shape[0], dtype=np.int32), np.empty(0, np.float32), 1.0
+    )
     return matrix, total
 
 
@@ -56,13 +67,14 @@ def _add_squares(matrix, right, Q, own, weights, target):  # type: ignore[no-unt
             at = first + place
             if at < own.size:
                 weight = np.float64(weights[at]) if weights.size else 1.0
-                rows[place] = Q[own[at]]
+                _put(Q[own[at]], rows[place])
                 for k in range(d):
                     scaled[place, k] = weight * rows[place, k]
                     right[k] += target * scaled[place, k]
             else:
-                rows[place] = 0.0
-                scaled[place] = 0.0
+                for k in range(d):
+                    rows[place, k] = 0.0
+                    scaled[place, k] = 0.0
         for j in range(d):
             a, b, c, e = scaled[0, j], scaled[1, j], scaled[2, j], scaled[3, j]
             line = matrix[j]
@@ -110,8 +122,11 @@ def _solve(matrix, right):  # type: ignore[no-untyped-def]
 def _solve_user(shared, problem, own, weights, matrix, right):  # type: ignore[no-untyped-def]
     """Leave in `right` the p of a client with the items `own` and their `weights` (empty: 1)."""
     N, d = shared.Q.shape
-    matrix[:] = problem.alpha * shared.gram
-    right[:] = (problem.alpha * problem.catalogue) * shared.total
+    total = problem.alpha * problem.catalogue
+    for j in range(d):
+        for k in range(d):
+            matrix[j, k] = problem.alpha * shared.gram[j, k]
+        right[j] = total * shared.total[j]
     _add_squares(matrix, right, shared.Q, own, weights, problem.target)
     for j in range(d):
         matrix[j, j] += problem.l2 * (own.size + problem.alpha * N)
@@ -127,7 +142,7 @@ def solve_users(part, shared, problem, indptr, indices, weights, P):  # type: ig
     for u in part:
         own = slice(indptr[u], indptr[u + 1])
         _solve_user(shared, problem, indices[own], weights[own], matrix, right)
-        P[u] = right
+        _put(right, P[u])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -143,13 +158,13 @@ def train_clients(part, shared, gradients, P, loss):  # type: ignore[no-untyped-
         u = gradients.clients[m]
         own = gradients.indices[indptr[u] : indptr[u + 1]]
         _solve_user(shared, problem, own, none, matrix, right)
-        P[m] = right
+        _put(right, P[m])
         p, x, b = P[m], gradients.x[m], gradients.slopes[m]
         if shared.BT.shape[0]:
             for k in range(b.size):
                 b[k] = _dot(shared.BT[k], p)
         else:
-            b[:] = p
+            _put(p, b)
         finite = True
         for i in range(N):
             x[i] = _dot(Q[i], p)

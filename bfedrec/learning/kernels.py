@@ -285,7 +285,8 @@ def _train_client(u, task, room, p, touched):  # type: ignore[no-untyped-def]
         if size > rated:
             spread(virtual, virtual_labels, items, labels)
         if task.flipped:
-            labels[:] = np.float32(1) - labels
+            for s in range(size):
+                labels[s] = np.float32(1) - labels[s]
         for first in range(0, size, task.batch_size):
             batch = slice(first, min(first + task.batch_size, size))
             loss = _step(

@@ -26,6 +26,10 @@ FILES: Mapping[str, tuple[str, str]] = {
     "manifest.json": ("application/json", "versions, commit, machine, digest of the data, seed"),
     "metrics.jsonl": ("application/jsonl", "validation scores, bytes and time over the rounds"),
     "timeline.jsonl": ("application/jsonl", "by height, what the servers did and when"),
+    "messages.parquet": (
+        "application/vnd.apache.parquet",
+        "every message between servers: where it went, and when",
+    ),
     "summary.json": ("application/json", "the final figures"),
     "stopped.json": ("application/json", "the figures until the servers could not go on"),
     "chain.sqlite": ("application/vnd.sqlite3", "the blocks of the ledger and their content"),

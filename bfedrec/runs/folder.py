@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -151,6 +151,12 @@ class RunFolder(Closing):
                     **({} if self._ledger else {LEDGER: NO_LEDGER}),
                 },
             )
+
+    def write_warnings(self, warnings: Sequence[str]) -> None:
+        """Put the run's warnings, a line each, into its manifest in place of earlier ones."""
+        path = self.path / "manifest.json"
+        saved = {name: value for name, value in read_json(path).items() if name != "warnings"}
+        write_json(path, {**saved, **({"warnings": list(warnings)} if warnings else {})})
 
     # --- metrics --------------------------------------------------------------------------------
 

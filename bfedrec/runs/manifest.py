@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TypedDict
@@ -59,7 +60,8 @@ class Machine(TypedDict):
 
 
 class Manifest(TypedDict):
-    """The manifest of a run at its start, JSON-ready; a resume adds the list `resumes`."""
+    """The manifest of a run at its start, JSON-ready; a resume adds the list `resumes`, and the end
+    of a run that broke a premise of its protocol the list `warnings`."""
 
     started: str
     """UTC, ISO 8601."""
@@ -98,12 +100,17 @@ def versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that a result may depend on, plugins included; None:
     not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
+    found |= {package: _version(package) for package in PACKAGES}
     return found | load_plugins().versions
+
+
+@cache
+def _version(package: str) -> str | None:
+    """The version of a package when first asked for: to find all takes as long as a round."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def git_state(root: Path) -> GitState | None:
@@ -111,9 +118,9 @@ def git_state(root: Path) -> GitState | None:
 
     None if `root` is not the top of a repository (an installed package) or git is missing.
     """
-    top = _git(root, "rev-parse", "--show-toplevel")
-    commit = _git(root, "rev-parse", "HEAD")
-    if not top or not commit or Path(top).resolve() != root.resolve():
+    told = _git(root, "rev-parse", "--show-toplevel", "HEAD")
+    top, _, commit = (told or "").rpartition("\n")
+    if not top or Path(top).resolve() != root.resolve():
         return None
     return {"commit": commit, "dirty": bool(_git(root, "status", "--porcelain", "-uno"))}
 

@@ -22,9 +22,12 @@ from bfedrec.federation.adversary import beyond_premise, warnings
 from bfedrec.federation.federation import Federation, Round
 from bfedrec.federation.protection import spent
 from bfedrec.runs.chain_writer import ChainWriter
+from bfedrec.runs.delay import too_slow
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.memory import check_memory
+from bfedrec.runs.message_trace import MessageTrace
+from bfedrec.runs.messages import is_traced
 from bfedrec.runs.pace import Pace
 from bfedrec.runs.privacy import own_figures
 from bfedrec.runs.progress import Note, RoundDone, Watcher
@@ -35,6 +38,7 @@ from bfedrec.runs.totals import Totals
 from consensus.encoding.cid import cid_text
 from consensus.ledger.chain import heads_of
 from consensus.ledger.validity import Head
+from consensus.network.traced import TracedNetwork
 from consensus.protocols.registry import protocol_of
 from consensus.simulation.results import Forked, Stalled
 from consensus.storage.closing import Closing
@@ -47,7 +51,10 @@ would wait for the servers at every update that it hashes and signs, and they fo
 class Simulation(Closing):
     """One run in progress."""
 
-    def __init__(self, config: Config, folder: RunFolder, progress: Watcher) -> None:
+    def __init__(
+        self, config: Config, folder: RunFolder, progress: Watcher, traced: bool = False
+    ) -> None:
+        """``traced``: write a message trace, as a run that was begun with one does anyway."""
         self.config = config
         self.folder = folder
         self.progress = progress
@@ -57,7 +64,11 @@ class Simulation(Closing):
         check_selectable(config, self.data)
         folder.start(self.data.digest)
         self.state: RunState = folder.state()
-        self.federation = Federation(config, self.data, self.state.residuals, folder.path)
+        traced = traced or is_traced(folder.path)
+        self.trace = MessageTrace(folder.path) if traced else None
+        self.federation = Federation(
+            config, self.data, self.state.residuals, folder.path, book=self.trace
+        )
         self.reporting = Reporting(folder, self.federation.learner, progress.update)
         self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
         self.pace = Pace()
@@ -94,6 +105,7 @@ class Simulation(Closing):
             self.state.discard_after(0)
             self.folder.cut_metrics(0)
             cut_timelines(self.folder.path, 0)
+            self._trace_after(0)
             self.chain.begin(self.federation)
         with _collecting_seldom(), _switching_often():
             try:
@@ -102,6 +114,8 @@ class Simulation(Closing):
                 self.folder.write_stop(self._stopped(end))
                 raise
         self.chain.finish()
+        if self.trace is not None:
+            self.trace.finish()
         return {**self._finish(), **own_figures(self.folder.path, self.config, self.data)}
 
     def _play(self, height: int) -> None:
@@ -145,6 +159,7 @@ class Simulation(Closing):
         )
         self.state.append(row, played.residuals)
         append_timeline(self.folder.path, self.federation.recorder.decided(played.result))
+        self._end_traced_height()
         self.chain.write(played)
         if played.result.captured:
             certificate = played.result.block.certificate
@@ -159,6 +174,17 @@ class Simulation(Closing):
         if warning is not None:
             self._warned = True
             self.progress.update(Note(warning))
+
+    def _trace_after(self, height: int) -> None:
+        if self.trace is not None:
+            self.trace.begin_after(height)
+
+    def _end_traced_height(self) -> None:
+        if self.trace is not None:
+            network = self.federation.world.network
+            assert isinstance(network, TracedNetwork)
+            network.close_epoch()
+            self.trace.end_height()
 
     def _traffic(self, played: Round) -> int:
         """Bytes of a round: up, down by the account that counts, and between servers."""
@@ -188,6 +214,7 @@ class Simulation(Closing):
         self.state.discard_after(height)
         self.folder.cut_metrics(height)
         cut_timelines(self.folder.path, height)
+        self._trace_after(height)
         blocks = [self.chain.block(at) for at in range(1, height + 1)]
         heads = heads_of(federation.genesis, protocol_of(federation.genesis), blocks)
         for at, (block, head) in enumerate(zip(blocks, heads, strict=False), 1):
@@ -254,6 +281,7 @@ class Simulation(Closing):
             **spent(self.config, self.data.users, self._asked()),
             "malicious_stake_share": federation.participants.malicious_stake_share(),
             **self._flat_totals(),
+            **self._warnings(),
             **{
                 f"gossip_bytes_{kind}": size
                 for kind, size in self.totals.gossip_bytes_by_kind.items()
@@ -269,12 +297,25 @@ class Simulation(Closing):
         how: dict[str, Scalar] = {"stopped": "forked"}
         if isinstance(end, Stalled):
             how = {"stopped": "stalled", "stopped_attempts": end.attempts}
-            self.totals = self.totals.after_stall(end)
+            self.totals = self.totals.after_stall(end, self.federation.world.spent().delay)
         told = self.federation.recorder.stopped(self.federation.world, end)
         if told is not None:
             append_timeline(self.folder.path, told)
+        self._end_traced_height()
+        if self.trace is not None:
+            self.trace.finish()
         how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
         return self._finish() | how
+
+    def _warnings(self) -> dict[str, Scalar]:
+        """Tell, and return, what the run broke of its protocol's premises."""
+        delay = self.totals.delay
+        warning = too_slow(delay, self.federation.genesis) if delay else ""
+        self.folder.write_warnings([warning] if warning else [])
+        if not warning:
+            return {}
+        self.progress.update(Note(f"WARNING: {warning}"))
+        return {"delay_warning": warning}
 
     def _asked(self) -> int:
         """The number of rounds whose updates were sent, the one in which a run stopped included."""
@@ -314,14 +355,17 @@ def _switching_often() -> Iterator[None]:
         sys.setswitchinterval(was)
 
 
-def run(config: Config, folder: RunFolder, resume: bool, progress: Watcher) -> Figures:
-    """Run ``config`` in ``folder`` to its end, from the start or from its last height.
+def run(
+    config: Config, folder: RunFolder, resume: bool, progress: Watcher, traced: bool = False
+) -> Figures:
+    """Run ``config`` in ``folder`` to its end, from the start or from its last height, and write a
+    message trace if it is ``traced``.
 
     Returns the summary. Raises errors that the command line prints as one line:
     `bfedrec.data.interactions.DataError`, `bfedrec.runs.state.StateError`,
     `consensus.storage.content.StoreError`, `bfedrec.learning.upload.Diverged`,
-    `bfedrec.evaluation.metrics.NotFinite`, `consensus.simulation.results.Stalled`,
-    `consensus.simulation.results.Forked`.
+    `bfedrec.evaluation.metrics.NotFinite`, `bfedrec.runs.folder.RunError`,
+    `consensus.simulation.results.Stalled`, `consensus.simulation.results.Forked`.
     """
-    with Simulation(config, folder, progress) as simulation:
+    with Simulation(config, folder, progress, traced) as simulation:
         return simulation.run(resume)

@@ -9,6 +9,7 @@ from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from bfedrec.runs.adversary import AdversaryTotals
+from bfedrec.runs.delay import GreatestDelay, greater
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
 from consensus.encoding.node import Node
@@ -107,6 +108,8 @@ class Totals:
     """None without secure aggregation."""
     adversary: AdversaryTotals | None = None
     """None without an adversary that looks on."""
+    delay: GreatestDelay | None = None
+    """None before the first round."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -139,17 +142,21 @@ class Totals:
         adversary = self.adversary
         if result.adversary is not None:
             adversary = (adversary or AdversaryTotals()).after(result)
-        return replace(total, recovery=recovery, masked=masked, adversary=adversary)
+        delay = greater(self.delay, result.greatest_delay, played.height)
+        return replace(total, recovery=recovery, masked=masked, adversary=adversary, delay=delay)
 
-    def after_stall(self, stalled: Stalled) -> Totals:
-        """The totals with the committees of a height that was never decided.
+    def after_stall(self, stalled: Stalled, delay: float) -> Totals:
+        """The totals with the committees, and the greatest ``delay`` in seconds, of a height that
+        was never decided.
 
         Without them blocked committees would seem rarer than they are.
         """
-        return self._with_committees(stalled.malicious_weight)
+        found = self._with_committees(stalled.malicious_weight)
+        return replace(found, delay=greater(self.delay, delay, stalled.height))
 
     def __add__(self, more: Totals) -> Totals:
         """The sums of two, with what not every run has of the first."""
+        """The sums of two, with the recovery, the groups and the delay of the first."""
         others = vars(more)
         own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
         return replace(self, **{name: _sum(value, others[name]) for name, value in own})
@@ -184,6 +191,7 @@ class Totals:
             **(self.recovery.figures() if self.recovery else {}),
             **(self.masked.figures() if self.masked else {}),
             **(self.adversary.figures() if self.adversary else {}),
+            **(self.delay.figures() if self.delay else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -195,6 +203,7 @@ class Totals:
         node = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
         node |= self.recovery.figures() if self.recovery else {}
         node |= self.adversary.to_node() if self.adversary else {}
+        node |= self.delay.figures() if self.delay else {}
         return node | (self.masked.to_node() if self.masked else {})
 
     @classmethod
@@ -209,12 +218,12 @@ class Totals:
             if each.name not in OPTIONAL
         }
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
-        adversary = AdversaryTotals.from_node(node)
-        return cls(**sums, recovery=recovery, masked=masked, adversary=adversary)
+        adversary, delay = AdversaryTotals.from_node(node), GreatestDelay.from_node(node)
+        return cls(**sums, recovery=recovery, masked=masked, adversary=adversary, delay=delay)
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked", "adversary")
+OPTIONAL = ("recovery", "masked", "adversary", "delay")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

@@ -15,17 +15,18 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from queue import SimpleQueue
 from select import select
 from struct import Struct
 from threading import Lock, Thread
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from consensus.crypto import keys, vrf
+
+if TYPE_CHECKING:
+    import subprocess
 
 KEYS: Final = b"K"
 """Request: secrets of the keys that are to prove."""
@@ -46,6 +47,10 @@ class Ahead:
 
     def __init__(self, provers: Sequence[vrf.VrfKey]) -> None:
         """Start a helper that proves with these keys. Raises OSError if it cannot be started."""
+        # The helper, in which this module is read anew at each run's start, has no use for them.
+        import subprocess
+        import tempfile
+
         self._keys = list(provers)
         self._lock = Lock()
         self._verifying = 0
@@ -65,7 +70,7 @@ class Ahead:
             """A byte for each key, which names the last request whose proof is made, here or
             there."""
             self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-                [sys.executable, "-P", "-m", "consensus.crypto.ahead", str(file.fileno())],
+                [sys.executable, "-S", "-P", "-m", "consensus.crypto.ahead", str(file.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[file.fileno()],
@@ -234,8 +239,10 @@ def _mark(number: int) -> int:
 
 def _path() -> str:
     """The folders in which the helper finds its modules: those of this process, of which the one
-    that it is run in need not be one."""
-    return os.pathsep.join(path or os.curdir for path in sys.path)
+    that it is run in need not be one; and that of this module, which an editable installation finds
+    by other means, in `site`, which a helper leaves out as it takes a sixth of its start."""
+    own = os.path.abspath(__file__).rsplit(os.sep, 3)[0]
+    return os.pathsep.join([*(path or os.curdir for path in sys.path), own])
 
 
 # -- the helper -----------------------------------------------------------------------------------

@@ -181,7 +181,7 @@ class Duplicate(MessageFault):
         if draw() >= self.rate:
             return copies
         at, what, counts = copies[0]
-        return [*copies, Copy(at + (at - leave) * draw(), what, counts)]
+        return [*copies, Copy(at + (at - leave) * draw(), what.untimed(), counts)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +200,7 @@ class Replay(MessageFault):
         again = copies[0].at + self.after * (0.5 + draw())
         if again >= self.until:
             return copies
-        return [*copies, Copy(again, copies[0].message, self.NAME)]
+        return [*copies, Copy(again, copies[0].message.untimed(), self.NAME)]
 
 
 @dataclass(frozen=True, kw_only=True)

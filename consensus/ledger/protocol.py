@@ -38,7 +38,7 @@ from consensus.ledger.validity import (
     check_tickets,
 )
 from consensus.records.block import Block, Header
-from consensus.records.genesis import Genesis
+from consensus.records.genesis import Genesis, Parameters
 from consensus.records.ticket import Ticket
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 from consensus.registry import Registry
@@ -82,8 +82,8 @@ class Protocol(ABC):
     """Its name in figures; empty: ``name``."""
     committees: ClassVar[tuple[str, ...]] = ("fixed", "weighted")
     """The kinds of committee that a genesis may ask for."""
-    phases: ClassVar[tuple[str, str]]
-    """The phases that a member may vote in."""
+    phases: ClassVar[tuple[str, ...]]
+    """The phases that a member may vote in, in their order."""
     deciding: ClassVar[str]
     """The phase of the votes that decide."""
     committees_foreseen: ClassVar[bool] = False
@@ -98,6 +98,20 @@ class Protocol(ABC):
     """True if servers close views by timeouts, which carry locks."""
     timers_grow: ClassVar[bool] = False
     """True if a step's timer is longer in every further attempt."""
+    timer_base: ClassVar[float] = 1.0
+    """The factor by which it is longer than in the attempt before; 1: by as much each time."""
+    timely: ClassVar[tuple[str, ...]] = (
+        "candidate",
+        "vote",
+        "timeout",
+        "closure",
+        "lock",
+        "block",
+    )
+    """The kinds of messages on whose time its argument relies: a run measures it."""
+    premise_of_time: ClassVar[str] = ""
+    """The claim that needs a delay below `longest_delay`, and the options that set that, in one
+    clause; empty without one."""
     message_exponent: ClassVar[float] = 2.0
     """The textbook's exponent of the messages that a block takes, over the seats of its committee;
     `tests/bench/test_bench_messages.py` measures it."""
@@ -208,6 +222,11 @@ class Protocol(ABC):
     def may_sit(self, genesis: Genesis, draw: Draw) -> bool:
         """True if a draw by itself entitles its server to a seat."""
         return True
+
+    def longest_delay(self, parameters: Parameters) -> float | None:
+        """The simulated seconds below which the delay of every message between honest servers must
+        stay for its argument to hold; None if it holds for any."""
+        return None
 
     def weakness(self, failure: Failure) -> str:
         """The name of the known weakness that a violation shows; if none, the invariant's."""

@@ -57,7 +57,9 @@ LOG: Final = 18
 """... int64[2, servers, names]: the messages ..."""
 LOGGED_AT: Final = 19
 """... float64[2, servers, names]: and the seconds at which the work on them was done."""
-ARRAYS: Final = 20
+LATEST: Final = 20
+"""float64[servers]: the longest time in seconds until each server took in a message."""
+ARRAYS: Final = 21
 
 
 def digest(*constants: int) -> str:

@@ -52,6 +52,7 @@ class CompiledNetwork(Network):
         put(arrays.EGRESS, np.frombuffer(self._egress_free))
         put(arrays.INGRESS, np.frombuffer(self._ingress_free))
         put(arrays.BUSY, np.frombuffer(self.busy_until))
+        put(arrays.LATEST, np.frombuffer(self.delays))
         self._intake = Intake(topology.servers, self._arrays, unheard)
         self._forest = Forest(topology.servers, self._arrays)
         self.heard = self._intake.heard  # type: ignore[method-assign]  # spares a call for each

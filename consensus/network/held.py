@@ -9,13 +9,11 @@ than its bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, Protocol
 
-from consensus.faults.faults import Faults
-from consensus.network.clock import Clock
 from consensus.network.network import Network, _Delivery
-from consensus.network.topology import Topology
+from consensus.network.traced import TracedNetwork, _OnItsWay
 from consensus.server.message import Message
 
 
@@ -37,29 +35,21 @@ class Holding(Protocol):
 class HeldNetwork(Network):
     """A `Network` whose messages between honest servers an adversary holds back."""
 
-    def __init__(
-        self,
-        env: Clock,
-        topology: Topology,
-        bandwidth_mib_per_s: float,
-        jitter: float,
-        receive: Callable[[int, Message, int], float | None],
-        faults: Faults | None,
-        holding: Holding,
-    ) -> None:
-        super().__init__(env, topology, bandwidth_mib_per_s, jitter, receive, faults)
+    def __init__(self, *parts: Any, holding: Holding) -> None:
+        """``parts``: those of the network that it is besides."""
+        super().__init__(*parts)
         self._holding = holding
 
     def gossip(self, origin: int, message: Message, at: float) -> None:
         """Send ``message`` from ``origin`` to every other server (`Network.gossip`)."""
-        message.said = self.env.now
+        message.held_from = self.env.now
         super().gossip(origin, message, at)
 
     def send_many(
         self, origin: int, recipients: Collection[int], message: Message, at: float
     ) -> None:
         """Send ``message`` to each of ``recipients`` (`Network.send_many`)."""
-        message.said = self.env.now
+        message.held_from = self.env.now
         super().send_many(origin, recipients, message, at)
 
     def pass_on(
@@ -72,21 +62,39 @@ class HeldNetwork(Network):
 
     def _take(self, delivery: _Delivery) -> None:
         """Pass a message on, and let it be received when the adversary does."""
-        begun, server, message, origin, onward = delivery
+        _, server, message, origin, onward = delivery
         now, holding = self.env.now, self._holding
-        if message.said < 0 or holding.is_own(origin) or holding.is_own(server):
+        if message.held_from < 0 or holding.is_own(origin) or holding.is_own(server):
             super()._take(delivery)
             return
-        at = holding.received(message.said, now, origin, server, message.kind, message.body)
+        said = message.held_from
+        at = holding.received(said, now, origin, server, message.kind, message.body)
         if onward and self._relays[server]:
             self._forward(server, origin, message, now)
-        delivery = (begun, server, message, origin, False)
+        here = self._for_here(delivery)
         if at > now:
-            self.env.call_at(at, self._release, delivery)
+            self.env.call_at(at, self._release, here)
         else:
-            super()._take(delivery)
+            super()._take(here)
 
-    def _release(self, delivery: _Delivery) -> None:
+    def _for_here(self, delivery: Any) -> Any:
+        """The delivery, not to be passed on."""
+        return (*delivery[:4], False)
+
+    def _release(self, delivery: Any) -> None:
         """Let a message be received that was held back."""
         if delivery[0] == self._begun:
             super()._take(delivery)
+
+
+class HeldTracedNetwork(HeldNetwork, TracedNetwork):
+    """A `HeldNetwork` that writes a book of all deliveries."""
+
+    def _for_here(self, delivery: Any) -> Any:
+        here = _OnItsWay(super()._for_here(delivery))
+        here.place = delivery.place
+        return here
+
+    def _release(self, delivery: Any) -> None:
+        self._arriving = delivery.place
+        super()._release(delivery)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from math import inf
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -101,7 +102,8 @@ class Intake:
             self.table = np.concatenate([self.table, np.empty_like(self.table)])
         number = self._grounds.setdefault(ground, len(self._grounds))
         name_number = self._number_of(name)
-        self.table[slot] = (sender, lane, number, name_number, weight, message.size, seconds)
+        said = message.said if message.timed else inf
+        self.table[slot] = (sender, lane, number, name_number, weight, message.size, seconds, said)
         self.kinds[lane] = message.kind
         self.messages.append(message)
         self.origins.append(sender)

@@ -22,6 +22,7 @@ from consensus.network.arrays import (
     ENTRIES,
     GROUND_OF,
     INGRESS,
+    LATEST,
     LOG,
     LOGGED,
     LOGGED_AT,
@@ -44,7 +45,7 @@ from consensus.network.arrays import (
 )
 from consensus.server.unheard import IGNORED, UPDATES
 
-BUILT_ON: Final = "4509eccaf6919b7d"
+BUILT_ON: Final = "aa5c6d3cdc169ebb"
 """The `arrays.digest` of what is compiled into these loops from other files. Numba's cache on disk
 goes by this file alone; whoever changes the others writes their digest here, or nothing starts."""
 check_built_on(BUILT_ON, IGNORED, UPDATES)
@@ -102,10 +103,12 @@ MESSAGE: Final = np.dtype(
         ("weight", np.int64),
         ("size", np.int64),
         ("seconds", np.float64),
+        ("said", np.float64),
     ]
 )
 """A message: the server that began it; its lane, ground, name and weight
-(`consensus.server.unheard.Fit`); its bytes, and the seconds that a server works on it."""
+(`consensus.server.unheard.Fit`); its bytes, and the seconds that a server works on it; the second
+at which it was said, infinity if its delay does not count (`Message.timed`)."""
 
 
 @njit(cache=True)
@@ -294,6 +297,13 @@ def _waits(heap, cells, ingress, now, entry, server, transmission):  # type: ign
 
 
 @njit(cache=True)
+def _note_delay(table, server, now, said):  # type: ignore[no-untyped-def]
+    """Note how long after ``said`` a server comes to a message that it gets now."""
+    latest = floats(table, LATEST)
+    latest[server] = max(latest[server], max(floats(table, BUSY)[server], now) - said)
+
+
+@njit(cache=True)
 def _take_in(table, heap, cells, now, server, slot, message, onward, per_byte, calm_until):  # type: ignore[no-untyped-def]
     """Let a server take in the heap's first message, and pass it on: `DONE`. Else what is lacking,
     or `RECEIVED` if faults may strike what is passed on."""
@@ -319,6 +329,7 @@ def _take_in(table, heap, cells, now, server, slot, message, onward, per_byte, c
     ):
         return RECEIVED
     _pop(times, numbers, entries, cells)
+    _note_delay(table, server, now, message.said)
     busy[server] = free
     int_rows(table, CREDIT)[server, message.lane] -= message.weight
     bool_rows(table, SEEN)[server, message.name] = True
@@ -360,6 +371,7 @@ def advance(table, messages, per_byte, calm_until, until, until_number):  # type
             status = RECEIVED
         elif left == IGNORED:
             _pop(times, numbers, entries, cells)
+            _note_delay(table, server, now, message.said)
         elif left < message.weight or seen[server, message.name]:
             status = RECEIVED
         else:

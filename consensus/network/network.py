@@ -21,7 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from consensus.faults.faults import Faults
-from consensus.faults.kinds import Cut
+from consensus.faults.kinds import Copy, Cut
 from consensus.network.clock import NORMAL, Clock
 from consensus.network.topology import Overlay, Topology
 from consensus.server.message import Message
@@ -75,6 +75,9 @@ class Network:
         self.busy_until = array("d", bytes(8 * topology.servers))
         """Simulated second at which each server's processor is done with all work charged so
         far."""
+        self.delays = array("d", bytes(8 * topology.servers))
+        """By server: the longest time in seconds until it took in a message of this epoch
+        (`took_in`)."""
         self._egress_free = array("d", [env.now]) * topology.servers
         self._ingress_free = array("d", [env.now]) * topology.servers
         self._relays = [True] * topology.servers
@@ -110,6 +113,7 @@ class Network:
         for times in self._queues:  # in place: compiled loops look at them
             for server, free in enumerate(times):
                 times[server] = max(free, now)
+        self.delays[:] = array("d", bytes(8 * len(self.delays)))
 
     @property
     def _queues(self) -> tuple[array[float], array[float], array[float]]:
@@ -142,6 +146,12 @@ class Network:
     def heard(self, server: int) -> None:
         """Let ``server``, which is about to do something, know all that it has taken in unheard;
         nothing here, where servers hear of everything."""
+
+    def took_in(self, server: int, message: Message, at: float) -> None:
+        """Note that ``server`` took in a `Message.timed` message at ``at`` seconds."""
+        delay = at - message.said
+        if delay > self.delays[server]:
+            self.delays[server] = delay
 
     def inbox(self, server: int) -> Inbox:
         """The inbox of what ``server`` takes in unheard."""
@@ -304,10 +314,15 @@ class Network:
         arrive: float,
     ) -> None:
         """Schedule the deliveries that the active faults leave of a message."""
-        found = self._faults.copies(sender, receiver, origin, message, leave, arrive)
-        for at, arriving, counts in found:
-            arrives = self._arrive if counts is None else partial(self._arrive_late, counts)
-            self.env.call_at(at, arrives, (self._begun, receiver, arriving, origin, onward))
+        for copy in self._faults.copies(sender, receiver, origin, message, leave, arrive):
+            self._schedule(copy, (self._begun, receiver, copy.message, origin, onward))
+
+    def _schedule(self, copy: Copy, delivery: _Delivery) -> None:
+        """Schedule the delivery of a copy."""
+        arrives = self._arrive
+        if copy.counts is not None:
+            arrives = partial(self._arrive_late, copy.counts)
+        self.env.call_at(copy.at, arrives, delivery)
 
     # -- receiving --------------------------------------------------------------------------------
 

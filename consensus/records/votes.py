@@ -39,9 +39,11 @@ from consensus.encoding.node import Node
 from consensus.encoding.unixfs import file_cid
 from consensus.records.view import View
 
-PHASES = ("soft", "cert", "approve", "reject", "prevote", "precommit")
-"""The kinds of votes: the two phases of ``bft``, the verdicts of ``paper``, and the two phases of
-``tendermint``."""
+PHASES = (
+    "soft", "cert", "approve", "reject", "prevote", "precommit", "prepare", "commit"
+)  # fmt: skip
+"""The kinds of votes: the two phases of ``bft``, the verdicts of ``paper``, and the phases of
+``tendermint`` and ``hotstuff``, which share the name of one."""
 
 NIL: Final = file_cid(b"")
 """The link that a vote for no block names (``tendermint``): the address of nothing."""

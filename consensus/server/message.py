@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from hashlib import sha256
+from typing import Any, Final, Literal, NamedTuple
 
 from consensus.encoding.fields import MalformedRecord, Record
 from consensus.ledger.updates import SignedUpdate
@@ -23,9 +24,28 @@ class Message:
     size: int
     gossiped: bool = False
     """True if it goes to all servers, each of which is to pass it on."""
-    said: float = -1.0
-    """The simulated second at which it was said, on a network that holds messages back
+    said: float = 0.0
+    """Simulated second at which its sender was done with it, before any queue."""
+    timed: bool = False
+    """True if the time until servers take it in counts (`Network.took_in`): an honest server said
+    it, the argument of its protocol relies on it, and it is no copy that a fault made."""
+
+    number: int = 0
+    """Its place among the messages of a height, where they are counted (`Delivery.message`)."""
+    held_from: float = -1.0
+    """The simulated second from which it may be held, on a network that holds messages back
     (`consensus.network.held`); negative for one that is not held."""
+
+    def retold(self, kind: Kind, body: Any) -> Message:
+        """The message with which a server passes its own copy on in place of this one."""
+        message = sized(kind, body)
+        message.gossiped, message.said, message.timed = True, self.said, self.timed
+        message.number = self.number
+        return message
+
+    def untimed(self) -> Message:
+        """This message, or one like it whose delay does not count."""
+        return replace(self, timed=False) if self.timed else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +66,7 @@ def with_flipped_bit(message: Message, where: float) -> Message:
     its record followed by its payload; a body that is neither has no bytes to flip and arrives
     as `Malformed` without any.
     """
-    return replace(message, body=_flipped(message.body, where))
+    return replace(message, body=_flipped(message.body, where), timed=False)
 
 
 def _flipped(body: Any, where: float) -> Any:
@@ -71,6 +91,37 @@ def _flip(data: bytes, where: float) -> bytes:
     """``data`` with the bit at the fraction ``where`` of its length flipped."""
     byte, bit = divmod(min(int(where * 8 * len(data)), 8 * len(data) - 1), 8)
     return data[:byte] + bytes([data[byte] ^ (1 << bit)]) + data[byte + 1 :]
+
+
+class Facts(NamedTuple):
+    """The facts that a message's body tells of itself."""
+
+    height: int | None
+    """The height of its record; None for a body without one."""
+    attempt: int | None
+    """The attempt of its view, of a block that of its certificate; None for a body without one."""
+    digest: str
+    """SHA-256 of its encoding, hexadecimal, of an update of its record and payload; empty for what
+    has none."""
+
+
+def facts_of(body: Any) -> Facts:
+    """The facts of a body, which may be anything: malicious servers send what they like."""
+    if isinstance(body, SignedUpdate):
+        return Facts(body.record.height, None, _digest(body.record.encoded + body.payload))
+    if isinstance(body, Malformed):
+        return Facts(None, None, _digest(body.data))
+    if not isinstance(body, Record):
+        return Facts(None, None, "")
+    inner = getattr(body, "header", body)
+    view = getattr(body, "certificate", inner)
+    found = (getattr(inner, "height", None), getattr(view, "attempt", None))
+    height, attempt = (each if type(each) is int else None for each in found)
+    return Facts(height, attempt, _digest(body.encoded))
+
+
+def _digest(data: bytes) -> str:
+    return sha256(data).hexdigest()
 
 
 Kind = Literal[

@@ -27,6 +27,8 @@ class Spent(NamedTuple):
     messages: int
     refused: Counter[str]
     """Number of messages that honest servers refused, by reason."""
+    delay: float = 0.0
+    """Greatest delay between honest servers, in seconds (`greatest_delay`); of the height alone."""
 
     def since(self, before: Spent) -> Spent:
         """The part that came after ``before``."""
@@ -34,6 +36,7 @@ class Spent(NamedTuple):
             self.bytes - before.bytes,
             self.messages - before.messages,
             self.refused - before.refused,
+            self.delay,
         )
 
 
@@ -135,6 +138,15 @@ def refusals(servers: Sequence[EdgeServer]) -> Counter[str]:
                 if refused:
                     total.update(refused)
     return total
+
+
+def greatest_delay(servers: Sequence[EdgeServer], delays: Sequence[float]) -> float:
+    """The greatest time, in seconds, from when an honest server said a message until an honest one
+    took it in, of those that each took in latest (`consensus.network.network.Network.delays`)."""
+    return max(
+        (delay for server, delay in zip(servers, delays, strict=True) if server.behaviour is None),
+        default=0.0,
+    )
 
 
 def furthest(servers: Sequence[EdgeServer]) -> EdgeServer:

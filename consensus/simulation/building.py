@@ -10,8 +10,9 @@ from consensus.ledger import protocol as ledger
 from consensus.ledger.chain import Chain
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
-from consensus.network.held import HeldNetwork
+from consensus.network.held import HeldNetwork, HeldTracedNetwork
 from consensus.network.network import Network
+from consensus.network.traced import TracedNetwork
 from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
@@ -37,8 +38,14 @@ def make_network(
 ) -> Network:
     """The network of a world, which hands messages to ``receive``."""
     parts = world.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, receive, spec.faults
+    if spec.schedule is not None and spec.book is not None:
+        return HeldTracedNetwork(
+            *parts, spec.book, lambda server: world.hosts[server].up, holding=spec.schedule
+        )
     if spec.schedule is not None:
-        return HeldNetwork(*parts, spec.schedule)
+        return HeldNetwork(*parts, holding=spec.schedule)
+    if spec.book is not None:
+        return TracedNetwork(*parts, spec.book, lambda server: world.hosts[server].up)
     if not spec.compiled:
         return Network(*parts)
     from consensus.network.compiled import CompiledNetwork  # loads the compiler

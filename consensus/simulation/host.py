@@ -12,13 +12,14 @@ import numpy as np
 
 from consensus.application import Contents
 from consensus.faults.faults import Faults
+from consensus.ledger import protocol as ledger
 from consensus.ledger.evidence import Evidence
 from consensus.network.clock import Clock, Entry
 from consensus.network.network import MIB, Network
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
 from consensus.server.host import Timer
-from consensus.server.message import Kind, Message, sized
+from consensus.server.message import Kind, Message
 from consensus.simulation.content_providers import Providers
 from consensus.simulation.observer import Observer
 
@@ -40,6 +41,7 @@ class HostingWorld(Protocol):
     faults: Faults | None
     network: Network
     observer: Observer
+    protocol: ledger.Protocol
     providers: Providers
     servers: list[EdgeServer]
     randomness: Callable[..., np.random.Generator]
@@ -152,8 +154,8 @@ class WorldHost:
             self._later(delay, partial(self.gossip, kind, body))
             return
         self._show(kind, body, delay)
-        world = self._world
-        world.network.gossip(self._index, world.message(kind, body), self.busy_until + delay)
+        message = self._message(kind, body, delay)
+        self._world.network.gossip(self._index, message, self.busy_until + delay)
 
     def pass_on_known(self, message: Message, origin: int) -> None:
         """Pass on, in place of a gossiped message that is no news here, what the server has of it,
@@ -164,8 +166,7 @@ class WorldHost:
         again = world.servers[index].passes_on(message.kind, message.body, origin)  # type: ignore[arg-type]
         if again is not None:
             kind, body, before = again
-            known = sized(kind, body)
-            known.gossiped = True
+            known = message.retold(kind, body)
             world.network.pass_on(index, origin, known, self.busy_until, before)
 
     def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
@@ -177,14 +178,23 @@ class WorldHost:
             self._later(delay, partial(self.send, to, kind, body))
             return
         self._show(kind, body, delay)
-        world = self._world
-        world.network.send_many(self._index, to, world.message(kind, body), self.busy_until + delay)
+        message = self._message(kind, body, delay)
+        self._world.network.send_many(self._index, to, message, self.busy_until + delay)
 
     def _show(self, kind: Kind, body: Any, delay: float) -> None:
         """Let the observer see a message that leaves ``delay`` seconds (0, or before) after the
         work in hand is done."""
         leaves = max(self.busy_until + delay, self._env.now)
         self._observer.sent(self._index, kind, body, leaves)
+
+    def _message(self, kind: Kind, body: Any, delay: float) -> Message:
+        """A message that leaves ``delay`` seconds (0, or before) after the work in hand is done."""
+        world = self._world
+        message = world.message(kind, body)
+        message.said = max(self.busy_until + delay, self._env.now)
+        honest = world.servers[self._index].behaviour is None
+        message.timed = honest and kind in world.protocol.timely
+        return message
 
     def _later(self, delay: float, send: Callable[[], None]) -> None:
         """Call ``send`` ``delay`` seconds after the work in hand is done, unless the server crashes

@@ -211,6 +211,7 @@ class Recorder(Observer):
             result.captured,
             result.closed_by_all,
             result.caught_up,
+            _us(result.greatest_delay),
         )
         return self._told(
             page, "decided", _us(result.ended), last, _by_attempt(weights, last), figures
@@ -235,6 +236,7 @@ class Recorder(Observer):
             False,
             sum(attempt.closed_by_all for attempt in page.attempts.values()),
             page.counts["caught_up"],
+            _us(spent.delay),
         )
         now = _us(world.env.now)
         return self._told(page, outcome, now, last, _by_attempt(weights, last), figures)

@@ -119,3 +119,9 @@ class HeightResult:
     """Number of blocks of earlier heights that servers appended during this one."""
     adversary: AdversaryAccount | None = None
     """The acts of an adversary that looks on; None without one."""
+    greatest_delay: float = 0.0
+    """Greatest simulated seconds from when an honest server said a message on whose time the
+    protocol's argument relies (`consensus.ledger.protocol.Protocol.timely`) until an honest running
+    server took it in: had it out of its ingress queue, was done with its work before it and, of a
+    candidate or block, with checking its signatures. A message that never arrives, as a fault or
+    the end of the height stops it, has no delay; nor has a copy that a fault made."""

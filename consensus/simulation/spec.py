@@ -14,6 +14,7 @@ from consensus.crypto.ahead import Ahead
 from consensus.crypto.suites import Prover, Signer
 from consensus.faults.faults import Faults
 from consensus.network.topology import Topology
+from consensus.network.traced import Book
 from consensus.records.genesis import Genesis
 from consensus.simulation.host import Costs
 from consensus.simulation.observer import UNSEEN, Observer
@@ -55,5 +56,8 @@ class WorldSpec:
     schedule: Schedule | None = None
     """The adversary that chooses when honest servers receive each other's messages; None for none.
     It is begun by whoever observes the world (`consensus.simulation.adversary`)."""
+    book: Book | None = None
+    """The book of all deliveries; None for none. With one the network is `TracedNetwork`, and the
+    result the same, later."""
     ahead: Ahead | None = None
     """The helper that makes proofs and checks signatures before they are needed; None for none."""

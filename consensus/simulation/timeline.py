@@ -163,6 +163,12 @@ class HeightFigures:
     """True if the block's aggregate is not that of its updates."""
     closed_by_all: int
     caught_up: int
+    delay_us: int | None = None
+    """The greatest delay between honest servers in microseconds; None where nobody measured it."""
+
+    def to_node(self) -> Node:
+        """The figures as JSON-ready values."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -210,7 +216,7 @@ class HeightTimeline:
             "attempts_left_out": self.attempts_left_out,
             "down": self.down.to_node(),
             "cut_off": self.cut_off.to_node(),
-            "figures": None if self.figures is None else dict(vars(self.figures)),
+            "figures": None if self.figures is None else self.figures.to_node(),
             "left_out": dict(self.left_out),
             "blocks": list(blocks),
             "events": events,
@@ -322,7 +328,9 @@ def named(node: object, where: str) -> Named:
 
 
 def _figures(node: object) -> HeightFigures:
-    found = dict(members(node, "figures", _FIGURES))
+    measured = isinstance(node, dict) and "delay_us" in node  # older files do not have it
+    names = _FIGURES if measured else tuple(name for name in _FIGURES if name != "delay_us")
+    found = dict(members(node, "figures", names))
     captured = found.pop("captured")
     if type(captured) is not bool:
         raise BadTimeline("figures.captured: expected true or false")

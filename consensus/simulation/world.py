@@ -9,6 +9,7 @@ not empty, and a run can be resumed from there, byte for byte.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -32,6 +33,7 @@ from consensus.simulation.accounts import (
     evidence_at,
     furthest,
     furthest_chain,
+    greatest_delay,
     needed_after,
     refusals,
     stalled,
@@ -171,6 +173,7 @@ class World:
             malicious_weight=weights_deciding(self.checks, self.behaviours, before, block),
             closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
             caught_up=self._caught_up,
+            greatest_delay=spent.delay,
         )
         self.head = next(
             server.chain.head for server in self.servers if server.chain.height == height
@@ -179,7 +182,8 @@ class World:
         return result
 
     def _traffic(self) -> Spent:
-        return Spent(self.network.bytes.copy(), self.messages, refusals(self.servers))
+        delay = greatest_delay(self.servers, self.network.delays)
+        return Spent(self.network.bytes.copy(), self.messages, refusals(self.servers), delay)
 
     def spent(self) -> Spent:
         """The messages of the height in progress so far."""
@@ -224,12 +228,9 @@ class World:
         """Reset the state of the height before, but keep contents still asked for."""
         self.checks.begin_height()
         self._listed.clear()
-        self._appended = {}
-        self._complete = {}
+        self._appended, self._complete = {}, {}
         self._given_up.clear()
-        self._caught_up = 0
-        self._first = None
-        self._closing = False
+        self._caught_up, self._first, self._closing = 0, None, False
         self._over = self.env.event()
         for server in self.servers:
             server.forget_early()
@@ -264,7 +265,7 @@ class World:
 
     def at(self, time: float, call: Callable[[], None]) -> None:
         """Call ``call`` at ``time`` (simulated seconds), or now if that has passed."""
-        self.env.call_at(max(time, self.env.now), _call, call)
+        self.env.call_at(max(time, self.env.now), operator.call, call)
 
     def _set_up(self, index: int, up: bool) -> None:
         host = self.hosts[index]
@@ -329,8 +330,11 @@ class World:
         if not host.up:
             return None
         self.network.heard(server)
-        host.relay_from = None
-        if not self.servers[server].receive(message.kind, message.body, origin, message.gossiped):
+        host.relay_from, begins = None, host.reached
+        news = self.servers[server].receive(message.kind, message.body, origin, message.gossiped)
+        if message.timed:
+            self.network.took_in(server, message, host.relay_from or begins)
+        if not news:
             host.pass_on_known(message, origin)
             return None
         if message.kind == "candidate":
@@ -390,10 +394,6 @@ class World:
     def hold(self, index: int, contents: Contents) -> None:
         """Note that server ``index`` has these contents."""
         self.providers.hold(index, contents, self.head.height + 1, self.checks.address)
-
-
-def _call(call: Callable[[], None]) -> None:
-    call()
 
 
 def _end(over: simpy.Event) -> None:

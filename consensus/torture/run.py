@@ -58,6 +58,9 @@ ATTEMPTS = 20
 #: three sit and one leads, so that only three attempts in sixteen can decide. That none of so many
 #: does has a chance below 1e-10.
 ATTEMPTS_OF_HALF = 120
+#: Attempts of timers half as long again each, after which servers that began one at different times
+#: are in it together for more than half of it, as they began it less than two timers apart.
+OVERLAP = 4
 #: Invariants that a committee outside of the premise may violate; it may not make an honest server
 #: crash, sign twice, take back a block or accuse an honest one.
 PRESUMED = frozenset(
@@ -141,12 +144,25 @@ def patience(scenario: Scenario, attempt: int, behind: int) -> float:
     """
     allowed, resend = _allowed(scenario), scenario.resend / 1e3
     start = (scenario.update + scenario.ticket) / 1e3 + 3 * resend
-    if not protocol_named(scenario.protocol).timers_grow:  # a blocked height stays blocked
+    rules = protocol_named(scenario.protocol)
+    if not rules.timers_grow:  # a blocked height stays blocked
         return SLACK + behind * (start + allowed * (scenario.vote / 1e3 + resend))
     attempts = attempt + allowed
+    if rules.timer_base > 1.0:
+        return SLACK + behind * (start + _exponential(scenario, rules.timer_base, attempt))
     step = scenario.vote / 1e3 * (2 + attempts) / 2 + 3 * resend
     whole = scenario.max_step * step + scenario.recovery / 1e3
     return SLACK + behind * (start + allowed * whole)
+
+
+def _exponential(scenario: Scenario, base: float, attempt: int) -> float:
+    """Seconds that all attempts may take together until one decides, each ``base`` times as long as
+    the one before: some until all honest servers are in one attempt for long enough, wherever they
+    stood, and then those of all silent leaders and another one. What was lost once is sent
+    again."""
+    attempts = attempt + OVERLAP + (scenario.committee_size - 1) // 3 + 1
+    timers = 2.0 * scenario.vote / 1e3 * (base ** (attempts + 1) - 1.0) / (base - 1.0)
+    return timers + 3 * scenario.resend / 1e3 * (attempts + 1)
 
 
 def _allowed(scenario: Scenario) -> int:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from docs.generator import commands, interface, options, parts
+from docs.generator import commands, interface, options, parts, traces
 from docs.generator.sources import ROOT, Gathered
 
 SOURCE, HTML = "source", "html"
@@ -18,7 +18,7 @@ SOURCE, HTML = "source", "html"
 def write_sources(out: Path) -> None:
     """Write everything that Sphinx reads into an empty folder."""
     Gathered(out).gather()
-    written = {options.PAGE: options.page(), interface.PAGE: interface.page()}
+    written = {each.PAGE: each.page() for each in (options, interface, traces)}
     for page, text in {**written, **commands.pages(), **parts.pages()}.items():
         target = out / f"{page}.md"
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ OUTSIDE = {
     "README.md": "index",
     "consensus/README.md": "design/ledger",
     "consensus/PROTOCOL.md": "design/protocol",
+    "consensus/protocols/hotstuff/README.md": "design/hotstuff",
     "consensus/protocols/tendermint/README.md": "design/tendermint",
     "datasets/README.md": "datasets",
     "docs/docker/README.md": "docker",

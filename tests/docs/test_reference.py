@@ -11,8 +11,10 @@ import pytest
 import bfedrec
 from bfedrec.cli.main import COMMANDS
 from bfedrec.config.help import options as all_options
+from bfedrec.runs.messages import COLUMNS
+from consensus.network.traced import LOST
 from consensus.registry import Registry
-from docs.generator import commands, interface, options, parts, rooms_picture
+from docs.generator import commands, interface, options, parts, rooms_picture, traces
 from docs.generator.pictures import FOLDER, pictures
 from docs.generator.sources import ROOT
 
@@ -101,3 +103,12 @@ def test_the_interfaces_are_there() -> None:
         if kind.interface:
             module, _, name = kind.interface.partition(":")
             assert getattr(import_module(module), name).__doc__
+
+
+def test_every_column_of_a_trace_has_a_row() -> None:
+    page = traces.page()
+    for each in COLUMNS:
+        optional = "yes" if each.optional else ""
+        assert f"| `{each.name}` | {each.kind} | {optional} | {each.meaning} |\n" in page
+    for name, meaning in LOST.items():
+        assert f"| `{name}` | {meaning} |\n" in page

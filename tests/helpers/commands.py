@@ -31,7 +31,7 @@ from bfedrec.sweeps.engines import processes
 IMPORTED = ("bfedrec.runs.simulation", "bfedrec.report.curves", "bfedrec.cli.audit")
 """The slow modules of most commands, which import the libraries as well."""
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([*OWN, *IMPORTED, "pytest", __name__])
+FORKS.set_forkserver_preload([*OWN, *IMPORTED, "pytest", __name__, "tests.helpers.loaded"])
 
 
 class Command:

@@ -9,8 +9,9 @@ from typing import Any
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.committee import Committee
 from consensus.ledger.validity import Sortition
+from consensus.protocols.bft.standing import HeightContext
 from consensus.protocols.tendermint import vote as tendermint
-from consensus.protocols.tendermint.state import HeightContext, Promises, Step
+from consensus.protocols.tendermint.state import Promises, Step
 from consensus.records.block import Candidate, Header, Turn
 from consensus.records.votes import Certificate, Vote
 

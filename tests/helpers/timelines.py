@@ -38,7 +38,7 @@ TIMELINE = HeightTimeline(
     2,
     Named(1, (2,)),
     Named(2, (0, 3)),
-    HeightFigures({"block": 5, "vote": 7}, 12, {"second vote": 1}, 1, 4, False, 1, 0),
+    HeightFigures({"block": 5, "vote": 7}, 12, {"second vote": 1}, 1, 4, False, 1, 0, 250_000),
 )
 
 

@@ -15,6 +15,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.topology import Topology
+from consensus.network.traced import Book
 from consensus.records.genesis import Genesis, Member, Parameters, Run
 from consensus.records.update import UpdateRecord
 from consensus.simulation.host import Costs
@@ -87,6 +88,7 @@ class Toy:
         compiled: bool = True,
         helped: bool = False,
         schedule: Schedule | None = None,
+        book: Book | None = None,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
@@ -128,6 +130,7 @@ class Toy:
             observer=observer,
             compiled=compiled,
             schedule=schedule,
+            book=book,
             ahead=self.ahead,
         )
         self.world = World(

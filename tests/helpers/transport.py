@@ -89,18 +89,25 @@ class Servers:
         """By server, True for updates: (seconds, number, origin; -1 where that is not told)."""
         self.unheard = 0
         """Number of messages that were taken in unheard."""
+        self.delays: list[list[float]] = []
+        """The longest delays of each epoch before this one."""
         self.servers = [Server([(0, self._weight(s, 0))] * LANES) for s in range(self.count)]
         nodes = list(map(fault_from_node, faults))
         struck = Faults(nodes, self.count, np.random.default_rng(seed)) if nodes else None
         parts = (self.env, topology, 1.0, jitter, self._receive, struck)
-        self.network = CompiledNetwork(*parts, self) if compiled else Network(*parts)
+        self.network = self.make_network(compiled, *parts)
         self.faults = struck
         self.begin()
+
+    def make_network(self, compiled: bool, *parts: Any) -> Network:
+        """The network of these parts."""
+        return CompiledNetwork(*parts, self) if compiled else Network(*parts)
 
     def begin(self) -> None:
         """Begin an epoch, of which nobody has seen a message."""
         for server in range(self.count):
             self._look(server)
+        self.delays.append(list(self.network.delays))
         self.seed += 1
         for server in self.servers:
             server.seen.clear()
@@ -123,6 +130,7 @@ class Servers:
             "heard": self.heard,
             "counted": self.counted,
             "busy": list(network.busy_until),
+            "delays": [*self.delays, list(network.delays)],
             "egress": list(network._egress_free),
             "ingress": list(network._ingress_free),
             "bytes": +network.bytes,
@@ -149,7 +157,8 @@ class Servers:
     def _send(
         self, origin: int, to: tuple[int, ...] | None, body: Body, size: int, at: float
     ) -> None:
-        message = Message(KINDS[body.lane], body, size)
+        said, timed = max(at, self.env.now), body.number % 4 != 3
+        message = Message(KINDS[body.lane], body, size, said=said, timed=timed)
         if to is None:
             self.network.gossip(origin, message, at)
         else:
@@ -190,6 +199,8 @@ class Servers:
         inbox = self._look(server)
         body, now, mine = message.body, self.env.now, self.servers[server]
         busy = self.network.busy_until
+        if message.timed:
+            self.network.took_in(server, message, max(busy[server], now))
         if not isinstance(body, Body):
             self.heard.append((now, server, type(body).__name__))
             return None

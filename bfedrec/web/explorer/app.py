@@ -23,6 +23,7 @@ from bfedrec.web.explorer import (
     chain,
     compare,
     live,
+    messages,
     network,
     records,
     run,
@@ -82,6 +83,7 @@ PAGES: Final = (
     Page("/users/{run:path}", users.show),
     Page("/network/{run:path}", network.show),
     Page("/timeline/{height:height}/{run:path}", timeline.show),
+    Page("/messages/{height:height}/{run:path}", messages.show),
 )
 
 TRACE_PAGES: Final = (

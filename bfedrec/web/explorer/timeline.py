@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from bfedrec.runs.folder import RunError
+from bfedrec.runs.messages import is_traced
 from bfedrec.web.explorer.lanes import lanes_of
 from bfedrec.web.explorer.network import NO_TIMELINE, network_of, timeline_of
 from bfedrec.web.explorer.telling import (
@@ -86,5 +87,6 @@ def show(visit: Visit) -> Response:
         "before": heights[place - 1] if place else None,
         "after": heights[place + 1] if place + 1 < len(heights) else None,
         "last": heights[-1],
+        "traced": is_traced(folder),
     }
     return visit.page("timeline.html", values)

@@ -44,7 +44,7 @@ class LateBlock(Behaviour):
 
 @behaviour("false_locks", recorded=True)
 class FalseLocks(Behaviour):
-    """Lies about locks (``bft``): in its timeouts it hides the lock that it knows from one half of
+    """Lies about locks: in its timeouts it hides the lock that it knows from one half of
     the others and shows a forged lock to the other half; it passes on certificates that close a
     view without their lock, or with a forged one; and it sends forged and old locks to everyone."""
 
@@ -60,7 +60,7 @@ class FalseLocks(Behaviour):
                 height=server.height,
                 attempt=view[0],
                 step=0,
-                phase="soft",
+                phase=server.chain.protocol.phases[0],
                 signatures=old.signatures[:3],
             )
             self.send(server, "lock", now, others(server))
@@ -78,11 +78,11 @@ class FalseLocks(Behaviour):
 
     def _forged(self, server: EdgeServer, view: View) -> Certificate:
         """A lock on a block that nobody has proposed, signed by itself alone."""
-        block = file_cid(self.draws(server).bytes(8))
-        signature = sign_vote(server, "soft", view, block).signature
+        block, phase = file_cid(self.draws(server).bytes(8)), server.chain.protocol.phases[0]
+        signature = sign_vote(server, phase, view, block).signature
         signers = range(len(server.genesis.servers))
         return Certificate(
-            server.height, *view, "soft", block, tuple((index, signature) for index in signers)
+            server.height, *view, phase, block, tuple((index, signature) for index in signers)
         )
 
     def _timeout(self, server: EdgeServer, honest: Timeout, lock: Certificate | None) -> Timeout:

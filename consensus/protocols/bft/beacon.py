@@ -1,7 +1,7 @@
 """The part of a server that protocols on a beacon chain share: draws that the block of the height
 before records, proposals that wait for updates and draws, and promises that survive a crash.
 
-`bft` and `tendermint` differ in how they vote on what is proposed.
+`bft`, `tendermint` and `hotstuff` differ in how they vote on what is proposed.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from consensus.ledger.protocol import Protocol, protocol
 from consensus.ledger.validity import Head, Sortition, SortitionOf
 from consensus.protocols.bft import validity
 from consensus.records.block import Block, Header
-from consensus.records.genesis import Genesis
+from consensus.records.genesis import Genesis, Parameters
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 
 
@@ -25,6 +25,11 @@ class Bft(Protocol):
     takes_turns = True
     has_locks = True
     timers_grow = True
+    premise_of_time = (
+        "a committee of which a third or more is malicious decides no two blocks only while twice "
+        "the delay is below committee.settle_seconds"
+    )
+    timely = ("vote", "timeout", "closure", "lock", "block")  # votes carry the leader's signature
 
     def first_head(self, genesis: Genesis) -> Head:
         return Head.of_genesis(genesis, public_draws(genesis))
@@ -68,6 +73,9 @@ class Bft(Protocol):
         if timeout.lock is not None:
             validity.check_no_later(timeout.lock, timeout)
             validity.check_lock(genesis, head, timeout.lock, sortition or self.sortition)
+
+    def longest_delay(self, parameters: Parameters) -> float:
+        return parameters.settle_us / 2e6
 
     def participant_class(self) -> type:
         from consensus.protocols.bft.server import BftParticipant

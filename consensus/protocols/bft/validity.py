@@ -87,7 +87,17 @@ def check_timeout_certificate(
     sortition: SortitionOf = sortition_of,
 ) -> None:
     """Check that enough servers closed a view at height + 1, and that the lock it carries is the
-    highest of theirs. Raises `InvalidBlock`.
+    highest of theirs, and is one. Raises `InvalidBlock`."""
+    check_timeout_entries(genesis, head, certificate, sortition)
+    if certificate.lock is not None:
+        check_lock(genesis, head, certificate.lock, sortition)
+
+
+def check_timeout_entries(
+    genesis: Genesis, head: Head, certificate: TimeoutCertificate, sortition: SortitionOf
+) -> None:
+    """Check that enough servers closed a view at height + 1, and that the lock it carries, which is
+    not looked into, is the highest that they name. Raises `InvalidBlock`.
 
     More than two thirds of the committee close a view; at least two thirds of *all* stake close
     an attempt (`everyone`), which a third of the servers, and no more, can do without.
@@ -124,7 +134,6 @@ def check_timeout_certificate(
     if lock.name not in locks or lock.view != highest:
         raise InvalidBlock("its lock is not the highest of its signers'")
     check_no_later(lock, certificate)
-    check_lock(genesis, head, lock, sortition)
 
 
 def check_no_later(lock: Certificate, left: Timeout | TimeoutCertificate) -> None:

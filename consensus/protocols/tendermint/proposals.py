@@ -2,51 +2,27 @@
 it judges (valid(v)).
 
 The vote itself is in `consensus.protocols.tendermint.vote` and
-`consensus.protocols.tendermint.server`.
+`consensus.protocols.tendermint.server`; proposing in rotation is in
+`consensus.protocols.bft.rotation_proposals`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
 from typing import Protocol
 
-from consensus.ledger.evidence import Evidence
-from consensus.ledger.validity import InvalidBlock
-from consensus.protocols.bft.beacon import BeaconProposals
+from consensus.protocols.bft.rotation_proposals import RotationProposals, Voting
+from consensus.protocols.bft.standing import view_of
 from consensus.protocols.tendermint import vote as tendermint
-from consensus.protocols.tendermint.state import (
-    PROPOSE,
-    STEPS,
-    HeightContext,
-    State,
-    Step,
-    view_of,
-)
-from consensus.records.block import Candidate, Turn
-from consensus.records.view import proposal_digest
+from consensus.protocols.tendermint.state import PROPOSE, STEPS, State
+from consensus.records.block import Candidate
 from consensus.records.votes import Certificate
-from consensus.server.message import Kind
-from consensus.server.unheard import ANY_NUMBER
 
 
-class Voting(Protocol):
+class RoundVoting(Voting, Protocol):
     """The part of the vote (`consensus.protocols.tendermint.server.TendermintParticipant`) that
     proposals use."""
 
-    context: HeightContext
     state: State
-    undecided: Certificate | None
-    others: list[int]
-    """The others on the committee."""
-
-    def apply(self, step: Step) -> bool:
-        """Take over a state of the vote and do what follows from it."""
-        ...
-
-    def decide_by(self, certificate: Certificate) -> None:
-        """Append the block that ``certificate`` decides."""
-        ...
 
     def take_in_votes(self, proof: Certificate) -> bool:
         """Take in the prevotes of a checked proof of lock."""
@@ -56,38 +32,9 @@ class Voting(Protocol):
         """Start the timer of a step of a round."""
         ...
 
-    def tell(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
-        """Send something of this round, and remember to say it again if need be."""
-        ...
 
-
-class Proposals(BeaconProposals[Voting]):
+class Proposals(RotationProposals[RoundVoting]):
     """The proposals of one height at one server."""
-
-    def begin(self) -> None:
-        super().begin()
-        self._first: dict[int, tuple[bytes, bytes]] = {}
-        """By round: the first proposed block that this server saw, and the proposer's signature."""
-        self._judging: dict[bytes, tuple[Candidate, bool]] = {}
-        """Proposals whose contents cannot be judged yet; True: a quorum stands behind it."""
-
-    # -- getValue() -------------------------------------------------------------------------------
-
-    def updates_changed(self) -> None:
-        """Go on, as the pool has grown or the deadline for updates has passed."""
-        self._arm_if_ready()
-        for candidate, proven in list(self._judging.values()):
-            self.judge(candidate, proven)
-        if self._server.active:
-            self.propose_if_due()
-
-    def unheard_updates(self) -> int:
-        """The number of further updates that change nothing (`Participant.unheard_updates`)."""
-        if self._judging:
-            return 0
-        if self._collected and (not self.armed or self.is_to_propose()):
-            return max(0, self._server.updates_missing() - 1)
-        return ANY_NUMBER
 
     def is_to_propose(self) -> bool:
         """True if it is the proposer of round_p, has not proposed, and still may (line 14)."""
@@ -109,133 +56,27 @@ class Proposals(BeaconProposals[Voting]):
         tickets enough (lines 14-19)."""
         if not self.is_to_propose():
             return
-        server, vote = self._server, self._vote
+        vote = self._vote
         round, valid = vote.state.round, vote.state.promises.valid
         candidate = self.anew(view_of(round)) if valid is None else self._again(valid, round)
-        if candidate is None:
-            return
-        vote.apply((tendermint.on_proposing(vote.state), ()))
-        if server.behaviour is not None:
-            candidate = server.behaviour.proposes(server, candidate)
-            if candidate is None:
-                return
-        server.host.charge("sign")
-        vote.tell("candidate", candidate)
-        self._note(candidate)
-        self.bodies.setdefault(candidate.header.cid, candidate)
-        vote.apply(tendermint.on_proposal(vote.context, vote.state, candidate))
+        if candidate is not None:
+            vote.apply((tendermint.on_proposing(vote.state), ()))
+            self._publish(candidate)
 
-    def _again(self, proof: Certificate, round: int) -> Candidate | None:
-        """validValue_p, proposed again in a round; None, and its voters are asked for it, if it is
-        not here."""
-        server = self._server
-        body = self.bodies.get(proof.block)
-        if body is None:
-            server.catch_up.ask([voter for voter, _ in proof.signatures])
-            return None
-        view = view_of(round)
-        signed = proposal_digest(server.genesis.chain_id, server.height, view, proof.block)
-        turn = Turn(*view, server.index, server.signer.sign(signed))
-        return replace(body, turn=turn, proof=proof)
-
-    # -- others' proposals ------------------------------------------------------------------------
-
-    def on_candidate(self, candidate: Candidate) -> bool:
-        """Check a proposal and take it in. Returns True if it is news."""
-        server, vote = self._server, self._vote
-        reason = self._reason_to_refuse(candidate)
-        if reason is not None:
-            return server.refuse(reason) if reason else False
-        proof = candidate.proof
-        server.host.charge("verify", times=2)
-        if proof is not None:
-            server.host.charge("verify", times=len(proof.signatures))
-        server.host.may_relay()
-        server.host.charge("vrf_verify", times=self._tickets.unknown(candidate.tickets))
-        try:
-            server.checks.candidate(server.chain.head, candidate)
-            if proof is not None:
-                server.checks.lock(server.chain.head, proof)
-        except InvalidBlock:
-            return server.refuse("candidate header")
-        self.bodies.setdefault(candidate.header.cid, candidate)
-        self._note(candidate)
-        before = vote.state
-        self.arm()
-        if proof is not None:
-            vote.take_in_votes(proof)
-        if server.active:
+    def _heard(self, candidate: Candidate) -> None:
+        vote = self._vote
+        if candidate.proof is not None and candidate.proposer != self._server.index:
+            vote.take_in_votes(candidate.proof)
+        if self._server.active:
             vote.apply(tendermint.on_proposal(vote.context, vote.state, candidate))
-        if server.active and vote.undecided is not None:
-            vote.decide_by(vote.undecided)
-        if server.active:
-            self.propose_if_due()  # it may have brought the body of its valid value
-        return vote.state is not before or not server.active
 
-    def _reason_to_refuse(self, candidate: Candidate) -> str | None:
-        """The reason why a proposal is not looked at, empty if it is known already; else None."""
-        vote, round = self._vote, candidate.view[0]
-        if round > vote.state.round + vote.context.ahead:
-            return "candidate for another attempt"
-        known = vote.state.proposals.get(round, ())
-        block = candidate.header.cid
-        if any(each.header.cid == block for each in known):
-            return ""
-        if len(known) >= tendermint.MOST_PROPOSALS and not self._needs(block):
-            return "third proposal"  # two are evidence; a proposer may make thousands
-        reason = tendermint.follows(vote.context, candidate)
-        return None if reason is None else f"candidate: {reason}"
+    def _found(self, block: bytes, valid: bool, declined: bool) -> None:
+        vote = self._vote
+        vote.apply(tendermint.on_judged(vote.context, vote.state, block, valid, declined))
+
+    def _fault_of(self, candidate: Candidate) -> str | None:
+        return tendermint.follows(self._vote.context, candidate)
 
     def _needs(self, block: bytes) -> bool:
-        """True if a quorum stands behind a block, so that its body must be had."""
+        """True if a quorum stands behind a block."""
         return tendermint.is_proven(self._vote.context, self._vote.state, block)
-
-    def _note(self, candidate: Candidate) -> None:
-        """Remember a proposal; a second one of the same round is evidence against its proposer."""
-        view, block, signature = candidate.view, candidate.header.cid, candidate.proposal
-        first = self._first.setdefault(view[0], (block, signature))
-        if first[0] != block:
-            height, blocks = self._server.height, (first[0], block)
-            signatures = first[1], signature
-            found = Evidence(candidate.proposer, height, view, "proposal", blocks, signatures)
-            self._server.accuse(found)
-
-    # -- valid(v) ---------------------------------------------------------------------------------
-
-    def judge(self, candidate: Candidate, proven: bool) -> None:
-        """Find out whether a proposal's contents are right, as soon as its updates and the
-        aggregates of the blocks below are here; ``proven``: a quorum stands behind them, so that it
-        does not matter when they came."""
-        server, vote, block = self._server, self._vote, candidate.header.cid
-        updates = server.pool.pick(candidate.updates)
-        if updates is None or server.builds_on_less():
-            if block not in self._judging or proven:
-                self._judging[block] = candidate, proven
-                # The gossip may be about to bring them: ask when it had a moment.
-                server.set_timer("want", server.parameters.ticket_us // 4, candidate.view)
-            return
-        if not proven and not server.sufficient(len(updates)):
-            self._judging[block] = candidate, proven  # right, perhaps, but only after the deadline
-            return
-        self._judging.pop(block, None)
-        timely = proven or (
-            server.contents.is_timely(candidate.header) and self._tickets.are_all_in(candidate)
-        )
-        valid = server.contents.recomputes(candidate, updates)
-        approves = valid and timely
-        if server.behaviour is not None:
-            label = (server.height, *candidate.view, 1)
-            approves = server.behaviour.verdict(approves, server.host.generator(*label))
-        declined = valid and not approves
-        judged = tendermint.on_judged(
-            vote.context, vote.state, block, approves or declined, declined
-        )
-        vote.apply(judged)
-
-    def on_want_timer(self, round: int) -> None:
-        """Ask for the updates of proposals of a round that still lack some, and later again."""
-        for candidate, _ in self._judging.values():
-            if candidate.view[0] == round:
-                self._want(candidate, self._vote.others)
-                self._server.set_timer("want", self._server.parameters.ticket_us, candidate.view)
-                return

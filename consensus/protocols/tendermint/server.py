@@ -8,12 +8,12 @@ the votes that are due; when a block is decided, pass it on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
-from consensus.protocols.bft.beacon import BeaconParticipant
+from consensus.protocols.bft.rotation import RotationParticipant
+from consensus.protocols.bft.standing import name_of, view_of
 from consensus.protocols.bft.state import NOBODY
 from consensus.protocols.tendermint import unheard
 from consensus.protocols.tendermint import vote as tendermint
@@ -24,7 +24,6 @@ from consensus.protocols.tendermint.state import (
     CastVote,
     Decide,
     Effect,
-    HeightContext,
     Promises,
     Schedule,
     ShowProof,
@@ -32,7 +31,6 @@ from consensus.protocols.tendermint.state import (
     State,
     Step,
     Validate,
-    view_of,
 )
 from consensus.records.block import Block
 from consensus.records.sync import Status
@@ -47,10 +45,11 @@ from consensus.server.unheard import Credit, Fit
 VOTE_PART = 3
 
 
-class TendermintParticipant(BeaconParticipant[Effect, Promises]):
+class TendermintParticipant(RotationParticipant[Effect, Promises]):
     """One server's part in `tendermint`: its vote, with its `Proposals` and `Tickets`."""
 
     proposals: Proposals
+    state: State
 
     def __init__(self, server: EdgeServer) -> None:
         super().__init__(server, Promises)
@@ -65,44 +64,8 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
             "lock": self.on_lock,
         }
 
-    # -- a height begins --------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        server, head = self.server, self.server.chain.head
-        sortition = server.checks.sortitions(head)
-        self.context = HeightContext(server.index, server.height, sortition(0).committee, sortition)
-        self.begin_vote()
-        self.tickets.begin()
-        self.proposals.begin()
-        self.votes: dict[tuple[str, int, int], list[Vote]] = {}
-        """By phase, round and server: its checked votes, of which two are kept: they differ."""
-        self.undecided: Certificate | None = None
-        """A certificate that decides a block which is not here."""
-        self.others = [each for each in self.context.committee.weights if each != server.index]
-        self._seen_block: bytes | None = None
-        promises = self.durable.promises
-        back = not server.catching_up and promises.height == server.height
-        if back:
-            self.durable.recall(self.proposals.bodies, server.pool, head)
-        state, effects = tendermint.begin(self.context, promises, server.catching_up)
-        self.state = state
-        self._none_yet = None if back else state.promises
-        """The promises of a height in which it has made none."""
-        server.set_timer("tickets", server.parameters.ticket_us)
-        if not server.catching_up and self.tickets.draw():
-            self.tickets.announce(self.others)  # every member may propose, and so record it
-        self.apply((state, effects))
-        if back and promises != Promises(server.height):
-            self.proposals.arm()  # it has said something already
-
-    def stage(self) -> View:
-        return view_of(self.state.round) if self.server.active else (0, 0)
-
-    def updates_changed(self) -> None:
-        self.proposals.updates_changed()
-
-    def unheard_updates(self) -> int:
-        return self.proposals.unheard_updates()
+    def _begun(self, promises: Promises, catching_up: bool) -> Step:
+        return tendermint.begin(self.context, promises, catching_up)
 
     # -- what it need not hear of -----------------------------------------------------------------
 
@@ -120,28 +83,10 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
         yield from unheard.too_late(decided)
 
     def _count(self, votes: list[Vote]) -> None:
-        self.votes.update((unheard.name_of(vote), [vote]) for vote in votes)
+        self.votes.update((name_of(vote), [vote]) for vote in votes)
         self.state = tendermint.counted(self.context, self.state, votes)
 
     # -- the vote's effects -----------------------------------------------------------------------
-
-    def apply(self, step: Step) -> bool:
-        """Take over a state, its promises first, and do what follows from it. Returns True if
-        anything did or the state changed."""
-        state, effects = step
-        changed = state is not self.state
-        if changed:
-            self.state, promises, server = state, state.promises, self.server
-            new = promises is not self.durable.promises and promises is not self._none_yet
-            if new and not server.catching_up:
-                voted = self.proposals.bodies.get(promises.prevote[1])
-                self.durable.write(promises, voted, self.proposals.bodies, server.pool)
-                if self.strike is not None:
-                    self.strike()
-        if not effects:
-            return changed
-        self.do_all(effects)
-        return True
 
     def _do(self, effect: Effect) -> None:
         match effect:
@@ -159,16 +104,6 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
             case Decide(certificate):
                 self.decide_by(certificate)
 
-    def _enter(self, round: int) -> None:
-        """Begin a round, in which this server may propose."""
-        if round == self.state.round:
-            self.said.clear()
-            if round:
-                self.proposals.arm()
-            if self.server.behaviour is not None:
-                self.server.behaviour.entered(self.server)
-        self.proposals.propose_if_due()
-
     def schedule(self, what: str, round: int) -> None:
         """Start the timer of a step of a round: MaxVoteDuration to propose, a third of it for the
         votes, and half as long again with every round: once the network behaves, some round lasts
@@ -181,38 +116,15 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
 
     def _vote(self, phase: str, round: int, block: bytes) -> None:
         """Sign a vote and send it to the committee."""
-        server, chain_id = self.server, self.server.genesis.chain_id
-        server.host.charge("sign")
-        signed = Vote.signing_digest(chain_id, server.height, round, 0, phase, block)
-        signature = server.signer.sign(signed)
-        vote = Vote(chain_id, server.height, round, 0, phase, block, server.index, signature)
+        vote = self._sign(phase, round, block)
         if round == self.state.round:
             self.tell("vote", vote, tuple(self.others))
         else:
-            server.say("vote", vote, tuple(self.others))  # one of before a crash
-        self.votes[unheard.name_of(vote)] = [vote]
-        self.apply(tendermint.on_votes(self.context, self.state, [vote]))
+            self.server.say("vote", vote, tuple(self.others))  # one of before a crash
+        self._voted([vote])
 
-    def on_vote(self, vote: Vote) -> bool:
-        """Check and count a member's vote."""
-        server = self.server
-        if vote.chain_id != server.genesis.chain_id or vote.server >= len(server.genesis.servers):
-            return server.refuse("vote by a stranger")
-        if vote.phase not in STEPS[1:] or vote.proposal:
-            return server.refuse("vote of another protocol")
-        if vote.step:
-            return server.refuse("vote beyond MaxStep")
-        if not self.context.weight(vote.server):
-            return server.refuse("vote without a seat")
-        known = self.votes.get(unheard.name_of(vote), ())
-        if any(each.block == vote.block for each in known):
-            return False
-        if len(known) > 1:
-            return server.refuse("third vote")
-        server.host.charge("verify")
-        if not server.checks.vote(server.chain.head, vote):
-            return server.refuse("vote signature")
-        return self._take_in([vote])
+    def _voted(self, votes: list[Vote]) -> None:
+        self.apply(tendermint.on_votes(self.context, self.state, votes))
 
     def on_lock(self, proof: Certificate) -> bool:
         """Check a proof of lock that somebody shows, and take in its prevotes."""
@@ -232,56 +144,7 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
         chain_id = self.server.genesis.chain_id
         return self._take_in(Vote(chain_id, *said, *signed) for signed in proof.signatures)
 
-    def _take_in(self, votes: Iterable[Vote]) -> bool:
-        """Count checked votes of members. Two of one member in one phase and round are evidence,
-        and both count, as in the paper's message log: so does what they make a quorum of."""
-        server, new = self.server, []
-        for vote in votes:
-            kept = vote.attempt <= self.state.round + self.context.ahead
-            name = unheard.name_of(vote)
-            known = self.votes.get(name, [])
-            if any(each.block == vote.block for each in known):
-                continue
-            new.append(vote)
-            if kept and len(known) < 2:
-                self.votes[name] = [*known, vote]
-                server.inbox.note(name)
-            if known:
-                first, view = known[0], view_of(vote.attempt)
-                blocks, signatures = (first.block, vote.block), (first.signature, vote.signature)
-                found = Evidence(vote.server, server.height, view, vote.phase, blocks, signatures)
-                server.accuse(found)
-        self.proposals.arm()
-        if not new:
-            return False
-        if server.active:
-            self.apply(tendermint.on_votes(self.context, self.state, new))
-        return True
-
     # -- deciding ---------------------------------------------------------------------------------
-
-    def decide_by(self, certificate: Certificate) -> None:
-        """Append the block that has 2f + 1 precommits, and pass it on. Its proposer does at once,
-        other members if they do not see it go round."""
-        server = self.server
-        body = self.proposals.bodies.get(certificate.block)
-        if body is None:
-            if self.undecided is None:
-                self.undecided = certificate
-                server.catch_up.ask([voter for voter, _ in certificate.signatures])
-            return
-        if certificate.view < body.header.view:
-            server.refuse("decision")  # a captured committee's, of a block not yet proposed
-            return
-        block = Block(body.header, body.signature, body.tickets, certificate)
-        if self.context.proposer(certificate.attempt) == server.index:
-            server.say("block", block)
-        else:
-            # One after the other: whoever sees it go round keeps quiet.
-            order = [*self.context.committee.weights, server.index]
-            rank = min(order.index(server.index) + 1, len(order) - 1)
-            server.set_timer("relay", rank * server.parameters.ticket_us, certificate.view)
-        server.decide(block)
 
     def goes_on(self, kind: str, body: Any, decided: Block) -> bool:
         """True for what is said of a later round, or for another block: who decided says neither,
@@ -293,32 +156,7 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
         later = (body.attempt, body.step) > decided.certificate.view
         return later or body.block not in (decided.cid, NIL)
 
-    def known(self, kind: str, body: Any, decided: Block | None) -> tuple[Kind, Any] | None:
-        if kind == "ticket":
-            held = None if decided is not None else self.tickets.held.get(body.server)
-            return None if held is None else ("ticket", held[0])
-        if kind != "candidate":
-            return None
-        if decided is not None:
-            return "block", decided
-        for same in self.state.proposals.get(body.view[0], ()):
-            if same.header.cid == body.header.cid:
-                return "candidate", same
-        return None
-
-    def block_seen(self, block: bytes) -> None:
-        self._seen_block = block
-
-    def draws_to_check(self, block: Block) -> int:
-        """The number of draws to check: none of a block whose candidate was here."""
-        return 0 if block.cid in self.proposals.bodies else len(block.tickets)
-
     # -- timers -----------------------------------------------------------------------------------
-
-    def on_late_timer(self, what: str, height: int) -> None:
-        chain = self.server.chain
-        if what == "relay" and height == chain.height and self._seen_block != chain.head.cid:
-            self.server.say("block", chain.blocks[-1])
 
     def on_timer(self, what: str, view: View) -> None:
         if what == "tickets":
@@ -333,13 +171,6 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
     def progress(self) -> object:
         """The round and step: in either a server may wait for votes that were lost."""
         return self.state.round, self.state.step
-
-    def say_again(self) -> None:
-        super().say_again()
-        self.tickets.announce_again()
-
-    def tickets_held(self) -> tuple[int, ...]:
-        return self.tickets.holders()
 
     def help(self, status: Status) -> Iterator[tuple[Kind, Any]]:
         """The messages that the paper's gossip brings to everybody: a proof of lock, proposals of
@@ -356,8 +187,7 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
             if name[1] >= min(status.attempt, state.round):
                 for vote in self.votes[name]:
                     yield "vote", vote
-        for ticket in self.tickets.all_but(status.tickets):
-            yield "ticket", ticket
+        yield from self._tickets_lacking(status)
 
     def predicament(self) -> str:
         state, committee = self.state, self.context.committee

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from consensus.ledger.committee import Committee
-from consensus.ledger.validity import Sortition
 from consensus.protocols.bft.state import NOBODY, Tally
 from consensus.records.block import Candidate
-from consensus.records.view import View
 from consensus.records.votes import NIL, Certificate
 
 PROPOSE: Final = 0
@@ -26,39 +23,6 @@ Said = tuple[int, bytes]
 NEVER: Final[Said] = (-1, NIL)
 LAST: Final = 2**63
 """Later than any round."""
-
-
-@dataclass(frozen=True)
-class HeightContext:
-    """Knowledge that one server has of a height before it begins."""
-
-    index: int
-    """p."""
-    height: int
-    """h_p."""
-    committee: Committee
-    """The processes of the height and their seats; 2f + 1 is more than two thirds of these."""
-    sortition: Callable[[int], Sortition]
-    """Committee and proposer of a round."""
-
-    def proposer(self, round: int) -> int | None:
-        """proposer(h_p, ``round``); None where nobody sits."""
-        order = self.sortition(round).order
-        return order[0] if order else None
-
-    def leader(self, view: View) -> int | None:
-        """The server whose turn a view is: the proposer of its attempt, which has one step."""
-        return None if view[1] else self.proposer(view[0])
-
-    def weight(self, server: int) -> int:
-        """A server's seats; 0 for others than members."""
-        return self.committee.weights.get(server, 0)
-
-    @property
-    def ahead(self) -> int:
-        """The number of rounds ahead of one's own whose messages are kept: one rotation, in which
-        every member has its turn."""
-        return self.committee.total
 
 
 @dataclass(frozen=True)
@@ -83,6 +47,11 @@ class Promises:
     def prevote(self) -> Said:
         """Its last prevote."""
         return self._last(STEPS[PREVOTE])
+
+    @property
+    def voted(self) -> bytes:
+        """The block of its last prevote, which must be had after a crash."""
+        return self.prevote[1]
 
     @property
     def precommit(self) -> Said:
@@ -143,16 +112,6 @@ class State:
         return self.votes.get((phase, round, block), NOBODY)
 
 
-R = TypeVar("R", State, Promises)
-
-
-def changed(record: R, **changes: Any) -> R:
-    """``dataclasses.replace`` without the call of ``__init__``: a height makes thousands."""
-    new = object.__new__(type(record))
-    object.__setattr__(new, "__dict__", record.__dict__ | changes)
-    return new
-
-
 @dataclass(frozen=True)
 class StartRound:
     """A round has begun (line 11): its proposer proposes."""
@@ -205,14 +164,3 @@ class Decide:
 
 Effect = StartRound | Schedule | Validate | CastVote | ShowProof | Decide
 Step = tuple[State, tuple[Effect, ...]]
-
-
-def certificate_of(height: int, phase: str, round: int, block: bytes, tally: Tally) -> Certificate:
-    """The votes of a tally as one certificate."""
-    signatures = tuple((vote.server, vote.signature) for vote in tally.messages())
-    return Certificate(height, round, 0, phase, block, signatures)
-
-
-def view_of(round: int) -> View:
-    """The view, (attempt, step), that a round is on the ledger: its attempt, with a single step."""
-    return round, 0

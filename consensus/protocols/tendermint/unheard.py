@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from consensus.ledger.validity import Head
+from consensus.protocols.bft.standing import HeightContext, name_of
 from consensus.protocols.bft.state import NOBODY
 from consensus.protocols.bft.unheard import TICKETS, fit_of_ticket
-from consensus.protocols.tendermint.state import STEPS, HeightContext, State
+from consensus.protocols.tendermint.state import STEPS, State
 from consensus.records.block import Block
 from consensus.records.ticket import Ticket
 from consensus.records.votes import Vote
@@ -18,11 +19,6 @@ from consensus.server.unheard import ANY_NUMBER, IGNORED, Credit, Fit
 
 LANE_OF: Final = {phase: TICKETS + place for place, phase in enumerate(STEPS) if place}
 """The lane of each phase, after that of tickets."""
-
-
-def name_of(vote: Vote) -> tuple[str, int, int]:
-    """The name of which a server counts one vote: phase, round and server."""
-    return vote.phase, vote.attempt, vote.server
 
 
 def fit(context: HeightContext, checks: SharedChecks, head: Head, body: Any) -> Fit | None:

@@ -15,6 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from consensus.protocols.bft.standing import (
+    MOST_PROPOSALS,
+    HeightContext,
+    certificate_of,
+    changed,
+)
 from consensus.protocols.bft.state import NOBODY
 from consensus.protocols.tendermint.state import (
     LAST,
@@ -25,7 +31,6 @@ from consensus.protocols.tendermint.state import (
     CastVote,
     Decide,
     Effect,
-    HeightContext,
     Promises,
     Schedule,
     ShowProof,
@@ -33,15 +38,9 @@ from consensus.protocols.tendermint.state import (
     State,
     Step,
     Validate,
-    certificate_of,
-    changed,
 )
 from consensus.records.block import Candidate
 from consensus.records.votes import NIL, Vote
-
-#: Proposals of one round that are kept: two show that its proposer has equivocated, and which of
-#: them the others vote for is not up to this server.
-MOST_PROPOSALS = 2
 
 # -- what may be said -----------------------------------------------------------------------------
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from consensus.protocols.hotstuff.protocol import HotStuff
 from consensus.protocols.tendermint.protocol import Tendermint
-from consensus.torture.mutants import breaks, tendermint_breaks
+from consensus.torture.mutants import breaks, hotstuff_breaks, tendermint_breaks
 from consensus.torture.mutants.broken_rule import Break
 
-_OTHERS: Final = {Tendermint.name: tendermint_breaks.BREAKS}
+_OTHERS: Final = {
+    HotStuff.name: hotstuff_breaks.BREAKS,
+    Tendermint.name: tendermint_breaks.BREAKS,
+}
 
 
 def breaks_of(protocol: str) -> Mapping[str, Break]:

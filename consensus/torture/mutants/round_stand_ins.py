@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from consensus.protocols.tendermint import vote as tendermint
-from consensus.protocols.tendermint.state import NEVER, PREVOTE, STEPS, Promises, Schedule
+from consensus.protocols.tendermint.state import NEVER, PREVOTE, STEPS, Schedule
 from consensus.records.votes import NIL
 from consensus.torture.mutants.patch import StandIn
 
@@ -113,12 +113,12 @@ def forgets_its_value(original: Any) -> Any:
 
 
 def forgetful(*lost: str) -> StandIn:
-    """`TendermintParticipant.begin` without these promises: none of a height count but after a
+    """`RotationParticipant.begin` without these promises: none of a height count but after a
     crash."""
 
     def make(original: Any) -> Any:
         def begin(self: Any) -> None:
-            fresh = Promises()
+            fresh = type(self.durable.promises)()
             fields = {name: getattr(fresh, name) for name in lost}
             self.durable.promises = replace(self.durable.promises, **fields)
             original(self)

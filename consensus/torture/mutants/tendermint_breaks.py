@@ -6,11 +6,14 @@ from __future__ import annotations
 from typing import Final
 
 from consensus.ledger import protocol, validity
+from consensus.protocols.bft import standing
+from consensus.protocols.bft.rotation import RotationParticipant
+from consensus.protocols.bft.standing import HeightContext
 from consensus.protocols.tendermint import validity as rules
 from consensus.protocols.tendermint import vote
 from consensus.protocols.tendermint.proposals import Proposals
 from consensus.protocols.tendermint.server import TendermintParticipant
-from consensus.protocols.tendermint.state import STEPS, HeightContext
+from consensus.protocols.tendermint.state import STEPS
 from consensus.server.checks import SharedChecks
 from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants import breaks, stand_ins
@@ -93,7 +96,7 @@ _ROUNDS = (
         "whoever comes first proposes (lines 14, 22 and 28)",
         (
             Patch(vote, "follows", stand_ins.but_for("not its turn")),
-            imported(rules, "check_turn", stand_ins.always(None)),
+            imported(standing, "check_turn", stand_ins.always(None)),
         ),
         Bias(("usurp",)),
     ),
@@ -130,19 +133,19 @@ _ROUNDS = (
     Break(
         "durable-votes",
         "a crash takes the votes that were cast in a round",
-        (Patch(TendermintParticipant, "begin", do.forgetful("said")),),
+        (Patch(RotationParticipant, "begin", do.forgetful("said")),),
         Bias((), CRASHES),
     ),
     Break(
         "durable-lock",
         "a crash takes lockedValue_p and lockedRound_p",
-        (Patch(TendermintParticipant, "begin", do.forgetful("locked")),),
+        (Patch(RotationParticipant, "begin", do.forgetful("locked")),),
         Bias(LOCKED, (*CRASHES, *CRASHES, "partition"), sizes=(4, 5, 7)),
     ),
     Break(
         "durable-proposals",
         "a proposer proposes again after a crash",
-        (Patch(TendermintParticipant, "begin", do.forgetful("proposed", "said")),),
+        (Patch(RotationParticipant, "begin", do.forgetful("proposed", "said")),),
         Bias((), CRASHES),
     ),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from consensus.protocols.bft.rotation import RotationParticipant
 from consensus.protocols.bft.server import BftParticipant
-from consensus.protocols.tendermint.server import TendermintParticipant
 from consensus.server.catching_up import EARLY_MESSAGES
 from consensus.server.edge_server import EdgeServer
 from consensus.torture.arena.scenario import Scenario
@@ -54,7 +54,7 @@ def _check_queues(scenario: Scenario, server: EdgeServer) -> None:
     part = server.participant
     if isinstance(part, BftParticipant):
         _check_sizes(server, *_sizes_of_views(scenario, part))
-    elif isinstance(part, TendermintParticipant):
+    elif isinstance(part, RotationParticipant):
         _check_sizes(server, *_sizes_of_rounds(scenario, part))
 
 
@@ -69,8 +69,8 @@ def _check_sizes(server: EdgeServer, sizes: Sizes, bounds: Sizes) -> None:
             )
 
 
-def _sizes_of_rounds(scenario: Scenario, part: TendermintParticipant) -> tuple[Sizes, Sizes]:
-    """The sizes of a server's state under `tendermint`, and their bounds."""
+def _sizes_of_rounds(scenario: Scenario, part: RotationParticipant) -> tuple[Sizes, Sizes]:
+    """The sizes of a server's state where members lead in rotation, and their bounds."""
     count, rounds = scenario.servers, part.state.round + part.context.ahead + 1
     sizes = {
         "votes": len(part.votes),

@@ -25,6 +25,7 @@ from consensus.torture.oracle import verify
 from consensus.torture.oracle.conduct import Conduct
 from consensus.torture.oracle.reference import Ledger, ledger_kind
 from consensus.torture.oracle.round_conduct import RoundConduct
+from consensus.torture.oracle.view_conduct import ViewConduct
 from consensus.torture.oracle.violation import Violation
 
 if TYPE_CHECKING:
@@ -54,10 +55,12 @@ class Monitor:
         self.genesis = genesis
         self.bad = bad
         protocol = protocol_of(genesis)
-        self._locking = protocol.phases[0]
+        self._locking = [each for each in protocol.phases if each != protocol.deciding]
+        """The phases whose certificates servers show each other; those of the first are locks."""
         self.ledger: Ledger = ledger_kind(protocol)(genesis, bad, protocol.deciding, half)
         self.conduct = Conduct(genesis, skewed)
         self.rounds = RoundConduct(genesis, self.ledger, skewed)
+        self.views = ViewConduct(genesis, self.ledger, skewed)
         self.branches: Counter[str] = Counter()
         self.attempt = 0
         """The highest attempt that an honest server spoke of."""
@@ -114,6 +117,7 @@ class Monitor:
         elif kind == "candidate":
             self.ledger.note_list(body)
             self.rounds.proposed(body)
+            self.views.proposed(body)
         elif kind == "vote":
             self.rounds.said(body)
         if index in self.bad:
@@ -139,7 +143,8 @@ class Monitor:
                 self._closed(index, body)
             case "lock":
                 self.branches["a higher lock shown"] += 1
-                self._lock(index, body)
+                self._lock(index, body, shown=True)
+                self.views.shown(server, body)
             case "want":
                 self.branches["updates asked for"] += 1
             case "block":
@@ -158,6 +163,7 @@ class Monitor:
             if self.world.signers[index].times[vote.signed] == self.world.env.now:
                 self.conduct.vote(self.world.servers[index], vote, self._now_us)
                 self.rounds.vote(self.world.servers[index], vote)
+                self.views.vote(self.world.servers[index], vote)
             left, when = self._left.get((index, vote.height), ((-1, 0), 0))
             if view <= left and self.world.signers[index].order[vote.signed] > when:
                 raise Violation(
@@ -165,7 +171,7 @@ class Monitor:
                     f"server {index} left view {left} of height {vote.height}, then cast a "
                     f"{vote.phase} vote in {view}",
                 )
-            if phase == "cert":
+            if phase == self.ledger.phase:
                 order = self.world.signers[index].order[vote.signed]
                 self._certified[index, vote.height] = (view, order)
             self._at(vote.height, view)
@@ -184,6 +190,9 @@ class Monitor:
                 "one signature per slot",
                 f"honest server {index} proposed two blocks in view {view} of height {height}",
             )
+        fault = self.views.proposal(self.world.servers[index], candidate)
+        if fault is not None:
+            raise Violation("proposals", f"server {index}'s in {view} of height {height} {fault}")
         self.proposed.setdefault(block, self.world.env.now)
         if candidate.turn is not None:
             self.branches["a locked block proposed again"] += 1
@@ -244,11 +253,15 @@ class Monitor:
             self.branches["a view closed with a lock"] += 1
             self._lock(index, closed.lock)
 
-    def _lock(self, index: int, lock: Certificate) -> None:
+    def _lock(self, index: int, lock: Certificate, shown: bool = False) -> None:
+        """Check a lock that a server names or, if ``shown``, any certificate that it shows."""
         if not self._first_time(lock) or not self.ledger.knows(lock.height):
             return
         seats = self.ledger.form(lock.height, lock.attempt)
-        fault = verify.certificate_fault(self.genesis, lock, self._locking, seats)
+        phase = self._locking[0]
+        if shown and lock.phase in self._locking:
+            phase = lock.phase
+        fault = verify.certificate_fault(self.genesis, lock, phase, seats)
         if fault is not None:
             raise Violation("certificates", f"server {index} believes a lock: {fault}")
 

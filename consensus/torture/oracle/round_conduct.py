@@ -59,35 +59,36 @@ class RoundConduct:
         if block == NIL or not self._ledger.knows(height):
             return
         if block not in self._proposed.get((height, round), ()):
-            self._fail(vote, "which nobody proposed in this round")
+            fail(vote, "which nobody proposed in this round")
         place = vote.server, height
         if vote.phase == "precommit":
             self._locked[place] = round, block
             if not self._quorum(height, round, block):
-                self._fail(vote, "without 2f + 1 prevotes of the round")
+                fail(vote, "without 2f + 1 prevotes of the round")
             return
         if server.lacking:
-            self._fail(vote, "which builds on a model that it has not got")
+            fail(vote, "which builds on a model that it has not got")
         since, locked = self._locked.get(place, (-1, block))
         if locked != block and not any(
             self._quorum(height, earlier, block) for earlier in range(since, round)
         ):
-            self._fail(vote, f"though it is locked on another since round {since}")
+            fail(vote, f"though it is locked on another since round {since}")
         for candidate in part.state.proposals.get(round, ()):
             if candidate.header.cid == block and candidate.proof is None and not self._skewed:
                 wrong = untimely(server, part.tickets, candidate, 0)
                 if wrong:
-                    self._fail(vote, wrong)
+                    fail(vote, wrong)
 
     def _quorum(self, height: int, round: int, block: bytes) -> bool:
         seats = self._ledger.form(height, round)
         voters = self._prevoted.get(((height, round), block), set())
         return 3 * seats.of(voters) > 2 * seats.total
 
-    @staticmethod
-    def _fail(vote: Vote, why: str) -> None:
-        raise Violation(
-            "votes keep the rules",
-            f"server {vote.server} cast a {vote.phase} in round {vote.attempt} of height "
-            f"{vote.height} for a block {why}",
-        )
+
+def fail(vote: Vote, why: str) -> None:
+    """Raise the `Violation` that a vote is."""
+    raise Violation(
+        "votes keep the rules",
+        f"server {vote.server} cast a {vote.phase} in round {vote.attempt} of height "
+        f"{vote.height} for a block {why}",
+    )

@@ -83,7 +83,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_attributes_are_attacked_where_the_file_is_there(
-    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_folder: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MovieLens-1M, eight rounds without a ledger, and a made-up users.dat: the sign finds every
     interaction, and of drawn attributes nothing."""
@@ -91,6 +91,7 @@ def test_attributes_are_attacked_where_the_file_is_there(
     from bfedrec.data.prepare import prepare
     from bfedrec.runs.privacy import attack
 
+    monkeypatch.setattr("bfedrec.data.prepare.default_cache", lambda: prepared)
     config = ROOT / "experiments" / "ml-1m.yaml"
     words = ["rounds=8", "evaluation.every=8", "evaluation.full_ranking=false"]
     assert main(["learn", str(config), *words, "--out", str(tmp_path / "run")]) == 0

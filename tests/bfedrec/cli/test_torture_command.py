@@ -27,7 +27,7 @@ SMALL = '{"seed":1,"servers":4,"clients":1,"heights":1}'
 FIRST = {
     "tickets-first": 900,
     "showing-decisions": 540,
-    "showing-locks": 177,
+    "showing-locks": 525,
     "abstaining": 423,
     "no-later-lock": 482,
     "highest-lock": 376,
@@ -35,6 +35,7 @@ FIRST = {
     "locked-judged-anew": 195,
     "durable-votes": 36,
     "said-again-after-a-crash": 57,
+    "one-timeout": 26,
     "empty-seats": 4,
     "update-signatures": 3,
     "parent": 6,
@@ -186,7 +187,7 @@ def test_a_seed_is_replayed_as_a_campaign_plays_it(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == first
 
 
-@pytest.mark.parametrize("protocol", ["bft", "tendermint"])
+@pytest.mark.parametrize("protocol", ["bft", "hotstuff", "tendermint"])
 def test_the_rules_can_be_listed(protocol: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert torture("--break", "list", "--protocol", protocol) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -142,7 +142,10 @@ def test_anchors_are_allowed_and_overriding_one_use_leaves_the_other(tmp_path: P
             "servers.malicious=[{behaviour: rush, share: 0.7}, {behaviour: spam, share: 0.7}]",
             ["21 servers are asked for where 9 of 30 are left"],
         ),
-        ("protocol=papr", ["protocol: 'papr'", "bft | paper | tendermint", "mean 'paper'"]),
+        (
+            "protocol=papr",
+            ["protocol: 'papr'", "bft | hotstuff | paper | tendermint", "mean 'paper'"],
+        ),
         ("crypto=fake", ["crypto: 'fake'", "real | modelled"]),
         ("committee.settle_seconds=-1", ["committee.settle_seconds: -1", "float >= 0"]),
         ("committee.resend_seconds=0", ["committee.resend_seconds: 0", "float >= 0.001"]),

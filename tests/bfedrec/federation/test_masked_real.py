@@ -23,7 +23,7 @@ CLIENTS = (
 )
 
 
-def played(rounds: int, share: float, *more: str) -> dict[str, float]:
+def played(cache: Path, rounds: int, share: float, *more: str) -> dict[str, float]:
     """So many rounds of secure.yaml with a third of the servers malicious and a ``share`` of
     clients for each violation, all checked; HR@10 and what was counted."""
     config = load(
@@ -35,7 +35,7 @@ def played(rounds: int, share: float, *more: str) -> dict[str, float]:
             *more,
         ],
     )
-    federation = Federation(config, prepare(config.data))
+    federation = Federation(config, prepare(config.data, cache=cache))
     groups: Counter[str] = Counter()
     told: dict[int, str] = {}
     try:
@@ -85,16 +85,16 @@ def _check(federation: Federation, one: Round, beacon: bytes, clear: dict[int, L
     assert aggregate == one.result.contents.aggregate
 
 
-def test_a_third_of_servers_and_violators_on_real_data(data_folder: Path) -> None:
-    found = played(2, 0.02)
+def test_a_third_of_servers_and_violators_on_real_data(data_folder: Path, prepared: Path) -> None:
+    found = played(prepared, 2, 0.02)
     assert found["opened"] >= 2
     assert found["dropped"] >= 1
     assert found["accused"] >= 1
 
 
 @pytest.mark.slow
-def test_the_model_learns_beside_violators(data_folder: Path) -> None:
-    found = played(120, 0.003)
+def test_the_model_learns_beside_violators(data_folder: Path, prepared: Path) -> None:
+    found = played(prepared, 120, 0.003)
     print(found)
     assert found["dropped"] > 10
     assert found["opened"] > 300

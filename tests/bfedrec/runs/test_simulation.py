@@ -53,7 +53,7 @@ SMALL = (
 WALL = MEASURED
 
 
-def play(path: Path, *overrides: str, resume: bool = False) -> dict[str, Any]:
+def play(path: Path, *overrides: str, resume: bool = False, traced: bool = False) -> dict[str, Any]:
     """Run the small experiment with ``overrides`` in ``path``; its summary."""
     config = load(None, [*SMALL, *overrides])
     quiet = Console(file=open(os.devnull, "w"))  # noqa: SIM115 - closed with the process
@@ -61,7 +61,7 @@ def play(path: Path, *overrides: str, resume: bool = False) -> dict[str, Any]:
         RunFolder.open(config, path, resume) as folder,
         Progress(config.rounds, folder.log, quiet) as progress,
     ):
-        summary = run(config, folder, resume, progress)
+        summary = run(config, folder, resume, progress, traced)
         folder.write_summary(summary)
     return summary
 

@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bfedrec.runs.delay import GreatestDelay
 from bfedrec.runs.totals import Totals
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.simulation.results import Stalled
 
 
 def played(
-    times: tuple[float, ...] = (1.0,), behind: int = 0, weights: Any = (), attempt: int = 0
+    times: tuple[float, ...] = (1.0,),
+    behind: int = 0,
+    weights: Any = (),
+    attempt: int = 0,
+    delay: float = 0.0,
+    height: int = 1,
 ) -> Any:
     """A round whose block servers appended at these times."""
     result = SimpleNamespace(
@@ -30,8 +36,10 @@ def played(
         refused=Counter(),
         evidence=(),
         appended=dict(enumerate(times)),
+        greatest_delay=delay,
     )
     return SimpleNamespace(
+        height=height,
         result=result,
         uplink_bytes=10,
         downlink_bytes={"broadcast": 1, "catch_up": 2},
@@ -74,6 +82,8 @@ def test_the_figures_are_flat_and_in_the_order_of_the_files() -> None:
         "blocks_while_faulty",
         "seconds_to_next_block",
         "seconds_until_level",
+        "greatest_delay_seconds",
+        "greatest_delay_height",
         "downlink_bytes",
         "gossip_bytes",
         "refused_messages",
@@ -89,6 +99,7 @@ def test_totals_are_read_back_from_their_node() -> None:
         Totals().after(played(weights=((7, 20),)), None),
         Totals().after(played((39.0, 41.0)), healed),
         Totals().after(played((41.0, 42.0)), healed),
+        Totals().after(played(delay=0.2, height=3), None),
     ):
         node = json.loads(json.dumps(found.to_node(), sort_keys=True))
         assert Totals.from_node(node) == found
@@ -104,6 +115,8 @@ def test_totals_are_read_back_from_their_node() -> None:
         ("refused", 3, ValueError),
         ("gossip_bytes_by_kind", {"vote": "many"}, ValueError),
         ("seconds_to_next_block", "soon", ValueError),
+        ("greatest_delay_seconds", "long", ValueError),
+        ("greatest_delay_height", None, KeyError),
     ],
 )
 def test_a_node_that_is_no_totals_is_refused(name: str, value: Any, error: type) -> None:
@@ -133,9 +146,21 @@ def test_exactly_a_third_of_the_weight_blocks() -> None:
 
 
 def test_the_committees_of_a_stall_count() -> None:
-    found = Totals().after_stall(Stalled("", 3, 2, ((7, 20), (14, 20))))
+    found = Totals().after_stall(Stalled("", 3, 2, ((7, 20), (14, 20))), 0.0)
     assert found.blocked_committees == found.committees == 2
     assert (found.captured_committees, found.blocks) == (1, 0)
+
+
+def test_the_greatest_delay_is_the_first_of_the_greatest() -> None:
+    found = Totals()
+    for height, delay in enumerate((0.2, 0.5, 0.3, 0.5), 1):
+        found = found.after(played(delay=delay, height=height), None)
+    assert found.delay == GreatestDelay(0.5, 2)
+    stalled = Stalled("", 5, 2, ())
+    assert found.after_stall(stalled, 0.4).delay == GreatestDelay(0.5, 2)
+    assert found.after_stall(stalled, 0.6).delay == GreatestDelay(0.6, 5)
+    older = {name: value for name, value in found.to_node().items() if "delay" not in name}
+    assert Totals.from_node(older).delay is None
 
 
 def faults(*nodes: dict[str, Any]) -> Faults:

@@ -98,7 +98,7 @@ def heard_on(name: str | None, malicious: dict[int, Any], **more: Any) -> tuple[
 
     def receive(server: int, message: Any, origin: int) -> float | None:
         times = received.setdefault((origin, server, message.kind), [])
-        times.append((message.said, network.env.now))
+        times.append((message.held_from, network.env.now))
         return plain(server, message, origin)
 
     network._receive = receive

@@ -497,7 +497,7 @@ def test_a_helper_runs_the_code_of_its_parent_wherever_that_is_run(tmp_path: Pat
 # -- a world --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("protocol", ["bft", "paper", "tendermint"])
+@pytest.mark.parametrize("protocol", ["bft", "hotstuff", "paper", "tendermint"])
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_world_comes_to_the_same_with_a_helper(protocol: str, killed: bool) -> None:
     heads = []

@@ -28,6 +28,7 @@ def test_the_protocols_name_theirs() -> None:
     }
     assert named == {
         "bft": {"committees_foreseen", "takes_turns", "has_locks", "timers_grow"},
+        "hotstuff": {"committees_foreseen", "takes_turns", "has_locks", "timers_grow"},
         "paper": {"draws_on_links"},
         "tendermint": {"committees_foreseen", "takes_turns", "timers_grow"},
     }

@@ -311,6 +311,7 @@ SAMPLE = [
     *(("bft", seed) for seed in range(0, 400, 10)),
     *(("paper", seed) for seed in range(0, 60, 5)),
     *(("tendermint", seed) for seed in range(0, 90, 5)),
+    *(("hotstuff", seed) for seed in range(0, 90, 5)),
 ]
 
 
@@ -345,14 +346,14 @@ def test_malicious_servers_that_need_not_hear_everything_do_the_same(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("protocol", ["bft", "paper", "tendermint"])
+@pytest.mark.parametrize("protocol", ["bft", "hotstuff", "paper", "tendermint"])
 @pytest.mark.parametrize("first", range(0, 1000, 50))
 def test_scenarios_of_torture_come_to_the_same(protocol: str, first: int) -> None:
     for seed in range(first, first + 50):
         assert twin(seed, protocol, True) == twin(seed, protocol, False), seed
 
 
-@pytest.mark.parametrize("protocol", ["bft", "paper", "tendermint"])
+@pytest.mark.parametrize("protocol", ["bft", "hotstuff", "paper", "tendermint"])
 def test_loops_are_used_in_scenarios_of_torture(
     protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -137,7 +137,7 @@ def test_a_name_is_taken_once() -> None:
 @pytest.mark.usefixtures("full")
 def test_an_unknown_name_is_told_the_nearest() -> None:
     with pytest.raises(
-        ValueError, match="one of bft, paper, tendermint, full; did you mean 'full'"
+        ValueError, match="one of bft, hotstuff, paper, tendermint, full; did you mean 'full'"
     ):
         protocol_named("ful")
     with pytest.raises(ConfigError, match=r"\| tendermint \| full; did you mean 'full'"):
@@ -149,10 +149,12 @@ def test_an_unknown_name_is_one_line(tmp_path: Path) -> None:
     with registered():
         world = toy()
         stored(tmp_path / "chain.sqlite", world, 1)
-    told = "protocol 'full' is not one of bft, paper, tendermint"
-    with pytest.raises(ConfigError, match=r"protocol: 'full': expected bft \| paper \| tendermint"):
+    told = "protocol 'full' is not one of bft, hotstuff, paper, tendermint"
+    with pytest.raises(ConfigError, match=r"protocol: 'full': expected bft \| hotstuff \| paper"):
         load(None, ["protocol=full"])
-    with pytest.raises(BadScenario, match="expected one of bft, paper, tendermint, got 'full'"):
+    with pytest.raises(
+        BadScenario, match="expected one of bft, hotstuff, paper, tendermint, got 'full'"
+    ):
         Scenario.from_text('{"seed":1,"servers":4,"protocol":"full"}')
     with pytest.raises(ValueError, match=told):
         toy()

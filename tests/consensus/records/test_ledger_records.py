@@ -50,7 +50,7 @@ def fixed(size: int) -> st.SearchStrategy[bytes]:
 
 parameters = st.builds(
     Parameters,
-    st.sampled_from(["bft", "paper", "tendermint"]),
+    st.sampled_from(["bft", "hotstuff", "paper", "tendermint"]),
     st.sampled_from(["real", "modelled"]),
     st.sampled_from(["fixed", "weighted"]),
     *[positive] * 6,

@@ -102,7 +102,7 @@ def chain_of(observed: bool, nodes: tuple[Any, ...], **parameters: Any) -> list[
     return [(*each[:2], *each[3:]) for each in found] + [(next(toy.world.env.numbers),)]
 
 
-@pytest.mark.parametrize("protocol", ["bft", "paper", "tendermint"])
+@pytest.mark.parametrize("protocol", ["bft", "hotstuff", "paper", "tendermint"])
 def test_looking_changes_nothing(protocol: str) -> None:
     nodes = (
         {"crash": [1], "from": 0.3, "until": 4.0, "lost_tail": 1},

@@ -29,6 +29,14 @@ def test_a_line_gives_the_timeline_back() -> None:
     assert HeightTimeline.from_line(bare.line()) == bare
 
 
+def test_figures_of_before_delays_were_measured_are_read() -> None:
+    figures = TIMELINE.figures
+    assert figures is not None
+    older = replace(TIMELINE, figures=replace(figures, delay_us=None))
+    assert "delay_us" not in older.line()
+    assert HeightTimeline.from_line(older.line()) == older
+
+
 def test_events_count_from_the_beginning_of_the_height_and_end_with_what_is_set() -> None:
     node: Any = TIMELINE.to_node()
     assert node["events"][0] == [0, "cut", None, None, None, "partition"]
@@ -82,6 +90,7 @@ def changed(place: list[Any], value: Any) -> str:
         (["figures", "bytes"], {"vote": "7"}, "figures.bytes: "),
         (["figures", "bytes"], {f"{n}": 1 for n in range(201)}, "figures.bytes: "),
         (["figures", "bytes"], {"x" * 201: 1}, "figures.bytes: "),
+        (["figures", "delay_us"], 0.25, "figures.delay_us: "),
         (["left_out", "received"], -12, "left_out: "),
         (["down"], [2], "down: expected [number, "),
         (["down"], [1, [2, 1]], "down: expected ascending servers"),

@@ -20,7 +20,7 @@ from tests.helpers.toy import Toy
 from tests.helpers.transport import count_unheard
 from tests.helpers.worlds import crash, cut, struck
 
-PROTOCOLS = ("bft", "paper", "tendermint")
+PROTOCOLS = ("bft", "hotstuff", "paper", "tendermint")
 
 
 class Seeing(Observer):

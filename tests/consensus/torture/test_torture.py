@@ -32,7 +32,7 @@ HONEST = Scenario(seed=1, servers=4)
 # -- scenarios -------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 10**6), st.sampled_from(["bft", "paper", "tendermint"]))
+@given(st.integers(0, 10**6), st.sampled_from(["bft", "hotstuff", "paper", "tendermint"]))
 def test_a_seed_is_one_scenario_within_the_premise(seed: int, protocol: str) -> None:
     scenario = draw(seed, protocol)
     assert scenario == draw(seed, protocol)
@@ -87,7 +87,7 @@ def echo() -> Iterator[str]:
         yield "echo"
 
 
-@pytest.mark.parametrize("protocol", ["bft", "paper", "tendermint"])
+@pytest.mark.parametrize("protocol", ["bft", "hotstuff", "paper", "tendermint"])
 def test_a_new_behaviour_changes_no_seed(protocol: str, request: pytest.FixtureRequest) -> None:
     before = [draw(seed, protocol) for seed in range(300)]
     assert request.getfixturevalue("echo") in BEHAVIOURS

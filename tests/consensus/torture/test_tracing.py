@@ -47,7 +47,7 @@ def broken(scenario: Scenario, rule: str) -> Trace:
         return trace_of(scenario, "bfedrec torture", rule)[1]
 
 
-@pytest.mark.parametrize("protocol", ["bft", "paper", "tendermint"])
+@pytest.mark.parametrize("protocol", ["bft", "hotstuff", "paper", "tendermint"])
 def test_looking_changes_nothing(protocol: str) -> None:
     for seed in range(6):
         scenario = Plan(protocol).scenario(seed)

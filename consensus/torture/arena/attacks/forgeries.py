@@ -11,8 +11,8 @@ from consensus.adversary.toolbox import members, others, sign_vote
 from consensus.encoding.cid import digest
 from consensus.encoding.fields import SIGNATURE_BYTES
 from consensus.encoding.unixfs import file_cid
+from consensus.protocols.bft.rotation import RotationParticipant
 from consensus.protocols.bft.server import BftParticipant
-from consensus.protocols.tendermint.server import TendermintParticipant
 from consensus.records.block import Block, Candidate
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 from consensus.server.edge_server import EdgeServer
@@ -41,7 +41,7 @@ class Usurp(Behaviour):
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         part = server.participant
-        if not isinstance(part, BftParticipant | TendermintParticipant):
+        if not isinstance(part, BftParticipant | RotationParticipant):
             return True
         if kind in ("update", "ticket") and server.active:
             view = part.stage()

@@ -1,4 +1,4 @@
-"""Attackers of protocols with rounds and proofs of lock (`tendermint`).
+"""Attackers of protocols with rounds and proofs of lock (`tendermint`; some of `hotstuff`, too).
 
 The first keeps within what any server may do, and shows its votes to one server alone; the others
 offer honest servers proofs that one rule forbids them to take
@@ -13,8 +13,10 @@ from dataclasses import replace
 from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.toolbox import members, others, sign_vote
 from consensus.encoding.unixfs import file_cid
+from consensus.protocols.bft.rotation import RotationParticipant
+from consensus.protocols.bft.standing import certificate_of
 from consensus.protocols.tendermint.server import TendermintParticipant
-from consensus.protocols.tendermint.state import STEPS, certificate_of
+from consensus.protocols.tendermint.state import STEPS
 from consensus.records.block import Candidate, Turn
 from consensus.records.view import proposal_digest
 from consensus.records.votes import NIL, Certificate
@@ -53,11 +55,12 @@ def _proofs(server: EdgeServer) -> Iterator[Certificate]:
                 yield certificate_of(server.height, phase, round, block, tally)
 
 
-def _again(server: EdgeServer, body: Candidate, proof: Certificate, round: int) -> Candidate:
-    """A block proposed again by ``server`` in a round, with a proof."""
-    signed = proposal_digest(server.genesis.chain_id, server.height, (round, 0), body.header.cid)
-    turn = Turn(round, 0, server.index, server.signer.sign(signed))
-    return replace(body, turn=turn, proof=proof)
+def again(server: EdgeServer, body: Candidate, proof: Certificate, instead: Candidate) -> Candidate:
+    """A block proposed again by ``server``, with a proof, in place of a candidate of its own."""
+    chain_id, view = server.genesis.chain_id, instead.view
+    signed = proposal_digest(chain_id, server.height, view, body.header.cid)
+    turn = Turn(*view, server.index, server.signer.sign(signed))
+    return replace(body, turn=turn, proof=proof, justification=instead.justification)
 
 
 @attacker("fresh_values")
@@ -66,9 +69,12 @@ class FreshValues(Behaviour):
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         part = server.participant
-        if candidate.turn is None or not isinstance(part, TendermintParticipant):
+        if candidate.turn is None or not isinstance(part, RotationParticipant):
             return candidate
-        return part.proposals.anew(candidate.view) or candidate
+        fresh = part.proposals.anew(candidate.view)
+        if fresh is None:
+            return candidate
+        return replace(fresh, justification=candidate.justification)
 
 
 @attacker("stale_proofs")
@@ -86,7 +92,7 @@ class StaleProofs(Behaviour):
                 if proof.block == candidate.header.cid:
                     return candidate
                 self.act("stale proof")
-                return _again(server, body, proof, round)
+                return again(server, body, proof, candidate)
         return candidate
 
 
@@ -104,14 +110,14 @@ class FalseProofs(Behaviour):
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         part, round = server.participant, candidate.view[0]
-        if not isinstance(part, TendermintParticipant):
+        if not isinstance(part, RotationParticipant):
             return candidate
         for body in part.proposals.bodies.values():
             if body.header.attempt < round and body.header.cid != candidate.header.cid:
                 forged = self._forged(server, body.header.cid, round - 1)
                 if forged is not None:
                     self.act("false proof")
-                    return _again(server, body, forged, round)
+                    return again(server, body, forged, candidate)
         return candidate
 
     def _forged(self, server: EdgeServer, block: bytes, round: int) -> Certificate | None:

@@ -45,11 +45,11 @@ class TwoTimeouts(Behaviour):
             other = None
         return (
             replace(message, to=first),
-            replace(message, body=_left_with(server, body, other), to=second),
+            replace(message, body=left_with(server, body, other), to=second),
         )
 
 
-def _left_with(server: EdgeServer, honest: Timeout, lock: Certificate | None) -> Timeout:
+def left_with(server: EdgeServer, honest: Timeout, lock: Certificate | None) -> Timeout:
     """A timeout of what ``honest`` leaves that names another lock."""
     named = None if lock is None else lock.name
     signed = Timeout.signing_digest(
@@ -92,7 +92,7 @@ class StaleLocks(Behaviour):
         if message.kind == "timeout" and body.server == server.index and body.lock is not None:
             older = [lock for lock in _locks(server) if lock.name < body.lock.name]
             if older:
-                return (replace(message, body=_left_with(server, body, older[0])),)
+                return (replace(message, body=left_with(server, body, older[0])),)
         return (message,)
 
 

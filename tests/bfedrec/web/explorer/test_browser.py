@@ -41,7 +41,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser") / "runs"
     config = folder.parent / "tiny.yaml"
     config.write_text(f"{TEXT}ledger: {{retain_updates: all}}\n", encoding="utf-8")
-    for name, *more in (("one", "seed=1"), ("two", "seed=2"), ("attacked", "seed=1", ATTACK)):
+    traced = ("one", "seed=1", "--trace")
+    for name, *more in (traced, ("two", "seed=2"), ("attacked", "seed=1", ATTACK)):
         assert main(["run", str(config), *more, "--out", str(folder / name)]) == 0
     for name in (HOSTILE, TURNED):
         (folder / name).mkdir()
@@ -82,6 +83,7 @@ PAGES = (
     "/network/one",
     "/network/one?height=3",
     "/timeline/3/one",
+    "/messages/3/one",
     "/users/one",
     "/users/one?user=3&with=attacked",
     "/compare?run=one&run=two&run=attacked",

@@ -1,0 +1,1 @@
+"""`protocol: hotstuff`: Basic HotStuff, its phases led by one member a view; README.md argues."""
