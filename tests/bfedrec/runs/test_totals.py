@@ -36,6 +36,7 @@ def played(
         refused=Counter(),
         evidence=(),
         appended=dict(enumerate(times)),
+        adversary=None,
         greatest_delay=delay,
     )
     return SimpleNamespace(
