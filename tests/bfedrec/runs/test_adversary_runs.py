@@ -48,7 +48,7 @@ def test_sigkill_while_a_corruption_is_in_progress(tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = ["run", tmp_path / "small.yaml", *SMALL, *WORDS, "--out", run, "--resume"]
     amid = [at for at, each in enumerate(stood, 1) if each["corrupted"]["chosen"]]
-    assert any(stood[at - 1]["corrupted"]["since"] for at in amid)
+    assert amid
     for height in sorted({amid[0], amid[-1]} - {12}):
         halt = halting(tmp_path / "halt", height, calls=50 * height)
         killed = completed(*command, env=halt)
