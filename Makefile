@@ -113,12 +113,17 @@ torture: setup-run
 	$(BIN)/bfedrec torture --protocol tendermint --behaviours $(ROUNDS) --seeds 20000-22999 \
 	  $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol tendermint --break all $(AT_ONCE) --record results/torture
-	$(BIN)/bfedrec torture --protocol hotstuff --seeds 00000-09999 $(AT_ONCE) --record results/torture
-	$(BIN)/bfedrec torture --protocol hotstuff --hard-crashes --seeds 10000-11999 $(AT_ONCE) \
+	for part in 0 2 4 6 8; do \
+	  $(BIN)/bfedrec torture --protocol hotstuff --seeds 0$${part}000-0$$((part + 1))999 $(AT_ONCE) \
+	    --record results/torture || exit; done
+	$(BIN)/bfedrec torture --protocol hotstuff --hard-crashes --seeds 10000-10999 $(AT_ONCE) \
 	  --record results/torture
-	$(BIN)/bfedrec torture --protocol hotstuff --behaviours $(VIEWS) --seeds 20000-21999 \
+	$(BIN)/bfedrec torture --protocol hotstuff --behaviours $(VIEWS) --seeds 20000-20999 \
 	  $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol hotstuff --break all $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --incentives --seeds 0-6999 $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --protocol tendermint --incentives --seeds 0-2999 $(AT_ONCE) \
+	  --record results/torture
 	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 $(AT_ONCE) --record results/torture; \
 	  test $$? -eq 1
 

@@ -26,6 +26,7 @@ PARTS = {
     "attacks": 11,  # what malicious clients draw
     "faults": 12,  # which servers a share of a fault strikes
     "masks": 13,  # secrets of clients under secure aggregation
+    "gossip": 17,  # the mesh between servers: who grafts whom, when heartbeats fall, who is told
     "dropout": 20,  # which clients of a round are away
     "scored": 21,  # which users are scored, where not all are
     "corruption": 70,  # what an adversary draws that corrupts servers

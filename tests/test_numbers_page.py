@@ -74,6 +74,10 @@ def test_every_recorded_figure_is_explained() -> None:
             {"training": {"method": "ials", "local_epochs": 2}, "evaluation": {"recency": True}},
             {"ordered_hr@10"},
         ),
+        (
+            {"servers": {"gossip": "mesh", "mesh_degree": 1, "heartbeat_ms": 50.0}},
+            {"gossip_duplicates", "gossip_bytes_ihave"},
+        ),
     ],
 )
 def test_every_figure_of_a_run_is_explained(

@@ -36,7 +36,7 @@ from bfedrec.sweeps.registry import engine_of
 from consensus.adversary.delays import DELAYS
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
-from consensus.torture.arena.scenario import PREMISES, BadScenario, Scenario
+from consensus.torture.arena.scenario import GOSSIP, PREMISES, BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
 from consensus.torture.mutants.by_protocol import breaks_of
 from consensus.torture.run import Outcome, run
@@ -80,14 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --replay: write what the servers did and when, and the violation, to FILE; a "
         "seed's violation is shrunk before",
     )
-    parser.add_argument(
-        "--behaviours",
-        metavar="NAME,...",
-        default="",
-        help="malicious servers do these besides what a seed draws, each with even chance; seeds "
-        "alone draw none that came after the recorded campaigns, nor a plugin's",
-    )
-    _add_premises(parser)
+    _add_worlds(parser)
     parser.add_argument(
         "--model",
         metavar="NAME",
@@ -102,6 +95,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
     parser.set_defaults(handler=torture_command)
+
+
+def _add_worlds(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what all scenarios are like."""
+    parser.add_argument(
+        "--behaviours",
+        metavar="NAME,...",
+        default="",
+        help="malicious servers do these besides what a seed draws, each with even chance; seeds "
+        "alone draw none that came after the recorded campaigns, nor a plugin's",
+    )
+    _add_premises(parser)
+    parser.add_argument(
+        "--incentives",
+        action="store_true",
+        help="stake moves, over more heights, and malicious servers attack that, too",
+    )
+    parser.add_argument(
+        "--gossip",
+        choices=GOSSIP,
+        default=GOSSIP[0],
+        help=f"how messages to all servers travel (default: {GOSSIP[0]}); a mesh is sparse, and "
+        "repairs itself (docs/gossip.md)",
+    )
 
 
 def _add_premises(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +174,13 @@ def _play(parsed: argparse.Namespace, engine: Engine) -> int:
         raise ConfigError(f"{COMMAND_LINE}: --premise {parsed.premise}: a premise of {DEFAULT}")
     if parsed.delays is not None and parsed.premise != "half":
         raise ConfigError(f"{COMMAND_LINE}: --delays {parsed.delays}: only with --premise half")
+    if parsed.incentives and not PROTOCOLS[parsed.protocol].moves_stake:
+        raise ConfigError(f"{COMMAND_LINE}: --incentives: {parsed.protocol} moves no stake")
+    if parsed.incentives and parsed.premise != PREMISES[0]:
+        raise ConfigError(f"{COMMAND_LINE}: --incentives: only with --premise {PREMISES[0]}")
+    if parsed.premise != PREMISES[0] and parsed.gossip != GOSSIP[0]:
+        told = f"--gossip {parsed.gossip}: with --premise {parsed.premise} no server relays"
+        raise ConfigError(f"{COMMAND_LINE}: {told}")
     if parsed.servers is not None and not 4 <= parsed.servers <= 64:
         raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
     for name in parse_names(parsed.behaviours):
@@ -328,6 +352,8 @@ def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
         parsed.premise,
         parsed.hard_crashes,
         parsed.delays,
+        parsed.incentives,
+        parsed.gossip,
     )
 
 

@@ -19,7 +19,7 @@ from bfedrec.aggregation.settings import SMALLEST_GROUP, AggregationSettings
 from bfedrec.attacks.attack import ATTACKS
 from bfedrec.compression.registry import CODECS
 from bfedrec.compression.settings import CompressionSettings
-from bfedrec.config.adversary import AdversarySettings
+from bfedrec.config.adversary import NONE, AdversarySettings
 from bfedrec.config.centralised import CentralisedSettings, Method, check_read
 from bfedrec.config.clients import ClientSettings
 from bfedrec.config.evaluation import EvaluationSettings
@@ -167,6 +167,8 @@ class Config(Section):
             self._privacy_agrees()
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
+        if self.adversary.delays.strategy != NONE and servers.gossip != "tree":
+            raise setting_error("servers.gossip", "tree, as adversary.delays.strategy is given")
         if self.adversary.corruption.at_once > servers.count:
             raise setting_error(
                 "adversary.corruption.at_once", f"at most servers.count = {servers.count}"
@@ -179,6 +181,7 @@ class Config(Section):
             raise setting_error("committee.kind", f"{allowed}, as protocol is {self.protocol}")
         if committee.kind == "fixed" and committee.size > servers.count:
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
+        self.ledger.incentives.check(self.protocol, committee, servers, servers.stake_expected)
         for name, own in (("csv", self.data.csv), ("file", self.data.file)):
             if self.data.dataset == name and own.path is None:
                 told = f"the path of a file, as data.dataset is {name}"

@@ -31,6 +31,12 @@ MOST_SERVERS = 100_000
 MOST_STAKE = 10**12
 """Greatest stake of a server; that of all together stays below 2**63."""
 
+MOST_DEGREE = 1000
+"""Greatest degree of a mesh."""
+SHORTEST_HEARTBEAT = 10.0
+"""Shortest time between two heartbeats in milliseconds; with less a simulation would do little
+else."""
+
 Stake = Annotated[int, Field(ge=1, le=MOST_STAKE)]
 
 
@@ -74,6 +80,32 @@ class ServerSettings(Section):
     )
     bandwidth_mib_per_s: MebibytesPerSecond = Field(
         default=119.2, description="bandwidth of a server link (1 Gbit/s)"
+    )
+    gossip: Literal["tree", "mesh"] = Field(
+        default="tree",
+        description="how messages to all servers travel: tree, along shortest paths, each link "
+        "once, with detours at once; mesh, pushed over a redundant mesh as in libp2p's gossipsub "
+        "(docs/gossip.md), which is not compiled",
+    )
+    mesh_degree: int = Field(
+        default=6,
+        ge=1,
+        le=MOST_DEGREE,
+        description="mesh: peers that a server pushes to (D); it takes others from two thirds down "
+        "and leaves some from twice as many up",
+    )
+    lazy_degree: int = Field(
+        default=6,
+        ge=0,
+        le=MOST_DEGREE,
+        description="mesh: servers outside of the mesh that hear at a heartbeat what one has "
+        "(D_lazy)",
+    )
+    heartbeat_ms: float = Field(
+        default=1000.0,
+        ge=SHORTEST_HEARTBEAT,
+        le=LONGEST,
+        description="mesh: simulated time between two heartbeats of a server",
     )
     malicious: tuple[Tree, ...] = Field(
         default=(),
@@ -127,6 +159,21 @@ class ServerSettings(Section):
             if getattr(self, key) != usual:
                 raise setting_error(key, f"{usual}, as round_trips is given (see placement)")
         return self
+
+    @model_validator(mode="after")
+    def _meshed(self) -> Self:
+        """Refuse settings of a mesh that is not there."""
+        if self.gossip == "tree":
+            for key in ("mesh_degree", "lazy_degree", "heartbeat_ms"):
+                usual = type(self).model_fields[key].default
+                if getattr(self, key) != usual:
+                    raise setting_error(key, f"{usual}, as gossip is tree")
+        return self
+
+    @property
+    def stake_expected(self) -> int:
+        """The stake of all servers, on average where it is drawn."""
+        return sum(self.stake) if isinstance(self.stake, tuple) else self.stake_mean * self.count
 
     @property
     def placed(self) -> tuple[str, ...]:

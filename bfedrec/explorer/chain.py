@@ -185,7 +185,10 @@ class RunChain:
                 under = self._followed[-2].head(known - 1)
             seed = protocol.drawn_from(under)[1]
             draws = recorded_draws(genesis, seed, block_at(chain, known))
-        return kept.head(known, draws)
+        head = kept.head(known, draws)
+        if kept.stakes is None:
+            return head
+        return replace(head, before=self.head(chain, known - 1))
 
     def _summary(self, chain: LiveChain) -> ChainSummary:
         genesis, last = self.genesis(chain), chain.last_height()

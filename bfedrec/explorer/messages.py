@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -113,7 +113,7 @@ class _Sums:
 
 def _add(kinds: dict[str, _Sums], table: Table) -> None:
     """Add the rows of a table."""
-    columns: dict[str, Any] = {
+    columns: dict[str, np.ndarray] = {
         name: table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names
     }
     of_kind = columns["kind"].astype(str)

@@ -183,6 +183,7 @@ class Federation:
             schedule=None if adversary is None else adversary.schedule,
             book=self._book,
             ahead=self.ahead,
+            mesh=self.participants.mesh(),
         )
         return World(spec, now=now, blocks=blocks, heads=heads)
 

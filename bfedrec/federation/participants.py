@@ -3,7 +3,7 @@ graph, malicious servers, and the genesis that registers them."""
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from consensus.crypto.suites import Prover, Signer, suite_named
 from consensus.crypto.vrf import VrfKey
 from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults, fault_from_node
+from consensus.network.mesh import Mesh
+from consensus.network.peers import Degrees
 from consensus.network.topology import Topology, regions_of
 from consensus.records.genesis import Genesis, Member, Parameters
 from consensus.simulation.host import Costs
@@ -73,7 +75,7 @@ class Participants:
         """The genesis: the protocol's constants, every server with its stake, every client with its
         N_u (``sample_counts``, int64[M]), the initial model, and the run: its config's digest and
         its policy of retention."""
-        committee = self._config.committee
+        committee, incentives = self._config.committee, self._config.ledger.incentives
         parameters = Parameters(
             protocol=self._config.protocol,
             crypto=self._config.crypto,
@@ -101,6 +103,7 @@ class Participants:
             file_cid(model.encode()),
             model.describe(),
             run=run_record(self._config),
+            incentives=incentives.rule(sum(self.stakes())) if incentives.on else None,
         )
 
     def _messages(self) -> int:
@@ -178,6 +181,15 @@ class Participants:
             servers.latency_ms_within,
             servers.latency_ms_between,
         )
+
+    def mesh(self) -> Mesh | None:
+        """The mesh over which servers gossip; None for trees."""
+        servers = self._config.servers
+        if servers.gossip == "tree":
+            return None
+        degrees = Degrees(servers.mesh_degree, servers.lazy_degree)
+        draws = partial(self._streams.generator, "gossip")
+        return Mesh(draws, degrees, servers.heartbeat_ms / 1000.0)
 
 
 def unit_costs(costs: CostSettings) -> Costs:

@@ -71,6 +71,8 @@ def record_campaign(parsed: argparse.Namespace, tally: Tally, seconds: float) ->
     name += "-half" if parsed.premise == "half" else ""
     name += f"-{parsed.delays}" if parsed.delays else ""
     name += "-hard-crashes" if parsed.hard_crashes else ""
+    name += "-incentives" if parsed.incentives else ""
+    name += "-mesh" if parsed.gossip == "mesh" else ""
     name += f"-{parsed.rule}" if parsed.rule else ""
     name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
     return _write(parsed.record, f"{name}-{parsed.seeds}", figures, tables)
@@ -93,6 +95,7 @@ def record_breaks(parsed: argparse.Namespace, found: Mapping[str, tuple[Tally, s
     heads = ("rule off", "what goes wrong", "found at seed", "invariant violated")
     name = "torture-breaks"
     name += f"-{parsed.protocol}" if parsed.protocol != DEFAULT else ""
+    name += "-mesh" if parsed.gossip == "mesh" else ""
     name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
     return _write(parsed.record, name, {"rules": lines}, [_table(heads, rows)])
 

@@ -26,9 +26,12 @@ from consensus.encoding.fields import (
 )
 from consensus.ledger.committee import Draw, InvalidTicket, claimed_draw
 from consensus.ledger.protocol import Protocol
-from consensus.ledger.validity import Head
+from consensus.ledger.settlement import head_with, stakes_after
+from consensus.ledger.stakes import Stakes
+from consensus.ledger.validity import Head, InvalidBlock
 from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis
+from consensus.records.settlement import Settlement
 from consensus.records.ticket import Ticket
 from consensus.records.votes import Certificate
 
@@ -53,10 +56,12 @@ class Followed(NamedTuple):
     """Bit s is set if server s voted."""
     model: bytes
     snapshot: bytes | None
+    stakes: Stakes | None = None
+    """The stake after the block; None in a chain without incentives."""
 
     def head(self, height: int, draws: tuple[Draw, ...] = ()) -> Head:
         """The head after the block, which is at a height."""
-        return Head(height, self.cid, self.timestamp, self.beacon, draws)
+        return Head(height, self.cid, self.timestamp, self.beacon, draws, self.stakes)
 
 
 class Skimmed(NamedTuple):
@@ -66,22 +71,26 @@ class Skimmed(NamedTuple):
     draws: Sequence[Entry]
     voters: Sequence[Any]
     """The (server, signature) of its certificate."""
+    settlement: Settlement | None = None
 
 
 def skim(height: int, encoded: bytes) -> Skimmed:
     """The parts of the encoded block of a height. Raises MalformedRecord, naming the height."""
     try:
-        node = fields_of(decode_loosely(encoded), "block", _BLOCK)
+        block = decode_loosely(encoded)
+        settled = isinstance(block, dict) and "settlement" in block
+        node = fields_of(block, "block", _BLOCK if settled else _BLOCK - {"settlement"})
         header = Header.from_node(node["header"])
         certificate = fields_of(node["certificate"], "certificate", _CERTIFICATE)
         votes = items_of(certificate["signatures"], "certificate.signatures")
         draws = items_of(node["tickets"], "tickets")
+        settlement = Settlement.from_node(node["settlement"]) if settled else None
     except (EncodingError, MalformedRecord) as error:
         told = f"block: {error}" if isinstance(error, EncodingError) else f"{error}"
         raise MalformedRecord(f"height {height}: {told}") from None
     if header.height != height:
         raise MalformedRecord(f"height {height}: holds a block of height {header.height}")
-    return Skimmed(header, draws, votes)
+    return Skimmed(header, draws, votes, settlement)
 
 
 def after(
@@ -95,6 +104,13 @@ def after(
         raise MalformedRecord(f"height {header.height}: server {header.aggregator} is not known")
     draws = lazy_draws(genesis, protocol.drawn_from(head)[1], block.draws)
     following = protocol.head_after(genesis, head, header, draws)
+    try:
+        stakes = stakes_after(
+            genesis, head, header.aggregator, block.settlement, protocol.sortition
+        )
+    except (InvalidBlock, IndexError) as error:  # its evidence may name a server that is not known
+        raise MalformedRecord(f"height {header.height}: its settlement: {error}") from None
+    following = head_with(following, head, stakes)
     voters, known = 0, len(genesis.servers)
     for vote in block.voters:
         server, _ = pair(vote, "certificate.signatures")
@@ -111,6 +127,7 @@ def after(
         voters,
         header.aggregate_cid,
         header.snapshot,
+        stakes,
     )
 
 

@@ -12,6 +12,8 @@ from bfedrec.runs.adversary import AdversaryTotals
 from bfedrec.runs.delay import GreatestDelay, greater
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
+from bfedrec.runs.redundancy import Redundancy
+from bfedrec.runs.stake import StakeTotals
 from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
 
@@ -110,6 +112,10 @@ class Totals:
     """None without an adversary that looks on."""
     delay: GreatestDelay | None = None
     """None before the first round."""
+    stake: StakeTotals | None = None
+    """None where stake does not move."""
+    redundancy: Redundancy | None = None
+    """None where nothing comes twice: gossip along trees, or a mesh without a message."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -143,7 +149,12 @@ class Totals:
         if result.adversary is not None:
             adversary = (adversary or AdversaryTotals()).after(result)
         delay = greater(self.delay, result.greatest_delay, played.height)
-        return replace(total, recovery=recovery, masked=masked, adversary=adversary, delay=delay)
+        stake = (self.stake or StakeTotals()).after(result) if result.stakes else self.stake
+        redundancy = self.redundancy
+        if result.duplicates:
+            redundancy = (redundancy or Redundancy()).after(played)
+        parts = {"recovery": recovery, "masked": masked, "adversary": adversary, "delay": delay}
+        return replace(total, **parts, stake=stake, redundancy=redundancy)
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
         """The totals with the committees, and the greatest ``delay`` in seconds, of a height that
@@ -156,7 +167,6 @@ class Totals:
 
     def __add__(self, more: Totals) -> Totals:
         """The sums of two, with what not every run has of the first."""
-        """The sums of two, with the recovery, the groups and the delay of the first."""
         others = vars(more)
         own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
         return replace(self, **{name: _sum(value, others[name]) for name, value in own})
@@ -192,6 +202,8 @@ class Totals:
             **(self.masked.figures() if self.masked else {}),
             **(self.adversary.figures() if self.adversary else {}),
             **(self.delay.figures() if self.delay else {}),
+            **(self.stake.figures() if self.stake else {}),
+            **(self.redundancy.figures() if self.redundancy else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -204,6 +216,8 @@ class Totals:
         node |= self.recovery.figures() if self.recovery else {}
         node |= self.adversary.to_node() if self.adversary else {}
         node |= self.delay.figures() if self.delay else {}
+        node |= self.stake.figures() if self.stake else {}
+        node |= self.redundancy.figures() if self.redundancy else {}
         return node | (self.masked.to_node() if self.masked else {})
 
     @classmethod
@@ -219,11 +233,13 @@ class Totals:
         }
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
         adversary, delay = AdversaryTotals.from_node(node), GreatestDelay.from_node(node)
-        return cls(**sums, recovery=recovery, masked=masked, adversary=adversary, delay=delay)
+        stake, redundancy = StakeTotals.from_node(node), Redundancy.from_node(node)
+        parts = {"recovery": recovery, "masked": masked, "adversary": adversary, "delay": delay}
+        return cls(**sums, **parts, stake=stake, redundancy=redundancy)
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked", "adversary", "delay")
+OPTIONAL = ("recovery", "masked", "adversary", "delay", "stake", "redundancy")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

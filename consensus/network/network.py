@@ -11,18 +11,19 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from heapq import heappush
 from itertools import count
 from math import inf
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from consensus.faults.faults import Faults
 from consensus.faults.kinds import Copy, Cut
 from consensus.network.clock import NORMAL, Clock
+from consensus.network.peers import MeshStanding
 from consensus.network.topology import Overlay, Topology
 from consensus.server.message import Message
 from consensus.server.unheard import Inbox, NoInbox
@@ -39,9 +40,9 @@ Backlog = tuple[int, float, float, float]
 """A server, and the simulated seconds at which its egress queue, its ingress queue and its
 processor are free."""
 
-_Delivery = tuple[int, int, Message, int, bool]
+_Delivery = tuple[int, int, Message, int, Any]
 """A message under way: (the network's epoch when it was sent, receiving server, message, origin,
-true if it is to be passed on)."""
+true if it is to be passed on; a network with other ways of gossip marks its messages here)."""
 
 
 class Network:
@@ -67,6 +68,8 @@ class Network:
         self.env = env
         self.topology = topology
         self._bytes: Counter[str] = Counter()
+        self.duplicates: Counter[str] = Counter()
+        """``messages`` and ``bytes`` of gossip that came where it had been; none over trees."""
         self._seconds_per_byte = 1.0 / (bandwidth_mib_per_s * MIB)
         self._jitter = jitter
         self._receive = receive
@@ -127,8 +130,13 @@ class Network:
         waiting = zip(count(), *self._queues, strict=False)
         return tuple(each for each in waiting if max(each[1:]) > now)
 
-    def restore(self, backlog: Iterable[Backlog]) -> None:
-        """Let queues be free at the times at which they were in an earlier world."""
+    def meshes(self) -> tuple[MeshStanding, ...]:
+        """The state of each server's mesh; none over trees."""
+        return ()
+
+    def restore(self, backlog: Iterable[Backlog], meshes: Iterable[MeshStanding] = ()) -> None:
+        """Let queues be free at the times at which they were in an earlier world, and meshes be as
+        they were; to be called before the first epoch."""
         for server, *free in backlog:
             for times, until in zip(self._queues, free, strict=True):
                 times[server] = until
@@ -277,31 +285,44 @@ class Network:
             overlay = self.overlay
         if children is None:
             children = overlay.tree(origin).children[server]
-        if not children:
-            return
+        if children:
+            self._transmit(server, children, overlay.links[server], message, origin, True, at)
+
+    def _transmit(
+        self,
+        server: int,
+        receivers: Sequence[int],
+        latency: Mapping[int, float] | memoryview[float],
+        message: Message,
+        origin: int,
+        onward: Any,
+        at: float,
+    ) -> None:
+        """Send ``message`` to each of ``receivers`` over a direct link, one after the other;
+        ``latency``: the seconds of each link; ``onward``: the mark of the deliveries."""
+        env = self.env
         left = self._cells[LEFT]
-        if left < len(children):
-            left = self._refill(len(children))
+        if left < len(receivers):
+            left = self._refill(len(receivers))
         stretches = self._stretches
         size, calm_until = message.size, self._calm_until
         queue, number, arrives, begun = env.queue, env.numbers, self._arrive, self._begun
-        latency = overlay.links[server]
         leave = max(self._egress_free[server], at, env.now)
         transmission = size * self._seconds_per_byte
         if self._throttles and leave >= calm_until:
             transmission *= self._faults.slowdown(server, leave)
-        for child in children:
+        for receiver in receivers:
             leave += transmission
             left -= 1
-            arrive = leave + latency[child] * stretches[left]
+            arrive = leave + latency[receiver] * stretches[left]
             if arrive < calm_until:
-                delivery = (begun, child, message, origin, True)
+                delivery = (begun, receiver, message, origin, onward)
                 heappush(queue, (arrive, NORMAL, next(number), arrives, delivery))
             else:
-                self._disturb(server, child, message, origin, True, leave, arrive)
+                self._disturb(server, receiver, message, origin, onward, leave, arrive)
         self._cells[LEFT] = left
         self._egress_free[server] = leave
-        self._bytes[message.kind] += size * len(children)
+        self._bytes[message.kind] += size * len(receivers)
 
     def _disturb(
         self,
@@ -309,7 +330,7 @@ class Network:
         receiver: int,
         message: Message,
         origin: int,
-        onward: bool,
+        onward: Any,
         leave: float,
         arrive: float,
     ) -> None:
@@ -347,15 +368,15 @@ class Network:
             self.env.call_at(ready, self._hand_over, delivery)
             return
         self._ingress_free[server] = now
-        self._take(delivery)
+        self._hand_over(delivery)
 
     def _hand_over(self, delivery: _Delivery) -> None:
-        """Receive a message that has waited in the ingress queue."""
+        """Hand a message that has come through the ingress queue to its server."""
         if delivery[0] == self._begun:
             self._take(delivery)
 
     def _take(self, delivery: _Delivery) -> None:
-        """Receive a message that has come to its server, and pass it on from there."""
+        """Let a server receive a message that has come to it, and pass it on from there."""
         _, server, message, origin, onward = delivery
         at = self._receive(server, message, origin)
         if onward and at is not None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from consensus.adversary.behaviour import Behaviour
 from consensus.faults.faults import Faults
 from consensus.ledger.committee import Committee
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
+from consensus.network.network import Network
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
-from consensus.simulation.results import Stalled
+from consensus.simulation.results import Forked, HeightResult, Stalled
 
 
 class Spent(NamedTuple):
@@ -27,6 +29,8 @@ class Spent(NamedTuple):
     messages: int
     refused: Counter[str]
     """Number of messages that honest servers refused, by reason."""
+    duplicates: Counter[str]
+    """``messages`` and ``bytes`` of gossip that came to servers which had it (`Network`)."""
     delay: float = 0.0
     """Greatest delay between honest servers, in seconds (`greatest_delay`); of the height alone."""
 
@@ -36,8 +40,16 @@ class Spent(NamedTuple):
             self.bytes - before.bytes,
             self.messages - before.messages,
             self.refused - before.refused,
+            self.duplicates - before.duplicates,
             self.delay,
         )
+
+
+def spent_so_far(network: Network, messages: int, servers: Sequence[EdgeServer]) -> Spent:
+    """The account of a world of these ``servers``, which have sent so many messages."""
+    delay = greatest_delay(servers, network.delays)
+    twice = network.duplicates.copy()
+    return Spent(network.bytes.copy(), messages, refusals(servers), twice, delay)
 
 
 Weights = tuple[tuple[int, int], ...]
@@ -96,6 +108,44 @@ def updates_listed(
         if found is not None:
             return tuple(found)
     raise AssertionError(f"height {block.height}: no server holds the block's updates")
+
+
+def kept(
+    first: Block | None,
+    block: Block,
+    servers: Sequence[EdgeServer],
+    appended: Collection[int],
+    index: int,
+) -> Block:
+    """The one of the height's ``first`` block and the ``block`` that server ``index`` has appended
+    whose certificate is kept; the servers in ``appended`` have one already. Raises `Forked` if the
+    blocks differ.
+
+    It is the first one; where signatures earn stake, the first of an honest server: a malicious one
+    may have signed what it showed nobody.
+    """
+    if first is None:
+        return block
+    if block.cid != first.cid:
+        raise Forked(block.height, first.cid, block.cid)
+    if not servers[index].gathering.on or servers[index].behaviour is not None:
+        return first
+    return first if any(servers[each].behaviour is None for each in appended) else block
+
+
+def with_stakes(
+    result: HeightResult, servers: Sequence[EdgeServer], head: Head, malicious: Collection[int]
+) -> HeightResult:
+    """The result of a height with the stake of its ``head``, if stake moves; the ``servers`` that
+    have its block keep the same certificate of it."""
+    stakes = head.stakes
+    if stakes is None:
+        return result
+    for server in servers:
+        if server.chain.height == head.height:
+            server.chain.keep(result.block)
+    theirs = sum(stakes.held[server] for server in malicious)
+    return replace(result, stakes=stakes, malicious_stake=theirs)
 
 
 def behind(servers: Sequence[EdgeServer], head: int) -> dict[int, int]:

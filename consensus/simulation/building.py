@@ -11,6 +11,7 @@ from consensus.ledger.chain import Chain
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
 from consensus.network.held import HeldNetwork, HeldTracedNetwork
+from consensus.network.mesh import MeshNetwork
 from consensus.network.network import Network
 from consensus.network.traced import TracedNetwork
 from consensus.records.block import Block
@@ -32,6 +33,10 @@ class World(Protocol):
     hosts: list[WorldHost]
     servers: list[EdgeServer]
 
+    def is_up(self, index: int) -> bool:
+        """True if server ``index`` is running."""
+        ...
+
 
 def make_network(
     world: World, spec: WorldSpec, receive: Callable[[int, Message, int], float | None]
@@ -46,6 +51,8 @@ def make_network(
         return HeldNetwork(*parts, holding=spec.schedule)
     if spec.book is not None:
         return TracedNetwork(*parts, spec.book, lambda server: world.hosts[server].up)
+    if spec.mesh is not None:
+        return MeshNetwork(*parts, spec.mesh, world.is_up)
     if not spec.compiled:
         return Network(*parts)
     from consensus.network.compiled import CompiledNetwork  # loads the compiler

@@ -10,12 +10,14 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self
 
 from consensus.encoding.node import Node
+from consensus.network.peers import MeshStanding, check_meshes
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
+from consensus.server.gathering import Gathered
 from consensus.simulation.content_providers import Providers
 
 if TYPE_CHECKING:  # a config is read, and a run's pages are shown, without the network's SciPy
-    from consensus.network.network import Backlog
+    from consensus.network.network import Backlog, Network
 
 
 @dataclass(frozen=True)
@@ -72,17 +74,25 @@ class Standing:
     """(height, servers) for each aggregate that some server lacks: the servers that hold it."""
     backlog: tuple[Backlog, ...] = ()
     """The queues that are not free yet, by ascending server."""
+    settlements: tuple[tuple[int, Gathered], ...] = ()
+    """By ascending server: what it holds that moves stake, beyond what is in the chain."""
+    meshes: tuple[MeshStanding, ...] = ()
+    """The state of each server's mesh; none where gossip goes along trees."""
     corrupted: Corrupted | None = None
     """None without an adversary that corrupts servers."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""
-        return {
+        node: Node = {
             "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],
             "holders": [[height, list(servers)] for height, servers in self.holders],
             "backlog": [list(each) for each in self.backlog],
+            **({"meshes": [_plain(each) for each in self.meshes]} if self.meshes else {}),
             **({} if self.corrupted is None else {"corrupted": self.corrupted.to_node()}),
         }
+        if self.settlements:
+            node["settlements"] = [[index, each.to_node()] for index, each in self.settlements]
+        return node
 
     @classmethod
     def from_node(cls, node: Mapping[str, Any]) -> Self:
@@ -101,6 +111,14 @@ class Standing:
                 (_count(server), _seconds(egress), _seconds(ingress), _seconds(busy))
                 for server, egress, ingress, busy in node.get("backlog", ())
             ),
+            tuple(
+                (_count(index), Gathered.from_node(gathered))
+                for index, gathered in node.get("settlements", ())
+            ),
+            tuple(
+                (_count(beats), _pairs(mesh), _pairs(pruned), _pairs(silent))
+                for beats, mesh, pruned, silent in node.get("meshes", ())
+            ),
             Corrupted.from_node(node["corrupted"]) if "corrupted" in node else None,
         )
 
@@ -110,6 +128,7 @@ class Standing:
         names = [server.index for server in self.servers]
         names += [server for _, holding in self.holders for server in holding]
         names += [server for server, *_ in self.backlog]
+        names += [server for server, _ in self.settlements]
         heights = [max(s.height, s.written, *s.lacking, 0) for s in self.servers]
         heights += [at for at, _ in self.holders]
         if self.corrupted is not None:
@@ -117,19 +136,20 @@ class Standing:
             heights += [at for _, at in self.corrupted.since]
         if max(names, default=0) >= servers or max(heights, default=0) > height:
             raise ValueError(f"there are {servers} servers, and {height} heights")
+        check_meshes(self.meshes, servers)
 
 
 def standing_of(
     servers: Sequence[EdgeServer],
     agreed: Sequence[Block],
     providers: Providers,
-    backlog: tuple[Backlog, ...],
+    network: Network,
     needed_after: int,
     faulty: bool,
 ) -> Standing:
     """The state of a world between two heights: which servers stand elsewhere than at the last of
     the ``agreed`` blocks, and who holds the aggregates after height ``needed_after``; of all
-    servers if there are faults. ``backlog``: of the network's queues."""
+    servers if there are faults."""
     height = len(agreed)
     found, wanted = [], set(range(needed_after + 1, height + 1))
     for index, server in enumerate(servers):
@@ -143,7 +163,10 @@ def standing_of(
         (at, tuple(sorted(providers.holders(agreed[at - 1].header.aggregate_cid))))
         for at in sorted(wanted)
     )
-    return Standing(tuple(found), tuple(holders), backlog)
+    gathered = ((server.index, server.gathering.gathered()) for server in servers)
+    settlements = tuple((index, each) for index, each in gathered if each is not None)
+    backlog, meshes = network.backlog(), network.meshes()
+    return Standing(tuple(found), tuple(holders), backlog, settlements, meshes)
 
 
 def restore(
@@ -159,6 +182,8 @@ def restore(
         servers[server.index].resume(
             server.height, server.written, {aggregates[at - 1]: at for at in server.lacking}
         )
+    for index, settlement in standing.settlements:
+        servers[index].gathering.resume(settlement)
     for at, holders in standing.holders:
         providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)
 
@@ -179,3 +204,15 @@ def _counts(values: object) -> tuple[int, ...]:
     if not isinstance(values, list):
         raise ValueError("expected a list of numbers")
     return tuple(map(_count, values))
+
+
+def _plain(mesh: MeshStanding) -> list[object]:
+    """The state of a mesh as plain lists and numbers."""
+    beats, *known = mesh
+    return [beats, *([list(pair) for pair in pairs] for pairs in known)]
+
+
+def _pairs(values: object) -> tuple[tuple[int, int], ...]:
+    if not isinstance(values, list):
+        raise ValueError("expected a list of pairs")
+    return tuple((_count(one), _count(other)) for one, other in values)

@@ -13,10 +13,10 @@ import numpy as np
 from consensus.application import Contents
 from consensus.faults.faults import Faults
 from consensus.ledger import protocol as ledger
-from consensus.ledger.evidence import Evidence
 from consensus.network.clock import Clock, Entry
 from consensus.network.network import MIB, Network
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.server.edge_server import EdgeServer
 from consensus.server.host import Timer
 from consensus.server.message import Kind, Message
@@ -129,6 +129,13 @@ class WorldHost:
             seconds *= self._faults.slowness(index, now)
         busy = self._busy_until[index]
         self._busy_until[index] = (busy if busy > now else now) + seconds
+
+    def slowness(self) -> float:
+        """The factor by which a fault lengthens this server's work now; 1 for none."""
+        if not self._slows:
+            return 1.0
+        assert self._faults is not None
+        return self._faults.slowness(self._index, self._env.now)
 
     def cost(self, operation: str, size: int = 0, times: int = 1) -> float:
         """The seconds that `charge` charges to a server that nothing slows down."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from consensus.adversary.delays import Held
 from consensus.application import Contents
 from consensus.encoding.cid import cid_text
-from consensus.ledger.evidence import Evidence
+from consensus.ledger.stakes import Stakes
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 
 
 class Stalled(RuntimeError):
@@ -125,3 +126,9 @@ class HeightResult:
     server took it in: had it out of its ingress queue, was done with its work before it and, of a
     candidate or block, with checking its signatures. A message that never arrives, as a fault or
     the end of the height stops it, has no delay; nor has a copy that a fault made."""
+    stakes: Stakes | None = None
+    """The stake after the block; None in a chain without incentives."""
+    malicious_stake: int = 0
+    """Stake of the malicious servers after the block; 0 in a chain without incentives."""
+    duplicates: Counter[str] = field(default_factory=Counter)
+    """``messages`` and ``bytes`` of gossip that came to servers which had it; none over trees."""

@@ -13,6 +13,7 @@ from consensus.application import Application
 from consensus.crypto.ahead import Ahead
 from consensus.crypto.suites import Prover, Signer
 from consensus.faults.faults import Faults
+from consensus.network.mesh import Mesh
 from consensus.network.topology import Topology
 from consensus.network.traced import Book
 from consensus.records.genesis import Genesis
@@ -61,3 +62,6 @@ class WorldSpec:
     result the same, later."""
     ahead: Ahead | None = None
     """The helper that makes proofs and checks signatures before they are needed; None for none."""
+    mesh: Mesh | None = None
+    """The mesh over which messages are gossiped (`consensus.network.mesh`); None for the spanning
+    tree of shortest paths. A mesh is not compiled, whatever ``compiled`` says."""

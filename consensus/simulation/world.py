@@ -33,13 +33,14 @@ from consensus.simulation.accounts import (
     evidence_at,
     furthest,
     furthest_chain,
-    greatest_delay,
+    kept,
     needed_after,
-    refusals,
+    spent_so_far,
     stalled,
     updates_listed,
     weights_deciding,
     weights_foreseen,
+    with_stakes,
 )
 from consensus.simulation.building import make_network, make_servers
 from consensus.simulation.checkpoint import Standing, restore, standing_of
@@ -174,16 +175,14 @@ class World:
             closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
             caught_up=self._caught_up,
             greatest_delay=spent.delay,
+            duplicates=spent.duplicates,
         )
-        self.head = next(
-            server.chain.head for server in self.servers if server.chain.height == height
-        )
+        self.head = furthest_chain(self.servers).chain.head
         self._agreed.append(block)
-        return result
+        return with_stakes(result, self.servers, self.head, self.behaviours)
 
     def _traffic(self) -> Spent:
-        delay = greatest_delay(self.servers, self.network.delays)
-        return Spent(self.network.bytes.copy(), self.messages, refusals(self.servers), delay)
+        return spent_so_far(self.network, self.messages, self.servers)
 
     def spent(self) -> Spent:
         """The messages of the height in progress so far."""
@@ -248,13 +247,12 @@ class World:
     def standing(self) -> Standing:
         """The state of the world between two heights, for `restore`."""
         after, faulty = self._needed_after(), self.faults is not None
-        backlog = self.network.backlog()
-        return standing_of(self.servers, self._agreed, self.providers, backlog, after, faulty)
+        return standing_of(self.servers, self._agreed, self.providers, self.network, after, faulty)
 
     def restore(self, standing: Standing, content: Callable[[bytes], bytes]) -> None:
         """Restore the state of an earlier world; ``content`` maps an aggregate's link to its
         bytes."""
-        self.network.restore(standing.backlog)
+        self.network.restore(standing.backlog, standing.meshes)
         restore(standing, self.servers, self._agreed, self.providers, content)
 
     # -- up and down ------------------------------------------------------------------------------
@@ -357,10 +355,8 @@ class World:
                 self._waited_for.add(index)  # else it would be behind again after this height
             return
         if self._first is None:
-            self._first = block
             self._prove_ahead(server)
-        elif block.cid != self._first.cid:
-            raise Forked(block.height, self._first.cid, block.cid)
+        self._first = kept(self._first, block, self.servers, self._appended, index)
         server.chain.keep(self._first)
         self._appended[index] = at
         self.on_kept(index, at)

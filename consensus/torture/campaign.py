@@ -24,6 +24,10 @@ from consensus.workers import Lost, Unit, Workers
 CHUNK = 20
 #: One seed in so many is run twice, to check that both traces are equal.
 TWICE = 50
+#: Number of heights where stake moves: evidence takes some to get into a block.
+HEIGHTS = 7
+#: Behaviours that attack moving stake.
+STAKE_ATTACKS = ("frame", "starve")
 #: Number of violations of one invariant that are kept; the others are only counted.
 KEPT = 5
 
@@ -46,19 +50,29 @@ class Plan:
     delays: str | None = None
     """The strategy by which the adversary of the half premise chooses when messages arrive
     (`consensus.adversary.delaying`); None: that of the recorded campaigns."""
+    incentives: bool = False
+    """True to let stake move, over more heights, and to have it attacked."""
+    gossip: str = "tree"
+    """The ways of gossip (`consensus.torture.arena.scenario.GOSSIP`) in all scenarios but those
+    with a bound, in which no server relays."""
 
     def scenario(self, seed: int) -> Scenario:
         """The scenario of a seed under this plan."""
         bias = breaks_of(self.protocol)[self.rule].bias if self.rule else None
+        asked = (*self.behaviours, *(STAKE_ATTACKS if self.incentives else ()))
         half = self.premise == "half" or (bias is not None and bias.half)
         if half:
-            behaviours = (*self.behaviours, *(bias.behaviours if bias else ()))
+            behaviours = (*asked, *(bias.behaviours if bias else ()))
             scenario = draw_half(seed, behaviours, self.servers)
             if self.delays is not None:
                 scenario = replace(scenario, delays=self.delays)
         else:
-            scenario = draw(seed, self.protocol, self.servers, bias, self.behaviours)
-        return harden(scenario) if self.hard or (bias is not None and bias.hard) else scenario
+            scenario = draw(seed, self.protocol, self.servers, bias, asked)
+        if self.incentives:
+            scenario = replace(scenario, incentives=True, committee="fixed", heights=HEIGHTS)
+        if self.hard or (bias is not None and bias.hard):
+            scenario = harden(scenario)
+        return scenario if scenario.bound else replace(scenario, gossip=self.gossip)
 
     def applied(self) -> AbstractContextManager[None]:
         """A context in which the plan's rule is switched off."""

@@ -20,6 +20,9 @@ def another(key: str) -> list[str]:
         "servers.placement": [
             "servers.placement=[Tokyo]", "servers.round_trips=ibm-cloud-2024"
         ],
+        "servers.mesh_degree": ["servers.mesh_degree=8", "servers.gossip=mesh"],
+        "servers.lazy_degree": ["servers.lazy_degree=8", "servers.gossip=mesh"],
+        "servers.heartbeat_ms": ["servers.heartbeat_ms=700", "servers.gossip=mesh"],
         "servers.malicious": ["servers.malicious=1/3"],
         "faults": ["faults=[{loss: 0.1}]"],
         "adversary.corruption.strategy": ["adversary.corruption.strategy=stake"],
@@ -79,6 +82,9 @@ def another(key: str) -> list[str]:
 
 def read_under(key: str) -> tuple[str, ...]:
     """Overrides under which an option is read, where the defaults do not read it."""
+    if key.startswith("ledger.incentives."):
+        on = () if key.endswith(".on") else ("ledger.incentives.on=true",)
+        return ("servers.stake_mean=1000000", *on)
     if key.startswith("data.temporal."):
         return ("data.split=temporal",)
     if key.startswith("optimizer.") and key != "optimizer.kind":

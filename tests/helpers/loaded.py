@@ -1,6 +1,6 @@
 """Imported, it has made a tiny run, so that whatever is forked from the process finds machine code
-and fonts loaded: half of the processor seconds of a tiny run in a new process. No plugin is looked
-for, and no test plays with these keys."""
+and fonts loaded: half of the processor seconds of a tiny run in a new process. Plugins are looked
+for anew afterwards, and no test plays with these keys."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from bfedrec.api.making import make
 from bfedrec.config.load import changed
 from bfedrec.config.schema import Config
+from bfedrec.plugins import load_plugins
 from bfedrec.runs.progress import Progress
 from tests.helpers.tiny import TINY
 
@@ -34,6 +35,7 @@ def _make() -> None:
     config = changed(Config(), [*words, f"seed={SEED}", "rounds=2"], "tests.helpers.loaded")
     with tempfile.TemporaryDirectory() as folder:
         make(config, Path(folder) / "run", _unseen)
+    load_plugins.cache_clear()  # a run's manifest names them
 
 
 _make()

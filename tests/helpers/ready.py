@@ -17,7 +17,7 @@ from tests.helpers import anvil_node, axe, compiler, ipfs_node
 from tests.helpers.npm import Unavailable
 from tests.helpers.tiny import TINY
 
-PROGRAMS = (ipfs_node.program, anvil_node.program, compiler.program, axe.script)
+PROGRAMS = (ipfs_node.empty, anvil_node.program, compiler.program, axe.script)
 
 
 def install(program: Callable[[], Path]) -> str | None:

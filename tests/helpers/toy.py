@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from consensus.crypto.suites import suite_named
 from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults
 from consensus.ledger.updates import SignedUpdate
+from consensus.network.mesh import Mesh
 from consensus.network.topology import Topology
 from consensus.network.traced import Book
-from consensus.records.genesis import Genesis, Member, Parameters, Run
+from consensus.records.genesis import Genesis, Incentives, Member, Parameters, Run
 from consensus.records.update import UpdateRecord
 from consensus.simulation.host import Costs
 from consensus.simulation.observer import UNSEEN, Observer
@@ -83,12 +85,14 @@ class Toy:
         faults: Faults | None = None,
         continues: World | None = None,
         run: Run | None = None,
+        incentives: Incentives | None = None,
         topology: Topology | None = None,
         observer: Observer = UNSEEN,
         compiled: bool = True,
         helped: bool = False,
         schedule: Schedule | None = None,
         book: Book | None = None,
+        mesh: Mesh | None = None,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
@@ -106,7 +110,8 @@ class Toy:
         self.clients = [
             suite.signing_key(derive_seed(master, "client", index)) for index in range(clients)
         ]
-        self.genesis = self._genesis(stakes or [1] * servers, parameters, run)
+        genesis = self._genesis(stakes or [1] * servers, parameters, run)
+        self.genesis = replace(genesis, incentives=incentives)
         self.application = ToyApplication()
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
@@ -132,6 +137,7 @@ class Toy:
             schedule=schedule,
             book=book,
             ahead=self.ahead,
+            mesh=mesh,
         )
         self.world = World(
             spec,

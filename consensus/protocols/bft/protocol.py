@@ -30,6 +30,7 @@ class Bft(Protocol):
         "the delay is below committee.settle_seconds"
     )
     timely = ("vote", "timeout", "closure", "lock", "block")  # votes carry the leader's signature
+    moves_stake = True
 
     def first_head(self, genesis: Genesis) -> Head:
         return Head.of_genesis(genesis, public_draws(genesis))

@@ -10,11 +10,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from consensus.ledger.evidence import Evidence
 from consensus.protocols.bft.beacon import BeaconParticipant, EffectT, PromisesT
 from consensus.protocols.bft.rotation_proposals import RotationProposals
 from consensus.protocols.bft.standing import HeightContext, name_of, view_of
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.records.sync import Status
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
@@ -191,7 +191,7 @@ class RotationParticipant(BeaconParticipant[EffectT, PromisesT]):
         if certificate.view < body.header.view:
             server.refuse("decision")  # a captured committee's, of a block not yet proposed
             return
-        block = Block(body.header, body.signature, body.tickets, certificate)
+        block = Block(body.header, body.signature, body.tickets, certificate, body.settlement)
         if self.context.proposer(certificate.attempt) == server.index:
             server.say("block", block)
         else:

@@ -9,11 +9,11 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft.beacon import BeaconProposals
 from consensus.protocols.bft.standing import MOST_PROPOSALS, HeightContext, view_of
 from consensus.records.block import Candidate, Turn
+from consensus.records.evidence import Evidence
 from consensus.records.view import proposal_digest
 from consensus.records.votes import Certificate
 from consensus.server.message import Kind
@@ -127,6 +127,8 @@ class RotationProposals(BeaconProposals[VoteT]):
             return server.refuse(reason) if reason else False
         proof, justification = candidate.proof, candidate.justification
         server.host.charge("verify", times=2)
+        if candidate.settlement is not None:
+            server.host.charge("verify", times=candidate.settlement.signature_count)
         if proof is not None:
             server.host.charge("verify", times=len(proof.signatures))
         if justification is not None:

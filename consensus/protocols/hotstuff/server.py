@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from consensus.ledger.evidence import LEFT, Evidence
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft.rotation import RotationParticipant
 from consensus.protocols.bft.standing import view_of
@@ -32,6 +31,7 @@ from consensus.protocols.hotstuff.state import (
     Validate,
 )
 from consensus.records.block import Block
+from consensus.records.evidence import LEFT, Evidence
 from consensus.records.sync import Status
 from consensus.records.ticket import Ticket
 from consensus.records.view import View

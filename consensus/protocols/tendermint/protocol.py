@@ -19,6 +19,7 @@ class Tendermint(StandingProtocol):
     title = "Tendermint (tendermint)"
     phases = ("prevote", "precommit")
     deciding = "precommit"
+    moves_stake = True
 
     def check_lock(
         self, genesis: Genesis, head: Head, lock: Certificate, sortition: SortitionOf | None = None

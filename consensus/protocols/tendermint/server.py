@@ -8,7 +8,7 @@ the votes that are due; when a block is decided, pass it on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from consensus.ledger.validity import InvalidBlock
@@ -85,6 +85,9 @@ class TendermintParticipant(RotationParticipant[Effect, Promises]):
     def _count(self, votes: list[Vote]) -> None:
         self.votes.update((name_of(vote), [vote]) for vote in votes)
         self.state = tendermint.counted(self.context, self.state, votes)
+
+    def votes_heard(self, phase: str) -> Iterable[Vote]:
+        return (vote for votes in self.votes.values() for vote in votes if vote.phase == phase)
 
     # -- the vote's effects -----------------------------------------------------------------------
 

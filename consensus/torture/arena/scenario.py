@@ -16,13 +16,16 @@ import numpy as np
 from consensus.adversary.delays import DELAYS
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.faults.options import shown
-from consensus.protocols.registry import DEFAULT, PROTOCOLS
+from consensus.ledger.settlement import KINDS
+from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 from consensus.registry import import_parts
 
 import_parts("consensus.adversary.delaying")
 
 COMMITTEES = ("fixed", "weighted")
 TOPOLOGIES = ("complete", "ring", "random")
+
+GOSSIP = ("tree", "mesh")
 
 PREMISES = ("third", "half")
 """PROTOCOL.md's premises of safety: less than a third of every committee malicious, whatever the
@@ -102,9 +105,13 @@ class Scenario:
     arrive; 0: there is none, and latencies are the links'."""
     delays: str = "sides"
     """The strategy by which it chooses (`consensus.adversary.delaying`)."""
+    incentives: bool = False
+    """True if stake moves, by a rule that the seed draws."""
     barrier: bool = False
     """True if no server begins a height before all honest servers that are up have the block before
     it."""
+    gossip: str = "tree"
+    """The ways of messages to all servers, one of `GOSSIP`."""
 
     @property
     def bad(self) -> frozenset[int]:
@@ -178,8 +185,17 @@ class Scenario:
         _one_of(self.committee, "committee", COMMITTEES)
         _one_of(self.premise, "premise", PREMISES)
         _one_of(self.delays, "delays", tuple(DELAYS))
-        if type(self.barrier) is not bool:
-            raise ValueError(f"barrier: expected true or false, got {shown(self.barrier)}")
+        for name in ("barrier", "incentives"):
+            if type(getattr(self, name)) is not bool:
+                told = shown(getattr(self, name))
+                raise ValueError(f"{name}: expected true or false, got {told}")
+        if self.incentives and not protocol_named(self.protocol).moves_stake:
+            raise ValueError(f"incentives: the protocol {self.protocol} moves no stake")
+        if self.incentives and self.committee not in KINDS:
+            raise ValueError(f"committee: with incentives one of {', '.join(KINDS)}")
+        _one_of(self.gossip, "gossip", GOSSIP)
+        if self.bound and self.gossip != GOSSIP[0]:
+            raise ValueError(f"gossip: expected {GOSSIP[0]}, as with a bound no server relays")
         latency = self.latency
         if type(latency) not in (int, float) or not 1e-3 <= latency <= 1e9:
             raise ValueError(f"latency: expected ms from 0.001 to 1e9, got {shown(latency)}")

@@ -141,6 +141,7 @@ class TortureWorld(World):
             faults,
             observer=observer,
             compiled=self.compiled,
+            mesh=rig.mesh_of(scenario),
         )
         super().__init__(spec)
 

@@ -26,8 +26,12 @@ from consensus.torture.mutants.patch import Patch
 #: Scenarios in which heights take several views, with blocks locked in some.
 LOCKED: Final = ("fresh_values", "late_block", "lone_certificates")
 
-SHARED: Final = (*tendermint_breaks.SHARED, "timeout-certificates")
-"""Rules of `bft` whose code is that of `hotstuff`, too."""
+SHARED: Final = (
+    *(name for name in tendermint_breaks.SHARED if name != "abstaining"),
+    "timeout-certificates",
+)
+"""Rules of `bft` whose code is that of `hotstuff`, too. A server that has lost its promises and
+does not abstain is not found: the others soon show it the certificates of its view again."""
 
 
 def _certificate(what: str) -> tuple[Patch, ...]:

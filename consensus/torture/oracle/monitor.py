@@ -240,7 +240,9 @@ class Monitor:
         if not self._first_time(closed) or not self.ledger.knows(closed.height):
             return
         seats = self.ledger.form(closed.height, closed.attempt)
-        fault = verify.closing_fault(self.genesis, closed, seats)
+        fault = verify.closing_fault(
+            self.genesis, closed, seats, self.ledger.purses.seated(closed.height)
+        )
         if fault is not None:
             raise Violation(
                 "timeout certificates",
@@ -264,6 +266,20 @@ class Monitor:
         fault = verify.certificate_fault(self.genesis, lock, phase, seats)
         if fault is not None:
             raise Violation("certificates", f"server {index} believes a lock: {fault}")
+        self._signed(lock)
+
+    def _signed(self, certificate: Certificate) -> None:
+        """Check that the honest signers of a checked certificate signed no other block in its phase
+        and view, though they may have sent the vote to nobody."""
+        for server, _ in certificate.signatures:
+            slot = server, certificate.height, certificate.phase, certificate.view
+            said = self._slots.setdefault(slot, certificate.block)
+            if server not in self.bad and said != certificate.block:
+                raise Violation(
+                    "one signature per slot",
+                    f"honest server {server} cast two {certificate.phase} votes in view "
+                    f"{certificate.view} of height {certificate.height}",
+                )
 
     # -- chains -----------------------------------------------------------------------------------
 
@@ -298,6 +314,7 @@ class Monitor:
                 fault = "it names another block"
             if fault is not None:
                 raise Violation("certificates", f"height {height}: {fault}")
+            self._signed(certificate)
             self._tell_decision(block)
 
     def cut(self, server: EdgeServer) -> None:

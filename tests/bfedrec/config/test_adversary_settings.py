@@ -58,6 +58,10 @@ DELAY = "adversary.delays.strategy=last_moment"
         ),
         ([DELAY, "adversary.delays.bound_seconds=1e12"], "adversary.delays.bound_seconds: 1"),
         (["adversary.delay.strategy=halves"], "adversary.delay: unknown key"),
+        (
+            [DELAY, "servers.gossip=mesh"],
+            "servers.gossip: 'mesh': expected tree, as adversary.delays.strategy is given",
+        ),
         (["method=bpr", CORRUPT], "as method bpr does not read it"),
     ],
 )

@@ -93,6 +93,23 @@ SCENARIOS = {
         "adversary.delays={strategy: shuffle, bound_seconds: 0.1}",
         "committee.size=5",
     ),
+    "stake that moves by evidence and by late signatures": (
+        "ledger.incentives.on=true",
+        "servers.stake_mean=1000000",
+        "servers.malicious=equivocate_candidates+equivocate_votes:2/7",
+        "committee.size=5",
+    ),
+    "gossip over a mesh, with servers that are down, cut off, and pass nothing on": (
+        "servers.gossip=mesh",
+        "servers.mesh_degree=2",
+        "servers.lazy_degree=2",
+        "servers.heartbeat_ms=300",
+        "servers.malicious=censor:1/7",
+        "faults=[{crash: 1, from: 2.5, until: 5.5, lost_tail: 2}, {loss: 0.1, until: 40}, "
+        "{partition: [[0], [3]], from: 3, until: 6}, {bit_flip: 0.02, until: 40}]",
+        "committee.resend_seconds=1",
+        "committee.update_quota=0.5",
+    ),
     "clients that are away": ("clients.dropout=0.5", "committee.update_quota=0.5"),
     "modelled crypto": (
         "crypto=modelled",
@@ -110,6 +127,7 @@ SCENARIOS = {
     ),
 }
 CRASHED, CUT_OFF, CHURN, SLOW, LACKING = list(SCENARIOS)[:5]
+MESH = next(name for name in SCENARIOS if "mesh" in name)
 
 
 def stopped_at(whole: Path, copy: Path, kept: int) -> None:
@@ -144,10 +162,11 @@ def test_a_run_stopped_while_things_go_wrong_goes_on_alike(tmp_path: Path, scena
     summary = play(whole, *words)
     assert audit_command(whole) == 0
     stood = standings(whole)
-    if scenario in (CRASHED, CUT_OFF, CHURN):
+    if scenario in (CRASHED, CUT_OFF, CHURN, MESH):
         assert any(map(behind, stood)), "nobody was ever behind"
     if scenario in (CUT_OFF, LACKING):
         assert any(lacking for standing in stood for *_, lacking in standing["servers"])
+    assert any("meshes" in standing for standing in stood) == (scenario == MESH)
     if scenario in (SLOW, LACKING):
         assert any(standing["backlog"] for standing in stood), "no queue was ever full"
     odd = [behind(standing) or (scenario == SLOW and standing["backlog"]) for standing in stood]
@@ -160,7 +179,7 @@ def test_a_run_stopped_while_things_go_wrong_goes_on_alike(tmp_path: Path, scena
         assert standings(cut) == stood
 
 
-@pytest.mark.parametrize("scenario", [CRASHED, CUT_OFF, CHURN, SLOW, LACKING])
+@pytest.mark.parametrize("scenario", [CRASHED, CUT_OFF, CHURN, SLOW, LACKING, MESH])
 def test_a_resumed_world_stands_as_it_stood(tmp_path: Path, scenario: str) -> None:
     words = SCENARIOS[scenario]
     play(tmp_path / "whole", *words)

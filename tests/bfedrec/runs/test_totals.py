@@ -23,6 +23,7 @@ def played(
     attempt: int = 0,
     delay: float = 0.0,
     height: int = 1,
+    duplicates: int = 0,
 ) -> Any:
     """A round whose block servers appended at these times."""
     result = SimpleNamespace(
@@ -33,6 +34,7 @@ def played(
         caught_up=2,
         gossip_messages=7,
         gossip_bytes=Counter(vote=5),
+        duplicates=Counter(messages=duplicates, bytes=33 * duplicates) if duplicates else Counter(),
         refused=Counter(),
         evidence=(),
         appended=dict(enumerate(times)),
@@ -58,6 +60,13 @@ def test_totals_are_sums() -> None:
     assert (found.closed_by_all, found.caught_up) == (2, 4)
     assert found.gossip_bytes_by_kind == {"vote": 10}
     assert found.figures("catch_up")["downlink_bytes"] == 4
+
+
+def test_what_comes_twice_is_told_only_where_something_does() -> None:
+    found = Totals().after(played(duplicates=3), None).after(played(duplicates=3), None)
+    figures = found.figures("catch_up")
+    assert (figures["gossip_duplicates"], figures["gossip_duplicate_bytes"]) == (6, 198)
+    assert "gossip_duplicates" not in Totals().after(played(), None).figures("catch_up")
 
 
 def test_the_figures_are_flat_and_in_the_order_of_the_files() -> None:
@@ -101,6 +110,7 @@ def test_totals_are_read_back_from_their_node() -> None:
         Totals().after(played((39.0, 41.0)), healed),
         Totals().after(played((41.0, 42.0)), healed),
         Totals().after(played(delay=0.2, height=3), None),
+        Totals().after(played(duplicates=3), None),
     ):
         node = json.loads(json.dumps(found.to_node(), sort_keys=True))
         assert Totals.from_node(node) == found

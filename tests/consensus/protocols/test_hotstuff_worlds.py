@@ -125,7 +125,6 @@ FOUND = {
     "one-update-per-client": 4,
     "models-below": 26,
     "saying-again": 123,
-    "abstaining": 2,
     "every-ticket": 5,
     "block-time": 5,
 }
