@@ -39,6 +39,7 @@ def played(
         evidence=(),
         appended=dict(enumerate(times)),
         adversary=None,
+        stakes=(),
         greatest_delay=delay,
     )
     return SimpleNamespace(
