@@ -97,6 +97,9 @@ torture: setup-run
 	  $(BIN)/bfedrec torture --premise half --seeds $${part}0000-$${part}9999 $(AT_ONCE) \
 	    --record results/torture || exit; done
 	$(BIN)/bfedrec torture --premise half --seeds 100000-108999 $(AT_ONCE) --record results/torture
+	for strategy in last_moment shuffle halves against_leader for_malicious; do \
+	  $(BIN)/bfedrec torture --premise half --delays $$strategy --seeds 0-299 $(AT_ONCE) \
+	    --record results/torture || exit; done
 	$(BIN)/bfedrec torture --hard-crashes --behaviours $(SINCE) --seeds 0-9999 $(AT_ONCE) \
 	  --record results/torture
 	$(BIN)/bfedrec torture --break all $(AT_ONCE) --record results/torture

@@ -29,6 +29,8 @@ PARTS = {
     "gossip": 17,  # the mesh between servers: who grafts whom, when heartbeats fall, who is told
     "dropout": 20,  # which clients of a round are away
     "scored": 21,  # which users are scored, where not all are
+    "corruption": 70,  # what an adversary draws that corrupts servers
+    "delays": 71,  # what an adversary draws that chooses when messages are received
     "market": 30,  # a generated market, and the events of its shops
     "shop_split": 31,  # which pairs of a merchant are test pairs
     "shop_initial": 32,  # a merchants' model before its first round: what is shared, what is not

@@ -129,7 +129,7 @@ ARROWS = {
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
         "bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy bfedrec.section "
         "consensus.adversary consensus.faults consensus.ledger consensus.network "
-        "consensus.protocols consensus.records consensus.storage"
+        "consensus.protocols consensus.records consensus.registry consensus.storage"
     ),
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",
@@ -149,7 +149,8 @@ ARROWS = {
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.config bfedrec.data "
         "bfedrec.evaluation bfedrec.learning bfedrec.privacy bfedrec.streams bfedrec.threads "
         "consensus.adversary consensus.crypto consensus.encoding consensus.faults "
-        "consensus.ledger consensus.network consensus.records consensus.simulation"
+        "consensus.ledger consensus.network consensus.protocols consensus.records "
+        "consensus.simulation"
     ),
     "bfedrec.learning": (
         "bfedrec.parts bfedrec.section bfedrec.threads consensus.ledger consensus.registry"
@@ -170,9 +171,9 @@ ARROWS = {
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "
         "bfedrec.files bfedrec.merchants bfedrec.plaintext bfedrec.privacy bfedrec.runs "
-        "bfedrec.section bfedrec.sweeps bfedrec.templating consensus.audit consensus.encoding "
-        "consensus.faults consensus.ledger consensus.protocols consensus.records "
-        "consensus.registry consensus.torture"
+        "bfedrec.section bfedrec.sweeps bfedrec.templating consensus.adversary consensus.audit "
+        "consensus.encoding consensus.faults consensus.ledger consensus.protocols "
+        "consensus.records consensus.registry consensus.torture"
     ),
     "bfedrec.runs": (
         "bfedrec.attacks bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "

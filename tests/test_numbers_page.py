@@ -69,6 +69,7 @@ def test_every_recorded_figure_is_explained() -> None:
             },
             {"groups_opened", "selected_by", "test_hr@10", "blocks_while_faulty"},
         ),
+        ({"adversary": {"corruption": {"strategy": "members"}}}, {"corruptions", "held_seconds"}),
         (
             {"training": {"method": "ials", "local_epochs": 2}, "evaluation": {"recency": True}},
             {"ordered_hr@10"},

@@ -33,6 +33,7 @@ from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks,
 from bfedrec.runs.progress import duration
 from bfedrec.sweeps.engine import Engine
 from bfedrec.sweeps.registry import engine_of
+from consensus.adversary.delays import DELAYS
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
 from consensus.torture.arena.scenario import GOSSIP, PREMISES, BadScenario, Scenario
@@ -105,25 +106,7 @@ def _add_worlds(parser: argparse.ArgumentParser) -> None:
         help="malicious servers do these besides what a seed draws, each with even chance; seeds "
         "alone draw none that came after the recorded campaigns, nor a plugin's",
     )
-    parser.add_argument(
-        "--premise",
-        choices=PREMISES,
-        default=PREMISES[0],
-        help="draw less than a third of every committee malicious, and any faults (third, the "
-        "default); or up to half of it, while an adversary chooses within a bound when messages of "
-        "honest servers arrive (half)",
-    )
-    _add_hardships(parser)
-
-
-def _add_hardships(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments by which scenarios are harder."""
-    parser.add_argument(
-        "--hard-crashes",
-        action="store_true",
-        help="servers crash when they have made a promise and sent nothing yet, and may find "
-        "their promises unreadable",
-    )
+    _add_premises(parser)
     parser.add_argument(
         "--incentives",
         action="store_true",
@@ -135,6 +118,30 @@ def _add_hardships(parser: argparse.ArgumentParser) -> None:
         default=GOSSIP[0],
         help=f"how messages to all servers travel (default: {GOSSIP[0]}); a mesh is sparse, and "
         "repairs itself (docs/gossip.md)",
+    )
+
+
+def _add_premises(parser: argparse.ArgumentParser) -> None:
+    """The options of worlds that are drawn otherwise."""
+    parser.add_argument(
+        "--premise",
+        choices=PREMISES,
+        default=PREMISES[0],
+        help="draw less than a third of every committee malicious, and any faults (third, the "
+        "default); or up to half of it, while an adversary chooses within a bound when messages of "
+        "honest servers arrive (half)",
+    )
+    parser.add_argument(
+        "--delays",
+        choices=sorted(DELAYS),
+        help="with --premise half: the strategy by which the adversary chooses when messages "
+        "arrive (default: sides, that of the recorded campaigns)",
+    )
+    parser.add_argument(
+        "--hard-crashes",
+        action="store_true",
+        help="servers crash when they have made a promise and sent nothing yet, and may find "
+        "their promises unreadable",
     )
 
 
@@ -165,6 +172,8 @@ def _play(parsed: argparse.Namespace, engine: Engine) -> int:
         raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
     if parsed.premise != PREMISES[0] and parsed.protocol != DEFAULT:
         raise ConfigError(f"{COMMAND_LINE}: --premise {parsed.premise}: a premise of {DEFAULT}")
+    if parsed.delays is not None and parsed.premise != "half":
+        raise ConfigError(f"{COMMAND_LINE}: --delays {parsed.delays}: only with --premise half")
     if parsed.incentives and not PROTOCOLS[parsed.protocol].moves_stake:
         raise ConfigError(f"{COMMAND_LINE}: --incentives: {parsed.protocol} moves no stake")
     if parsed.incentives and parsed.premise != PREMISES[0]:
@@ -342,6 +351,7 @@ def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
         parse_names(parsed.behaviours),
         parsed.premise,
         parsed.hard_crashes,
+        parsed.delays,
         parsed.incentives,
         parsed.gossip,
     )

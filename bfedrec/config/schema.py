@@ -19,6 +19,7 @@ from bfedrec.aggregation.settings import SMALLEST_GROUP, AggregationSettings
 from bfedrec.attacks.attack import ATTACKS
 from bfedrec.compression.registry import CODECS
 from bfedrec.compression.settings import CompressionSettings
+from bfedrec.config.adversary import NONE, AdversarySettings
 from bfedrec.config.centralised import CentralisedSettings, Method, check_read
 from bfedrec.config.clients import ClientSettings
 from bfedrec.config.evaluation import EvaluationSettings
@@ -107,6 +108,7 @@ class Config(Section):
     clients: ClientSettings = Field(default_factory=ClientSettings)
     privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     servers: ServerSettings = Field(default_factory=ServerSettings)
+    adversary: AdversarySettings = Field(default_factory=AdversarySettings)
     committee: CommitteeSettings = Field(default_factory=CommitteeSettings)
     ledger: LedgerSettings = Field(default_factory=LedgerSettings)
     costs: CostSettings = Field(default_factory=CostSettings)
@@ -165,6 +167,12 @@ class Config(Section):
             self._privacy_agrees()
         if isinstance(servers.stake, tuple) and len(servers.stake) != servers.count:
             raise setting_error("servers.stake", f"as many as servers.count = {servers.count}")
+        if self.adversary.delays.strategy != NONE and servers.gossip != "tree":
+            raise setting_error("servers.gossip", "tree, as adversary.delays.strategy is given")
+        if self.adversary.corruption.at_once > servers.count:
+            raise setting_error(
+                "adversary.corruption.at_once", f"at most servers.count = {servers.count}"
+            )
         if servers.regions > servers.count and not servers.round_trips:
             raise setting_error("servers.regions", f"at most servers.count = {servers.count}")
         kinds = protocol_named(self.protocol).committees

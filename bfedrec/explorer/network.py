@@ -45,7 +45,7 @@ class Network:
         self._servers = count
         self._faults = participants.faults()
         malicious = {
-            index: tuple(Malice(*span) for span in behaviour.spans)
+            index: tuple(Malice.of(*span) for span in behaviour.spans)
             for index, behaviour in participants.malicious().items()
             if isinstance(behaviour, Composed)
         }

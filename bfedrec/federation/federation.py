@@ -22,6 +22,7 @@ from bfedrec.attacks.adversary import Adversary
 from bfedrec.compression.error_feedback import ErrorFeedback
 from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
+from bfedrec.federation.adversary import adversary_of
 from bfedrec.federation.client_links import ClientLinks
 from bfedrec.federation.downlink import Downlink
 from bfedrec.federation.global_model import GlobalModel
@@ -159,6 +160,10 @@ class Federation:
     ) -> World:
         malicious, faults = self.participants.malicious(), self.participants.faults()
         self.recorder = Recorder(self.config.servers.count, malicious, faults)
+        regions = tuple(self.participants.regions())
+        self.adversary = adversary = adversary_of(
+            self.config, self.streams, regions, malicious, self.recorder
+        )
         spec = WorldSpec(
             self.genesis,
             self.learner.model,
@@ -172,9 +177,10 @@ class Federation:
             lambda *label: self.streams.generator("gaussian", *label),
             faults,
             self.config.clients.retry_seconds,
-            self.recorder,
+            self.recorder if adversary is None else adversary,
             # What servers hear of costs more out of the loop's hands.
-            compiled=not any(behaviour.hears_all for behaviour in malicious.values()),
+            compiled=adversary is None and not any(each.hears_all for each in malicious.values()),
+            schedule=None if adversary is None else adversary.schedule,
             book=self._book,
             ahead=self.ahead,
             mesh=self.participants.mesh(),
@@ -194,6 +200,13 @@ class Federation:
         have been restored before (`bfedrec.runs.simulation`)."""
         self.world = self._world(now, blocks, heads)
         self.world.restore(standing, content)
+        if self.adversary is not None:
+            self.adversary.restore(self.world, standing)
+
+    def standing(self) -> Standing:
+        """The servers' state between two rounds, for `continue_from`."""
+        standing = self.world.standing()
+        return standing if self.adversary is None else self.adversary.standing(standing)
 
     # -- a round ----------------------------------------------------------------------------------
 
@@ -274,7 +287,9 @@ class Federation:
         )
 
     def _committed(self, height: int, clients: np.ndarray, result: HeightResult) -> None:
-        """Note the block in the account of the downlink."""
+        """Note the block in the account of the downlink, and what an adversary did."""
+        if self.adversary is not None:
+            result.adversary = self.adversary.account()
         header_bytes = len(result.block.header.encoded)
         self.downlink.committed(height, clients, header_bytes, len(result.contents.aggregate))
 

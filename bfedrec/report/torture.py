@@ -69,6 +69,7 @@ def record_campaign(parsed: argparse.Namespace, tally: Tally, seconds: float) ->
         tables.append(_table((what, "times"), counts.items()))
     name = f"torture-{parsed.protocol}" + (f"-{parsed.servers}" if parsed.servers else "")
     name += "-half" if parsed.premise == "half" else ""
+    name += f"-{parsed.delays}" if parsed.delays else ""
     name += "-hard-crashes" if parsed.hard_crashes else ""
     name += "-incentives" if parsed.incentives else ""
     name += "-mesh" if parsed.gossip == "mesh" else ""

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.data.prepare import prepare
+from bfedrec.federation.adversary import beyond_premise, warnings
 from bfedrec.federation.federation import Federation, Round
 from bfedrec.federation.protection import spent
 from bfedrec.runs.chain_writer import ChainWriter
@@ -76,6 +77,8 @@ class Simulation(Closing):
         self.now = 0.0
         """The simulated time, in seconds, at which the last height was done."""
         self.wall_before = 0.0
+        self._warned = False
+        """True once it was told that a committee was beyond the premise."""
         self.rounds_here = 0
         """Number of rounds played by this process; a resumed run reports the speed of its last
         part."""
@@ -95,6 +98,8 @@ class Simulation(Closing):
         self.folder.clear_stop()
         if self.config.crypto == "modelled":
             self.progress.update(Note(MODELLED_CRYPTO))
+        for line in warnings(self.config):
+            self.progress.update(Note(line))
         head = self._resume() if resume else None
         if head is None:
             self.state.discard_after(0)
@@ -150,7 +155,7 @@ class Simulation(Closing):
             wall,
             played.loss,
             self.totals,
-            world.standing(),
+            self.federation.standing(),
         )
         self.state.append(row, played.residuals)
         append_timeline(self.folder.path, self.federation.recorder.decided(played.result))
@@ -164,6 +169,11 @@ class Simulation(Closing):
                     f"{certificate.attempt + 1}; the aggregate is not that of the updates"
                 )
             )
+
+        warning = None if self._warned else beyond_premise(played.result)
+        if warning is not None:
+            self._warned = True
+            self.progress.update(Note(warning))
 
     def _trace_after(self, height: int) -> None:
         if self.trace is not None:

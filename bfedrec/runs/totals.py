@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
+from bfedrec.runs.adversary import AdversaryTotals
 from bfedrec.runs.delay import GreatestDelay, greater
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
@@ -107,6 +108,8 @@ class Totals:
     """None if there are no faults, or one that never ends."""
     masked: MaskedGroups | None = None
     """None without secure aggregation."""
+    adversary: AdversaryTotals | None = None
+    """None without an adversary that looks on."""
     delay: GreatestDelay | None = None
     """None before the first round."""
     stake: StakeTotals | None = None
@@ -142,12 +145,20 @@ class Totals:
             recovery = (self.recovery or Recovery()).after(played, begins, faults.healed_at)
         total = (self + more)._with_committees(result.malicious_weight)
         masked = (self.masked or MaskedGroups()).after(played) if played.groups else self.masked
+        adversary = self.adversary
+        if result.adversary is not None:
+            adversary = (adversary or AdversaryTotals()).after(result)
         delay = greater(self.delay, result.greatest_delay, played.height)
         stake = (self.stake or StakeTotals()).after(result) if result.stakes else self.stake
         redundancy = self.redundancy
         if result.duplicates:
             redundancy = (redundancy or Redundancy()).after(played)
-        parts: Mapping[str, Any] = {"recovery": recovery, "masked": masked, "delay": delay}
+        parts: Mapping[str, Any] = {
+            "recovery": recovery,
+            "masked": masked,
+            "adversary": adversary,
+            "delay": delay,
+        }
         return replace(total, **parts, stake=stake, redundancy=redundancy)
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
@@ -160,7 +171,7 @@ class Totals:
         return replace(found, delay=greater(self.delay, delay, stalled.height))
 
     def __add__(self, more: Totals) -> Totals:
-        """The sums of two, with the recovery, the groups, the delay and the stake of the first."""
+        """The sums of two, with what not every run has of the first."""
         others = vars(more)
         own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
         return replace(self, **{name: _sum(value, others[name]) for name, value in own})
@@ -194,6 +205,7 @@ class Totals:
             **plain,
             **(self.recovery.figures() if self.recovery else {}),
             **(self.masked.figures() if self.masked else {}),
+            **(self.adversary.figures() if self.adversary else {}),
             **(self.delay.figures() if self.delay else {}),
             **(self.stake.figures() if self.stake else {}),
             **(self.redundancy.figures() if self.redundancy else {}),
@@ -207,6 +219,7 @@ class Totals:
         """The totals as JSON-ready values, to be read by `from_node`."""
         node = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
         node |= self.recovery.figures() if self.recovery else {}
+        node |= self.adversary.to_node() if self.adversary else {}
         node |= self.delay.figures() if self.delay else {}
         node |= self.stake.figures() if self.stake else {}
         node |= self.redundancy.figures() if self.redundancy else {}
@@ -224,14 +237,19 @@ class Totals:
             if each.name not in OPTIONAL
         }
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
-        delay, stake = GreatestDelay.from_node(node), StakeTotals.from_node(node)
-        redundancy = Redundancy.from_node(node)
-        parts: Mapping[str, Any] = {"recovery": recovery, "masked": masked, "delay": delay}
+        adversary, delay = AdversaryTotals.from_node(node), GreatestDelay.from_node(node)
+        stake, redundancy = StakeTotals.from_node(node), Redundancy.from_node(node)
+        parts: Mapping[str, Any] = {
+            "recovery": recovery,
+            "masked": masked,
+            "adversary": adversary,
+            "delay": delay,
+        }
         return cls(**sums, **parts, stake=stake, redundancy=redundancy)
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked", "delay", "stake", "redundancy")
+OPTIONAL = ("recovery", "masked", "adversary", "delay", "stake", "redundancy")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

@@ -1,1 +1,2 @@
-"""Behaviours of malicious servers, and how groups of servers combine them."""
+"""Behaviours of malicious servers, how groups of servers combine them, and the strategies of an
+adversary that looks on."""

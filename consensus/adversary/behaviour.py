@@ -83,6 +83,11 @@ class Behaviour(Hooks["EdgeServer"]):
         self._done.clear()
         self._draws.clear()
 
+    @property
+    def acting(self) -> bool:
+        """True if the server misbehaves in the height in progress; a sleeper does later."""
+        return True
+
     # -- tools for attacks -------------------------------------------------------------------------
 
     @property

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle
+from consensus.adversary.when import ALWAYS, SECONDS, When
 from consensus.application import Contents
 from consensus.records.block import Candidate
 from consensus.registry import import_parts
@@ -30,35 +30,40 @@ class Composed(Behaviour):
     def __init__(
         self,
         names: Sequence[str],
-        from_: float = 1,
-        until: float = inf,
+        when: When = ALWAYS,
         circle: Circle | None = None,
     ) -> None:
-        """``names``: behaviours that apply from height ``from_`` to ``until``, both included;
-        ``circle``: the adversary that the server belongs to.
+        """``names``: behaviours that apply ``when`` they do; ``circle``: the adversary that the
+        server belongs to.
 
         Raises ValueError for an unknown name, listing those known.
         """
         super().__init__()
-        self._parts: list[tuple[Behaviour, float, float]] = []
+        self._parts: list[tuple[Behaviour, When]] = []
         self.circle = circle or Circle()
-        self.add(names, from_, until)
-        self._activate([part for part, _, _ in self._parts])
+        self.add(names, when)
+        self._activate([part for part, _ in self._parts])
 
-    def add(self, names: Sequence[str], from_: float = 1, until: float = inf) -> None:
-        """Add behaviours by name, for heights ``from_`` to ``until``, both included; they begin
-        with the next height. Raises ValueError for an unknown name, listing those known."""
+    def add(self, names: Sequence[str], when: When = ALWAYS) -> None:
+        """Add behaviours by name, which begin with the next height. Raises ValueError for an
+        unknown name, listing those known."""
         for name in names:
             if name not in BEHAVIOURS:
                 known = ", ".join(sorted(BEHAVIOURS))
                 raise ValueError(f"unknown behaviour {name!r} (known: {known})")
         for name in names:
             part = BEHAVIOURS[name]()
-            part.circle = self.circle
-            if not part.decides_alone:
-                self.circle.attentive.add(name)
             part.acted = self.acted
-            self._parts.append((part, from_, until))
+            self._parts.append((part, when))
+        self.join(self.circle)
+
+    def join(self, circle: Circle) -> None:
+        """Belong to the adversary ``circle`` from here on."""
+        self.circle = circle
+        for part, _ in self._parts:
+            part.circle = circle
+            if not part.decides_alone:
+                circle.attentive.add(part.name)
 
     @property
     def hears_all(self) -> bool:  # type: ignore[override]  # it depends on the circle
@@ -68,21 +73,21 @@ class Composed(Behaviour):
     @property
     def names(self) -> tuple[str, ...]:
         """Names of all behaviours in order, of heights to come included."""
-        return tuple(part.name for part, _, _ in self._parts)
+        return tuple(part.name for part, _ in self._parts)
 
     @property
-    def spans(self) -> tuple[tuple[str, int, int | None], ...]:
-        """The name of each behaviour, in order, with its first height and its last one, which is
-        None for what never ends."""
-        return tuple(
-            (part.name, int(from_), None if until == inf else int(until))
-            for part, from_, until in self._parts
-        )
+    def spans(self) -> tuple[tuple[str, When], ...]:
+        """The name of each behaviour, in order, and when it applies."""
+        return tuple((part.name, when) for part, when in self._parts)
 
     @property
     def active(self) -> tuple[str, ...]:
         """Names of the behaviours of the height in progress."""
         return tuple(part.name for part in self._active)
+
+    @property
+    def acting(self) -> bool:
+        return bool(self._active)
 
     def _activate(self, parts: list[Behaviour]) -> None:
         self._active = parts
@@ -97,7 +102,9 @@ class Composed(Behaviour):
     def begins(self, server: EdgeServer) -> None:
         super().begins(server)
         height = server.chain.height + 1
-        self._activate([part for part, from_, until in self._parts if from_ <= height <= until])
+        timed = any(when.unit == SECONDS for _, when in self._parts)
+        seconds = server.host.now_us() / 1e6 if timed else 0.0
+        self._activate([part for part, when in self._parts if when.holds(height, seconds)])
         for part in self._active:
             if not (part.relays and part.provides):
                 part.act()

@@ -6,6 +6,8 @@ In a config ``malicious`` is a list of groups of servers, each a map:
     option      default        meaning
     =========== ============== ====================================================================
     behaviour                  a name, or a list of names applied in order (``BEHAVIOURS``)
+    each                       the names apply not at once but in turn, each for so many heights,
+                               again and again; ``honest`` is then a name, too
     share                      how many servers: a share of all, such as 0.1 or "1/3", rounded
                                down
     servers                    or which ones, by index
@@ -13,6 +15,8 @@ In a config ``malicious`` is a list of groups of servers, each a map:
                                ``least_stake`` first; ``region``: one region by lot, then the next
     from        1              the first height at which they are malicious
     until       for ever       the last one
+    by          heights        ``seconds``: ``from``, ``until`` and ``each`` are simulated seconds;
+                               what counts is the second at which a height begins
     =========== ============== ====================================================================
 
 Shares are dealt to servers that no other group has; a server that several groups name by index has
@@ -33,11 +37,15 @@ import numpy as np
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle
 from consensus.adversary.composed import Composed
-from consensus.faults.options import indices, number, shown
+from consensus.adversary.when import HEIGHTS, SECONDS, UNITS, When
+from consensus.faults.options import LONGEST, SMALLEST, indices, number, shown
 
 MOST_HEIGHTS = 2**31
 """Greatest height that is named; a run has fewer rounds."""
 PLACEMENTS = ("random", "most_stake", "least_stake", "region")
+OPTIONS = ("behaviour", "share", "servers", "placement", "from", "until", "each", "by")
+HONEST = Behaviour.name
+"""The name of no behaviour, in turn with others."""
 
 
 class Group(NamedTuple):
@@ -48,8 +56,17 @@ class Group(NamedTuple):
     """Exact: a decimal is taken as written, not as its binary neighbour."""
     servers: tuple[int, ...]
     placement: str
-    from_: float
-    until: float
+    when: When
+    in_turn: bool
+    """True if the behaviours apply one after the other."""
+
+    @property
+    def spans(self) -> list[tuple[tuple[str, ...], When]]:
+        """Behaviours that apply together, and when."""
+        if not self.in_turn:
+            return [(self.names, self.when)]
+        turns = self.when.taking_turns(len(self.names))
+        return [((name,), when) for name, when in zip(self.names, turns, strict=True)]
 
     @classmethod
     def from_node(cls, node: Any) -> Group:
@@ -62,23 +79,17 @@ class Group(NamedTuple):
                 "a group of malicious servers is a map such as "
                 f"{{behaviour: [gaussian, invert_votes], share: 1/3}}, got {shown(node)}"
             )
-        options = ("behaviour", "share", "servers", "placement", "from", "until")
         for key in node:
-            if key not in options:
-                near = get_close_matches(str(key), options, 1)
+            if key not in OPTIONS:
+                near = get_close_matches(str(key), OPTIONS, 1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
                 raise ValueError(
-                    f"malicious: there is no option {key!r}{hint}, allowed are {', '.join(options)}"
+                    f"malicious: there is no option {key!r}{hint}, allowed are {', '.join(OPTIONS)}"
                 )
         if ("share" in node) == ("servers" in node):
             raise ValueError("malicious: give either a share of the servers, or servers by index")
         if "servers" in node and "placement" in node:
             raise ValueError("malicious: placement is for a share; servers by index are placed")
-        share = node.get("share")
-        if share is not None:
-            number(share, "malicious.share", "a share, from 0 to 1", lambda x: 0.0 <= x <= 1.0)
-            above, _, below = str(share).partition("/")
-            share = Fraction(above.strip()) / Fraction(below.strip() or 1)
         servers: tuple[int, ...] = ()
         if "servers" in node:
             if not isinstance(node["servers"], list | tuple):
@@ -86,43 +97,71 @@ class Group(NamedTuple):
                     f"malicious.servers: expected a list of indices, got {shown(node['servers'])}"
                 )
             servers = indices(node["servers"], "malicious.servers")
-        placement = node.get("placement", "random")
-        if placement not in PLACEMENTS:
-            raise ValueError(
-                f"malicious.placement: expected one of {', '.join(PLACEMENTS)}, "
-                f"got {shown(placement)}"
-            )
-        from_, until = _height(node, "from", 1), _height(node, "until", inf)
-        if not from_ <= until:
-            raise ValueError(f"malicious: until ({until}) comes before from ({from_})")
-        return cls(_names(node.get("behaviour")), share, servers, placement, from_, until)
+        placement = _one_of(node, "placement", PLACEMENTS)
+        in_turn = "each" in node
+        names = _names(node.get("behaviour"), (HONEST,) if in_turn else ())
+        return cls(names, _share(node.get("share")), servers, placement, _when(node), in_turn)
 
 
-def _names(value: Any) -> tuple[str, ...]:
+def _share(share: Any) -> Fraction | None:
+    if share is None:
+        return None
+    number(share, "malicious.share", "a share, from 0 to 1", lambda x: 0.0 <= x <= 1.0)
+    above, _, below = str(share).partition("/")
+    return Fraction(above.strip()) / Fraction(below.strip() or 1)
+
+
+def _one_of(node: Mapping[str, Any], key: str, names: Sequence[str]) -> str:
+    """The option ``key``, by default the first of ``names``."""
+    value = node.get(key, names[0])
+    if value not in names:
+        raise ValueError(f"malicious.{key}: expected one of {', '.join(names)}, got {shown(value)}")
+    return str(value)
+
+
+def _when(node: Mapping[str, Any]) -> When:
+    unit = _one_of(node, "by", UNITS)
+    first = 1.0 if unit == HEIGHTS else 0.0
+    from_, until, each = (
+        _time(node, key, default, unit)
+        for key, default in (("from", first), ("until", inf), ("each", inf))
+    )
+    if not from_ <= until:
+        raise ValueError(f"malicious: until ({until}) comes before from ({from_})")
+    return When(from_, until, unit, each)
+
+
+def _names(value: Any, besides: Sequence[str]) -> tuple[str, ...]:
+    """The names of behaviours, or of those allowed ``besides``."""
     names = [value] if isinstance(value, str) else value
+    known = ", ".join([*besides, *sorted(BEHAVIOURS)])
     if not isinstance(names, list | tuple) or not names:
-        known = ", ".join(sorted(BEHAVIOURS))
         raise ValueError(
             f"malicious.behaviour: expected one or several of {known}, got {shown(value)}"
         )
     for name in names:
-        if not isinstance(name, str) or name not in BEHAVIOURS:
+        if not isinstance(name, str) or (name not in BEHAVIOURS and name not in besides):
             near = get_close_matches(str(name), BEHAVIOURS, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            known = ", ".join(sorted(BEHAVIOURS))
             raise ValueError(
                 f"malicious.behaviour: there is no {shown(name)}{hint}, known are {known}"
             )
     return tuple(names)
 
 
-def _height(node: Mapping[str, Any], key: str, default: float) -> float:
+def _time(node: Mapping[str, Any], key: str, default: float, unit: str) -> float:
+    """The option ``key``: a height or a number of heights, or simulated seconds."""
     if key not in node:
         return default
     value = node[key]
+    if unit == SECONDS:
+        least = SMALLEST if key == "each" else 0.0
+        allowed = f"simulated seconds, from {least:g} to {LONGEST:g}"
+        return number(value, f"malicious.{key}", allowed, lambda x: least <= x <= LONGEST)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST_HEIGHTS:
+        what = "a number of heights" if key == "each" else "a height"
         raise ValueError(
-            f"malicious.{key}: expected a height, from 1 to {MOST_HEIGHTS}, got {shown(value)}"
+            f"malicious.{key}: expected {what}, from 1 to {MOST_HEIGHTS}, got {shown(value)}"
         )
     return value
 
@@ -164,10 +203,9 @@ def assign(
     assigned: dict[int, Composed] = {}
     for group, chosen in found:
         for server in chosen:
-            if server in assigned:
-                assigned[server].add(group.names, group.from_, group.until)
-            else:
-                assigned[server] = Composed(group.names, group.from_, group.until, circle)
+            composed = assigned.setdefault(server, Composed((), circle=circle))
+            for names, when in group.spans:
+                composed.add([name for name in names if name != HONEST], when)
     return dict(sorted(assigned.items()))
 
 

@@ -372,9 +372,12 @@ class Network:
 
     def _hand_over(self, delivery: _Delivery) -> None:
         """Hand a message that has come through the ingress queue to its server."""
-        begun, server, message, origin, onward = delivery
-        if begun != self._begun:
-            return
+        if delivery[0] == self._begun:
+            self._take(delivery)
+
+    def _take(self, delivery: _Delivery) -> None:
+        """Let a server receive a message that has come to it, and pass it on from there."""
+        _, server, message, origin, onward = delivery
         at = self._receive(server, message, origin)
         if onward and at is not None:
             self._forward(server, origin, message, at)

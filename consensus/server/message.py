@@ -32,6 +32,9 @@ class Message:
 
     number: int = 0
     """Its place among the messages of a height, where they are counted (`Delivery.message`)."""
+    held_from: float = -1.0
+    """The simulated second from which it may be held, on a network that holds messages back
+    (`consensus.network.held`); negative for one that is not held."""
 
     def retold(self, kind: Kind, body: Any) -> Message:
         """The message with which a server passes its own copy on in place of this one."""

@@ -4,10 +4,11 @@ refusals."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from consensus.adversary.behaviour import Behaviour
 from consensus.faults.faults import Faults
 from consensus.ledger.committee import Committee
 from consensus.ledger.updates import SignedUpdate
@@ -56,10 +57,11 @@ Weights = tuple[tuple[int, int], ...]
 
 
 def weights_foreseen(
-    checks: SharedChecks, malicious: Collection[int], head: Head, attempts: int
+    checks: SharedChecks, malicious: Mapping[int, Behaviour], head: Head, attempts: int
 ) -> Weights:
     """The weights of the committees of a height's first ``attempts``, of which there is one where
-    it stands; empty under a protocol whose committees are not known beforehand."""
+    it stands; empty under a protocol whose committees are not known beforehand. Of the malicious
+    servers those count that misbehave at this height."""
     if not checks.protocol.committees_foreseen:
         return ()
     if checks.protocol.committee_stands:  # a third of it can take the others to any attempt
@@ -71,7 +73,7 @@ def weights_foreseen(
 
 
 def weights_deciding(
-    checks: SharedChecks, malicious: Collection[int], head: Head, block: Block
+    checks: SharedChecks, malicious: Mapping[int, Behaviour], head: Head, block: Block
 ) -> Weights:
     """The weights of the committees up to the one that decided ``block``; of that one alone under a
     protocol whose committees are not known beforehand."""
@@ -80,8 +82,9 @@ def weights_deciding(
     return (_weigh(checks.protocol.voters(checks.genesis, head, block), malicious),)
 
 
-def _weigh(committee: Committee, malicious: Collection[int]) -> tuple[int, int]:
-    return committee.weight_of(sorted(malicious)), committee.total
+def _weigh(committee: Committee, malicious: Mapping[int, Behaviour]) -> tuple[int, int]:
+    acting = (server for server, behaviour in malicious.items() if behaviour.acting)
+    return committee.weight_of(acting), committee.total
 
 
 def evidence_at(servers: Sequence[EdgeServer], height: int) -> tuple[Evidence, ...]:

@@ -10,6 +10,7 @@ from consensus.ledger import protocol as ledger
 from consensus.ledger.chain import Chain
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
+from consensus.network.held import HeldNetwork, HeldTracedNetwork
 from consensus.network.mesh import MeshNetwork
 from consensus.network.network import Network
 from consensus.network.traced import TracedNetwork
@@ -42,6 +43,12 @@ def make_network(
 ) -> Network:
     """The network of a world, which hands messages to ``receive``."""
     parts = world.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, receive, spec.faults
+    if spec.schedule is not None and spec.book is not None:
+        return HeldTracedNetwork(
+            *parts, spec.book, lambda server: world.hosts[server].up, holding=spec.schedule
+        )
+    if spec.schedule is not None:
+        return HeldNetwork(*parts, holding=spec.schedule)
     if spec.book is not None:
         return TracedNetwork(*parts, spec.book, lambda server: world.hosts[server].up)
     if spec.mesh is not None:

@@ -35,6 +35,35 @@ class ServerStanding:
 
 
 @dataclass(frozen=True)
+class Corrupted:
+    """The state of an adversary that corrupts servers (`consensus.simulation.adversary`)."""
+
+    since: tuple[tuple[int, int], ...] = ()
+    """(server, height at which it turned) for each that is corrupted, by ascending server."""
+    chosen: tuple[tuple[int, float], ...] = ()
+    """(server, second or height at which it turns) of those to turn, as they were chosen."""
+    turned: int = 0
+    """Number of corruptions so far."""
+
+    def to_node(self) -> Node:
+        """The state as plain lists and numbers, JSON-ready."""
+        return {
+            "since": [list(each) for each in self.since],
+            "chosen": [list(each) for each in self.chosen],
+            "turned": self.turned,
+        }
+
+    @classmethod
+    def from_node(cls, node: Mapping[str, Any]) -> Self:
+        """The state from which `to_node` made ``node``; raises as `Standing.from_node`."""
+        return cls(
+            tuple((_count(server), _count(height)) for server, height in node["since"]),
+            tuple((_count(server), _seconds(due)) for server, due in node["chosen"]),
+            _count(node["turned"]),
+        )
+
+
+@dataclass(frozen=True)
 class Standing:
     """The state of a world between two heights; empty if every server has the whole chain and none
     may crash."""
@@ -49,6 +78,8 @@ class Standing:
     """By ascending server: what it holds that moves stake, beyond what is in the chain."""
     meshes: tuple[MeshStanding, ...] = ()
     """The state of each server's mesh; none where gossip goes along trees."""
+    corrupted: Corrupted | None = None
+    """None without an adversary that corrupts servers."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""
@@ -57,6 +88,7 @@ class Standing:
             "holders": [[height, list(servers)] for height, servers in self.holders],
             "backlog": [list(each) for each in self.backlog],
             **({"meshes": [_plain(each) for each in self.meshes]} if self.meshes else {}),
+            **({} if self.corrupted is None else {"corrupted": self.corrupted.to_node()}),
         }
         if self.settlements:
             node["settlements"] = [[index, each.to_node()] for index, each in self.settlements]
@@ -87,6 +119,7 @@ class Standing:
                 (_count(beats), _pairs(mesh), _pairs(pruned), _pairs(silent))
                 for beats, mesh, pruned, silent in node.get("meshes", ())
             ),
+            Corrupted.from_node(node["corrupted"]) if "corrupted" in node else None,
         )
 
     def check(self, servers: int, height: int) -> None:
@@ -98,6 +131,9 @@ class Standing:
         names += [server for server, _ in self.settlements]
         heights = [max(s.height, s.written, *s.lacking, 0) for s in self.servers]
         heights += [at for at, _ in self.holders]
+        if self.corrupted is not None:
+            names += [server for server, _ in (*self.corrupted.since, *self.corrupted.chosen)]
+            heights += [at for _, at in self.corrupted.since]
         if max(names, default=0) >= servers or max(heights, default=0) > height:
             raise ValueError(f"there are {servers} servers, and {height} heights")
         check_meshes(self.meshes, servers)

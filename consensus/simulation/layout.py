@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from consensus.adversary.when import SECONDS, When
 from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
 from consensus.faults.kinds import Fault
@@ -44,13 +45,38 @@ class Malice:
     """A behaviour of a malicious server, and the heights of it."""
 
     name: str
+    """Followed by its simulated seconds, if it has some: their heights are not known before."""
     first: int = 1
     last: int | None = None
     """The last height, included; None: for ever."""
+    each: int = 1
+    """Number of heights in a row, in its turn, from 0, ..."""
+    turn: int = 0
+    turns: int = 1
+    """... of so many."""
+
+    @classmethod
+    def of(cls, name: str, when: When) -> Malice:
+        """The behaviour of that name at its times."""
+        if when.unit == SECONDS:
+            until = "on" if when.until == inf else f"to {when.until:g}"
+            told = f"{name} (seconds {when.from_:g} {until}"
+            told += f", turn {when.turn + 1} of {when.turns}" if when.turns > 1 else ""
+            return cls(f"{told})")
+        last = None if when.until == inf else int(when.until)
+        each = 1 if when.each == inf else int(when.each)
+        return cls(name, int(when.from_), last, each, when.turn, when.turns)
+
+    def to_node(self) -> list[object]:
+        """The values, to be read by `_malice`; those of turns if there are some."""
+        turns = [self.each, self.turn, self.turns] if self.turns > 1 else []
+        return [self.name, self.first, self.last, *turns]
 
     def at(self, height: int) -> bool:
         """True at the heights at which the server behaves so."""
-        return self.first <= height and (self.last is None or height <= self.last)
+        if not (self.first <= height and (self.last is None or height <= self.last)):
+            return False
+        return (height - self.first) // self.each % self.turns == self.turn
 
 
 @dataclass(frozen=True)
@@ -176,7 +202,7 @@ class Layout:
             "servers": [
                 [
                     *(server.region, server.stake),
-                    [[each.name, each.first, each.last] for each in server.malicious],
+                    [each.to_node() for each in server.malicious],
                 ]
                 for server in self.servers
             ],
@@ -232,9 +258,17 @@ def _exactly(node: object, length: int, where: str) -> list[object]:
 
 
 def _malice(node: object) -> Malice:
-    name, first, last = _exactly(node, 3, "malicious")
+    values = items(node, "malicious", 6)
+    if len(values) not in (3, 6):
+        raise BadTimeline("malicious: expected 3 or 6 values")
+    name, first, last, each, turn, turns = (*values, 1, 0, 1)[:6]
     return Malice(
-        text(name, "malicious"), count(first, "malicious"), maybe(count, last, "malicious")
+        text(name, "malicious"),
+        count(first, "malicious"),
+        maybe(count, last, "malicious"),
+        count(each, "malicious", 1),
+        count(turn, "malicious"),
+        count(turns, "malicious", 1),
     )
 
 

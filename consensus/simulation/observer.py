@@ -49,6 +49,12 @@ class Observer:
     def crashed(self, server: int, height: int, fault: str, at: float) -> None:
         """Note that ``server``, which is at ``height``, goes down by a fault."""
 
+    def corrupted(self, server: int, height: int, at: float) -> None:
+        """Note that ``server`` misbehaves from now on, which is at this height."""
+
+    def released(self, server: int, height: int, at: float) -> None:
+        """Note that ``server`` is honest again as this height begins."""
+
     def restarted(self, server: int, height: int, fault: str, at: float) -> None:
         """Note that ``server``, which was at ``height``, comes back."""
 

@@ -48,9 +48,10 @@ class Recorder(Observer):
     def __init__(
         self, servers: int, malicious: Collection[int] = (), faults: Faults | None = None
     ) -> None:
-        """``servers``: their number; ``malicious``: those that are, at any height."""
+        """``servers``: their number; ``malicious``: those that are, at any height;
+        a collection that may change."""
         self._servers = servers
-        self._malicious = frozenset(malicious)
+        self._malicious = malicious
         self._cuts = [each for each in faults.faults if isinstance(each, Cut)] if faults else []
         self._cut_off: dict[int, frozenset[int]] = {}
         """By place in the list of cuts: the servers that the cut keeps from most others."""
@@ -135,6 +136,17 @@ class Recorder(Observer):
     def restarted(self, server: int, height: int, fault: str, at: float) -> None:
         self._down.discard(server)
         self._went(server, height, fault, at, "restarted")
+
+    def corrupted(self, server: int, height: int, at: float) -> None:
+        self._turned(server, height, at, "corrupted")
+
+    def released(self, server: int, height: int, at: float) -> None:
+        self._turned(server, height, at, "released")
+
+    def _turned(self, server: int, height: int, at: float, kind: str) -> None:
+        page = self._current or self._page(height, _us(at))
+        if page is not None:
+            self._note(page, (_us(at), kind, server, None, None, "", b"", None))
 
     def _went(self, server: int, height: int, fault: str, at: float, kind: str) -> None:
         page = self._current or self._page(height, _us(at))

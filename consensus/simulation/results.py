@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from consensus.adversary.delays import Held
 from consensus.application import Contents
 from consensus.encoding.cid import cid_text
 from consensus.ledger.stakes import Stakes
@@ -70,6 +71,20 @@ class Inquiry:
 
 
 @dataclass
+class AdversaryAccount:
+    """The acts of an adversary at one height."""
+
+    turned: int = 0
+    released: int = 0
+    corrupted: int = 0
+    """Number of servers that are corrupted as the height ends."""
+    stake: float = 0.0
+    """Their share of all stake."""
+    held: Held = field(default_factory=Held)
+    """The messages that were held."""
+
+
+@dataclass
 class HeightResult:
     """Result of one height: the decided block, its contents and updates, attempts, messages and
     bytes."""
@@ -103,6 +118,8 @@ class HeightResult:
     them."""
     caught_up: int = 0
     """Number of blocks of earlier heights that servers appended during this one."""
+    adversary: AdversaryAccount | None = None
+    """The acts of an adversary that looks on; None without one."""
     greatest_delay: float = 0.0
     """Greatest simulated seconds from when an honest server said a message on whose time the
     protocol's argument relies (`consensus.ledger.protocol.Protocol.timely`) until an honest running

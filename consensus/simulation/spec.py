@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from consensus.adversary.behaviour import Behaviour
+from consensus.adversary.delays import Schedule
 from consensus.application import Application
 from consensus.crypto.ahead import Ahead
 from consensus.crypto.suites import Prover, Signer
@@ -53,6 +54,9 @@ class WorldSpec:
     compiled: bool = True
     """Deliver what servers take in unheard in a compiled loop (`consensus.network.compiled`); the
     result is the same without, and later."""
+    schedule: Schedule | None = None
+    """The adversary that chooses when honest servers receive each other's messages; None for none.
+    It is begun by whoever observes the world (`consensus.simulation.adversary`)."""
     book: Book | None = None
     """The book of all deliveries; None for none. With one the network is `TracedNetwork`, and the
     result the same, later."""

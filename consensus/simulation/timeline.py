@@ -40,6 +40,8 @@ KINDS: Final = (
     "cut",
     "joined",
     "evidence",
+    "corrupted",
+    "released",
 )
 """The kinds of events:
 
@@ -51,6 +53,8 @@ KINDS: Final = (
   ``what`` names;
 - ``crashed``, ``restarted``: a server went down by the fault ``what``, or came back;
 - ``cut``, ``joined``: the fault ``what`` began or ceased to keep servers from each other;
+- ``corrupted``, ``released``: an adversary turned a server, which misbehaves from then on, or gave
+  it up, and it is honest again;
 - ``evidence``: a server holds proof that the server ``about`` contradicted itself, ``what`` being
   the kind of the two records.
 """

@@ -140,8 +140,8 @@ class World:
             if not self.hosts[index].up:  # it does not enter the height, and keeps what it has
                 server.pool.take_in()
         self.network.begin(self._network_stream(height))
-        self._before = self._traffic()
         self.observer.begin(self)
+        self._before = self._traffic()
         self._enter_all()
         self._submissions.begin(height, arrivals)
         self._wait(began + patience, attempts)
@@ -297,10 +297,10 @@ class World:
         server.active, server.participant.strike = False, None
         if event.torn:
             server.participant.lose_promises()
-        self._crashed(event.server)
+        self.go_on_without(event.server)
 
-    def _crashed(self, index: int) -> None:
-        """Go on without a server that has gone down."""
+    def go_on_without(self, index: int) -> None:
+        """Go on without a server that has gone down, or has been corrupted."""
         self._waited_for.discard(index)
         self._see_whether_over()
 

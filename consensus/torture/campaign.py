@@ -47,6 +47,9 @@ class Plan:
     """The premise of all scenarios (`consensus.torture.arena.scenario.PREMISES`)."""
     hard: bool = False
     """True to make crashes harder (`consensus.torture.arena.edge.harden`)."""
+    delays: str | None = None
+    """The strategy by which the adversary of the half premise chooses when messages arrive
+    (`consensus.adversary.delaying`); None: that of the recorded campaigns."""
     incentives: bool = False
     """True to let stake move, over more heights, and to have it attacked."""
     gossip: str = "tree"
@@ -61,6 +64,8 @@ class Plan:
         if half:
             behaviours = (*asked, *(bias.behaviours if bias else ()))
             scenario = draw_half(seed, behaviours, self.servers)
+            if self.delays is not None:
+                scenario = replace(scenario, delays=self.delays)
         else:
             scenario = draw(seed, self.protocol, self.servers, bias, asked)
         if self.incentives:

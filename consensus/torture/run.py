@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from consensus.adversary.behaviour import Behaviour, Circle
 from consensus.adversary.groups import acts
+from consensus.adversary.when import When
 from consensus.crypto.suites import modelled_signature
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.ledger.committee import next_beacon
@@ -184,7 +185,7 @@ def run(scenario: Scenario, traced: bool = False, observer: Observer = UNSEEN) -
     regions = tuple(map(int, graph_of(scenario).regions))
     circle = Circle(scenario.bad, regions)
     behaviours: dict[int, Behaviour] = {
-        server: Adversary(names, scenario.onset, circle=circle)
+        server: Adversary(names, When(scenario.onset), circle)
         for server, names in scenario.malicious
     }
     world = TortureWorld(scenario, genesis, behaviours, faults, monitor, observer)

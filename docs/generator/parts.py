@@ -184,6 +184,22 @@ KINDS = (
         "bfedrec.sweeps.registry",
     ),
     Kind(
+        "targets",
+        "Strategies of corruption",
+        "consensus.adversary.corruption:TARGETS",
+        "{confval}`adversary.corruption.strategy`",
+        "consensus.adversary.corruption:Target",
+        SCHEMA,
+    ),
+    Kind(
+        "delays",
+        "Strategies of delays",
+        "consensus.adversary.delays:DELAYS",
+        "{confval}`adversary.delays.strategy`",
+        "consensus.adversary.delays:Delays",
+        SCHEMA,
+    ),
+    Kind(
         "attackers",
         "Attackers of torture",
         "consensus.torture.arena.attacker:ATTACKERS",

@@ -25,6 +25,10 @@ def another(key: str) -> list[str]:
         "servers.heartbeat_ms": ["servers.heartbeat_ms=700", "servers.gossip=mesh"],
         "servers.malicious": ["servers.malicious=1/3"],
         "faults": ["faults=[{loss: 0.1}]"],
+        "adversary.corruption.strategy": ["adversary.corruption.strategy=stake"],
+        "adversary.corruption.behaviour": ["adversary.corruption.behaviour=[spam]"],
+        "adversary.corruption.in_all": ["adversary.corruption.in_all=7"],
+        "adversary.delays.strategy": ["adversary.delays.strategy=halves"],
         "training.chunk_mib": ["training.chunk_mib=64", "device=torch"],
         "training.virtual_mean_share": [
             "training.virtual_mean_share=0.5", "training.virtual_share=1"
@@ -101,6 +105,9 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("compression.kind=ternary", "compression.size=2")
     if key in ("compression.levels", "compression.step_bits", "compression.final_permille"):
         return ("compression.kind=levels",)
+    if key.startswith("adversary.") and not key.endswith(".strategy"):
+        section = key.rpartition(".")[0]
+        return (f"{section}.strategy={'shuffle' if section.endswith('delays') else 'members'}",)
     if key == "training.network_step":
         return ("training.method=fedncf", "compression.kind=dense")
     if key in ("training.private_step", "training.difference", "training.sparsity"):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from consensus.adversary.behaviour import Behaviour
+from consensus.adversary.delays import Schedule
 from consensus.crypto.ahead import Ahead
 from consensus.crypto.keys import derive_seed
 from consensus.crypto.suites import suite_named
@@ -87,6 +88,7 @@ class Toy:
         observer: Observer = UNSEEN,
         compiled: bool = True,
         helped: bool = False,
+        schedule: Schedule | None = None,
         book: Book | None = None,
         mesh: Mesh | None = None,
         **parameters: object,
@@ -117,7 +119,7 @@ class Toy:
             self.application,
             topology,
             self.keys,
-            malicious or {},
+            {} if malicious is None else malicious,
             COSTS,
             bandwidth_mib_per_s=12.5,
             jitter=0.1,
@@ -126,6 +128,7 @@ class Toy:
             faults=faults,
             observer=observer,
             compiled=compiled,
+            schedule=schedule,
             book=book,
             ahead=self.ahead,
             mesh=mesh,

@@ -119,9 +119,12 @@ def names_at(server: Placed, height: int | None) -> tuple[str, ...]:
 
 def since(malice: Malice) -> str:
     """A behaviour with the heights of it."""
+    told = malice.name if malice.first <= 1 else f"{malice.name}, from height {malice.first:,}"
     if malice.last is not None:
-        return f"{malice.name}, heights {malice.first:,} to {malice.last:,}"
-    return malice.name if malice.first <= 1 else f"{malice.name}, from height {malice.first:,}"
+        told = f"{malice.name}, heights {malice.first:,} to {malice.last:,}"
+    if malice.turns > 1:
+        told += f", {malice.each:,} of every {malice.each * malice.turns:,} heights"
+    return told
 
 
 def drawing(layout: Layout, now: Now) -> dict[str, object]:

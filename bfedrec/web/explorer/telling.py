@@ -25,6 +25,8 @@ SHAPES: Final = {
     "crashed": "a server goes down",
     "restarted": "a server comes back",
     "evidence": "proof of a contradiction",
+    "corrupted": "an adversary corrupts a server",
+    "released": "an adversary gives a server up",
 }
 """The shapes in drawings of timelines, each with what it stands for; ``cut`` and ``joined`` are
 lines across all servers."""
@@ -69,6 +71,10 @@ def sentence(event: Event, server: str | None = None) -> str:
             told = f"{who} goes down (fault: {event.what})"
         case "restarted":
             told = f"{who} comes back (fault: {event.what})"
+        case "corrupted":
+            told = f"{who} is corrupted: an adversary decides from now on what it does"
+        case "released":
+            told = f"{who} is given up by the adversary: it is honest again"
         case "cut":
             told = f"The network is cut: from now on some servers do not hear others ({event.what})"
         case "joined":

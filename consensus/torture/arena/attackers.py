@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 from typing import Final
 from zlib import crc32
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour
 from consensus.adversary.composed import Composed
+from consensus.adversary.when import ALWAYS, When
 from consensus.registry import import_parts
 from consensus.torture.arena.attacker import ATTACKERS
 
@@ -50,13 +50,12 @@ def recorded_behaviours() -> list[str]:
 class Adversary(Composed):
     """Several behaviours and attackers of one server (`Composed`)."""
 
-    def add(self, names: Sequence[str], from_: float = 1, until: float = inf) -> None:
-        """Add behaviours and attackers by name, for heights ``from_`` to ``until``, both included.
-        Raises ValueError for an unknown name."""
+    def add(self, names: Sequence[str], when: When = ALWAYS) -> None:
+        """Add behaviours and attackers by name. Raises ValueError for an unknown name."""
         for name in names:
             if name in ATTACKERS:
                 part = ATTACKERS[name]()
                 part.circle, part.acted = self.circle, self.acted
-                self._parts.append((part, from_, until))
+                self._parts.append((part, when))
             else:
-                super().add([name], from_, until)
+                super().add([name], when)

@@ -13,10 +13,14 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from consensus.adversary.delays import DELAYS
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.faults.options import shown
 from consensus.ledger.settlement import KINDS
 from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
+from consensus.registry import import_parts
+
+import_parts("consensus.adversary.delaying")
 
 COMMITTEES = ("fixed", "weighted")
 TOPOLOGIES = ("complete", "ring", "random")
@@ -99,6 +103,8 @@ class Scenario:
     bound: int = 0
     """D of the scheduling adversary, which chooses within it when messages of honest servers
     arrive; 0: there is none, and latencies are the links'."""
+    delays: str = "sides"
+    """The strategy by which it chooses (`consensus.adversary.delaying`)."""
     incentives: bool = False
     """True if stake moves, by a rule that the seed draws."""
     barrier: bool = False
@@ -178,6 +184,7 @@ class Scenario:
         _one_of(self.topology, "topology", TOPOLOGIES)
         _one_of(self.committee, "committee", COMMITTEES)
         _one_of(self.premise, "premise", PREMISES)
+        _one_of(self.delays, "delays", tuple(DELAYS))
         for name in ("barrier", "incentives"):
             if type(getattr(self, name)) is not bool:
                 told = shown(getattr(self, name))

@@ -11,6 +11,7 @@ import numpy as np
 import simpy
 
 from consensus.adversary.behaviour import Behaviour
+from consensus.adversary.delays import DELAYS, Schedule
 from consensus.crypto.suites import Signer
 from consensus.faults.faults import Faults, Lifecycle
 from consensus.network.network import Network
@@ -25,7 +26,7 @@ from consensus.simulation.world import World
 from consensus.torture.arena import rig
 from consensus.torture.arena.clients import Clients
 from consensus.torture.arena.scenario import Scenario
-from consensus.torture.arena.schedule import Schedule, ScheduledNetwork
+from consensus.torture.arena.schedule import ScheduledNetwork
 from consensus.torture.arena.witness import Witness
 
 #: Approximate bytes of a message, by its kind, which save encoding most of them.
@@ -152,8 +153,9 @@ class TortureWorld(World):
         network = ScheduledNetwork(
             self.env, spec.topology, rig.BANDWIDTH, rig.JITTER, self._receive, spec.faults
         )
-        generator = rig.stream(scenario.seed, 7)
-        network.schedule = Schedule(generator, scenario.servers, scenario.bad, scenario.bound / 1e3)
+        strategy, bound = DELAYS.named(scenario.delays), scenario.bound / 1e3
+        network.schedule = Schedule(strategy, scenario.servers, scenario.bad, bound)
+        network.schedule.begin(rig.stream(scenario.seed, 7))
         return network
 
     @property
@@ -161,7 +163,7 @@ class TortureWorld(World):
         """The greatest delay between honest servers that the adversary chose, in seconds; 0 where
         there is none."""
         network = self.network
-        return network.schedule.greatest if isinstance(network, ScheduledNetwork) else 0.0
+        return network.schedule.held.greatest if isinstance(network, ScheduledNetwork) else 0.0
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -245,7 +247,7 @@ class TortureWorld(World):
         for index in [i for i in self._held if self.servers[i].chain.height <= least]:
             self._held.pop(index)()
 
-    def _crashed(self, index: int) -> None:
+    def go_on_without(self, index: int) -> None:
         self._held.pop(index, None)
         self._open_barrier()
 

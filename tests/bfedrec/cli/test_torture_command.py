@@ -213,6 +213,7 @@ def test_a_break_of_another_protocol_is_replayed_under_it(
         (["--break", "nothing"], "expected list, all, quorum"),
         (["--servers", "3"], "--servers 3: expected int from 4 to 64"),
         (["--premise", "half", "--protocol", "tendermint"], "--premise half: a premise of bft"),
+        (["--delays", "halves"], "--delays halves: only with --premise half"),
         (["--premise", "half", "--gossip", "mesh"], "--gossip mesh: with --premise half no serv"),
         (["--jobs", "0"], "--jobs 0: expected int >= 1"),
         (["--trace", "x.json"], "--trace x.json: only with --replay"),

@@ -69,6 +69,30 @@ SCENARIOS = {
         "servers.malicious=[{behaviour: [gaussian, invert_votes], share: 0.15}, "
         "{behaviour: [equivocate_votes, withhold], share: 0.15, from: 3, until: 9}]",
     ),
+    "servers that sleep until a second, and take turns": (
+        "servers.malicious=[{behaviour: silent, servers: [1], from: 3.5, until: 9, by: seconds}, "
+        "{behaviour: [stale, honest, spam], servers: [1, 4], each: 2}]",
+        "faults=[{delay: 0.01, servers: 2, until: 6}]",
+    ),
+    "an adversary that corrupts whoever has a seat, late": (
+        "adversary.corruption={strategy: members, behaviour: [equivocate_votes, late_votes], "
+        "at_once: 2, in_all: 9, delay: 1.5, hold: 2}",
+        "committee.size=5",
+        "faults=[{crash: 1, from: 2.5, until: 5.5, lost_tail: 2}]",
+        "committee.resend_seconds=1",
+    ),
+    "an adversary that corrupts proposers, and holds messages": (
+        "adversary.corruption={strategy: proposer, behaviour: [equivocate_candidates], "
+        "at_once: 2, delay: 1, by: heights, hold: 1}",
+        "adversary.delays={strategy: for_malicious, bound_seconds: 0.3}",
+        "servers.malicious=tamper+stale:1/7",
+    ),
+    "corruption at once, by lot, under the paper's protocol": (
+        "protocol=paper",
+        "adversary.corruption={strategy: random, behaviour: [silent], at_once: 2, hold: 1}",
+        "adversary.delays={strategy: shuffle, bound_seconds: 0.1}",
+        "committee.size=5",
+    ),
     "stake that moves by evidence and by late signatures": (
         "ledger.incentives.on=true",
         "servers.stake_mean=1000000",

@@ -39,6 +39,8 @@ def played(
         refused=Counter(),
         evidence=(),
         appended=dict(enumerate(times)),
+        adversary=None,
+        stakes=(),
         greatest_delay=delay,
     )
     return SimpleNamespace(

@@ -8,6 +8,7 @@ import pytest
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, Circle
 from consensus.adversary.composed import Composed
+from consensus.adversary.when import When
 from consensus.server.hooks import Hooks
 from consensus.server.unheard import (
     ANY_NUMBER,
@@ -84,7 +85,7 @@ def test_a_server_that_rests_between_heights_takes_in_nothing_but_what_is_too_la
 def beside(names: list[str]) -> Composed:
     """A server that inverts votes, of a circle with one of these behaviours, from height 9 on."""
     circle = Circle()
-    Composed(names, 9, circle=circle)
+    Composed(names, When(9), circle)
     return Composed(["invert_votes"], circle=circle)
 
 

@@ -32,7 +32,7 @@ def faults_of(*nodes: Any, servers: int = 7) -> Faults:
 
 def malicious(names: tuple[str, ...], *servers: int) -> dict[int, Any]:
     circle = Circle(frozenset(servers))
-    return {server: Composed(names, 1, float("inf"), circle) for server in servers}
+    return {server: Composed(names, circle=circle) for server in servers}
 
 
 def watched(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour, behaviour
+from consensus.adversary.delays import DELAYS
 from consensus.faults.faults import fault_from_node
 from consensus.protocols.bft.durable import Durable
 from consensus.server.edge_server import EdgeServer
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.edge import EDGE, TIMELY, draw_half, harden
 from consensus.torture.arena.scenario import Scenario
-from consensus.torture.arena.schedule import Schedule
 from consensus.torture.arena.world import TortureWorld
 from consensus.torture.campaign import Plan, play
 from consensus.torture.mutants.breaks import BREAKS
@@ -78,25 +78,6 @@ def test_hard_crashes_leave_less_than_a_third_without_a_vote() -> None:
 
 
 # -- who chooses the delays ------------------------------------------------------------------------
-
-
-@given(st.integers(0, 1000), st.floats(0.001, 2.0), st.lists(st.floats(0.0, 0.5), min_size=50))
-def test_no_message_of_an_honest_server_takes_longer_than_the_bound(
-    seed: int, bound: float, work: list[float]
-) -> None:
-    """Unless its sender is too busy to send it in time: then the greatest delay says so."""
-    schedule = Schedule(np.random.default_rng(seed), 6, {5}, bound)
-    greatest = 0.0
-    for count, busy in enumerate(work):
-        origin, to = count % 6, (count + 1 + count // 6) % 6
-        arrive = schedule.arrival(10.0, 10.0 + busy, origin, to, ("vote", "lock")[count % 2])
-        assert arrive >= 10.0 + busy
-        if 5 in (origin, to):
-            assert arrive <= 10.0 + busy + 0.001
-        else:
-            assert arrive <= 10.0 + max(busy, bound)
-            greatest = max(greatest, arrive - 10.0)
-    assert schedule.greatest == pytest.approx(greatest)
 
 
 def test_the_adversary_uses_the_whole_bound_and_no_more() -> None:
@@ -222,3 +203,14 @@ def test_a_height_whose_tickets_make_one_committee_alone_is_decided() -> None:
     assert not run(SAME_COMMITTEE).violated
     with BREAKS["tickets-first"].applied():
         assert run(SAME_COMMITTEE).violated, "its committees are those of the tickets"
+
+
+@pytest.mark.parametrize("strategy", sorted(DELAYS))
+def test_no_strategy_of_delays_violates_an_invariant(strategy: str) -> None:
+    """The strategies that configs know, where half of a committee may be malicious."""
+    plan = Plan(premise="half", delays=strategy)
+    assert plan.scenario(3) == replace(draw_half(3), delays=strategy)
+    assert play(plan, range(12)).found == []
+    text = plan.scenario(3).text()
+    assert Scenario.from_text(text) == plan.scenario(3)
+    assert ("delays" in text) == (strategy != "sides")

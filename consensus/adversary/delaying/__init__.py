@@ -1,0 +1,1 @@
+"""The strategies of delays that configs and torture know, found by their registry."""

@@ -1,0 +1,1 @@
+"""The strategies of adaptive corruption that configs know, found by their registry."""
