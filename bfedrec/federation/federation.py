@@ -178,6 +178,7 @@ class Federation:
             book=self._book,
             ahead=self.ahead,
             mesh=self.participants.mesh(),
+            meets_every=self.config.ledger.meets_every,
         )
         return World(spec, now=now, blocks=blocks, heads=heads)
 

@@ -4,7 +4,9 @@ The order of writing makes SIGKILL harmless: first the run's private state (RUN/
 row per height) and the height's timeline (RUN/timeline.jsonl), then, in one transaction, the chain
 (RUN/chain.sqlite), then the metrics. The chain's height is authoritative: a resume drops what other
 files have beyond it and plays on from there, to the same bytes, because every draw depends on its
-height alone.
+height alone. Without a barrier (`ledger.barrier`) the servers' messages under way are nowhere
+written down: a resume begins after the last height after which servers met, and plays the heights
+that the chain has from there once more, each of which must give the block that is there.
 """
 
 from __future__ import annotations
@@ -36,7 +38,6 @@ from bfedrec.runs.timelines import append_timeline, cut_timelines
 from bfedrec.runs.totals import Totals
 from consensus.encoding.cid import cid_text
 from consensus.ledger.chain import heads_of
-from consensus.ledger.validity import Head
 from consensus.network.traced import TracedNetwork
 from consensus.protocols.registry import protocol_of
 from consensus.simulation.results import Forked, Stalled
@@ -76,6 +77,8 @@ class Simulation(Closing):
         self.now = 0.0
         """The simulated time, in seconds, at which the last height was done."""
         self.wall_before = 0.0
+        self._played_before = 0
+        """The height up to which heights are played once more; the files have them."""
         self.rounds_here = 0
         """Number of rounds played by this process; a resumed run reports the speed of its last
         part."""
@@ -95,8 +98,9 @@ class Simulation(Closing):
         self.folder.clear_stop()
         if self.config.crypto == "modelled":
             self.progress.update(Note(MODELLED_CRYPTO))
-        head = self._resume() if resume else None
-        if head is None:
+        height = self._resume() if resume else None
+        if height is None:
+            height = 0
             self.state.discard_after(0)
             self.folder.cut_metrics(0)
             cut_timelines(self.folder.path, 0)
@@ -104,7 +108,7 @@ class Simulation(Closing):
             self.chain.begin(self.federation)
         with _collecting_seldom(), _switching_often():
             try:
-                self._play(0 if head is None else head.height)
+                self._play(height)
             except (Stalled, Forked) as end:
                 self.folder.write_stop(self._stopped(end))
                 raise
@@ -115,12 +119,18 @@ class Simulation(Closing):
 
     def _play(self, height: int) -> None:
         """Play the rounds after ``height``."""
-        while height < self.config.rounds and not self.reporting.ends_early(height):
+        while height < self._played_before or (
+            height < self.config.rounds and not self.reporting.ends_early(height)
+        ):
             with self.pace.round():
                 played = self.federation.play_round()
                 height = played.height
                 self.rounds_here += 1
-                self._record(played)
+                self._count(played)
+                if height > self._played_before:
+                    self._record(played)
+                else:
+                    self._check_again(played)
             self.progress.update(
                 RoundDone(
                     height,
@@ -131,17 +141,29 @@ class Simulation(Closing):
                 )
             )
             if self.reporting.is_due(height):
-                self._validate(height)
+                if height > self._played_before or not self.reporting.has_line(height):
+                    self._validate(height)
                 gc.collect()
 
     # -- a round's traces -------------------------------------------------------------------------
 
-    def _record(self, played: Round) -> None:
+    def _count(self, played: Round) -> None:
         self.totals = self.totals.after(played, self.federation.world.faults)
         self.loss = played.loss
+        self.now = self.federation.world.env.now
+
+    def _check_again(self, played: Round) -> None:
+        """Raise StateError if a round that was played once more gave another block than before."""
+        if played.result.block.cid != self.chain.block(played.height).cid:
+            raise StateError(
+                f"{self.folder.path}: height {played.height}, played once more from the last "
+                "checkpoint, gives another block than the chain has; state.sqlite is not that of "
+                "this chain, or another version of bfedrec wrote it: start anew in another folder"
+            )
+
+    def _record(self, played: Round) -> None:
         wall = self.wall_before + time.perf_counter() - self.began
         world = self.federation.world
-        self.now = world.env.now
         row = RoundState(
             played.height,
             played.clients,
@@ -189,9 +211,10 @@ class Simulation(Closing):
 
     # -- resume -----------------------------------------------------------------------------------
 
-    def _resume(self) -> Head | None:
-        """Bring all files to the state after the chain's last block; return its head, None if there
-        is none."""
+    def _resume(self) -> int | None:
+        """Bring all files to the state after the chain's last block, and the federation to that
+        after the last height after which servers met; return that height, None if there is no
+        chain."""
         height = self.chain.height
         if height < 0:
             return None
@@ -204,12 +227,13 @@ class Simulation(Closing):
         self.state.discard_after(height)
         self.folder.cut_metrics(height)
         cut_timelines(self.folder.path, height)
-        self._trace_after(height)
-        blocks = [self.chain.block(at) for at in range(1, height + 1)]
+        met = height - height % self.config.ledger.meets_every
+        self._trace_after(met)
+        blocks = [self.chain.block(at) for at in range(1, met + 1)]
         heads = heads_of(federation.genesis, protocol_of(federation.genesis), blocks)
         for at, (block, head) in enumerate(zip(blocks, heads, strict=False), 1):
             aggregate = self.chain.content.get(block.header.aggregate_cid)
-            if at == height:
+            if at == met:
                 federation.recall(head)
             federation.learner.model.commit(at, head.beacon, aggregate)
             row = self._row(at)
@@ -218,18 +242,22 @@ class Simulation(Closing):
                 at, row.clients, len(block.header.encoded), len(aggregate)
             )
         self.chain.resume(height)
+        self._played_before = height
         if height:
-            row = self._row(height)
-            self.totals, self.wall_before = row.totals, row.wall_seconds
+            self.wall_before = self._row(height).wall_seconds
+        if met:
+            row = self._row(met)
+            self.totals = row.totals
             federation.continue_from(
                 row.simulated_seconds, blocks, heads, row.standing, self.chain.content.get
             )
             self.loss = row.loss
             self.now = row.simulated_seconds
-            if self.reporting.is_due(height) and not self.reporting.has_line(height):
-                self._validate(height)
-        self.progress.update(Note(f"resumed after height {height}"))
-        return heads[-1]
+            if self.reporting.is_due(met) and not self.reporting.has_line(met):
+                self._validate(met)
+        again = f", from the checkpoint after height {met}" if met < height else ""
+        self.progress.update(Note(f"resumed after height {height}{again}"))
+        return met
 
     def _row(self, height: int) -> RoundState:
         """The state's row of a height; raises StateError if it is that of another run."""

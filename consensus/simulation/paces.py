@@ -26,7 +26,8 @@ from consensus.simulation.spec import WorldSpec
 from consensus.simulation.starts import Starts
 from consensus.simulation.submissions import Submissions
 
-#: A server that is more heights than this behind the first one only follows until it is nearer.
+#: A server that is more heights than this behind the first one only follows until it is nearer, as
+#: does one that is behind where servers last met.
 #: Nobody decides those heights with it any more, and the state of the application that it would
 #: take to recompute their contents need not be kept.
 FAR_BEHIND = 16
@@ -150,7 +151,9 @@ class OnTheirOwn(Together):
             self._met = head
             self._distances.begin()
             self._told.clear()
-        world.checks.forget(max(needed_after, head - FAR_BEHIND) - 1)
+            for server in world.servers:  # a world that is resumed here does not know either
+                server.catch_up.forget_corrected()
+        world.checks.forget(max(needed_after, self._known_to_all()) - 1)
         for server, host in zip(world.servers, world.hosts, strict=True):
             if host.up and not server.catching_up and self._is_far_behind(server):
                 host.lives += 1
@@ -164,7 +167,8 @@ class OnTheirOwn(Together):
 
     def decided(self, server: EdgeServer, block: Block, at: float) -> None:
         self._distances.note(block.height, at, server.behaviour is None)
-        if not self.meets(block.height):
+        to_come = block.height > self._world.head.height
+        if not (to_come and self.meets(block.height)):
             self.go_on(server, at)
 
     def go_on(self, server: EdgeServer, at: float) -> None:
@@ -195,7 +199,7 @@ class OnTheirOwn(Together):
     def restart(self, server: EdgeServer, event: Lifecycle) -> None:
         if server.behaviour is not None:
             server.behaviour.begins(server)
-        server.restart(event.lost_tail, max(0, self._world.head.height - FAR_BEHIND))
+        server.restart(event.lost_tail, self._known_to_all())
         self._world.on_entered(server)
 
     def committing(self) -> None:
@@ -211,7 +215,11 @@ class OnTheirOwn(Together):
         return self._distances.told(height, self._world.servers, up)
 
     def _is_far_behind(self, server: EdgeServer) -> bool:
-        return server.chain.height < self._world.head.height - FAR_BEHIND
+        return server.chain.height < self._known_to_all()
+
+    def _known_to_all(self) -> int:
+        """The height up to which servers only follow: up to where they met, or far behind."""
+        return max(self._met, self._world.head.height - FAR_BEHIND)
 
     def _see_ready(self, server: EdgeServer, at: float) -> None:
         """Let clients start at a server that is at a height, with all that comes before it."""
