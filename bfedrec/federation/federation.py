@@ -42,7 +42,7 @@ from consensus.ledger.validity import Head
 from consensus.network.traced import Book
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
-from consensus.simulation.recorder import Recorder
+from consensus.simulation.overlapping import OverlappingRecorder
 from consensus.simulation.results import HeightResult
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
@@ -158,7 +158,7 @@ class Federation:
         heads: Sequence[Head] = (),
     ) -> World:
         malicious, faults = self.participants.malicious(), self.participants.faults()
-        self.recorder = Recorder(self.config.servers.count, malicious, faults)
+        self.recorder = OverlappingRecorder(self.config.servers.count, malicious, faults)
         spec = WorldSpec(
             self.genesis,
             self.learner.model,

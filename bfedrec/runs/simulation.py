@@ -14,7 +14,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from bfedrec.config.schema import Config
@@ -41,6 +41,7 @@ from consensus.ledger.chain import heads_of
 from consensus.network.traced import TracedNetwork
 from consensus.protocols.registry import protocol_of
 from consensus.simulation.results import Forked, Stalled
+from consensus.simulation.timeline import HeightTimeline
 from consensus.storage.closing import Closing
 
 SWITCH_SECONDS = 2e-4
@@ -79,6 +80,8 @@ class Simulation(Closing):
         self.wall_before = 0.0
         self._played_before = 0
         """The height up to which heights are played once more; the files have them."""
+        self._told = 0
+        """The height of the last timeline that is written."""
         self.rounds_here = 0
         """Number of rounds played by this process; a resumed run reports the speed of its last
         part."""
@@ -103,7 +106,7 @@ class Simulation(Closing):
             height = 0
             self.state.discard_after(0)
             self.folder.cut_metrics(0)
-            cut_timelines(self.folder.path, 0)
+            self._told = cut_timelines(self.folder.path, 0)
             self._trace_after(0)
             self.chain.begin(self.federation)
         with _collecting_seldom(), _switching_often():
@@ -152,8 +155,21 @@ class Simulation(Closing):
         self.loss = played.loss
         self.now = self.federation.world.env.now
 
+    def _completed(self, played: Round) -> list[HeightTimeline]:
+        """The timelines that are complete after a round."""
+        return self.federation.recorder.completed(played.result, self._meets(played.height))
+
+    def _tell(self, timelines: Iterable[HeightTimeline]) -> None:
+        """Append timelines, but those that were written before a resume."""
+        for timeline in timelines:
+            if timeline.height > self._told:
+                append_timeline(self.folder.path, timeline)
+                self._told = timeline.height
+
     def _check_again(self, played: Round) -> None:
         """Raise StateError if a round that was played once more gave another block than before."""
+        self._tell(self._completed(played))
+        self._end_traced_height(played.height)
         if played.result.block.cid != self.chain.block(played.height).cid:
             raise StateError(
                 f"{self.folder.path}: height {played.height}, played once more from the last "
@@ -175,8 +191,8 @@ class Simulation(Closing):
             world.standing(),
         )
         self.state.append(row, played.residuals)
-        append_timeline(self.folder.path, self.federation.recorder.decided(played.result))
-        self._end_traced_height()
+        self._tell(self._completed(played))
+        self._end_traced_height(played.height)
         self.chain.write(played)
         if played.result.captured:
             certificate = played.result.block.certificate
@@ -191,11 +207,18 @@ class Simulation(Closing):
         if self.trace is not None:
             self.trace.begin_after(height)
 
-    def _end_traced_height(self) -> None:
+    def _meets(self, height: int) -> bool:
+        """True if no server goes on after a height before all have its block."""
+        return height % self.config.ledger.meets_every == 0
+
+    def _end_traced_height(self, height: int) -> None:
         if self.trace is not None:
             network = self.federation.world.network
             assert isinstance(network, TracedNetwork)
-            network.close_epoch()
+            if self._meets(height) or height == self.config.rounds:
+                network.close_epoch()
+            else:
+                network.hand_in()
             self.trace.end_height()
 
     def _traffic(self, played: Round) -> int:
@@ -226,7 +249,7 @@ class Simulation(Closing):
             )
         self.state.discard_after(height)
         self.folder.cut_metrics(height)
-        cut_timelines(self.folder.path, height)
+        self._told = cut_timelines(self.folder.path, height)
         met = height - height % self.config.ledger.meets_every
         self._trace_after(met)
         blocks = [self.chain.block(at) for at in range(1, met + 1)]
@@ -280,6 +303,7 @@ class Simulation(Closing):
     def _finish(self) -> dict[str, Scalar]:
         """Report the test items of the round that `evaluation.select` names; return the summary."""
         federation = self.federation
+        self._tell(federation.recorder.rest())
         rounds = federation.world.head.height
         scored = self.reporting.finish(rounds)
         here = time.perf_counter() - self.began
@@ -317,9 +341,8 @@ class Simulation(Closing):
             how = {"stopped": "stalled", "stopped_attempts": end.attempts}
             self.totals = self.totals.after_stall(end, self.federation.world.spent().delay)
         told = self.federation.recorder.stopped(self.federation.world, end)
-        if told is not None:
-            append_timeline(self.folder.path, told)
-        self._end_traced_height()
+        self._tell([*self.federation.recorder.rest(), *([] if told is None else [told])])
+        self._end_traced_height(self.config.rounds)
         if self.trace is not None:
             self.trace.finish()
         how |= {"stopped_at_height": end.height, "stopped_because": str(end)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import isinf
 from typing import TYPE_CHECKING, Any
 
+from bfedrec.runs.apart import ServersApart
 from bfedrec.runs.delay import GreatestDelay, greater
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
@@ -113,6 +114,8 @@ class Totals:
     """None where stake does not move."""
     redundancy: Redundancy | None = None
     """None where nothing comes twice: gossip along trees, or a mesh without a message."""
+    apart: ServersApart | None = None
+    """None where servers meet after every height."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -147,7 +150,8 @@ class Totals:
         redundancy = self.redundancy
         if result.duplicates:
             redundancy = (redundancy or Redundancy()).after(played)
-        parts = {"recovery": recovery, "masked": masked, "delay": delay}
+        apart = self.apart if result.apart is None else (self.apart or ServersApart()).after(result)
+        parts = {"recovery": recovery, "masked": masked, "delay": delay, "apart": apart}
         return replace(total, **parts, stake=stake, redundancy=redundancy)
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
@@ -160,7 +164,7 @@ class Totals:
         return replace(found, delay=greater(self.delay, delay, stalled.height))
 
     def __add__(self, more: Totals) -> Totals:
-        """The sums of two, with the recovery, the groups, the delay and the stake of the first."""
+        """The sums of two, with the `OPTIONAL` totals of the first."""
         others = vars(more)
         own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
         return replace(self, **{name: _sum(value, others[name]) for name, value in own})
@@ -197,6 +201,7 @@ class Totals:
             **(self.delay.figures() if self.delay else {}),
             **(self.stake.figures() if self.stake else {}),
             **(self.redundancy.figures() if self.redundancy else {}),
+            **(self.apart.figures() if self.apart else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -210,7 +215,8 @@ class Totals:
         node |= self.delay.figures() if self.delay else {}
         node |= self.stake.figures() if self.stake else {}
         node |= self.redundancy.figures() if self.redundancy else {}
-        return node | (self.masked.to_node() if self.masked else {})
+        node |= self.masked.to_node() if self.masked else {}
+        return node | (self.apart.to_node() if self.apart else {})
 
     @classmethod
     def from_node(cls, node: Mapping[str, object]) -> Totals:
@@ -225,13 +231,13 @@ class Totals:
         }
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
         delay, stake = GreatestDelay.from_node(node), StakeTotals.from_node(node)
-        redundancy = Redundancy.from_node(node)
-        parts = {"recovery": recovery, "masked": masked, "delay": delay}
+        redundancy, apart = Redundancy.from_node(node), ServersApart.from_node(node)
+        parts = {"recovery": recovery, "masked": masked, "delay": delay, "apart": apart}
         return cls(**sums, **parts, stake=stake, redundancy=redundancy)
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked", "delay", "stake", "redundancy")
+OPTIONAL = ("recovery", "masked", "delay", "stake", "redundancy", "apart")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bfedrec.cli.audit import audit_command
+from bfedrec.runs.timelines import TIMELINE
 from tests.bfedrec.runs.test_resume import SCENARIOS, standings, stopped_at
 from tests.bfedrec.runs.test_simulation import lasting, metrics, play
 
@@ -25,3 +26,4 @@ def test_a_run_stopped_between_checkpoints_goes_on_alike(tmp_path: Path, scenari
         assert lasting(play(cut, *words, resume=True)) == lasting(summary), height
         assert metrics(cut) == metrics(whole), height
         assert standings(cut) == standings(whole)
+        assert (cut / TIMELINE).read_bytes() == (whole / TIMELINE).read_bytes()

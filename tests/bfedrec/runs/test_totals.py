@@ -38,7 +38,11 @@ def played(
         refused=Counter(),
         evidence=(),
         appended=dict(enumerate(times)),
+<<<<<<< HEAD
         greatest_delay=delay,
+=======
+        apart=None,
+>>>>>>> c6c1e991 (Tell how far servers without a barrier are apart)
     )
     return SimpleNamespace(
         height=height,
