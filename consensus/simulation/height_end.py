@@ -9,6 +9,7 @@ the others follow while that one goes on.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Protocol
 
 import simpy
@@ -63,6 +64,12 @@ class HeightEnd:
         servers = self._world.servers
         honest = [at for i, at in self.appended.items() if servers[i].behaviour is None]
         return min(honest or self.appended.values())
+
+    def in_time(self) -> dict[int, float]:
+        """By server that has appended the block: since when. Where servers do not meet, those that
+        are done with it only after the end are left out."""
+        last = inf if self._meets else self.at
+        return {server: at for server, at in sorted(self.appended.items()) if at <= last}
 
     def waits_for(self, server: int) -> None:
         """Wait for an honest server, too, unless it has the block."""

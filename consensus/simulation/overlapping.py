@@ -1,4 +1,4 @@
-"""The recorder of a world in which a height goes on at some servers while the next one is played."""
+"""The recorder of a world in which servers are still at one height while others are at the next."""
 
 from __future__ import annotations
 

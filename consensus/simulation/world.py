@@ -169,7 +169,7 @@ class World:
             captured=contents.aggregate != honest.aggregate,
             began=began,
             ended=self.env.now,
-            appended=dict(sorted(self._end.appended.items())),
+            appended=self._end.in_time(),
             gossip_bytes=spent.bytes,
             gossip_messages=spent.messages,
             refused=spent.refused,

@@ -91,11 +91,12 @@ class Toy:
         helped: bool = False,
         book: Book | None = None,
         mesh: Mesh | None = None,
+        meets_every: int = 1,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'; ``topology`` is a random one of two regions unless told.
         A world goes on from the chain and the clock of the one that it ``continues``. If it is
-        ``helped``, whoever made it closes ``ahead``."""
+        ``helped``, whoever made it closes ``ahead``. ``meets_every``: as in `WorldSpec`."""
         master = seed.to_bytes(32, "big")
         suite = suite_named(str(parameters.get("crypto", "real")))
         self.keys = [
@@ -135,6 +136,7 @@ class Toy:
             book=book,
             ahead=self.ahead,
             mesh=mesh,
+            meets_every=meets_every,
         )
         self.world = World(
             spec,

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from bfedrec.cli.audit import audit_command
+from bfedrec.config.load import load
+from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.state import StateError
 from bfedrec.runs.timelines import TIMELINE
 from tests.bfedrec.runs.test_resume import SCENARIOS, standings, stopped_at
-from tests.bfedrec.runs.test_simulation import lasting, metrics, play
+from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
+from tests.helpers.another import read_under
+from tests.helpers.commands import completed
+from tests.helpers.halting import halting
 
 FREE = ("ledger.barrier=false", "ledger.checkpoint_every=5")
 
@@ -27,3 +37,68 @@ def test_a_run_stopped_between_checkpoints_goes_on_alike(tmp_path: Path, scenari
         assert metrics(cut) == metrics(whole), height
         assert standings(cut) == standings(whole)
         assert (cut / TIMELINE).read_bytes() == (whole / TIMELINE).read_bytes()
+
+
+def test_sigkill_five_times_without_a_barrier(tmp_path: Path) -> None:
+    """Killed between checkpoints and at one, resumed each time: same head, figures, curves."""
+    words = ["rounds=24", "crypto=modelled", "ledger.barrier=false", "ledger.checkpoint_every=7"]
+    summary = play(tmp_path / "whole", *words)
+    (tmp_path / "small.yaml").write_text("name: small\n")
+    run = tmp_path / "run"
+    command = ["run", tmp_path / "small.yaml", *SMALL, *words, "--out", run, "--resume"]
+    for height in (3, 7, 8, 15, 22):
+        halt = halting(tmp_path / "halt", height, calls=50 * height)
+        killed = completed(*command, env=halt)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert len(standings(run)) == height
+    completed(*command).check_returncode()
+    finished = json.loads((run / "summary.json").read_text())
+    assert lasting(finished) == lasting(summary)
+    assert metrics(run) == metrics(tmp_path / "whole")
+    assert (run / TIMELINE).read_bytes() == (tmp_path / "whole" / TIMELINE).read_bytes()
+    assert audit_command(run) == 0
+
+
+def test_a_height_that_is_played_to_another_block_is_told(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    play(whole, *FREE)
+    stopped_at(whole, cut, 8)
+    with closing(sqlite3.connect(cut / "state.sqlite")) as database, database:
+        database.execute("UPDATE rounds SET simulated_seconds = 1e6 WHERE height = 5")
+    with pytest.raises(StateError, match="height 6, played once more from the last checkpoint"):
+        play(cut, *FREE, resume=True)
+
+
+def test_what_clients_kept_before_the_checkpoint_is_there(tmp_path: Path) -> None:
+    """Under error feedback a resume trains from the checkpoint on, with the residuals of then."""
+    words = (*FREE, "compression.kind=top_k", "compression.error_feedback=true")
+    whole = tmp_path / "whole"
+    summary = play(whole, *words)
+    for height in (4, 9):
+        cut = tmp_path / f"cut-{height}"
+        stopped_at(whole, cut, height)
+        with closing(sqlite3.connect(cut / "state.sqlite")) as database, database:
+            for table in ("rounds", "residuals"):
+                database.execute(f"DELETE FROM {table} WHERE height > ?", (height,))
+        assert lasting(play(cut, *words, resume=True)) == lasting(summary)
+
+
+@pytest.mark.parametrize(
+    "words", [read_under("aggregation.group"), ("protocol=tendermint",), ("store.kind=memory",)]
+)
+def test_other_options_go_with_it(tmp_path: Path, words: tuple[str, ...]) -> None:
+    summary = play(tmp_path / "run", *FREE, *words, "rounds=7")
+    assert summary["blocks"] == 7
+    assert summary["simulated_seconds_per_height"] * 7 == pytest.approx(
+        summary["simulated_seconds"]
+    )
+    assert summary["most_blocks_behind_first"] >= 1
+    assert 0.0 < summary["seconds_behind_first"] <= summary["most_seconds_behind_first"]
+
+
+def test_an_interval_is_for_runs_without_a_barrier() -> None:
+    with pytest.raises(ConfigError, match="checkpoint_every: expected 50, as barrier is true"):
+        load(None, ["ledger.checkpoint_every=7"])
+    config = load(None, ["ledger.checkpoint_every=7", "ledger.barrier=false"])
+    assert config.ledger.meets_every == 7
+    assert load(None, []).ledger.meets_every == 1

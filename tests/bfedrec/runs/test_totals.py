@@ -38,11 +38,8 @@ def played(
         refused=Counter(),
         evidence=(),
         appended=dict(enumerate(times)),
-<<<<<<< HEAD
         greatest_delay=delay,
-=======
         apart=None,
->>>>>>> c6c1e991 (Tell how far servers without a barrier are apart)
     )
     return SimpleNamespace(
         height=height,
