@@ -141,6 +141,10 @@ class Network:
             for times, until in zip(self._queues, free, strict=True):
                 times[server] = until
 
+    def let_go(self) -> None:
+        """Let go of messages that have arrived everywhere, of which an epoch of many heights would
+        keep too many; nothing here, where none is kept."""
+
     def set_relaying(self, server: int, relays: bool) -> None:
         """Set if ``server`` passes on messages of others, as one that is down or silent does not.
 

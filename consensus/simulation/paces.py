@@ -153,6 +153,8 @@ class OnTheirOwn(Together):
             self._told.clear()
             for server in world.servers:  # a world that is resumed here does not know either
                 server.catch_up.forget_corrected()
+        else:
+            world.network.let_go()
         world.checks.forget(max(needed_after, self._known_to_all()) - 1)
         for server, host in zip(world.servers, world.hosts, strict=True):
             if host.up and not server.catching_up and self._is_far_behind(server):

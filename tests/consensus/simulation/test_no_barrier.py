@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from consensus.adversary.behaviour import Circle
 from consensus.adversary.composed import Composed
 from consensus.faults.faults import Faults
-from consensus.simulation.apart import Distances
+from consensus.simulation.apart import Apart, Distances
+from consensus.simulation.decisions import Decisions
 from consensus.simulation.overlapping import OverlappingRecorder
 from consensus.simulation.paces import FAR_BEHIND
 from consensus.simulation.results import Arrival, Forked, HeightResult
@@ -76,32 +77,40 @@ def test_servers_meet_where_they_are_to() -> None:
         assert (heights == {height}) == (height % 3 == 0)
 
 
+def test_a_network_lets_go_of_what_has_arrived() -> None:
+    toy, _ = played(3)
+    intake = toy.world.network._intake  # type: ignore[attr-defined]
+    few = len(intake._slots)
+    for _ in range(20):
+        toy.play()
+    assert len(intake._slots) < few + 40
+    assert len(intake.messages) > 10 * few
+    kept = sum(body is not None for body, _ in intake._bodies)
+    assert kept == len(intake._slots)
+
+
 # -- clients --------------------------------------------------------------------------------------
 
 
-def sent_at(toy: Toy, **more: float) -> dict[int, tuple[float, int]]:
-    """Play a height; by client: when it sends its update, and the height its server is at then."""
-    world, now, sent = toy.world, toy.world.env.now, {}
+@pytest.mark.parametrize("protocol", ["bft", "paper"])
+def test_clients_start_where_their_servers_are(protocol: str) -> None:
+    toy, _ = played(3, protocol=protocol, committee_size=4)
+    world, began, height = toy.world, toy.world.env.now, toy.world.head.height + 1
+    times = []
 
     def send(client: int, update: Any) -> Any:
-        sent[client] = (world.env.now, world.servers[client].height)
+        server = world.servers[client]
+        assert (server.height, list(server.lacking)) == (height, [])
+        times.append(world.env.now - began - 0.001)
         return update
 
     updates = [toy.update(client) for client in range(len(toy.clients))]
     arrivals = [
-        Arrival(now + 0.1, client, lambda c=client, u=update: send(c, u))
+        Arrival(began + 0.001, client, lambda c=client, u=update: send(c, u))
         for client, update in enumerate(updates)
     ]
     world.run_height(arrivals, 100.0)
-    return sent
-
-
-def test_clients_start_where_their_servers_are() -> None:
-    toy, _ = played(3)
-    began, height = toy.world.env.now, toy.world.head.height + 1
-    sent = sent_at(toy)
-    assert {at for _, at in sent.values()} == {height}
-    times = [time - began - 0.1 for time, _ in sent.values()]
+    assert protocol != "paper" or world.network.bytes["model"], "all have computed the model"
     assert min(times) >= 0.0
     assert max(times) > 0.005, "all servers had the block at once"
 
@@ -184,22 +193,38 @@ def test_who_is_far_behind_follows_until_it_is_nearer() -> None:
     check_invariants(toy, results, apart=1)
 
 
-def test_a_server_that_comes_back_is_with_the_others_again() -> None:
+@pytest.mark.parametrize("every", [3, 10])
+def test_a_server_that_comes_back_is_with_the_others_again(every: int) -> None:
     faults = struck(7, crash(1, 4, from_=1.0, until=4.0, lost_tail=2))
-    toy, results = played(30, faults=faults, resend_us=500_000, quota=3, meets_every=10)
+    toy, results = played(30, faults=faults, resend_us=500_000, quota=3, meets_every=every)
     check_invariants(toy, results, apart=1)
     assert {server.chain.height for server in toy.world.servers} == {30}
 
 
 def test_a_fork_is_told() -> None:
-    toy, results = played(3)
-    server = toy.world.servers[0]
-    other = Toy(**FAST, seed=1)
-    other.play()
-    server.chain.blocks[-1:] = []
+    (toy, _), (other, _) = played(3), played(3, seed=1)
+    theirs = other.world.servers[0].chain.blocks
     with pytest.raises(Forked, match="height 1"):
-        toy.world.on_appended(0, other.world.servers[0].chain.blocks[0], toy.world.env.now)
-    assert results
+        toy.world.on_appended(0, theirs[0], toy.world.env.now)
+    decisions = Decisions(toy.world.checks, toy.world.servers)
+    assert decisions.first(toy.world.servers[0].chain.blocks[1], at_once=False)
+    assert not decisions.first(toy.world.servers[1].chain.blocks[1], at_once=False)
+    with pytest.raises(Forked, match="height 2"):
+        decisions.first(theirs[1], at_once=False)
+
+
+def test_the_updates_of_a_block_outlast_the_pools() -> None:
+    toy = Toy(**FAST)
+    result = toy.play()
+    decisions = Decisions(toy.world.checks, toy.world.servers)
+    digests = tuple(update.record.digest for update in result.updates)
+    decisions._listed[result.block.cid] = (1, digests)
+    decisions.first(result.block, at_once=True)
+    for server in toy.world.servers:
+        server.pool.clear()
+    assert decisions.updates(result.block) == result.updates
+    decisions.forget(1)
+    assert decisions.get(1) is None
 
 
 # -- what is told of it ----------------------------------------------------------------------------
@@ -248,6 +273,10 @@ def test_distances_are_from_the_first(notes: list[tuple[int, float, bool]]) -> N
     assert found.seconds == sum(expected)
     assert found.most_seconds == max(expected, default=0.0)
     assert distances.told(4, [], []).appended == 0
+    distances.note(7, 1.0, honest=True)
+    distances.begin()
+    distances.note(7, 5.0, honest=True)
+    assert distances.told(7, [], []) == Apart(appended=1)
 
 
 def test_servers_apart_in_a_world() -> None:
