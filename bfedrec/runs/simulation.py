@@ -12,10 +12,8 @@ that the chain has from there once more, each of which must give the block that 
 from __future__ import annotations
 
 import gc
-import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
@@ -26,6 +24,7 @@ from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.delay import too_slow
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.interpreter import collecting_seldom, switching_often
 from bfedrec.runs.memory import check_memory
 from bfedrec.runs.message_trace import MessageTrace
 from bfedrec.runs.messages import is_traced
@@ -43,10 +42,6 @@ from consensus.protocols.registry import protocol_of
 from consensus.simulation.results import Forked, Stalled
 from consensus.simulation.timeline import HeightTimeline
 from consensus.storage.closing import Closing
-
-SWITCH_SECONDS = 2e-4
-"""Seconds after which a thread that waits for the interpreter gets it. By Python's 5 ms a training
-would wait for the servers at every update that it hashes and signs, and they for it in the end."""
 
 
 class Simulation(Closing):
@@ -109,7 +104,7 @@ class Simulation(Closing):
             self._told = cut_timelines(self.folder.path, 0)
             self._trace_after(0)
             self.chain.begin(self.federation)
-        with _collecting_seldom(), _switching_often():
+        with collecting_seldom(), switching_often():
             try:
                 self._play(height)
             except (Stalled, Forked) as end:
@@ -364,36 +359,6 @@ class Simulation(Closing):
 
     def _flat_totals(self) -> dict[str, Scalar]:
         return self.totals.figures(self.config.clients.downlink)
-
-
-@contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Switch off automatic collections of cyclic garbage, leaving explicit ones.
-
-    A height makes some hundred thousand short-lived objects and hardly any cycles; automatic
-    collections, which are triggered by the number of objects, take a sixth of a run and free
-    nothing.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    gc.freeze()  # what exists already is not looked at by the explicit ones
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if was_enabled:
-            gc.enable()
-
-
-@contextmanager
-def _switching_often() -> Iterator[None]:
-    """Let threads take turns every `SWITCH_SECONDS`."""
-    was = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(was)
 
 
 def run(

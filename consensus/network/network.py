@@ -116,6 +116,10 @@ class Network:
         for times in self._queues:  # in place: compiled loops look at them
             for server, free in enumerate(times):
                 times[server] = max(free, now)
+        self.measure_anew()
+
+    def measure_anew(self) -> None:
+        """Measure delays from here on, within an epoch of many heights."""
         self.delays[:] = array("d", bytes(8 * len(self.delays)))
 
     @property

@@ -155,6 +155,7 @@ class OnTheirOwn(Together):
                 server.catch_up.forget_corrected()
         else:
             world.network.let_go()
+            world.network.measure_anew()
         world.checks.forget(max(needed_after, self._known_to_all()) - 1)
         for server, host in zip(world.servers, world.hosts, strict=True):
             if host.up and not server.catching_up and self._is_far_behind(server):

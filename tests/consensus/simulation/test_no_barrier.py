@@ -111,7 +111,7 @@ def test_clients_start_where_their_servers_are(protocol: str) -> None:
     ]
     world.run_height(arrivals, 100.0)
     assert protocol != "paper" or world.network.bytes["model"], "all have computed the model"
-    assert min(times) >= 0.0
+    assert min(times) >= -1e-9
     assert max(times) > 0.005, "all servers had the block at once"
 
 
