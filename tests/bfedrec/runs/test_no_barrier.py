@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.messages import MESSAGES
+from bfedrec.runs.progress import Progress
+from bfedrec.runs.simulation import run
 from bfedrec.runs.state import StateError
 from bfedrec.runs.timelines import TIMELINE
 from tests.bfedrec.runs.test_resume import SCENARIOS, standings, stopped_at
@@ -97,3 +103,26 @@ def test_an_interval_is_for_runs_without_a_barrier() -> None:
     config = load(None, ["ledger.checkpoint_every=7", "ledger.barrier=false"])
     assert config.ledger.meets_every == 7
     assert load(None, []).ledger.meets_every == 1
+
+
+def traced(path: Path, resume: bool = False) -> None:
+    config = load(None, [*SMALL, *FREE, "rounds=9"])
+    quiet = Console(file=open(os.devnull, "w"))  # noqa: SIM115 - closed with the process
+    with (
+        RunFolder.open(config, path, resume) as folder,
+        Progress(config.rounds, folder.log, quiet) as progress,
+    ):
+        folder.write_summary(run(config, folder, resume, progress, traced=True))
+
+
+def test_a_message_trace_has_the_messages_of_all_heights(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    summary = play(tmp_path / "plain", *FREE, "rounds=9")
+    traced(whole)
+    assert json.loads((whole / "summary.json").read_text())["head"] == summary["head"]
+    stopped_at(whole, cut, 7)
+    traced(cut, resume=True)
+    told, again = (parquet.read_table(path / MESSAGES) for path in (whole, cut))
+    assert again.equals(told)
+    assert set(told["height"].to_pylist()) == set(range(1, 10))

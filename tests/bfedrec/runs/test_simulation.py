@@ -20,7 +20,7 @@ from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.federation.federation import Round
-from bfedrec.runs import simulation
+from bfedrec.runs import interpreter
 from bfedrec.runs.claims import build
 from bfedrec.runs.figures import MEASURED
 from bfedrec.runs.folder import RunFolder
