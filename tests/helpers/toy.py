@@ -115,10 +115,8 @@ class Toy:
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
         self.ahead = Ahead([prover for _, prover in self.keys]) if helped else None
-        servers_before = [] if continues is None else continues.servers
-        ahead = max(
-            (server.chain for server in servers_before), key=lambda c: c.height, default=None
-        )
+        before = [] if continues is None else [each.chain for each in continues.servers]
+        ahead = max(before, key=lambda c: c.height, default=None)
         spec = WorldSpec(
             self.genesis,
             self.application,
