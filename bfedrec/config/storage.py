@@ -1,17 +1,21 @@
-"""The `ledger` and `store` sections of an experiment: what the chain keeps, and where."""
+"""The `ledger` and `store` sections of an experiment: what the chain keeps, how its servers go from
+height to height, and where it is stored."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bfedrec.config.incentives import IncentiveSettings
-from bfedrec.section import Section
+from bfedrec.section import Section, setting_error
+
+EVERY = 50
+"""The usual number of heights between two checkpoints of a run without a barrier."""
 
 
 class LedgerSettings(Section):
-    """The retention of updates in the chain, and how stake moves."""
+    """The retention of updates in the chain, its servers' pace, and how stake moves."""
 
     retain_updates: Literal["none", "window", "all"] = Field(
         default="window",
@@ -20,6 +24,30 @@ class LedgerSettings(Section):
     )
     window: int = Field(default=10, ge=1, description="window: heights whose updates stay")
     incentives: IncentiveSettings = Field(default_factory=IncentiveSettings)
+    barrier: bool = Field(
+        default=True,
+        description="true: all servers begin a height together, when the last of them is done with "
+        "the one before; false: each goes on as soon as it has decided, and its clients with it",
+    )
+    checkpoint_every: int = Field(
+        default=EVERY,
+        ge=1,
+        le=10_000,
+        description="barrier: false: heights between two after which servers still wait for each "
+        "other; a resumed run plays on from the last of them, once more up to where it was",
+    )
+
+    @property
+    def meets_every(self) -> int:
+        """Heights between two after which all servers wait for each other."""
+        return 1 if self.barrier else self.checkpoint_every
+
+    @model_validator(mode="after")
+    def _needed(self) -> Self:
+        """Refuse an interval that nothing reads."""
+        if self.barrier and self.checkpoint_every != EVERY:
+            raise setting_error("checkpoint_every", f"{EVERY}, as barrier is true")
+        return self
 
 
 class StoreSettings(Section):

@@ -43,7 +43,7 @@ from consensus.ledger.validity import Head
 from consensus.network.traced import Book
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
-from consensus.simulation.recorder import Recorder
+from consensus.simulation.overlapping import OverlappingRecorder
 from consensus.simulation.results import HeightResult
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
@@ -159,7 +159,7 @@ class Federation:
         heads: Sequence[Head] = (),
     ) -> World:
         malicious, faults = self.participants.malicious(), self.participants.faults()
-        self.recorder = Recorder(self.config.servers.count, malicious, faults)
+        self.recorder = OverlappingRecorder(self.config.servers.count, malicious, faults)
         regions = tuple(self.participants.regions())
         self.adversary = adversary = adversary_of(
             self.config, self.streams, regions, malicious, self.recorder
@@ -184,6 +184,7 @@ class Federation:
             book=self._book,
             ahead=self.ahead,
             mesh=self.participants.mesh(),
+            meets_every=self.config.ledger.meets_every,
         )
         return World(spec, now=now, blocks=blocks, heads=heads)
 

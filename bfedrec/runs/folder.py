@@ -120,7 +120,8 @@ class RunFolder(Closing):
 
     def state(self) -> RunState:
         """The state in RUN/state.sqlite, which is private to the run."""
-        return RunState(self.path / "state.sqlite", self.config.compression.error_feedback)
+        keeps, every = self.config.compression.error_feedback, self.config.ledger.meets_every
+        return RunState(self.path / "state.sqlite", keeps, checkpoint_every=every)
 
     # --- the manifest ---------------------------------------------------------------------------
 

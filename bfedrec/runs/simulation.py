@@ -4,16 +4,16 @@ The order of writing makes SIGKILL harmless: first the run's private state (RUN/
 row per height) and the height's timeline (RUN/timeline.jsonl), then, in one transaction, the chain
 (RUN/chain.sqlite), then the metrics. The chain's height is authoritative: a resume drops what other
 files have beyond it and plays on from there, to the same bytes, because every draw depends on its
-height alone.
+height alone. Without a barrier (`ledger.barrier`) the servers' messages under way are nowhere
+written down: a resume begins after the last height after which servers met, and plays the heights
+that the chain has from there once more, each of which must give the block that is there.
 """
 
 from __future__ import annotations
 
 import gc
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
@@ -25,6 +25,7 @@ from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.delay import too_slow
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
+from bfedrec.runs.interpreter import collecting_seldom, switching_often
 from bfedrec.runs.memory import check_memory
 from bfedrec.runs.message_trace import MessageTrace
 from bfedrec.runs.messages import is_traced
@@ -37,15 +38,11 @@ from bfedrec.runs.timelines import append_timeline, cut_timelines
 from bfedrec.runs.totals import Totals
 from consensus.encoding.cid import cid_text
 from consensus.ledger.chain import heads_of
-from consensus.ledger.validity import Head
 from consensus.network.traced import TracedNetwork
 from consensus.protocols.registry import protocol_of
 from consensus.simulation.results import Forked, Stalled
+from consensus.simulation.timeline import HeightTimeline
 from consensus.storage.closing import Closing
-
-SWITCH_SECONDS = 2e-4
-"""Seconds after which a thread that waits for the interpreter gets it. By Python's 5 ms a training
-would wait for the servers at every update that it hashes and signs, and they for it in the end."""
 
 
 class Simulation(Closing):
@@ -79,6 +76,10 @@ class Simulation(Closing):
         self.wall_before = 0.0
         self._warned = False
         """True once it was told that a committee was beyond the premise."""
+        self._played_before = 0
+        """The height up to which heights are played once more; the files have them."""
+        self._told = 0
+        """The height of the last timeline that is written."""
         self.rounds_here = 0
         """Number of rounds played by this process; a resumed run reports the speed of its last
         part."""
@@ -100,16 +101,17 @@ class Simulation(Closing):
             self.progress.update(Note(MODELLED_CRYPTO))
         for line in warnings(self.config):
             self.progress.update(Note(line))
-        head = self._resume() if resume else None
-        if head is None:
+        height = self._resume() if resume else None
+        if height is None:
+            height = 0
             self.state.discard_after(0)
             self.folder.cut_metrics(0)
-            cut_timelines(self.folder.path, 0)
+            self._told = cut_timelines(self.folder.path, 0)
             self._trace_after(0)
             self.chain.begin(self.federation)
-        with _collecting_seldom(), _switching_often():
+        with collecting_seldom(), switching_often():
             try:
-                self._play(0 if head is None else head.height)
+                self._play(height)
             except (Stalled, Forked) as end:
                 self.folder.write_stop(self._stopped(end))
                 raise
@@ -120,12 +122,18 @@ class Simulation(Closing):
 
     def _play(self, height: int) -> None:
         """Play the rounds after ``height``."""
-        while height < self.config.rounds and not self.reporting.ends_early(height):
+        while height < self._played_before or (
+            height < self.config.rounds and not self.reporting.ends_early(height)
+        ):
             with self.pace.round():
                 played = self.federation.play_round()
                 height = played.height
                 self.rounds_here += 1
-                self._record(played)
+                self._count(played)
+                if height > self._played_before:
+                    self._record(played)
+                else:
+                    self._check_again(played)
             self.progress.update(
                 RoundDone(
                     height,
@@ -136,17 +144,41 @@ class Simulation(Closing):
                 )
             )
             if self.reporting.is_due(height):
-                self._validate(height)
+                if height > self._played_before or not self.reporting.has_line(height):
+                    self._validate(height)
                 gc.collect()
 
     # -- a round's traces -------------------------------------------------------------------------
 
-    def _record(self, played: Round) -> None:
+    def _count(self, played: Round) -> None:
         self.totals = self.totals.after(played, self.federation.world.faults)
         self.loss = played.loss
+        self.now = self.federation.world.env.now
+
+    def _completed(self, played: Round) -> list[HeightTimeline]:
+        """The timelines that are complete after a round."""
+        return self.federation.recorder.completed(played.result, self._meets(played.height))
+
+    def _tell(self, timelines: Iterable[HeightTimeline]) -> None:
+        """Append timelines, but those that were written before a resume."""
+        for timeline in timelines:
+            if timeline.height > self._told:
+                append_timeline(self.folder.path, timeline)
+                self._told = timeline.height
+
+    def _check_again(self, played: Round) -> None:
+        """Raise StateError if a round that was played once more gave another block than before."""
+        self._tell(self._completed(played))
+        self._end_traced_height(played.height)
+        if played.result.block.cid != self.chain.block(played.height).cid:
+            raise StateError(
+                f"{self.folder.path}: height {played.height}, played once more from the last "
+                "checkpoint, gives another block than the chain has; state.sqlite is not that of "
+                "this chain, or another version of bfedrec wrote it: start anew in another folder"
+            )
+
+    def _record(self, played: Round) -> None:
         wall = self.wall_before + time.perf_counter() - self.began
-        world = self.federation.world
-        self.now = world.env.now
         row = RoundState(
             played.height,
             played.clients,
@@ -158,8 +190,8 @@ class Simulation(Closing):
             self.federation.standing(),
         )
         self.state.append(row, played.residuals)
-        append_timeline(self.folder.path, self.federation.recorder.decided(played.result))
-        self._end_traced_height()
+        self._tell(self._completed(played))
+        self._end_traced_height(played.height)
         self.chain.write(played)
         if played.result.captured:
             certificate = played.result.block.certificate
@@ -179,11 +211,18 @@ class Simulation(Closing):
         if self.trace is not None:
             self.trace.begin_after(height)
 
-    def _end_traced_height(self) -> None:
+    def _meets(self, height: int) -> bool:
+        """True if no server goes on after a height before all have its block."""
+        return height % self.config.ledger.meets_every == 0
+
+    def _end_traced_height(self, height: int) -> None:
         if self.trace is not None:
             network = self.federation.world.network
             assert isinstance(network, TracedNetwork)
-            network.close_epoch()
+            if self._meets(height) or height == self.config.rounds:
+                network.close_epoch()
+            else:
+                network.hand_in()
             self.trace.end_height()
 
     def _traffic(self, played: Round) -> int:
@@ -199,9 +238,10 @@ class Simulation(Closing):
 
     # -- resume -----------------------------------------------------------------------------------
 
-    def _resume(self) -> Head | None:
-        """Bring all files to the state after the chain's last block; return its head, None if there
-        is none."""
+    def _resume(self) -> int | None:
+        """Bring all files to the state after the chain's last block, and the federation to that
+        after the last height after which servers met; return that height, None if there is no
+        chain."""
         height = self.chain.height
         if height < 0:
             return None
@@ -213,13 +253,14 @@ class Simulation(Closing):
             )
         self.state.discard_after(height)
         self.folder.cut_metrics(height)
-        cut_timelines(self.folder.path, height)
-        self._trace_after(height)
-        blocks = [self.chain.block(at) for at in range(1, height + 1)]
+        self._told = cut_timelines(self.folder.path, height)
+        met = height - height % self.config.ledger.meets_every
+        self._trace_after(met)
+        blocks = [self.chain.block(at) for at in range(1, met + 1)]
         heads = heads_of(federation.genesis, protocol_of(federation.genesis), blocks)
         for at, (block, head) in enumerate(zip(blocks, heads, strict=False), 1):
             aggregate = self.chain.content.get(block.header.aggregate_cid)
-            if at == height:
+            if at == met:
                 federation.recall(head)
             federation.learner.model.commit(at, head.beacon, aggregate)
             row = self._row(at)
@@ -228,18 +269,22 @@ class Simulation(Closing):
                 at, row.clients, len(block.header.encoded), len(aggregate)
             )
         self.chain.resume(height)
+        self._played_before = height
         if height:
-            row = self._row(height)
-            self.totals, self.wall_before = row.totals, row.wall_seconds
+            self.wall_before = self._row(height).wall_seconds
+        if met:
+            row = self._row(met)
+            self.totals = row.totals
             federation.continue_from(
                 row.simulated_seconds, blocks, heads, row.standing, self.chain.content.get
             )
             self.loss = row.loss
             self.now = row.simulated_seconds
-            if self.reporting.is_due(height) and not self.reporting.has_line(height):
-                self._validate(height)
-        self.progress.update(Note(f"resumed after height {height}"))
-        return heads[-1]
+            if self.reporting.is_due(met) and not self.reporting.has_line(met):
+                self._validate(met)
+        again = f", from the checkpoint after height {met}" if met < height else ""
+        self.progress.update(Note(f"resumed after height {height}{again}"))
+        return met
 
     def _row(self, height: int) -> RoundState:
         """The state's row of a height; raises StateError if it is that of another run."""
@@ -262,6 +307,7 @@ class Simulation(Closing):
     def _finish(self) -> dict[str, Scalar]:
         """Report the test items of the round that `evaluation.select` names; return the summary."""
         federation = self.federation
+        self._tell(federation.recorder.rest())
         rounds = federation.world.head.height
         scored = self.reporting.finish(rounds)
         here = time.perf_counter() - self.began
@@ -299,9 +345,8 @@ class Simulation(Closing):
             how = {"stopped": "stalled", "stopped_attempts": end.attempts}
             self.totals = self.totals.after_stall(end, self.federation.world.spent().delay)
         told = self.federation.recorder.stopped(self.federation.world, end)
-        if told is not None:
-            append_timeline(self.folder.path, told)
-        self._end_traced_height()
+        self._tell([*self.federation.recorder.rest(), *([] if told is None else [told])])
+        self._end_traced_height(self.config.rounds)
         if self.trace is not None:
             self.trace.finish()
         how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
@@ -323,36 +368,6 @@ class Simulation(Closing):
 
     def _flat_totals(self) -> dict[str, Scalar]:
         return self.totals.figures(self.config.clients.downlink)
-
-
-@contextmanager
-def _collecting_seldom() -> Iterator[None]:
-    """Switch off automatic collections of cyclic garbage, leaving explicit ones.
-
-    A height makes some hundred thousand short-lived objects and hardly any cycles; automatic
-    collections, which are triggered by the number of objects, take a sixth of a run and free
-    nothing.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    gc.freeze()  # what exists already is not looked at by the explicit ones
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if was_enabled:
-            gc.enable()
-
-
-@contextmanager
-def _switching_often() -> Iterator[None]:
-    """Let threads take turns every `SWITCH_SECONDS`."""
-    was = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(was)
 
 
 def run(

@@ -87,9 +87,18 @@ class RunState(Closing):
     nor changes any file; no other process may be writing it.
     """
 
-    def __init__(self, path: Path, keeps_residuals: bool = False, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        keeps_residuals: bool = False,
+        read_only: bool = False,
+        checkpoint_every: int = 1,
+    ) -> None:
+        """``checkpoint_every``: heights between two after which a run can be resumed; the
+        residuals from before the last of them are kept."""
         self._path = path
         self._keeps_residuals = keeps_residuals
+        self._checkpoint_every = checkpoint_every
         try:
             check_database(path)
         except OSError as error:
@@ -148,13 +157,17 @@ class RunState(Closing):
         rows = ((client, height, data) for client, data in residuals.items())
         self._database.executemany("INSERT INTO residuals VALUES (?, ?, ?)", rows)
         # The chain has the height before this one, and may be left without this one. Whoever
-        # resumes there may have to train that height again (`Federation.recall`), with what clients
-        # kept before it: the last of the heights up to two before this one.
-        self._database.execute(
-            "DELETE FROM residuals WHERE height < ?1 "
-            "AND client IN (SELECT client FROM residuals WHERE height = ?1)",
-            (height - 2,),
-        )
+        # resumes at the last checkpoint up to there may have to train that height again
+        # (`Federation.recall`), with what clients kept before it: the last of the heights below it.
+        chain, every = height - 1, self._checkpoint_every
+        if chain % every == 0:
+            self._database.execute(
+                "DELETE FROM residuals WHERE client IN "
+                "(SELECT client FROM residuals WHERE height >= ?1 AND height < ?2) "
+                "AND height < (SELECT max(height) FROM residuals AS later "
+                "WHERE later.client = residuals.client AND later.height < ?2)",
+                (chain - every, chain),
+            )
 
     def residuals(self, height: int, clients: Iterable[int]) -> dict[int, bytes]:
         """The residuals of these clients before a height, by client.

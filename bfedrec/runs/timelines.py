@@ -2,7 +2,9 @@
 (`consensus.simulation.timeline`).
 
 The line of a height is appended before the chain has its block. A kill in between leaves a line
-too many, which a resume cuts off; the other way round one would be missing for ever.
+too many, which a resume cuts off; the other way round one would be missing for ever. Where servers
+do not meet after a height, its line is complete, and appended, with that of the next one; a resume
+plays both once more.
 """
 
 from __future__ import annotations
@@ -29,19 +31,20 @@ def append_timeline(folder: Path, timeline: HeightTimeline) -> None:
         file.write(f"{timeline.line()}\n".encode())
 
 
-def cut_timelines(folder: Path, height: int) -> None:
+def cut_timelines(folder: Path, height: int) -> int:
     """Drop the lines above a height from a run folder's timelines, and all from the first that is
-    not whole."""
-    path, kept = folder / TIMELINE, 0
+    not whole; return the height of the last that is left, 0 if none is."""
+    path, kept, last = folder / TIMELINE, 0, 0
     if not path.exists():
-        return
+        return last
     with path.open("rb") as file:
         while line := file.readline(MOST_LINE + 1):
             found = HEIGHT.match(line)
             if found is None or line[-1:] != b"\n" or int(found[1]) > height:
                 break
-            kept += len(line)
+            kept, last = kept + len(line), int(found[1])
     os.truncate(path, kept)
+    return last
 
 
 def read_timelines(folder: Path) -> Iterator[HeightTimeline]:

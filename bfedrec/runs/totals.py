@@ -9,6 +9,7 @@ from math import isinf
 from typing import TYPE_CHECKING, Any
 
 from bfedrec.runs.adversary import AdversaryTotals
+from bfedrec.runs.apart import ServersApart
 from bfedrec.runs.delay import GreatestDelay, greater
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
@@ -116,6 +117,8 @@ class Totals:
     """None where stake does not move."""
     redundancy: Redundancy | None = None
     """None where nothing comes twice: gossip along trees, or a mesh without a message."""
+    apart: ServersApart | None = None
+    """None where servers meet after every height."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -153,11 +156,13 @@ class Totals:
         redundancy = self.redundancy
         if result.duplicates:
             redundancy = (redundancy or Redundancy()).after(played)
+        apart = self.apart if result.apart is None else (self.apart or ServersApart()).after(result)
         parts: Mapping[str, Any] = {
             "recovery": recovery,
             "masked": masked,
             "adversary": adversary,
             "delay": delay,
+            "apart": apart,
         }
         return replace(total, **parts, stake=stake, redundancy=redundancy)
 
@@ -171,7 +176,7 @@ class Totals:
         return replace(found, delay=greater(self.delay, delay, stalled.height))
 
     def __add__(self, more: Totals) -> Totals:
-        """The sums of two, with what not every run has of the first."""
+        """The sums of two, with the `OPTIONAL` totals of the first."""
         others = vars(more)
         own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
         return replace(self, **{name: _sum(value, others[name]) for name, value in own})
@@ -209,6 +214,7 @@ class Totals:
             **(self.delay.figures() if self.delay else {}),
             **(self.stake.figures() if self.stake else {}),
             **(self.redundancy.figures() if self.redundancy else {}),
+            **(self.apart.figures() if self.apart else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -223,7 +229,8 @@ class Totals:
         node |= self.delay.figures() if self.delay else {}
         node |= self.stake.figures() if self.stake else {}
         node |= self.redundancy.figures() if self.redundancy else {}
-        return node | (self.masked.to_node() if self.masked else {})
+        node |= self.masked.to_node() if self.masked else {}
+        return node | (self.apart.to_node() if self.apart else {})
 
     @classmethod
     def from_node(cls, node: Mapping[str, object]) -> Totals:
@@ -239,17 +246,19 @@ class Totals:
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
         adversary, delay = AdversaryTotals.from_node(node), GreatestDelay.from_node(node)
         stake, redundancy = StakeTotals.from_node(node), Redundancy.from_node(node)
+        apart = ServersApart.from_node(node)
         parts: Mapping[str, Any] = {
             "recovery": recovery,
             "masked": masked,
             "adversary": adversary,
             "delay": delay,
+            "apart": apart,
         }
         return cls(**sums, **parts, stake=stake, redundancy=redundancy)
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked", "adversary", "delay", "stake", "redundancy")
+OPTIONAL = ("recovery", "masked", "adversary", "delay", "stake", "redundancy", "apart")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

@@ -77,6 +77,11 @@ class CompiledNetwork(Network):
         self.due[kernels.NEXT] = inf  # type: ignore[index]
         self._intake.begin()
 
+    def let_go(self) -> None:
+        """Let go of messages that have arrived and were taken out (`Network.let_go`)."""
+        entries = self._heap[2][: self._cells[kernels.SIZE]]
+        self._intake.let_go(set(((entries & 0xFFFFFFFF) >> 2).tolist()))
+
     def set_relaying(self, server: int, relays: bool) -> None:
         """Set if ``server`` passes on messages of others (`Network.set_relaying`)."""
         super().set_relaying(server, relays)

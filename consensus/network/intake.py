@@ -14,6 +14,8 @@ from consensus.server.message import Message
 from consensus.server.unheard import LANES, Credit, Fit, Taken
 
 NO_CREDITS: Final = memoryview(np.zeros(LANES, np.int64))  # type: ignore[arg-type]
+GONE: Final = Message("status", None, 0)
+"""In place of a message that was let go of."""
 UPDATES, OTHERS = 0, 1
 """The two logs of a server."""
 
@@ -60,7 +62,7 @@ class Intake:
         self._bodies: list[tuple[Any, int]] = []
         self._lanes: list[int] = []
         self._slots: dict[int, int] = {}
-        """Place of each message, by its identity."""
+        """Place of each message that is not let go of, by its identity."""
         self._names: dict[Hashable, int] = {}
         self._grounds: dict[Hashable, int] = {}
         self.kinds: dict[int, str] = {}
@@ -111,6 +113,15 @@ class Intake:
         self._lanes.append(lane)
         self._slots[id(message)] = slot
         return slot
+
+    def let_go(self, under_way: set[int]) -> None:
+        """Let go of all messages but those at the places ``under_way``, and those that servers have
+        not taken out yet. Should one be sent on again, servers hear of it."""
+        for log, server in np.argwhere(self._logged > 0).tolist():
+            under_way.update(self._log[log, server, : self._logged[log, server]].tolist())
+        for identity, slot in [each for each in self._slots.items() if each[1] not in under_way]:
+            del self._slots[identity]
+            self.messages[slot], self._bodies[slot] = GONE, (None, self.origins[slot])
 
     # -- servers ----------------------------------------------------------------------------------
 

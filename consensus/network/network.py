@@ -116,6 +116,10 @@ class Network:
         for times in self._queues:  # in place: compiled loops look at them
             for server, free in enumerate(times):
                 times[server] = max(free, now)
+        self.measure_anew()
+
+    def measure_anew(self) -> None:
+        """Measure delays from here on, within an epoch of many heights."""
         self.delays[:] = array("d", bytes(8 * len(self.delays)))
 
     @property
@@ -140,6 +144,10 @@ class Network:
         for server, *free in backlog:
             for times, until in zip(self._queues, free, strict=True):
                 times[server] = until
+
+    def let_go(self) -> None:
+        """Let go of messages that have arrived everywhere, of which an epoch of many heights would
+        keep too many; nothing here, where none is kept."""
 
     def set_relaying(self, server: int, relays: bool) -> None:
         """Set if ``server`` passes on messages of others, as one that is down or silent does not.

@@ -133,7 +133,7 @@ class TracedNetwork(Network):
         """End an epoch: what is on its way will not arrive, and the book gets all that is left."""
         for place in list(self._on_their_way):
             self._end(place, lost="over")
-        self._hand_in()
+        self.hand_in()
         self._facts.clear()
         self._said = 0
 
@@ -266,9 +266,10 @@ class TracedNetwork(Network):
     def _note(self, delivery: Delivery) -> None:
         self._ended.append(delivery)
         if len(self._ended) >= AT_ONCE:
-            self._hand_in()
+            self.hand_in()
 
-    def _hand_in(self) -> None:
+    def hand_in(self) -> None:
+        """Give the book the deliveries that have ended."""
         ended, self._ended = self._ended, []
         if ended:
             self._book.add(ended)

@@ -111,6 +111,10 @@ class CatchUp:
         self._early_from.clear()
         self._asked.clear()
 
+    def forget_corrected(self) -> None:
+        """Forget which servers were shown a block that they had not decided."""
+        self._corrected.clear()
+
     def out_of_step(
         self, kind: str, body: Any, sender: int, height: int, gossiped: bool = False
     ) -> bool:

@@ -47,6 +47,18 @@ class SharedChecks:
         self._sortitions: dict[bytes, Callable[[int], Sortition]] = {}
         self._aggregates: dict[tuple[bytes, ...], tuple[Contents, int]] = {}
         self._draws: dict[tuple[bytes, int, int, bytes], Draw] = {}
+        self._before: dict[int, Application] = {}
+        """By height: the application as it was after that height, where it has gone on since."""
+
+    def keep(self, height: int, application: Application) -> None:
+        """Keep the ``application`` as it is after ``height``, for servers that will be there
+        still when it has gone on."""
+        self._before[height] = application
+
+    def forget(self, height: int) -> None:
+        """Drop what was kept of the application below ``height``."""
+        for old in [kept for kept in self._before if kept < height]:
+            del self._before[old]
 
     def begin_height(self) -> None:
         """Forget the height before."""
@@ -269,12 +281,13 @@ class SharedChecks:
         order, on top of ``head``; and the bytes of their payloads."""
         known = self._aggregates.get(digests)
         if known is None:
-            aggregate = self.application.aggregate(
+            application = self._before.get(head.height, self.application)
+            aggregate = application.aggregate(
                 [update.payload for update in updates],
                 [update.record.samples for update in updates],
                 head.beacon,
             )
-            snapshot = self.application.snapshot(head.height + 1, head.beacon, aggregate)
+            snapshot = application.snapshot(head.height + 1, head.beacon, aggregate)
             size = sum(len(update.payload) for update in updates)
             known = self._aggregates[digests] = Contents(aggregate, snapshot), size
         return known

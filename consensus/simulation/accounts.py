@@ -96,6 +96,20 @@ def evidence_at(servers: Sequence[EdgeServer], height: int) -> tuple[Evidence, .
     return tuple(found[key] for key in sorted(found))
 
 
+def evidence_until(
+    servers: Sequence[EdgeServer], after: int, last: int, told: Collection[tuple[str, int, int]]
+) -> tuple[Evidence, ...]:
+    """Evidence that honest servers hold against others at the heights after one and up to the
+    ``last``, but for that with the keys ``told``, each piece once."""
+    found: dict[tuple[str, int, int], Evidence] = {}
+    for server in servers:
+        if server.behaviour is None and server.evidence:
+            for key, each in server.evidence.items():
+                if after < key[1] <= last and key not in told:
+                    found[key] = each
+    return tuple(found[key] for key in sorted(found))
+
+
 def updates_listed(
     servers: Sequence[EdgeServer], block: Block, digests: tuple[bytes, ...]
 ) -> tuple[SignedUpdate, ...]:

@@ -11,8 +11,8 @@ class Providers:
     """Contents by link, with the servers that hold each."""
 
     def __init__(self) -> None:
-        self.published: dict[bytes, Contents] = {}
-        """Published contents of this height, by the aggregate's link."""
+        self.published: dict[tuple[int, bytes], Contents] = {}
+        """Published contents of the heights in progress, by height and the aggregate's link."""
         self._data: dict[bytes, tuple[bytes, int]] = {}
         """The bytes at a link, and the height of the block that they belong to."""
         self._holders: dict[bytes, set[int]] = {}
@@ -21,7 +21,7 @@ class Providers:
         """Note that ``server`` has the contents of a block at ``height``; ``address`` computes
         links."""
         link = address(contents.aggregate)
-        self.published.setdefault(link, contents)
+        self.published.setdefault((height, link), contents)
         self.keep(server, link, contents.aggregate, height)
         if contents.snapshot is not None:
             self.keep(server, address(contents.snapshot), contents.snapshot, height)
@@ -40,9 +40,11 @@ class Providers:
         for server in servers:
             self.keep(server, link, data, height)
 
-    def forget(self, height: int, but: Collection[bytes]) -> None:
-        """Drop contents of blocks up to ``height``, except at the links in ``but``."""
-        self.published.clear()
+    def forget(self, height: int, but: Collection[bytes], decided: int) -> None:
+        """Drop contents of blocks up to ``height``, except at the links in ``but``; every height up
+        to ``decided`` is."""
+        for key in [key for key in self.published if key[0] <= decided]:
+            del self.published[key]
         for link in [
             link for link, (_, at) in self._data.items() if at <= height and link not in but
         ]:

@@ -200,7 +200,10 @@ class Recorder(Observer):
 
     def decided(self, result: HeightResult) -> HeightTimeline:
         """The timeline of the height in progress, which has ended with a block."""
-        page = self._in_progress()
+        return self._decided(self._in_progress(), result)
+
+    def _decided(self, page: Page, result: HeightResult) -> HeightTimeline:
+        """The timeline of a page whose height has ended with a block."""
         last, weights = result.block.certificate.attempt, result.malicious_weight
         figures = HeightFigures(
             dict(sorted(result.gossip_bytes.items())),
@@ -213,9 +216,10 @@ class Recorder(Observer):
             result.caught_up,
             _us(result.greatest_delay),
         )
-        return self._told(
-            page, "decided", _us(result.ended), last, _by_attempt(weights, last), figures
-        )
+        until = _us(result.ended)
+        ended = max(until, page.ended)  # others may have the block later
+        weights_of = _by_attempt(weights, last)
+        return self._told(page, "decided", ended, last, weights_of, figures, until)
 
     def stopped(self, world: Observed, end: Stalled | Forked) -> HeightTimeline | None:
         """The timeline of the height in progress of ``world``, at which its servers cannot go on;

@@ -13,6 +13,7 @@ from consensus.ledger.stakes import Stakes
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block
 from consensus.records.evidence import Evidence
+from consensus.simulation.apart import Apart
 
 
 class Stalled(RuntimeError):
@@ -132,3 +133,5 @@ class HeightResult:
     """Stake of the malicious servers after the block; 0 in a chain without incentives."""
     duplicates: Counter[str] = field(default_factory=Counter)
     """``messages`` and ``bytes`` of gossip that came to servers which had it; none over trees."""
+    apart: Apart | None = None
+    """Distances between servers; None where they meet after every height."""

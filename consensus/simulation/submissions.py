@@ -61,7 +61,12 @@ class Submissions:
         """Schedule the submission of ``arrivals`` at ``height``, which begins."""
         self._height = height
         for arrival in arrivals:
-            self._schedule(arrival.time, _Try(arrival, arrival.server, 0, height))
+            self.schedule(arrival.time, arrival, height)
+
+    def schedule(self, time: float, arrival: Arrival | Inquiry, height: int) -> None:
+        """Schedule a submission at ``height`` for ``time`` (simulated seconds), or now if that has
+        passed."""
+        self._schedule(time, _Try(arrival, arrival.server, 0, height))
 
     def _schedule(self, time: float, each: _Try) -> None:
         self._env.call_at(max(time, self._env.now), self._submit, each)
@@ -107,7 +112,7 @@ class Submissions:
             return
         self._network.heard(index)
         for following in inquiry.answered(self._hosts[index].reached, server.pool.has):
-            self._schedule(following.time, _Try(following, following.server, 0, height))
+            self.schedule(following.time, following, height)
 
     def _try_next(self, each: _Try) -> None:
         """Schedule another try at the next nearest server."""

@@ -1,10 +1,14 @@
 """The simulated world of the edge servers: one clock, the network, and charged costs.
 
-`World.run_height` plays one height: every server enters it, updates arrive where clients send them,
-and it is over when every server that can has appended the block and has its aggregate, which
-clients get there. Messages still in flight are then dropped. Between heights the state of the world
-is therefore a clock reading, a chain head, the servers that are behind it, and the queues that are
-not empty, and a run can be resumed from there, byte for byte.
+`World.run_height` plays one height up to its result. Where servers meet after it
+(`WorldSpec.meets_every`), that is when every server that can has appended the block and has its
+aggregate; messages still in flight are then dropped. The state of the world is then a clock
+reading, a chain head, the servers that are behind it, and the queues that are not empty, and a run
+can be resumed from there, byte for byte. All servers begin the next height together.
+
+At any other height the result is there as soon as the first honest server has the block. Every
+server goes on to the next height by itself, at once; messages, timers and what it has heard stay.
+Clients' rounds start where their servers are (`consensus.simulation.starts`).
 """
 
 from __future__ import annotations
@@ -13,8 +17,6 @@ import operator
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar
-
-import simpy
 
 from consensus.application import Contents
 from consensus.faults.faults import Lifecycle
@@ -30,14 +32,11 @@ from consensus.simulation.accounts import (
     Spent,
     behind,
     bring_along,
-    evidence_at,
     furthest,
     furthest_chain,
-    kept,
     needed_after,
     spent_so_far,
     stalled,
-    updates_listed,
     weights_deciding,
     weights_foreseen,
     with_stakes,
@@ -45,14 +44,13 @@ from consensus.simulation.accounts import (
 from consensus.simulation.building import make_network, make_servers
 from consensus.simulation.checkpoint import Standing, restore, standing_of
 from consensus.simulation.content_providers import Providers
+from consensus.simulation.decisions import Decisions
+from consensus.simulation.height_end import HeightEnd
 from consensus.simulation.host import WorldHost
+from consensus.simulation.paces import Together, pace_of
 from consensus.simulation.results import Arrival, Forked, HeightResult, Inquiry
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.submissions import Submissions
-
-#: Under faults a height ends this many resend times after two thirds of the servers are done with
-#: it; the others catch up during the next heights.
-GRACE = 3
 
 
 class World:
@@ -89,7 +87,7 @@ class World:
         self.hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
         self.servers = make_servers(self, spec, blocks, heads)
         latency, retry, ahead = spec.topology.latency, spec.retry_seconds, spec.ahead
-        self._submissions = Submissions(
+        submissions = Submissions(
             self.env, self.network, self.servers, self.hosts, latency, retry, ahead
         )
         self.head = self.servers[0].chain.head
@@ -97,18 +95,12 @@ class World:
         self._agreed = list(blocks)
         """The block of height h at index h - 1, with the one certificate that is kept of it."""
         self.providers = Providers()
-        self._listed: dict[bytes, tuple[bytes, ...]] = {}
-        self._appended: dict[int, float] = {}
-        self._complete: dict[int, float] = {}
-        """By server that has the block and its aggregate: the simulated second since when."""
+        self._decisions = Decisions(self.checks, self.servers)
         self._given_up: set[int] = set()
         """Attempts of this height that timeouts of all servers closed."""
         self._caught_up = 0
-        self._waited_for: set[int] = set()
-        """Honest servers that the height waits for."""
-        self._first: Block | None = None
-        self._over = self.env.event()
-        self._closing = False
+        self._end = HeightEnd(self)
+        self._pace = self.make_pace(spec, submissions)
         self._before = self._traffic()
         if faults is not None:
             for event in faults.lifecycle(faults.healed_at + 1.0):
@@ -120,6 +112,10 @@ class World:
     def make_network(self, spec: WorldSpec) -> Network:
         """The network between the servers."""
         return make_network(self, spec, self._receive)
+
+    def make_pace(self, spec: WorldSpec, submissions: Submissions) -> Together:
+        """The pace at which servers go from height to height."""
+        return pace_of(spec, self, submissions, self._end)
 
     # -- a height ---------------------------------------------------------------------------------
 
@@ -133,31 +129,38 @@ class World:
         as soon as two servers have different blocks, which a safe protocol rules out.
         """
         before, began = self.head, self.env.now
-        height = before.height + 1
-        bring_along(self.behaviours, self.servers, before.height)  # while checks are remembered
-        self._forget(height)
-        for index, server in enumerate(self.servers):
-            if not self.hosts[index].up:  # it does not enter the height, and keeps what it has
-                server.pool.take_in()
-        self.network.begin(self._network_stream(height))
+        height, together = before.height + 1, self._pace.meets(before.height)
+        if together:
+            bring_along(self.behaviours, self.servers, before.height)  # while checks are remembered
+        self._forget(together)
+        if together:
+            for server, host in zip(self.servers, self.hosts, strict=True):
+                if not host.up:  # it does not enter the height, and keeps what it has
+                    server.pool.take_in()
+            self.network.begin(self._network_stream(height))
         self.observer.begin(self)
         self._before = self._traffic()
-        self._enter_all()
-        self._submissions.begin(height, arrivals)
+        if together:
+            self._enter_all()
+        self._await_servers(height)
+        self._pace.begin(height, arrivals)
         self._wait(began + patience, attempts)
-        if not self._over.triggered:
+        if not self._end.over.triggered:
             weigh = partial(weights_foreseen, self.checks, self.behaviours, self.head)
-            done, waited = len(self._appended), self.env.now - began
-            raise stalled(self.servers, height, waited, done, weigh)
-        ended = max([*self._appended.values(), *self._complete.values()])
-        if ended > self.env.now:
-            self.env.run(until=ended)
-        block = self._first
-        assert block is not None
-        contents = self.providers.published[block.header.aggregate_cid]
-        listed = self._listed[block.cid]
-        updates = updates_listed(self.servers, block, listed)
+            done, waited = len(self._end.appended), self.env.now - began
+            raise stalled(self._pace.playing(height), height, waited, done, weigh)
+        if self._end.at > self.env.now:
+            self.env.run(until=self._end.at)
+        return self._commit(began)
+
+    def _commit(self, began: float) -> HeightResult:
+        """Commit the block of the height that ``began`` then; return the height's result."""
+        before, height = self.head, self.head.height + 1
+        block = self._decisions.block(height)
+        contents = self.providers.published[height, block.header.aggregate_cid]
+        listed, updates = self._decisions.digests(block), self._decisions.updates(block)
         (honest, _), spent = self.checks.aggregate(before, updates, listed), self.spent()
+        self._pace.committing()
         self.application.commit(height, before.beacon, contents.aggregate)
         result = HeightResult(
             block=block,
@@ -166,20 +169,33 @@ class World:
             captured=contents.aggregate != honest.aggregate,
             began=began,
             ended=self.env.now,
-            appended=dict(sorted(self._appended.items())),
+            appended=self._end.in_time(),
             gossip_bytes=spent.bytes,
             gossip_messages=spent.messages,
             refused=spent.refused,
-            evidence=evidence_at(self.servers, height),
+            evidence=self._pace.evidence(height),
             malicious_weight=weights_deciding(self.checks, self.behaviours, before, block),
             closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
             caught_up=self._caught_up,
             greatest_delay=spent.delay,
+            apart=self._pace.apart(height),
             duplicates=spent.duplicates,
         )
-        self.head = furthest_chain(self.servers).chain.head
+        self.head = next(
+            server.chain.heads[height] for server in self.servers if server.chain.height >= height
+        )
         self._agreed.append(block)
         return with_stakes(result, self.servers, self.head, self.behaviours)
+
+    def _await_servers(self, height: int) -> None:
+        """Note the servers that a height waits for, and those that have its block already."""
+        ahead = [server for server in self.servers if server.chain.height >= height]
+        for server in self.servers:
+            honest, up = server.behaviour is None, self.is_up(server.index)
+            if honest and up and not server.catching_up and server not in ahead:
+                self._end.waits_for(server.index)
+        for server in ahead:
+            self._end.has_block(server.index, server.chain.blocks[height - 1], self.env.now)
 
     def _traffic(self) -> Spent:
         return spent_so_far(self.network, self.messages, self.servers)
@@ -199,12 +215,8 @@ class World:
                 host.lives += 1  # drops timers of the height before
                 server.fetching.again()
                 server.enter_height(catching_up=server.chain.height < self.head.height)
+                self.on_entered(server)
         self.env.drop(self.host_class.is_void)
-        self._waited_for = {
-            index
-            for index, server in enumerate(self.servers)
-            if server.behaviour is None and self.hosts[index].up and not server.catching_up
-        }
 
     def _prove_ahead(self, server: EdgeServer) -> None:
         """Have the draws made that servers make when they enter the height after the head of
@@ -216,36 +228,45 @@ class World:
     def _wait(self, deadline: float, attempts: int | None) -> None:
         """Advance the clock until the height is over or can no longer be decided."""
         pause = self.genesis.parameters.vote_us / 1e6
-        while not self._over.triggered and self.env.now < deadline:
-            hopeless = attempts is not None and furthest(self.servers).stage()[0] >= attempts
-            if hopeless and self._first is None:
+        over, height = self._end.over, self.head.height + 1
+        while not over.triggered and self.env.now < deadline:
+            ahead = furthest(self._pace.playing(height)).stage()[0]
+            if attempts is not None and ahead >= attempts and self._decisions.get(height) is None:
                 return
             until = min(pause, deadline - self.env.now)
-            self.env.run(until=self._over | self.env.timeout(until))
+            self.env.run(until=over | self.env.timeout(until))
 
-    def _forget(self, height: int) -> None:
-        """Reset the state of the height before, but keep contents still asked for."""
+    def _forget(self, together: bool) -> None:
+        """Reset the state of the height before, but keep contents still asked for; ``together``:
+        all servers begin the next one."""
+        head, needed_after = self.head.height, self._needed_after()
         self.checks.begin_height()
-        self._listed.clear()
-        self._appended, self._complete = {}, {}
         self._given_up.clear()
-        self._caught_up, self._first, self._closing = 0, None, False
-        self._over = self.env.event()
-        for server in self.servers:
-            server.forget_early()
+        self._caught_up = 0
+        self._decisions.forget(head)
+        self._end.begin(self._pace.meets(head + 1))
+        if together:
+            for server in self.servers:
+                server.forget_early()
+        self._pace.forget(needed_after)
         lacking = set().union(*(server.lacking for server in self.servers))
-        self.providers.forget(self._needed_after(), lacking)
+        self.providers.forget(needed_after, lacking, head)
 
     def _needed_after(self) -> int:
         """The height after which some server may still need the aggregates of blocks."""
         return needed_after(self.servers, self.head.height, self.faults)
 
     def behind(self) -> dict[int, int]:
-        """Heights of the honest servers that are behind the agreed chain, by server."""
-        return behind(self.servers, self.head.height)
+        """Heights of the honest servers that are behind the agreed chain, by server; where servers
+        have not met, those that lack more than its last block."""
+        head = self.head.height
+        return behind(self.servers, head if self._pace.meets(head) else head - 1)
 
     def standing(self) -> Standing:
-        """The state of the world between two heights, for `restore`."""
+        """The state of the world between two heights, for `restore`; empty where servers have not
+        met, as the world can only be resumed where they have."""
+        if not self._pace.meets(self.head.height):
+            return Standing()
         after, faulty = self._needed_after(), self.faults is not None
         return standing_of(self.servers, self._agreed, self.providers, self.network, after, faulty)
 
@@ -301,12 +322,12 @@ class World:
 
     def go_on_without(self, index: int) -> None:
         """Go on without a server that has gone down, or has been corrupted."""
-        self._waited_for.discard(index)
-        self._see_whether_over()
+        self._pace.crashed(self.servers[index])
+        self._end.without(index, self._decisions.get(self.head.height + 1))
 
     def _restart(self, event: Lifecycle) -> None:
         """Let a server that is up again come back."""
-        self.servers[event.server].restart(event.lost_tail, self.head.height)
+        self._pace.restart(self.servers[event.server], event)
 
     # -- deliveries -------------------------------------------------------------------------------
 
@@ -314,10 +335,7 @@ class World:
         """Return a message to be sent, its size in bytes included; count it."""
         self.messages += 1
         if kind == "candidate":
-            # A malicious server may send it with another list of updates than its header names.
-            if body.header.updates == self.checks.updates_root(body):
-                self._listed[body.header.cid] = body.updates
-            self._listed.setdefault(body.header.cid, body.updates)
+            self._decisions.listed(body)
         elif kind == "closure" and body.everyone and body.height == self.head.height + 1:
             self._given_up.add(body.attempt)
         return sized(kind, body)
@@ -343,54 +361,32 @@ class World:
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
         """Note that server ``index`` has appended ``block``; raise `Forked` if others' differ."""
-        server = self.servers[index]
-        if block.height <= self.head.height:  # it catches up
-            agreed = self._agreed[block.height - 1]
+        server, height, pace = self.servers[index], block.height, self._pace
+        if height <= self.head.height:
+            agreed = self._agreed[height - 1]
             if block.cid != agreed.cid:
-                raise Forked(block.height, agreed.cid, block.cid)
-            server.chain.keep(agreed)
-            self._caught_up += 1
-            server.enter_height(catching_up=server.chain.height < self.head.height)
-            if not server.catching_up and server.behaviour is None and index not in self._appended:
-                self._waited_for.add(index)  # else it would be behind again after this height
-            return
-        if self._first is None:
-            self._prove_ahead(server)
-        self._first = kept(self._first, block, self.servers, self._appended, index)
-        server.chain.keep(self._first)
-        self._appended[index] = at
-        self.on_kept(index, at)
+                raise Forked(height, agreed.cid, block.cid)
+            self._caught_up += pace.is_late(server, block)
+        else:
+            if self._decisions.first(index, block, at_once=not pace.meets(height)):
+                self._prove_ahead(server)
+            agreed = self._decisions.block(height)
+        server.chain.keep(agreed)
+        if height == self.head.height + 1:
+            self._end.has_block(index, agreed, at)
+        pace.decided(server, agreed, at)
 
     def on_kept(self, index: int, at: float) -> None:
-        """Go on, as server ``index`` has appended the height's block or got an aggregate."""
-        if index not in self._appended or index in self._complete or self._first is None:
-            return
-        if self._first.header.aggregate_cid not in self.servers[index].lacking:
-            self._complete[index] = at
-            self._waited_for.discard(index)
-            self._see_whether_over()
+        """Go on, as server ``index`` has got an aggregate."""
+        self._end.kept(index, self._decisions.get(self.head.height + 1), at)
+        self._pace.kept(self.servers[index], at)
 
-    def _see_whether_over(self) -> None:
-        """End the height once every honest server that is up, and was not behind, has its block and
-        aggregate; under faults at the latest `GRACE` resend times after two thirds of them do."""
-        if self._over.triggered or self._first is None:
-            return
-        if not self._waited_for:
-            self._over.succeed()
-        elif self.faults is not None and not self._closing:
-            have = sum(self.servers[index].behaviour is None for index in self._complete)
-            if have > 2 * len(self._waited_for):
-                self._closing = True
-                over = self._over
-                grace = GRACE * self.genesis.parameters.resend_us / 1e6
-                self.at(self.env.now + grace, lambda: None if over.triggered else _end(over))
+    def on_entered(self, server: EdgeServer) -> None:
+        """Go on, as a server has entered a height."""
+        self._pace.entered(server)
 
     # -- contents ---------------------------------------------------------------------------------
 
     def hold(self, index: int, contents: Contents) -> None:
         """Note that server ``index`` has these contents."""
-        self.providers.hold(index, contents, self.head.height + 1, self.checks.address)
-
-
-def _end(over: simpy.Event) -> None:
-    over.succeed()
+        self.providers.hold(index, contents, self.servers[index].height, self.checks.address)

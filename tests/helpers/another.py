@@ -13,6 +13,7 @@ def another(key: str) -> list[str]:
         "loggers": ["loggers=[mlflow]"],
         "clients.malicious": ["clients.malicious=[{attack: scale, share: 0.1}]"],
         "evaluation.targets": ["evaluation.targets=[3]"],
+        "ledger.checkpoint_every": ["ledger.checkpoint_every=7", "ledger.barrier=false"],
         "store.api": ["store.api=/dns/node/tcp/5001/https"],
         "servers.pareto_shape": ["servers.pareto_shape=3.0"],
         "servers.stake": ["servers.stake=pareto"],

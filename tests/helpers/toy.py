@@ -91,6 +91,7 @@ class Toy:
         schedule: Schedule | None = None,
         book: Book | None = None,
         mesh: Mesh | None = None,
+        meets_every: int = 1,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'; ``topology`` is a random one unless told. A world goes
@@ -112,8 +113,8 @@ class Toy:
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
         self.ahead = Ahead([prover for _, prover in self.keys]) if helped else None
-        chains = [] if continues is None else [server.chain for server in continues.servers]
-        ahead = max(chains, key=lambda chain: chain.height, default=None)
+        before = [] if continues is None else [each.chain for each in continues.servers]
+        ahead = max(before, key=lambda c: c.height, default=None)
         spec = WorldSpec(
             self.genesis,
             self.application,
@@ -132,6 +133,7 @@ class Toy:
             book=book,
             ahead=self.ahead,
             mesh=mesh,
+            meets_every=meets_every,
         )
         self.world = World(
             spec,

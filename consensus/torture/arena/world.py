@@ -4,7 +4,6 @@ height at once."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,11 +16,15 @@ from consensus.faults.faults import Faults, Lifecycle
 from consensus.network.network import Network
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
+from consensus.server.edge_server import EdgeServer
 from consensus.server.host import Timer
 from consensus.server.message import Kind, Message
 from consensus.simulation.host import WorldHost
 from consensus.simulation.observer import UNSEEN, Observer
+from consensus.simulation.paces import OnTheirOwn
 from consensus.simulation.spec import WorldSpec
+from consensus.simulation.starts import Starts
+from consensus.simulation.submissions import Submissions
 from consensus.simulation.world import World
 from consensus.torture.arena import rig
 from consensus.torture.arena.clients import Clients
@@ -122,7 +125,8 @@ class TortureWorld(World):
         keys = [rig.server_keys(index) for index in range(scenario.servers)]
         self.signers = [NotedSigner(signer, lambda: self.env.now) for signer, _ in keys]
         self._waiting: set[int] = set()
-        self._target: float = inf
+        self._target = 0
+        self._reached: simpy.Event | None = None
         self._held: dict[int, Callable[[], None]] = {}
         """By server that waits at the barrier: how it enters the next height."""
         seed = scenario.seed
@@ -142,6 +146,7 @@ class TortureWorld(World):
             observer=observer,
             compiled=self.compiled,
             mesh=rig.mesh_of(scenario),
+            meets_every=0,
         )
         super().__init__(spec)
 
@@ -158,6 +163,12 @@ class TortureWorld(World):
         network.schedule.begin(rig.stream(scenario.seed, 7))
         return network
 
+    def make_pace(self, spec: WorldSpec, submissions: Submissions) -> OnTheirOwn:
+        """The pace of servers that never meet."""
+        starts = Starts(self.env, submissions, spec.topology.latency, spec.retry_seconds)
+        self._own_pace = OnTheirOwn(self, submissions, self._end, starts, spec.meets_every)
+        return self._own_pace
+
     @property
     def greatest_delay(self) -> float:
         """The greatest delay between honest servers that the adversary chose, in seconds; 0 where
@@ -172,7 +183,7 @@ class TortureWorld(World):
         self.network.begin(self._network_stream(1))
         for index in range(len(self.servers)):
             if self.hosts[index].up:
-                self._enter(index)
+                self._own_pace.enter(self.servers[index])
 
     def open_height(self, height: int) -> None:
         """Let clients make updates for heights up to ``height``."""
@@ -202,38 +213,29 @@ class TortureWorld(World):
         """An event that succeeds once all of ``servers`` have the block of ``height``."""
         self._waiting = {i for i in servers if self.servers[i].chain.height < height}
         self._target = height
+        reached = self._reached = self.env.event()
         if not self._waiting:
-            self._over.succeed()
-        return self._over
+            reached.succeed()
+        return reached
 
     # -- from height to height --------------------------------------------------------------------
 
-    def _enter(self, index: int) -> None:
-        server, behaviour = self.servers[index], self.behaviours.get(index)
-        self.network.heard(index)
-        if behaviour is not None:
-            behaviour.begins(server)
-            self.network.set_relaying(index, behaviour.relays)
-        server.enter_height()
+    def on_entered(self, server: EdgeServer) -> None:
+        """Let clients begin the height, if it is new to them."""
         self.clients.begin(server.chain.head)
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
         """Report the block to the witness, and let the server enter the next height at ``at``."""
-        self.witness.appended(self.servers[index], block)
-        if block.header.height >= self._target:
+        server, reached = self.servers[index], self._reached
+        self.witness.appended(server, block)
+        if reached is not None and block.header.height >= self._target:
             self._waiting.discard(index)
-            if not self._waiting and not self._over.triggered:
-                self._over.succeed()
-        lives = self.hosts[index].lives
-
-        def enter() -> None:
-            if self.hosts[index].lives == lives and self.hosts[index].up:
-                self._enter(index)
-
+            if not self._waiting and not reached.triggered:
+                reached.succeed()
         if not self.scenario.barrier:
-            self.at(at, enter)
+            self._own_pace.go_on(server, at)
             return
-        self._held[index] = lambda: self.at(at, enter)
+        self._held[index] = lambda: self._own_pace.go_on(server, at)
         self._open_barrier()
 
     def _open_barrier(self) -> None:

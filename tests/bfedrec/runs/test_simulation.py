@@ -20,7 +20,7 @@ from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.federation.federation import Round
-from bfedrec.runs import simulation
+from bfedrec.runs import interpreter
 from bfedrec.runs.claims import build
 from bfedrec.runs.figures import MEASURED
 from bfedrec.runs.folder import RunFolder
@@ -405,7 +405,7 @@ def test_clients_that_are_away_cost_time_unless_servers_expect_it(tmp_path: Path
 
 def test_threads_take_turns_often_during_a_run_alone() -> None:
     before = sys.getswitchinterval()
-    with contextlib.suppress(ZeroDivisionError), simulation._switching_often():
-        assert sys.getswitchinterval() == pytest.approx(simulation.SWITCH_SECONDS)
+    with contextlib.suppress(ZeroDivisionError), interpreter.switching_often():
+        assert sys.getswitchinterval() == pytest.approx(interpreter.SWITCH_SECONDS)
         _ = 1 / 0
     assert sys.getswitchinterval() == before

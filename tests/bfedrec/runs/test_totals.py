@@ -40,8 +40,8 @@ def played(
         evidence=(),
         appended=dict(enumerate(times)),
         adversary=None,
-        stakes=(),
         greatest_delay=delay,
+        apart=None,
     )
     return SimpleNamespace(
         height=height,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from consensus.simulation.height_end import GRACE
 from consensus.simulation.results import Arrival
-from consensus.simulation.world import GRACE
 from tests.helpers.toy import Toy
 from tests.helpers.worlds import NOTHING, check_invariants, crash, cut, struck
 

@@ -14,6 +14,7 @@ from consensus.adversary.delays import DELAYS
 from consensus.faults.faults import fault_from_node
 from consensus.protocols.bft.durable import Durable
 from consensus.server.edge_server import EdgeServer
+from consensus.simulation.paces import OnTheirOwn
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.edge import EDGE, TIMELY, draw_half, harden
 from consensus.torture.arena.scenario import Scenario
@@ -143,14 +144,14 @@ def test_no_server_passes_the_barrier_before_the_others_are_there(
         faults=({"slow": 100.0, "servers": [2], "from": 0.0, "until": 4.0},),
     )
     behind = []
-    enter = TortureWorld._enter
+    enter = OnTheirOwn.enter
 
-    def entered(world: TortureWorld, index: int) -> None:
-        heights = [server.chain.height for server in world.servers]
+    def entered(pace: OnTheirOwn, server: EdgeServer) -> None:
+        heights = [other.chain.height for other in pace._world.servers]
         behind.append(max(heights) - min(heights))
-        enter(world, index)
+        enter(pace, server)
 
-    monkeypatch.setattr(TortureWorld, "_enter", entered)
+    monkeypatch.setattr(OnTheirOwn, "enter", entered)
     for barrier in (True, False):
         behind.clear()
         outcome = run(Scenario.from_text(scenario.text().replace("true", str(barrier).lower())))
