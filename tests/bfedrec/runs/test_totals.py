@@ -39,6 +39,7 @@ def played(
         evidence=(),
         appended=dict(enumerate(times)),
         greatest_delay=delay,
+        stakes=None,
     )
     return SimpleNamespace(
         height=height,
