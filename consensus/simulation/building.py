@@ -43,6 +43,7 @@ def make_network(
     """The network of a world, which hands messages to ``receive``."""
     parts = world.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, receive, spec.faults
     if spec.book is not None:
+        assert spec.mesh is None, "no book is written of a mesh"
         return TracedNetwork(*parts, spec.book, lambda server: world.hosts[server].up)
     if spec.mesh is not None:
         return MeshNetwork(*parts, spec.mesh, world.is_up)

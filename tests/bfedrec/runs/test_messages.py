@@ -290,6 +290,9 @@ def test_what_has_no_messages_between_servers_has_no_trace(
     out = str(tmp_path / "run")
     assert main(["run", str(tmp_path / "counts.yaml"), "--out", out, "--trace"]) == 2
     assert "--trace: method popularity has no messages" in capsys.readouterr().err
+    mesh = ["run", config, "servers.gossip=mesh", "--out", out, "--trace"]
+    assert main(mesh) == 2
+    assert "--trace: servers.gossip mesh: expected tree" in capsys.readouterr().err
     monkeypatch.setattr("bfedrec.api.making.has_library", lambda: False)
     assert main(["run", config, "--out", out, "--trace"]) == 2
     assert "pip install 'bfedrec[parquet]'" in capsys.readouterr().err
