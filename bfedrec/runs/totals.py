@@ -147,7 +147,7 @@ class Totals:
         redundancy = self.redundancy
         if result.duplicates:
             redundancy = (redundancy or Redundancy()).after(played)
-        parts = {"recovery": recovery, "masked": masked, "delay": delay}
+        parts: Mapping[str, Any] = {"recovery": recovery, "masked": masked, "delay": delay}
         return replace(total, **parts, stake=stake, redundancy=redundancy)
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
@@ -226,7 +226,7 @@ class Totals:
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
         delay, stake = GreatestDelay.from_node(node), StakeTotals.from_node(node)
         redundancy = Redundancy.from_node(node)
-        parts = {"recovery": recovery, "masked": masked, "delay": delay}
+        parts: Mapping[str, Any] = {"recovery": recovery, "masked": masked, "delay": delay}
         return cls(**sums, **parts, stake=stake, redundancy=redundancy)
 
 
