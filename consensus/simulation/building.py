@@ -50,6 +50,7 @@ def make_network(
     if spec.schedule is not None:
         return HeldNetwork(*parts, holding=spec.schedule)
     if spec.book is not None:
+        assert spec.mesh is None, "no book is written of a mesh"
         return TracedNetwork(*parts, spec.book, lambda server: world.hosts[server].up)
     if spec.mesh is not None:
         return MeshNetwork(*parts, spec.mesh, world.is_up)
