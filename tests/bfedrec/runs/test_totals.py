@@ -34,6 +34,7 @@ def played(
         caught_up=2,
         gossip_messages=7,
         gossip_bytes=Counter(vote=5),
+        stakes=(),
         duplicates=Counter(messages=duplicates, bytes=33 * duplicates) if duplicates else Counter(),
         refused=Counter(),
         evidence=(),
