@@ -153,7 +153,12 @@ class Totals:
         redundancy = self.redundancy
         if result.duplicates:
             redundancy = (redundancy or Redundancy()).after(played)
-        parts = {"recovery": recovery, "masked": masked, "adversary": adversary, "delay": delay}
+        parts: dict[str, Any] = {
+            "recovery": recovery,
+            "masked": masked,
+            "adversary": adversary,
+            "delay": delay,
+        }
         return replace(total, **parts, stake=stake, redundancy=redundancy)
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
@@ -234,7 +239,12 @@ class Totals:
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
         adversary, delay = AdversaryTotals.from_node(node), GreatestDelay.from_node(node)
         stake, redundancy = StakeTotals.from_node(node), Redundancy.from_node(node)
-        parts = {"recovery": recovery, "masked": masked, "adversary": adversary, "delay": delay}
+        parts: dict[str, Any] = {
+            "recovery": recovery,
+            "masked": masked,
+            "adversary": adversary,
+            "delay": delay,
+        }
         return cls(**sums, **parts, stake=stake, redundancy=redundancy)
 
 
