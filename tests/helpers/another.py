@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bfedrec.config.help import options
 
-
 ADVERSARY = {
     "adversary.corruption.strategy": ["adversary.corruption.strategy=stake"],
     "adversary.corruption.behaviour": ["adversary.corruption.behaviour=[spam]"],

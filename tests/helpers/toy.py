@@ -20,6 +20,7 @@ from consensus.network.topology import Topology
 from consensus.network.traced import Book
 from consensus.records.genesis import Genesis, Incentives, Member, Parameters, Run
 from consensus.records.update import UpdateRecord
+from consensus.simulation.accounts import furthest_chain
 from consensus.simulation.host import Costs
 from consensus.simulation.observer import UNSEEN, Observer
 from consensus.simulation.results import Arrival, HeightResult
@@ -115,10 +116,7 @@ class Toy:
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
         self.ahead = Ahead([prover for _, prover in self.keys]) if helped else None
-        servers_before = [] if continues is None else continues.servers
-        ahead = max(
-            (server.chain for server in servers_before), key=lambda c: c.height, default=None
-        )
+        ahead = None if continues is None else furthest_chain(continues.servers).chain
         spec = WorldSpec(
             self.genesis,
             self.application,
