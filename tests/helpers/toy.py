@@ -96,8 +96,7 @@ class Toy:
         mesh: Mesh | None = None,
         **parameters: object,
     ) -> None:
-        """``parameters`` are the genesis'. A world goes on from the chain and the clock of the one
-        that it ``continues``. If it is ``helped``, whoever made it closes ``ahead``."""
+        """``parameters`` are the genesis'. A world goes on from the one that it ``continues``."""
         master = seed.to_bytes(32, "big")
         suite = suite_named(str(parameters.get("crypto", "real")))
         self.keys = [
