@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from bfedrec.config.help import options
 
+ADVERSARY = {
+    "adversary.corruption.strategy": ["adversary.corruption.strategy=stake"],
+    "adversary.corruption.behaviour": ["adversary.corruption.behaviour=[spam]"],
+    "adversary.corruption.in_all": ["adversary.corruption.in_all=7"],
+    "adversary.delays.strategy": ["adversary.delays.strategy=halves"],
+}
+
 
 def another(key: str) -> list[str]:
     """Overrides that change an option to some other allowed value."""
@@ -26,10 +33,6 @@ def another(key: str) -> list[str]:
         "servers.heartbeat_ms": ["servers.heartbeat_ms=700", "servers.gossip=mesh"],
         "servers.malicious": ["servers.malicious=1/3"],
         "faults": ["faults=[{loss: 0.1}]"],
-        "adversary.corruption.strategy": ["adversary.corruption.strategy=stake"],
-        "adversary.corruption.behaviour": ["adversary.corruption.behaviour=[spam]"],
-        "adversary.corruption.in_all": ["adversary.corruption.in_all=7"],
-        "adversary.delays.strategy": ["adversary.delays.strategy=halves"],
         "training.chunk_mib": ["training.chunk_mib=64", "device=torch"],
         "training.virtual_mean_share": [
             "training.virtual_mean_share=0.5", "training.virtual_share=1"
@@ -65,8 +68,8 @@ def another(key: str) -> list[str]:
         "data.file.threshold": ["data.file.threshold=3.0"],
         "data.file.keep": ["data.file.keep=[view]"],
     }  # fmt: skip
-    if key in special:
-        return special[key]
+    if key in special or key in ADVERSARY:
+        return special.get(key) or ADVERSARY[key]
     option = options()[key]
     if option.type == "true | false":
         return [f"{key}={'false' if option.default == 'true' else 'true'}"]

@@ -19,6 +19,7 @@ from consensus.network.topology import Topology
 from consensus.network.traced import Book
 from consensus.records.genesis import Genesis, Incentives, Member, Parameters, Run
 from consensus.records.update import UpdateRecord
+from consensus.simulation.accounts import furthest_chain
 from consensus.simulation.host import Costs
 from consensus.simulation.observer import UNSEEN, Observer
 from consensus.simulation.results import Arrival, HeightResult
@@ -94,8 +95,7 @@ class Toy:
         meets_every: int = 1,
         **parameters: object,
     ) -> None:
-        """``parameters`` are the genesis'; ``topology`` is a random one unless told. A world goes
-        on from the one that it ``continues``. Whoever makes a ``helped`` one closes ``ahead``."""
+        """``parameters`` are the genesis'. A world goes on from the one that it ``continues``."""
         master = seed.to_bytes(32, "big")
         suite = suite_named(str(parameters.get("crypto", "real")))
         self.keys = [
@@ -113,8 +113,7 @@ class Toy:
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)
         self.ahead = Ahead([prover for _, prover in self.keys]) if helped else None
-        before = [] if continues is None else [each.chain for each in continues.servers]
-        ahead = max(before, key=lambda c: c.height, default=None)
+        ahead = None if continues is None else furthest_chain(continues.servers).chain
         spec = WorldSpec(
             self.genesis,
             self.application,
