@@ -151,8 +151,9 @@ class Totals:
         if result.duplicates:
             redundancy = (redundancy or Redundancy()).after(played)
         apart = self.apart if result.apart is None else (self.apart or ServersApart()).after(result)
-        parts = {"recovery": recovery, "masked": masked, "delay": delay, "apart": apart}
-        return replace(total, **parts, stake=stake, redundancy=redundancy)
+        own = (recovery, masked, delay, stake, redundancy, apart)
+        parts: Mapping[str, Any] = dict(zip(OPTIONAL, own, strict=True))
+        return replace(total, **parts)
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
         """The totals with the committees, and the greatest ``delay`` in seconds, of a height that
@@ -232,8 +233,9 @@ class Totals:
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
         delay, stake = GreatestDelay.from_node(node), StakeTotals.from_node(node)
         redundancy, apart = Redundancy.from_node(node), ServersApart.from_node(node)
-        parts = {"recovery": recovery, "masked": masked, "delay": delay, "apart": apart}
-        return cls(**sums, **parts, stake=stake, redundancy=redundancy)
+        own = (recovery, masked, delay, stake, redundancy, apart)
+        parts: Mapping[str, Any] = dict(zip(OPTIONAL, own, strict=True))
+        return cls(**sums, **parts)
 
 
 #: The totals that not every run has.
