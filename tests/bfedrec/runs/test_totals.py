@@ -40,6 +40,8 @@ def played(
         appended=dict(enumerate(times)),
         greatest_delay=delay,
         apart=None,
+        stakes=None,
+        duplicates=Counter(),
     )
     return SimpleNamespace(
         height=height,
