@@ -41,7 +41,6 @@ def played(
         greatest_delay=delay,
         apart=None,
         stakes=None,
-        duplicates=Counter(),
     )
     return SimpleNamespace(
         height=height,
