@@ -86,7 +86,15 @@ def test_what_clients_kept_before_the_checkpoint_is_there(tmp_path: Path, rounds
 
 
 @pytest.mark.parametrize(
-    "words", [read_under("aggregation.group"), ("protocol=tendermint",), ("store.kind=memory",)]
+    "words",
+    [
+        read_under("aggregation.group"),
+        ("protocol=tendermint",),
+        ("protocol=hotstuff",),
+        ("servers.gossip=mesh",),
+        ("ledger.incentives.on=true", "servers.stake_mean=1000"),
+        ("store.kind=memory",),
+    ],
 )
 def test_other_options_go_with_it(tmp_path: Path, words: tuple[str, ...]) -> None:
     summary = play(tmp_path / "run", *FREE, *words, "rounds=7")

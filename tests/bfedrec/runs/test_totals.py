@@ -35,7 +35,6 @@ def played(
         stakes=None,
         gossip_messages=7,
         gossip_bytes=Counter(vote=5),
-        stakes=(),
         duplicates=Counter(messages=duplicates, bytes=33 * duplicates) if duplicates else Counter(),
         refused=Counter(),
         evidence=(),

@@ -207,10 +207,10 @@ def test_a_fork_is_told() -> None:
     with pytest.raises(Forked, match="height 1"):
         toy.world.on_appended(0, theirs[0], toy.world.env.now)
     decisions = Decisions(toy.world.checks, toy.world.servers)
-    assert decisions.first(toy.world.servers[0].chain.blocks[1], at_once=False)
-    assert not decisions.first(toy.world.servers[1].chain.blocks[1], at_once=False)
+    assert decisions.first(0, toy.world.servers[0].chain.blocks[1], at_once=False)
+    assert not decisions.first(1, toy.world.servers[1].chain.blocks[1], at_once=False)
     with pytest.raises(Forked, match="height 2"):
-        decisions.first(theirs[1], at_once=False)
+        decisions.first(2, theirs[1], at_once=False)
 
 
 def test_the_updates_of_a_block_outlast_the_pools() -> None:
@@ -219,7 +219,7 @@ def test_the_updates_of_a_block_outlast_the_pools() -> None:
     decisions = Decisions(toy.world.checks, toy.world.servers)
     digests = tuple(update.record.digest for update in result.updates)
     decisions._listed[result.block.cid] = (1, digests)
-    decisions.first(result.block, at_once=True)
+    decisions.first(0, result.block, at_once=True)
     for server in toy.world.servers:
         server.pool.clear()
     assert decisions.updates(result.block) == result.updates
