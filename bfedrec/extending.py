@@ -52,6 +52,8 @@ from bfedrec.report.registry import register_figure, register_record_figure, reg
 from bfedrec.report.table import Column, Table
 from bfedrec.sweeps.engine import Engine, engine
 from consensus.adversary.behaviour import Behaviour, behaviour
+from consensus.adversary.corruption import Known, Target, target
+from consensus.adversary.delays import Delays, delays
 from consensus.ledger.protocol import Protocol, protocol
 from consensus.ledger.validity import InvalidBlock
 from consensus.server.edge_server import EdgeServer
@@ -82,6 +84,7 @@ __all__ = [
     "DataError",
     "DataSource",
     "DecodedUpdate",
+    "Delays",
     "Delimited",
     "EdgeServer",
     "Engine",
@@ -92,6 +95,7 @@ __all__ = [
     "Interactions",
     "InvalidBlock",
     "JsonLines",
+    "Known",
     "Layout",
     "Line",
     "LocalUpdates",
@@ -111,6 +115,7 @@ __all__ = [
     "Scene",
     "Subject",
     "Table",
+    "Target",
     "Trainer",
     "TrainingMethod",
     "TrainingSettings",
@@ -121,6 +126,7 @@ __all__ = [
     "behaviour",
     "codec",
     "data_set",
+    "delays",
     "engine",
     "file_format",
     "inference",
@@ -135,5 +141,6 @@ __all__ = [
     "register_figure",
     "register_record_figure",
     "register_table",
+    "target",
     "training_method",
 ]

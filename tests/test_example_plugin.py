@@ -192,8 +192,8 @@ class Unit(ext.Basis):
 """
 """A comment names the error of its line by mypy's code."""
 DECORATORS = (
-    "aggregator attack behaviour codec data_set engine file_format inference logger metric "
-    "optimizer protocol register_basis training_method"
+    "aggregator attack behaviour codec data_set delays engine file_format inference logger metric "
+    "optimizer protocol register_basis target training_method"
 )
 """All that register a class; each is put on a part of another kind."""
 FOREIGN = "".join(

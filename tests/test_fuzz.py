@@ -23,6 +23,8 @@ from consensus.encoding.fields import MalformedRecord, Record
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Turn
+from consensus.records.evidence import Evidence
+from consensus.records.settlement import Settlement
 from consensus.records.sync import Delivery, Fetch, Status, Want
 from consensus.records.update import UpdateRecord
 from consensus.records.votes import PHASES, Certificate, TimeoutCertificate
@@ -33,6 +35,7 @@ from tests.helpers.forge import Forge
 from tests.helpers.toy import Toy
 
 MAX = 2**63 - 1
+SIGNED = (bytes(64), bytes(64))
 
 
 class Corpus:
@@ -57,6 +60,8 @@ class Corpus:
         self.candidates = [self.first, self.twin, second, again, third]
         self.closings = [closing, locked, everyone]
         self.locks = [lock, forge.lock(second)]
+        told = Evidence(0, 1, (0, 0), "soft", (self.first.header.cid, second.header.cid), SIGNED)
+        self.settlements = [Settlement(None), Settlement(lock), Settlement(lock, (told,))]
         self.votes = [
             forge.vote(of, server, phase, proposal=of.proposal if phase == "soft" else b"")
             for of in self.candidates
@@ -202,9 +207,7 @@ class Fuzzer:
             self.cut,
             self.noise,
             self.odd_node,
-            self.field,
-            self.field,
-            self.field,
+            *[self.field] * 4,
             self.swap,
             self.entries,
             self.other_kind,
@@ -338,8 +341,11 @@ class Fuzzer:
             return {
                 "lock": pick([None, *corpus.locks]),
                 "justification": pick([None, *corpus.closings]),
+                "proof": pick(corpus.locks),
                 "turn": pick([None, of, replace(of, step=2) if of else None]),
                 "snapshot": pick([None, file_cid(b"state")]),
+                "settlement": pick(corpus.settlements),
+                "stakes": self.draw.bytes(32),
             }.get(name, value)
         if isinstance(value, bytes):
             if len(value) == 36:

@@ -29,12 +29,10 @@ from consensus.server.message import Message
 from consensus.server.unheard import Inbox, NoInbox
 
 MIB = 2**20
-
 CELLS = 10
 """Number of integers shared with compiled loops (`consensus.network.kernels`)."""
 LEFT = 1
 """Place of the number of factors of latencies that are left."""
-
 
 Backlog = tuple[int, float, float, float]
 """A server, and the simulated seconds at which its egress queue, its ingress queue and its

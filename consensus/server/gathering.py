@@ -26,7 +26,7 @@ from consensus.server.host import Host
 
 
 @dataclass(frozen=True)
-class Gathered:
+class Unsettled:
     """All that a server holds between two heights which moves stake and is not in its chain."""
 
     late: Certificate | None = None
@@ -174,7 +174,7 @@ class Gathering:
 
     # -- between heights --------------------------------------------------------------------------
 
-    def gathered(self) -> Gathered | None:
+    def gathered(self) -> Unsettled | None:
         """All that this server holds which moves stake and is not in its chain; None for
         nothing."""
         blocks = self._server.chain.blocks
@@ -183,14 +183,14 @@ class Gathering:
         own = blocks[-1].certificate
         known = dict(own.signatures)
         late = tuple(each for each in self._late_for(own) if each[0] not in known)
-        found = Gathered(
+        found = Unsettled(
             replace(own, signatures=late) if late else None,
             self.punishable(),
             tuple(self._others[key] for key in sorted(self._others)),
         )
-        return None if found == Gathered() else found
+        return None if found == Unsettled() else found
 
-    def resume(self, gathered: Gathered) -> None:
+    def resume(self, gathered: Unsettled) -> None:
         """Hold what this server of an earlier process held."""
         self._late = gathered.late
         self._others = {(vote.attempt, vote.step, vote.server): vote for vote in gathered.others}

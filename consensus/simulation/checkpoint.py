@@ -13,7 +13,7 @@ from consensus.encoding.node import Node
 from consensus.network.peers import MeshStanding, check_meshes
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
-from consensus.server.gathering import Gathered
+from consensus.server.gathering import Unsettled
 from consensus.simulation.content_providers import Providers
 
 if TYPE_CHECKING:  # a config is read, and a run's pages are shown, without the network's SciPy
@@ -74,7 +74,7 @@ class Standing:
     """(height, servers) for each aggregate that some server lacks: the servers that hold it."""
     backlog: tuple[Backlog, ...] = ()
     """The queues that are not free yet, by ascending server."""
-    settlements: tuple[tuple[int, Gathered], ...] = ()
+    settlements: tuple[tuple[int, Unsettled], ...] = ()
     """By ascending server: what it holds that moves stake, beyond what is in the chain."""
     meshes: tuple[MeshStanding, ...] = ()
     """The state of each server's mesh; none where gossip goes along trees."""
@@ -112,7 +112,7 @@ class Standing:
                 for server, egress, ingress, busy in node.get("backlog", ())
             ),
             tuple(
-                (_count(index), Gathered.from_node(gathered))
+                (_count(index), Unsettled.from_node(gathered))
                 for index, gathered in node.get("settlements", ())
             ),
             tuple(

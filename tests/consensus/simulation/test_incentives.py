@@ -14,7 +14,7 @@ from consensus.ledger.stakes import Stakes
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.records.votes import Vote
-from consensus.server.gathering import Gathered
+from consensus.server.gathering import Unsettled
 from consensus.simulation.checkpoint import Standing
 from tests.helpers.audited import Keeper, assert_fails, verify
 from tests.helpers.incentives import BAD, RULE, SERVERS, STAKE, staked
@@ -206,7 +206,7 @@ def test_evidence_is_forgotten_once_it_counts_no_more() -> None:
 
 def test_what_a_server_holds_between_heights_is_written_and_read() -> None:
     toy = staked("equivocate_candidates", "equivocate_votes")
-    seen: list[Gathered] = []
+    seen: list[Unsettled] = []
     for _ in range(12):
         toy.play()
         standing = toy.world.standing()
@@ -217,7 +217,7 @@ def test_what_a_server_holds_between_heights_is_written_and_read() -> None:
     assert any(each.evidence for each in seen)
     assert any(each.late for each in seen)
     assert any(each.others for each in seen)
-    empty = Gathered().to_node()
+    empty = Unsettled().to_node()
     bad = {"servers": [], "holders": [], "backlog": [], "settlements": [[SERVERS, empty]]}
     with pytest.raises(ValueError, match="there are 7 servers"):
         Standing.from_node(bad).check(SERVERS, 5)
