@@ -134,12 +134,9 @@ class Toy:
             mesh=mesh,
             meets_every=meets_every,
         )
-        self.world = World(
-            spec,
-            now=0.0 if continues is None else continues.env.now,
-            blocks=() if ahead is None else ahead.blocks,
-            heads=() if ahead is None else ahead.heads,
-        )
+        now = 0.0 if continues is None else continues.env.now
+        stands = {} if ahead is None else {"blocks": ahead.blocks, "heads": ahead.heads}
+        self.world = World(spec, now=now, **stands)  # type: ignore[arg-type]
         if continues is not None:
             held = continues.providers
             self.world.restore(
