@@ -30,7 +30,7 @@ def staked(*behaviours: str, rule: Incentives = RULE, **changes: object) -> Toy:
         "clients": 3,
         "stakes": [STAKE] * SERVERS,
         "incentives": rule,
-        "malicious": {bad: Adversary(behaviours, 1, circle=circle) for bad in BAD},
+        "malicious": {bad: Adversary(behaviours, circle=circle) for bad in BAD},
         "committee_size": 5,
         "crypto": "modelled",
     }

@@ -128,7 +128,7 @@ def test_an_attack_is_a_class_with_one_method() -> None:
             attack("lazy")(Lazy)
         with pytest.raises(ConfigError, match=r"'lasy' is not one of .*did you mean 'lazy'"):
             load(None, [malicious("attack: lasy, share: 0.1")])
-    assert "lazy" not in help_text()
+    assert "lazy (" not in help_text()
 
 
 @pytest.mark.parametrize("key", ["share", "until"])

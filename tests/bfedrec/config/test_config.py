@@ -110,7 +110,7 @@ def test_anchors_are_allowed_and_overriding_one_use_leaves_the_other(tmp_path: P
         ("compression.downlink=dense", ["compression.downlink: 'dense'", "same, as"]),
         ("compression.kind=topk", ["compression.kind: 'topk'", "did you mean 'top_k'?"]),
         ("committee.size=31", ["committee.size: 31", "at most servers.count = 30"]),
-        ("servers.attackers=[gaussian]", ["servers.attackers: unknown key", "malicious"]),
+        ("servers.malcious=[gaussian]", ["servers.malcious: unknown key", "malicious"]),
         ("servers.malicious=31", ["servers.malicious: 31", "30 of them at most"]),
         ("servers.malicious=-1", ["servers.malicious: -1", "a number or share of servers"]),
         ("servers.malicious=4/3", ["servers.malicious: share: expected", "from 0 to 1", "'4/3'"]),

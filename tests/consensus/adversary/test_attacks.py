@@ -22,6 +22,7 @@ from consensus.ledger.evidence import holds
 from consensus.records.evidence import Evidence
 from consensus.server.hooks import AT_ONCE
 from consensus.simulation.results import Forked, HeightResult
+from tests.helpers.incentives import RULE, STAKE
 from tests.helpers.rules import chain_from
 from tests.helpers.toy import Toy
 
@@ -29,8 +30,10 @@ BAD = 3
 EQUIVOCATORS = {"equivocate_candidates", "equivocate_votes", "spam", "split_closures"}
 
 WORLDS: dict[str, dict[str, Any]] = {
+    "frame": {"incentives": RULE, "stakes": [STAKE] * 10},
     "hide_quorum": {"committee_size": 4},
     "split_closures": {"committee_size": 4, "max_step": 2},
+    "starve": {"incentives": RULE, "stakes": [STAKE] * 10},
 }
 """Worlds of ten servers in which an attack has the seats that it needs."""
 
@@ -38,6 +41,7 @@ REASONS: dict[str, set[str]] = {
     "beg": {"asked too much", "content asked too much"},
     "false_locks": {"lock"},
     "forge_tickets": {"ticket proof"},
+    "frame": {"candidate header"},
     "lie_status": {"asked too much", "block"},
     "phantom_votes": {
         "timeout by a stranger",

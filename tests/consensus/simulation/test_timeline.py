@@ -10,6 +10,7 @@ import pytest
 
 from consensus.simulation.checked_json import BadTimeline
 from consensus.simulation.timeline import (
+    KINDS,
     MOST_BLOCKS,
     MOST_OF_A_KIND,
     MOST_SERVERS,
@@ -99,7 +100,7 @@ def changed(place: list[Any], value: Any) -> str:
         (["cut_off", 1, 0], -1, "cut_off: "),
         (["blocks"], ["x"] * 65, "blocks: "),
         (["events"], {}, "events: expected a list"),
-        (["events"], [[0, "cut"]] * (12 * MOST_OF_A_KIND + 1), "events: "),
+        (["events"], [[0, "cut"]] * (len(KINDS) * MOST_OF_A_KIND + 1), "events: "),
         (["events", 0], [0], "event: expected [time, kind, ...]"),
         (["events", 0], [0, "cut", *range(7)], "event: expected a list of 8 at most"),
         (["events", 0], "cut", "event: "),

@@ -127,14 +127,14 @@ def _stated_at_will(monkeypatch: pytest.MonkeyPatch) -> None:
     original = settlement.check_settlement
 
     def check(*checked: Any) -> Any:
-        genesis, head, header, settlement, sortition, _ = checked
+        genesis, head, header, facts, sortition, _ = checked
         try:
             return original(*checked)
         except InvalidBlock as error:
             if "stakes that it states" not in str(error):
                 raise
         who = header.aggregator
-        return settlement.stakes_after(genesis, head, who, settlement, sortition)
+        return settlement.stakes_after(genesis, head, who, facts, sortition)
 
     monkeypatch.setattr(protocol, "check_settlement", check)
 
