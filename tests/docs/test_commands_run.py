@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bfedrec.config.load import load
-from bfedrec.config.shipped import shipped
+from bfedrec.config.shipped import located
 from docs.generator.blocks import blocks
 from docs.generator.sources import ROOT, pages
 from tests.docs.test_blocks import GUIDE
@@ -96,7 +96,7 @@ def folder_of(tmp_path: Path) -> Path:
 
 def _config(folder: Path, name: str) -> Path:
     """The config of this name in a reader's folder, or else the shipped one."""
-    return folder / name if (folder / name).is_file() else shipped() / name
+    return folder / name if (folder / name).is_file() else located(Path(name))
 
 
 @pytest.mark.parametrize("name", PAGES)
