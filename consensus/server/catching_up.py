@@ -30,6 +30,8 @@ BLOCKS_AT_ONCE = 32
 QUESTIONS = 3
 #: So many others are asked at a time by a server that makes no progress.
 ASKED_AT_ONCE = 2
+#: For so many resend times of a height that it has decided a server lets others ask it again.
+LATE_RESENDS = 100
 
 
 Answer = tuple[Kind, Hashable, Any]
@@ -210,6 +212,14 @@ class CatchUp:
                 self.ask([helpers[at] for at in draw_distinct(generator, len(helpers), count)])
         self._progress = progress
         server.set_timer("resend", server.parameters.resend_us)
+
+    def on_late_resend(self) -> None:
+        """Let others ask again, and more of them, as a resend time has passed since this server
+        decided: it has nothing to say, but one whose first providers are all malicious gets its
+        aggregate from nobody else."""
+        self.answers.renew()
+        if self.answers.resends < LATE_RESENDS:
+            self._server.set_timer("resend", self._server.parameters.resend_us)
 
     # -- answering --------------------------------------------------------------------------------
 

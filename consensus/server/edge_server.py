@@ -292,6 +292,8 @@ class EdgeServer:
         what, height, attempt, step = timer
         if what == "fetch":
             self.fetching.on_timer(height, attempt)
+        elif what == "resend" and not self.active and height == self.height:
+            self.catch_up.on_late_resend()
         elif not self.active or height != self.height:
             self.participant.on_late_timer(what, height)
         elif what == "resend":

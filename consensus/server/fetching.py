@@ -10,9 +10,9 @@ are malicious, its aggregator has. `providers` gives the order in which one serv
 which all can compute. It asks one at a time: the next when one says that it has nothing, or when
 no answer has come for a while, twice as long every time, up to a resend time. A server answers
 those among whose first providers it is, each once in a resend time, with no more aggregates than
-blocks. The number of first providers grows as that of helpers (`consensus.server.answers`), and by
-one with every height that has passed since. So nobody gets the bytes from all servers at once, and
-nobody is left to malicious ones.
+blocks. The number of first providers grows as that of helpers (`consensus.server.answers`), also
+while a server that has decided waits for others, and by one with every height that has passed
+since. So nobody gets the bytes from all servers at once, and nobody is left to malicious ones.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from consensus.faults.faults import Faults
 from consensus.network.network import MIB
 from consensus.network.topology import Topology
 from consensus.records.sync import Delivery, Fetch
+from consensus.server.answers import FIRST_HELPERS
+from consensus.server.fetching import providers
 from consensus.simulation.host import WorldHost
 from consensus.simulation.observer import Observer
 from tests.helpers.toy import PAYLOAD_BYTES, Toy, ToyApplication
@@ -249,6 +251,33 @@ def test_what_some_withhold_lost_or_cannot_send_comes_from_others() -> None:
     assert any(kind == "model" and who == 2 and not body.data for _, who, kind, body in said.log)
     for server in toy.world.servers:
         assert server.behaviour is not None or not server.lacking
+
+
+def test_nobody_is_left_to_first_providers_that_are_all_malicious() -> None:
+    """All have decided, and one lacks the model: more servers give it as resend times pass."""
+    bad = {0, 4, 7}
+    toy, said = world_of(
+        servers=10,
+        latency=0.02,
+        malicious={server: Withholding() for server in bad},
+        protocol="paper",
+        committee_size=7,
+        resend_us=1_000_000,
+        size=PAYLOAD_BYTES,
+    )
+    results = [toy.play(600.0) for _ in range(40)]
+    check_invariants(toy, results)
+    firsts = []
+    for block in toy.world.servers[1].chain.blocks:
+        asked = (
+            who
+            for _, who, kind, body in said.log
+            if kind == "fetch" and body.height == block.height
+        )
+        for asker in set(asked) - bad:
+            firsts.append(set(providers(toy.genesis, block, asker)[:FIRST_HELPERS]))
+    assert any(first <= bad for first in firsts)
+    assert any(result.ended - result.began > 1.0 for result in results)
 
 
 def test_a_fault_takes_what_a_store_held_for_as_long_as_it_lasts() -> None:
