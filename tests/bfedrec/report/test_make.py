@@ -230,7 +230,6 @@ TO_RECORD: set[str] = {
     "dp-local",
     "dp-secure",
     "dp-sum",
-    "faults_protocol_faults",
     "fedncf",
     "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedncf_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
@@ -240,7 +239,6 @@ TO_RECORD: set[str] = {
     "fedrec",
     "ials",
     "items_data.generated.items",
-    "malicious_protocol_servers.malicious",
     "ml-1m-per-item_data.validation=train",
     "ml-1m-quantised_data.validation=train",
     "ml-1m-quantised_ml-1m-quantised",
@@ -250,7 +248,6 @@ TO_RECORD: set[str] = {
     "quantised",
     "samples",
     "secure",
-    "servers_protocol_servers",
     "servers_servers.count",
 }
 """The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""
