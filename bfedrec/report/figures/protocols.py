@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,7 +26,7 @@ from consensus.protocols.registry import PROTOCOLS, protocol_named
 FOLDER = Path("experiments/protocols")
 MEASURES: tuple[tuple[str, str, Callable[[Figures], float]], ...] = (
     ("seconds", "simulated seconds", lambda end: number(end, "simulated_seconds")),
-    ("messages", "messages", lambda end: number(end, "gossip_messages")),
+    ("messages", "messages said", lambda end: number(end, "gossip_messages")),
     ("mib", "MiB between servers", lambda end: number(end, "gossip_bytes") / MIB),
     ("view_changes", "view changes", lambda end: view_changes(end)),
 )
@@ -37,6 +38,8 @@ AXES: tuple[tuple[str, str, Callable[[Runs], object]], ...] = (
 )
 """The number in which the settings of each experiment differ: its name, label and value."""
 LEARNT = "hr@10"
+LETTERS = 36
+"""Most letters of a fault's name in a line."""
 
 
 def experiments() -> tuple[Experiment, ...]:
@@ -113,14 +116,30 @@ def draw(data: Rows) -> Figure:
                 part = [row for row in data if row["axis"] == axis]
                 _draw_part(axes, part, name, looks)
             line[0].set_ylabel(f"{label} per block")
-        for axes, (axis, told, _) in zip(panels[-1], AXES, strict=True):
+        for column, (axis, told, _) in enumerate(AXES):
             part = [row for row in data if row["axis"] == axis and row["hr"] is not None]
-            _draw_part(axes, part, "hr", looks)
-            axes.set_xlabel(told)
-            axes.set_visible(bool(part))
+            last = panels[-1][column]
+            _draw_part(last, part, "hr", looks)
+            last.set_visible(bool(part))
+            _label_lowest([line[column] for line in panels if line[column].get_visible()], told)
         panels[-1][-1].set_ylabel("HR@10 at equal simulated time")
-        panels[0][0].legend(loc="upper left")
+        figure.legend(
+            *panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=4
+        )
     return figure
+
+
+def _label_lowest(column: Sequence[Axes], told: str) -> None:
+    """Leave the names of the settings, which all panels of a column share, to the lowest. Long ones
+    stand in the place of the panel below, which there is none of for faults."""
+    for axes in column[:-1]:
+        axes.tick_params(labelbottom=False)
+    lowest = column[-1]
+    if any(label.get_rotation() for label in lowest.get_xticklabels()):
+        for label in lowest.get_xticklabels():
+            label.set_in_layout(False)
+    else:
+        lowest.set_xlabel(told)
 
 
 def _draw_part(axes: Axes, data: Rows, name: str, looks: dict[str, tuple[str, str]]) -> None:
@@ -130,14 +149,15 @@ def _draw_part(axes: Axes, data: Rows, name: str, looks: dict[str, tuple[str, st
         known = [row for row in data if row["protocol"] == protocol and row[name] is not None]
         x, y = [places[row["setting"]] for row in known], [row[name] for row in known]
         title = protocol_named(protocol).title if protocol in PROTOCOLS else protocol
-        axes.plot(x, y, color=colour, label=title)
+        named = any(isinstance(value, str) for value in places)
+        axes.plot(x, y, color=colour, label=title, linewidth=0.5 if named else None)
         for place, row in zip(x, known, strict=True):
             filled = "none" if row["stopped"] else colour
             axes.plot(place, row[name], mark, color=colour, markerfacecolor=filled)
     rotated = any(isinstance(value, str) for value in places)
     axes.set_xticks(
-        range(len(places)), [str(value) for value in places],
-        rotation=90 if rotated else 0, fontsize=7 if rotated else 9,
+        range(len(places)), [fill(str(value), LETTERS) for value in places],
+        rotation=90 if rotated else 0, fontsize=6.5 if rotated else 9,
     )  # fmt: skip
     axes.set_ylim(bottom=0.0)
 

@@ -94,6 +94,27 @@ def test_it_is_drawn_from_its_rows() -> None:
     drawn = figure.draw(data)
     labels = [axes.get_ylabel() for axes in drawn.axes]
     assert "view changes per block" in labels
-    legend = drawn.axes[0].get_legend()
-    assert legend is not None
+    (legend,) = drawn.legends
     assert "Tendermint (tendermint)" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_no_name_of_a_fault_stands_in_a_panel() -> None:
+    """Names are told once, below their column, and panels keep their height."""
+    faults = [runs_of(1, name) for name in ("bft", "tendermint")]
+    data = [
+        {
+            **row,
+            "setting": f"a fault of {kind} with a name that is far too long for a panel, "
+            "and then some",
+        }
+        for row in figure.rows([], faults, [])
+        for kind in range(12)
+    ]
+    drawn = figure.draw(data)
+    drawn.draw_without_rendering()
+    column = [axes for axes in drawn.axes if len(axes.get_xticks()) == 12 and axes.get_visible()]
+    named = [axes for axes in column if axes.xaxis.get_tick_params()["labelbottom"]]
+    assert len(column) == len(figure.MEASURES)
+    assert named == column[-1:]
+    heights = {round(axes.get_position().height, 3) for axes in column}
+    assert min(heights) > 0.12
