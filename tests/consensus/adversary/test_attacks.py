@@ -29,26 +29,23 @@ from tests.helpers.toy import Toy
 BAD = 3
 EQUIVOCATORS = {"equivocate_candidates", "equivocate_votes", "spam", "split_closures"}
 
+STAKED: dict[str, Any] = {"incentives": RULE, "stakes": [STAKE] * 10}
 WORLDS: dict[str, dict[str, Any]] = {
-    "frame": {"incentives": RULE, "stakes": [STAKE] * 10},
+    "frame": STAKED,
     "hide_quorum": {"committee_size": 4},
     "split_closures": {"committee_size": 4, "max_step": 2},
-    "starve": {"incentives": RULE, "stakes": [STAKE] * 10},
+    "starve": STAKED,
 }
 """Worlds of ten servers in which an attack has the seats that it needs."""
 
+FORGED = ("by a stranger", "signature")
 REASONS: dict[str, set[str]] = {
     "beg": {"asked too much", "content asked too much"},
     "false_locks": {"lock"},
     "forge_tickets": {"ticket proof"},
     "frame": {"candidate header"},
     "lie_status": {"asked too much", "block"},
-    "phantom_votes": {
-        "timeout by a stranger",
-        "timeout signature",
-        "vote by a stranger",
-        "vote signature",
-    },
+    "phantom_votes": {f"{kind} {why}" for kind in ("timeout", "vote") for why in FORGED},
     "replay_tickets": {"ticket proof"},
     "spam": {
         "candidate for another attempt",
