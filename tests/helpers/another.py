@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from bfedrec.config.help import options
 
-INCENTIVES = ("ledger.incentives.on=true", "servers.stake_mean=1000000")
-"""Overrides under which stake moves."""
-
 
 def another(key: str) -> list[str]:
     """Overrides that change an option to some other allowed value."""
@@ -63,11 +60,6 @@ def another(key: str) -> list[str]:
     if key in special:
         return special[key]
     option = options()[key]
-    if key.startswith("ledger.incentives."):
-        name = key.rpartition(".")[2]
-        changed = [] if name == "on" else [f"{key}={float(option.default) * 0.5:g}"]
-        whole = option.type.split()[0] == "int"
-        return [*INCENTIVES, *([f"{key}={int(option.default) + 1}"] if whole else changed)]
     if option.type == "true | false":
         return [f"{key}={'false' if option.default == 'true' else 'true'}"]
     if option.type.split()[0] == "int":
@@ -83,6 +75,9 @@ def another(key: str) -> list[str]:
 
 def read_under(key: str) -> tuple[str, ...]:
     """Overrides under which an option is read, where the defaults do not read it."""
+    if key.startswith("ledger.incentives."):
+        on = () if key.endswith(".on") else ("ledger.incentives.on=true",)
+        return ("servers.stake_mean=1000000", *on)
     if key.startswith("data.temporal."):
         return ("data.split=temporal",)
     if key.startswith("optimizer.") and key != "optimizer.kind":

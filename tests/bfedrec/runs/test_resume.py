@@ -69,6 +69,12 @@ SCENARIOS = {
         "servers.malicious=[{behaviour: [gaussian, invert_votes], share: 0.15}, "
         "{behaviour: [equivocate_votes, withhold], share: 0.15, from: 3, until: 9}]",
     ),
+    "stake that moves by evidence and by late signatures": (
+        "ledger.incentives.on=true",
+        "servers.stake_mean=1000000",
+        "servers.malicious=equivocate_candidates+equivocate_votes:2/7",
+        "committee.size=5",
+    ),
     "clients that are away": ("clients.dropout=0.5", "committee.update_quota=0.5"),
     "modelled crypto": (
         "crypto=modelled",
