@@ -103,6 +103,9 @@ torture: setup-run
 	$(BIN)/bfedrec torture --protocol tendermint --behaviours $(ROUNDS) --seeds 20000-22999 \
 	  $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol tendermint --break all $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --incentives --seeds 0-6999 $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --protocol tendermint --incentives --seeds 0-2999 $(AT_ONCE) \
+	  --record results/torture
 	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 $(AT_ONCE) --record results/torture; \
 	  test $$? -eq 1
 
