@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from bfedrec.section import Section, setting_error
-from consensus.ledger.settling import KINDS
+from consensus.ledger.settlement import KINDS
 from consensus.protocols.registry import PROTOCOLS
 from consensus.records.genesis import MILLION, Incentives
 

@@ -22,6 +22,10 @@ class StakeTotals:
     """Stake of all servers."""
     stake_treasury: int = 0
     """Stake in the treasury."""
+    stake_least: int = 0
+    """Stake of the server that has least."""
+    stake_most: int = 0
+    """Stake of the server that has most."""
     stake_slashed: int = 0
     """Number of pieces of evidence that took stake."""
     seats_malicious: int = 0
@@ -38,6 +42,8 @@ class StakeTotals:
             result.malicious_stake,
             sum(stakes.held),
             stakes.treasury,
+            min(stakes.held),
+            max(stakes.held),
             self.stake_slashed + (0 if settlement is None else len(settlement.evidence)),
             self.seats_malicious + malicious,
             self.seats + seats,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consensus.ledger.protocol import Protocol
-from consensus.ledger.settling import settled, stakes_after
+from consensus.ledger.settlement import head_with, stakes_after
 from consensus.ledger.validity import BlockCheck, Head, check_header
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
@@ -29,7 +29,7 @@ def heads_of(genesis: Genesis, protocol: Protocol, blocks: Sequence[Block]) -> l
         stakes = stakes_after(
             genesis, heads[-1], block.header.aggregator, block.settlement, protocol.sortition
         )
-        heads.append(settled(after, heads[-1], stakes))
+        heads.append(head_with(after, heads[-1], stakes))
     return heads
 
 

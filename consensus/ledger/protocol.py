@@ -25,7 +25,7 @@ from typing import Any, ClassVar, TypeVar
 
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.committee import Committee, Draw, check_ticket
-from consensus.ledger.settling import check_kind, check_settlement, settled
+from consensus.ledger.settlement import check_kind, check_settlement, head_with
 from consensus.ledger.stakes import Stakes
 from consensus.ledger.validity import (
     DrawsCheck,
@@ -46,8 +46,8 @@ from consensus.records.ticket import Ticket
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 from consensus.registry import Registry
 
-SettledCheck = Callable[[Genesis, Head, Header, "Settlement | None"], "Stakes | None"]
-"""`Protocol.check_settled`, or one that remembers its results."""
+SettlementCheck = Callable[[Genesis, Head, Header, "Settlement | None"], "Stakes | None"]
+"""`Protocol.check_settlement`, or one that remembers its results."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Protocol(ABC):
         self.check_drawn(head.electorate(genesis), draws)
         return draws
 
-    def check_settled(
+    def check_settlement(
         self,
         genesis: Genesis,
         head: Head,
@@ -187,7 +187,7 @@ class Protocol(ABC):
         block: Block,
         draws_check: DrawsCheck | None = None,
         sortition: SortitionOf | None = None,
-        settled_check: SettledCheck | None = None,
+        settlement_check: SettlementCheck | None = None,
     ) -> Head:
         """Check every proof in ``block``; returns the head after it. Raises `InvalidBlock`."""
         header, certificate = block.header, block.certificate
@@ -197,9 +197,10 @@ class Protocol(ABC):
         committee = self.voters(genesis, head, block, sortition)
         check_signature(genesis, header, block.signature)
         draws = (draws_check or self.check_draws)(genesis, head, header, block.tickets)
-        stakes = (settled_check or self.check_settled)(genesis, head, header, block.settlement)
+        check = settlement_check or self.check_settlement
+        stakes = check(genesis, head, header, block.settlement)
         check_certificate(genesis, header.height, committee, certificate, self.deciding)
-        return settled(self.head_after(genesis, head, header, draws), head, stakes)
+        return head_with(self.head_after(genesis, head, header, draws), head, stakes)
 
     # -- for some protocols only ------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from consensus.ledger.updates import SignedUpdate, updates_root
 from consensus.records.block import Candidate, Header
 from consensus.records.genesis import Parameters
 from consensus.server.checks import SharedChecks
+from consensus.server.gathering import Gathering
 from consensus.server.hooks import Hooks
 from consensus.server.host import Host
-from consensus.server.settling import Settling
 
 
 class Proposer(Protocol):
@@ -26,7 +26,7 @@ class Proposer(Protocol):
     checks: SharedChecks
     host: Host
     behaviour: Hooks[Any] | None
-    settling: Settling
+    gathering: Gathering
 
 
 class BlockContents:
@@ -84,7 +84,7 @@ class BlockContents:
     ) -> Header:
         """The header of a block of these updates with these contents, which are published."""
         head = self._server.chain.head
-        snapshot, stakes = contents.snapshot, self._server.settling.stakes()
+        snapshot, stakes = contents.snapshot, self._server.gathering.stakes()
         self._listed.update(update.record.digest for update in updates)
         aggregate_cid = self._publish(contents)
         return Header(

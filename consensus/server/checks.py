@@ -142,16 +142,17 @@ class SharedChecks:
             known = self._memo[key] = ((header, tickets), draws)
         return known[1]
 
-    def settled(
+    def settlement(
         self, genesis: Genesis, head: Head, header: Header, settlement: Settlement | None
     ) -> Stakes | None:
-        """`Protocol.check_settled`; raises `InvalidBlock`."""
+        """`Protocol.check_settlement`; raises `InvalidBlock`."""
         if settlement is None:
-            return self.protocol.check_settled(genesis, head, header, None)
+            return self.protocol.check_settlement(genesis, head, header, None)
         key = (id(settlement), id(header), head.cid)
         known = self._memo.get(key)
         if known is None:
-            found = self.protocol.check_settled(genesis, head, header, settlement, self.sortition)
+            check, sortition = self.protocol.check_settlement, self.sortition
+            found = check(genesis, head, header, settlement, sortition)
             known = self._memo[key] = ((settlement, header), found)
         stakes: Stakes | None = known[1]
         return stakes
@@ -182,7 +183,7 @@ class SharedChecks:
             check_header(self.genesis, head, header)
             check_signature(self.genesis, header, candidate.signature)
             draws = self.draws(self.genesis, head, header, candidate.tickets)
-            self.settled(self.genesis, head, header, candidate.settlement)
+            self.settlement(self.genesis, head, header, candidate.settlement)
             if header.count != len(candidate.updates) or (
                 header.updates != self.updates_root(candidate)
             ):
@@ -256,7 +257,7 @@ class SharedChecks:
             known = self._memo[key] = (
                 block,
                 self.protocol.check_block(
-                    genesis, head, block, self.draws, self.sortition, self.settled
+                    genesis, head, block, self.draws, self.sortition, self.settlement
                 ),
             )
         return known[1]

@@ -27,12 +27,12 @@ from consensus.server.block_contents import BlockContents
 from consensus.server.catching_up import EARLY_HEIGHTS, CatchUp
 from consensus.server.checks import SharedChecks
 from consensus.server.fetching import Fetching
+from consensus.server.gathering import Gathering
 from consensus.server.hooks import Hooks, Outgoing
 from consensus.server.host import Host, Timer
 from consensus.server.message import BODIES, Kind
 from consensus.server.participant import Participant
 from consensus.server.relaying import NAMES, Again, Relaying
-from consensus.server.settling import Settling
 from consensus.server.unheard import UPDATES, Credit, Fit, Inbox, NoInbox, Taken
 
 HEIGHT_OF: Final[dict[str, Callable[[Any], int]]] = {
@@ -84,7 +84,7 @@ class EdgeServer:
         """True if it follows the height without voting: the others have decided it long ago."""
         self.late = False
         """True if the deadline for updates has passed: what is at hand is then sufficient."""
-        self.settling = Settling(self)
+        self.gathering = Gathering(self)
         self.contents = BlockContents(self)
         self.catch_up = CatchUp(self)
         self.fetching = Fetching(self)
@@ -185,7 +185,7 @@ class EdgeServer:
         if self.active:
             yield Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())
             yield from self.participant.credits()
-        elif self.chain.blocks and not self.settling.on:
+        elif self.chain.blocks and not self.gathering.on:
             yield from self.participant.ignored(self.chain.blocks[-1])
 
     def take_in(self, taken: Iterable[Taken]) -> None:
@@ -212,8 +212,8 @@ class EdgeServer:
                 if news and took is not None:
                     took((body, sender if gossiped else None))
                 return news
-            if kind == "vote" and self.settling.on and height == self.chain.height:
-                self.settling.hear(body)
+            if kind == "vote" and self.gathering.on and height == self.chain.height:
+                self.gathering.hear(body)
             return self.catch_up.out_of_step(kind, body, sender, height, gossiped)
         if kind == "status":
             return self.catch_up.on_status(body, sender)
@@ -327,8 +327,8 @@ class EdgeServer:
         here. Raises `InvalidBlock` and then changes nothing."""
         self.chain.append(block, self.checks.block)
         self.active = False
-        if self.settling.on:
-            self.settling.decided(block, self.participant.votes_heard)
+        if self.gathering.on:
+            self.gathering.decided(block, self.participant.votes_heard)
         self.fetching.note(block)
         self.host.appended(block)
         self.fetching.follow(block)

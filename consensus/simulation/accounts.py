@@ -111,7 +111,7 @@ def kept(
         return block
     if block.cid != first.cid:
         raise Forked(block.height, first.cid, block.cid)
-    if not servers[index].settling.on or servers[index].behaviour is not None:
+    if not servers[index].gathering.on or servers[index].behaviour is not None:
         return first
     return first if any(servers[each].behaviour is None for each in appended) else block
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from consensus.encoding.node import Node
 from consensus.records.block import Block
 from consensus.server.edge_server import EdgeServer
-from consensus.server.settling import Gathered
+from consensus.server.gathering import Gathered
 from consensus.simulation.content_providers import Providers
 
 if TYPE_CHECKING:  # a config is read, and a run's pages are shown, without the network's SciPy
@@ -118,7 +118,7 @@ def standing_of(
         (at, tuple(sorted(providers.holders(agreed[at - 1].header.aggregate_cid))))
         for at in sorted(wanted)
     )
-    gathered = ((server.index, server.settling.gathered()) for server in servers)
+    gathered = ((server.index, server.gathering.gathered()) for server in servers)
     settlements = tuple((index, each) for index, each in gathered if each is not None)
     return Standing(tuple(found), tuple(holders), backlog, settlements)
 
@@ -137,7 +137,7 @@ def restore(
             server.height, server.written, {aggregates[at - 1]: at for at in server.lacking}
         )
     for index, settlement in standing.settlements:
-        servers[index].settling.resume(settlement)
+        servers[index].gathering.resume(settlement)
     for at, holders in standing.holders:
         providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)
 

@@ -128,6 +128,13 @@ class WorldHost:
         busy = self._busy_until[index]
         self._busy_until[index] = (busy if busy > now else now) + seconds
 
+    def slowness(self) -> float:
+        """The factor by which a fault lengthens this server's work now; 1 for none."""
+        if not self._slows:
+            return 1.0
+        assert self._faults is not None
+        return self._faults.slowness(self._index, self._env.now)
+
     def cost(self, operation: str, size: int = 0, times: int = 1) -> float:
         """The seconds that `charge` charges to a server that nothing slows down."""
         seconds = times * self._seconds[operation]

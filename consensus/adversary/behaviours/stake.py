@@ -11,7 +11,7 @@ import numpy as np
 
 from consensus.adversary.behaviour import Behaviour, behaviour
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.settling import stakes_after
+from consensus.ledger.settlement import stakes_after
 from consensus.ledger.validity import InvalidBlock
 from consensus.records.block import Candidate
 from consensus.records.evidence import Evidence
@@ -48,6 +48,7 @@ class Idle(Behaviour):
     `silent` gets no seat, as its tickets are in no block; who does `abstain` still passes on blocks
     that it has signed.)"""
 
+    compared = False
     relays = False
     provides = False
 
@@ -59,6 +60,8 @@ class Idle(Behaviour):
 class Starve(Behaviour):
     """Keeps rewards from others, where stake moves: in its turn it leaves out as many honest
     members' signatures of the block before as it can, and all evidence against its circle."""
+
+    compared = False
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         settlement, before = candidate.settlement, server.chain.head.before
@@ -88,6 +91,8 @@ class Frame(Behaviour):
     """Moves stake without a right to, where it moves: in its turn its block has forged, repeated,
     stale, empty or too much evidence, a stranger's signature, no settlement, or states other stakes
     than follow."""
+
+    compared = False
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         settlement = candidate.settlement

@@ -28,10 +28,10 @@ from consensus.server.block_contents import BlockContents
 from consensus.server.catching_up import CatchUp
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
+from consensus.server.gathering import Gathering
 from consensus.server.hooks import Hooks
 from consensus.server.host import Host
 from consensus.server.message import Kind
-from consensus.server.settling import Settling
 from consensus.server.unheard import ANY_NUMBER, Taken
 from consensus.server.voting import VotingParticipant
 
@@ -56,7 +56,7 @@ class Proposer(Protocol):
     contents: BlockContents
     catch_up: CatchUp
     behaviour: Hooks[Any] | None
-    settling: Settling
+    gathering: Gathering
 
     def sufficient(self, count: int) -> bool:
         """True if so many updates are enough for a block."""
@@ -155,7 +155,7 @@ class BeaconProposals(ABC, Generic[VotingT]):
             server.signer.sign(header.signed),
             tickets,
             tuple(update.record.digest for update in updates),
-            settlement=server.settling.settlement(),
+            settlement=server.gathering.settlement(),
         )
 
     def _want(self, candidate: Candidate, others: list[int]) -> None:

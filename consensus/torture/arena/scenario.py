@@ -15,7 +15,7 @@ import numpy as np
 
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.faults.options import shown
-from consensus.ledger.settling import KINDS
+from consensus.ledger.settlement import KINDS
 from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 
 COMMITTEES = ("fixed", "weighted")

@@ -15,7 +15,8 @@ from consensus.records.votes import Certificate, LockName, Timeout, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.torture.oracle.violation import Violation
 
-#: Microseconds by which a server may see another time when it votes than when it judged.
+#: Microseconds by which a server that nothing slows down may see another time when it votes than
+#: when it judged.
 INSTANT = 2_000
 
 Place = tuple[int, int, View]
@@ -26,7 +27,7 @@ def untimely(server: EdgeServer, tickets: Tickets, candidate: Candidate, waited_
     """The reason why a server may not approve of a new block now, nor ``waited_us`` microseconds
     ago: a ticket is left out, or the time is wrong. Empty if there is none."""
     parameters, clock = server.parameters, server.host.now_us()
-    slack = waited_us + INSTANT
+    slack = waited_us + round(INSTANT * server.host.slowness())  # type: ignore[attr-defined]
     listed = {ticket.server for ticket in candidate.tickets}
     for who, (_, since) in tickets.held.items():
         if who not in listed and since + parameters.ticket_us + slack < clock:

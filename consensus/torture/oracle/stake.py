@@ -40,7 +40,8 @@ class Purses:
 
     def seated(self, height: int) -> list[int]:
         """The stakes by which committees of a height are drawn."""
-        return self._after[max(0, height - 1 - LAG)]
+        moves = self._genesis.incentives is not None
+        return self._after[max(0, height - 1 - LAG) if moves else 0]
 
     def most_are_malicious(self, height: int) -> bool:
         """True if a third or more of the stake that counts at a height is malicious."""

@@ -14,7 +14,7 @@ from consensus.ledger.stakes import Stakes
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
 from consensus.records.votes import Vote
-from consensus.server.settling import Gathered
+from consensus.server.gathering import Gathered
 from consensus.simulation.checkpoint import Standing
 from tests.helpers.audited import Keeper, assert_fails, verify
 from tests.helpers.incentives import BAD, RULE, SERVERS, STAKE, staked
@@ -129,7 +129,7 @@ def test_a_late_vote_is_heard_only_if_it_is_right() -> None:
         key = toy.keys[who if signer is None else signer][0]
         return Vote(**fields, server=who, signature=key.sign(Vote.signing_digest(**fields)))  # type: ignore[arg-type]
 
-    server.settling._late = None
+    server.gathering._late = None
     for wrong in (
         vote(stranger),
         vote(late, signer=stranger),
@@ -139,11 +139,11 @@ def test_a_late_vote_is_heard_only_if_it_is_right() -> None:
         vote(99, signer=late),
     ):
         server.receive("vote", wrong, 0)
-        assert server.settling.certificate == certificate
+        assert server.gathering.certificate == certificate
     server.receive("vote", vote(late), 0)
     server.receive("vote", vote(late), 0)
-    assert server.settling.certificate is not None
-    assert set(dict(server.settling.certificate.signatures)) == {
+    assert server.gathering.certificate is not None
+    assert set(dict(server.gathering.certificate.signatures)) == {
         late,
         *dict(certificate.signatures),
     }
@@ -182,6 +182,26 @@ def test_a_world_goes_on_with_the_same_stake() -> None:
             resumed = staked(*names, continues=resumed.world)
     assert resumed.world.head == through.world.head
     assert evidence_in(through) == set(BAD)
+
+
+@pytest.mark.parametrize("protocol", ["bft", "tendermint"])
+def test_what_servers_need_not_hear_of_moves_no_stake(protocol: str) -> None:
+    names = ("equivocate_candidates", "equivocate_votes")
+    worlds = [staked(*names, protocol=protocol, compiled=each) for each in (True, False)]
+    for _ in range(8):
+        for toy in worlds:
+            toy.play()
+    assert worlds[0].world.head == worlds[1].world.head
+
+
+def test_evidence_is_forgotten_once_it_counts_no_more() -> None:
+    rule = replace(RULE, window=3)
+    toy = staked("equivocate_candidates", "equivocate_votes", rule=rule)
+    for _ in range(20):
+        toy.play()
+    assert evidence_in(toy) == set(BAD)
+    for server in toy.world.servers:
+        assert all(key[1] > server.chain.height - 3 for key in server.evidence)
 
 
 def test_what_a_server_holds_between_heights_is_written_and_read() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consensus.ledger import protocol, settling, stakes
+from consensus.ledger import protocol, settlement, stakes
 from consensus.ledger.stakes import Stakes
 from consensus.ledger.validity import InvalidBlock
 from consensus.torture.arena.drawing import draw
@@ -69,6 +69,14 @@ def test_a_scenario_that_cannot_move_stake_is_refused(change: dict[str, Any], re
         Scenario.from_text(text)
 
 
+@pytest.mark.parametrize("incentives", [True, False])
+def test_a_slow_server_may_vote_a_while_after_it_judged(incentives: bool) -> None:
+    """Seed 1997: between both a ticket came to be due, as a vote takes a hundred times as long."""
+    outcome = run(replace(PLAN.scenario(1997), incentives=incentives))
+    assert not outcome.violated, outcome.what
+    assert outcome.heights == HEIGHTS
+
+
 # -- broken rules ---------------------------------------------------------------------------------
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -79,7 +87,7 @@ def _moved_by(change: Callable[..., Stakes]) -> Patch:
 
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         original = stakes.moved
-        monkeypatch.setattr(settling, "moved", lambda *a: change(original(*a), *a))
+        monkeypatch.setattr(settlement, "moved", lambda *a: change(original(*a), *a))
 
     return patch
 
@@ -98,7 +106,7 @@ def _forgetful(after: Stakes, *_: Any) -> Stakes:
 
 
 def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "holds", lambda *_: True)
+    monkeypatch.setattr(settlement, "holds", lambda *_: True)
 
 
 def _anything_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +116,7 @@ def _anything_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _any_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settling, "check_certificate", lambda *_: None)
+    monkeypatch.setattr(settlement, "check_certificate", lambda *_: None)
 
 
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +124,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _stated_at_will(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = settling.check_settlement
+    original = settlement.check_settlement
 
     def check(*checked: Any) -> Any:
         genesis, head, header, settlement, sortition, _ = checked
@@ -126,7 +134,7 @@ def _stated_at_will(monkeypatch: pytest.MonkeyPatch) -> None:
             if "stakes that it states" not in str(error):
                 raise
         who = header.aggregator
-        return settling.stakes_after(genesis, head, who, settlement, sortition)
+        return settlement.stakes_after(genesis, head, who, settlement, sortition)
 
     monkeypatch.setattr(protocol, "check_settlement", check)
 

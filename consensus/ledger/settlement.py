@@ -104,7 +104,7 @@ def check_evidence(
             raise InvalidBlock(f"its evidence against server {each.server} does not hold")
 
 
-def settled(head: Head, before: Head, stakes: Stakes | None) -> Head:
+def head_with(head: Head, before: Head, stakes: Stakes | None) -> Head:
     """``head``, which follows ``before``, with the stake after its block."""
     if stakes is None:
         return head

@@ -14,7 +14,7 @@ from typing import Any, Protocol, Self
 
 from consensus.encoding.node import Node
 from consensus.ledger.chain import Chain
-from consensus.ledger.settling import stakes_after
+from consensus.ledger.settlement import stakes_after
 from consensus.ledger.stakes import Stakes
 from consensus.records.block import Block
 from consensus.records.evidence import Evidence
@@ -71,7 +71,7 @@ class Gatherer(Protocol):
         ...
 
 
-class Settling:
+class Gathering:
     """The settlements that one server would propose, in a chain with incentives."""
 
     def __init__(self, server: Gatherer) -> None:
@@ -131,8 +131,12 @@ class Settling:
     # -- evidence ---------------------------------------------------------------------------------
 
     def decided(self, block: Block, votes_heard: Callable[[str], Iterable[Vote]]) -> None:
-        """Go on from a block that was appended; ``votes_heard`` gives the checked votes of its
-        height by phase."""
+        """Go on from a block that was appended, and forget evidence that is too old for the next;
+        ``votes_heard`` gives the checked votes of its height by phase."""
+        rule, evidence = self._server.genesis.incentives, self._server.evidence
+        assert rule is not None
+        for key in [key for key in evidence if key[1] <= block.height - rule.window]:
+            del evidence[key]
         if block.settlement is not None and block.settlement.certificate is not None:
             self._compare(block.settlement.certificate)
         certificate = block.certificate

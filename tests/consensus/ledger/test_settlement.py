@@ -10,7 +10,7 @@ import pytest
 from consensus.encoding.fields import MalformedRecord
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.chain import heads_of
-from consensus.ledger.settling import stakes_after
+from consensus.ledger.settlement import stakes_after
 from consensus.ledger.validity import Head, InvalidBlock
 from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block, Candidate, Header
@@ -49,7 +49,7 @@ def verdict(settlement: Settlement | None, head: Head = HEAD, header: Header | N
             stakes = None
         if stakes is not None:
             header = replace(header, stakes=stakes.digest)
-    BFT.check_settled(GENESIS, head, header, settlement)
+    BFT.check_settlement(GENESIS, head, header, settlement)
 
 
 def with_evidence(*evidence: Evidence) -> Settlement:
@@ -152,7 +152,7 @@ def test_stake_may_not_move_where_the_genesis_says_nothing_of_it() -> None:
     assert "stakes" not in block.header.to_node()
     assert "incentives" not in toy.genesis.to_node()
     with pytest.raises(InvalidBlock, match="never moves"):
-        plain.check_settled(toy.genesis, head, block.header, Settlement(None))
+        plain.check_settlement(toy.genesis, head, block.header, Settlement(None))
     with pytest.raises(InvalidBlock, match="never moves"):
         plain.check_block(toy.genesis, head, replace(block, settlement=Settlement(None)))
     stated = replace(block.header, stakes=bytes(32))
@@ -164,9 +164,9 @@ def test_stake_may_not_move_where_the_genesis_says_nothing_of_it() -> None:
 def test_the_first_block_brings_no_certificate() -> None:
     first = CHAIN.blocks[0]
     assert first.settlement == Settlement(None)
-    BFT.check_settled(GENESIS, CHAIN.heads[0], first.header, first.settlement)
+    BFT.check_settlement(GENESIS, CHAIN.heads[0], first.header, first.settlement)
     with pytest.raises(InvalidBlock, match="block 1"):
-        BFT.check_settled(GENESIS, CHAIN.heads[0], first.header, Settlement(CERTIFICATE))
+        BFT.check_settlement(GENESIS, CHAIN.heads[0], first.header, Settlement(CERTIFICATE))
 
 
 def test_heads_are_the_same_from_the_blocks_alone() -> None:
