@@ -132,7 +132,7 @@ class Bench:
         """Everything that the server remembers, but its counters."""
         kept = {"refused", "pool", "chain", "genesis", "parameters", "behaviour", "checks", "host"}
         kept |= {"signer", "prover", "_handlers", "_early_from", "_asked", "answers"}
-        kept |= {"height_of", "relaying"}
+        kept |= {"height_of", "relaying", "gathering"}
         kept |= {"contents", "catch_up", "fetching", "participant", "server", "_server"}
         kept |= {"_chain", "_checks", "_host"}
         server = self.server
