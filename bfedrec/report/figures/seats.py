@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -39,23 +39,30 @@ BAR = 0.1
 
 
 def experiments() -> tuple[Experiment, ...]:
-    """The sweep of the figure, over the behaviours."""
+    """The sweeps of the figure: over the behaviours, and absent servers with twice the leak."""
     groups = ",".join(f"{name}:1/3" for name in BEHAVIOURS)
-    return (Experiment(CONFIG, (f"servers.malicious={groups}",), "0"),)
+    faster = ("servers.malicious=idle:1/3", "ledger.incentives.leak=0.02")
+    return (
+        Experiment(CONFIG, (f"servers.malicious={groups}",), "0"),
+        Experiment(CONFIG, faster, "0"),
+    )
 
 
 def behaviour_of(runs: Runs) -> str:
-    """The behaviours of a setting's malicious servers."""
+    """The behaviours of a setting's malicious servers, and a leak that is not the default."""
     groups = [group["behaviour"] for group in runs.config.servers.malicious]
-    return " and ".join("+".join(map(str, group)) for group in groups if isinstance(group, list))
+    told = " and ".join("+".join(map(str, group)) for group in groups if isinstance(group, list))
+    leak = runs.config.ledger.incentives.leak
+    usual = type(runs.config.ledger.incentives).model_fields["leak"].default
+    return told if leak == usual else f"{told}, leak {100 * leak:g} %"
 
 
-def rows(settings: Sequence[Runs]) -> list[Row]:
+def rows(*parts: Sequence[Runs]) -> list[Row]:
     """The figure's data, a row for each behaviour and evaluated height: means over the seeds of the
     malicious servers' share of the seats since the row before, of their share of the stake, and of
     the pieces of evidence in blocks so far; and the number of seeds that came so far."""
     found = []
-    for runs in settings:
+    for runs in chain.from_iterable(parts):
         by_height: dict[int, list[tuple[float, float, int]]] = {}
         for run in runs.by_seed.values():
             for height, *point in _points(run.metrics):

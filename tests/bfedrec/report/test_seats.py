@@ -42,8 +42,9 @@ def runs_of(name: str, *seeds: tuple[Figures, ...]) -> Runs:
 
 
 def test_every_behaviour_of_the_sweep_is_known_and_a_third_follows_it() -> None:
-    (experiment,) = figure.experiments()
+    experiment, faster = figure.experiments()
     (grid,) = experiment.grid
+    assert load(faster.config, list(faster.grid)).ledger.incentives.leak == 0.02
     names = grid.partition("=")[2].split(",")
     assert len(names) == len(figure.BEHAVIOURS)
     for each in names:
@@ -70,6 +71,14 @@ def test_rows_are_shares_between_two_lines_and_means_over_seeds() -> None:
     assert found[1]["stake_share"] == pytest.approx(0.2)
     assert (found[1]["evidence"], found[1]["seeds"]) == (4.0, 2)
     assert found[2]["seats_share"] == pytest.approx(0.2)
+
+
+def test_another_leak_is_told_beside_the_behaviour() -> None:
+    lines = (line(10, 40, 200, 25), line(20, 50, 400, 10))
+    config = load(figure.CONFIG, list(figure.experiments()[1].grid))
+    faster = Runs((), {0: Recorded(Path("nowhere"), config, {}, lines)}, config)
+    found = figure.rows([runs_of("idle", lines)], [faster])
+    assert [row["behaviour"] for row in found] == ["idle"] * 2 + ["idle, leak 2 %"] * 2
 
 
 def test_lines_of_runs_without_moving_stake_are_left_out() -> None:
