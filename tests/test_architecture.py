@@ -128,8 +128,8 @@ ARROWS = {
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
         "bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy bfedrec.section "
-        "consensus.adversary consensus.faults consensus.network consensus.protocols "
-        "consensus.storage"
+        "consensus.adversary consensus.faults consensus.ledger consensus.network "
+        "consensus.protocols consensus.records consensus.storage"
     ),
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
     "bfedrec.evaluation": "bfedrec.data bfedrec.parts bfedrec.threads consensus.registry",

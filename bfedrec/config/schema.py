@@ -173,6 +173,7 @@ class Config(Section):
             raise setting_error("committee.kind", f"{allowed}, as protocol is {self.protocol}")
         if committee.kind == "fixed" and committee.size > servers.count:
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
+        self.ledger.incentives.check(self.protocol, committee, servers, servers.stake_expected)
         for name, own in (("csv", self.data.csv), ("file", self.data.file)):
             if self.data.dataset == name and own.path is None:
                 told = f"the path of a file, as data.dataset is {name}"

@@ -129,6 +129,11 @@ class ServerSettings(Section):
         return self
 
     @property
+    def stake_expected(self) -> int:
+        """The stake of all servers, on average where it is drawn."""
+        return sum(self.stake) if isinstance(self.stake, tuple) else self.stake_mean * self.count
+
+    @property
     def placed(self) -> tuple[str, ...]:
         """Names of the regions that servers take in turns: as many as servers at most."""
         if not self.round_trips:

@@ -6,11 +6,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from bfedrec.config.incentives import IncentiveSettings
 from bfedrec.section import Section
 
 
 class LedgerSettings(Section):
-    """The retention of updates in the chain."""
+    """The retention of updates in the chain, and how stake moves."""
 
     retain_updates: Literal["none", "window", "all"] = Field(
         default="window",
@@ -18,6 +19,7 @@ class LedgerSettings(Section):
         "the last heights, or all (an audit can then recompute every aggregate)",
     )
     window: int = Field(default=10, ge=1, description="window: heights whose updates stay")
+    incentives: IncentiveSettings = Field(default_factory=IncentiveSettings)
 
 
 class StoreSettings(Section):

@@ -73,7 +73,7 @@ class Participants:
         """The genesis: the protocol's constants, every server with its stake, every client with its
         N_u (``sample_counts``, int64[M]), the initial model, and the run: its config's digest and
         its policy of retention."""
-        committee = self._config.committee
+        committee, incentives = self._config.committee, self._config.ledger.incentives
         parameters = Parameters(
             protocol=self._config.protocol,
             crypto=self._config.crypto,
@@ -101,6 +101,7 @@ class Participants:
             file_cid(model.encode()),
             model.describe(),
             run=run_record(self._config),
+            incentives=incentives.rule(sum(self.stakes())) if incentives.on else None,
         )
 
     def _messages(self) -> int:

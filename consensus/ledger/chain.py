@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consensus.ledger.protocol import Protocol
+from consensus.ledger.settling import settled, stakes_after
 from consensus.ledger.validity import BlockCheck, Head, check_header
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis
@@ -16,14 +17,19 @@ from consensus.records.genesis import Genesis
 def heads_of(genesis: Genesis, protocol: Protocol, blocks: Sequence[Block]) -> list[Head]:
     """The heads that ``blocks`` lead to, that of the genesis first.
 
-    Headers and draws are checked. Votes are not: they were when the blocks were appended. Raises
+    Headers and draws are checked. Votes and evidence are not: they were when the blocks were
+    appended. Raises
     `InvalidBlock`.
     """
     heads = [protocol.first_head(genesis)]
     for block in blocks:
         check_header(genesis, heads[-1], block.header)
         draws = protocol.check_draws(genesis, heads[-1], block.header, block.tickets)
-        heads.append(protocol.head_after(genesis, heads[-1], block.header, draws))
+        after = protocol.head_after(genesis, heads[-1], block.header, draws)
+        stakes = stakes_after(
+            genesis, heads[-1], block.header.aggregator, block.settlement, protocol.sortition
+        )
+        heads.append(settled(after, heads[-1], stakes))
     return heads
 
 

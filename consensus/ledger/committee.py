@@ -107,11 +107,17 @@ def racing(
     recorded may be so few that every committee of them is blocked; attempts are to be of fresh
     committees. (Not before: a server could choose between its ticket and its spare draw.)
     """
-    late = attempt >= ATTEMPTS_FORESEEN
+    late, stakes = attempt >= ATTEMPTS_FORESEEN, genesis.stakes
     if len(draws) == len(genesis.servers) or not (late or _few(genesis, draws)):
-        return draws, ()
-    spares = spare_draws(genesis, beacon, draws)
+        return _with_stake(draws, stakes), ()
+    spares = _with_stake(spare_draws(genesis, beacon, draws), stakes)
+    draws = _with_stake(draws, stakes)
     return ((*draws, *spares), ()) if late else (draws, spares)
+
+
+def _with_stake(draws: Sequence[Draw], stakes: Sequence[int]) -> Sequence[Draw]:
+    """The draws of servers that have stake; some may have lost it (`consensus.ledger.stakes`)."""
+    return draws if all(stakes) else [draw for draw in draws if stakes[draw.server]]
 
 
 def _few(genesis: Genesis, draws: Sequence[Draw]) -> bool:
@@ -221,9 +227,9 @@ def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
     """
     parameters = genesis.parameters
     plausible = 2 * parameters.committee_size + 20
-    if ATTEMPTS_FORESEEN * plausible >= len(genesis.servers):
-        return True
     stake = genesis.servers[draw.server].stake
+    if not stake or ATTEMPTS_FORESEEN * plausible >= len(genesis.servers):
+        return stake > 0
     bar = _bar(plausible * stake, genesis.total_stake)
     for role in ROLES_FORESEEN:
         if parameters.committee == "weighted":
@@ -255,9 +261,10 @@ def may_sit(genesis: Genesis, draw: Draw, candidates_per_seat: int) -> bool:
 
 def enough_draws(genesis: Genesis, draws: Sequence[Draw | Ticket]) -> bool:
     """True if the draws that a block records can fill more than two thirds of the next seats."""
-    parameters = genesis.parameters
+    parameters, stakes = genesis.parameters, genesis.stakes
     if parameters.committee == "weighted":
         return len(draws) > 0
+    draws = [draw for draw in draws if draw.server < len(stakes) and stakes[draw.server]]
     return 3 * len(draws) > 2 * min(parameters.committee_size, len(genesis.servers))
 
 

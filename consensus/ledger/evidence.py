@@ -1,4 +1,4 @@
-"""Evidence: two signatures of one server that contradict each other.
+"""Evidence checked: that two signatures of one server contradict each other.
 
 An honest server never signs two blocks in one phase of one view, proposes two in one view, or
 leaves one view with two locks. Both signatures together are proof for anybody, and nobody else can
@@ -7,35 +7,10 @@ make them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
-
+from consensus.records.evidence import LEFT, PROPOSED, Evidence
 from consensus.records.genesis import Genesis
-from consensus.records.view import View, proposal_digest
+from consensus.records.view import proposal_digest
 from consensus.records.votes import LockName, Timeout, Vote
-
-#: The phase of a timeout that closes a view, and of one that closes an attempt.
-LEFT: Final = ("timeout", "recovery")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Two contradicting signatures of one server."""
-
-    server: int
-    height: int
-    view: View
-    phase: str
-    """A vote's phase; ``proposal``; or ``timeout`` or ``recovery`` (a timeout of all servers)."""
-    said: tuple[bytes | LockName | None, bytes | LockName | None]
-    """Links to the two headers; of timeouts the names of the two locks, None for no lock."""
-    signatures: tuple[bytes, bytes]
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """The key under which one piece of evidence is kept: kind, height and server."""
-        kind = "timeout" if self.phase in LEFT else self.phase
-        return kind if kind in ("proposal", "timeout") else "vote", self.height, self.server
 
 
 def holds(genesis: Genesis, evidence: Evidence) -> bool:
@@ -56,6 +31,6 @@ def _signed(genesis: Genesis, evidence: Evidence, said: bytes | LockName | None)
         assert not isinstance(said, bytes)
         return Timeout.signing_digest(chain, height, view, evidence.phase == "recovery", said)
     assert isinstance(said, bytes)
-    if evidence.phase == "proposal":
+    if evidence.phase == PROPOSED:
         return proposal_digest(chain, height, view, said)
     return Vote.signing_digest(chain, height, *view, evidence.phase, said)

@@ -25,6 +25,8 @@ from typing import Any, ClassVar, TypeVar
 
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.committee import Committee, Draw, check_ticket
+from consensus.ledger.settling import check_kind, check_settlement, settled
+from consensus.ledger.stakes import Stakes
 from consensus.ledger.validity import (
     DrawsCheck,
     Head,
@@ -39,9 +41,13 @@ from consensus.ledger.validity import (
 )
 from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis
+from consensus.records.settlement import Settlement
 from consensus.records.ticket import Ticket
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 from consensus.registry import Registry
+
+SettledCheck = Callable[[Genesis, Head, Header, "Settlement | None"], "Stakes | None"]
+"""`Protocol.check_settled`, or one that remembers its results."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ class Protocol(ABC):
     `tests/bench/test_bench_messages.py` measures it."""
     draws_on_links: ClassVar[bool] = False
     """True if a block's link seeds the draws after it, so that its proposer may try variants."""
+    moves_stake: ClassVar[bool] = False
+    """True if its blocks carry settlements where the genesis asks for incentives."""
     invitations: ClassVar[tuple[Invitation, ...]] = ()
     """The settings that invite its known weaknesses."""
 
@@ -115,6 +123,7 @@ class Protocol(ABC):
                 f"parameters.committee: the protocol {self.name} knows only "
                 + ", ".join(map(repr, self.committees))
             )
+        check_kind(genesis, self.moves_stake)
 
     def first_head(self, genesis: Genesis) -> Head:
         """The head at height 0."""
@@ -152,8 +161,24 @@ class Protocol(ABC):
     ) -> tuple[Draw, ...]:
         """Check the tickets that a block carries; returns their draws. Raises `InvalidBlock`."""
         draws = check_tickets(genesis, header, tickets, *self.drawn_from(head), ticket_check)
-        self.check_drawn(genesis, draws)
+        self.check_drawn(head.electorate(genesis), draws)
         return draws
+
+    def check_settled(
+        self,
+        genesis: Genesis,
+        head: Head,
+        header: Header,
+        settlement: Settlement | None,
+        sortition: SortitionOf | None = None,
+    ) -> Stakes | None:
+        """Check what a block says of stake; returns the stake after it, None without incentives.
+        Raises `InvalidBlock`."""
+        others = (phase for phase in self.phases if phase != self.deciding)
+        known = (*others, self.deciding)
+        return check_settlement(
+            genesis, head, header, settlement, sortition or self.sortition, known
+        )
 
     def check_block(
         self,
@@ -162,6 +187,7 @@ class Protocol(ABC):
         block: Block,
         draws_check: DrawsCheck | None = None,
         sortition: SortitionOf | None = None,
+        settled_check: SettledCheck | None = None,
     ) -> Head:
         """Check every proof in ``block``; returns the head after it. Raises `InvalidBlock`."""
         header, certificate = block.header, block.certificate
@@ -171,8 +197,9 @@ class Protocol(ABC):
         committee = self.voters(genesis, head, block, sortition)
         check_signature(genesis, header, block.signature)
         draws = (draws_check or self.check_draws)(genesis, head, header, block.tickets)
+        stakes = (settled_check or self.check_settled)(genesis, head, header, block.settlement)
         check_certificate(genesis, header.height, committee, certificate, self.deciding)
-        return self.head_after(genesis, head, header, draws)
+        return settled(self.head_after(genesis, head, header, draws), head, stakes)
 
     # -- for some protocols only ------------------------------------------------------------------
 

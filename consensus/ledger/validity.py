@@ -17,6 +17,7 @@ from consensus.ledger.committee import (
     check_ticket,
     first_beacon,
 )
+from consensus.ledger.stakes import Stakes
 from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis
 from consensus.records.ticket import Ticket, tickets_digest
@@ -40,11 +41,22 @@ class Head:
     draws: tuple[Draw, ...] = field(default=(), repr=False)
     """The draws for the committees of height + 1, by ascending server; empty under a protocol that
     has them made on the head (`Protocol.committees_foreseen` is False)."""
+    stakes: Stakes | None = field(default=None, repr=False)
+    """The stake after the block; None in a chain without incentives."""
+    before: Head | None = field(default=None, repr=False)
+    """With incentives: the head before, without its own ``before``, on which the block's committee
+    was drawn."""
 
     @classmethod
     def of_genesis(cls, genesis: Genesis, draws: tuple[Draw, ...] = ()) -> Head:
         """The head at height 0; ``draws`` are those of height 1."""
-        return cls(0, genesis.cid, genesis.timestamp, first_beacon(genesis), draws)
+        rule = genesis.incentives
+        stakes = None if rule is None else Stakes.of_genesis(genesis, rule)
+        return cls(0, genesis.cid, genesis.timestamp, first_beacon(genesis), draws, stakes)
+
+    def electorate(self, genesis: Genesis) -> Genesis:
+        """The servers with the stake by which the committees and turns of height + 1 are drawn."""
+        return genesis if self.stakes is None else genesis.with_stakes(self.stakes.seated)
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,8 @@ def check_header(genesis: Genesis, head: Head, header: Header) -> None:
         raise InvalidBlock(f"step {header.step} is beyond MaxStep")
     if header.aggregator >= len(genesis.servers):
         raise InvalidBlock(f"server {header.aggregator} is not registered")
+    if genesis.incentives is None and header.stakes is not None:
+        raise InvalidBlock("it states stakes, which never move here")
 
 
 def check_signature(genesis: Genesis, header: Header, signature: bytes) -> None:

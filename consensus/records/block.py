@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from consensus.encoding.cid import node_cid
@@ -22,6 +23,7 @@ from consensus.encoding.fields import (
 )
 from consensus.encoding.frozen import frozen
 from consensus.encoding.node import Node
+from consensus.records.settlement import Settlement
 from consensus.records.ticket import Ticket
 from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate, TimeoutCertificate
@@ -44,6 +46,18 @@ def _tickets_from_node(node: Any) -> tuple[Ticket, ...]:
             )
         )
     return tuple(tickets)
+
+
+def _settled(settlement: Settlement | None) -> Node:
+    return {} if settlement is None else {"settlement": settlement.to_node()}
+
+
+def _with_optional(
+    node: Any, record: str, names: frozenset[str], optional: set[str]
+) -> tuple[Mapping[str, Any], set[str]]:
+    """The fields of ``node``, of which the ``optional`` ones may be missing, and those that are."""
+    absent = optional - node.keys() if isinstance(node, dict) else set()
+    return fields_of(node, record, names - absent), absent
 
 
 @frozen
@@ -75,6 +89,9 @@ class Candidate(Record):
     proof: Certificate | None = None
     """``tendermint``: the prevotes that make the block a valid value (its proof of lock), where it
     is proposed again. It has no place in the encoding of a candidate without one."""
+    settlement: Settlement | None = None
+    """The facts by which the block moves stake; None, and no place in the encoding, in a chain
+    without incentives."""
 
     def to_node(self) -> Node:
         turn, why, proof = self.turn, self.justification, self.proof
@@ -88,12 +105,12 @@ class Candidate(Record):
                 None if turn is None else [turn.attempt, turn.step, turn.server, turn.signature]
             ),
         }
-        return node if proof is None else {**node, "proof": proof.to_node()}
+        proven = {} if proof is None else {"proof": proof.to_node()}
+        return node | proven | _settled(self.settlement)
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        proven = isinstance(node, dict) and "proof" in node
-        found = fields_of(node, "candidate", names_of(cls) - (set() if proven else {"proof"}))
+        found, absent = _with_optional(node, "candidate", names_of(cls), {"proof", "settlement"})
         turn, why = found["turn"], found["justification"]
         if turn is not None:
             if not isinstance(turn, list) or len(turn) != 4:
@@ -114,7 +131,8 @@ class Candidate(Record):
             ),
             None if why is None else TimeoutCertificate.from_node(why),
             turn,
-            Certificate.from_node(found["proof"]) if proven else None,
+            None if "proof" in absent else Certificate.from_node(found["proof"]),
+            None if "settlement" in absent else Settlement.from_node(found["settlement"]),
         )
 
     @property
@@ -163,23 +181,27 @@ class Block(Record):
     signature: bytes
     tickets: tuple[Ticket, ...]
     certificate: Certificate
+    settlement: Settlement | None = None
+    """As of its candidate."""
 
     def to_node(self) -> Node:
-        return {
+        node: Node = {
             "header": self.header.to_node(),
             "signature": self.signature,
             "tickets": _tickets_to_node(self.tickets),
             "certificate": self.certificate.to_node(),
         }
+        return node | _settled(self.settlement)
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = fields_of(node, "block", names_of(cls))
+        found, absent = _with_optional(node, "block", names_of(cls), {"settlement"})
         return cls(
             Header.from_node(found["header"]),
             fixed_bytes(found["signature"], "block.signature", SIGNATURE_BYTES),
             _tickets_from_node(found["tickets"]),
             Certificate.from_node(found["certificate"]),
+            None if "settlement" in absent else Settlement.from_node(found["settlement"]),
         )
 
     @property
@@ -220,15 +242,20 @@ class Header(Record):
     """Link (IPFS address) to the aggregate A; `model` on the wire."""
     snapshot: bytes | None
     """Link to the whole item matrix Q after this block, at the heights that have one."""
+    stakes: bytes | None = None
+    """Digest of all stake after this block (`consensus.ledger.stakes.Stakes`); None, and no place
+    in the encoding, in a chain without incentives."""
 
     def to_node(self) -> Node:
         node = super().to_node()
         node["model"] = node.pop("aggregate_cid")
+        if self.stakes is None:
+            del node["stakes"]
         return node
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        found = fields_of(node, "header", _HEADER_KEYS)
+        found, absent = _with_optional(node, "header", _HEADER_KEYS, {"stakes"})
         return cls(
             fixed_bytes(found["chain_id"], "header.chain_id", DIGEST_BYTES),
             integer(found["height"], "header.height", 1),
@@ -243,6 +270,9 @@ class Header(Record):
             integer(found["samples"], "header.samples", 1),
             link(found["model"], "header.model"),
             optional_link(found["snapshot"], "header.snapshot"),
+            None
+            if "stakes" in absent
+            else fixed_bytes(found["stakes"], "header.stakes", DIGEST_BYTES),
         )
 
     @computed_once

@@ -4,7 +4,7 @@ run that made the chain."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -102,6 +102,58 @@ _WORDS = {
 _MAY_BE_ZERO = {"settle_us", "recovery_us"}
 
 
+MILLION = 1_000_000
+"""The whole, of which the shares of `Incentives` are parts."""
+
+
+@dataclass(frozen=True)
+class Incentives:
+    """The constants by which stake moves (`consensus.ledger.stakes`). Shares are parts per
+    million."""
+
+    treasury: int
+    """Stake that belongs to nobody at first, out of which rewards are paid."""
+    slash: int
+    """Share of a server's stake that one piece of evidence takes, at least 1."""
+    report: int
+    """Share of what was taken that goes to the aggregator that brought the evidence."""
+    reward: int
+    """Share of the treasury that is paid out at a height."""
+    propose: int
+    """Share of what is paid out that goes to the aggregator."""
+    leak: int
+    """Share of its stake that a member of a committee loses where its signature is missing in spite
+    of ``patience``."""
+    patience: int
+    """Number of missing signatures that cost nothing."""
+    window: int
+    """Number of heights for which evidence counts."""
+
+    def to_node(self) -> Node:
+        """The constants as DAG-CBOR data: a map by field name."""
+        return {name: getattr(self, name) for name in _INCENTIVES}
+
+    @classmethod
+    def from_node(cls, node: Any) -> Self:
+        """The constants that ``node`` describes; raises `MalformedRecord` if it describes none."""
+        found = fields_of(node, "genesis.incentives", _INCENTIVES)
+        high = {"treasury": MAX_INT, "patience": MAX_INT, "window": MAX_INT}
+        return cls(
+            **{
+                name: integer(
+                    found[name],
+                    f"genesis.incentives.{name}",
+                    1 if name in ("slash", "window") else 0,
+                    high.get(name, MILLION),
+                )
+                for name in _INCENTIVES
+            }
+        )
+
+
+_INCENTIVES = names_of(Incentives)
+
+
 RETENTIONS = ("none", "window", "all")
 """The policies of retention: updates whose bytes stay in the store after their block."""
 
@@ -169,6 +221,8 @@ class Genesis(Record):
     """The application's own parameters (names and integers), needed to recompute an aggregate."""
     timestamp: int = 0
     run: Run | None = None
+    incentives: Incentives | None = None
+    """The rule by which stake moves; None, and no place in the encoding, where it does not."""
 
     def to_node(self) -> Node:
         node = self._protocol_node()
@@ -176,7 +230,7 @@ class Genesis(Record):
 
     def _protocol_node(self) -> Node:
         """The genesis without its run."""
-        return {
+        node: Node = {
             "version": 1,
             "parameters": self.parameters.to_node(),
             "servers": [[s.signing_key, s.vrf_key, s.stake] for s in self.servers],
@@ -185,11 +239,14 @@ class Genesis(Record):
             "application": dict(self.application),
             "timestamp": self.timestamp,
         }
+        incentives = self.incentives
+        return node if incentives is None else node | {"incentives": incentives.to_node()}
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
-        runs = isinstance(node, dict) and "run" in node
-        found = fields_of(node, "genesis", _GENESIS if runs else _GENESIS - {"run"})
+        optional = {"run", "incentives"} - (node.keys() if isinstance(node, dict) else set())
+        found = fields_of(node, "genesis", _GENESIS - optional)
+        runs = "run" not in optional
         version = 2 if runs else 1
         integer(found["version"], "genesis.version (1, or 2 with a run)", version, version)
         servers = []
@@ -231,7 +288,32 @@ class Genesis(Record):
             found["application"],
             integer(found["timestamp"], "genesis.timestamp"),
             Run.from_node(found["run"]) if runs else None,
+            None if "incentives" in optional else Incentives.from_node(found["incentives"]),
         )
+
+    def with_stakes(self, stakes: tuple[int, ...]) -> Genesis:
+        """The servers as sortition sees them once stake has moved to ``stakes``: without those that
+        have lost all of it there may be fewer seats. Nothing is signed or linked by this record.
+        Where nobody has any stake left, the genesis itself."""
+        if not any(stakes):
+            return self
+        known = self._moved.get(stakes)
+        if known is None:
+            if len(self._moved) >= MOVED_KEPT:
+                self._moved.clear()
+            seats = min(self.parameters.committee_size, sum(stake > 0 for stake in stakes))
+            servers = zip(self.servers, stakes, strict=True)
+            known = self._moved[stakes] = replace(
+                self,
+                parameters=replace(self.parameters, committee_size=seats),
+                servers=tuple(replace(server, stake=stake) for server, stake in servers),
+            )
+        return known
+
+    @cached_property
+    def _moved(self) -> dict[tuple[int, ...], Genesis]:
+        """By stakes: what `with_stakes` gave for the last ones."""
+        return {}
 
     @cached_property
     def cid(self) -> bytes:
@@ -278,3 +360,5 @@ class Genesis(Record):
 
 
 _GENESIS = names_of(Genesis) | {"version"}
+MOVED_KEPT = 8
+"""Stakes of so many heights are kept by `Genesis.with_stakes`."""

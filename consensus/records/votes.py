@@ -296,7 +296,7 @@ class TimeoutCertificate(Record):
             entries.append(
                 (
                     integer(entry[0], "timeout_certificate.server"),
-                    None if entry[1] is None else _lock_from_node(entry[1]),
+                    None if entry[1] is None else lock_from_node(entry[1]),
                     fixed_bytes(entry[2], "timeout_certificate.signature", SIGNATURE_BYTES),
                 )
             )
@@ -315,7 +315,8 @@ class TimeoutCertificate(Record):
         return self.attempt, self.step
 
 
-def _lock_from_node(node: Any) -> LockName:
+def lock_from_node(node: Any) -> LockName:
+    """The name of a lock that ``node`` describes; raises `MalformedRecord` if it describes none."""
     if not isinstance(node, list) or len(node) != 3:
         raise MalformedRecord("lock: expected [attempt, step, block]")
     return (

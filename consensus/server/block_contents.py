@@ -13,6 +13,7 @@ from consensus.records.genesis import Parameters
 from consensus.server.checks import SharedChecks
 from consensus.server.hooks import Hooks
 from consensus.server.host import Host
+from consensus.server.settling import Settling
 
 
 class Proposer(Protocol):
@@ -25,6 +26,7 @@ class Proposer(Protocol):
     checks: SharedChecks
     host: Host
     behaviour: Hooks[Any] | None
+    settling: Settling
 
 
 class BlockContents:
@@ -82,7 +84,7 @@ class BlockContents:
     ) -> Header:
         """The header of a block of these updates with these contents, which are published."""
         head = self._server.chain.head
-        snapshot = contents.snapshot
+        snapshot, stakes = contents.snapshot, self._server.settling.stakes()
         self._listed.update(update.record.digest for update in updates)
         aggregate_cid = self._publish(contents)
         return Header(
@@ -99,6 +101,7 @@ class BlockContents:
             samples=sum(update.record.samples for update in updates),
             aggregate_cid=aggregate_cid,
             snapshot=None if snapshot is None else self._checks.address(snapshot),
+            stakes=None if stakes is None else stakes.digest,
         )
 
     def _publish(self, contents: Contents) -> bytes:

@@ -17,6 +17,7 @@ from consensus.application import Application, Contents
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.committee import Draw, check_ticket
 from consensus.ledger.protocol import Protocol
+from consensus.ledger.stakes import Stakes
 from consensus.ledger.updates import SignedUpdate, check_update, slot_name, updates_root
 from consensus.ledger.validity import (
     Head,
@@ -27,6 +28,7 @@ from consensus.ledger.validity import (
 )
 from consensus.records.block import Block, Candidate, Header
 from consensus.records.genesis import Genesis
+from consensus.records.settlement import Settlement
 from consensus.records.ticket import Ticket
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate, Vote
 
@@ -140,6 +142,20 @@ class SharedChecks:
             known = self._memo[key] = ((header, tickets), draws)
         return known[1]
 
+    def settled(
+        self, genesis: Genesis, head: Head, header: Header, settlement: Settlement | None
+    ) -> Stakes | None:
+        """`Protocol.check_settled`; raises `InvalidBlock`."""
+        if settlement is None:
+            return self.protocol.check_settled(genesis, head, header, None)
+        key = (id(settlement), id(header), head.cid)
+        known = self._memo.get(key)
+        if known is None:
+            found = self.protocol.check_settled(genesis, head, header, settlement, self.sortition)
+            known = self._memo[key] = ((settlement, header), found)
+        stakes: Stakes | None = known[1]
+        return stakes
+
     def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
         """`Protocol.sortition`."""
         return self.sortitions(head)(attempt)
@@ -153,8 +169,9 @@ class SharedChecks:
         return known
 
     def candidate(self, head: Head, candidate: Candidate) -> tuple[Draw, ...]:
-        """Check that a candidate extends ``head``, its draws hold, its updates are those that its
-        header names, and its aggregator and who proposes it signed it; returns the draws. Raises
+        """Check that a candidate extends ``head``, its draws and its settlement hold, its updates
+        are those that its header names, and its aggregator and who proposes it signed it; returns
+        the draws. Raises
         `InvalidBlock`. (Whose turn it is, and what justifies it, is the protocol's to say.)"""
         known = self._memo.get((id(candidate), head.cid))
         if known is not None and type(known[1]) is tuple:  # as for updates
@@ -165,6 +182,7 @@ class SharedChecks:
             check_header(self.genesis, head, header)
             check_signature(self.genesis, header, candidate.signature)
             draws = self.draws(self.genesis, head, header, candidate.tickets)
+            self.settled(self.genesis, head, header, candidate.settlement)
             if header.count != len(candidate.updates) or (
                 header.updates != self.updates_root(candidate)
             ):
@@ -231,13 +249,15 @@ class SharedChecks:
         """`Protocol.check_block`; raises `InvalidBlock`. Servers that certify a block themselves
         build it anew from shared parts, and from the same votes often enough: this memo goes by
         those."""
-        parts = id(block.header), id(block.tickets), block.certificate
+        parts = id(block.header), id(block.tickets), block.certificate, id(block.settlement)
         key = (head.cid, *parts, block.signature)
         known = self._memo.get(key)
         if known is None:
             known = self._memo[key] = (
                 block,
-                self.protocol.check_block(genesis, head, block, self.draws, self.sortition),
+                self.protocol.check_block(
+                    genesis, head, block, self.draws, self.sortition, self.settled
+                ),
             )
         return known[1]
 

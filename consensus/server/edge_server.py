@@ -18,10 +18,10 @@ from typing import Any, Final, Literal
 
 from consensus.crypto.suites import Prover, Signer
 from consensus.ledger.chain import Chain
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate, UpdatePool
 from consensus.ledger.validity import InvalidBlock
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.records.view import View
 from consensus.server.block_contents import BlockContents
 from consensus.server.catching_up import EARLY_HEIGHTS, CatchUp
@@ -32,6 +32,7 @@ from consensus.server.host import Host, Timer
 from consensus.server.message import BODIES, Kind
 from consensus.server.participant import Participant
 from consensus.server.relaying import NAMES, Again, Relaying
+from consensus.server.settling import Settling
 from consensus.server.unheard import UPDATES, Credit, Fit, Inbox, NoInbox, Taken
 
 HEIGHT_OF: Final[dict[str, Callable[[Any], int]]] = {
@@ -83,6 +84,7 @@ class EdgeServer:
         """True if it follows the height without voting: the others have decided it long ago."""
         self.late = False
         """True if the deadline for updates has passed: what is at hand is then sufficient."""
+        self.settling = Settling(self)
         self.contents = BlockContents(self)
         self.catch_up = CatchUp(self)
         self.fetching = Fetching(self)
@@ -183,7 +185,7 @@ class EdgeServer:
         if self.active:
             yield Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())
             yield from self.participant.credits()
-        elif self.chain.blocks:
+        elif self.chain.blocks and not self.settling.on:
             yield from self.participant.ignored(self.chain.blocks[-1])
 
     def take_in(self, taken: Iterable[Taken]) -> None:
@@ -210,6 +212,8 @@ class EdgeServer:
                 if news and took is not None:
                     took((body, sender if gossiped else None))
                 return news
+            if kind == "vote" and self.settling.on and height == self.chain.height:
+                self.settling.hear(body)
             return self.catch_up.out_of_step(kind, body, sender, height, gossiped)
         if kind == "status":
             return self.catch_up.on_status(body, sender)
@@ -329,7 +333,8 @@ class EdgeServer:
 
     def on_block(self, block: Block) -> bool:
         """Verify a validated block's signatures and add it to the chain (paper, III.D)."""
-        self.host.charge("verify", times=len(block.certificate.signatures) + 1)
+        more = 0 if block.settlement is None else block.settlement.signature_count
+        self.host.charge("verify", times=len(block.certificate.signatures) + 1 + more)
         self.host.may_relay()
         self.host.charge("vrf_verify", times=self.participant.draws_to_check(block))
         try:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from consensus.application import Contents
-from consensus.ledger.evidence import Evidence
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.server.message import Kind
 
 Timer = tuple[str, int, int, int]

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from consensus.faults.faults import Faults
 from consensus.ledger.committee import Committee
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.results import Stalled

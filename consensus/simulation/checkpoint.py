@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from consensus.encoding.node import Node
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
+from consensus.records.settlement import Settlement
+from consensus.records.votes import Certificate
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.content_providers import Providers
 
@@ -43,14 +46,20 @@ class Standing:
     """(height, servers) for each aggregate that some server lacks: the servers that hold it."""
     backlog: tuple[Backlog, ...] = ()
     """The queues that are not free yet, by ascending server."""
+    settlements: tuple[tuple[int, Settlement], ...] = ()
+    """By ascending server: the signatures of the last block and the evidence that it holds beyond
+    what is in the chain, and would put into the next blocks."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""
-        return {
+        node: Node = {
             "servers": [[s.index, s.height, s.written, list(s.lacking)] for s in self.servers],
             "holders": [[height, list(servers)] for height, servers in self.holders],
             "backlog": [list(each) for each in self.backlog],
         }
+        if self.settlements:
+            node["settlements"] = [[index, *_settlement(each)] for index, each in self.settlements]
+        return node
 
     @classmethod
     def from_node(cls, node: Mapping[str, Any]) -> Self:
@@ -69,6 +78,10 @@ class Standing:
                 (_count(server), _seconds(egress), _seconds(ingress), _seconds(busy))
                 for server, egress, ingress, busy in node.get("backlog", ())
             ),
+            tuple(
+                (_count(index), _settlement_from_node(certificate, evidence))
+                for index, certificate, evidence in node.get("settlements", ())
+            ),
         )
 
     def check(self, servers: int, height: int) -> None:
@@ -77,6 +90,7 @@ class Standing:
         names = [server.index for server in self.servers]
         names += [server for _, holding in self.holders for server in holding]
         names += [server for server, *_ in self.backlog]
+        names += [server for server, _ in self.settlements]
         heights = [max(s.height, s.written, *s.lacking, 0) for s in self.servers]
         heights += [at for at, _ in self.holders]
         if max(names, default=0) >= servers or max(heights, default=0) > height:
@@ -107,7 +121,9 @@ def standing_of(
         (at, tuple(sorted(providers.holders(agreed[at - 1].header.aggregate_cid))))
         for at in sorted(wanted)
     )
-    return Standing(tuple(found), tuple(holders), backlog)
+    gathered = ((server.index, server.settling.gathered()) for server in servers)
+    settlements = tuple((index, each) for index, each in gathered if each is not None)
+    return Standing(tuple(found), tuple(holders), backlog, settlements)
 
 
 def restore(
@@ -123,8 +139,23 @@ def restore(
         servers[server.index].resume(
             server.height, server.written, {aggregates[at - 1]: at for at in server.lacking}
         )
+    for index, settlement in standing.settlements:
+        servers[index].settling.resume(settlement)
     for at, holders in standing.holders:
         providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)
+
+
+def _settlement(gathered: Settlement) -> tuple[str, list[str]]:
+    """The encoded certificate and evidence, in hex; an empty text for no certificate."""
+    certificate = "" if gathered.certificate is None else gathered.certificate.encoded.hex()
+    return certificate, [each.encoded.hex() for each in gathered.evidence]
+
+
+def _settlement_from_node(certificate: str, evidence: list[str]) -> Settlement:
+    return Settlement(
+        Certificate.decode(bytes.fromhex(certificate)) if certificate else None,
+        tuple(Evidence.decode(bytes.fromhex(each)) for each in evidence),
+    )
 
 
 def _count(value: object) -> int:

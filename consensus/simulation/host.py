@@ -12,10 +12,10 @@ import numpy as np
 
 from consensus.application import Contents
 from consensus.faults.faults import Faults
-from consensus.ledger.evidence import Evidence
 from consensus.network.clock import Clock, Entry
 from consensus.network.network import MIB, Network
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.server.edge_server import EdgeServer
 from consensus.server.host import Timer
 from consensus.server.message import Kind, Message, sized

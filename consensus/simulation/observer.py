@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import Head
 from consensus.network.clock import Clock
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.simulation.accounts import Spent
 
 

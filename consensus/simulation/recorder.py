@@ -18,8 +18,8 @@ import numpy as np
 from consensus.encoding.cid import cid_text, is_cid
 from consensus.faults.faults import Faults
 from consensus.faults.kinds import Cut
-from consensus.ledger.evidence import Evidence
 from consensus.records.block import Block, Candidate
+from consensus.records.evidence import Evidence
 from consensus.records.votes import Timeout, TimeoutCertificate, Vote
 from consensus.server.message import BODIES
 from consensus.simulation.observer import Observed, Observer

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from consensus.application import Contents
 from consensus.encoding.cid import cid_text
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 
 
 class Stalled(RuntimeError):

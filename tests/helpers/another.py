@@ -5,6 +5,10 @@ from __future__ import annotations
 from bfedrec.config.help import options
 
 
+INCENTIVES = ("ledger.incentives.on=true", "servers.stake_mean=1000000")
+"""Overrides under which stake moves."""
+
+
 def another(key: str) -> list[str]:
     """Overrides that change an option to some other allowed value."""
     special = {
@@ -21,6 +25,14 @@ def another(key: str) -> list[str]:
             "servers.placement=[Tokyo]", "servers.round_trips=ibm-cloud-2024"
         ],
         "servers.malicious": ["servers.malicious=1/3"],
+        **{
+            f"ledger.incentives.{name}": [f"ledger.incentives.{name}={value}", *INCENTIVES]
+            for name, value in (
+                ("treasury", 0.2), ("slash", 0.25), ("report", 0.1), ("reward", 0.02),
+                ("propose", 0.25), ("leak", 0.02), ("patience", 8), ("window", 50),
+            )
+        },
+        "ledger.incentives.on": [*INCENTIVES],
         "faults": ["faults=[{loss: 0.1}]"],
         "training.chunk_mib": ["training.chunk_mib=64", "device=torch"],
         "training.virtual_mean_share": [

@@ -9,8 +9,8 @@ import numpy as np
 
 from consensus.application import Contents
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.evidence import Evidence
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.server.host import Timer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.topology import Topology
-from consensus.records.genesis import Genesis, Member, Parameters, Run
+from consensus.records.genesis import Genesis, Incentives, Member, Parameters, Run
 from consensus.records.update import UpdateRecord
 from consensus.simulation.host import Costs
 from consensus.simulation.observer import UNSEEN, Observer
@@ -81,6 +82,7 @@ class Toy:
         faults: Faults | None = None,
         continues: World | None = None,
         run: Run | None = None,
+        incentives: Incentives | None = None,
         topology: Topology | None = None,
         observer: Observer = UNSEEN,
         compiled: bool = True,
@@ -102,7 +104,8 @@ class Toy:
         self.clients = [
             suite.signing_key(derive_seed(master, "client", index)) for index in range(clients)
         ]
-        self.genesis = self._genesis(stakes or [1] * servers, parameters, run)
+        genesis = self._genesis(stakes or [1] * servers, parameters, run)
+        self.genesis = replace(genesis, incentives=incentives)
         self.application = ToyApplication()
         if topology is None:
             topology = Topology.generate(np.random.default_rng(seed), servers, 2, 2, 5.0, 40.0)

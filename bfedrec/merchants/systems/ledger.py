@@ -24,10 +24,10 @@ from consensus.application import Contents
 from consensus.crypto.suites import suite_named
 from consensus.encoding.cid import cid_text
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
 from consensus.network.topology import Topology
 from consensus.protocols.registry import DEFAULT
+from consensus.records.evidence import Evidence
 from consensus.records.genesis import Genesis, Member, Parameters
 from consensus.records.update import UpdateRecord
 from consensus.registry import Registry

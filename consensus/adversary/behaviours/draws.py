@@ -123,12 +123,13 @@ class Grind(Behaviour):
 
     def _is_bad(self, server: EdgeServer) -> bool:
         """True if its circle draws badly from the beacon that its own output would produce."""
-        genesis, head = server.genesis, server.chain.head
+        head = server.chain.head
+        genesis = head.electorate(server.genesis)
         mine = [draw.beta for draw in head.draws if draw.server == server.index]
         if not mine:
             return False
         beacon = next_beacon(head.beacon, mine[0])
-        alpha = Ticket.alpha(genesis.chain_id, beacon, server.height + 2)
+        alpha = Ticket.alpha(server.genesis.chain_id, beacon, server.height + 2)
         seats, expected = 0, 0.0
         for ally in self._allies(server):
             server.host.charge("vrf_prove")
@@ -151,7 +152,7 @@ class Grind(Behaviour):
         )
         for rival in rivals:
             fewer = [ticket for ticket in kept if ticket is not rival]
-            if not enough_draws(genesis, fewer):
+            if not enough_draws(server.chain.head.electorate(genesis), fewer):
                 break
             kept = fewer
         if len(kept) == len(candidate.tickets):

@@ -236,7 +236,13 @@ class SplitClosures(Plot):
         self.act("split")
         view, candidate, sides = scheme.view, scheme.candidate, scheme.sides
         lock, decision = (self._certificate(server, scheme, phase) for phase in ("soft", "cert"))
-        scheme.decided = Block(candidate.header, candidate.signature, candidate.tickets, decision)
+        scheme.decided = Block(
+            candidate.header,
+            candidate.signature,
+            candidate.tickets,
+            decision,
+            candidate.settlement,
+        )
         known = [
             *scheme.timeouts.values(),
             *(self.timeout(index, view, lock) for index in sides.allies),

@@ -13,12 +13,12 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 from consensus.crypto.suites import Signer
 from consensus.ledger.chain import Chain
 from consensus.ledger.committee import enough_draws
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import UpdatePool
 from consensus.protocols.bft.durable import Durable
 from consensus.protocols.bft.tickets import Tickets
 from consensus.protocols.bft.unheard import TICKETS
 from consensus.records.block import Candidate
+from consensus.records.evidence import Evidence
 from consensus.records.genesis import Genesis, Parameters
 from consensus.records.sync import Want
 from consensus.records.ticket import Ticket, tickets_digest
@@ -31,6 +31,7 @@ from consensus.server.edge_server import EdgeServer
 from consensus.server.hooks import Hooks
 from consensus.server.host import Host
 from consensus.server.message import Kind
+from consensus.server.settling import Settling
 from consensus.server.unheard import ANY_NUMBER, Taken
 from consensus.server.voting import VotingParticipant
 
@@ -55,6 +56,7 @@ class Proposer(Protocol):
     contents: BlockContents
     catch_up: CatchUp
     behaviour: Hooks[Any] | None
+    settling: Settling
 
     def sufficient(self, count: int) -> bool:
         """True if so many updates are enough for a block."""
@@ -145,7 +147,7 @@ class BeaconProposals(ABC, Generic[VotingT]):
         if server.builds_on_less() or not (self._collected and server.sufficient(len(server.pool))):
             return None
         updates, tickets = server.pool.ordered(), self._tickets.recorded()
-        if not enough_draws(server.genesis, tickets):
+        if not enough_draws(server.chain.head.electorate(server.genesis), tickets):
             return None
         header = server.contents.propose_header(updates, *view, tickets_digest(tickets))
         return Candidate(
@@ -153,6 +155,7 @@ class BeaconProposals(ABC, Generic[VotingT]):
             server.signer.sign(header.signed),
             tickets,
             tuple(update.record.digest for update in updates),
+            settlement=server.settling.settlement(),
         )
 
     def _want(self, candidate: Candidate, others: list[int]) -> None:

@@ -9,13 +9,13 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Protocol
 
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.beacon import BeaconProposals
 from consensus.protocols.bft.state import HeightContext, State
 from consensus.protocols.bft.view_changes import ViewChanges
 from consensus.records.block import Candidate, Turn
+from consensus.records.evidence import Evidence
 from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate, Vote
 from consensus.server.message import Kind
@@ -153,6 +153,8 @@ class Proposals(BeaconProposals[Voting]):
         if reason is not None:
             return server.refuse(reason) if reason else False
         server.host.charge("verify", times=2)
+        if candidate.settlement is not None:
+            server.host.charge("verify", times=candidate.settlement.signature_count)
         if candidate.justification is not None:
             server.host.charge("verify", times=candidate.justification.signature_count)
         server.host.may_relay()

@@ -25,6 +25,7 @@ class Bft(Protocol):
     takes_turns = True
     has_locks = True
     timers_grow = True
+    moves_stake = True
 
     def first_head(self, genesis: Genesis) -> Head:
         return Head.of_genesis(genesis, public_draws(genesis))

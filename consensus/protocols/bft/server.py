@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from consensus.ledger.evidence import Evidence
 from consensus.protocols.bft import unheard
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.beacon import BeaconParticipant
@@ -19,6 +18,7 @@ from consensus.protocols.bft.proposals import Proposals
 from consensus.protocols.bft.state import HeightContext, Promises
 from consensus.protocols.bft.view_changes import ViewChanges
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.records.sync import Status
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
@@ -34,7 +34,6 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
 
     def __init__(self, server: EdgeServer) -> None:
         super().__init__(server, Promises)
-        self._stakes = server.genesis.stakes
         self.state = bft.BLANK
         self.proposals = Proposals(server, self, self.tickets)
         self.views = ViewChanges(server, self)
@@ -54,7 +53,7 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         self.context = HeightContext(
             server.index,
             server.height,
-            self._stakes,
+            head.electorate(server.genesis).stakes,
             server.checks.sortitions(head),
             server.parameters.settle_us > 0,
         )
@@ -216,7 +215,7 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
     def on_vote(self, vote: Vote) -> bool:
         """Check and count a member's vote."""
         server, view = self.server, (vote.attempt, vote.step)
-        if vote.server >= len(self._stakes) or vote.chain_id != server.genesis.chain_id:
+        if vote.server >= len(self.context.stakes) or vote.chain_id != server.genesis.chain_id:
             return server.refuse("vote by a stranger")
         if vote.phase not in ("soft", "cert"):
             return server.refuse("vote of another protocol")
@@ -261,7 +260,7 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         if certificate.view < body.header.view:
             server.refuse("decision")  # a captured committee's, of a block not yet proposed
             return
-        block = Block(body.header, body.signature, body.tickets, certificate)
+        block = Block(body.header, body.signature, body.tickets, certificate, body.settlement)
         if self.context.leader(certificate.view) == server.index:
             server.say("block", block)
         else:

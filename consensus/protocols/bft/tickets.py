@@ -66,7 +66,7 @@ class Tickets:
         proof, beta = server.prover.prove(self.alpha())
         server.host.charge("vrf_prove")
         draw = Draw(server.index, beta)
-        if not is_worth_announcing(server.genesis, draw):
+        if not is_worth_announcing(server.chain.head.electorate(server.genesis), draw):
             return False
         ticket = Ticket(height, server.index, proof)
         server.checks.vouch(beacon, ticket, draw)

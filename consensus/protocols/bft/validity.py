@@ -34,6 +34,7 @@ from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 
 def sortition_of(genesis: Genesis, head: Head, attempt: int) -> Sortition:
     """The committee and the aggregators' order of an attempt at height + 1."""
+    genesis = head.electorate(genesis)
     draws, spares = racing(genesis, head.beacon, head.draws, attempt)
     return Sortition(
         form_committee(genesis, draws, attempt, spares),
@@ -112,7 +113,7 @@ def check_timeout_certificate(
         )
         if not genesis.suite.verify(genesis.servers[server].signing_key, signed, signature):
             raise InvalidBlock(f"server {server}'s timeout signature is not valid")
-    if not closes(genesis, committee, certificate.everyone, signers):
+    if not closes(head.electorate(genesis), committee, certificate.everyone, signers):
         raise InvalidBlock(f"{len(signers)} servers are not enough to close a view")
     locks = [name for _, name, _ in certificate.entries if name is not None]
     lock = certificate.lock

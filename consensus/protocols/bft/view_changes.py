@@ -10,10 +10,10 @@ from typing import Any, Literal, Protocol
 
 from consensus.crypto.suites import Signer
 from consensus.ledger.chain import Chain
-from consensus.ledger.evidence import LEFT, Evidence
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.state import HeightContext, State
+from consensus.records.evidence import LEFT, Evidence
 from consensus.records.genesis import Genesis
 from consensus.records.view import View
 from consensus.records.votes import Certificate, LockName, Timeout, TimeoutCertificate

@@ -11,7 +11,6 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Protocol
 
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft.beacon import BeaconProposals
 from consensus.protocols.tendermint import vote as tendermint
@@ -24,6 +23,7 @@ from consensus.protocols.tendermint.state import (
     view_of,
 )
 from consensus.records.block import Candidate, Turn
+from consensus.records.evidence import Evidence
 from consensus.records.view import proposal_digest
 from consensus.records.votes import Certificate
 from consensus.server.message import Kind
@@ -148,6 +148,8 @@ class Proposals(BeaconProposals[Voting]):
             return server.refuse(reason) if reason else False
         proof = candidate.proof
         server.host.charge("verify", times=2)
+        if candidate.settlement is not None:
+            server.host.charge("verify", times=candidate.settlement.signature_count)
         if proof is not None:
             server.host.charge("verify", times=len(proof.signatures))
         server.host.may_relay()

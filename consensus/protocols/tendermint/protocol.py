@@ -28,6 +28,7 @@ class Tendermint(Protocol):
     committee_stands = True
     takes_turns = True
     timers_grow = True
+    moves_stake = True
 
     def first_head(self, genesis: Genesis) -> Head:
         return Head.of_genesis(genesis, public_draws(genesis))

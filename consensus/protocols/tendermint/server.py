@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft.beacon import BeaconParticipant
 from consensus.protocols.bft.state import NOBODY
@@ -35,6 +34,7 @@ from consensus.protocols.tendermint.state import (
     view_of,
 )
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.records.sync import Status
 from consensus.records.view import View
 from consensus.records.votes import NIL, Certificate, Vote
@@ -273,7 +273,7 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
         if certificate.view < body.header.view:
             server.refuse("decision")  # a captured committee's, of a block not yet proposed
             return
-        block = Block(body.header, body.signature, body.tickets, certificate)
+        block = Block(body.header, body.signature, body.tickets, certificate, body.settlement)
         if self.context.proposer(certificate.attempt) == server.index:
             server.say("block", block)
         else:

@@ -30,6 +30,7 @@ def sortition_of(genesis: Genesis, head: Head, attempt: int) -> Sortition:
 def _standing(genesis: Genesis, head: Head) -> tuple[Committee, tuple[int, ...]]:
     """The committee of height + 1, and its members in the order of their turns, one a seat: they
     race by stake with their VRF outputs, as the aggregators of an attempt under `bft` do."""
+    genesis = head.electorate(genesis)
     draws, spares = racing(genesis, head.beacon, head.draws, 0)
     committee = form_committee(genesis, draws, 0, spares)
     order = aggregator_order(genesis, draws, 0, spares)

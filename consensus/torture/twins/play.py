@@ -14,11 +14,11 @@ from consensus.application import Contents
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.chain import Chain
 from consensus.ledger.committee import Committee
-from consensus.ledger.evidence import Evidence
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head, Sortition
 from consensus.protocols.bft.protocol import Bft
 from consensus.records.block import Block
+from consensus.records.evidence import Evidence
 from consensus.records.genesis import Genesis, Member, Parameters
 from consensus.records.update import UpdateRecord
 from consensus.server.checks import SharedChecks

@@ -18,7 +18,8 @@ import pytest
 from consensus.adversary.behaviour import BEHAVIOURS, Behaviour
 from consensus.adversary.groups import acts, assign
 from consensus.ledger.committee import InvalidTicket, check_ticket
-from consensus.ledger.evidence import Evidence, holds
+from consensus.ledger.evidence import holds
+from consensus.records.evidence import Evidence
 from consensus.server.hooks import AT_ONCE
 from consensus.simulation.results import Forked, HeightResult
 from tests.helpers.rules import chain_from

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from consensus.encoding.unixfs import file_cid
-from consensus.ledger.evidence import Evidence, holds
+from consensus.ledger.evidence import holds
 from consensus.records.block import Candidate
+from consensus.records.evidence import Evidence
 from tests.helpers.bft_rig import (
     FORGE,
     LEADER,
