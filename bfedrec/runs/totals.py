@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bfedrec.runs.figures import Scalar, count, number
 from bfedrec.runs.masked_groups import MaskedGroups
+from bfedrec.runs.stake import StakeTotals
 from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
 
@@ -104,6 +105,8 @@ class Totals:
     """None if there are no faults, or one that never ends."""
     masked: MaskedGroups | None = None
     """None without secure aggregation."""
+    stake: StakeTotals | None = None
+    """None where stake does not move."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -133,7 +136,8 @@ class Totals:
             recovery = (self.recovery or Recovery()).after(played, begins, faults.healed_at)
         total = (self + more)._with_committees(result.malicious_weight)
         masked = (self.masked or MaskedGroups()).after(played) if played.groups else self.masked
-        return replace(total, recovery=recovery, masked=masked)
+        stake = (self.stake or StakeTotals()).after(result) if result.stakes else self.stake
+        return replace(total, recovery=recovery, masked=masked, stake=stake)
 
     def after_stall(self, stalled: Stalled) -> Totals:
         """The totals with the committees of a height that was never decided.
@@ -143,7 +147,7 @@ class Totals:
         return self._with_committees(stalled.malicious_weight)
 
     def __add__(self, more: Totals) -> Totals:
-        """The sums of two, with the recovery and the groups of the first."""
+        """The sums of two, with the recovery, the groups and the stake of the first."""
         others = vars(more)
         own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
         return replace(self, **{name: _sum(value, others[name]) for name, value in own})
@@ -177,6 +181,7 @@ class Totals:
             **plain,
             **(self.recovery.figures() if self.recovery else {}),
             **(self.masked.figures() if self.masked else {}),
+            **(self.stake.figures() if self.stake else {}),
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -187,6 +192,7 @@ class Totals:
         """The totals as JSON-ready values, to be read by `from_node`."""
         node = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
         node |= self.recovery.figures() if self.recovery else {}
+        node |= self.stake.figures() if self.stake else {}
         return node | (self.masked.to_node() if self.masked else {})
 
     @classmethod
@@ -201,11 +207,11 @@ class Totals:
             if each.name not in OPTIONAL
         }
         recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
-        return cls(**sums, recovery=recovery, masked=masked)
+        return cls(**sums, recovery=recovery, masked=masked, stake=StakeTotals.from_node(node))
 
 
 #: The totals that not every run has.
-OPTIONAL = ("recovery", "masked")
+OPTIONAL = ("recovery", "masked", "stake")
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 

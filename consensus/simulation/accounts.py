@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from consensus.faults.faults import Faults
@@ -15,7 +16,7 @@ from consensus.records.block import Block
 from consensus.records.evidence import Evidence
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
-from consensus.simulation.results import Stalled
+from consensus.simulation.results import HeightResult, Stalled
 
 
 class Spent(NamedTuple):
@@ -90,6 +91,15 @@ def updates_listed(
         if found is not None:
             return tuple(found)
     raise AssertionError(f"height {block.height}: no server holds the block's updates")
+
+
+def with_stakes(result: HeightResult, head: Head, malicious: Collection[int]) -> HeightResult:
+    """The result of a height with the stake of its ``head``, if stake moves."""
+    stakes = head.stakes
+    if stakes is None:
+        return result
+    theirs = sum(stakes.held[server] for server in malicious)
+    return replace(result, stakes=stakes, malicious_stake=theirs)
 
 
 def behind(servers: Sequence[EdgeServer], head: int) -> dict[int, int]:

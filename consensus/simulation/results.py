@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from consensus.application import Contents
 from consensus.encoding.cid import cid_text
+from consensus.ledger.stakes import Stakes
 from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block
 from consensus.records.evidence import Evidence
@@ -102,3 +103,7 @@ class HeightResult:
     them."""
     caught_up: int = 0
     """Number of blocks of earlier heights that servers appended during this one."""
+    stakes: Stakes | None = None
+    """The stake after the block; None in a chain without incentives."""
+    malicious_stake: int = 0
+    """Stake of the malicious servers after the block; 0 in a chain without incentives."""

@@ -38,6 +38,7 @@ from consensus.simulation.accounts import (
     updates_listed,
     weights_deciding,
     weights_foreseen,
+    with_stakes,
 )
 from consensus.simulation.building import make_network, make_servers
 from consensus.simulation.checkpoint import Standing, restore, standing_of
@@ -172,11 +173,9 @@ class World:
             closed_by_all=sum(at < block.certificate.attempt for at in self._given_up),
             caught_up=self._caught_up,
         )
-        self.head = next(
-            server.chain.head for server in self.servers if server.chain.height == height
-        )
+        self.head = furthest_chain(self.servers).chain.head
         self._agreed.append(block)
-        return result
+        return with_stakes(result, self.head, self.behaviours)
 
     def _traffic(self) -> Spent:
         return Spent(self.network.bytes.copy(), self.messages, refusals(self.servers))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bfedrec.config.help import options
 
-
 INCENTIVES = ("ledger.incentives.on=true", "servers.stake_mean=1000000")
 """Overrides under which stake moves."""
 
