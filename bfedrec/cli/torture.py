@@ -101,6 +101,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "their promises unreadable",
     )
     parser.add_argument(
+        "--incentives",
+        action="store_true",
+        help="stake moves, over more heights, and malicious servers attack that, too",
+    )
+    parser.add_argument(
         "--model",
         metavar="NAME",
         help="explore all states of a specification instead: list, all, or a name; with --break of "
@@ -143,6 +148,10 @@ def _play(parsed: argparse.Namespace, engine: Engine) -> int:
         raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
     if parsed.premise != PREMISES[0] and parsed.protocol != DEFAULT:
         raise ConfigError(f"{COMMAND_LINE}: --premise {parsed.premise}: a premise of {DEFAULT}")
+    if parsed.incentives and not PROTOCOLS[parsed.protocol].moves_stake:
+        raise ConfigError(f"{COMMAND_LINE}: --incentives: {parsed.protocol} moves no stake")
+    if parsed.incentives and parsed.premise != PREMISES[0]:
+        raise ConfigError(f"{COMMAND_LINE}: --incentives: only with --premise {PREMISES[0]}")
     if parsed.servers is not None and not 4 <= parsed.servers <= 64:
         raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
     for name in parse_names(parsed.behaviours):
@@ -313,6 +322,7 @@ def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
         parse_names(parsed.behaviours),
         parsed.premise,
         parsed.hard_crashes,
+        parsed.incentives,
     )
 
 

@@ -70,6 +70,7 @@ def record_campaign(parsed: argparse.Namespace, tally: Tally, seconds: float) ->
     name = f"torture-{parsed.protocol}" + (f"-{parsed.servers}" if parsed.servers else "")
     name += "-half" if parsed.premise == "half" else ""
     name += "-hard-crashes" if parsed.hard_crashes else ""
+    name += "-incentives" if parsed.incentives else ""
     name += f"-{parsed.rule}" if parsed.rule else ""
     name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
     return _write(parsed.record, f"{name}-{parsed.seeds}", figures, tables)

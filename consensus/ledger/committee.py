@@ -108,10 +108,10 @@ def racing(
     committees. (Not before: a server could choose between its ticket and its spare draw.)
     """
     late, stakes = attempt >= ATTEMPTS_FORESEEN, genesis.stakes
-    if len(draws) == len(genesis.servers) or not (late or _few(genesis, draws)):
-        return _with_stake(draws, stakes), ()
-    spares = _with_stake(spare_draws(genesis, beacon, draws), stakes)
     draws = _with_stake(draws, stakes)
+    if len(draws) == len(stakes) - stakes.count(0) or not (late or _few(genesis, draws)):
+        return draws, ()
+    spares = _with_stake(spare_draws(genesis, beacon, draws), stakes)
     return ((*draws, *spares), ()) if late else (draws, spares)
 
 

@@ -113,12 +113,12 @@ def moved(
                 held[server] += amount
                 treasury -= amount
     used = {*before.offences, *((each.height, each.server) for each in evidence)}
-    oldest = height - rule.window  # of the next block, that of this height is too old
+    settled = height - rule.window  # evidence of this height does not count in the next block
     return Stakes(
         tuple(held),
         treasury,
         tuple(absences),
-        tuple(sorted(offence for offence in used if offence[0] >= oldest)),
+        tuple(sorted(offence for offence in used if offence[0] > settled)),
         (*before.earlier, before.held)[-LAG:],
     )
 

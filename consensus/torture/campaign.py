@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from consensus.protocols.registry import DEFAULT
@@ -24,6 +24,10 @@ from consensus.workers import Lost, Unit, Workers
 CHUNK = 20
 #: One seed in so many is run twice, to check that both traces are equal.
 TWICE = 50
+#: Number of heights where stake moves: evidence takes some to get into a block.
+HEIGHTS = 7
+#: Behaviours that attack moving stake.
+STAKE_ATTACKS = ("frame", "starve")
 #: Number of violations of one invariant that are kept; the others are only counted.
 KEPT = 5
 
@@ -43,16 +47,21 @@ class Plan:
     """The premise of all scenarios (`consensus.torture.arena.scenario.PREMISES`)."""
     hard: bool = False
     """True to make crashes harder (`consensus.torture.arena.edge.harden`)."""
+    incentives: bool = False
+    """True to let stake move, over more heights, and to have it attacked."""
 
     def scenario(self, seed: int) -> Scenario:
         """The scenario of a seed under this plan."""
         bias = breaks_of(self.protocol)[self.rule].bias if self.rule else None
+        asked = (*self.behaviours, *(STAKE_ATTACKS if self.incentives else ()))
         half = self.premise == "half" or (bias is not None and bias.half)
         if half:
-            behaviours = (*self.behaviours, *(bias.behaviours if bias else ()))
+            behaviours = (*asked, *(bias.behaviours if bias else ()))
             scenario = draw_half(seed, behaviours, self.servers)
         else:
-            scenario = draw(seed, self.protocol, self.servers, bias, self.behaviours)
+            scenario = draw(seed, self.protocol, self.servers, bias, asked)
+        if self.incentives:
+            scenario = replace(scenario, incentives=True, committee="fixed", heights=HEIGHTS)
         return harden(scenario) if self.hard or (bias is not None and bias.hard) else scenario
 
     def applied(self) -> AbstractContextManager[None]:

@@ -199,6 +199,8 @@ def run(scenario: Scenario, traced: bool = False, observer: Observer = UNSEEN) -
     outcome.clients = world.clients.acted
     outcome.branches = monitor.branches
     outcome.branches["seats filled by public draws"] += ledger.spares
+    if scenario.incentives:
+        outcome.branches["evidence that took stake"] += ledger.purses.slashed
     outcome.branches["settle timer"] += world.settled
     outcome.trace = monitor.trace
     world.end()

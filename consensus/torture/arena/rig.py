@@ -13,7 +13,7 @@ from consensus.crypto.keys import derive_seed
 from consensus.crypto.suites import MODELLED, Prover, Signer
 from consensus.encoding.unixfs import file_cid
 from consensus.network.topology import Topology
-from consensus.records.genesis import Genesis, Member, Parameters
+from consensus.records.genesis import MILLION, Genesis, Incentives, Member, Parameters
 from consensus.simulation.host import Costs
 from consensus.torture.arena.scenario import Scenario
 
@@ -34,6 +34,8 @@ COSTS = Costs(
     },
     dict.fromkeys(("aggregate", "hash", "check_update", "store_put", "store_get"), 0.0),
 )
+#: Units of stake, where it moves, for each one that a scenario gives a server.
+UNIT = 1000
 #: MiB/s of every server.
 BANDWIDTH = 12.5
 #: Mean of the exponential factor that stretches a link's latency.
@@ -126,7 +128,10 @@ def genesis_of(scenario: Scenario) -> Genesis:
     """The genesis of a scenario's chain. It contains the seed, so that no two seeds share
     beacons."""
     keys = [server_keys(index) for index in range(scenario.servers)]
-    stake = scenario.stake
+    stake, rule = scenario.stake, None
+    if scenario.incentives:
+        stake = tuple(UNIT * each for each in stake)
+        rule = incentives_of(scenario.seed, sum(stake))
     return Genesis(
         Parameters(
             protocol=scenario.protocol,
@@ -152,4 +157,24 @@ def genesis_of(scenario: Scenario) -> Genesis:
         ),
         file_cid(b"initial"),
         {"seed": scenario.seed},
+        incentives=rule,
+    )
+
+
+def incentives_of(seed: int, stake: int) -> Incentives:
+    """The rule by which stake moves in the scenario of a seed, of so much stake in all."""
+    generator = np.random.default_rng((seed, 10))
+
+    def share(*values: float) -> int:
+        return round(MILLION * values[int(generator.integers(len(values)))])
+
+    return Incentives(
+        treasury=share(0.0, 0.02, 0.05) * stake // MILLION,
+        slash=share(0.1, 0.5, 1.0),
+        report=share(0.0, 0.05, 1.0),
+        reward=share(0.01, 0.1, 1.0),
+        propose=share(0.0, 0.125, 1.0),
+        leak=share(0.0, 0.01),
+        patience=int(generator.integers(0, 9)),
+        window=int(generator.integers(1, 6)),
     )

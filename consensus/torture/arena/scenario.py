@@ -15,7 +15,8 @@ import numpy as np
 
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.faults.options import shown
-from consensus.protocols.registry import DEFAULT, PROTOCOLS
+from consensus.ledger.settling import KINDS
+from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 
 COMMITTEES = ("fixed", "weighted")
 TOPOLOGIES = ("complete", "ring", "random")
@@ -96,6 +97,8 @@ class Scenario:
     bound: int = 0
     """D of the scheduling adversary, which chooses within it when messages of honest servers
     arrive; 0: there is none, and latencies are the links'."""
+    incentives: bool = False
+    """True if stake moves, by a rule that the seed draws."""
     barrier: bool = False
     """True if no server begins a height before all honest servers that are up have the block before
     it."""
@@ -171,8 +174,14 @@ class Scenario:
         _one_of(self.topology, "topology", TOPOLOGIES)
         _one_of(self.committee, "committee", COMMITTEES)
         _one_of(self.premise, "premise", PREMISES)
-        if type(self.barrier) is not bool:
-            raise ValueError(f"barrier: expected true or false, got {shown(self.barrier)}")
+        for name in ("barrier", "incentives"):
+            if type(getattr(self, name)) is not bool:
+                told = shown(getattr(self, name))
+                raise ValueError(f"{name}: expected true or false, got {told}")
+        if self.incentives and not protocol_named(self.protocol).moves_stake:
+            raise ValueError(f"incentives: the protocol {self.protocol} moves no stake")
+        if self.incentives and self.committee not in KINDS:
+            raise ValueError(f"committee: with incentives one of {', '.join(KINDS)}")
         latency = self.latency
         if type(latency) not in (int, float) or not 1e-3 <= latency <= 1e9:
             raise ValueError(f"latency: expected ms from 0.001 to 1e9, got {shown(latency)}")

@@ -231,7 +231,9 @@ class Monitor:
         if not self._first_time(closed) or not self.ledger.knows(closed.height):
             return
         seats = self.ledger.form(closed.height, closed.attempt)
-        fault = verify.closing_fault(self.genesis, closed, seats)
+        fault = verify.closing_fault(
+            self.genesis, closed, seats, self.ledger.purses.seated(closed.height)
+        )
         if fault is not None:
             raise Violation(
                 "timeout certificates",

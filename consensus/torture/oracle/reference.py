@@ -11,6 +11,7 @@ from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block, Candidate
 from consensus.records.genesis import Genesis
 from consensus.torture.oracle import verify
+from consensus.torture.oracle.stake import Purses
 from consensus.torture.oracle.verify import Betas, Seats
 from consensus.torture.oracle.violation import Violation
 
@@ -42,6 +43,8 @@ class Ledger:
         self.genesis = genesis
         self.bad = bad
         self.phase = phase
+        self.purses = Purses(genesis, bad, phase)
+        """The stake after each decided block."""
         self.last: Block | None = None
         """The block whose appending was checked last."""
         self.decided: list[Decided] = []
@@ -70,6 +73,8 @@ class Ledger:
             betas = self._draws(height)[1]
             bad = known.of(set(self.bad))
             if 2 * bad > known.total if self._half else bad and 3 * bad >= known.total:
+                self.outside = True
+            if self.genesis.incentives and self.purses.most_are_malicious(height):
                 self.outside = True
             if any(server not in betas for server in known.weights):
                 self.spares = True
@@ -128,7 +133,15 @@ class Ledger:
             raise Violation("proposals", f"height {height}: its aggregator did not sign it")
         beacon, betas = self.check_draws(block)
         updates = self._aggregated(block)
+        self.purses.append(block, self._voted(block), parent)
         self.decided.append(Decided(block, updates, beacon, betas))
+
+    def _voted(self, block: Block) -> Seats | None:
+        """The members whose votes a block's settlement brings; None if it brings none."""
+        settlement = block.settlement
+        if settlement is None or settlement.certificate is None or block.height == 1:
+            return None
+        return self.form(block.height - 1, settlement.certificate.attempt)
 
     def check_draws(self, block: Block) -> tuple[bytes, Betas]:
         """Check the aggregator's turn and the block's draws; return beacon and draws of the next
@@ -179,7 +192,8 @@ class Ledger:
                 raise Violation("a rebuilt committee differs", f"height {height}: it never did")
 
     def _peek(self, height: int, attempt: int) -> Seats:
-        seats = verify.seats(self.genesis, *self._draws(height), attempt)
+        stakes = self.purses.seated(height)
+        seats = verify.seats(self.genesis, *self._draws(height), attempt, stakes)
         return seats.stepped(self.genesis.parameters.max_step)
 
     @staticmethod
@@ -187,7 +201,7 @@ class Ledger:
         return set(one.weights) == set(other.weights) and one.order == other.order
 
     def check_stake(self) -> None:
-        """Check that no server's stake has changed."""
+        """Check that the genesis, with the stake that all others come from, has not changed."""
         if verify.sha256(encode(self.genesis.to_node())).digest() != self.genesis.chain_id:
             raise Violation("stake is conserved", "the genesis has changed")
 
@@ -197,7 +211,8 @@ class StandingCommittees(Ledger):
     rotation."""
 
     def _peek(self, height: int, attempt: int) -> Seats:
-        return verify.seats(self.genesis, *self._draws(height), 0).rotated(attempt)
+        stakes = self.purses.seated(height)
+        return verify.seats(self.genesis, *self._draws(height), 0, stakes).rotated(attempt)
 
     def check_rebuilding(self) -> None:
         """No check: the committee is formed once a height."""

@@ -87,20 +87,25 @@ def spare_beta(genesis: Genesis, beacon: bytes, server: int) -> bytes:
     return sha512(b"bfedrec/spare draw" + beacon + genesis.servers[server].vrf_key).digest()
 
 
-def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
+def seats(
+    genesis: Genesis, beacon: bytes, betas: Betas, attempt: int, stakes: Sequence[int]
+) -> Seats:
     """The committee of an attempt, from a height's beacon and recorded draws, and all servers in
-    the order of their turns."""
-    parameters, members = genesis.parameters, genesis.servers
-    every = {server: betas.get(server) or b"" for server in range(len(members))}
+    the order of their turns; without those that have no stake left, unless none has."""
+    parameters = genesis.parameters
+    if not any(stakes):
+        stakes = [member.stake for member in genesis.servers]
+    staked = [server for server, stake in enumerate(stakes) if stake]
+    every = {server: betas.get(server) or b"" for server in staked}
     for server, beta in every.items():
         if not beta:
             every[server] = spare_beta(genesis, beacon, server)
 
-    alike = len({member.stake for member in members}) == 1
+    alike = len({stakes[server] for server in staked}) == 1
 
     def finish(server: int, role: str) -> Any:
         hashed = role_hash(every[server], role)
-        return hashed if alike else race_key(hashed, members[server].stake)
+        return hashed if alike else race_key(hashed, stakes[server])
 
     def raced(role: str) -> list[int]:
         late = attempt >= FORESEEN
@@ -110,15 +115,17 @@ def seats(genesis: Genesis, beacon: bytes, betas: Betas, attempt: int) -> Seats:
         return sorted(keys, key=keys.__getitem__)
 
     size, role = parameters.committee_size, f"committee/{attempt}"
+    if len(staked) < len(stakes):
+        size = min(size, len(staked))
     if parameters.committee == "fixed":
         weights = dict.fromkeys(raced(role)[:size], 1)
     else:
-        total = sum(member.stake for member in members)
+        total = sum(stakes)
         weights = {}
         for server in raced(role):
             if server in betas or attempt >= FORESEEN:
                 drawn = role_hash(every[server], role)
-                weights[server] = weight(drawn, members[server].stake, total, size)
+                weights[server] = weight(drawn, stakes[server], total, size)
         weights = {server: count for server, count in weights.items() if count}
     order = tuple(raced(f"aggregator/{attempt}"))
     return Seats(weights, max(size, sum(weights.values())), order)
@@ -177,8 +184,11 @@ def certificate_fault(
     return None
 
 
-def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) -> str | None:
-    """The fault of a timeout certificate, apart from its lock's signatures; None if it is valid."""
+def closing_fault(
+    genesis: Genesis, closed: TimeoutCertificate, seats: Seats, stakes: Sequence[int]
+) -> str | None:
+    """The fault of a timeout certificate, apart from its lock's signatures; None if it is valid.
+    ``stakes``: those by which its height's committees are drawn."""
     signers, locks = set(), []
     for server, lock, signature in closed.entries:
         if server in signers:
@@ -200,8 +210,8 @@ def closing_fault(genesis: Genesis, closed: TimeoutCertificate, seats: Seats) ->
         if lock is not None:
             locks.append(lock)
     if closed.everyone:
-        whole = sum(member.stake for member in genesis.servers)
-        stake = sum(genesis.servers[server].stake for server in signers)
+        whole = sum(stakes)
+        stake = sum(stakes[server] for server in signers)
         if not stake * 3 >= whole * 2:
             return f"{stake} of {whole} is less than two thirds of all stake"
     elif not seats.of(signers) * 3 > seats.total * 2:

@@ -1,0 +1,223 @@
+"""Attacks on moving stake (`consensus.ledger.stakes`): starving and framing honest servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from consensus.adversary.behaviour import Behaviour, behaviour
+from consensus.encoding.unixfs import file_cid
+from consensus.ledger.settling import stakes_after
+from consensus.ledger.validity import InvalidBlock
+from consensus.records.block import Candidate
+from consensus.records.evidence import Evidence
+from consensus.records.settlement import MOST_EVIDENCE, Settlement
+from consensus.records.view import proposal_digest
+
+if TYPE_CHECKING:
+    from consensus.server.edge_server import EdgeServer
+
+
+def with_settlement(
+    server: EdgeServer, candidate: Candidate, settlement: Settlement | None
+) -> Candidate:
+    """A server's own candidate with another settlement, the stake that it leads to in its header,
+    signed anew."""
+    header = candidate.header
+    try:
+        sortition = server.checks.sortition
+        stakes = stakes_after(
+            server.genesis, server.chain.head, server.index, settlement, sortition
+        )
+    except (InvalidBlock, IndexError):  # others will not compute any either
+        stakes = None
+    if stakes is not None:
+        header = replace(header, stakes=stakes.digest)
+    signature = server.signer.sign(header.signed)
+    return replace(candidate, header=header, signature=signature, settlement=settlement)
+
+
+@behaviour("starve")
+class Starve(Behaviour):
+    """Keeps rewards from others, where stake moves: in its turn it leaves out as many honest
+    members' signatures of the block before as it can, and all evidence against its circle."""
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        settlement, before = candidate.settlement, server.chain.head.before
+        if candidate.turn is not None or settlement is None:
+            return candidate
+        kept = tuple(e for e in settlement.evidence if e.server not in self.colluders)
+        changed = replace(settlement, evidence=kept)
+        certificate = settlement.certificate
+        if certificate is not None and before is not None:
+            attempt = certificate.attempt
+            committee = server.checks.sortition(server.genesis, before, attempt).committee
+            signers = [index for index, _ in certificate.signatures]
+            for index in [index for index in signers if index not in self.colluders]:
+                fewer = [other for other in signers if other != index]
+                if committee.approves(committee.weight_of(fewer)):
+                    signers = fewer
+            few = tuple(each for each in certificate.signatures if each[0] in signers)
+            changed = replace(changed, certificate=replace(certificate, signatures=few))
+        if changed == settlement:
+            return candidate
+        self.act("left out of a settlement")
+        return with_settlement(server, candidate, changed)
+
+
+@behaviour("frame")
+class Frame(Behaviour):
+    """Moves stake without a right to, where it moves: in its turn its block has forged, repeated,
+    stale, empty or too much evidence, a stranger's signature, no settlement, or states other stakes
+    than follow."""
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        settlement = candidate.settlement
+        if candidate.turn is not None or settlement is None:
+            return candidate
+        draws = self.draws(server)
+        lie = LIES[int(draws.integers(len(LIES)))]
+        self.act(lie.__name__.strip("_"))
+        return lie(self, server, candidate, settlement, draws)
+
+
+Lie = Callable[[Frame, "EdgeServer", Candidate, Settlement, np.random.Generator], Candidate]
+
+
+def _accusing(
+    server: EdgeServer, candidate: Candidate, settlement: Settlement, found: Sequence[Evidence]
+) -> Candidate:
+    """The candidate with this evidence alone."""
+    ordered = sorted(found, key=lambda each: (each.height, each.server))
+    return with_settlement(server, candidate, replace(settlement, evidence=tuple(ordered)))
+
+
+def _evidence(server: EdgeServer, accused: int, height: int, alike: bool = False) -> Evidence:
+    """Evidence of two proposals in ``accused``'s name, signed by ``server``."""
+    first = file_cid(b"one")
+    said = first, first if alike else file_cid(b"another")
+    chain_id = server.genesis.chain_id
+    signed = (server.signer.sign(proposal_digest(chain_id, height, (0, 0), each)) for each in said)
+    return Evidence(accused, height, (0, 0), "proposal", said, (next(signed), next(signed)))
+
+
+def _forged(
+    frame: Frame,
+    server: EdgeServer,
+    candidate: Candidate,
+    settlement: Settlement,
+    draws: np.random.Generator,
+) -> Candidate:
+    """With evidence against any server, unregistered ones included, that the framer has signed."""
+    accused = int(draws.integers(len(server.genesis.servers) + 1))
+    return _accusing(server, candidate, settlement, [_evidence(server, accused, server.height - 1)])
+
+
+def _repeated(
+    frame: Frame,
+    server: EdgeServer,
+    candidate: Candidate,
+    settlement: Settlement,
+    draws: np.random.Generator,
+) -> Candidate:
+    """With evidence of the chain, or of this very block, a second time."""
+    used = [each for block in server.chain.blocks for each in _brought(block.settlement)]
+    found = [*settlement.evidence, *settlement.evidence] or used[-1:]
+    return _accusing(server, candidate, settlement, found)
+
+
+def _brought(settlement: Settlement | None) -> tuple[Evidence, ...]:
+    return () if settlement is None else settlement.evidence
+
+
+def _stale(
+    frame: Frame,
+    server: EdgeServer,
+    candidate: Candidate,
+    settlement: Settlement,
+    draws: np.random.Generator,
+) -> Candidate:
+    """With true evidence against itself of a height that is to come, or long over."""
+    rule = server.genesis.incentives
+    assert rule is not None
+    old = max(1, server.height - rule.window - 1)
+    height = server.height if draws.random() < 0.5 or old >= server.height - rule.window else old
+    return _accusing(server, candidate, settlement, [_evidence(server, server.index, height)])
+
+
+def _empty(
+    frame: Frame,
+    server: EdgeServer,
+    candidate: Candidate,
+    settlement: Settlement,
+    draws: np.random.Generator,
+) -> Candidate:
+    """With two signatures of an honest server's one proposal, which contradict nothing."""
+    blocks = server.chain.blocks
+    if not blocks:
+        return _accusing(server, candidate, settlement, [_evidence(server, server.index, 1, True)])
+    last = blocks[-1]
+    said, signatures = (last.cid, last.cid), (last.signature, last.signature)
+    view, who = last.header.view, last.header.aggregator
+    found = Evidence(who, last.height, view, "proposal", said, signatures)
+    return _accusing(server, candidate, settlement, [found])
+
+
+def _too_much(
+    frame: Frame,
+    server: EdgeServer,
+    candidate: Candidate,
+    settlement: Settlement,
+    draws: np.random.Generator,
+) -> Candidate:
+    """With more evidence than a block may have."""
+    found = [_evidence(server, server.index, 1 + height) for height in range(MOST_EVIDENCE + 1)]
+    return _accusing(server, candidate, settlement, found)
+
+
+def _stranger(
+    frame: Frame,
+    server: EdgeServer,
+    candidate: Candidate,
+    settlement: Settlement,
+    draws: np.random.Generator,
+) -> Candidate:
+    """With another server's name on a signature of the certificate, or none where one belongs."""
+    certificate = settlement.certificate
+    if certificate is not None:
+        (_, first), *rest = certificate.signatures
+        named = int(draws.integers(len(server.genesis.servers)))
+        signatures = tuple(sorted(((named, first), *rest)))
+        certificate = replace(certificate, signatures=signatures)
+        if certificate == settlement.certificate:
+            certificate = None
+    else:
+        return with_settlement(server, candidate, None)
+    return with_settlement(server, candidate, replace(settlement, certificate=certificate))
+
+
+def _wrong(
+    frame: Frame,
+    server: EdgeServer,
+    candidate: Candidate,
+    settlement: Settlement,
+    draws: np.random.Generator,
+) -> Candidate:
+    """With other stakes in its header, or none."""
+    stakes = None if draws.random() < 0.3 else draws.bytes(32)
+    header = replace(candidate.header, stakes=stakes)
+    return replace(candidate, header=header, signature=server.signer.sign(header.signed))
+
+
+LIES: Final[tuple[Lie, ...]] = (
+    _forged,
+    _repeated,
+    _stale,
+    _empty,
+    _too_much,
+    _stranger,
+    _wrong,
+)
