@@ -1,0 +1,132 @@
+"""Seats and stake of misbehaving servers over heights, where stake moves: a line a behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bfedrec.report.artefact import Experiment, Runs
+from bfedrec.report.registry import register_figure
+from bfedrec.report.style import GREY, Row, Rows, styled
+from bfedrec.runs.figures import Figures, count
+
+CONFIG = Path("experiments/incentives/seats.yaml")
+BEHAVIOURS = (
+    "equivocate_candidates",
+    "equivocate_votes",
+    "false_locks",
+    "abstain",
+    "silent",
+    "late_votes",
+    "withhold",
+    "gaussian+invert_votes",
+    "starve",
+    "frame",
+)
+"""Behaviours of the third: the first ones leave evidence, the next are absent, more or less, and
+what the last ones do wrong is in no block."""
+PANELS = (
+    ("seats_share", "share of the seats that decided"),
+    ("stake_share", "share of all servers' stake"),
+)
+BAR = 0.1
+"""A share of the seats that is drawn as a line."""
+
+
+def experiments() -> tuple[Experiment, ...]:
+    """The sweep of the figure, over the behaviours."""
+    groups = ",".join(f"{name}:1/3" for name in BEHAVIOURS)
+    return (Experiment(CONFIG, (f"servers.malicious={groups}",), "0"),)
+
+
+def behaviour_of(runs: Runs) -> str:
+    """The behaviours of a setting's malicious servers."""
+    groups = [group["behaviour"] for group in runs.config.servers.malicious]
+    return " and ".join("+".join(map(str, group)) for group in groups if isinstance(group, list))
+
+
+def rows(settings: Sequence[Runs]) -> list[Row]:
+    """The figure's data, a row for each behaviour and evaluated height: means over the seeds of the
+    malicious servers' share of the seats since the row before, of their share of the stake, and of
+    the pieces of evidence in blocks so far; and the number of seeds that came so far."""
+    found = []
+    for runs in settings:
+        by_height: dict[int, list[tuple[float, float, int]]] = {}
+        for run in runs.by_seed.values():
+            for height, *point in _points(run.metrics):
+                by_height.setdefault(height, []).append((point[0], point[1], int(point[2])))
+        for height, points in sorted(by_height.items()):
+            means = [sum(values) / len(points) for values in zip(*points, strict=True)]
+            found.append(
+                {
+                    "behaviour": behaviour_of(runs),
+                    "height": height,
+                    "seeds": len(points),
+                    "seats_share": means[0],
+                    "stake_share": means[1],
+                    "evidence": means[2],
+                }
+            )
+    return found
+
+
+def _points(metrics: Sequence[Figures]) -> list[tuple[int, float, float, int]]:
+    """(height, share of the seats since the line before, share of the stake, evidence) of every
+    line with seats."""
+    start: Figures = {"seats": 0, "seats_malicious": 0}
+    lines = [start, *(line for line in metrics if "seats" in line and count(line, "seats"))]
+    return [
+        (
+            count(line, "height"),
+            (count(line, "seats_malicious") - count(before, "seats_malicious"))
+            / (count(line, "seats") - count(before, "seats")),
+            count(line, "stake_malicious") / max(1, count(line, "stake_servers")),
+            count(line, "stake_slashed"),
+        )
+        for before, line in pairwise(lines)
+    ]
+
+
+def draw(data: Rows) -> Figure:
+    """Seats above, stake below, over the heights."""
+    names = list(dict.fromkeys(row["behaviour"] for row in data))
+    with styled():
+        figure = Figure(figsize=(7.5, 7.0), layout="constrained")
+        panels = figure.subplots(len(PANELS), 1, sharex=True)
+        for axes, (name, label) in zip(panels, PANELS, strict=True):
+            _draw_part(axes, data, names, name)
+            axes.set_ylabel(label)
+            axes.set_ylim(bottom=0.0)
+        panels[0].axhline(BAR, color=GREY, linewidth=0.8, linestyle=":")
+        panels[-1].set_xlabel("height")
+        panels[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
+        ends = {row["behaviour"]: row["seats_share"] for row in data}
+        below = sum(share < BAR for share in ends.values())
+        panels[0].set_title(
+            f"a third misbehaves: {below} of {len(names)} behaviours end below {BAR:.0%} of seats"
+        )
+    return figure
+
+
+def _draw_part(axes: Axes, data: Rows, names: Sequence[str], share: str) -> None:
+    """One share over the heights, a line for each behaviour."""
+    styles = ("-", "--", "-.", ":")
+    for place, behaviour in enumerate(names):
+        part = [row for row in data if row["behaviour"] == behaviour]
+        heights, shares = [row["height"] for row in part], [row[share] for row in part]
+        style = styles[place // 7 % len(styles)]
+        axes.plot(heights, shares, style, color=f"C{place % 7}", linewidth=1.2, label=behaviour)
+
+
+register_figure(
+    "seats",
+    "seats and stake of misbehaving servers over heights, where stake moves",
+    experiments,
+    rows,
+    draw,
+    place=12,
+)
