@@ -59,7 +59,8 @@ class AuditReport:
     proofs: int = 0
     """Verified VRF proofs: those of the draws that blocks carry."""
     signatures: int = 0
-    """Verified signatures: of aggregators, of votes, and of updates whose bytes were kept."""
+    """Verified signatures: of aggregators, of votes, of settlements, and of updates whose bytes
+    were kept."""
     aggregates: int = 0
     """Number of blocks whose aggregate was recomputed from its updates."""
     contents: int = 0
@@ -269,7 +270,8 @@ def _audit_height(
         raise AuditFailure(height, str(error)) from error
     report.blocks += 1
     report.proofs += len(block.tickets)
-    report.signatures += 1 + len(block.certificate.signatures)
+    settled = 0 if block.settlement is None else block.settlement.signature_count
+    report.signatures += 1 + len(block.certificate.signatures) + settled
     header = block.header
     aggregate = _content(store, height, "aggregate", header.aggregate_cid)
     try:

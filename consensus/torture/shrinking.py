@@ -25,6 +25,7 @@ PLAIN = (
     "ticket",
     "update",
     "resend",
+    "incentives",
 )
 
 
