@@ -44,8 +44,8 @@ class Head:
     stakes: Stakes | None = field(default=None, repr=False)
     """The stake after the block; None in a chain without incentives."""
     before: Head | None = field(default=None, repr=False)
-    """With incentives: the head before, without its own ``before``, on which the block's committee
-    was drawn."""
+    """The head before, without its own ``before``, on which the block's committee was drawn; None
+    in a chain without incentives."""
 
     @classmethod
     def of_genesis(cls, genesis: Genesis, draws: tuple[Draw, ...] = ()) -> Head:

@@ -182,7 +182,7 @@ class Block(Record):
     tickets: tuple[Ticket, ...]
     certificate: Certificate
     settlement: Settlement | None = None
-    """As of its candidate."""
+    """The settlement of its candidate."""
 
     def to_node(self) -> Node:
         node: Node = {

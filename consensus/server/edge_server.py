@@ -327,6 +327,8 @@ class EdgeServer:
         here. Raises `InvalidBlock` and then changes nothing."""
         self.chain.append(block, self.checks.block)
         self.active = False
+        if self.settling.on:
+            self.settling.decided(block, self.participant.votes_heard)
         self.fetching.note(block)
         self.host.appended(block)
         self.fetching.follow(block)

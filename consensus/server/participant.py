@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from consensus.records.block import Block
 from consensus.records.sync import Status
 from consensus.records.view import View
+from consensus.records.votes import Vote
 from consensus.server.message import Kind
 from consensus.server.unheard import Credit, Fit, Taken
 
@@ -86,6 +87,11 @@ class Participant(ABC):
         """One clause on what keeps the height from ever ending, if the protocol has no way out of
         it; else nothing."""
         return ""
+
+    def votes_heard(self, phase: str) -> Iterable[Vote]:
+        """Return the checked votes of the height in progress, or the last one, in a phase; none of
+        a protocol that remembers none."""
+        return ()
 
     # -- blocks -----------------------------------------------------------------------------------
 

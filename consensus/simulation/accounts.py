@@ -16,7 +16,7 @@ from consensus.records.block import Block
 from consensus.records.evidence import Evidence
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
-from consensus.simulation.results import HeightResult, Stalled
+from consensus.simulation.results import Forked, HeightResult, Stalled
 
 
 class Spent(NamedTuple):
@@ -93,11 +93,40 @@ def updates_listed(
     raise AssertionError(f"height {block.height}: no server holds the block's updates")
 
 
-def with_stakes(result: HeightResult, head: Head, malicious: Collection[int]) -> HeightResult:
-    """The result of a height with the stake of its ``head``, if stake moves."""
+def kept(
+    first: Block | None,
+    block: Block,
+    servers: Sequence[EdgeServer],
+    appended: Collection[int],
+    index: int,
+) -> Block:
+    """The one of the height's ``first`` block and the ``block`` that server ``index`` has appended
+    whose certificate is kept; the servers in ``appended`` have one already. Raises `Forked` if the
+    blocks differ.
+
+    It is the first one; where signatures earn stake, the first of an honest server: a malicious one
+    may have signed what it showed nobody.
+    """
+    if first is None:
+        return block
+    if block.cid != first.cid:
+        raise Forked(block.height, first.cid, block.cid)
+    if not servers[index].settling.on or servers[index].behaviour is not None:
+        return first
+    return first if any(servers[each].behaviour is None for each in appended) else block
+
+
+def with_stakes(
+    result: HeightResult, servers: Sequence[EdgeServer], head: Head, malicious: Collection[int]
+) -> HeightResult:
+    """The result of a height with the stake of its ``head``, if stake moves; the ``servers`` that
+    have its block keep the same certificate of it."""
     stakes = head.stakes
     if stakes is None:
         return result
+    for server in servers:
+        if server.chain.height == head.height:
+            server.chain.keep(result.block)
     theirs = sum(stakes.held[server] for server in malicious)
     return replace(result, stakes=stakes, malicious_stake=theirs)
 

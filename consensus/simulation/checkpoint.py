@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from consensus.encoding.node import Node
 from consensus.records.block import Block
-from consensus.records.evidence import Evidence
-from consensus.records.settlement import Settlement
-from consensus.records.votes import Certificate
 from consensus.server.edge_server import EdgeServer
+from consensus.server.settling import Gathered
 from consensus.simulation.content_providers import Providers
 
 if TYPE_CHECKING:  # a config is read, and a run's pages are shown, without the network's SciPy
@@ -46,9 +44,8 @@ class Standing:
     """(height, servers) for each aggregate that some server lacks: the servers that hold it."""
     backlog: tuple[Backlog, ...] = ()
     """The queues that are not free yet, by ascending server."""
-    settlements: tuple[tuple[int, Settlement], ...] = ()
-    """By ascending server: the signatures of the last block and the evidence that it holds beyond
-    what is in the chain, and would put into the next blocks."""
+    settlements: tuple[tuple[int, Gathered], ...] = ()
+    """By ascending server: what it holds that moves stake, beyond what is in the chain."""
 
     def to_node(self) -> Node:
         """The state as plain lists and numbers, JSON-ready."""
@@ -58,7 +55,7 @@ class Standing:
             "backlog": [list(each) for each in self.backlog],
         }
         if self.settlements:
-            node["settlements"] = [[index, *_settlement(each)] for index, each in self.settlements]
+            node["settlements"] = [[index, each.to_node()] for index, each in self.settlements]
         return node
 
     @classmethod
@@ -79,8 +76,8 @@ class Standing:
                 for server, egress, ingress, busy in node.get("backlog", ())
             ),
             tuple(
-                (_count(index), _settlement_from_node(certificate, evidence))
-                for index, certificate, evidence in node.get("settlements", ())
+                (_count(index), Gathered.from_node(gathered))
+                for index, gathered in node.get("settlements", ())
             ),
         )
 
@@ -143,19 +140,6 @@ def restore(
         servers[index].settling.resume(settlement)
     for at, holders in standing.holders:
         providers.restore(aggregates[at - 1], content(aggregates[at - 1]), at, holders)
-
-
-def _settlement(gathered: Settlement) -> tuple[str, list[str]]:
-    """The encoded certificate and evidence, in hex; an empty text for no certificate."""
-    certificate = "" if gathered.certificate is None else gathered.certificate.encoded.hex()
-    return certificate, [each.encoded.hex() for each in gathered.evidence]
-
-
-def _settlement_from_node(certificate: str, evidence: list[str]) -> Settlement:
-    return Settlement(
-        Certificate.decode(bytes.fromhex(certificate)) if certificate else None,
-        tuple(Evidence.decode(bytes.fromhex(each)) for each in evidence),
-    )
 
 
 def _count(value: object) -> int:

@@ -32,6 +32,7 @@ from consensus.simulation.accounts import (
     evidence_at,
     furthest,
     furthest_chain,
+    kept,
     needed_after,
     refusals,
     stalled,
@@ -175,7 +176,7 @@ class World:
         )
         self.head = furthest_chain(self.servers).chain.head
         self._agreed.append(block)
-        return with_stakes(result, self.head, self.behaviours)
+        return with_stakes(result, self.servers, self.head, self.behaviours)
 
     def _traffic(self) -> Spent:
         return Spent(self.network.bytes.copy(), self.messages, refusals(self.servers))
@@ -352,10 +353,8 @@ class World:
                 self._waited_for.add(index)  # else it would be behind again after this height
             return
         if self._first is None:
-            self._first = block
             self._prove_ahead(server)
-        elif block.cid != self._first.cid:
-            raise Forked(block.height, self._first.cid, block.cid)
+        self._first = kept(self._first, block, self.servers, self._appended, index)
         server.chain.keep(self._first)
         self._appended[index] = at
         self.on_kept(index, at)

@@ -1,8 +1,9 @@
-"""Attacks on moving stake (`consensus.ledger.stakes`): starving and framing honest servers."""
+"""Attacks on moving stake (`consensus.ledger.stakes`): sitting idle, starving and framing honest
+servers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from consensus.records.block import Candidate
 from consensus.records.evidence import Evidence
 from consensus.records.settlement import MOST_EVIDENCE, Settlement
 from consensus.records.view import proposal_digest
+from consensus.server.hooks import Outgoing
 
 if TYPE_CHECKING:
     from consensus.server.edge_server import EdgeServer
@@ -38,6 +40,19 @@ def with_settlement(
         header = replace(header, stakes=stakes.digest)
     signature = server.signer.sign(header.signed)
     return replace(candidate, header=header, signature=signature, settlement=settlement)
+
+
+@behaviour("idle")
+class Idle(Behaviour):
+    """Takes its seat by its ticket, and sends nothing else: no vote, no block, no update. (Who is
+    `silent` gets no seat, as its tickets are in no block; who does `abstain` still passes on blocks
+    that it has signed.)"""
+
+    relays = False
+    provides = False
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        return (message,) if message.kind == "ticket" else ()
 
 
 @behaviour("starve")
@@ -111,7 +126,7 @@ def _forged(
     settlement: Settlement,
     draws: np.random.Generator,
 ) -> Candidate:
-    """With evidence against any server, unregistered ones included, that the framer has signed."""
+    """Bring evidence against any server, unregistered ones included, that the framer signed."""
     accused = int(draws.integers(len(server.genesis.servers) + 1))
     return _accusing(server, candidate, settlement, [_evidence(server, accused, server.height - 1)])
 
@@ -123,7 +138,7 @@ def _repeated(
     settlement: Settlement,
     draws: np.random.Generator,
 ) -> Candidate:
-    """With evidence of the chain, or of this very block, a second time."""
+    """Bring evidence of the chain, or of this very block, a second time."""
     used = [each for block in server.chain.blocks for each in _brought(block.settlement)]
     found = [*settlement.evidence, *settlement.evidence] or used[-1:]
     return _accusing(server, candidate, settlement, found)
@@ -140,7 +155,7 @@ def _stale(
     settlement: Settlement,
     draws: np.random.Generator,
 ) -> Candidate:
-    """With true evidence against itself of a height that is to come, or long over."""
+    """Bring true evidence against itself of a height that is to come, or long over."""
     rule = server.genesis.incentives
     assert rule is not None
     old = max(1, server.height - rule.window - 1)
@@ -155,7 +170,7 @@ def _empty(
     settlement: Settlement,
     draws: np.random.Generator,
 ) -> Candidate:
-    """With two signatures of an honest server's one proposal, which contradict nothing."""
+    """Bring two signatures of an honest server's one proposal, which contradict nothing."""
     blocks = server.chain.blocks
     if not blocks:
         return _accusing(server, candidate, settlement, [_evidence(server, server.index, 1, True)])
@@ -173,7 +188,7 @@ def _too_much(
     settlement: Settlement,
     draws: np.random.Generator,
 ) -> Candidate:
-    """With more evidence than a block may have."""
+    """Bring more evidence than a block may have."""
     found = [_evidence(server, server.index, 1 + height) for height in range(MOST_EVIDENCE + 1)]
     return _accusing(server, candidate, settlement, found)
 
@@ -185,7 +200,7 @@ def _stranger(
     settlement: Settlement,
     draws: np.random.Generator,
 ) -> Candidate:
-    """With another server's name on a signature of the certificate, or none where one belongs."""
+    """Put another server's name on a signature of the certificate, or leave the certificate out."""
     certificate = settlement.certificate
     if certificate is not None:
         (_, first), *rest = certificate.signatures
@@ -206,7 +221,7 @@ def _wrong(
     settlement: Settlement,
     draws: np.random.Generator,
 ) -> Candidate:
-    """With other stakes in its header, or none."""
+    """State other stakes in the header, or none."""
     stakes = None if draws.random() < 0.3 else draws.bytes(32)
     header = replace(candidate.header, stakes=stakes)
     return replace(candidate, header=header, signature=server.signer.sign(header.signed))

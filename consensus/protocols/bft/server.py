@@ -8,7 +8,7 @@ by recomputing it; sign and send the votes that are due; when a block is decided
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from consensus.protocols.bft import unheard
@@ -110,6 +110,9 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
     def _count(self, votes: list[Vote]) -> None:
         self.first_votes.update((unheard.name_of(vote), vote) for vote in votes)
         self.state = unheard.count(self.context, self.state, votes)
+
+    def votes_heard(self, phase: str) -> Iterable[Vote]:
+        return (vote for vote in self.first_votes.values() if vote.phase == phase)
 
     def members(self, attempt: int) -> list[int]:
         """The others on an attempt's committee."""

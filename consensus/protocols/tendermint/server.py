@@ -123,6 +123,9 @@ class TendermintParticipant(BeaconParticipant[Effect, Promises]):
         self.votes.update((unheard.name_of(vote), [vote]) for vote in votes)
         self.state = tendermint.counted(self.context, self.state, votes)
 
+    def votes_heard(self, phase: str) -> Iterable[Vote]:
+        return (vote for votes in self.votes.values() for vote in votes if vote.phase == phase)
+
     # -- the vote's effects -----------------------------------------------------------------------
 
     def apply(self, step: Step) -> bool:
