@@ -94,6 +94,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "default); or up to half of it, while an adversary chooses within a bound when messages of "
         "honest servers arrive (half)",
     )
+    _add_hardships(parser)
+    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
+    parser.set_defaults(handler=torture_command)
+
+
+def _add_hardships(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments by which scenarios are harder, and those by which there are none."""
     parser.add_argument(
         "--hard-crashes",
         action="store_true",
@@ -117,8 +124,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="play every scenario of 4 servers, one of which runs twice, and 1 to 3 rounds instead",
     )
-    parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
-    parser.set_defaults(handler=torture_command)
 
 
 def torture_command(parsed: argparse.Namespace) -> int:

@@ -46,8 +46,8 @@ class Gathered:
 
     @classmethod
     def from_node(cls, node: Mapping[str, Any]) -> Self:
-        """The state from which `to_node` made ``node``. Raises KeyError, TypeError or ValueError if it
-        made none like it."""
+        """The state from which `to_node` made ``node``; raises KeyError, TypeError or ValueError if
+        it made none like it."""
         late = bytes.fromhex(node["late"])
         return cls(
             Certificate.decode(late) if late else None,

@@ -24,14 +24,6 @@ def another(key: str) -> list[str]:
             "servers.placement=[Tokyo]", "servers.round_trips=ibm-cloud-2024"
         ],
         "servers.malicious": ["servers.malicious=1/3"],
-        **{
-            f"ledger.incentives.{name}": [f"ledger.incentives.{name}={value}", *INCENTIVES]
-            for name, value in (
-                ("treasury", 0.2), ("slash", 0.25), ("report", 0.1), ("reward", 0.02),
-                ("propose", 0.25), ("leak", 0.02), ("patience", 8), ("window", 50),
-            )
-        },
-        "ledger.incentives.on": [*INCENTIVES],
         "faults": ["faults=[{loss: 0.1}]"],
         "training.chunk_mib": ["training.chunk_mib=64", "device=torch"],
         "training.virtual_mean_share": [
@@ -71,6 +63,11 @@ def another(key: str) -> list[str]:
     if key in special:
         return special[key]
     option = options()[key]
+    if key.startswith("ledger.incentives."):
+        name = key.rpartition(".")[2]
+        changed = [] if name == "on" else [f"{key}={float(option.default) * 0.5:g}"]
+        whole = option.type.split()[0] == "int"
+        return [*INCENTIVES, *([f"{key}={int(option.default) + 1}"] if whole else changed)]
     if option.type == "true | false":
         return [f"{key}={'false' if option.default == 'true' else 'true'}"]
     if option.type.split()[0] == "int":
