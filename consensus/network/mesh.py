@@ -24,11 +24,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from consensus.faults.faults import Faults
-from consensus.network.clock import Clock
 from consensus.network.network import Backlog, Network
 from consensus.network.peers import Degrees, MeshStanding, Peers, first_meshes
-from consensus.network.topology import Topology
 from consensus.server.message import Message
 
 KEPT: Final = 5
@@ -79,20 +76,13 @@ class MeshNetwork(Network):
     """A `Network` whose gossip goes over a mesh."""
 
     def __init__(
-        self,
-        env: Clock,
-        topology: Topology,
-        bandwidth_mib_per_s: float,
-        jitter: float,
-        receive: Callable[[int, Message, int], float | None],
-        faults: Faults | None,
-        mesh: Mesh,
-        is_up: Callable[[int], bool] = lambda server: True,
+        self, *parts: Any, mesh: Mesh, is_up: Callable[[int], bool] = lambda server: True
     ) -> None:
-        """Parameters as of `Network`; ``is_up`` tells if a server is running, which one that does
-        not relay may be."""
-        super().__init__(env, topology, bandwidth_mib_per_s, jitter, receive, faults)
+        """``parts``: those of a `Network`; ``is_up`` tells if a server is running, which one that
+        does not relay may be."""
+        super().__init__(*parts)
         self._mesh, self._is_up = mesh, is_up
+        env, topology = self.env, self.topology
         servers = range(topology.servers)
         self.peers = [Peers(server, topology.servers, mesh.degrees) for server in servers]
         first_meshes(self.peers, mesh.draws())
