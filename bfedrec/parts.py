@@ -71,7 +71,7 @@ def register(
     with such a key, and for one that another part has with another default, other bounds or another
     description: a config has one key for both.
     """
-    add = registry.register(name, place)
+    add = registry.register_named(name, place)
 
     def decorate(kind: Kind) -> Kind:
         # A name that is taken is refused as such, below.
@@ -87,9 +87,7 @@ def register(
                         f"{registry.kind} {name!r}: {key} is another parameter than "
                         f"that of {other.name!r}"
                     )
-        add(kind)
-        kind.name = name
-        return kind
+        return add(kind)
 
     return decorate
 

@@ -69,6 +69,17 @@ class Registry(Mapping[str, Part], Generic[Part]):
 
         return add
 
+    def register_named(self, name: str, place: int = LAST) -> Callable[[P], P]:
+        """A decorator as `register`, for a class, whose attribute ``name`` it sets."""
+        add = self.register(name, place)
+
+        def decorate(part: P) -> P:
+            add(part)
+            part.name = name  # type: ignore[attr-defined]  # declared by the base of such parts
+            return part
+
+        return decorate
+
     def named(self, name: str) -> Part:
         """The part of that name. Raises ValueError, with the nearest name and all names, for one
         that is not registered."""

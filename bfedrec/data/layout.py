@@ -123,14 +123,7 @@ Kind = TypeVar("Kind", bound=type[Format])
 def file_format(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
     """Register a format under the name that configs use, at this place in lists; the first that
     recognises a file is used. Raises ValueError for a name that is taken or malformed."""
-    add = FORMATS.register(name, place)
-
-    def decorate(kind: Kind) -> Kind:
-        add(kind)
-        kind.name = name
-        return kind
-
-    return decorate
+    return FORMATS.register_named(name, place)
 
 
 class Delimited(Format):

@@ -107,7 +107,7 @@ def data_set(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
     """
     if name in TAKEN:
         raise ValueError(f"data set {name!r}: data.{name} is an option of every data set")
-    add = DATA_SETS.register(name, place)
+    add = DATA_SETS.register_named(name, place)
 
     def decorate(kind: Kind) -> Kind:
         if issubclass(kind, Catalogued):
@@ -116,8 +116,6 @@ def data_set(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
                     raise ValueError(f"data set {name!r}: its record has no layout {layout!r}")
                 if "interactions" not in kind.entry.layouts[layout].files:
                     raise ValueError(f"data set {name!r}: layout {layout!r} has no interactions")
-        add(kind)
-        kind.name = name
-        return kind
+        return add(kind)
 
     return decorate

@@ -80,11 +80,4 @@ LOGGERS: Registry[type[Logger]] = Registry("logger")
 def logger(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
     """A decorator that registers a logger under the name that configs use; ``place`` as in
     `Registry.register`. Raises ValueError for a name that is taken or malformed."""
-    add = LOGGERS.register(name, place)
-
-    def decorate(kind: Kind) -> Kind:
-        add(kind)
-        kind.name = name
-        return kind
-
-    return decorate
+    return LOGGERS.register_named(name, place)

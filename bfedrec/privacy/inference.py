@@ -90,11 +90,4 @@ def inference(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
 
     Raises ValueError for a name that is taken or malformed.
     """
-    add = INFERENCES.register(name, place)
-
-    def decorate(kind: Kind) -> Kind:
-        add(kind)
-        kind.name = name
-        return kind
-
-    return decorate
+    return INFERENCES.register_named(name, place)

@@ -69,11 +69,4 @@ Kind = TypeVar("Kind", bound=type[Engine])
 
 def engine(name: str, place: int = LAST) -> Callable[[Kind], Kind]:
     """A decorator that registers an engine; arguments and errors as of `Registry.register`."""
-    add = ENGINES.register(name, place)
-
-    def decorate(kind: Kind) -> Kind:
-        add(kind)
-        kind.name = name
-        return kind
-
-    return decorate
+    return ENGINES.register_named(name, place)

@@ -159,8 +159,7 @@ def behaviour(
     """
 
     def register(cls: type[B]) -> type[B]:
-        registry.register(name)(cls)
-        cls.name = name
+        registry.register_named(name)(cls)
         cls.recorded = recorded
         return cls
 

@@ -73,13 +73,7 @@ T = TypeVar("T", bound=Target)
 def target(name: str) -> Callable[[type[T]], type[T]]:
     """A decorator that registers a strategy under the name that configs use. Raises ValueError for
     a name that is taken or malformed."""
-
-    def register(cls: type[T]) -> type[T]:
-        TARGETS.register(name)(cls)
-        cls.name = name
-        return cls
-
-    return register
+    return TARGETS.register_named(name)
 
 
 @dataclass(frozen=True)

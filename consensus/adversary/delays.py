@@ -51,13 +51,7 @@ D = TypeVar("D", bound=Delays)
 def delays(name: str) -> Callable[[type[D]], type[D]]:
     """A decorator that registers a strategy under the name that configs use. Raises ValueError for
     a name that is taken or malformed."""
-
-    def register(cls: type[D]) -> type[D]:
-        DELAYS.register(name)(cls)
-        cls.name = name
-        return cls
-
-    return register
+    return DELAYS.register_named(name)
 
 
 @dataclass

@@ -1,11 +1,11 @@
-"""Tools that behaviours share: signing votes, splitting servers in halves, and making the second
-block of an equivocation."""
+"""Tools that behaviours share: signing votes and altered candidates, splitting servers in halves,
+and making the second block of an equivocation."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consensus.adversary.behaviour import Behaviour
 from consensus.records.block import Candidate, Header
@@ -75,6 +75,12 @@ def halves(
         first = [index for index in first if index in among]
         second = [index for index in second if index in among]
     return first, second
+
+
+def resigned(server: EdgeServer, candidate: Candidate, **changes: Any) -> Candidate:
+    """A candidate with ``changes`` to its header, which ``server`` signs anew."""
+    header = replace(candidate.header, **changes)
+    return replace(candidate, header=header, signature=server.signer.sign(header.signed))
 
 
 def twin_of(candidate: Candidate) -> Header:

@@ -19,30 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from consensus.faults.faults import Faults
 from consensus.network import arrays, kernels
-from consensus.network.clock import Clock
 from consensus.network.forest import Forest
 from consensus.network.intake import Intake, ServerInbox, Unheard
 from consensus.network.network import Network
-from consensus.network.topology import Topology
 from consensus.server.message import Message
 
 
 class CompiledNetwork(Network):
     """A `Network` that delivers what servers take in unheard in a compiled loop."""
 
-    def __init__(
-        self,
-        env: Clock,
-        topology: Topology,
-        bandwidth_mib_per_s: float,
-        jitter: float,
-        receive: Callable[[int, Message, int], float | None],
-        faults: Faults | None,
-        unheard: Unheard,
-    ) -> None:
-        super().__init__(env, topology, bandwidth_mib_per_s, jitter, receive, faults)
+    def __init__(self, *parts: Any, unheard: Unheard) -> None:
+        """``parts``: those of a `Network`; ``unheard``: the judge of what servers need not hear."""
+        super().__init__(*parts)
         self._arrays = arrays.Arrays()
         put = self._arrays.put
         self._heap: tuple[np.ndarray, ...] = ()
@@ -53,10 +42,11 @@ class CompiledNetwork(Network):
         put(arrays.INGRESS, np.frombuffer(self._ingress_free))
         put(arrays.BUSY, np.frombuffer(self.busy_until))
         put(arrays.LATEST, np.frombuffer(self.delays))
-        self._intake = Intake(topology.servers, self._arrays, unheard)
-        self._forest = Forest(topology.servers, self._arrays)
+        servers = self.topology.servers
+        self._intake = Intake(servers, self._arrays, unheard)
+        self._forest = Forest(servers, self._arrays)
         self.heard = self._intake.heard  # type: ignore[method-assign]  # spares a call for each
-        env.feed = self
+        self.env.feed = self
 
     @property
     def bytes(self) -> Counter[str]:

@@ -35,9 +35,9 @@ class Holding(Protocol):
 class HeldNetwork(Network):
     """A `Network` whose messages between honest servers an adversary holds back."""
 
-    def __init__(self, *parts: Any, holding: Holding) -> None:
-        """``parts``: those of the network that it is besides."""
-        super().__init__(*parts)
+    def __init__(self, *parts: Any, holding: Holding, **more: Any) -> None:
+        """``parts`` and ``more``: those of the network that it is besides."""
+        super().__init__(*parts, **more)
         self._holding = holding
 
     def gossip(self, origin: int, message: Message, at: float) -> None:

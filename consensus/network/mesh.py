@@ -17,18 +17,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from math import floor
 from typing import Any, Final
 
 import numpy as np
 
-from consensus.faults.faults import Faults
-from consensus.network.clock import Clock
 from consensus.network.network import Backlog, Network
 from consensus.network.peers import Degrees, MeshStanding, Peers, first_meshes
-from consensus.network.topology import Topology
 from consensus.server.message import Message
 
 KEPT: Final = 5
@@ -79,20 +76,13 @@ class MeshNetwork(Network):
     """A `Network` whose gossip goes over a mesh."""
 
     def __init__(
-        self,
-        env: Clock,
-        topology: Topology,
-        bandwidth_mib_per_s: float,
-        jitter: float,
-        receive: Callable[[int, Message, int], float | None],
-        faults: Faults | None,
-        mesh: Mesh,
-        is_up: Callable[[int], bool] = lambda server: True,
+        self, *parts: Any, mesh: Mesh, is_up: Callable[[int], bool] = lambda server: True
     ) -> None:
-        """Parameters as of `Network`; ``is_up`` tells if a server is running, which one that does
-        not relay may be."""
-        super().__init__(env, topology, bandwidth_mib_per_s, jitter, receive, faults)
+        """``parts``: those of a `Network`; ``is_up`` tells if a server is running, which one that
+        does not relay may be."""
+        super().__init__(*parts)
         self._mesh, self._is_up = mesh, is_up
+        env, topology = self.env, self.topology
         servers = range(topology.servers)
         self.peers = [Peers(server, topology.servers, mesh.degrees) for server in servers]
         first_meshes(self.peers, mesh.draws())
@@ -111,6 +101,7 @@ class MeshNetwork(Network):
         """By server: the messages that it can send again, its own and those that it has passed on,
         by heartbeat, the latest last."""
         self._drawing: Callable[[], np.random.Generator]
+        """The epoch's generator, made when it is first needed: many never are."""
         self._in_hand: tuple[_Post, int] | None = None
         """The message that a server is taking in, and the peer that it has it from."""
 
@@ -118,7 +109,7 @@ class MeshNetwork(Network):
         """Begin a new epoch (`Network.begin`), in which no message of an earlier one is sent
         again."""
         super().begin(generator)
-        self._drawing = _once_made(partial(self._mesh.draws, round(1e6 * self.env.now)))
+        self._drawing = cache(partial(self._mesh.draws, round(1e6 * self.env.now)))
         if self._begun == 1:
             for server in range(self.topology.servers):
                 self._schedule_beat(server)
@@ -270,7 +261,7 @@ class MeshNetwork(Network):
         self._schedule_beat(server)
         if not self._is_up(server):
             return
-        draws = _once_made(partial(self._mesh.draws, server, peers.beats))
+        draws = cache(partial(self._mesh.draws, server, peers.beats))
         grafted, pruned = peers.beat(draws)
         self._tell(server, grafted, "graft", ())
         self._tell(server, pruned, "prune", ())
@@ -282,15 +273,3 @@ class MeshNetwork(Network):
             told = peers.draw(peers.degrees.lazy, peers.outside(), draws)
             self._tell(server, told, "ihave", posts)
         self._kept[server].append({})
-
-
-def _once_made(make: Callable[[], np.random.Generator]) -> Callable[[], np.random.Generator]:
-    """A function that returns a generator, made when it is first needed: many never are."""
-    found: list[np.random.Generator] = []
-
-    def draws() -> np.random.Generator:
-        if not found:
-            found.append(make())
-        return found[0]
-
-    return draws

@@ -12,10 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
 
-from consensus.faults.faults import Faults
-from consensus.network.clock import Clock
 from consensus.network.network import Network
-from consensus.network.topology import Topology
 from consensus.server.message import Facts, Message, facts_of
 
 LOST: Final = {
@@ -88,19 +85,10 @@ class _OnItsWay(tuple[int, int, Message, int, bool]):
 class TracedNetwork(Network):
     """A `Network` that writes a book of all deliveries."""
 
-    def __init__(
-        self,
-        env: Clock,
-        topology: Topology,
-        bandwidth_mib_per_s: float,
-        jitter: float,
-        receive: Callable[[int, Message, int], float | None],
-        faults: Faults | None,
-        book: Book,
-        is_up: Callable[[int], bool],
-    ) -> None:
-        super().__init__(env, topology, bandwidth_mib_per_s, jitter, self._note_receipt, faults)
-        self._hear = receive
+    def __init__(self, *parts: Any, book: Book, is_up: Callable[[int], bool]) -> None:
+        """``parts``: those of a `Network`; ``is_up`` tells if a server is running."""
+        super().__init__(*parts)
+        self._hear, self._receive = self._receive, self._note_receipt
         self._book = book
         self._is_up = is_up
         self._on_their_way: dict[int, Delivery] = {}

@@ -87,26 +87,13 @@ def _weigh(committee: Committee, malicious: Mapping[int, Behaviour]) -> tuple[in
     return committee.weight_of(acting), committee.total
 
 
-def evidence_at(servers: Sequence[EdgeServer], height: int) -> tuple[Evidence, ...]:
-    """Evidence that honest servers hold against others at a height, each piece once."""
+def evidence_between(servers: Sequence[EdgeServer], first: int, last: int) -> tuple[Evidence, ...]:
+    """Evidence that honest servers hold against others at the heights from ``first`` to ``last``,
+    each piece once."""
     found: dict[tuple[str, int, int], Evidence] = {}
     for server in servers:
         if server.behaviour is None:
-            found |= {key: each for key, each in server.evidence.items() if key[1] == height}
-    return tuple(found[key] for key in sorted(found))
-
-
-def evidence_until(
-    servers: Sequence[EdgeServer], after: int, last: int, told: Collection[tuple[str, int, int]]
-) -> tuple[Evidence, ...]:
-    """Evidence that honest servers hold against others at the heights after one and up to the
-    ``last``, but for that with the keys ``told``, each piece once."""
-    found: dict[tuple[str, int, int], Evidence] = {}
-    for server in servers:
-        if server.behaviour is None and server.evidence:
-            for key, each in server.evidence.items():
-                if after < key[1] <= last and key not in told:
-                    found[key] = each
+            found |= {key: each for key, each in server.evidence.items() if first <= key[1] <= last}
     return tuple(found[key] for key in sorted(found))
 
 

@@ -43,22 +43,21 @@ def make_network(
 ) -> Network:
     """The network of a world, which hands messages to ``receive``."""
     parts = world.env, spec.topology, spec.bandwidth_mib_per_s, spec.jitter, receive, spec.faults
-    if spec.schedule is not None and spec.book is not None:
-        return HeldTracedNetwork(
-            *parts, spec.book, lambda server: world.hosts[server].up, holding=spec.schedule
-        )
-    if spec.schedule is not None:
-        return HeldNetwork(*parts, holding=spec.schedule)
-    if spec.book is not None:
+    held, book, is_up = spec.schedule, spec.book, world.is_up
+    if held is not None and book is not None:
+        return HeldTracedNetwork(*parts, book=book, is_up=is_up, holding=held)
+    if held is not None:
+        return HeldNetwork(*parts, holding=held)
+    if book is not None:
         assert spec.mesh is None, "no book is written of a mesh"
-        return TracedNetwork(*parts, spec.book, lambda server: world.hosts[server].up)
+        return TracedNetwork(*parts, book=book, is_up=is_up)
     if spec.mesh is not None:
-        return MeshNetwork(*parts, spec.mesh, world.is_up)
+        return MeshNetwork(*parts, mesh=spec.mesh, is_up=is_up)
     if not spec.compiled:
         return Network(*parts)
     from consensus.network.compiled import CompiledNetwork  # loads the compiler
 
-    return CompiledNetwork(*parts, Judge(world))
+    return CompiledNetwork(*parts, unheard=Judge(world))
 
 
 def make_servers(

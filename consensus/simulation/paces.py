@@ -17,7 +17,7 @@ from consensus.records.block import Block
 from consensus.records.evidence import Evidence
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
-from consensus.simulation.accounts import evidence_at, evidence_until
+from consensus.simulation.accounts import evidence_between
 from consensus.simulation.apart import Apart, Distances
 from consensus.simulation.height_end import HeightEnd
 from consensus.simulation.host import WorldHost
@@ -108,7 +108,7 @@ class Together:
 
     def evidence(self, height: int) -> tuple[Evidence, ...]:
         """The evidence that comes with the result of a height."""
-        return evidence_at(self._world.servers, height)
+        return evidence_between(self._world.servers, height, height)
 
     def apart(self, height: int) -> Apart | None:
         """The distances between servers as the first one has the block of ``height``, if they are
@@ -209,9 +209,10 @@ class OnTheirOwn(Together):
         self._world.checks.keep(self._world.head.height, copy(self._world.application))
 
     def evidence(self, height: int) -> tuple[Evidence, ...]:
-        found = evidence_until(self._world.servers, self._met, height, self._told)
-        self._told.update(each.key for each in found)
-        return found
+        found = evidence_between(self._world.servers, self._met + 1, height)
+        fresh = tuple(each for each in found if each.key not in self._told)
+        self._told.update(each.key for each in fresh)
+        return fresh
 
     def apart(self, height: int) -> Apart | None:
         up = [host.up for host in self._world.hosts]

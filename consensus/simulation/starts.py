@@ -47,7 +47,7 @@ class Starts:
             self._waiting.setdefault(arrival.server, []).append((arrival.time - now, arrival))
         for server in sorted(self._waiting):
             self._start(server, server)
-        self._look_again(height)
+        self._look_later(height)
 
     def ready(self, server: int, height: int, at: float) -> None:
         """Note that a server, which begins ``height``, has all blocks and aggregates before it, at
@@ -70,12 +70,13 @@ class Starts:
         for delay, arrival in self._waiting.pop(waiting_for):
             self._submissions.schedule(at + delay, replace(arrival, server=server), self._height)
 
-    def _look_again(self, height: int) -> None:
+    def _look_later(self, height: int) -> None:
         """Let those who still wait look for another server, after a while."""
-        if self._waiting and height == self._height:
-            self._env.call_at(self._env.now + self._retry_seconds, self._turn, height)
+        if self._waiting:
+            self._env.call_at(self._env.now + self._retry_seconds, self._look, height)
 
-    def _turn(self, height: int) -> None:
+    def _look(self, height: int) -> None:
+        """Let those who still wait go to the nearest server that is ready."""
         if height != self._height:
             return
         for server in sorted(self._waiting):
@@ -83,4 +84,4 @@ class Starts:
                 if self._ready.get(other, (0, 0.0))[0] >= height:
                     self._start(server, other)
                     break
-        self._look_again(height)
+        self._look_later(height)

@@ -59,7 +59,7 @@ class MeshScene:
             made = Mesh(
                 lambda *label: np.random.default_rng((seed, 3, *label)), degrees or Degrees()
             )
-            self.network: Network = MeshNetwork(*parts, made, lambda server: self.up[server])
+            self.network: Network = MeshNetwork(*parts, mesh=made, is_up=lambda s: self.up[s])
         else:
             self.network = Network(*parts)
         self.network.begin(np.random.default_rng((seed, 4)))

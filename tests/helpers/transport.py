@@ -101,7 +101,7 @@ class Servers:
 
     def make_network(self, compiled: bool, *parts: Any) -> Network:
         """The network of these parts."""
-        return CompiledNetwork(*parts, self) if compiled else Network(*parts)
+        return CompiledNetwork(*parts, unheard=self) if compiled else Network(*parts)
 
     def begin(self) -> None:
         """Begin an epoch, of which nobody has seen a message."""

@@ -31,7 +31,7 @@ from consensus.records.evidence import Evidence
 from consensus.records.genesis import Genesis, Member, Parameters
 from consensus.records.update import UpdateRecord
 from consensus.registry import Registry
-from consensus.simulation.accounts import evidence_at
+from consensus.simulation.accounts import evidence_between
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
@@ -162,7 +162,7 @@ class Ledger:
                 played.append(self._round(number))
             except (Stalled, Forked, Diverged) as error:
                 stopped = f"{type(error).__name__.lower()}: {error}"
-                caught = self._proven(evidence_at(self._world.servers, number))
+                caught = self._proven(evidence_between(self._world.servers, number, number))
                 break
         return Result(tuple(played), stopped, self._application.starts, caught)
 

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from consensus.adversary.behaviour import Behaviour, behaviour
-from consensus.adversary.toolbox import halves, others
+from consensus.adversary.toolbox import halves, others, resigned
 from consensus.crypto.suites import Prover
 from consensus.crypto.vrf import VrfKey
 from consensus.encoding.fields import GAMMA_BYTES, PROOF_BYTES
@@ -159,9 +159,9 @@ class Grind(Behaviour):
             return candidate
         self.act("left out tickets")
         tickets = tuple(kept)
-        header = replace(candidate.header, tickets=tickets_digest(tickets))
-        signature = server.signer.sign(header.signed)
-        return replace(candidate, header=header, signature=signature, tickets=tickets)
+        return replace(
+            resigned(server, candidate, tickets=tickets_digest(tickets)), tickets=tickets
+        )
 
     def _best_variant(self, server: EdgeServer, candidate: Candidate) -> Candidate:
         genesis, protocol = server.genesis, server.chain.protocol

@@ -3,13 +3,14 @@ servers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from consensus.adversary.behaviour import Behaviour, behaviour
+from consensus.adversary.toolbox import resigned
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.settlement import stakes_after
 from consensus.ledger.validity import InvalidBlock
@@ -28,7 +29,6 @@ def with_settlement(
 ) -> Candidate:
     """A server's own candidate with another settlement, the stake that it leads to in its header,
     signed anew."""
-    header = candidate.header
     try:
         sortition = server.checks.sortition
         stakes = stakes_after(
@@ -36,10 +36,8 @@ def with_settlement(
         )
     except (InvalidBlock, IndexError):  # others will not compute any either
         stakes = None
-    if stakes is not None:
-        header = replace(header, stakes=stakes.digest)
-    signature = server.signer.sign(header.signed)
-    return replace(candidate, header=header, signature=signature, settlement=settlement)
+    changed = replace(candidate, settlement=settlement)
+    return resigned(server, changed, **({} if stakes is None else {"stakes": stakes.digest}))
 
 
 @behaviour("idle")
@@ -101,18 +99,30 @@ class Frame(Behaviour):
         draws = self.draws(server)
         lie = LIES[int(draws.integers(len(LIES)))]
         self.act(lie.__name__.strip("_"))
-        return lie(self, server, candidate, settlement, draws)
+        return lie(Own(server, candidate, settlement, draws))
 
 
-Lie = Callable[[Frame, "EdgeServer", Candidate, Settlement, np.random.Generator], Candidate]
+class Own(NamedTuple):
+    """A framer's own candidate, as an honest server would propose it."""
+
+    server: EdgeServer
+    candidate: Candidate
+    settlement: Settlement
+    """That of the candidate."""
+    draws: np.random.Generator
+    """The generator of the framer's draws."""
+
+    def settling(self, settlement: Settlement | None) -> Candidate:
+        """The candidate with another settlement."""
+        return with_settlement(self.server, self.candidate, settlement)
+
+    def accusing(self, *found: Evidence) -> Candidate:
+        """The candidate with this evidence alone."""
+        ordered = sorted(found, key=lambda each: (each.height, each.server))
+        return self.settling(replace(self.settlement, evidence=tuple(ordered)))
 
 
-def _accusing(
-    server: EdgeServer, candidate: Candidate, settlement: Settlement, found: Sequence[Evidence]
-) -> Candidate:
-    """The candidate with this evidence alone."""
-    ordered = sorted(found, key=lambda each: (each.height, each.server))
-    return with_settlement(server, candidate, replace(settlement, evidence=tuple(ordered)))
+Lie = Callable[[Own], Candidate]
 
 
 def _evidence(server: EdgeServer, accused: int, height: int, alike: bool = False) -> Evidence:
@@ -124,112 +134,72 @@ def _evidence(server: EdgeServer, accused: int, height: int, alike: bool = False
     return Evidence(accused, height, (0, 0), "proposal", said, (next(signed), next(signed)))
 
 
-def _forged(
-    frame: Frame,
-    server: EdgeServer,
-    candidate: Candidate,
-    settlement: Settlement,
-    draws: np.random.Generator,
-) -> Candidate:
+def _forged(own: Own) -> Candidate:
     """Bring evidence against any server, unregistered ones included, that the framer signed."""
-    accused = int(draws.integers(len(server.genesis.servers) + 1))
-    return _accusing(server, candidate, settlement, [_evidence(server, accused, server.height - 1)])
+    server = own.server
+    accused = int(own.draws.integers(len(server.genesis.servers) + 1))
+    return own.accusing(_evidence(server, accused, server.height - 1))
 
 
-def _repeated(
-    frame: Frame,
-    server: EdgeServer,
-    candidate: Candidate,
-    settlement: Settlement,
-    draws: np.random.Generator,
-) -> Candidate:
+def _repeated(own: Own) -> Candidate:
     """Bring evidence of the chain, or of this very block, a second time."""
-    used = [each for block in server.chain.blocks for each in _brought(block.settlement)]
-    found = [*settlement.evidence, *settlement.evidence] or used[-1:]
-    return _accusing(server, candidate, settlement, found)
+    used = [each for block in own.server.chain.blocks for each in _brought(block.settlement)]
+    return own.accusing(*(2 * own.settlement.evidence or used[-1:]))
 
 
 def _brought(settlement: Settlement | None) -> tuple[Evidence, ...]:
     return () if settlement is None else settlement.evidence
 
 
-def _stale(
-    frame: Frame,
-    server: EdgeServer,
-    candidate: Candidate,
-    settlement: Settlement,
-    draws: np.random.Generator,
-) -> Candidate:
+def _stale(own: Own) -> Candidate:
     """Bring true evidence against itself of a height that is to come, or long over."""
+    server = own.server
     rule = server.genesis.incentives
     assert rule is not None
     old = max(1, server.height - rule.window - 1)
-    height = server.height if draws.random() < 0.5 or old >= server.height - rule.window else old
-    return _accusing(server, candidate, settlement, [_evidence(server, server.index, height)])
+    height = (
+        server.height if own.draws.random() < 0.5 or old >= server.height - rule.window else old
+    )
+    return own.accusing(_evidence(server, server.index, height))
 
 
-def _empty(
-    frame: Frame,
-    server: EdgeServer,
-    candidate: Candidate,
-    settlement: Settlement,
-    draws: np.random.Generator,
-) -> Candidate:
+def _empty(own: Own) -> Candidate:
     """Bring two signatures of an honest server's one proposal, which contradict nothing."""
-    blocks = server.chain.blocks
+    server, blocks = own.server, own.server.chain.blocks
     if not blocks:
-        return _accusing(server, candidate, settlement, [_evidence(server, server.index, 1, True)])
+        return own.accusing(_evidence(server, server.index, 1, True))
     last = blocks[-1]
     said, signatures = (last.cid, last.cid), (last.signature, last.signature)
     view, who = last.header.view, last.header.aggregator
     found = Evidence(who, last.height, view, "proposal", said, signatures)
-    return _accusing(server, candidate, settlement, [found])
+    return own.accusing(found)
 
 
-def _too_much(
-    frame: Frame,
-    server: EdgeServer,
-    candidate: Candidate,
-    settlement: Settlement,
-    draws: np.random.Generator,
-) -> Candidate:
+def _too_much(own: Own) -> Candidate:
     """Bring more evidence than a block may have."""
-    found = [_evidence(server, server.index, 1 + height) for height in range(MOST_EVIDENCE + 1)]
-    return _accusing(server, candidate, settlement, found)
+    server = own.server
+    heights = range(1, MOST_EVIDENCE + 2)
+    return own.accusing(*(_evidence(server, server.index, height) for height in heights))
 
 
-def _stranger(
-    frame: Frame,
-    server: EdgeServer,
-    candidate: Candidate,
-    settlement: Settlement,
-    draws: np.random.Generator,
-) -> Candidate:
+def _stranger(own: Own) -> Candidate:
     """Put another server's name on a signature of the certificate, or leave the certificate out."""
-    certificate = settlement.certificate
-    if certificate is not None:
-        (_, first), *rest = certificate.signatures
-        named = int(draws.integers(len(server.genesis.servers)))
-        signatures = tuple(sorted(((named, first), *rest)))
-        certificate = replace(certificate, signatures=signatures)
-        if certificate == settlement.certificate:
-            certificate = None
-    else:
-        return with_settlement(server, candidate, None)
-    return with_settlement(server, candidate, replace(settlement, certificate=certificate))
+    certificate = own.settlement.certificate
+    if certificate is None:
+        return own.settling(None)
+    (_, first), *rest = certificate.signatures
+    named = int(own.draws.integers(len(own.server.genesis.servers)))
+    signatures = tuple(sorted(((named, first), *rest)))
+    certificate = replace(certificate, signatures=signatures)
+    if certificate == own.settlement.certificate:
+        certificate = None
+    return own.settling(replace(own.settlement, certificate=certificate))
 
 
-def _wrong(
-    frame: Frame,
-    server: EdgeServer,
-    candidate: Candidate,
-    settlement: Settlement,
-    draws: np.random.Generator,
-) -> Candidate:
+def _wrong(own: Own) -> Candidate:
     """State other stakes in the header, or none."""
-    stakes = None if draws.random() < 0.3 else draws.bytes(32)
-    header = replace(candidate.header, stakes=stakes)
-    return replace(candidate, header=header, signature=server.signer.sign(header.signed))
+    stakes = None if own.draws.random() < 0.3 else own.draws.bytes(32)
+    return resigned(own.server, own.candidate, stakes=stakes)
 
 
 LIES: Final[tuple[Lie, ...]] = (

@@ -7,14 +7,11 @@ off (`consensus.torture.mutants.breaks`).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from consensus.adversary.behaviour import Behaviour, behaviour
-from consensus.records.block import Candidate
 from consensus.registry import Registry
-from consensus.server.edge_server import EdgeServer
 
 ATTACKERS: Final[Registry[type[Behaviour]]] = Registry("attacker")
 """Every registered attacker by its name in a scenario."""
@@ -23,9 +20,3 @@ ATTACKERS: Final[Registry[type[Behaviour]]] = Registry("attacker")
 attacker = partial(behaviour, registry=ATTACKERS)
 """A decorator that registers an attacker, as `consensus.adversary.behaviour.behaviour` registers a
 behaviour."""
-
-
-def resigned(server: EdgeServer, candidate: Candidate, **changes: Any) -> Candidate:
-    """A server's own candidate with ``changes`` to its header, signed anew."""
-    header = replace(candidate.header, **changes)
-    return replace(candidate, header=header, signature=server.signer.sign(header.signed))

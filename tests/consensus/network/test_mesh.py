@@ -378,7 +378,7 @@ def test_every_heartbeat_draws_from_a_stream_of_its_own() -> None:
 
     scene = MeshScene(anywhere(30))
     mesh = Mesh(draws)
-    network = MeshNetwork(scene.env, anywhere(30), 1.0, 0.0, lambda *_: None, None, mesh)
+    network = MeshNetwork(scene.env, anywhere(30), 1.0, 0.0, lambda *_: None, None, mesh=mesh)
     network.begin(np.random.default_rng(0))
     for at in range(8):
         message = Message("note", at, 10)
@@ -397,7 +397,7 @@ def test_a_network_that_begins_late_beats_on_time() -> None:
     def times(now: float) -> set[float]:
         env = Clock(now)
         mesh = Mesh(lambda *label: np.random.default_rng((0, *label)), heartbeat=0.7)
-        network = MeshNetwork(env, near(5), 1.0, 0.0, lambda *_: None, None, mesh)
+        network = MeshNetwork(env, near(5), 1.0, 0.0, lambda *_: None, None, mesh=mesh)
         network.begin(np.random.default_rng(0))
         found, beat = set(), network._beat
         network._beat = lambda server: (found.add(env.now), beat(server))  # type: ignore

@@ -48,7 +48,7 @@ class TracedServers(Servers):
 
     def make_network(self, compiled: bool, *parts: Any) -> Network:
         self.book = Noted()
-        return TracedNetwork(*parts, self.book, lambda server: server not in self.down)
+        return TracedNetwork(*parts, book=self.book, is_up=lambda s: s not in self.down)
 
     down: frozenset[int] = frozenset()
 

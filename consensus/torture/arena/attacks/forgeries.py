@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from consensus.adversary.behaviour import Behaviour
-from consensus.adversary.toolbox import members, others, sign_vote
+from consensus.adversary.toolbox import members, others, resigned, sign_vote
 from consensus.encoding.cid import digest
 from consensus.encoding.fields import SIGNATURE_BYTES
 from consensus.encoding.unixfs import file_cid
@@ -16,7 +16,7 @@ from consensus.protocols.bft.server import BftParticipant
 from consensus.records.block import Block, Candidate
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 from consensus.server.edge_server import EdgeServer
-from consensus.torture.arena.attacker import attacker, resigned
+from consensus.torture.arena.attacker import attacker
 
 #: Most times that one signature stands in a forged certificate.
 MOST_REPEATED: Final = 1000
@@ -30,9 +30,7 @@ class Impersonate(Behaviour):
 
     def hears(self, server: EdgeServer, kind: str, body: Any, sender: int) -> bool:
         if kind == "candidate" and body.header.height == server.height and self.once(body.view):
-            header = replace(body.header, timestamp=body.header.timestamp + 1)
-            signature = server.signer.sign(header.signed)
-            twin = replace(body, header=header, signature=signature)
+            twin = resigned(server, body, timestamp=body.header.timestamp + 1)
             self.send(server, "candidate", twin, others(server))
         return True
 

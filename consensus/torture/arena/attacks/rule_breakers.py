@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from consensus.adversary.behaviour import Behaviour
-from consensus.adversary.toolbox import halves, members, others, sign_timeout
+from consensus.adversary.toolbox import halves, members, others, resigned, sign_timeout
 from consensus.protocols.bft.server import BftParticipant
 from consensus.records.block import Candidate
 from consensus.records.ticket import tickets_digest
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 from consensus.server.edge_server import EdgeServer
 from consensus.server.hooks import Outgoing
-from consensus.torture.arena.attacker import attacker, resigned
+from consensus.torture.arena.attacker import attacker
 
 
 def _locks(server: EdgeServer) -> list[Certificate]:
