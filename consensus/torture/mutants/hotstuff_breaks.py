@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from consensus.ledger import protocol, validity
@@ -30,8 +31,7 @@ SHARED: Final = (
     *(name for name in tendermint_breaks.SHARED if name != "abstaining"),
     "timeout-certificates",
 )
-"""Rules of `bft` whose code is that of `hotstuff`, too. A server that has lost its promises and
-does not abstain is not found: the others soon show it the certificates of its view again."""
+"""Rules of `bft` whose code is that of `hotstuff`, too. One has scenarios of its own here."""
 
 
 def _certificate(what: str) -> tuple[Patch, ...]:
@@ -159,6 +159,19 @@ _VIEWS = (
         "a leader proposes again after a crash",
         (Patch(RotationParticipant, "begin", rounds.forgetful("proposed", "said")),),
         Bias((), CRASHES),
+    ),
+    # Whoever is back late is shown certificates of a later view, in which it has promised nothing:
+    # views are to be long, with two blocks to vote for, and several servers are to crash, as most
+    # crashes are of too many to lose their promises.
+    replace(
+        breaks.BREAKS["abstaining"],
+        bias=Bias(
+            ("equivocate_candidates",),
+            ("crash",) * 4,
+            hard=True,
+            sizes=(7,),
+            changes=(("vote", 4000),),
+        ),
     ),
 )
 _CERTIFICATES = (
