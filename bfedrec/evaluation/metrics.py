@@ -71,10 +71,13 @@ def compared() -> dict[str, Metric]:
 
 
 def tunable() -> dict[str, Metric]:
-    """The metrics by which tuning may select, by name: those that are `compared`, order-blind and
-    ordered ("ordered_ndcg")."""
+    """The metrics by which tuning may select, by name: those that are `compared`, among sampled
+    negatives and in full ranking, order-blind and ordered ("ordered_full_ndcg")."""
     return {
-        f"{prefix}{name}": kind for prefix in ("", ORDERED) for name, kind in compared().items()
+        f"{order}{ranking}{name}": kind
+        for order in ("", ORDERED)
+        for ranking in ("", FULL)
+        for name, kind in compared().items()
     }
 
 

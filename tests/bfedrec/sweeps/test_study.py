@@ -16,6 +16,7 @@ import pytest
 
 from bfedrec.cli.main import main
 from bfedrec.config.load import load
+from bfedrec.evaluation.metrics import tunable
 from bfedrec.runs.folder import RunError
 from bfedrec.sweeps.engines.processes import Processes
 from bfedrec.sweeps.space import parse, propose
@@ -261,6 +262,9 @@ def test_a_study_of_scoring_alone_selects_by_ordered_metrics(config: Path) -> No
     assert len({each.score for each in found}) == 2  # by the weight, not by the order-blind l2
     assert len({each.figures["validation_full_ndcg@10"] for each in found}) == 2
     space = parse([*fixed, *words])
+    assert set(tunable()) <= {
+        name.removeprefix("validation_").partition("@")[0] for name in found[0].figures
+    }
     alone = Plan(config, space.checked(config), space, "ordered_ndcg", "TPE", 0, (0,))
     assert alone.scores_alone
     assert alone.better == 1
