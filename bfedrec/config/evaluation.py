@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.evaluation.metrics import METRICS
@@ -83,6 +83,14 @@ class EvaluationSettings(Section):
         description="recency: an item's score is divided by the length of its factors, |q_i|, to "
         "this power; as |q_i| grows with popularity, rarer items rank higher; 0: it is not",
     )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse weights of recency that nothing reads."""
+        if not self.recency:
+            weights = [key for key in type(self).model_fields if key.startswith("recency_")]
+            self.refuse_unread(weights, "evaluation.recency is false")
+        return self
 
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:

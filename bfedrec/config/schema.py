@@ -326,7 +326,3 @@ class Config(Section):
         if evaluation.recency and not self.training.chosen.orders:
             method = self.training.method
             raise setting_error("evaluation.recency", f"false, as training.method is {method}")
-        for key, value in evaluation.model_dump().items():
-            usual = type(evaluation).model_fields[key].default
-            if key.startswith("recency_") and value != usual and not evaluation.recency:
-                raise setting_error(f"evaluation.{key}", f"{usual}, as evaluation.recency is false")
