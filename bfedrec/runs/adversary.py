@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bfedrec.runs.figures import Scalar, count, number
-from consensus.encoding.node import Node
+from bfedrec.runs.optional_totals import OptionalTotals
+from consensus.faults.faults import Faults
 
-if TYPE_CHECKING:  # a run folder is read without the world
-    from consensus.simulation.results import HeightResult
+if TYPE_CHECKING:  # it loads the kernels, and a run folder is read without
+    from bfedrec.federation.federation import Round
 
 
 @dataclass(frozen=True)
-class AdversaryTotals:
+class AdversaryTotals(OptionalTotals):
     """Corruptions and held messages, summed over rounds; most of all times where it says so."""
 
     corruptions: int = 0
@@ -36,10 +35,12 @@ class AdversaryTotals:
     """Most simulated seconds from an honest server's message to its receipt by another, where an
     adversary chooses deliveries."""
 
-    def after(self, result: HeightResult) -> AdversaryTotals:
-        """The totals after one more height, which has an account."""
+    def after(self, played: Round, faults: Faults | None) -> AdversaryTotals | None:
+        """The totals after one more round; None without an adversary that looks on."""
+        result = played.result
         account = result.adversary
-        assert account is not None
+        if account is None:
+            return None
         held = account.held
         acted = account.corrupted or account.turned or held.messages
         return AdversaryTotals(
@@ -52,30 +53,4 @@ class AdversaryTotals:
             self.held_messages + held.messages,
             self.held_seconds + held.seconds,
             max(self.greatest_delay, held.greatest),
-        )
-
-    def figures(self) -> dict[str, Scalar]:
-        """Its numbers by name."""
-        return dict(vars(self))
-
-    def to_node(self) -> Node:
-        """JSON-ready values, to be read by `from_node`."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_node(cls, node: Mapping[str, object]) -> AdversaryTotals | None:
-        """The totals whose `to_node` is part of ``node``; None if there are none. Raises as
-        `bfedrec.runs.figures.count`."""
-        if "corruptions" not in node:
-            return None
-        return cls(
-            count(node, "corruptions"),
-            count(node, "releases"),
-            count(node, "corrupted_at_once"),
-            count(node, "corrupted_server_heights"),
-            number(node, "corrupted_stake_share"),
-            count(node, "attempts_lost"),
-            count(node, "held_messages"),
-            number(node, "held_seconds"),
-            number(node, "greatest_delay"),
         )

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bfedrec.runs.figures import Scalar, count, number
-from consensus.encoding.node import Node
+from bfedrec.runs.figures import Scalar
+from bfedrec.runs.optional_totals import OptionalTotals
+from consensus.faults.faults import Faults
 
 if TYPE_CHECKING:  # it loads the kernels, and a run folder is read without
-    from consensus.simulation.results import HeightResult
+    from bfedrec.federation.federation import Round
 
 
 @dataclass(frozen=True)
-class ServersApart:
+class ServersApart(OptionalTotals):
     """Distances between honest servers (`consensus.simulation.apart.Apart`), over a run's heights;
     the fields' names are those of its state."""
 
@@ -29,10 +29,12 @@ class ServersApart:
     """Blocks by which the last server was behind the first, summed over the heights."""
     apart_most_blocks: int = 0
 
-    def after(self, result: HeightResult) -> ServersApart:
-        """The distances after one more height."""
+    def after(self, played: Round, faults: Faults | None) -> ServersApart | None:
+        """The distances after one more height; None where servers meet after every height."""
+        result = played.result
         apart = result.apart
-        assert apart is not None
+        if apart is None:
+            return None
         return ServersApart(
             self.apart_heights + 1,
             self.apart_simulated_seconds + (result.ended - result.began),
@@ -53,23 +55,3 @@ class ServersApart:
             "blocks_behind_first": self.apart_blocks / heights,
             "most_blocks_behind_first": self.apart_most_blocks,
         }
-
-    def to_node(self) -> Node:
-        """JSON-ready values, to be read by `from_node`."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_node(cls, node: Mapping[str, object]) -> ServersApart | None:
-        """The distances whose `to_node` is part of ``node``; None if there are none. Raises as
-        `bfedrec.runs.figures.count` and `number`."""
-        if "apart_heights" not in node:
-            return None
-        return cls(
-            count(node, "apart_heights"),
-            number(node, "apart_simulated_seconds"),
-            count(node, "apart_appended"),
-            number(node, "apart_seconds"),
-            number(node, "apart_most_seconds"),
-            count(node, "apart_blocks"),
-            count(node, "apart_most_blocks"),
-        )

@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from bfedrec.runs.figures import Scalar, count, number
+from bfedrec.runs.optional_totals import OptionalTotals
+from consensus.faults.faults import Faults
 from consensus.protocols.registry import protocol_of
 from consensus.records.genesis import Genesis
 
+if TYPE_CHECKING:  # it loads the kernels, and a run folder is read without
+    from bfedrec.federation.federation import Round
+
 
 @dataclass(frozen=True)
-class GreatestDelay:
+class GreatestDelay(OptionalTotals):
     """The greatest delay of a run so far, D of the protocols' arguments
     (`consensus.simulation.results.HeightResult.greatest_delay`)."""
 
-    greatest_delay_seconds: float
+    greatest_delay_seconds: float = 0.0
     """Simulated seconds."""
-    greatest_delay_height: int
-    """The first height with it."""
+    greatest_delay_height: int = 0
+    """The first height with it; 0 before the first height."""
 
-    def figures(self) -> dict[str, Scalar]:
-        """Its numbers by name."""
-        return dict(vars(self))
+    def after(self, played: Round, faults: Faults | None) -> GreatestDelay:
+        """The greatest delay after one more round."""
+        return self.or_greater(played.result.greatest_delay, played.height)
 
-    @classmethod
-    def from_node(cls, node: Mapping[str, object]) -> GreatestDelay | None:
-        """The delay whose `figures` stand in ``node``; None where none was measured."""
-        if "greatest_delay_seconds" not in node:
-            return None
-        return cls(number(node, "greatest_delay_seconds"), count(node, "greatest_delay_height"))
-
-
-def greater(before: GreatestDelay | None, seconds: float, height: int) -> GreatestDelay:
-    """The greater one of the delay so far and that of a further height."""
-    if before is None or seconds > before.greatest_delay_seconds:
-        return GreatestDelay(seconds, height)
-    return before
+    def or_greater(self, seconds: float, height: int) -> GreatestDelay:
+        """The greater one of this delay and that of a further height."""
+        if seconds > self.greatest_delay_seconds or not self.greatest_delay_height:
+            return GreatestDelay(seconds, height)
+        return self
 
 
 def too_slow(found: GreatestDelay, genesis: Genesis) -> str:

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bfedrec.runs.figures import Scalar, count
-from consensus.encoding.node import Node
+from bfedrec.runs.figures import Scalar
+from bfedrec.runs.optional_totals import OptionalTotals
+from consensus.faults.faults import Faults
 
 if TYPE_CHECKING:  # it loads the kernels, and a run folder is read without
     from bfedrec.federation.federation import Round
 
 
 @dataclass(frozen=True)
-class MaskedGroups:
+class MaskedGroups(OptionalTotals):
     """Groups by their end, summed over rounds."""
 
     groups_opened: int = 0
@@ -24,8 +25,10 @@ class MaskedGroups:
     clients_accused: int = 0
     """False statements of clients, proven by their own signed messages."""
 
-    def after(self, played: Round) -> MaskedGroups:
-        """The groups after one more round."""
+    def after(self, played: Round, faults: Faults | None) -> MaskedGroups | None:
+        """The groups after one more round; None for one without groups."""
+        if not played.groups:
+            return None
         dropped = Counter(self.groups_dropped)
         dropped.update(played.groups)
         opened = dropped.pop("opened", 0)
@@ -42,22 +45,3 @@ class MaskedGroups:
             "groups_dropped": sum(self.groups_dropped.values()),
             "clients_accused": self.clients_accused,
         }
-
-    def to_node(self) -> Node:
-        """JSON-ready values, to be read by `from_node`."""
-        return {**vars(self), "groups_dropped": dict(self.groups_dropped)}
-
-    @classmethod
-    def from_node(cls, node: Mapping[str, object]) -> MaskedGroups | None:
-        """The groups whose `to_node` is part of ``node``; None if there are none. Raises as
-        `bfedrec.runs.figures.count`."""
-        if "groups_opened" not in node:
-            return None
-        dropped = node["groups_dropped"]
-        if not isinstance(dropped, dict):
-            raise ValueError("groups_dropped: expected a map of counts")
-        return cls(
-            count(node, "groups_opened"),
-            {reason: count(dropped, reason) for reason in dropped},
-            count(node, "clients_accused"),
-        )

@@ -22,7 +22,7 @@ from bfedrec.federation.adversary import beyond_premise, warnings
 from bfedrec.federation.federation import Federation, Round
 from bfedrec.federation.protection import spent
 from bfedrec.runs.chain_writer import ChainWriter
-from bfedrec.runs.delay import too_slow
+from bfedrec.runs.delay import GreatestDelay, too_slow
 from bfedrec.runs.figures import Figures, Scalar
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.interpreter import collecting_seldom, switching_often
@@ -354,7 +354,7 @@ class Simulation(Closing):
 
     def _warnings(self) -> dict[str, Scalar]:
         """Tell, and return, what the run broke of its protocol's premises."""
-        delay = self.totals.delay
+        delay = self.totals.part(GreatestDelay)
         warning = too_slow(delay, self.federation.genesis) if delay else ""
         self.folder.write_warnings([warning] if warning else [])
         if not warning:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bfedrec.runs.figures import Scalar, count
+from bfedrec.runs.optional_totals import OptionalTotals
+from consensus.faults.faults import Faults
 
 if TYPE_CHECKING:  # it loads the kernels, and a run folder is read without
-    from consensus.simulation.results import HeightResult
+    from bfedrec.federation.federation import Round
 
 
 @dataclass(frozen=True)
-class StakeTotals:
+class StakeTotals(OptionalTotals):
     """Stake after the last block, and sums of seats so far."""
 
     stake_malicious: int = 0
@@ -33,10 +33,13 @@ class StakeTotals:
     seats: int = 0
     """All seats of those committees."""
 
-    def after(self, result: HeightResult) -> StakeTotals:
-        """The totals after one more height, of a chain with incentives."""
-        stakes, settlement = result.stakes, result.block.settlement
-        assert stakes is not None
+    def after(self, played: Round, faults: Faults | None) -> StakeTotals | None:
+        """The totals after one more round; None where stake does not move."""
+        result = played.result
+        stakes = result.stakes
+        if stakes is None:
+            return None
+        settlement = result.block.settlement
         malicious, seats = result.malicious_weight[-1]
         return StakeTotals(
             result.malicious_stake,
@@ -48,14 +51,3 @@ class StakeTotals:
             self.seats_malicious + malicious,
             self.seats + seats,
         )
-
-    def figures(self) -> dict[str, Scalar]:
-        """The totals by name."""
-        return dict(vars(self))
-
-    @classmethod
-    def from_node(cls, node: Mapping[str, object]) -> StakeTotals | None:
-        """The totals whose `figures` stand in ``node``; None if there are none."""
-        if "stake_treasury" not in node:
-            return None
-        return cls(**{name: count(node, name) for name in vars(cls())})

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from math import isinf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bfedrec.runs.adversary import AdversaryTotals
 from bfedrec.runs.apart import ServersApart
-from bfedrec.runs.delay import GreatestDelay, greater
-from bfedrec.runs.figures import Scalar, count, number
+from bfedrec.runs.delay import GreatestDelay
+from bfedrec.runs.figures import Scalar
 from bfedrec.runs.masked_groups import MaskedGroups
+from bfedrec.runs.optional_totals import OptionalTotals, read_field
+from bfedrec.runs.recovery import Recovery
 from bfedrec.runs.redundancy import Redundancy
 from bfedrec.runs.stake import StakeTotals
 from consensus.encoding.node import Node
@@ -22,46 +23,7 @@ if TYPE_CHECKING:  # they load the kernels, and a run folder is read without
     from bfedrec.federation.federation import Round
     from consensus.simulation.results import Stalled
 
-
-@dataclass(frozen=True)
-class Recovery:
-    """The blocks and the time that a run loses to faults which all end."""
-
-    blocks_while_faulty: int = 0
-    """Blocks decided from the first fault's beginning to the last one's end."""
-    seconds_to_next_block: float | None = None
-    """Simulated seconds from that end until a server has a new block; None before it has."""
-    seconds_until_level: float | None = None
-    """Simulated seconds from that end until the last of all servers has the newest block; None
-    before it has."""
-
-    def after(self, played: Round, begins: float, healed: float) -> Recovery:
-        """The recovery after a round, where faults last from ``begins`` to ``healed`` (simulated
-        seconds)."""
-        appended = played.result.appended.values()
-        decided, everywhere = min(appended), max(appended)
-        next_block, level = self.seconds_to_next_block, self.seconds_until_level
-        if next_block is None and decided >= healed:
-            next_block = decided - healed
-        if level is None and not played.behind and everywhere >= healed:
-            level = everywhere - healed
-        blocks = self.blocks_while_faulty + int(begins <= decided < healed)
-        return Recovery(blocks, next_block, level)
-
-    def figures(self) -> dict[str, Scalar]:
-        """Its numbers by name, without those that are still None."""
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-    @classmethod
-    def from_node(cls, node: Mapping[str, object]) -> Recovery | None:
-        """The recovery whose `figures` stand in ``node``; None if there is none."""
-        if "blocks_while_faulty" not in node:
-            return None
-        next_block, level = (
-            number(node, name) if name in node else None
-            for name in ("seconds_to_next_block", "seconds_until_level")
-        )
-        return cls(count(node, "blocks_while_faulty"), next_block, level)
+Part = TypeVar("Part", bound=OptionalTotals)
 
 
 @dataclass(frozen=True)
@@ -105,20 +67,8 @@ class Totals:
     """Updates of malicious clients by attack, sorted."""
     malicious_updates_aggregated: int = 0
     """Updates of malicious clients that are in a block."""
-    recovery: Recovery | None = None
-    """None if there are no faults, or one that never ends."""
-    masked: MaskedGroups | None = None
-    """None without secure aggregation."""
-    adversary: AdversaryTotals | None = None
-    """None without an adversary that looks on."""
-    delay: GreatestDelay | None = None
-    """None before the first round."""
-    stake: StakeTotals | None = None
-    """None where stake does not move."""
-    redundancy: Redundancy | None = None
-    """None where nothing comes twice: gossip along trees, or a mesh without a message."""
-    apart: ServersApart | None = None
-    """None where servers meet after every height."""
+    optional: Mapping[type[OptionalTotals], OptionalTotals] = field(default_factory=dict)
+    """Totals that not every run has (`OPTIONAL`), by their kind."""
 
     def after(self, played: Round, faults: Faults | None) -> Totals:
         """The totals after one more round; ``faults``: those of the whole run."""
@@ -142,29 +92,10 @@ class Totals:
             malicious_updates_by_attack=played.malicious,
             malicious_updates_aggregated=played.malicious_aggregated,
         )
-        recovery = None
-        if faults is not None and faults.faults and not isinf(faults.healed_at):
-            begins = min(fault.from_ for fault in faults.faults)
-            recovery = (self.recovery or Recovery()).after(played, begins, faults.healed_at)
+        parts = {kind: self.optional.get(kind, kind()).after(played, faults) for kind in OPTIONAL}
+        found = {kind: part for kind, part in parts.items() if part is not None}
         total = (self + more)._with_committees(result.malicious_weight)
-        masked = (self.masked or MaskedGroups()).after(played) if played.groups else self.masked
-        adversary = self.adversary
-        if result.adversary is not None:
-            adversary = (adversary or AdversaryTotals()).after(result)
-        delay = greater(self.delay, result.greatest_delay, played.height)
-        stake = (self.stake or StakeTotals()).after(result) if result.stakes else self.stake
-        redundancy = self.redundancy
-        if result.duplicates:
-            redundancy = (redundancy or Redundancy()).after(played)
-        apart = self.apart if result.apart is None else (self.apart or ServersApart()).after(result)
-        parts: Mapping[str, Any] = {
-            "recovery": recovery,
-            "masked": masked,
-            "adversary": adversary,
-            "delay": delay,
-            "apart": apart,
-        }
-        return replace(total, **parts, stake=stake, redundancy=redundancy)
+        return replace(total, optional={**self.optional, **found})
 
     def after_stall(self, stalled: Stalled, delay: float) -> Totals:
         """The totals with the committees, and the greatest ``delay`` in seconds, of a height that
@@ -172,14 +103,30 @@ class Totals:
 
         Without them blocked committees would seem rarer than they are.
         """
+        greatest = (self.part(GreatestDelay) or GreatestDelay()).or_greater(delay, stalled.height)
         found = self._with_committees(stalled.malicious_weight)
-        return replace(found, delay=greater(self.delay, delay, stalled.height))
+        return replace(found, optional={**self.optional, GreatestDelay: greatest})
+
+    def part(self, kind: type[Part]) -> Part | None:
+        """The optional totals of a kind; None for a run without them."""
+        found = self.optional.get(kind)
+        assert found is None or isinstance(found, kind)
+        return found
 
     def __add__(self, more: Totals) -> Totals:
-        """The sums of two, with the `OPTIONAL` totals of the first."""
+        """The sums of two, with the optional totals of the first."""
         others = vars(more)
-        own = ((name, value) for name, value in vars(self).items() if name not in OPTIONAL)
-        return replace(self, **{name: _sum(value, others[name]) for name, value in own})
+        return replace(
+            self, **{name: _sum(value, others[name]) for name, value in self._sums().items()}
+        )
+
+    def _sums(self) -> Mapping[str, Any]:
+        """All but the optional totals."""
+        return {name: value for name, value in vars(self).items() if name != "optional"}
+
+    def _parts(self) -> Iterator[OptionalTotals]:
+        """The optional totals, in the order of `OPTIONAL`."""
+        return (self.optional[kind] for kind in OPTIONAL if kind in self.optional)
 
     def _with_committees(self, weights: Sequence[tuple[int, int]]) -> Totals:
         """``weights``: for each committee that of its malicious members, and of all."""
@@ -199,22 +146,14 @@ class Totals:
 
         ``downlink`` names the one of the two accounts of the downlink that counts.
         """
-        plain = {
-            name: value for name, value in vars(self).items() if name not in (*MAPS, *OPTIONAL)
-        }
+        plain = {name: value for name, value in self._sums().items() if name not in MAPS}
         accounts = {
             "broadcast": self.downlink_bytes_broadcast,
             "catch_up": self.downlink_bytes_catch_up,
         }
         return {
             **plain,
-            **(self.recovery.figures() if self.recovery else {}),
-            **(self.masked.figures() if self.masked else {}),
-            **(self.adversary.figures() if self.adversary else {}),
-            **(self.delay.figures() if self.delay else {}),
-            **(self.stake.figures() if self.stake else {}),
-            **(self.redundancy.figures() if self.redundancy else {}),
-            **(self.apart.figures() if self.apart else {}),
+            **{name: value for part in self._parts() for name, value in part.figures().items()},
             "downlink_bytes": accounts[downlink],
             "gossip_bytes": sum(self.gossip_bytes_by_kind.values()),
             "refused_messages": sum(self.refused.values()),
@@ -223,14 +162,10 @@ class Totals:
 
     def to_node(self) -> Node:
         """The totals as JSON-ready values, to be read by `from_node`."""
-        node = {name: value for name, value in vars(self).items() if name not in OPTIONAL}
-        node |= self.recovery.figures() if self.recovery else {}
-        node |= self.adversary.to_node() if self.adversary else {}
-        node |= self.delay.figures() if self.delay else {}
-        node |= self.stake.figures() if self.stake else {}
-        node |= self.redundancy.figures() if self.redundancy else {}
-        node |= self.masked.to_node() if self.masked else {}
-        return node | (self.apart.to_node() if self.apart else {})
+        node: Node = dict(self._sums())
+        for part in self._parts():
+            node |= part.to_node()
+        return node
 
     @classmethod
     def from_node(cls, node: Mapping[str, object]) -> Totals:
@@ -239,26 +174,23 @@ class Totals:
         Raises KeyError for a missing total, ValueError for a value of another type.
         """
         sums: Mapping[str, Any] = {
-            each.name: _counts(node, each.name) if each.name in MAPS else count(node, each.name)
-            for each in fields(cls)
-            if each.name not in OPTIONAL
+            each.name: read_field(each, node) for each in fields(cls) if each.name != "optional"
         }
-        recovery, masked = Recovery.from_node(node), MaskedGroups.from_node(node)
-        adversary, delay = AdversaryTotals.from_node(node), GreatestDelay.from_node(node)
-        stake, redundancy = StakeTotals.from_node(node), Redundancy.from_node(node)
-        apart = ServersApart.from_node(node)
-        parts: Mapping[str, Any] = {
-            "recovery": recovery,
-            "masked": masked,
-            "adversary": adversary,
-            "delay": delay,
-            "apart": apart,
-        }
-        return cls(**sums, **parts, stake=stake, redundancy=redundancy)
+        parts = {kind: kind.from_node(node) for kind in OPTIONAL}
+        found = {kind: part for kind, part in parts.items() if part is not None}
+        return cls(**sums, optional=found)
 
 
-#: The totals that not every run has.
-OPTIONAL = ("recovery", "masked", "adversary", "delay", "stake", "redundancy", "apart")
+#: The totals that not every run has, in the order of their figures.
+OPTIONAL: tuple[type[OptionalTotals], ...] = (
+    Recovery,
+    MaskedGroups,
+    AdversaryTotals,
+    GreatestDelay,
+    StakeTotals,
+    Redundancy,
+    ServersApart,
+)
 #: The totals that are maps of counts, of which the metrics have the sum alone.
 MAPS = ("gossip_bytes_by_kind", "refused", "malicious_updates_by_attack")
 
@@ -270,10 +202,3 @@ def _sum(one: Any, other: Any) -> Any:
     total = Counter(one)
     total.update(other)
     return dict(sorted(total.items()))
-
-
-def _counts(node: Mapping[str, object], name: str) -> dict[str, int]:
-    found = node[name]
-    if not isinstance(found, dict):
-        raise ValueError(f"{name}: expected a map of counts")
-    return {each: count(found, each) for each in found}

@@ -26,7 +26,7 @@ from consensus.server.edge_server import EdgeServer
 from consensus.server.fetching import Fetching
 from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants import stand_ins as do
-from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported
+from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported, of_certificates
 from consensus.torture.mutants.edge_breaks import EDGE_BREAKS
 from consensus.torture.mutants.patch import Patch
 
@@ -35,15 +35,6 @@ def _header(message: str) -> tuple[Patch, ...]:
     """Patches that leave out of `check_header` the check that fails with ``message``."""
     return tuple(
         imported(module, "check_header", do.unless(message)) for module in (protocol, checks)
-    )
-
-
-def _certificate(what: str) -> tuple[Patch, ...]:
-    """Patches that leave out of `check_certificate`, for blocks and for locks, the check of
-    ``what``: ``signatures``, ``seats`` or ``distinct`` signers."""
-    return tuple(
-        imported(module, "check_certificate", do.certificate_without(what))
-        for module in (protocol, bft_validity)
     )
 
 
@@ -68,7 +59,7 @@ BREAKS: Final = {
             "anybody votes in everybody's name",
             (
                 Patch(SharedChecks, "vote", do.always(True)),
-                *_certificate("signatures"),
+                *of_certificates(bft_validity, "signatures"),
             ),
             Bias(("phantom_votes", "pad_certificates")),
         ),
@@ -77,7 +68,7 @@ BREAKS: Final = {
             "who has no seat votes, too",
             (
                 Patch(HeightContext, "weight", do.a_seat_for_all),
-                *_certificate("seats"),
+                *of_certificates(bft_validity, "seats"),
             ),
             Bias(("phantom_votes", "pad_certificates"), sizes=(7, 10)),
         ),
@@ -87,7 +78,7 @@ BREAKS: Final = {
             (
                 Patch(validity, "check_signers", do.always(None)),
                 imported(bft_validity, "check_signers", do.always(None)),
-                *_certificate("distinct"),
+                *of_certificates(bft_validity, "distinct"),
             ),
             Bias(("pad_certificates",)),
         ),

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
 
+from consensus.ledger import protocol
 from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants.patch import Patch, StandIn
+from consensus.torture.mutants.stand_ins import certificate_without
 
 ORDINARY: Final = Bias()
 CRASHES = ("crash", "churn")
@@ -38,3 +40,12 @@ class Break:
 def imported(module: ModuleType, name: str, stand_in: StandIn) -> Patch:
     """The patch of a function in a module that imports it."""
     return Patch(module, name, stand_in, imported=True)
+
+
+def of_certificates(rules: ModuleType, what: str) -> tuple[Patch, ...]:
+    """Patches that leave out of `check_certificate`, for blocks and where ``rules`` call it, the
+    check of ``what``: ``signatures``, ``seats`` or ``distinct`` signers."""
+    return tuple(
+        imported(module, "check_certificate", certificate_without(what))
+        for module in (protocol, rules)
+    )

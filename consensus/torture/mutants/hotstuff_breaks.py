@@ -1,46 +1,33 @@
 """Rules of `hotstuff` that can be switched off: those of Algorithm 2, and those that it shares with
 `bft` (`consensus.torture.mutants.breaks`) and `tendermint`
-(`consensus.torture.mutants.tendermint_breaks`)."""
+(`consensus.torture.mutants.standing_breaks`)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from consensus.ledger import protocol, validity
 from consensus.protocols.bft import standing
-from consensus.protocols.bft import validity as bft_validity
 from consensus.protocols.bft.rotation import RotationParticipant
 from consensus.protocols.bft.rotation_proposals import RotationProposals
-from consensus.protocols.bft.standing import HeightContext
 from consensus.protocols.hotstuff import validity as rules
 from consensus.protocols.hotstuff import vote
 from consensus.protocols.hotstuff.server import HotStuffParticipant
-from consensus.server.checks import SharedChecks
 from consensus.torture.arena.drawing import Bias
-from consensus.torture.mutants import breaks, stand_ins, tendermint_breaks
-from consensus.torture.mutants import round_stand_ins as rounds
+from consensus.torture.mutants import breaks, stand_ins, standing_breaks
 from consensus.torture.mutants import view_stand_ins as do
 from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported
 from consensus.torture.mutants.patch import Patch
+from consensus.torture.mutants.standing_breaks import certificate_breaks
 
 #: Scenarios in which heights take several views, with blocks locked in some.
 LOCKED: Final = ("fresh_values", "late_block", "lone_certificates")
 
 SHARED: Final = (
-    *(name for name in tendermint_breaks.SHARED if name != "abstaining"),
+    *(name for name in standing_breaks.SHARED if name != "abstaining"),
     "timeout-certificates",
 )
-"""Rules of `bft` whose code is that of `hotstuff`, too. A server that has lost its promises and
-does not abstain is not found: the others soon show it the certificates of its view again."""
-
-
-def _certificate(what: str) -> tuple[Patch, ...]:
-    """Patches that leave out of `check_certificate` the check of ``what``."""
-    return tuple(
-        imported(module, "check_certificate", stand_ins.certificate_without(what))
-        for module in (protocol, rules)
-    )
-
+"""Rules of `bft` whose code is that of `hotstuff`, too. One has scenarios of its own here."""
 
 _VIEWS = (
     Break(
@@ -133,32 +120,45 @@ _VIEWS = (
     Break(
         "durable-votes",
         "a crash takes the votes that were cast in a view",
-        (Patch(RotationParticipant, "begin", rounds.forgetful("said")),),
+        (Patch(RotationParticipant, "begin", stand_ins.forgetful("said")),),
         Bias(("equivocate_candidates",), (*CRASHES, *CRASHES)),
     ),
     Break(
         "durable-view",
         "a crash takes the view that a server is in",
-        (Patch(RotationParticipant, "begin", rounds.forgetful("round", "said")),),
+        (Patch(RotationParticipant, "begin", stand_ins.forgetful("round", "said")),),
         Bias(("late_votes",), (*CRASHES, *CRASHES, *CUTS)),
     ),
     Break(
         "durable-lock",
         "a crash takes lockedQC",
-        (Patch(RotationParticipant, "begin", rounds.forgetful("locked")),),
+        (Patch(RotationParticipant, "begin", stand_ins.forgetful("locked")),),
         Bias(LOCKED, (*CRASHES, *CRASHES, "partition"), sizes=(4, 5, 7)),
     ),
     Break(
         "durable-certificate",
         "a crash takes prepareQC",
-        (Patch(RotationParticipant, "begin", rounds.forgetful("prepared")),),
+        (Patch(RotationParticipant, "begin", stand_ins.forgetful("prepared")),),
         Bias(("late_block",), (*CRASHES, *CRASHES, "partition"), sizes=(4, 5, 7)),
     ),
     Break(
         "durable-proposals",
         "a leader proposes again after a crash",
-        (Patch(RotationParticipant, "begin", rounds.forgetful("proposed", "said")),),
+        (Patch(RotationParticipant, "begin", stand_ins.forgetful("proposed", "said")),),
         Bias((), CRASHES),
+    ),
+    # Whoever is back late is shown certificates of a later view, in which it has promised nothing:
+    # views are to be long, with two blocks to vote for, and several servers are to crash, as most
+    # crashes are of too many to lose their promises.
+    replace(
+        breaks.BREAKS["abstaining"],
+        bias=Bias(
+            ("equivocate_candidates",),
+            ("crash",) * 4,
+            hard=True,
+            sizes=(7,),
+            changes=(("vote", 4000),),
+        ),
     ),
 )
 _CERTIFICATES = (
@@ -168,31 +168,7 @@ _CERTIFICATES = (
         (Patch(rules, "check_shown", stand_ins.always(None)),),
         Bias(("false_locks", "false_proofs")),
     ),
-    Break(
-        "vote-signatures",
-        "anybody votes in everybody's name",
-        (Patch(SharedChecks, "vote", stand_ins.always(True)), *_certificate("signatures")),
-        Bias(("phantom_votes", "pad_certificates")),
-    ),
-    Break(
-        "seats",
-        "who has no seat votes, too",
-        (
-            Patch(HeightContext, "weight", lambda original: lambda self, server: 1),
-            *_certificate("seats"),
-        ),
-        Bias(("phantom_votes", "pad_certificates"), sizes=(7, 10)),
-    ),
-    Break(
-        "distinct-signers",
-        "a signature that is given twice counts twice",
-        (
-            Patch(validity, "check_signers", stand_ins.always(None)),
-            imported(bft_validity, "check_signers", stand_ins.always(None)),
-            *_certificate("distinct"),
-        ),
-        Bias(("pad_certificates",)),
-    ),
+    *certificate_breaks(rules),
 )
 
 BREAKS: Final = {

@@ -110,19 +110,3 @@ def forgets_its_value(original: Any) -> Any:
                 vote.state = replace(vote.state, promises=promises)
 
     return propose_if_due
-
-
-def forgetful(*lost: str) -> StandIn:
-    """`RotationParticipant.begin` without these promises: none of a height count but after a
-    crash."""
-
-    def make(original: Any) -> Any:
-        def begin(self: Any) -> None:
-            fresh = type(self.durable.promises)()
-            fields = {name: getattr(fresh, name) for name in lost}
-            self.durable.promises = replace(self.durable.promises, **fields)
-            original(self)
-
-        return begin
-
-    return make

@@ -259,11 +259,12 @@ def votes_again(original: Any) -> Any:
 
 
 def forgetful(*lost: str) -> StandIn:
-    """`BftParticipant.begin` without these promises: none of a height count but after a crash."""
+    """The `begin` of a participant that writes promises down, without these of them: none of a
+    height count but after a crash."""
 
     def make(original: Any) -> Any:
         def begin(self: Any) -> None:
-            fresh = bft.Promises()
+            fresh = type(self.durable.promises)()
             fields = {name: getattr(fresh, name) for name in lost}
             self.durable.promises = replace(self.durable.promises, **fields)
             original(self)

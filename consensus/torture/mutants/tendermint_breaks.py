@@ -1,64 +1,27 @@
 """Rules of `tendermint` that can be switched off: those of Algorithm 1, and those that it shares
-with `bft` (`consensus.torture.mutants.breaks`)."""
+with `bft` (`consensus.torture.mutants.breaks`) and `hotstuff`
+(`consensus.torture.mutants.standing_breaks`)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from consensus.ledger import protocol, validity
 from consensus.protocols.bft import standing
 from consensus.protocols.bft.rotation import RotationParticipant
-from consensus.protocols.bft.standing import HeightContext
 from consensus.protocols.tendermint import validity as rules
 from consensus.protocols.tendermint import vote
 from consensus.protocols.tendermint.proposals import Proposals
 from consensus.protocols.tendermint.server import TendermintParticipant
 from consensus.protocols.tendermint.state import STEPS
-from consensus.server.checks import SharedChecks
 from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants import breaks, stand_ins
 from consensus.torture.mutants import round_stand_ins as do
 from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported
 from consensus.torture.mutants.patch import Patch
+from consensus.torture.mutants.standing_breaks import SHARED, certificate_breaks
 
 #: Scenarios in which heights take several rounds, with values locked in some.
 LOCKED: Final = ("equivocate_candidates", "equivocate_votes", "late_block", "lone_locks")
-
-SHARED: Final = (
-    "quorum",
-    "quorum-less-one",
-    "proposal-signatures",
-    "parent",
-    "timestamps",
-    "chain-id",
-    "contents",
-    "availability",
-    "ticket-proofs",
-    "pi-for-beta",
-    "written-before-promised",
-    "stale-updates",
-    "update-signatures",
-    "sample-counts",
-    "one-update-per-client",
-    "fetching",
-    "giving-models",
-    "models-below",
-    "catching-up",
-    "saying-again",
-    "abstaining",
-    "every-ticket",
-    "block-time",
-)
-"""Rules of `bft` whose code is that of `tendermint`, too."""
-
-
-def _certificate(what: str) -> tuple[Patch, ...]:
-    """Patches that leave out of `check_certificate` the check of ``what``."""
-    return tuple(
-        imported(module, "check_certificate", stand_ins.certificate_without(what))
-        for module in (protocol, rules)
-    )
-
 
 _ROUNDS = (
     Break(
@@ -133,48 +96,25 @@ _ROUNDS = (
     Break(
         "durable-votes",
         "a crash takes the votes that were cast in a round",
-        (Patch(RotationParticipant, "begin", do.forgetful("said")),),
+        (Patch(RotationParticipant, "begin", stand_ins.forgetful("said")),),
         Bias((), CRASHES),
     ),
     Break(
         "durable-lock",
         "a crash takes lockedValue_p and lockedRound_p",
-        (Patch(RotationParticipant, "begin", do.forgetful("locked")),),
+        (Patch(RotationParticipant, "begin", stand_ins.forgetful("locked")),),
         Bias(LOCKED, (*CRASHES, *CRASHES, "partition"), sizes=(4, 5, 7)),
     ),
     Break(
         "durable-proposals",
         "a proposer proposes again after a crash",
-        (Patch(RotationParticipant, "begin", do.forgetful("proposed", "said")),),
+        (Patch(RotationParticipant, "begin", stand_ins.forgetful("proposed", "said")),),
         Bias((), CRASHES),
-    ),
-)
-_CERTIFICATES = (
-    Break(
-        "vote-signatures",
-        "anybody votes in everybody's name",
-        (Patch(SharedChecks, "vote", stand_ins.always(True)), *_certificate("signatures")),
-        Bias(("phantom_votes", "pad_certificates")),
-    ),
-    Break(
-        "seats",
-        "who has no seat votes, too",
-        (
-            Patch(HeightContext, "weight", lambda original: lambda self, server: 1),
-            *_certificate("seats"),
-        ),
-        Bias(("phantom_votes", "pad_certificates"), sizes=(7, 10)),
-    ),
-    Break(
-        "distinct-signers",
-        "a signature that is given twice counts twice",
-        (Patch(validity, "check_signers", stand_ins.always(None)), *_certificate("distinct")),
-        Bias(("pad_certificates",)),
     ),
 )
 
 BREAKS: Final = {
     each.name: each
-    for each in (*_ROUNDS, *_CERTIFICATES, *(breaks.BREAKS[name] for name in SHARED))
+    for each in (*_ROUNDS, *certificate_breaks(rules), *(breaks.BREAKS[name] for name in SHARED))
 }
 """Every break by the name of the rule that it switches off."""

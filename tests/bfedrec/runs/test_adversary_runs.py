@@ -77,6 +77,6 @@ def test_a_committee_beyond_the_premise_is_told_once(tmp_path: Path) -> None:
 
 
 def test_totals_of_an_adversary_are_read_back() -> None:
-    totals = Totals(adversary=AdversaryTotals(3, 2, 2, 7, 0.25, 4, 10, 1.5, 0.2))
+    totals = Totals(optional={AdversaryTotals: AdversaryTotals(3, 2, 2, 7, 0.25, 4, 10, 1.5, 0.2)})
     assert Totals.from_node(json.loads(json.dumps(totals.to_node()))) == totals
-    assert Totals.from_node(Totals().to_node()).adversary is None
+    assert Totals.from_node(Totals().to_node()).part(AdversaryTotals) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bfedrec.runs.delay import GreatestDelay, greater, too_slow
+from bfedrec.runs.delay import GreatestDelay, too_slow
 from bfedrec.runs.timelines import read_timelines
 from consensus.simulation.results import Stalled
 from tests.bfedrec.runs.test_resume import stopped_at
@@ -77,4 +77,4 @@ def test_protocols_whose_argument_needs_no_bound_do_not_warn(protocol: str) -> N
 
 
 def test_the_first_of_equal_delays_is_told() -> None:
-    assert greater(greater(None, 0.0, 1), 0.0, 2) == GreatestDelay(0.0, 1)
+    assert GreatestDelay().or_greater(0.0, 1).or_greater(0.0, 2) == GreatestDelay(0.0, 1)

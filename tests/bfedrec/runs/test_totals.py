@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from bfedrec.runs.delay import GreatestDelay
-from bfedrec.runs.totals import Totals
+from bfedrec.runs.recovery import Recovery
+from bfedrec.runs.totals import OPTIONAL, Totals
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.simulation.results import Stalled
 
@@ -119,6 +120,17 @@ def test_totals_are_read_back_from_their_node() -> None:
         assert list(Totals.from_node(node).figures("broadcast")) == list(found.figures("broadcast"))
 
 
+def test_every_kind_of_optional_totals_is_read_back_beside_all_others() -> None:
+    """A name that two kinds had would be that of the later one alone."""
+    found = Totals(optional={kind: kind() for kind in OPTIONAL})
+    assert Totals.from_node(json.loads(json.dumps(found.to_node(), sort_keys=True))) == found
+    kinds, none = [kind() for kind in OPTIONAL], Totals()
+    of_all, of_none = len(found.to_node()), len(none.to_node())
+    assert of_all == of_none + sum(len(kind.to_node()) for kind in kinds)
+    of_all, of_none = len(found.figures("catch_up")), len(none.figures("catch_up"))
+    assert of_all == of_none + sum(len(kind.figures()) for kind in kinds)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "error"),
     [
@@ -168,12 +180,12 @@ def test_the_greatest_delay_is_the_first_of_the_greatest() -> None:
     found = Totals()
     for height, delay in enumerate((0.2, 0.5, 0.3, 0.5), 1):
         found = found.after(played(delay=delay, height=height), None)
-    assert found.delay == GreatestDelay(0.5, 2)
+    assert found.part(GreatestDelay) == GreatestDelay(0.5, 2)
     stalled = Stalled("", 5, 2, ())
-    assert found.after_stall(stalled, 0.4).delay == GreatestDelay(0.5, 2)
-    assert found.after_stall(stalled, 0.6).delay == GreatestDelay(0.6, 5)
+    assert found.after_stall(stalled, 0.4).part(GreatestDelay) == GreatestDelay(0.5, 2)
+    assert found.after_stall(stalled, 0.6).part(GreatestDelay) == GreatestDelay(0.6, 5)
     older = {name: value for name, value in found.to_node().items() if "delay" not in name}
-    assert Totals.from_node(older).delay is None
+    assert Totals.from_node(older).part(GreatestDelay) is None
 
 
 def faults(*nodes: dict[str, Any]) -> Faults:
@@ -192,22 +204,24 @@ def test_recovery_is_timed_from_the_end_of_the_last_fault() -> None:
         ((47.0, 48.0), 0),
     ):
         found = found.after(played(times, behind), both)
-    assert found.recovery is not None
-    assert found.recovery.blocks_while_faulty == 2
-    assert found.recovery.seconds_to_next_block == 2.0
-    assert found.recovery.seconds_until_level == 6.5
+    recovery = found.part(Recovery)
+    assert recovery is not None
+    assert recovery.blocks_while_faulty == 2
+    assert recovery.seconds_to_next_block == 2.0
+    assert recovery.seconds_until_level == 6.5
 
 
 def test_all_may_be_level_before_the_next_block() -> None:
     found = Totals().after(played((39.0, 41.0)), faults({"loss": 0.1, "until": 40}))
-    assert found.recovery is not None
-    assert found.recovery.seconds_until_level == 1.0
-    assert found.recovery.seconds_to_next_block is None
+    recovery = found.part(Recovery)
+    assert recovery is not None
+    assert recovery.seconds_until_level == 1.0
+    assert recovery.seconds_to_next_block is None
 
 
 def test_recovery_is_nothing_without_an_end_of_faults() -> None:
     for none in (None, faults(), faults({"loss": 0.1, "from": 10})):
-        assert Totals().after(played(), none).recovery is None
+        assert Totals().after(played(), none).part(Recovery) is None
 
 
 def test_groups_under_masks_are_counted_by_their_end_and_read_back() -> None:

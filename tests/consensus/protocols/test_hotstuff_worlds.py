@@ -115,6 +115,7 @@ FOUND = {
     "durable-view": 39,
     "durable-lock": 15,
     "durable-certificate": 4,
+    "abstaining": 176,
     "parent": 11,
     "timestamps": 11,
     "chain-id": 5,

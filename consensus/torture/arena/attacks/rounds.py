@@ -19,7 +19,7 @@ from consensus.protocols.tendermint.server import TendermintParticipant
 from consensus.protocols.tendermint.state import STEPS
 from consensus.records.block import Candidate, Turn
 from consensus.records.view import proposal_digest
-from consensus.records.votes import NIL, Certificate
+from consensus.records.votes import NIL, Certificate, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.server.hooks import Outgoing
 from consensus.torture.arena.attacker import attacker
@@ -39,10 +39,15 @@ class LoneLocks(Behaviour):
             return (message,)
         if body.phase == server.chain.protocol.deciding:
             return ()
-        honest = [index for index in others(server) if index not in self.colluders]
-        if not honest:
-            return (message,)
-        return (replace(message, to=[honest[(body.height + 3 * body.attempt) % len(honest)]]),)
+        alone = one_alone(self, server, body)
+        return (message,) if alone is None else (replace(message, to=[alone]),)
+
+
+def one_alone(attack: Behaviour, server: EdgeServer, said: Vote | Certificate) -> int | None:
+    """The honest server that alone is shown what is said of a round: another one in each round, the
+    same for all of the circle; None if there is none."""
+    honest = [index for index in others(server) if index not in attack.colluders]
+    return honest[(said.height + 3 * said.attempt) % len(honest)] if honest else None
 
 
 def _proofs(server: EdgeServer) -> Iterator[Certificate]:
@@ -61,6 +66,28 @@ def again(server: EdgeServer, body: Candidate, proof: Certificate, instead: Cand
     signed = proposal_digest(chain_id, server.height, view, body.header.cid)
     turn = Turn(*view, server.index, server.signer.sign(signed))
     return replace(body, turn=turn, proof=proof, justification=instead.justification)
+
+
+def oldest_again(
+    attack: Behaviour,
+    server: EdgeServer,
+    proofs: Iterable[Certificate],
+    instead: Candidate,
+    what: str,
+) -> Candidate:
+    """The block of the first of ``proofs``, the oldest first, that is of an earlier round and whose
+    body is here, proposed again with it and counted as ``what``; ``instead`` if that is of the same
+    block, or there is none."""
+    part = server.participant
+    assert isinstance(part, RotationParticipant)
+    for proof in proofs:
+        body = part.proposals.bodies.get(proof.block)
+        if body is not None and proof.attempt < instead.view[0]:
+            if proof.block == instead.header.cid:
+                return instead
+            attack.act(what)
+            return again(server, body, proof, instead)
+    return instead
 
 
 @attacker("fresh_values")
@@ -83,17 +110,10 @@ class StaleProofs(Behaviour):
     lock."""
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
-        part, round = server.participant, candidate.view[0]
-        if not isinstance(part, TendermintParticipant) or self.draws(server).integers(2):
+        tendermint = isinstance(server.participant, TendermintParticipant)
+        if not tendermint or self.draws(server).integers(2):
             return candidate
-        for proof in _proofs(server):
-            body = part.proposals.bodies.get(proof.block)
-            if body is not None and proof.attempt < round:
-                if proof.block == candidate.header.cid:
-                    return candidate
-                self.act("stale proof")
-                return again(server, body, proof, candidate)
-        return candidate
+        return oldest_again(self, server, _proofs(server), candidate, "stale proof")
 
 
 @attacker("false_proofs")

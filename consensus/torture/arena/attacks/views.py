@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from consensus.adversary.behaviour import Behaviour
-from consensus.adversary.toolbox import others
 from consensus.protocols.hotstuff.server import HotStuffParticipant
 from consensus.protocols.hotstuff.state import PREPARE
 from consensus.protocols.hotstuff.vote import highest
@@ -20,7 +19,7 @@ from consensus.records.votes import Certificate
 from consensus.server.edge_server import EdgeServer
 from consensus.server.hooks import Outgoing
 from consensus.torture.arena.attacker import attacker
-from consensus.torture.arena.attacks.rounds import again
+from consensus.torture.arena.attacks.rounds import again, oldest_again, one_alone
 from consensus.torture.arena.attacks.rule_breakers import left_with
 
 
@@ -43,8 +42,7 @@ class LoneCertificates(Behaviour):
         if message.kind == "lock" and body.phase == server.chain.protocol.phases[0]:
             return (message,) if (body.height + body.attempt) % 2 else ()
         if message.kind == "lock":
-            honest = [index for index in others(server) if index not in self.colluders]
-            alone = honest[(body.height + 3 * body.attempt) % len(honest)] if honest else None
+            alone = one_alone(self, server, body)
             return () if alone is None else (replace(message, to=[alone]),)
         return (message,)
 
@@ -77,17 +75,11 @@ class OldCertificates(Behaviour):
 
     def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
         self._note(server)
-        part = server.participant
-        if not isinstance(part, HotStuffParticipant) or self.draws(server).integers(2):
+        hotstuff = isinstance(server.participant, HotStuffParticipant)
+        if not hotstuff or self.draws(server).integers(2):
             return candidate
-        for proof in sorted(self._known.values(), key=lambda known: known.attempt):
-            body = part.proposals.bodies.get(proof.block)
-            if body is not None and proof.attempt < candidate.view[0]:
-                if proof.block == candidate.header.cid:
-                    return candidate
-                self.act("old certificate")
-                return again(server, body, proof, candidate)
-        return candidate
+        known = sorted(self._known.values(), key=lambda each: each.attempt)
+        return oldest_again(self, server, known, candidate, "old certificate")
 
 
 @attacker("borrowed_certificates")
