@@ -111,6 +111,9 @@ def test_a_traced_mesh_does_what_a_mesh_does(
 def test_every_end_of_a_copy_is_told() -> None:
     sent = [(number, number / 8, 100_000) for number in range(48)]
     found = played(Noted(), 9, sent, "loss")
+    network = found.network
+    assert isinstance(network, TracedMeshNetwork)
+    assert all(facts.digest for _, facts in network._facts.values()), "it keeps control messages"
     rows = close(found)
     check(found, rows)
     notes = [each for each in rows if each.kind == "note"]
@@ -128,8 +131,13 @@ def test_every_end_of_a_copy_is_told() -> None:
             assert (each.record_height, each.attempt, each.digest) == (None, None, "")
             assert (each.size - CONTROL_BYTES) % NAME_BYTES == 0
             assert each.lost != "again"
+        if each.kind in ("ihave", "graft", "keepalive"):
+            since = each.said - network._first_beats[each.origin]
+            assert since == pytest.approx(round(since)), "heartbeats are a second apart"
+    told = {(each.receiver, each.received) for each in rows if each.kind == "ihave"}
     asked = [each for each in rows if each.kind == "iwant" and each.lost is None]
     assert asked
+    assert {(each.origin, each.said) for each in asked} <= told
     for each in asked:  # a copy answers it
         assert any(
             (copy.sender, copy.receiver) == (each.receiver, each.sender)
