@@ -254,11 +254,8 @@ class TortureWorld(World):
         self._open_barrier()
 
     def _restart(self, event: Lifecycle) -> None:
-        server = self.servers[event.server]
-        if server.behaviour is not None:
-            server.behaviour.begins(server)
-        server.restart(event.lost_tail, 0)
-        self.witness.cut(server)
+        super()._restart(event)
+        self.witness.cut(self.servers[event.server])
 
     def _stream_of(self, server: int, *label: int) -> np.random.Generator:
         """The one stream of a server, made at its first draw, as many never draw."""
