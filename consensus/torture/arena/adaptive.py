@@ -34,7 +34,7 @@ def adapt(scenario: Scenario) -> Scenario:
     some, malicious = generator.random, scenario.malicious
     aim = AIMS[int(generator.integers(len(AIMS)))]
     turning = TURNING[int(generator.integers(len(TURNING)))]
-    recants, beyond = some() < 0.6, some() < 0.25
+    recants, beyond = some() < 0.6, some() < 0.5
     kept = int(generator.integers(len(malicious))) if malicious and some() < 0.5 else 0
     count = len(malicious) - kept
     if beyond and scenario.size and not any(fault.get("torn") for fault in scenario.faults):

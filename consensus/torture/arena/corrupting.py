@@ -50,9 +50,7 @@ class Corrupting(Corruption):
         super().turn(index)
 
 
-def corrupting_of(
-    scenario: Scenario, behaviours: Mapping[int, Behaviour]
-) -> Corrupting | None:
+def corrupting_of(scenario: Scenario, behaviours: Mapping[int, Behaviour]) -> Corrupting | None:
     """The corruption of a scenario with these malicious servers; None if it has none."""
     if not scenario.corruption:
         return None

@@ -53,6 +53,7 @@ class Recant(Behaviour):
     def _twin(server: EdgeServer, block: bytes) -> bytes:
         """The second block that the leader of ``block`` may propose."""
         part = server.participant
-        known = isinstance(part, BftParticipant | RotationParticipant)
-        body = part.proposals.bodies.get(block) if known else None
+        body = None
+        if isinstance(part, BftParticipant | RotationParticipant):
+            body = part.proposals.bodies.get(block)
         return file_cid(block) if body is None else twin_of(body).cid
