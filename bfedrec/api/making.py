@@ -103,8 +103,6 @@ def _check_traceable(config: Config, ledger: bool) -> None:
     if config.method != "federated" or not ledger:
         what = f"method {config.method}" if ledger else "learning without a ledger"
         raise ConfigError(f"command line: --trace: {what} has no messages between servers")
-    if config.servers.gossip == "mesh":
-        raise ConfigError("command line: --trace: servers.gossip=mesh cannot be traced, tree can")
     if not has_library():
         raise ConfigError(f"command line: --trace: {LACKS_LIBRARY}")
 

@@ -113,6 +113,12 @@ def _add_worlds(parser: argparse.ArgumentParser) -> None:
         help="stake moves, over more heights, and malicious servers attack that, too",
     )
     parser.add_argument(
+        "--adaptive",
+        action="store_true",
+        help="malicious servers are chosen in the course of a scenario, once a committee, a "
+        "proposer or a vote is known (docs/adversaries.md)",
+    )
+    parser.add_argument(
         "--gossip",
         choices=GOSSIP,
         default=GOSSIP[0],
@@ -241,7 +247,8 @@ def _scenario(told: str, plan: Plan) -> Scenario:
     if SEED.fullmatch(told) is not None:
         return plan.scenario(int(told))
     scenario = Scenario.from_text(told)
-    for name in (name for _, names in scenario.malicious for name in names):
+    named = [names for _, names in scenario.malicious]
+    for name in (name for names in [*named, scenario.turncoats] for name in names):
         if name not in known_behaviours():
             raise BadScenario(f"no behaviour {name!r}, only {', '.join(known_behaviours())}")
     return scenario
@@ -354,6 +361,7 @@ def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
         parsed.delays,
         parsed.incentives,
         parsed.gossip,
+        parsed.adaptive,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.evaluation.metrics import METRICS
@@ -102,6 +102,14 @@ class EvaluationSettings(Section):
         `training`, by their names there."""
         given = {"unobserved": self.unobserved, "l2": self.l2}
         return {key: value for key, value in given.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse weights of recency that nothing reads."""
+        if not self.recency:
+            weights = [key for key in type(self).model_fields if key.startswith("recency_")]
+            self.refuse_unread(weights, "evaluation.recency is false")
+        return self
 
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:

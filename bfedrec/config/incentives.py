@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bfedrec.section import Section, setting_error
 from consensus.ledger.settlement import KINDS
@@ -77,11 +77,6 @@ class IncentiveSettings(Section):
         """Refuse what does not go with a protocol, a committee and servers with so much ``stake``
         in all. Raises a validation error."""
         if not self.on:
-            for name, value in self.model_dump().items():
-                usual = type(self).model_fields[name].default
-                if value != usual:
-                    told = f"{usual}, as ledger.incentives.on is false"
-                    raise setting_error(f"ledger.incentives.{name}", told)
             return
         if not PROTOCOLS[protocol].moves_stake:
             able = " | ".join(name for name, each in PROTOCOLS.items() if each.moves_stake)
@@ -99,6 +94,13 @@ class IncentiveSettings(Section):
                 f"{least:,} or more, as ledger.incentives.on is true: the first reward of a seat "
                 "would be less than one unit of stake",
             )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse a rule that nothing follows."""
+        if not self.on:
+            self.refuse_unread(type(self).model_fields, "ledger.incentives.on is false")
+        return self
 
     def rule(self, stake: int) -> Incentives:
         """The rule as the genesis has it, of servers with so much ``stake`` in all."""

@@ -327,11 +327,5 @@ class Config(Section):
             method = self.training.method
             raise setting_error("evaluation.recency", f"false, as training.method is {method}")
         for key in evaluation.solves if self.training.chosen.keeps_factors else ():
-            told = (
-                f"null, as clients keep their factors under training.method {self.training.method}"
-            )
+            told = f"null, as training.method {self.training.method} solves no factors"
             raise setting_error(f"evaluation.{key}", told)
-        for key, value in evaluation.model_dump().items():
-            usual = type(evaluation).model_fields[key].default
-            if key.startswith("recency_") and value != usual and not evaluation.recency:
-                raise setting_error(f"evaluation.{key}", f"{usual}, as evaluation.recency is false")

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bfedrec.runs.folder import RunError
-from consensus.network.traced import AT_ONCE
+from consensus.network.mesh import CONTROL
+from consensus.network.traced import AT_ONCE, KINDS
 from consensus.storage.regular import open_regular
 
 if TYPE_CHECKING:  # pyarrow is an optional dependency, and slow to load
@@ -51,18 +52,23 @@ class Column:
 
 
 COLUMNS: Final = (
-    Column("height", "int32", "height in progress when the message was sent"),
+    Column(
+        "height",
+        "int32",
+        "height in progress when the delivery came to its end: with a barrier the one in which it "
+        "was sent",
+    ),
     Column(
         "message",
         "int32",
-        "number of the message among those said at the height, from 0; what a server passes on, "
-        "also its own copy in place of one that came, has the number of the first saying",
+        "number of the message among those said since servers last met, from 0: at the height, "
+        "with a barrier; what a server passes on, also its own copy in place of one that came, "
+        "has the number of the first saying",
     ),
     Column(
         "kind",
         "string",
-        "update, ticket, candidate, vote, timeout, closure, lock, block, status, want, fetch or "
-        "model",
+        f"{', '.join(KINDS)}; control messages of a mesh: {', '.join(CONTROL)}",
     ),
     Column("record_height", "int64", "height that the record names", True),
     Column(
@@ -85,7 +91,7 @@ COLUMNS: Final = (
     Column("origin", "int32", "server that said it"),
     Column("sender", "int32", "server that it left: the origin, or one that passes it on"),
     Column("receiver", "int32", "server that it goes to", True),
-    Column("size", "int64", "bytes of the message"),
+    Column("size", "int64", "bytes of the message, of gossip over a mesh with its name"),
     Column(
         "bytes",
         "int64",

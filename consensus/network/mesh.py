@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import islice
 from math import floor
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
@@ -38,6 +38,9 @@ NAME_BYTES: Final = 40
 """Bytes of a message's name: a key of 32 and a number of 8. Every push carries one."""
 CONTROL_BYTES: Final = 16
 """Bytes of a control message beside the names in it."""
+Control = Literal["ihave", "iwant", "graft", "prune", "keepalive"]
+"""The kinds of control messages."""
+CONTROL: Final[tuple[Control, ...]] = get_args(Control)
 
 
 @dataclass(frozen=True)
@@ -177,10 +180,13 @@ class MeshNetwork(Network):
         peers = [peer for peer in self.peers[server].mesh if peer not in but]
         self._emit(server, peers, post.message, post.origin, (server, post), at)
 
-    def _tell(self, server: int, peers: Sequence[int], kind: str, posts: Sequence[_Post]) -> None:
+    def _tell(
+        self, server: int, peers: Sequence[int], kind: Control, posts: Sequence[_Post]
+    ) -> None:
         """Send a control message, which names ``posts``, to some peers."""
-        message = Message(kind, tuple(posts), CONTROL_BYTES + NAME_BYTES * len(posts))
-        self._emit(server, peers, message, server, (server, None), self.env.now)
+        now, size = self.env.now, CONTROL_BYTES + NAME_BYTES * len(posts)
+        message = Message(kind, tuple(posts), size, said=now)
+        self._emit(server, peers, message, server, (server, None), now)
 
     def _emit(
         self,

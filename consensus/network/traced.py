@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from math import inf
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, get_args
 
 import numpy as np
 
 from consensus.network.network import Network
-from consensus.server.message import Facts, Message, facts_of
+from consensus.server.message import Facts, Kind, Message, facts_of
 
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+"""The kinds of what servers say."""
 LOST: Final = {
     "fault": "a fault of messages or of the network kept it",
     "unreachable": "no open path led there when it was sent",
     "nobody": "it was said, and there was nobody to send it to",
     "down": "the server was down when it came",
+    "again": "the server had it already, and dropped this copy",
     "over": "the height was over before it came",
 }
 """The reasons why a delivery came to nothing."""
@@ -85,9 +88,10 @@ class _OnItsWay(tuple[int, int, Message, int, bool]):
 class TracedNetwork(Network):
     """A `Network` that writes a book of all deliveries."""
 
-    def __init__(self, *parts: Any, book: Book, is_up: Callable[[int], bool]) -> None:
-        """``parts``: those of a `Network`; ``is_up`` tells if a server is running."""
-        super().__init__(*parts)
+    def __init__(self, *parts: Any, book: Book, is_up: Callable[[int], bool], **more: Any) -> None:
+        """``parts`` and ``more``: those of the network that it is besides; ``is_up`` tells if a
+        server is running."""
+        super().__init__(*parts, **more)
         self._hear, self._receive = self._receive, self._note_receipt
         self._book = book
         self._is_up = is_up
@@ -142,15 +146,24 @@ class TracedNetwork(Network):
 
     def _note_saying(self, origin: int, recipients: Collection[int], message: Message) -> None:
         """Number a message, and note those of ``recipients`` that no way leads to."""
-        message.number = self._said
-        self._said += 1
-        hops = self.overlay.tree(origin).hops
+        self._number(message)
         others = [to for to in recipients if to != origin]
-        for to in others:
-            if not hops[to]:
-                self._lose(self._delivery(origin, origin, to, message), "unreachable")
+        for to in self._out_of_reach(origin, others, message):
+            self._lose(self._delivery(origin, origin, to, message), "unreachable")
         if not others:
             self._lose(self._delivery(origin, origin, None, message), "nobody")
+
+    def _number(self, message: Message) -> None:
+        """Give a message the next number."""
+        message.number = self._said
+        self._said += 1
+
+    def _out_of_reach(
+        self, origin: int, recipients: Collection[int], message: Message
+    ) -> list[int]:
+        """The ``recipients`` that no way leads to from ``origin``."""
+        hops = self.overlay.tree(origin).hops
+        return [to for to in recipients if not hops[to]]
 
     def _disturb(
         self,
@@ -235,9 +248,12 @@ class TracedNetwork(Network):
 
     def _facts_of(self, body: Any) -> Facts:
         found = self._facts.get(id(body))
-        if found is None:
-            found = self._facts[id(body)] = body, facts_of(body)
-        return found[1]
+        if found is not None:
+            return found[1]
+        facts = facts_of(body)
+        if facts.digest:  # else it is made anew as fast
+            self._facts[id(body)] = body, facts
+        return facts
 
     def _end(self, place: int, lost: str | None) -> None:
         """Note the end of a delivery on its way."""

@@ -14,6 +14,7 @@ from consensus.network.held import HeldNetwork, HeldTracedNetwork
 from consensus.network.mesh import MeshNetwork
 from consensus.network.network import Network
 from consensus.network.traced import TracedNetwork
+from consensus.network.traced_mesh import TracedMeshNetwork
 from consensus.records.block import Block
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
@@ -48,11 +49,12 @@ def make_network(
         return HeldTracedNetwork(*parts, book=book, is_up=is_up, holding=held)
     if held is not None:
         return HeldNetwork(*parts, holding=held)
-    if book is not None:
-        assert spec.mesh is None, "no book is written of a mesh"
-        return TracedNetwork(*parts, book=book, is_up=is_up)
+    if spec.mesh is not None and book is not None:
+        return TracedMeshNetwork(*parts, book=book, is_up=is_up, mesh=spec.mesh)
     if spec.mesh is not None:
         return MeshNetwork(*parts, mesh=spec.mesh, is_up=is_up)
+    if book is not None:
+        return TracedNetwork(*parts, book=book, is_up=is_up)
     if not spec.compiled:
         return Network(*parts)
     from consensus.network.compiled import CompiledNetwork  # loads the compiler

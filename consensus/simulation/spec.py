@@ -64,7 +64,7 @@ class WorldSpec:
     """The helper that makes proofs and checks signatures before they are needed; None for none."""
     mesh: Mesh | None = None
     """The mesh over which messages are gossiped (`consensus.network.mesh`); None for the spanning
-    tree of shortest paths. A mesh is not compiled, whatever ``compiled`` says, and has no book."""
+    tree of shortest paths. A mesh is not compiled, whatever ``compiled`` says."""
     meets_every: int = 1
     """Servers wait for each other after every so many heights: 1 after each; 0 never. In between
     each goes on to its next height as soon as it has decided."""

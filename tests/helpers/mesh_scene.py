@@ -14,6 +14,8 @@ from consensus.network.mesh import Mesh, MeshNetwork
 from consensus.network.network import Network
 from consensus.network.peers import Degrees
 from consensus.network.topology import Topology
+from consensus.network.traced import Book
+from consensus.network.traced_mesh import TracedMeshNetwork
 from consensus.server.message import Message
 
 BANDWIDTH = 119.2
@@ -39,8 +41,10 @@ class MeshScene:
         seed: int = 0,
         silent: Sequence[int] = (),
         jitter: float = 0.0,
+        book: Book | None = None,
     ) -> None:
-        """``silent``: servers that are up and pass nothing on."""
+        """``silent``: servers that are up and pass nothing on; ``book``: of all deliveries over a
+        mesh."""
         servers = topology.servers
         self.env = Clock()
         self.up = [True] * servers
@@ -59,7 +63,12 @@ class MeshScene:
             made = Mesh(
                 lambda *label: np.random.default_rng((seed, 3, *label)), degrees or Degrees()
             )
-            self.network: Network = MeshNetwork(*parts, mesh=made, is_up=lambda s: self.up[s])
+            more: dict[str, Any] = {"mesh": made, "is_up": lambda s: self.up[s]}
+            self.network: Network = (
+                MeshNetwork(*parts, **more)
+                if book is None
+                else TracedMeshNetwork(*parts, **more, book=book)
+            )
         else:
             self.network = Network(*parts)
         self.network.begin(np.random.default_rng((seed, 4)))

@@ -140,7 +140,7 @@ class Toy:
         if continues is not None:
             held = continues.providers
             self.world.restore(
-                continues.standing(), lambda link: held.fetch(0, link, lambda holder: True) or b""
+                continues.standing(), lambda link: held.get(min(held.holders(link)), link) or b""
             )
 
     def _genesis(

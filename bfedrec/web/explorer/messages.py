@@ -19,6 +19,7 @@ REASONS: Mapping[str, str] = {
     "unreachable": "no path open",
     "nobody": "to nobody",
     "down": "receiver down",
+    "again": "came again",
     "over": "height over",
 }
 """`consensus.network.traced.LOST`, in the words of the page."""

@@ -108,7 +108,7 @@ class Own(NamedTuple):
     server: EdgeServer
     candidate: Candidate
     settlement: Settlement
-    """That of the candidate."""
+    """The settlement of the candidate."""
     draws: np.random.Generator
     """The generator of the framer's draws."""
 

@@ -3,6 +3,7 @@ promises."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from fractions import Fraction
 from hashlib import sha256
 from math import ceil, floor
@@ -22,7 +23,7 @@ LAG = 2
 class Purses:
     """Every server's stake after each decided block, and the treasury. Raises `Violation`."""
 
-    def __init__(self, genesis: Genesis, bad: frozenset[int], phase: str) -> None:
+    def __init__(self, genesis: Genesis, bad: Collection[int], phase: str) -> None:
         self._genesis = genesis
         self._bad = bad
         self._phase = phase

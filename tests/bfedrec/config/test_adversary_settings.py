@@ -42,6 +42,10 @@ DELAY = "adversary.delays.strategy=last_moment"
             "adversary.delays.bound_seconds: 1: expected 0.2, as strategy is none",
         ),
         (
+            ["adversary.corruption.behaviour=[withhold]"],
+            "behaviour: ['withhold']: expected [\"silent\"], as strategy is none",
+        ),
+        (
             [CORRUPT, "adversary.corruption.behaviour=[silnt]"],
             "adversary.corruption.behaviour: ['silnt']: expected a list of abstain | ",
         ),

@@ -12,15 +12,14 @@ import pytest
 import bfedrec as bf
 from bfedrec.cli.main import main
 from bfedrec.runs import message_trace as module
-from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.folder import RunError
 from bfedrec.runs.message_trace import MessageTrace
 from bfedrec.runs.messages import COLUMNS, MESSAGES, PARTS, groups, read
 from bfedrec.runs.timelines import read_timelines
+from consensus.network.mesh import CONTROL
 from consensus.network.traced import AT_ONCE, LOST, Delivery
 from consensus.simulation.results import Stalled
-from tests.bfedrec.runs.test_resume import stopped_at
-from tests.bfedrec.runs.test_simulation import SMALL, play
+from tests.bfedrec.runs.test_simulation import SMALL, ended_before_the_block, play, stopped_at
 from tests.helpers.commands import completed
 from tests.helpers.halting import halting
 from tests.helpers.tiny import TINY
@@ -54,7 +53,16 @@ def test_a_trace_changes_nothing_else(runs: Path) -> None:
 
 
 def test_its_totals_are_those_that_the_run_accounts(runs: Path) -> None:
-    run = bf.load(runs / "traced")
+    trace = checked_totals(runs / "traced")
+    lost = set(trace.lost.dropna())
+    assert {"fault", "down", "over"} <= lost <= set(LOST) - {"again"}
+    names = set(", ".join(trace.faults.dropna()).split(", "))
+    assert {"loss", "duplicate", "bit_flip"} <= names
+
+
+def checked_totals(path: Path) -> pd.DataFrame:
+    """The trace of a run with a barrier, whose sums are those of its summary and timeline."""
+    run = bf.load(path)
     trace, summary = run.trace, run.summary
     for kind, size in trace.groupby("kind").bytes.sum().items():
         assert size == summary[f"gossip_bytes_{kind}"], kind
@@ -65,13 +73,12 @@ def test_its_totals_are_those_that_the_run_accounts(runs: Path) -> None:
         figures = told[int(str(height))]
         assert figures is not None
         assert rows.groupby("kind").bytes.sum().to_dict() == dict(figures.bytes)
-        assert rows.message.nunique() == rows.message.max() + 1 == figures.messages
+        assert rows.message.nunique() == rows.message.max() + 1
+        said = rows[~rows.kind.isin(CONTROL)]
+        assert said.message.nunique() == figures.messages
         assert round((rows.taken_in - rows.said).max() * 1e6) == figures.delay_us
     assert (trace.taken_in - trace.said).max() == summary["greatest_delay_seconds"]
-    lost = set(trace.lost.dropna())
-    assert {"fault", "down", "over"} <= lost <= set(LOST)
-    names = set(", ".join(trace.faults.dropna()).split(", "))
-    assert {"loss", "duplicate", "bit_flip"} <= names
+    return trace
 
 
 def test_times_are_in_their_order_and_digests_are_of_what_came(runs: Path) -> None:
@@ -164,20 +171,8 @@ def _half(folder: Path) -> None:
     raise KeyboardInterrupt
 
 
-def test_rows_of_a_height_without_a_block_are_dropped(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = ChainWriter.write
-
-    def ends(self: ChainWriter, played: Any) -> None:
-        if played.height == 5:
-            raise KeyboardInterrupt
-        write(self, played)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ChainWriter, "write", ends)
-        with pytest.raises(KeyboardInterrupt):
-            play(tmp_path, *FAULTY, traced=True)
+def test_rows_of_a_height_without_a_block_are_dropped(runs: Path, tmp_path: Path) -> None:
+    ended_before_the_block(tmp_path, 5, *FAULTY, traced=True)
     assert {each.height for each in groups(tmp_path)} == {1, 2, 3, 4, 5}
     play(tmp_path, *FAULTY, resume=True)
     assert (tmp_path / MESSAGES).read_bytes() == (runs / "traced" / MESSAGES).read_bytes()
@@ -290,8 +285,6 @@ def test_what_has_no_messages_between_servers_has_no_trace(
     out = str(tmp_path / "run")
     assert main(["run", str(tmp_path / "counts.yaml"), "--out", out, "--trace"]) == 2
     assert "--trace: method popularity has no messages" in capsys.readouterr().err
-    assert main(["run", config, "servers.gossip=mesh", "--out", out, "--trace"]) == 2
-    assert "--trace: servers.gossip=mesh cannot be traced" in capsys.readouterr().err
     monkeypatch.setattr("bfedrec.api.making.has_library", lambda: False)
     assert main(["run", config, "--out", out, "--trace"]) == 2
     assert "pip install 'bfedrec[parquet]'" in capsys.readouterr().err

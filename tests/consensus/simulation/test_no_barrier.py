@@ -289,3 +289,26 @@ def test_servers_apart_in_a_world() -> None:
     assert max(each.apart.heights for each in slower if each.apart) > 1
     assert toy.play().apart is not None
     assert Toy(**FAST).play().apart is None
+
+
+def test_distances_are_those_since_servers_met() -> None:
+    """A server that was left behind there appends old blocks later: who is resumed from there does
+    not know when the first one had them."""
+
+    def make(**more: Any) -> Toy:
+        faults = struck(7, cut(6, until=6.0))
+        return Toy(**FAST, meets_every=3, faults=faults, resend_us=500_000, quota=3, **more)
+
+    toy, results, left_behind = make(), [], 0
+    for height in range(1, 13):
+        results.append(toy.play())
+        left_behind += height % 3 == 0 and 6 in toy.world.behind()
+    assert left_behind
+    for stop in (3, 6, 9):
+        first = make()
+        for _ in range(stop):
+            first.play()
+        second = make(continues=first.world)
+        assert [second.play().apart for _ in range(3)] == [
+            result.apart for result in results[stop : stop + 3]
+        ]
