@@ -21,7 +21,7 @@ DELAY = "adversary.delays.strategy=last_moment"
         (
             ["adversary.corruption.strategy=membrs"],
             "adversary.corruption.strategy: 'membrs': expected none | stake | random | members | "
-            "proposer; did you mean 'members'?",
+            "proposer | voters; did you mean 'members'?",
         ),
         (
             ["adversary.delays.strategy=late"],
