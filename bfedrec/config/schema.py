@@ -173,11 +173,6 @@ class Config(Section):
             raise setting_error(
                 "adversary.corruption.at_once", f"at most servers.count = {servers.count}"
             )
-        if self.adversary.corruption.strategy != NONE and not self.ledger.barrier:
-            raise setting_error(
-                "ledger.barrier",
-                "true, as adversary.corruption.strategy is given: it goes by heights",
-            )
         if servers.regions > servers.count and not servers.round_trips:
             raise setting_error("servers.regions", f"at most servers.count = {servers.count}")
         kinds = protocol_named(self.protocol).committees

@@ -66,10 +66,6 @@ DELAY = "adversary.delays.strategy=last_moment"
             [DELAY, "servers.gossip=mesh"],
             "servers.gossip: 'mesh': expected tree, as adversary.delays.strategy is given",
         ),
-        (
-            [CORRUPT, "ledger.barrier=false"],
-            "ledger.barrier: False: expected true, as adversary.corruption.strategy is given",
-        ),
         (["method=bpr", CORRUPT], "as method bpr does not read it"),
     ],
 )
