@@ -41,6 +41,8 @@ class Purses:
         """(height, server) of all evidence in blocks."""
         self.slashed = 0
         """Number of pieces of evidence in blocks."""
+        self.useful = 0
+        """Number of blocks that paid by the use of their updates."""
 
     def seated(self, height: int) -> list[int]:
         """The stakes by which committees of a height are drawn."""
@@ -101,6 +103,7 @@ class Purses:
             signers = {server for server, _ in settlement.certificate.signatures}
             self._take_part(stakes, voters, signers, rule)
             self._pay(stakes, voters, (signers, used), rule, (reporter, offenders))
+            self.useful += bool(used)
         self._after.append(stakes)
         self._check_sum(height)
         self._check_digest(block, rule, used)

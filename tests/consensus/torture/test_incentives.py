@@ -28,12 +28,14 @@ def violations(plan: Plan, seeds: Sequence[int]) -> set[str]:
 
 @pytest.mark.parametrize("protocol", ["bft", "tendermint"])
 def test_stake_is_conserved_and_nobody_honest_is_slashed(protocol: str) -> None:
-    slashed = 0
+    slashed = useful = 0
     for seed in range(25):
         outcome = run(replace(PLAN, protocol=protocol).scenario(seed))
         assert not outcome.violated, f"seed {seed}: {outcome.what}"
         slashed += outcome.branches["evidence that took stake"]
+        useful += outcome.branches["use that was paid"]
     assert slashed > 0
+    assert useful > 20
 
 
 def test_a_plan_with_incentives_draws_what_it_draws_without_and_attacks_stake() -> None:
