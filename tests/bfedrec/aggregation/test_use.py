@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,40 @@ def test_nothing_overflows(count: int, seed: int) -> None:
     row[0, 0] = 3e38
     found = agreement(lambda: ([row] * count, [row]), count + 1)
     assert found == pytest.approx([MILLION * count, MILLION], rel=1e-3)
+
+
+@pytest.mark.parametrize(("count", "length"), [(7, 2**27), (2**24, 2**5), (2**30, 1)])
+def test_sums_are_of_integers_that_whoever_reads_the_definition_comes_to(
+    count: int, length: int
+) -> None:
+    """The definition once more in Python's integers, whose sums have no order; with a short length,
+    so that rounding shows."""
+    draws = np.random.default_rng(5)
+    for size in (1, 3, 40):
+        updates = [draws.standard_normal((2, size)).astype(np.float32) for _ in range(7)]
+        updates[3] *= np.float32(1e30)
+        updates[4] *= np.float32(1e-42)
+        scaled = [_by_definition(update, length) for update in updates]
+        groups = [range(2), range(2, 3), range(3, 7)]
+        expected = []
+        for group in groups:
+            own, others = (
+                [sum(scaled[place][each] for place in part) for each in range(2 * size)]
+                for part in (group, set(range(7)) - set(group))
+            )
+            along = sum(a * b for a, b in zip(own, others, strict=True))
+            root = math.isqrt(sum(b * b for b in others))
+            expected.append(MILLION * along // (length * root) if along > 0 else 0)
+        parts = [[updates[place] for place in group] for group in groups]
+        assert agreement(partial(iter, parts), count) == expected
+
+
+def _by_definition(update: np.ndarray, length: int) -> list[int]:
+    values = [float(value) for value in update.ravel()]
+    greatest = max(map(abs, values))
+    levels = [round(value / greatest * 2**16) for value in values]
+    factor = length / math.sqrt(sum(level * level for level in levels))
+    return [round(level * factor) for level in levels]
 
 
 STATEMENT = """
