@@ -185,7 +185,7 @@ class Corruption:
 
     def close_accounts(self) -> None:
         """Note who is corrupted as the height ends."""
-        stakes = [member.stake for member in self._world.genesis.servers]
+        stakes = self._world.head.held(self._world.genesis)
         self.spent.corrupted = len(self._since)
         self.spent.stake = sum(stakes[server] for server in self._since) / sum(stakes)
 

@@ -24,6 +24,7 @@ from consensus.simulation.checkpoint import Standing
 from consensus.simulation.observer import Observer
 from consensus.simulation.recorder import Recorder
 from consensus.simulation.results import HeightResult
+from tests.helpers.incentives import RULE, STAKE
 from tests.helpers.toy import Toy
 from tests.helpers.worlds import check_invariants, crash, struck
 
@@ -188,6 +189,25 @@ def test_the_most_stake_is_corrupted_first() -> None:
     assert [server for _, server, _, _ in scene.noting.turned] == [1, 3, 6]
     assert scene.results[0].adversary is not None
     assert scene.results[0].adversary.stake == pytest.approx(26 / 36)
+
+
+def test_stake_that_moves_counts_as_it_is() -> None:
+    """Whom it corrupts under incentives, and what share of the stake that tells."""
+    budget = Budget(at_once=1, hold=1)
+    more = {"stakes": [STAKE] * SERVERS, "incentives": RULE}
+    scene = Scene("stake", ("spam",), budget=budget, **more).play(12)
+    world = scene.toy.world
+    heads = max((server.chain.heads for server in world.servers), key=len)
+    found = []
+    for _, server, height, _ in (each for each in scene.noting.turned if each[0] == "corrupted"):
+        held, after = (heads[at].held(world.genesis) for at in (height - 1, height))
+        assert held[server] == max(held)
+        account = scene.results[height - 1].adversary
+        assert account is not None
+        assert account.stake == after[server] / sum(after)
+        found.append(server)
+    assert len(found) == 12
+    assert len(set(found)) > 1, "stake did not move enough"
 
 
 def test_whom_a_lot_takes_changes_with_the_height() -> None:
