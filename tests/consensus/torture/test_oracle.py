@@ -1,8 +1,10 @@
-"""Torture's oracle against the ledger: both form the same committees from the same draws."""
+"""Torture's oracle: it forms the committees that the ledger forms, and knows who was corrupted."""
 
 from __future__ import annotations
 
 from hashlib import sha512
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,8 +17,9 @@ from consensus.protocols.registry import protocol_named
 from consensus.records.genesis import Genesis
 from consensus.torture.arena.rig import genesis_of
 from consensus.torture.arena.scenario import Scenario
-from consensus.torture.oracle import verify
+from consensus.torture.oracle import ending, verify
 from consensus.torture.oracle.verify import FORESEEN, Betas, Seats
+from consensus.torture.oracle.violation import Violation
 
 BEACON = bytes(range(32))
 
@@ -67,3 +70,33 @@ def test_who_has_no_recorded_draw_gets_seats_in_late_attempts_alone(kind: str) -
     }
     assert seated[False] <= set(range(6))
     assert seated[True] == set(range(9))
+
+
+@pytest.mark.parametrize(
+    ("takers", "bad", "censored"),
+    [
+        ({1: 5.0}, set(), True),
+        ({1: 5.0}, {1}, False),
+        ({1: 5.0, 2: 6.0}, {1}, True),
+        ({1: 5.0, 2: 99.0}, {1}, False),
+        ({1: 5.0}, {0}, False),
+    ],
+)
+def test_an_update_may_be_left_out_that_corrupted_servers_alone_took(
+    takers: dict[int, float], bad: set[int], censored: bool
+) -> None:
+    """Server 0 proposes without it at second 100."""
+    header = SimpleNamespace(aggregator=0, cid=b"block", parent=b"parent", height=2)
+    decided = SimpleNamespace(block=SimpleNamespace(header=header), updates=())
+    monitor: Any = SimpleNamespace(
+        bad=bad, proposed={b"block": 100.0}, ledger=SimpleNamespace(decided=[decided])
+    )
+    update = SimpleNamespace(record=SimpleNamespace(parent=b"parent"))
+    clients = SimpleNamespace(accepted={b"update": takers}, by_digest={b"update": update})
+    world: Any = SimpleNamespace(clients=clients)
+    scenario = Scenario(seed=1, servers=4)
+    if censored:
+        with pytest.raises(Violation, match="updates are not censored"):
+            ending._check_censorship(scenario, world, monitor, 0.0)
+    else:
+        ending._check_censorship(scenario, world, monitor, 0.0)
