@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
-from bfedrec.section import Section, setting_error
+from bfedrec.section import Section
 from consensus.registry import LAST, Registry, redefined
 
 
@@ -141,14 +141,12 @@ class PartSection(Section):
         kind = next(kind for kind in self.parts() if kind.name == chosen)
         return {key: getattr(self, key) for key in parameters_of(kind)}
 
-    def check_unread(self) -> None:
+    def check_parameters(self) -> None:
         """Raise a validation error for a parameter off its default that the chosen part does not
         read."""
-        for key, value in (self.model_extra or {}).items():
-            usual = self.options()[key].default
-            if value != usual and key not in self.parameters:
-                named = f"{self.choice} {getattr(self, self.choice)}"
-                raise setting_error(key, f"{usual}, as {named} does not read it")
+        read, named = self.parameters, f"{self.choice} {getattr(self, self.choice)}"
+        unread = [key for key in self.model_extra or () if key not in read]
+        self.refuse_unread(unread, f"{named} does not read it")
 
     @model_validator(mode="before")
     @classmethod

@@ -3,11 +3,14 @@ words."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 #: Options as in JSON or YAML: values and lists, and sections (which are trees) by name; or, flat,
@@ -35,6 +38,21 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
     )
+
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """The options by their keys: the fields, or what a register makes of them."""
+        return cls.model_fields
+
+    def refuse_unread(self, unread: Iterable[str], why: str) -> None:
+        """Raise a validation error for the first of these options that is off its default, as
+        nothing reads them; ``why`` is the rest of a sentence after "as"."""
+        fields = type(self).model_fields
+        for key in unread:
+            usual = (fields.get(key) or self.options()[key]).default
+            if getattr(self, key) != usual:
+                shown = usual if isinstance(usual, str) else json.dumps(usual)
+                raise setting_error(key, f"{shown}, as {why}")
 
 
 def share_of(share: str | float, count: int) -> int:

@@ -197,13 +197,17 @@ ARROWS = {
         "consensus.application consensus.crypto consensus.encoding consensus.faults "
         "consensus.ledger consensus.records consensus.registry consensus.server"
     ),
+    "consensus.application": "consensus.records",
     "consensus.audit": (
         "consensus.application consensus.encoding consensus.ledger consensus.protocols "
         "consensus.records consensus.storage"
     ),
     "consensus.ethereum": "consensus.encoding",
     "consensus.faults": "consensus.server",
-    "consensus.ledger": "consensus.crypto consensus.encoding consensus.records consensus.registry",
+    "consensus.ledger": (
+        "consensus.application consensus.crypto consensus.encoding consensus.records "
+        "consensus.registry"
+    ),
     "consensus.network": "consensus.faults consensus.server",
     "consensus.protocols": "consensus.ledger consensus.records",
     "consensus.protocols.bft": (

@@ -56,10 +56,8 @@ class AggregationSettings(PartSection):
     def _agree(self) -> AggregationSettings:
         """Refuse sizes of groups that are not read, or do not fit each other."""
         if not self.secure:
-            for key in ("group", "neighbours", "lane_bits"):
-                usual = type(self).model_fields[key].default
-                if getattr(self, key) != usual:
-                    raise setting_error(key, f"{usual}, as aggregation.secure is false")
+            unread = ("group", "neighbours", "lane_bits")
+            self.refuse_unread(unread, "aggregation.secure is false")
         elif self.neighbours % 2 or self.neighbours >= self.group:
             raise setting_error("neighbours", f"an even number below group = {self.group}")
         return self

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from bfedrec.learning.upload import Upload
+from bfedrec.section import Section
 from consensus.registry import Registry
 
 if TYPE_CHECKING:
@@ -56,12 +56,8 @@ class Scene:
     """The CID of the genesis."""
 
 
-class Attack(BaseModel, ABC):
+class Attack(Section, ABC):
     """An attack, followed by a share of the clients; its fields are its options."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, validate_default=True
-    )
 
     needs_products: ClassVar[bool] = False
     """True if it takes the scores of users for products of `Scene.P` and `Scene.Q`."""
@@ -94,7 +90,7 @@ class Attack(BaseModel, ABC):
 
 ATTACKS: Registry[type[Attack]] = Registry("attack")
 
-COMMON = ("attack", "share", "from", "until")
+COMMON = ("attack", "share", "homes", "from", "until")
 """Keys of every entry of `clients.malicious`; an attack's own options stand beside them."""
 
 Kind = TypeVar("Kind", bound=type[Attack])

@@ -20,7 +20,7 @@ BEST = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `bfedrec tune`."""
-    from bfedrec.evaluation.metrics import compared
+    from bfedrec.evaluation.metrics import tunable
     from bfedrec.sweeps.study import TUNING
 
     parser.description = (
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rounds", type=int, help="rounds of a trial (default: the config's)")
     parser.add_argument(
-        "--metric", choices=list(compared()), default="ndcg", help="what is best (default: ndcg)"
+        "--metric", choices=list(tunable()), default="ndcg", help="what is best (default: ndcg)"
     )
     parser.add_argument("--out", type=Path, default=TUNING, help=f"folder (default: {TUNING})")
     parser.set_defaults(handler=tune_command)
@@ -67,7 +67,7 @@ def tune_command(parsed: argparse.Namespace) -> int:
 
     plan, count = _plan(parsed)
     engine = engine_of(parsed.engine, parsed.jobs)
-    check(plan.config)
+    check(plan.config, plan.metric)
     with Study.open(plan, parsed.out) as study:
         print(f"{count} trials for {plan.objective}, by {plan.sampler}: {study.path}", flush=True)
         try:

@@ -51,7 +51,7 @@ class CompressionSettings(PartSection):
     @model_validator(mode="after")
     def _agree(self) -> CompressionSettings:
         """Refuse a parameter that the chosen codec does not read."""
-        self.check_unread()
+        self.check_parameters()
         return self
 
     def size_for(self, dimension: int, rank: int) -> int:

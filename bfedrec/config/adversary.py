@@ -3,7 +3,7 @@ chooses when messages are received."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
@@ -23,34 +23,42 @@ NONE = "none"
 """The strategy of an adversary that does nothing of a kind."""
 
 
-def _choice(fields: dict[str, FieldInfo], registry: Registry[Any]) -> dict[str, FieldInfo]:
-    """The fields, with the registered strategies as those to choose from."""
-    told = "; ".join(f"{name}: {each.meaning}" for name, each in registry.items())
-    names: Any = Literal[(NONE, *registry)]
-    known = FieldInfo(
-        annotation=names,
-        default=NONE,
-        description=f"{fields['strategy'].description}; {told}",
-    )
-    return fields | {"strategy": known}
+class StrategySettings(Section):
+    """Powers of an adversary that uses them by a strategy, or not at all."""
+
+    strategies: ClassVar[Registry[Any]]
+    """The strategies to choose from, besides none."""
+
+    strategy: str = NONE
+
+    @classmethod
+    def options(cls) -> dict[str, FieldInfo]:
+        """The options by their keys, with the registered strategies as those to choose from."""
+        usual, known = cls.model_fields["strategy"], cls.strategies
+        listed = "; ".join(f"{name}: {each.meaning}" for name, each in known.items())
+        told = FieldInfo.merge_field_infos(usual, description=f"{usual.description}; {listed}")
+        told.annotation = Literal[(NONE, *known)]  # type: ignore[assignment]
+        return {**cls.model_fields, "strategy": told}
+
+    @field_validator("strategy")
+    @classmethod
+    def _known_strategy(cls, name: str) -> str:
+        if name != NONE and name not in cls.strategies:
+            raise setting_error("", " | ".join((NONE, *cls.strategies)))
+        return name
+
+    @model_validator(mode="after")
+    def _needed(self) -> Self:
+        """Refuse options of a strategy that there is none of."""
+        if self.strategy == NONE:
+            self.refuse_unread(type(self).model_fields, f"strategy is {NONE}")
+        return self
 
 
-def _named(name: str, registry: Registry[Any]) -> str:
-    if name != NONE and name not in registry:
-        raise setting_error("", " | ".join((NONE, *registry)))
-    return name
-
-
-def _unread(section: CorruptionSettings | DelaySettings) -> None:
-    """Refuse options of a strategy that there is none of."""
-    if section.strategy == NONE:
-        for name, field in type(section).model_fields.items():
-            if getattr(section, name) != field.default:
-                raise setting_error(name, f"{field.default!r}, as strategy is {NONE}")
-
-
-class CorruptionSettings(Section):
+class CorruptionSettings(StrategySettings):
     """Servers that an adversary corrupts once it has seen something."""
+
+    strategies = TARGETS
 
     strategy: str = Field(default=NONE, description="whom it corrupts (none: nobody)")
     behaviour: tuple[str, ...] = Field(
@@ -79,16 +87,6 @@ class CorruptionSettings(Section):
         "another may be chosen; 0: for ever",
     )
 
-    @classmethod
-    def options(cls) -> dict[str, FieldInfo]:
-        """The options by their keys."""
-        return _choice(cls.model_fields, TARGETS)
-
-    @field_validator("strategy")
-    @classmethod
-    def _known_strategy(cls, name: str) -> str:
-        return _named(name, TARGETS)
-
     @field_validator("behaviour")
     @classmethod
     def _known_behaviours(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -98,7 +96,6 @@ class CorruptionSettings(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        _unread(self)
         if self.by == HEIGHTS and (self.delay != int(self.delay) or self.delay > MOST_HEIGHTS):
             raise setting_error("delay", f"whole heights up to {MOST_HEIGHTS}, as by is {HEIGHTS}")
         if 0 < self.in_all < self.at_once:
@@ -106,8 +103,10 @@ class CorruptionSettings(Section):
         return self
 
 
-class DelaySettings(Section):
+class DelaySettings(StrategySettings):
     """Messages that an adversary holds back within a bound."""
+
+    strategies = DELAYS
 
     strategy: str = Field(
         default=NONE,
@@ -117,21 +116,6 @@ class DelaySettings(Section):
     bound_seconds: Seconds = Field(
         default=0.2, description="D: simulated seconds after which nothing is held any more"
     )
-
-    @classmethod
-    def options(cls) -> dict[str, FieldInfo]:
-        """The options by their keys."""
-        return _choice(cls.model_fields, DELAYS)
-
-    @field_validator("strategy")
-    @classmethod
-    def _known_strategy(cls, name: str) -> str:
-        return _named(name, DELAYS)
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        _unread(self)
-        return self
 
 
 class AdversarySettings(Section):

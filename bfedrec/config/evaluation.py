@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.evaluation.metrics import METRICS
@@ -49,6 +49,18 @@ class EvaluationSettings(Section):
         "in whose list it is), by their number from 0; those of a push attack are reported anyway",
     )
 
+    unobserved: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="training.method ials: weight of every item in the catalogue where users are "
+        "solved to be scored; null: training.unobserved, as where updates are made",
+    )
+    l2: float | None = Field(
+        default=None,
+        ge=0.0,
+        description="training.method ials: weight of the L2 term there; null: training.l2",
+    )
+
     recency: bool = Field(
         default=False,
         description="training.method ials: also score users with factors that weigh their "
@@ -83,6 +95,21 @@ class EvaluationSettings(Section):
         description="recency: an item's score is divided by the length of its factors, |q_i|, to "
         "this power; as |q_i| grows with popularity, rarer items rank higher; 0: it is not",
     )
+
+    @property
+    def solves(self) -> dict[str, float]:
+        """The constants with which users are solved to be scored, where they differ from those of
+        `training`, by their names there."""
+        given = {"unobserved": self.unobserved, "l2": self.l2}
+        return {key: value for key, value in given.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse weights of recency that nothing reads."""
+        if not self.recency:
+            weights = [key for key in type(self).model_fields if key.startswith("recency_")]
+            self.refuse_unread(weights, "evaluation.recency is false")
+        return self
 
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import annotated_types
 import yaml
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bfedrec.config.schema import Config
+from bfedrec.section import Section
 
 
 class Option(NamedTuple):
@@ -63,7 +63,7 @@ def choices(key: str) -> list[str]:
     field: Any = None
     model: Any = Config
     for step in key.split("."):
-        field = _fields(model)[step]
+        field = model.options()[step]
         model = field.annotation
     return [word for word in _words(field.annotation) if isinstance(word, str)]
 
@@ -90,18 +90,12 @@ def nearest_key(key: str) -> str:
     return f"; known there: {', '.join(sorted(siblings))}" if siblings else ""
 
 
-def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The options of a section: its fields, or those that a register makes (`options`)."""
-    registered = getattr(model, "options", None)
-    return registered() if registered else model.model_fields
-
-
-def _sections(model: type[BaseModel], prefix: str) -> Iterator[SectionOfOptions]:
-    inner: list[tuple[str, type[BaseModel]]] = []
+def _sections(model: type[Section], prefix: str) -> Iterator[SectionOfOptions]:
+    inner: list[tuple[str, type[Section]]] = []
     found = []
-    for name, field in _fields(model).items():
+    for name, field in model.options().items():
         key = f"{prefix}{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             inner.append((f"{key}.", field.annotation))
         else:
             found.append(Option(key, _type(field), _default(field), field.description or ""))
@@ -147,7 +141,7 @@ def _annotation(annotation: Any) -> str:
     if hasattr(annotation, "__metadata__"):  # Annotated
         return _annotation(annotation.__origin__)
     if get_origin(annotation) is dict or (
-        isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        isinstance(annotation, type) and issubclass(annotation, Section)
     ):
         return "{...}"
     return " | ".join(_annotation(part) for part in get_args(annotation))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bfedrec.section import Section, setting_error
 from consensus.ledger.settlement import KINDS
@@ -70,6 +70,14 @@ class IncentiveSettings(Section):
     window: int = Field(
         default=100, ge=1, le=MILLION, description="heights after which evidence no longer counts"
     )
+    use: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="share of what a block pays that goes by the use of its updates, to the home "
+        "servers of the clients that sent them: by their agreement with the updates of the other "
+        "servers' clients; not with aggregation.secure",
+    )
 
     def check(
         self, protocol: str, committee: CommitteeSettings, servers: ServerSettings, stake: int
@@ -77,11 +85,6 @@ class IncentiveSettings(Section):
         """Refuse what does not go with a protocol, a committee and servers with so much ``stake``
         in all. Raises a validation error."""
         if not self.on:
-            for name, value in self.model_dump().items():
-                usual = type(self).model_fields[name].default
-                if value != usual:
-                    told = f"{usual}, as ledger.incentives.on is false"
-                    raise setting_error(f"ledger.incentives.{name}", told)
             return
         if not PROTOCOLS[protocol].moves_stake:
             able = " | ".join(name for name, each in PROTOCOLS.items() if each.moves_stake)
@@ -91,14 +94,21 @@ class IncentiveSettings(Section):
                 "committee.kind", f"{' | '.join(KINDS)}, as ledger.incentives.on is true"
             )
         rule = self.rule(stake)
-        members = rule.treasury * rule.reward * (MILLION - rule.propose)
-        if 0 < members < committee.size * MILLION**2:
-            least = -(-committee.size * MILLION**2 * stake // (members * servers.count))
+        members = rule.treasury * rule.reward * (MILLION - rule.use) * (MILLION - rule.propose)
+        if 0 < members < committee.size * MILLION**3:
+            least = -(-committee.size * MILLION**3 * stake // (members * servers.count))
             raise setting_error(
                 "servers.stake_mean",
                 f"{least:,} or more, as ledger.incentives.on is true: the first reward of a seat "
                 "would be less than one unit of stake",
             )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        """Refuse a rule that nothing follows."""
+        if not self.on:
+            self.refuse_unread(type(self).model_fields, "ledger.incentives.on is false")
+        return self
 
     def rule(self, stake: int) -> Incentives:
         """The rule as the genesis has it, of servers with so much ``stake`` in all."""
@@ -111,6 +121,7 @@ class IncentiveSettings(Section):
             leak=_millionths(self.leak),
             patience=self.patience,
             window=self.window,
+            use=_millionths(self.use),
         )
 
 

@@ -182,6 +182,11 @@ class Config(Section):
         if committee.kind == "fixed" and committee.size > servers.count:
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
         self.ledger.incentives.check(self.protocol, committee, servers, servers.stake_expected)
+        if self.ledger.incentives.use and self.aggregation.secure:
+            told = "0, as aggregation.secure is true: no server sees the update of one client"
+            raise setting_error("ledger.incentives.use", told)
+        if any(home >= servers.count for each in self.clients.malicious for home in each.homes):
+            raise setting_error("clients.malicious", f"homes below servers.count = {servers.count}")
         for name, own in (("csv", self.data.csv), ("file", self.data.file)):
             if self.data.dataset == name and own.path is None:
                 told = f"the path of a file, as data.dataset is {name}"
@@ -321,7 +326,6 @@ class Config(Section):
         if evaluation.recency and not self.training.chosen.orders:
             method = self.training.method
             raise setting_error("evaluation.recency", f"false, as training.method is {method}")
-        for key, value in evaluation.model_dump().items():
-            usual = type(evaluation).model_fields[key].default
-            if key.startswith("recency_") and value != usual and not evaluation.recency:
-                raise setting_error(f"evaluation.{key}", f"{usual}, as evaluation.recency is false")
+        for key in evaluation.solves if self.training.chosen.keeps_factors else ():
+            told = f"null, as training.method {self.training.method} solves no factors"
+            raise setting_error(f"evaluation.{key}", told)

@@ -154,20 +154,15 @@ class ServerSettings(Section):
             if name not in names:
                 known = ", ".join(names[:MOST_TOLD]) + ", ..." * (len(names) > MOST_TOLD)
                 raise setting_error("placement", f"regions of round_trips ({known}), not {name!r}")
-        for key in ("regions", "latency_ms_between"):
-            usual = type(self).model_fields[key].default
-            if getattr(self, key) != usual:
-                raise setting_error(key, f"{usual}, as round_trips is given (see placement)")
+        unread = ("regions", "latency_ms_between")
+        self.refuse_unread(unread, "round_trips is given (see placement)")
         return self
 
     @model_validator(mode="after")
     def _meshed(self) -> Self:
         """Refuse settings of a mesh that is not there."""
         if self.gossip == "tree":
-            for key in ("mesh_degree", "lazy_degree", "heartbeat_ms"):
-                usual = type(self).model_fields[key].default
-                if getattr(self, key) != usual:
-                    raise setting_error(key, f"{usual}, as gossip is tree")
+            self.refuse_unread(("mesh_degree", "lazy_degree", "heartbeat_ms"), "gossip is tree")
         return self
 
     @property

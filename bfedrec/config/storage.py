@@ -8,10 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from bfedrec.config.incentives import IncentiveSettings
-from bfedrec.section import Section, setting_error
-
-EVERY = 50
-"""The usual number of heights between two checkpoints of a run without a barrier."""
+from bfedrec.section import Section
 
 
 class LedgerSettings(Section):
@@ -30,7 +27,7 @@ class LedgerSettings(Section):
         "the one before; false: each goes on as soon as it has decided, and its clients with it",
     )
     checkpoint_every: int = Field(
-        default=EVERY,
+        default=50,
         ge=1,
         le=10_000,
         description="barrier: false: heights between two after which servers still wait for each "
@@ -45,8 +42,8 @@ class LedgerSettings(Section):
     @model_validator(mode="after")
     def _needed(self) -> Self:
         """Refuse an interval that nothing reads."""
-        if self.barrier and self.checkpoint_every != EVERY:
-            raise setting_error("checkpoint_every", f"{EVERY}, as barrier is true")
+        if self.barrier:
+            self.refuse_unread(["checkpoint_every"], "barrier is true")
         return self
 
 

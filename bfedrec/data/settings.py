@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
 from bfedrec.data.catalogue import DATA_SETS
@@ -14,13 +14,11 @@ from bfedrec.data.sets.generated import Generated
 from bfedrec.data.sets.synthetic import Synthetic
 from bfedrec.data.source import DataSource
 from bfedrec.data.temporal import TemporalSettings
-from bfedrec.section import setting_error
+from bfedrec.section import Section, setting_error
 
 
-class DataSettings(BaseModel):
+class DataSettings(Section):
     """The data set of an experiment, and how its held-out items are chosen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dataset: str = "ml-1m"
     variant: Literal["rows", "distinct"] = Field(

@@ -12,19 +12,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from bfedrec.data.entry import CatalogueEntry
 from bfedrec.data.files import Files
 from bfedrec.data.interactions import Interactions
 from bfedrec.data.split import Split
+from bfedrec.section import Section
 from consensus.registry import LAST, Registry
 
 
-class DataSource(BaseModel, ABC):
+class DataSource(Section, ABC):
     """A source of interactions."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Callers in Python give paths as text.
+    model_config = ConfigDict(strict=False)
 
     name: ClassVar[str]
     """The name that configs use; registration sets it."""

@@ -15,16 +15,15 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from bfedrec.data.interactions import DataError, Interactions, first_of_pairs, leave_out_crowded
 from bfedrec.data.split import Split, first_row, numbered, split_of
+from bfedrec.section import Section
 
 
-class TemporalSettings(BaseModel):
+class TemporalSettings(Section):
     """The places of the two cuts of the global temporal split (`data.split` temporal)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     validation_share: float = Field(
         default=0.1,

@@ -43,7 +43,7 @@ class Metric(Part, ABC):
     higher_is_better: ClassVar[bool] = True
     compared: ClassVar[bool] = False
     """True for metrics of the paper: tables and figures compare them, and tuning selects by
-    them."""
+    them (`tunable`)."""
 
     @abstractmethod
     def of(self, rank: np.ndarray, k: int) -> np.ndarray:
@@ -68,6 +68,17 @@ def metric(name: str) -> Callable[[Kind], Kind]:
 def compared() -> dict[str, Metric]:
     """The metrics that tables and figures compare, by name."""
     return {name: kind() for name, kind in METRICS.items() if kind.compared}
+
+
+def tunable() -> dict[str, Metric]:
+    """The metrics by which tuning may select, by name: those that are `compared`, among sampled
+    negatives and in full ranking, order-blind and ordered ("ordered_full_ndcg")."""
+    return {
+        f"{order}{ranking}{name}": kind
+        for order in ("", ORDERED)
+        for ranking in ("", FULL)
+        for name, kind in compared().items()
+    }
 
 
 def ordered_name(name: str) -> str:

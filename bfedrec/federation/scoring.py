@@ -89,7 +89,8 @@ def scoring_of(
     # scored.
     whole = np.eye(Q.shape[1], dtype=np.float32)
     excluded = excluded_items(config, data)
-    task = TrainingTask(Q, whole, data.indptr, data.indices, config.training, 0, excluded=excluded)
+    settings = config.training.model_copy(update=told.solves)
+    task = TrainingTask(Q, whole, data.indptr, data.indices, settings, 0, excluded=excluded)
     scorer = method.scorer(task, P)
     if scorer is not None:
         return Scoring(data, Q, P, scorer=scorer)

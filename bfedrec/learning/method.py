@@ -60,7 +60,8 @@ class TrainingMethod(Part, ABC):
     orders: ClassVar[bool] = False
     """True if it has `ordered_factors`."""
     keeps_factors: ClassVar[bool] = True
-    """False if `factors` reads nothing of what clients keep."""
+    """False if `factors` reads nothing of what clients keep, but solves it with `unobserved` and
+    `l2`."""
     products: ClassVar[bool] = True
     """True if users are scored by the products of `factors` with Q; False if it has a `scorer`."""
     apart: ClassVar[bool] = False

@@ -51,12 +51,8 @@ class TrainingSection(TrainingSettings):
     @model_validator(mode="after")
     def _read(self) -> TrainingSection:
         """Refuse a setting that the method does not read."""
-        for key, field in type(self).model_fields.items():
-            unread = key != "method" and key not in self.chosen.reads
-            if unread and getattr(self, key) != field.default:
-                raise setting_error(
-                    key, f"{field.default}, as training.method {self.method} does not read it"
-                )
+        unread = type(self).model_fields.keys() - self.chosen.reads - {"method"}
+        self.refuse_unread(sorted(unread), f"training.method {self.method} does not read it")
         return self
 
     @property
@@ -78,7 +74,7 @@ class OptimizerSettings(PartSection):
 
     @model_validator(mode="after")
     def _agree(self) -> OptimizerSettings:
-        self.check_unread()
+        self.check_parameters()
         return self
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bfedrec.learning.basis import BASES, Basis
 from bfedrec.parts import PartSection
-from bfedrec.section import setting_error
+from bfedrec.section import Section, setting_error
 
 MOST_PASSES = 10_000
 """Greatest number of passes over a client's data in one round; published ones are at most 20."""
@@ -19,15 +19,13 @@ MOST_FACTORS = 65_536
 """Greatest d; the matrix B of a basis has up to d x d float32, 16 GiB."""
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Section):
     """The settings of a client's training in one round; symbols are those of the paper's III.C.
 
     `client.py`, `cohort.py` and `cohort_torch.py` read nothing else of the config, so that the
     three compute the same update. Raises pydantic's `ValidationError` on an unknown key or a bad
     value.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: str = Field(default="sgd", description="how a client trains in a round")
     loss: Literal["bce", "softmax"] = Field(
@@ -163,11 +161,9 @@ class TrainingSettings(BaseModel):
         """Refuse an option that would have no effect."""
         if self.virtual_share and self.loss != "bce":
             raise setting_error("virtual_share", f"0, as training.loss is {self.loss}")
-        usual = type(self).model_fields["virtual_mean_share"].default
-        if self.virtual_share == 0 and self.virtual_mean_share != usual:
-            raise setting_error(
-                "virtual_mean_share", f"{usual}, as training.virtual_share is 0: no item is virtual"
-            )
+        if self.virtual_share == 0:
+            why = "training.virtual_share is 0: no item is virtual"
+            self.refuse_unread(["virtual_mean_share"], why)
         return self
 
     @property

@@ -44,7 +44,6 @@ class AttackSettings(Section):
     @model_validator(mode="after")
     def _read(self) -> AttackSettings:
         """Refuse a holder that attacks nothing."""
-        usual = type(self).model_fields["holder"].default
-        if not self.names and self.holder != usual:
-            raise setting_error("holder", f"{usual}, as privacy.attacks.names is empty")
+        if not self.names:
+            self.refuse_unread(["holder"], "privacy.attacks.names is empty")
         return self

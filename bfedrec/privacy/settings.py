@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from bfedrec.privacy.attack_settings import AttackSettings
 from bfedrec.section import Section, setting_error
@@ -70,15 +70,14 @@ class DpSettings(Section):
     @model_validator(mode="after")
     def _agree(self) -> DpSettings:
         if not self.on:
-            refuse_unread(self, ("noise",), "privacy.dp.noise is none")
+            self.refuse_unread(type(self).model_fields, "privacy.dp.noise is none")
             return self
         if (self.epsilon is None) == (self.noise_multiplier is None):
             raise setting_error(
                 "epsilon", "a budget as 8, or null with a noise_multiplier: one of the two"
             )
         if self.noise == "local":
-            read = tuple(key for key in type(self).model_fields if key != "group")
-            refuse_unread(self, read, "privacy.dp.noise is local")
+            self.refuse_unread(["group"], "privacy.dp.noise is local")
         elif self.group < 2:
             raise setting_error(
                 "group",
@@ -123,7 +122,7 @@ class DecoySettings(Section):
         if self.share >= self.kept:
             raise setting_error("share", f"less than privacy.decoys.kept = {self.kept}")
         if not self.on:
-            refuse_unread(self, (), "privacy.decoys shows a client's own items")
+            self.refuse_unread(type(self).model_fields, "privacy.decoys shows a client's own items")
         return self
 
 
@@ -133,13 +132,3 @@ class PrivacySettings(Section):
     attacks: AttackSettings = Field(default_factory=AttackSettings)
     dp: DpSettings = Field(default_factory=DpSettings)
     decoys: DecoySettings = Field(default_factory=DecoySettings)
-
-
-def refuse_unread(section: BaseModel, read: tuple[str, ...], why: str) -> None:
-    """Raise a validation error for an option of ``section`` off its default that is not among those
-    ``read``; ``why`` is the rest of a sentence after "as"."""
-    for key, field in type(section).model_fields.items():
-        usual: Any = field.default
-        if key not in read and getattr(section, key) != usual:
-            shown = "null" if usual is None else str(usual).lower()
-            raise setting_error(key, f"{shown}, as {why}")

@@ -73,6 +73,7 @@ def record_campaign(parsed: argparse.Namespace, tally: Tally, seconds: float) ->
     name += "-hard-crashes" if parsed.hard_crashes else ""
     name += "-incentives" if parsed.incentives else ""
     name += "-mesh" if parsed.gossip == "mesh" else ""
+    name += "-adaptive" if parsed.adaptive else ""
     name += f"-{parsed.rule}" if parsed.rule else ""
     name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
     return _write(parsed.record, f"{name}-{parsed.seeds}", figures, tables)
@@ -96,6 +97,7 @@ def record_breaks(parsed: argparse.Namespace, found: Mapping[str, tuple[Tally, s
     name = "torture-breaks"
     name += f"-{parsed.protocol}" if parsed.protocol != DEFAULT else ""
     name += "-mesh" if parsed.gossip == "mesh" else ""
+    name += "-adaptive" if parsed.adaptive else ""
     name += f"-{parsed.behaviours.replace(',', '+')}" if parsed.behaviours else ""
     return _write(parsed.record, name, {"rules": lines}, [_table(heads, rows)])
 

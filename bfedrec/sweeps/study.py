@@ -23,7 +23,7 @@ from typing import IO, Literal
 
 from bfedrec.config.load import NOT_HASHED
 from bfedrec.config.schema import Config
-from bfedrec.evaluation.metrics import METRICS
+from bfedrec.evaluation.metrics import tunable
 from bfedrec.runs.figures import count, figures_from, number, text
 from bfedrec.runs.folder import MOST_LINES, RunError, read_json, read_text, write_json
 from bfedrec.runs.manifest import ROOT, git_state
@@ -47,7 +47,7 @@ class Plan:
     """The config at the space's first values."""
     space: Space
     metric: str
-    """Name of the metric, as "ndcg"."""
+    """Name of the metric, as "ndcg" or "ordered_ndcg" (`bfedrec.evaluation.metrics.tunable`)."""
     sampler: Sampler
     seed: int
     """The sampler's seed; 0 for all combinations, which draw nothing."""
@@ -60,9 +60,14 @@ class Plan:
         return f"validation_{self.metric}@{self.config.evaluation.k}"
 
     @property
+    def scores_alone(self) -> bool:
+        """True if its trials differ in how a model is scored, and not in how it is trained."""
+        return all(axis.key.startswith("evaluation.") for axis in self.space.axes)
+
+    @property
     def better(self) -> Literal[1, -1]:
         """The sign by which a score counts as high."""
-        return 1 if METRICS.named(self.metric).higher_is_better else -1
+        return 1 if tunable()[self.metric].higher_is_better else -1
 
     @property
     def name(self) -> str:

@@ -37,6 +37,8 @@ class Task:
     """Threads of its trainings; None: all processors."""
     shown: bool
     """True to show its rounds, on a terminal."""
+    kept: bool = False
+    """True to keep its models for the next trial of this process, which scores them otherwise."""
 
     def make(self) -> Trial:
         """Train and score; a setting that cannot be trained is a trial that failed. Raises
@@ -46,7 +48,7 @@ class Task:
         failed = self.failed
         try:
             if not failed:
-                found = score(self.configs, self.threads, self.shown)
+                found = score(self.configs, self.threads, self.shown, self.kept)
         except (ConfigError, Diverged, NotFinite) as error:
             failed = one_line(error)
         seconds = round(time.perf_counter() - began, 3)
@@ -136,4 +138,5 @@ def _task(
         configs = tuple(load(plan.path, [*overrides, f"seed={seed}"]) for seed in plan.seeds)
     except ConfigError as error:
         failed = one_line(error)
-    return Task(number, point, configs, failed, plan.objective, commit(), threads, shown)
+    told = (plan.objective, commit(), threads, shown, plan.scores_alone)
+    return Task(number, point, configs, failed, *told)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from consensus.adversary.corruption import Budget, Known, Target
 from consensus.adversary.delays import Schedule
 from consensus.adversary.when import HEIGHTS
 from consensus.ledger.evidence import Evidence
+from consensus.ledger.validity import Head
 from consensus.records.block import Block
 from consensus.simulation.checkpoint import Corrupted, Standing
 from consensus.simulation.observer import UNSEEN, Observed, Observer
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 class Corruption:
     """The corruption of a world's servers, by one strategy within one budget."""
+
+    composed_class: ClassVar[type[Composed]] = Composed
+    """Class of corrupted servers' behaviours."""
 
     def __init__(
         self, strategy: type[Target], behaviours: tuple[str, ...], budget: Budget, circle: Circle
@@ -64,28 +68,35 @@ class Corruption:
 
     def begin(self, world: World, generator: np.random.Generator, observer: Observer) -> None:
         """Begin the height after the world's head, which no honest server has entered yet."""
-        self._world, self._observer, self.spent = world, observer, AdversaryAccount()
         self._begins = world.begins_together
         if self._begins:
             self._circle.servers.clear()  # refilled in order as servers enter, as after a resume
         for each in world.servers:  # others of them will be honest when the height ends
             each.refused.clear()
             each.pool.rejected.clear()
-        height = world.head.height + 1
+        self.look(world, world.head, generator, observer)
+        self._begins = False
+
+    def look(
+        self, world: World, head: Head, generator: np.random.Generator, observer: Observer
+    ) -> None:
+        """Look at the height after ``head`` from now on."""
+        self._world, self._head, self._observer = world, head, observer
+        self.spent = AdversaryAccount()
         for server, since in sorted(self._since.items()):
-            if height >= since + self.budget.hold:
+            if self._height >= since + self.budget.hold:
                 self._release(server)
         for server, due in list(self._chosen.items()):
             self._arm(server, due)
-        known = Known(
-            world.genesis,
-            world.protocol,
-            world.head,
-            partial(world.checks.sortition, world.genesis, world.head),
-        )
+        foreseen = partial(world.checks.sortition, world.genesis, head)
+        known = Known(world.genesis, world.protocol, head, foreseen)
         self._target = self._strategy(known, generator)
         self._choose(self._target.at_first(), world.env.now)
-        self._begins = False
+
+    @property
+    def _height(self) -> int:
+        """The height that it looks at."""
+        return self._head.height + 1
 
     def see(self, server: int, kind: str, body: Any, at: float) -> None:
         """Look at a message that ``server`` sends, leaving at ``at`` (seconds)."""
@@ -103,39 +114,37 @@ class Corruption:
                 continue
             due = at + budget.delay
             if budget.unit == HEIGHTS:
-                due = self._world.head.height + 1 + budget.delay
+                due = self._height + budget.delay
             self._chosen[server] = float(due)
             self._arm(server, due, at)
 
     def _arm(self, server: int, due: float, at: float = 0.0) -> None:
         """Let a server that was chosen turn when it is due, if that is at this height."""
-        world = self._world
-        height = world.head.height + 1
+        world, height = self._world, self._height
         if self.budget.unit == HEIGHTS:
             if due > height:
                 return
             due = at
         if self._begins and due <= world.env.now:
-            self._turn(server)
+            self.turn(server)
         else:
             world.at(due, partial(self._turn_at, server, height))
 
     def _turn_at(self, server: int, height: int) -> None:
-        if self._world.head.height + 1 == height and server in self._chosen:
-            self._turn(server)
+        if self._height == height and server in self._chosen:
+            self.turn(server)
 
     # -- turning ----------------------------------------------------------------------------------
 
-    def _turn(self, index: int) -> None:
+    def turn(self, index: int) -> None:
         """Corrupt a server, which from here on follows the behaviours."""
         world, begins = self._world, self._begins
         world.network.heard(index)
         del self._chosen[index]
         self._turned += 1
         self.spent.turned += 1
-        height = world.head.height + 1
-        composed = self._corrupt(world, index, height)
-        self._observer.corrupted(index, height, world.env.now)
+        composed = self._corrupt(world, index, self._height)
+        self._observer.corrupted(index, self._height, world.env.now)
         if not begins:  # else it begins with all others
             server = world.servers[index]
             composed.begins(server)
@@ -145,7 +154,7 @@ class Corruption:
             world.go_on_without(index)
 
     def _corrupt(self, world: World, index: int, since: int) -> Composed:
-        composed = Composed(self._names, circle=self._circle)
+        composed = self.composed_class(self._names, circle=self._circle)
         self._since[index] = since
         self._malicious(world, {**world.behaviours, index: composed})
         return composed
@@ -160,7 +169,7 @@ class Corruption:
         self._malicious(world, left)
         world.servers[index].behaviour = None
         world.network.set_relaying(index, world.is_up(index))
-        self._observer.released(index, world.head.height + 1, world.env.now)
+        self._observer.released(index, self._height, world.env.now)
 
     def _malicious(self, world: World, behaviours: dict[int, Any]) -> None:
         """Let these servers, and no others, be malicious, as one circle."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from consensus.protocols.registry import DEFAULT
+from consensus.torture.arena.adaptive import adapt
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.edge import draw_half, harden
 from consensus.torture.arena.scenario import Scenario
@@ -55,6 +56,9 @@ class Plan:
     gossip: str = "tree"
     """The ways of gossip (`consensus.torture.arena.scenario.GOSSIP`) in all scenarios but those
     with a bound, in which no server relays."""
+    adaptive: bool = False
+    """True to choose malicious servers in the course of a scenario
+    (`consensus.torture.arena.adaptive.adapt`)."""
 
     def scenario(self, seed: int) -> Scenario:
         """The scenario of a seed under this plan."""
@@ -72,6 +76,8 @@ class Plan:
             scenario = replace(scenario, incentives=True, committee="fixed", heights=HEIGHTS)
         if self.hard or (bias is not None and bias.hard):
             scenario = harden(scenario)
+        if self.adaptive or (bias is not None and bias.adaptive):
+            scenario = adapt(scenario)
         return scenario if scenario.bound else replace(scenario, gossip=self.gossip)
 
     def applied(self) -> AbstractContextManager[None]:

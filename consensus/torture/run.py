@@ -175,19 +175,32 @@ def faults_of(scenario: Scenario) -> Faults:
     return Faults(faults, scenario.servers, stream(scenario.seed, 4))
 
 
-def run(scenario: Scenario, traced: bool = False, observer: Observer = UNSEEN) -> Outcome:
-    """Play a scenario to its end, before an ``observer``. An exception in a server's code is not
-    raised but reported, as a violation of "no crash". ``traced``: true to compute the trace."""
-    outcome = Outcome(scenario)
-    genesis = genesis_of(scenario)
-    monitor = Monitor(genesis, scenario.bad, traced, scenario.premise == "half", _skewed(scenario))
-    faults = faults_of(scenario)
+def behaviours_of(scenario: Scenario) -> dict[int, Behaviour]:
+    """The behaviours of the servers of a scenario that are malicious from the start."""
     regions = tuple(map(int, graph_of(scenario).regions))
     circle = Circle(scenario.bad, regions)
-    behaviours: dict[int, Behaviour] = {
+    return {
         server: Adversary(names, When(scenario.onset), circle)
         for server, names in scenario.malicious
     }
+
+
+def run(
+    scenario: Scenario,
+    traced: bool = False,
+    observer: Observer = UNSEEN,
+    behaviours: dict[int, Behaviour] | None = None,
+) -> Outcome:
+    """Play a scenario to its end, before an ``observer``. An exception in a server's code is not
+    raised but reported, as a violation of "no crash". ``traced``: true to compute the trace;
+    ``behaviours``: those of the scenario, to which the servers that are corrupted come."""
+    outcome = Outcome(scenario)
+    genesis = genesis_of(scenario)
+    if behaviours is None:
+        behaviours = behaviours_of(scenario)
+    bad, half = behaviours.keys(), scenario.premise == "half"
+    monitor = Monitor(genesis, bad, traced, half, _skewed(scenario))
+    faults = faults_of(scenario)
     world = TortureWorld(scenario, genesis, behaviours, faults, monitor, observer)
     monitor.world = world
     try:
@@ -218,6 +231,7 @@ def run(scenario: Scenario, traced: bool = False, observer: Observer = UNSEEN) -
     outcome.branches["seats filled by public draws"] += ledger.spares
     if scenario.incentives:
         outcome.branches["evidence that took stake"] += ledger.purses.slashed
+        outcome.branches["use that was paid"] += ledger.purses.useful
     outcome.branches["settle timer"] += world.settled
     outcome.trace = monitor.trace
     world.end()
@@ -231,7 +245,11 @@ def _named(violation: Violation, scenario: Scenario, world: TortureWorld, monito
     honest = (server for server in world.servers if server.behaviour is None)
     failure = Failure(
         violation.invariant,
-        {server: frozenset(names) for server, names in scenario.malicious},
+        {
+            server: frozenset(each.names)
+            for server, each in world.behaviours.items()
+            if isinstance(each, Adversary)
+        },
         [decided.block for decided in monitor.ledger.decided],
         monitor.ledger.last,
         min(honest, key=lambda server: server.chain.height).participant,
@@ -275,6 +293,7 @@ def _play(scenario: Scenario, outcome: Outcome, world: TortureWorld, monitor: Mo
     reached = world.when_all_at(last, [server.index for server in honest])
     env.run(until=reached | env.timeout(bound))
     outcome.waited = (env.now - healed) / bound
+    honest = [server for server in honest if server.behaviour is None]
     monitor.acting = None
     if monitor.ledger.outside:
         return
@@ -295,8 +314,10 @@ def _await_models(scenario: Scenario, world: TortureWorld, honest: Sequence[Edge
     ask everybody in turn; they are fetched while the heights go on."""
     env, resend = world.env, scenario.resend / 1e3
     latest = env.now + SLACK + 2 * scenario.servers * resend
-    while any(server.lacking for server in honest):
+    while True:
+        lacking = [s.index for s in honest if s.lacking and s.behaviour is None]
+        if not lacking:
+            return
         if env.now > latest:
-            lacking = [server.index for server in honest if server.lacking]
             raise Violation("content can be fetched", f"servers {lacking} lack models for ever")
         env.run(until=env.now + resend)

@@ -63,6 +63,7 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         for name in names if len(names) > 1 else ():
             fewer = (server, tuple(other for other in names if other != name))
             yield replace(scenario, malicious=tuple(sorted((*rest, fewer))))
+    yield from _with_less_corruption(scenario)
     for heights in range(1, scenario.heights):
         yield replace(scenario, heights=heights)
     if scenario.servers > 4:
@@ -77,22 +78,40 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
             yield replace(scenario, **plain)
 
 
+def _with_less_corruption(scenario: Scenario) -> Iterator[Scenario]:
+    """Scenarios in which fewer servers are corrupted, at once, or to do less."""
+    if not scenario.corruption:
+        return
+    yield replace(scenario, corruption="", corrupts=0, turning=0, turncoats=())
+    for corrupts in range(1, scenario.corrupts):
+        yield replace(scenario, corrupts=corrupts)
+    for index in range(len(scenario.turncoats)):
+        yield replace(scenario, turncoats=_without(scenario.turncoats, index))
+    if scenario.turning:
+        yield replace(scenario, turning=0)
+
+
 def _without(items: tuple[Any, ...], index: int) -> tuple[Any, ...]:
     return items[:index] + items[index + 1 :]
 
 
 def _with_fewer_servers(scenario: Scenario) -> Scenario:
-    """The scenario without its last server."""
+    """The scenario without its last server, and with less than a third of them malicious."""
     servers = scenario.servers - 1
     size = scenario.size if 0 < scenario.size < servers else 0
     whole = min(size or servers, servers)
     malicious = tuple(entry for entry in scenario.malicious if entry[0] < servers)
+    malicious = malicious[: (whole - 1) // 3]
+    corrupts = min(scenario.corrupts, (whole - 1) // 3 - len(malicious))
+    if scenario.corrupts and not corrupts:
+        scenario = replace(scenario, corruption="", turning=0, turncoats=())
     return replace(
         scenario,
+        corrupts=corrupts,
         servers=servers,
         size=size,
         stakes=scenario.stakes[:servers],
-        malicious=malicious[: (whole - 1) // 3],
+        malicious=malicious,
         faults=tuple(
             found for fault in scenario.faults if (found := _of_fewer(fault, servers)) is not None
         ),

@@ -9,7 +9,7 @@ from consensus.simulation.recorder import Recorder
 from consensus.simulation.timeline import HeightTimeline
 from consensus.torture.arena.rig import graph_of
 from consensus.torture.arena.scenario import Scenario
-from consensus.torture.run import Outcome, faults_of, run
+from consensus.torture.run import Outcome, behaviours_of, faults_of, run
 from consensus.torture.trace import COUNTED, MOST_WHAT, Trace, Violated
 
 HEIGHT = re.compile(r"\bheight ([0-9]+)")
@@ -19,8 +19,9 @@ HEIGHT = re.compile(r"\bheight ([0-9]+)")
 def trace_of(scenario: Scenario, command: str, rule: str | None = None) -> tuple[Outcome, Trace]:
     """Play a scenario; return its outcome and its trace. ``command`` is the command line that
     replays it; ``rule``: the one that is switched off, which the caller has done."""
-    recorder = Recorder(scenario.servers, scenario.bad, faults_of(scenario))
-    outcome = run(scenario, traced=True, observer=recorder)
+    behaviours = behaviours_of(scenario)
+    recorder = Recorder(scenario.servers, behaviours, faults_of(scenario))
+    outcome = run(scenario, traced=True, observer=recorder, behaviours=behaviours)
     heights = tuple(recorder.heights(outcome.simulated))
     counted = {name: dict(sorted((+getattr(outcome, name)).items())) for name in COUNTED}
     trace = Trace(

@@ -81,3 +81,18 @@ class Proposer(_Following):
             own = body.proposer == server and body.header.height == self.known.height
             return (server,) if own else ()
         return super().on_message(server, kind, body)
+
+
+@target("voters")
+class Voters(Target):
+    """Members that have just voted, as their votes are seen: what they have signed is honest, and
+    what they sign next to it is not."""
+
+    meaning = "members, as they are seen to vote"
+
+    def at_first(self) -> Iterable[int]:
+        return ()
+
+    def on_message(self, server: int, kind: str, body: Any) -> Iterable[int]:
+        voted = isinstance(body, Vote) and body.server == server
+        return (server,) if voted and body.height == self.known.height else ()

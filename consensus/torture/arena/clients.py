@@ -75,9 +75,9 @@ class Clients:
         """The highest height for which clients make updates."""
         self.acted: Counter[str] = Counter()
         """Number of each action of hostile clients."""
-        self.accepted: dict[bytes, float] = {}
-        """Simulated second since which an honest server has had an honest client's update, by its
-        digest."""
+        self.accepted: dict[bytes, dict[int, float]] = {}
+        """By digest of an honest client's update and by server that took it in while it was honest:
+        the simulated second since which it has had it."""
         self.by_digest: dict[bytes, SignedUpdate] = {}
         self._updates: dict[tuple[int, bytes], SignedUpdate] = {}
         self._begun: set[int] = set()
@@ -121,7 +121,8 @@ class Clients:
             return
         self._hand_in(server, update)
         if honest:
-            self.accepted.setdefault(update.record.digest, world.env.now)
+            takers = self.accepted.setdefault(update.record.digest, {})
+            takers.setdefault(server.index, world.env.now)
         # An honest server keeps it while it is up; a malicious one may have dropped it.
         self._later(self._again, self._bring, client, height, where if honest else where + 1)
 

@@ -63,6 +63,9 @@ class Bias:
     (`consensus.torture.arena.edge.draw_half`); only ``behaviours`` apply to these."""
     hard: bool = False
     """True to make crashes harder (`consensus.torture.arena.edge.harden`)."""
+    adaptive: bool = False
+    """True to choose malicious servers in the course of a scenario
+    (`consensus.torture.arena.adaptive.adapt`)."""
 
 
 #: Behaviours that are more harmful together.

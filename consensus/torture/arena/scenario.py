@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 import numpy as np
 
+from consensus.adversary.corruption import TARGETS
 from consensus.adversary.delays import DELAYS
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.faults.options import shown
@@ -21,6 +22,7 @@ from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 from consensus.registry import import_parts
 
 import_parts("consensus.adversary.delaying")
+import_parts("consensus.adversary.targets")
 
 COMMITTEES = ("fixed", "weighted")
 TOPOLOGIES = ("complete", "ring", "random")
@@ -42,7 +44,9 @@ MOST: Final = {
     "clients": 100,
     "heights": 64,
     "onset": 2**31,
+    "corrupts": 63,
     **dict.fromkeys(("vote", "ticket", "update", "settle", "recovery", "resend", "bound"), 10**9),
+    "turning": 10**9,
 }
 """Greatest value of each count and time (ms). A scenario is played in memory and at once: drawn
 ones have up to 64 servers, 8 heights and some seconds."""
@@ -95,7 +99,16 @@ class Scenario:
     malicious: tuple[tuple[int, tuple[str, ...]], ...] = ()
     """The malicious servers, each with its behaviours."""
     onset: int = 1
-    """The first height at which they are malicious."""
+    """The first height at which they are malicious, and at which servers are corrupted."""
+    corruption: str = ""
+    """The strategy by which servers are corrupted in the course of the scenario
+    (`consensus.adversary.targets`); empty: nobody is."""
+    corrupts: int = 0
+    """Most servers that are corrupted in all; each stays so."""
+    turning: int = 0
+    """Time from choosing a server to its turning."""
+    turncoats: tuple[str, ...] = ()
+    """The behaviours of servers that are corrupted."""
     faults: tuple[Mapping[str, Any], ...] = ()
     """Faults, each as a config's map (`consensus.faults.faults`)."""
     premise: str = "third"
@@ -129,10 +142,19 @@ class Scenario:
         return self.stakes or (1,) * self.servers
 
     @property
+    def most_bad(self) -> int:
+        """The greatest number of servers that may be malicious in the end."""
+        return len(self.malicious) + self.corrupts
+
+    @property
     def lives(self) -> bool:
-        """True if less than a third of all stake is malicious, the premise of liveness."""
-        stake = self.stake
-        return 3 * sum(stake[server] for server in self.bad) < sum(stake) or not self.bad
+        """True if less than a third of all stake is malicious, the premise of liveness, whoever is
+        corrupted."""
+        stake, bad = self.stake, self.bad
+        others = sorted(held for server, held in enumerate(stake) if server not in bad)
+        most = sum(stake[server] for server in bad)
+        most += sum(others[len(others) - min(self.corrupts, len(others)) :])
+        return 3 * most < sum(stake) or not self.most_bad
 
     def text(self) -> str:
         """The text of one line from which `from_text` makes an equal scenario."""
@@ -162,7 +184,7 @@ class Scenario:
             if field.default is MISSING and name not in found:
                 raise BadScenario(f"{name}: missing")
         try:
-            for name in ("stakes", "faults"):
+            for name in ("stakes", "faults", "turncoats"):
                 found[name] = tuple(_list(found.get(name, []), name))
             found["malicious"] = tuple(
                 _malicious(entry) for entry in _list(found.get("malicious", []), "malicious")
@@ -209,7 +231,20 @@ class Scenario:
             raise ValueError("malicious: a server is named twice")
         for server in self.bad:
             _count(server, "malicious: no such server", 0, self.servers - 1)
+        self._check_corruption()
         self._check_faults()
+
+    def _check_corruption(self) -> None:
+        """Raise ValueError for a corruption that there cannot be."""
+        if not self.corruption:
+            for name in ("corrupts", "turning", "turncoats"):
+                if getattr(self, name):
+                    told = ", ".join(TARGETS)
+                    raise ValueError(f"{name}: only with a corruption, one of {told}")
+            return
+        _one_of(self.corruption, "corruption", tuple(TARGETS))
+        _count(self.corrupts, "corrupts", 1, self.servers - len(self.malicious))
+        _names(self.turncoats, "turncoats")
 
     def _check_faults(self) -> None:
         """Raise ValueError for a fault that is none, or that does not end in good time."""
@@ -244,9 +279,17 @@ def _list(value: object, name: str) -> list[Any]:
 def _malicious(entry: object) -> tuple[int, tuple[str, ...]]:
     """An entry of ``malicious``: a server and the names of its behaviours."""
     pair = _list(entry, "malicious")
-    if len(pair) != 2 or type(pair[0]) is not int or len(_list(pair[1], "malicious")) > MOST_FAULTS:
+    if len(pair) != 2 or type(pair[0]) is not int:
         raise ValueError(f"malicious: expected [server, [behaviour, ...]], got {shown(entry)}")
-    for name in pair[1]:
+    names = tuple(_list(pair[1], "malicious"))
+    _names(names, "malicious")
+    return pair[0], names
+
+
+def _names(names: Sequence[object], what: str) -> None:
+    """Raise ValueError for what are no names of behaviours, or too many."""
+    if len(names) > MOST_FAULTS:
+        raise ValueError(f"{what}: {MOST_FAULTS} behaviours at most")
+    for name in names:
         if not isinstance(name, str):
-            raise ValueError(f"malicious: expected names of behaviours, got {shown(name)}")
-    return pair[0], tuple(pair[1])
+            raise ValueError(f"{what}: expected names of behaviours, got {shown(name)}")

@@ -28,3 +28,6 @@ class Witness(Protocol):
 
     def cut(self, server: EdgeServer) -> None:
         """Note that a server is back from a crash, its chain perhaps shorter."""
+
+    def corrupted(self, server: EdgeServer) -> None:
+        """Note that a server is malicious from now on."""

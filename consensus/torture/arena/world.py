@@ -19,6 +19,7 @@ from consensus.records.genesis import Genesis
 from consensus.server.edge_server import EdgeServer
 from consensus.server.host import Timer
 from consensus.server.message import Kind, Message
+from consensus.simulation.adversary import Adversary
 from consensus.simulation.host import WorldHost
 from consensus.simulation.observer import UNSEEN, Observer
 from consensus.simulation.paces import OnTheirOwn
@@ -28,6 +29,7 @@ from consensus.simulation.submissions import Submissions
 from consensus.simulation.world import World
 from consensus.torture.arena import rig
 from consensus.torture.arena.clients import Clients
+from consensus.torture.arena.corrupting import corrupting_of
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.arena.schedule import ScheduledNetwork
 from consensus.torture.arena.witness import Witness
@@ -130,6 +132,8 @@ class TortureWorld(World):
         self._held: dict[int, Callable[[], None]] = {}
         """By server that waits at the barrier: how it enters the next height."""
         seed = scenario.seed
+        self._onlooker = observer
+        self._corrupting = corrupting_of(scenario, behaviours, witness)
         self._streams: dict[int, np.random.Generator] = {}
         spec = WorldSpec(
             genesis,
@@ -143,7 +147,7 @@ class TortureWorld(World):
             lambda height: rig.stream(seed, 1),
             self._stream_of,
             faults,
-            observer=observer,
+            observer=Adversary(observer, self._corrupting) if self._corrupting else observer,
             compiled=self.compiled,
             mesh=rig.mesh_of(scenario),
             meets_every=0,
@@ -159,7 +163,7 @@ class TortureWorld(World):
             self.env, spec.topology, rig.BANDWIDTH, rig.JITTER, self._receive, spec.faults
         )
         strategy, bound = DELAYS.named(scenario.delays), scenario.bound / 1e3
-        network.schedule = Schedule(strategy, scenario.servers, scenario.bad, bound)
+        network.schedule = Schedule(strategy, scenario.servers, spec.behaviours, bound)
         network.schedule.begin(rig.stream(scenario.seed, 7))
         return network
 
@@ -184,6 +188,7 @@ class TortureWorld(World):
         for index in range(len(self.servers)):
             if self.hosts[index].up:
                 self._own_pace.enter(self.servers[index])
+        self._look(self.servers[0])
 
     def open_height(self, height: int) -> None:
         """Let clients make updates for heights up to ``height``."""
@@ -210,7 +215,8 @@ class TortureWorld(World):
         return self.providers.holders(link)
 
     def when_all_at(self, height: int, servers: Collection[int]) -> simpy.Event:
-        """An event that succeeds once all of ``servers`` have the block of ``height``."""
+        """An event that succeeds once all of ``servers`` have the block of ``height``, but for
+        those that are corrupted meanwhile."""
         self._waiting = {i for i in servers if self.servers[i].chain.height < height}
         self._target = height
         reached = self._reached = self.env.event()
@@ -226,12 +232,11 @@ class TortureWorld(World):
 
     def on_appended(self, index: int, block: Block, at: float) -> None:
         """Report the block to the witness, and let the server enter the next height at ``at``."""
-        server, reached = self.servers[index], self._reached
+        server = self.servers[index]
         self.witness.appended(server, block)
-        if reached is not None and block.header.height >= self._target:
-            self._waiting.discard(index)
-            if not self._waiting and not reached.triggered:
-                reached.succeed()
+        self._look(server)
+        if block.header.height >= self._target:
+            self._wait_no_more(index)
         if not self.scenario.barrier:
             self._own_pace.go_on(server, at)
             return
@@ -249,9 +254,24 @@ class TortureWorld(World):
         for index in [i for i in self._held if self.servers[i].chain.height <= least]:
             self._held.pop(index)()
 
+    def _wait_no_more(self, index: int) -> None:
+        """Wait no longer for a server, if that was waited for."""
+        self._waiting.discard(index)
+        reached = self._reached
+        if reached is not None and not self._waiting and not reached.triggered:
+            reached.succeed()
+
     def go_on_without(self, index: int) -> None:
-        self._held.pop(index, None)
+        if self.servers[index].behaviour is not None:
+            self._wait_no_more(index)
+        if not self.hosts[index].up:
+            self._held.pop(index, None)
         self._open_barrier()
+
+    def _look(self, server: EdgeServer) -> None:
+        """Let an adversary that corrupts servers look at where one has got to."""
+        if self._corrupting is not None:
+            self._corrupting.follow(self, server.chain.head, self._onlooker)
 
     def _restart(self, event: Lifecycle) -> None:
         super()._restart(event)

@@ -38,6 +38,9 @@ def _header(message: str) -> tuple[Patch, ...]:
     )
 
 
+#: Fields of scenarios in which blocks take longer than the timers of the first attempts.
+HASTY: Final = (("vote", 100), ("latency", 60.0), ("max_step", 1))
+
 BREAKS: Final = {
     each.name: each
     for each in (
@@ -142,6 +145,12 @@ BREAKS: Final = {
             "members vote for models that they do not have",
             (Patch(BlockContents, "recomputes", do.unpublished),),
             Bias(("withhold",)),
+        ),
+        Break(
+            "every-proposal",
+            "members believe a leader whose first model of a height was right",
+            (Patch(BlockContents, "recomputes", do.trusts_the_proven),),
+            Bias(("gaussian",), adaptive=True, sizes=(4,), changes=HASTY),
         ),
         Break(
             "locked-judged-anew",

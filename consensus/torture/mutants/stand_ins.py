@@ -306,6 +306,20 @@ def unpublished(original: Any) -> Any:
     return recomputes
 
 
+def trusts_the_proven(original: Any) -> Any:
+    """`recomputes` that believes the model of whoever has proposed a right one at this height."""
+
+    def recomputes(self: Any, candidate: Any, updates: Any) -> bool:
+        proven = vars(self).setdefault("proven", set())
+        proposer = self._server.height, candidate.header.aggregator
+        if original(self, candidate, updates):
+            proven.add(proposer)
+            return True
+        return proposer in proven and bool(self._checks.lists(candidate, updates))
+
+    return recomputes
+
+
 def judged_late(original: Any) -> Any:
     """`Proposals.judge` that holds a locked block, too, to this server's clock and tickets."""
 

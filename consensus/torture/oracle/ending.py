@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from consensus.protocols.bft.rotation import RotationParticipant
 from consensus.protocols.bft.server import BftParticipant
 from consensus.server.catching_up import EARLY_MESSAGES
@@ -37,7 +39,7 @@ def _check_availability(world: TortureWorld, monitor: Monitor) -> None:
     """Check that an honest server has every decided aggregate."""
     for decided in monitor.ledger.decided:
         header = decided.block.header
-        if not world.holders(header.aggregate_cid) - monitor.bad:
+        if not world.holders(header.aggregate_cid) - set(monitor.bad):
             raise Violation(
                 "content can be fetched", f"nobody honest has the model of height {header.height}"
             )
@@ -124,8 +126,9 @@ def _check_censorship(
             continue
         included = {update.record.digest for update in decided.updates}
         proposed = monitor.proposed.get(header.cid, 0.0)
-        for digest, since in world.clients.accepted.items():
+        for digest, takers in world.clients.accepted.items():
             update = world.clients.by_digest[digest]
+            since = min((at for who, at in takers.items() if who not in monitor.bad), default=inf)
             if (
                 update.record.parent == header.parent
                 and digest not in included

@@ -45,13 +45,14 @@ class Monitor:
     def __init__(
         self,
         genesis: Genesis,
-        bad: frozenset[int],
+        bad: Collection[int],
         traced: bool = False,
         half: bool = False,
         skewed: bool = False,
     ) -> None:
-        """``traced``: true to make a digest of all messages and blocks; ``half``: true if up to
-        half of every committee may be malicious; ``skewed``: true if clocks may be wrong."""
+        """``bad``: the malicious servers, a collection that grows as others are corrupted;
+        ``traced``: true to make a digest of all messages and blocks; ``half``: true if up to half
+        of every committee may be malicious; ``skewed``: true if clocks may be wrong."""
         self.genesis = genesis
         self.bad = bad
         protocol = protocol_of(genesis)
@@ -227,6 +228,13 @@ class Monitor:
         if view != (0, 0):
             self.branches["attempt > 0" if view[0] else "step > 0"] += 1
         self.ledger.form(height, view[0])
+
+    def corrupted(self, server: EdgeServer) -> None:
+        """Note that a server is malicious from now on; what it signed before was honest."""
+        if self._trace is not None:
+            self._trace.update(f"{self.world.env.now!r} {server.index} is corrupted".encode())
+        voted = any(slot[:2] == (server.index, server.height) for slot in self._slots)
+        self.branches["a server corrupted" + (" after a vote" if voted else "")] += 1
 
     # -- certificates that honest servers hold ----------------------------------------------------
 

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from consensus.encoding.dag_cbor import encode
@@ -36,9 +37,10 @@ class Ledger:
     """The decided blocks, and the committees of the heights after them. Raises `Violation`."""
 
     def __init__(
-        self, genesis: Genesis, bad: frozenset[int], phase: str, half: bool = False
+        self, genesis: Genesis, bad: Collection[int], phase: str, half: bool = False
     ) -> None:
-        """``phase``: the phase of the votes that decide; ``half``: true if up to half of every
+        """``bad``: the malicious servers, a collection that grows as others are corrupted;
+        ``phase``: the phase of the votes that decide; ``half``: true if up to half of every
         committee may be malicious, false if less than a third."""
         self.genesis = genesis
         self.bad = bad
@@ -48,9 +50,6 @@ class Ledger:
         self.last: Block | None = None
         """The block whose appending was checked last."""
         self.decided: list[Decided] = []
-        self.outside = False
-        """True once a committee formed that is outside of the premise: what depends on it is not
-        guaranteed any more."""
         self._half = half
         self.spares = False
         """True if a server had a seat by a public draw."""
@@ -71,14 +70,23 @@ class Ledger:
         if known is None:
             known = self._seats[height, attempt] = self._peek(height, attempt)
             betas = self._draws(height)[1]
-            bad = known.of(set(self.bad))
-            if 2 * bad > known.total if self._half else bad and 3 * bad >= known.total:
-                self.outside = True
-            if self.genesis.incentives and self.purses.most_are_malicious(height):
-                self.outside = True
             if any(server not in betas for server in known.weights):
                 self.spares = True
         return known
+
+    @property
+    def outside(self) -> bool:
+        """True if a committee formed that is outside of the premise, whether its members were
+        malicious then or were corrupted later, as they have their keys still: what depends on it is
+        not guaranteed any more."""
+        bad, half = set(self.bad), self._half
+        for (height, _), seats in self._seats.items():
+            held = seats.of(bad)
+            if 2 * held > seats.total if half else held and 3 * held >= seats.total:
+                return True
+            if self.genesis.incentives and self.purses.most_are_malicious(height):
+                return True
+        return False
 
     def voters(self, block: Block) -> Seats:
         """The servers whose votes may decide a block."""
@@ -133,7 +141,7 @@ class Ledger:
             raise Violation("proposals", f"height {height}: its aggregator did not sign it")
         beacon, betas = self.check_draws(block)
         updates = self._aggregated(block)
-        self.purses.append(block, self._voted(block), parent)
+        self.purses.append(block, self._voted(block), parent, updates)
         self.decided.append(Decided(block, updates, beacon, betas))
 
     def _voted(self, block: Block) -> Seats | None:

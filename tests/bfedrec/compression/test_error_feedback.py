@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -39,8 +35,7 @@ from consensus.records.genesis import Genesis
 from consensus.records.update import UpdateRecord
 from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.compression.test_codecs import update
-from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
-from tests.helpers.halting import halting
+from tests.bfedrec.runs.test_simulation import SMALL, killed_and_resumed, lasting, metrics, play
 
 LOSSY = pytest.mark.parametrize("kind", ["random", "top_k", "svd"])
 FAST = ("crypto=modelled", "clients.per_round=30")
@@ -282,17 +277,7 @@ def test_a_run_killed_between_any_two_writes_goes_on_alike(
 
 
 def test_a_run_goes_on_alike_after_sigkill(reference: Run, tmp_path: Path) -> None:
-    path, summary = reference
-    (tmp_path / "small.yaml").write_text("name: small\n")
-    run = tmp_path / "run"
-    command = [sys.executable, "-m", "bfedrec", "run", str(tmp_path / "small.yaml"), *SMALL]
-    command += [*FEEDBACK, "--out", str(run), "--resume"]
-
-    killed = subprocess.run(command, capture_output=True, env=halting(tmp_path / "halt", 5, 100))
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert lasting(json.loads((run / "summary.json").read_text())) == lasting(summary)
-    assert metrics(run) == metrics(path)
+    killed_and_resumed(reference[0], tmp_path, FEEDBACK, {5: 100})
 
 
 def test_a_round_that_is_trained_again_sends_what_it_sent(

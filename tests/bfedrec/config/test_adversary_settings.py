@@ -21,7 +21,7 @@ DELAY = "adversary.delays.strategy=last_moment"
         (
             ["adversary.corruption.strategy=membrs"],
             "adversary.corruption.strategy: 'membrs': expected none | stake | random | members | "
-            "proposer; did you mean 'members'?",
+            "proposer | voters; did you mean 'members'?",
         ),
         (
             ["adversary.delays.strategy=late"],
@@ -40,6 +40,10 @@ DELAY = "adversary.delays.strategy=last_moment"
         (
             ["adversary.delays.bound_seconds=1"],
             "adversary.delays.bound_seconds: 1: expected 0.2, as strategy is none",
+        ),
+        (
+            ["adversary.corruption.behaviour=[withhold]"],
+            "behaviour: ['withhold']: expected [\"silent\"], as strategy is none",
         ),
         (
             [CORRUPT, "adversary.corruption.behaviour=[silnt]"],

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bfedrec.config.load import load
+from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.federation.scoring import scored, scoring_of
 from bfedrec.federation.unledgered import learner_alone, rounds_of
@@ -44,6 +45,38 @@ def test_ordered_ranks_are_of_the_solved_factors_and_the_scaled_items(power: flo
         others = np.setdiff1d(np.arange(data.items), lower)
         above = (score[others] >= score[data.test[user]]).sum()
         assert scores.ordered.full_rank[at] == above
+
+
+def test_users_are_scored_with_constants_of_their_own() -> None:
+    """`evaluation.unobserved` and `evaluation.l2` against the readable solve; the ordered scores
+    have constants of their own and stay."""
+    own = ("evaluation.unobserved=0.7", "evaluation.l2=0.05")
+    config, plain = load(None, (*ORDERED, *own)), load(None, ORDERED)
+    data = prepare(config.data)
+    Q = np.random.default_rng(3).standard_normal((data.items, config.model.dimension))
+    Q = Q.astype(np.float32)
+    P = np.zeros((data.users, config.model.dimension), np.float32)
+    found, usual = scoring_of(config, data, Q, P), scoring_of(plain, data, Q, P)
+    for user in range(0, data.users, 7):
+        items = data.indices[data.indptr[user] : data.indptr[user + 1]]
+        exact, weights = Q.astype(np.float64), np.ones(len(items))
+        p = implicit_als.solve(exact, items, weights, 0.7, 0.05)
+        assert np.allclose(found.P[user], p, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(found.P, usual.P)
+    assert found.ordered is not None
+    assert usual.ordered is not None
+    assert np.array_equal(found.ordered.P, usual.ordered.P)
+    training = plain.training
+    same = (f"evaluation.unobserved={training.unobserved}", f"evaluation.l2={training.l2}")
+    assert np.array_equal(scoring_of(load(None, (*ORDERED, *same)), data, Q, P).P, usual.P)
+
+
+@pytest.mark.parametrize("key", ["unobserved", "l2"])
+def test_constants_of_a_solve_are_refused_where_clients_keep_their_factors(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"evaluation.{key}.*expected null.*method sgd"):
+        load(None, (*SMALL, f"evaluation.{key}=0.1"))
+    with pytest.raises(ConfigError, match=f"evaluation.{key}"):
+        load(None, (*ORDERED, f"evaluation.{key}=-1"))
 
 
 def test_lengths_leave_the_order_blind_scores_alone() -> None:

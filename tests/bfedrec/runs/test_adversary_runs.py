@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 from bfedrec.cli.audit import audit_command
 from bfedrec.runs.adversary import AdversaryTotals
 from bfedrec.runs.timelines import read_timelines
 from bfedrec.runs.totals import Totals
-from tests.bfedrec.runs.test_resume import standings
-from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
-from tests.helpers.commands import completed
-from tests.helpers.halting import halting
+from tests.bfedrec.runs.test_simulation import (
+    killed_and_resumed,
+    play,
+    standings,
+)
 
 WORDS = (
     "crypto=modelled",
@@ -42,24 +42,13 @@ def test_the_summary_counts_what_the_timeline_tells(tmp_path: Path) -> None:
 
 def test_sigkill_while_a_corruption_is_in_progress(tmp_path: Path) -> None:
     """Killed whenever a server is corrupted or about to be: the same head, figures and state."""
-    summary = play(tmp_path / "whole", *WORDS)
-    stood = standings(tmp_path / "whole")
-    (tmp_path / "small.yaml").write_text("name: small\n")
-    run = tmp_path / "run"
-    command = ["run", tmp_path / "small.yaml", *SMALL, *WORDS, "--out", run, "--resume"]
+    whole = tmp_path / "whole"
+    play(whole, *WORDS)
+    stood = standings(whole)
     amid = [at for at, each in enumerate(stood, 1) if each["corrupted"]["chosen"]]
     assert amid
-    for height in sorted({amid[0], amid[-1]} - {12}):
-        halt = halting(tmp_path / "halt", height, calls=50 * height)
-        killed = completed(*command, env=halt)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert len(standings(run)) == height
-    completed(*command).check_returncode()
-    finished = json.loads((run / "summary.json").read_text())
-    assert lasting(finished) == lasting(summary)
-    assert metrics(run) == metrics(tmp_path / "whole")
-    assert standings(run) == stood
-    assert audit_command(run) == 0
+    kills = {height: 50 * height for height in sorted({amid[0], amid[-1]} - {12})}
+    assert standings(killed_and_resumed(whole, tmp_path, WORDS, kills)) == stood
 
 
 def test_a_committee_beyond_the_premise_is_told_once(tmp_path: Path) -> None:

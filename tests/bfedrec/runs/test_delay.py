@@ -10,8 +10,7 @@ import pytest
 from bfedrec.runs.delay import GreatestDelay, too_slow
 from bfedrec.runs.timelines import read_timelines
 from consensus.simulation.results import Stalled
-from tests.bfedrec.runs.test_resume import stopped_at
-from tests.bfedrec.runs.test_simulation import play
+from tests.bfedrec.runs.test_simulation import play, stopped_at
 from tests.helpers.toy import Toy
 
 TIGHT = ("rounds=6", "crypto=modelled", "committee.settle_seconds=0.01")

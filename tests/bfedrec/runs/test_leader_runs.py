@@ -16,8 +16,7 @@ from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate, evaluate_blocks, expose, expose_blocks
 from bfedrec.runs.memory import check_memory
 from bfedrec.sweeps.tuning import learn
-from tests.bfedrec.runs.test_resume import stopped_at
-from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
+from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play, stopped_at
 
 STEPS = ("training.item_step=0.3", "training.user_step=1.0", "training.l2=0.003")
 LEADERS = {

@@ -12,7 +12,6 @@ import pytest
 import bfedrec as bf
 from bfedrec.cli.main import main
 from bfedrec.runs import message_trace as module
-from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.folder import RunError
 from bfedrec.runs.message_trace import MessageTrace
 from bfedrec.runs.messages import COLUMNS, MESSAGES, PARTS, groups, read
@@ -20,8 +19,7 @@ from bfedrec.runs.timelines import read_timelines
 from consensus.network.mesh import CONTROL
 from consensus.network.traced import AT_ONCE, LOST, Delivery
 from consensus.simulation.results import Stalled
-from tests.bfedrec.runs.test_resume import stopped_at
-from tests.bfedrec.runs.test_simulation import SMALL, play
+from tests.bfedrec.runs.test_simulation import SMALL, ended_before_the_block, play, stopped_at
 from tests.helpers.commands import completed
 from tests.helpers.halting import halting
 from tests.helpers.tiny import TINY
@@ -173,20 +171,8 @@ def _half(folder: Path) -> None:
     raise KeyboardInterrupt
 
 
-def test_rows_of_a_height_without_a_block_are_dropped(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = ChainWriter.write
-
-    def ends(self: ChainWriter, played: Any) -> None:
-        if played.height == 5:
-            raise KeyboardInterrupt
-        write(self, played)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ChainWriter, "write", ends)
-        with pytest.raises(KeyboardInterrupt):
-            play(tmp_path, *FAULTY, traced=True)
+def test_rows_of_a_height_without_a_block_are_dropped(runs: Path, tmp_path: Path) -> None:
+    ended_before_the_block(tmp_path, 5, *FAULTY, traced=True)
     assert {each.height for each in groups(tmp_path)} == {1, 2, 3, 4, 5}
     play(tmp_path, *FAULTY, resume=True)
     assert (tmp_path / MESSAGES).read_bytes() == (runs / "traced" / MESSAGES).read_bytes()

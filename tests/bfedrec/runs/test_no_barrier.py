@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -21,11 +20,17 @@ from bfedrec.runs.progress import Progress
 from bfedrec.runs.simulation import run
 from bfedrec.runs.state import StateError
 from bfedrec.runs.timelines import TIMELINE
-from tests.bfedrec.runs.test_resume import SCENARIOS, standings, stopped_at
-from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
+from tests.bfedrec.runs.test_resume import SCENARIOS
+from tests.bfedrec.runs.test_simulation import (
+    SMALL,
+    killed_and_resumed,
+    lasting,
+    metrics,
+    play,
+    standings,
+    stopped_at,
+)
 from tests.helpers.another import read_under
-from tests.helpers.commands import completed
-from tests.helpers.halting import halting
 
 FREE = ("ledger.barrier=false", "ledger.checkpoint_every=5")
 
@@ -48,21 +53,11 @@ def test_a_run_stopped_between_checkpoints_goes_on_alike(tmp_path: Path, scenari
 def test_sigkill_five_times_without_a_barrier(tmp_path: Path) -> None:
     """Killed between checkpoints and at one, resumed each time: same head, figures, curves."""
     words = ["rounds=24", "crypto=modelled", "ledger.barrier=false", "ledger.checkpoint_every=7"]
-    summary = play(tmp_path / "whole", *words)
-    (tmp_path / "small.yaml").write_text("name: small\n")
-    run = tmp_path / "run"
-    command = ["run", tmp_path / "small.yaml", *SMALL, *words, "--out", run, "--resume"]
-    for height in (3, 7, 8, 15, 22):
-        halt = halting(tmp_path / "halt", height, calls=50 * height)
-        killed = completed(*command, env=halt)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert len(standings(run)) == height
-    completed(*command).check_returncode()
-    finished = json.loads((run / "summary.json").read_text())
-    assert lasting(finished) == lasting(summary)
-    assert metrics(run) == metrics(tmp_path / "whole")
-    assert (run / TIMELINE).read_bytes() == (tmp_path / "whole" / TIMELINE).read_bytes()
-    assert audit_command(run) == 0
+    whole = tmp_path / "whole"
+    play(whole, *words)
+    kills = {height: 50 * height for height in (3, 7, 8, 15, 22)}
+    run = killed_and_resumed(whole, tmp_path, words, kills)
+    assert (run / TIMELINE).read_bytes() == (whole / TIMELINE).read_bytes()
 
 
 def test_a_height_that_is_played_to_another_block_is_told(tmp_path: Path) -> None:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +18,18 @@ from bfedrec.runs.progress import Progress
 from bfedrec.runs.simulation import Simulation
 from consensus.faults.faults import Faults
 from consensus.faults.kinds import Crash, Loss
-from consensus.records.block import Block
 from consensus.simulation.checkpoint import Standing
 from consensus.simulation.spec import WorldSpec
 from consensus.simulation.world import World
-from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
-from tests.helpers.commands import completed
-from tests.helpers.halting import halting
+from tests.bfedrec.runs.test_simulation import (
+    SMALL,
+    killed_and_resumed,
+    lasting,
+    metrics,
+    play,
+    standings,
+    stopped_at,
+)
 from tests.helpers.toy import COSTS, Toy
 
 SCENARIOS = {
@@ -99,6 +100,13 @@ SCENARIOS = {
         "servers.malicious=equivocate_candidates+equivocate_votes:2/7",
         "committee.size=5",
     ),
+    "stake that moves by the use of updates, some of which are noise": (
+        "ledger.incentives.on=true",
+        "ledger.incentives.use=0.5",
+        "servers.stake_mean=1000000",
+        "clients.malicious=[{attack: gaussian, share: 1, homes: [0, 2]}]",
+        "committee.size=5",
+    ),
     "gossip over a mesh, with servers that are down, cut off, and pass nothing on": (
         "servers.gossip=mesh",
         "servers.mesh_degree=2",
@@ -128,26 +136,6 @@ SCENARIOS = {
 }
 CRASHED, CUT_OFF, CHURN, SLOW, LACKING = list(SCENARIOS)[:5]
 MESH = next(name for name in SCENARIOS if "mesh" in name)
-
-
-def stopped_at(whole: Path, copy: Path, kept: int) -> None:
-    """The run as a kill after ``kept`` heights leaves it: the chain is shorter than the rest."""
-    shutil.copytree(whole, copy)
-    (copy / "summary.json").unlink()
-    with closing(sqlite3.connect(copy / "chain.sqlite")) as database, database:
-        (data,) = database.execute("SELECT data FROM blocks WHERE height = ?", (kept,)).fetchone()
-        database.execute("DELETE FROM blocks WHERE height > ?", (kept,))
-        database.execute("DELETE FROM updates WHERE height > ?", (kept,))
-        head = Block.decode(data).cid
-        database.execute("UPDATE meta SET value = ? WHERE key = 'head'", (head,))
-
-
-def standings(run: Path) -> list[dict[str, Any]]:
-    """How a run's servers stood after every height."""
-    place = f"file:{run / 'state.sqlite'}?mode=ro"
-    with closing(sqlite3.connect(place, uri=True, timeout=600.0)) as database:
-        rows = database.execute("SELECT counters FROM rounds ORDER BY height").fetchall()
-    return [json.loads(counters)["standing"] for (counters,) in rows]
 
 
 def behind(standing: dict[str, Any]) -> list[int]:
@@ -211,23 +199,12 @@ def test_sigkill_while_servers_are_down_cut_off_and_malicious(tmp_path: Path) ->
         "committee.update_quota=0.5",
         "committee.update_seconds=4",
     ]
-    summary = play(tmp_path / "whole", *words)
-    (tmp_path / "small.yaml").write_text("name: small\n")
-    run = tmp_path / "run"
-    command = ["run", tmp_path / "small.yaml", *SMALL, *words, "--out", run, "--resume"]
+    play(tmp_path / "whole", *words)
     lagging = [
         height for height, stood in enumerate(standings(tmp_path / "whole"), 1) if behind(stood)
     ]
-    for height in (lagging[2], lagging[-1]):
-        halt = halting(tmp_path / "halt", height, calls=50 * height)
-        killed = completed(*command, env=halt)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert len(standings(run)) == height
-    completed(*command).check_returncode()
-    finished = json.loads((run / "summary.json").read_text())
-    assert lasting(finished) == lasting(summary)
-    assert metrics(run) == metrics(tmp_path / "whole")
-    assert audit_command(run) == 0
+    kills = {height: 50 * height for height in (lagging[2], lagging[-1])}
+    killed_and_resumed(tmp_path / "whole", tmp_path, words, kills)
 
 
 # -- what a world leaves behind between two heights ------------------------------------------------

@@ -13,8 +13,7 @@ from bfedrec.config.load import config_hash, load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.runs.ranks import read
 from bfedrec.runs.selection import chosen
-from tests.bfedrec.runs.test_resume import stopped_at
-from tests.bfedrec.runs.test_simulation import lasting, metrics, play
+from tests.bfedrec.runs.test_simulation import lasting, metrics, play, stopped_at
 
 OFTEN = ("evaluation.every=1", "training.item_step=4.0", "training.user_step=4.0")
 

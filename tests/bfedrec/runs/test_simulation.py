@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,17 @@ from rich.console import Console
 from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.federation import participants
 from bfedrec.federation.federation import Round
 from bfedrec.runs import interpreter
+from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.claims import build
 from bfedrec.runs.figures import MEASURED
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.progress import Progress
 from bfedrec.runs.simulation import Simulation, run
 from consensus.audit import audit
+from consensus.crypto.ahead import PROVE, VERIFY, Ahead
 from consensus.faults.faults import FAULTS
 from consensus.records.block import Block
 from consensus.simulation.results import HeightResult
@@ -74,6 +79,61 @@ def lasting(summary: dict[str, Any]) -> dict[str, Any]:
 def metrics(path: Path) -> list[dict[str, Any]]:
     lines = (path / "metrics.jsonl").read_text().splitlines()
     return [lasting(json.loads(line)) for line in lines]
+
+
+def stopped_at(whole: Path, copy: Path, kept: int) -> None:
+    """The run as a kill after ``kept`` heights leaves it: the chain is shorter than the rest."""
+    shutil.copytree(whole, copy)
+    (copy / "summary.json").unlink()
+    with closing(sqlite3.connect(copy / "chain.sqlite")) as database, database:
+        (data,) = database.execute("SELECT data FROM blocks WHERE height = ?", (kept,)).fetchone()
+        database.execute("DELETE FROM blocks WHERE height > ?", (kept,))
+        database.execute("DELETE FROM updates WHERE height > ?", (kept,))
+        head = Block.decode(data).cid
+        database.execute("UPDATE meta SET value = ? WHERE key = 'head'", (head,))
+
+
+def ended_before_the_block(run: Path, height: int, *words: str, traced: bool = False) -> None:
+    """Play until all of a height is written but its block, as if the process ended there."""
+    write = ChainWriter.write
+
+    def ends(self: ChainWriter, played: HeightResult) -> None:
+        if played.height == height:
+            raise KeyboardInterrupt
+        write(self, played)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ChainWriter, "write", ends)
+        with pytest.raises(KeyboardInterrupt):
+            play(run, *words, traced=traced)
+
+
+def standings(run: Path) -> list[dict[str, Any]]:
+    """How a run's servers stood after every height."""
+    place = f"file:{run / 'state.sqlite'}?mode=ro"
+    with closing(sqlite3.connect(place, uri=True, timeout=600.0)) as database:
+        rows = database.execute("SELECT counters FROM rounds ORDER BY height").fetchall()
+    return [json.loads(counters)["standing"] for (counters,) in rows]
+
+
+def killed_and_resumed(
+    whole: Path, folder: Path, words: Sequence[str], kills: Mapping[int, int]
+) -> Path:
+    """The run in ``folder``, with these options, of processes that are killed so many calls after
+    each of these heights, and go on each time: it comes to the same as the whole one."""
+    (folder / "small.yaml").write_text("name: small\n")
+    run = folder / "run"
+    command = ["run", folder / "small.yaml", *SMALL, *words, "--out", run, "--resume"]
+    for height, calls in kills.items():
+        killed = completed(*command, env=halting(folder / "halt", height, calls))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert len(standings(run)) == height
+    completed(*command).check_returncode()
+    summaries = [json.loads((each / "summary.json").read_text()) for each in (run, whole)]
+    assert lasting(summaries[0]) == lasting(summaries[1])
+    assert metrics(run) == metrics(whole)
+    assert audit_command(run) == 0
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +245,25 @@ def test_resume_of_nothing_starts_at_the_beginning(
     assert lasting(play(tmp_path, resume=True)) == lasting(reference[1])
 
 
+def test_a_helper_changes_nothing(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference is too short for one."""
+    answered: set[bytes] = set()
+    received = Ahead._take
+
+    def take(self: Ahead, kind: bytes, number: int, data: bytearray) -> bool:
+        answered.add(kind)
+        return received(self, kind, number, data)
+
+    monkeypatch.setattr(participants, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(participants, "thread_count", lambda: 2)
+    monkeypatch.setattr(Ahead, "_take", take)
+    assert lasting(play(tmp_path)) == lasting(reference[1])
+    assert metrics(tmp_path) == metrics(reference[0])
+    assert answered == {PROVE, VERIFY}
+
+
 @pytest.mark.parametrize("kept", [1, 4, 7, 11])
 def test_resume_after_any_height_ends_alike(
     reference: tuple[Path, dict[str, Any]], tmp_path: Path, kept: int
@@ -192,35 +271,20 @@ def test_resume_after_any_height_ends_alike(
     """A chain cut back to ``kept`` heights, with state and metrics beyond it, as a kill between
     two writes leaves them."""
     path, summary = reference
-    play(tmp_path)
-    (tmp_path / "summary.json").unlink()
-    with closing(sqlite3.connect(tmp_path / "chain.sqlite")) as database, database:
-        (data,) = database.execute("SELECT data FROM blocks WHERE height = ?", (kept,)).fetchone()
-        database.execute("DELETE FROM blocks WHERE height > ?", (kept,))
-        database.execute("DELETE FROM updates WHERE height > ?", (kept,))
-        head = Block.decode(data).cid
-        database.execute("UPDATE meta SET value = ? WHERE key = 'head'", (head,))
-    assert lasting(play(tmp_path, resume=True)) == lasting(summary)
-    assert metrics(tmp_path) == metrics(path)
+    cut = tmp_path / "cut"
+    stopped_at(path, cut, kept)
+    assert lasting(play(cut, resume=True)) == lasting(summary)
+    assert metrics(cut) == metrics(path)
 
 
 def test_sigkill_at_any_moment_loses_at_most_the_round(
     reference: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     """Killed again and again at other moments, resumed each time: same head, figures, curves."""
-    path, summary = reference
-    (tmp_path / "small.yaml").write_text("name: small\n")
-    words = ["run", tmp_path / "small.yaml", *SMALL, "--out", tmp_path / "run", "--resume"]
     generator = np.random.default_rng(7)
-    for height in (1, 3, 4, 8, 11):  # 4 and 8 are evaluated
-        halt = halting(tmp_path / "halt", height, calls=int(generator.integers(1, 5_000)))
-        killed = completed(*words, env=halt)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-    completed(*words).check_returncode()
-    finished = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert lasting(finished) == lasting(summary)
-    assert metrics(tmp_path / "run") == metrics(path)
-    assert audit_command(tmp_path / "run") == 0
+    # 4 and 8 are evaluated
+    kills = {height: int(generator.integers(1, 5_000)) for height in (1, 3, 4, 8, 11)}
+    killed_and_resumed(reference[0], tmp_path, (), kills)
 
 
 def test_validation_items_can_be_trained_on(tmp_path: Path) -> None:

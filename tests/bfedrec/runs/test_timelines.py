@@ -14,14 +14,19 @@ import pytest
 
 from bfedrec.explorer.timeline import Timeline
 from bfedrec.runs import simulation as module
-from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.timelines import TIMELINE
 from bfedrec.sweeps.recorded import WHOLE
 from consensus.encoding.cid import cid_text
 from consensus.records.block import Block
 from consensus.simulation.results import Stalled
-from tests.bfedrec.runs.test_resume import CRASHED, CUT_OFF, SCENARIOS, stopped_at
-from tests.bfedrec.runs.test_simulation import SMALL, lasting, play
+from tests.bfedrec.runs.test_resume import CRASHED, CUT_OFF, SCENARIOS
+from tests.bfedrec.runs.test_simulation import (
+    SMALL,
+    ended_before_the_block,
+    lasting,
+    play,
+    stopped_at,
+)
 from tests.helpers.commands import completed
 from tests.helpers.halting import halting
 
@@ -86,20 +91,10 @@ def test_a_run_that_is_cut_and_goes_on_has_the_same_lines(tmp_path: Path, scenar
 
 
 def test_a_line_before_its_block_is_written_again(
-    hostile: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hostile: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     """The process ends between a height's line and its block: the resume has to write both."""
-    write = ChainWriter.write
-
-    def ends(self: ChainWriter, played: Any) -> None:
-        if played.height == 5:
-            raise KeyboardInterrupt
-        write(self, played)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ChainWriter, "write", ends)
-        with pytest.raises(KeyboardInterrupt):
-            play(tmp_path, *HOSTILE)
+    ended_before_the_block(tmp_path, 5, *HOSTILE)
     assert list(Timeline(tmp_path).heights) == [1, 2, 3, 4, 5]
     play(tmp_path, *HOSTILE, resume=True)
     assert (tmp_path / TIMELINE).read_bytes() == (hostile[0] / TIMELINE).read_bytes()

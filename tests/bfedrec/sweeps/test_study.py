@@ -16,12 +16,13 @@ import pytest
 
 from bfedrec.cli.main import main
 from bfedrec.config.load import load
+from bfedrec.evaluation.metrics import tunable
 from bfedrec.runs.folder import RunError
 from bfedrec.sweeps.engines.processes import Processes
 from bfedrec.sweeps.space import parse, propose
 from bfedrec.sweeps.study import Plan, Study, Trial, budgets
 from bfedrec.sweeps.trials import _task, run
-from tests.bfedrec.sweeps.test_tuning import SMALL
+from tests.bfedrec.sweeps.test_tuning import ORDERED, SMALL
 
 WORDS = ("training.item_step=0.01..2:log", "training.negatives=1..8", "model.rank=2,4")
 
@@ -249,6 +250,27 @@ def test_choices_alone_may_have_all_their_combinations(
     assert budget.objective == "validation_hr@10"
 
 
+def test_a_study_of_scoring_alone_selects_by_ordered_metrics(config: Path) -> None:
+    fixed = [*ORDERED[:-1], "rounds=2"]
+    words = ["evaluation.recency_weight=0.1,50", "evaluation.l2=0.001,0.3"]
+    command = ["tune", "small.yaml", *fixed, *words, "--out", "a", "--metric", "ordered_ndcg"]
+    assert main(command) == 0
+    (budget,) = budgets(Path("a"))
+    assert budget.objective == "validation_ordered_ndcg@10"
+    (path,) = Path("a").glob("*.jsonl")
+    found = recorded(path)
+    assert len({each.score for each in found}) == 2  # by the weight, not by the order-blind l2
+    assert len({each.figures["validation_full_ndcg@10"] for each in found}) == 2
+    space = parse([*fixed, *words])
+    assert set(tunable()) <= {
+        name.removeprefix("validation_").partition("@")[0] for name in found[0].figures
+    }
+    alone = Plan(config, space.checked(config), space, "ordered_ndcg", "TPE", 0, (0,))
+    assert alone.scores_alone
+    assert alone.better == 1
+    assert not plan(config, *words, "training.l2=0.1,0.2").scores_alone
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
@@ -266,6 +288,7 @@ def test_choices_alone_may_have_all_their_combinations(
         (["rounds=3", "--rounds", "3"], "rounds: given twice"),
         (["data.validation=train", "training.l2=0,0.1"], "leaves no validation items"),
         (["--metric", "mrr"], "--metric"),
+        (["--metric", "ordered_hr"], "evaluation.recency: false: expected true"),
     ],
 )
 def test_bad_input_ends_in_one_line(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bfedrec.config.load import load
+from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate
+from bfedrec.federation.learner import Learner
 from bfedrec.federation.unledgered import learn
 from bfedrec.learning.upload import Diverged
+from bfedrec.sweeps import tuning
 from bfedrec.sweeps.tuning import check, score
 
 SMALL = """
@@ -81,3 +85,51 @@ def test_without_validation_items_there_is_nothing_to_tune_on(config: Path) -> N
     assert "\n" not in str(refused.value)
     with pytest.raises(ConfigError, match="no validation items"):
         scored(config, ["rounds=2", "data.validation=train"], (0,))
+
+
+ORDERED = (
+    *("training.method=ials", "training.item_step=0.5", "training.user_step=0.5"),
+    *("model.rank=8", "evaluation.recency=true", "rounds=3"),
+)
+
+
+def test_trials_of_scoring_alone_train_once(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Config] = []
+
+    def counted(config: Config, *rest: Any, **named: Any) -> Learner:
+        trained.append(config)
+        return learn(config, *rest, **named)
+
+    monkeypatch.setattr(tuning, "learn", counted)
+    monkeypatch.setattr(tuning, "_KEPT", {})
+
+    def figures(*words: str, kept: bool = True) -> dict[str, float]:
+        found = score(
+            [load(config, [*ORDERED, *words, f"seed={seed}"]) for seed in (0, 1)], kept=kept
+        )
+        del found["clients_per_second"]
+        return found
+
+    first = figures()
+    assert len(trained) == 2
+    other = figures("evaluation.recency_weight=2", "evaluation.l2=0.3")
+    assert len(trained) == 2
+    assert figures() == first
+    assert other["validation_ordered_ndcg@10"] != first["validation_ordered_ndcg@10"]
+    assert other["validation_full_ndcg@10"] != first["validation_full_ndcg@10"]
+    alone = figures("evaluation.recency_weight=2", "evaluation.l2=0.3", kept=False)
+    assert alone == other
+    assert len(trained) == 4
+    assert not tuning._KEPT
+    figures("evaluation.users=50")
+    figures("training.l2=0.3")
+    assert len(trained) == 8
+    assert len(tuning._KEPT) == 2
+
+
+def test_ordered_metrics_need_scores_by_order(config: Path) -> None:
+    check(load(config, ORDERED), "ordered_ndcg")
+    check(load(config), "ndcg")
+    with pytest.raises(ConfigError, match=r"evaluation\.recency: false: expected true") as refused:
+        check(load(config), "ordered_hr")
+    assert "\n" not in str(refused.value)

@@ -42,6 +42,8 @@ class Noting(Observer):
         """(what, server, height, simulated second)."""
         self.proposed: list[tuple[int, int, float]] = []
         """(height, proposer, simulated second)."""
+        self.voted: dict[tuple[int, int], float] = {}
+        """The simulated second of a server's first vote, by (height, server)."""
 
     def corrupted(self, server: int, height: int, at: float) -> None:
         self.turned.append(("corrupted", server, height, at))
@@ -52,6 +54,8 @@ class Noting(Observer):
     def sent(self, server: int, kind: str, body: Any, at: float) -> None:
         if kind == "candidate" and body.proposer == server:
             self.proposed.append((body.header.height, server, at))
+        if kind == "vote" and body.server == server:
+            self.voted.setdefault((body.height, server), at)
 
 
 class Scene:
@@ -134,6 +138,16 @@ def test_the_proposer_is_corrupted_before_it_proposes_and_says_nothing() -> None
     proposers = {(block.height, block.header.aggregator) for block in scene.blocks}
     assert not turned & proposers
     assert all(block.certificate.view != (0, 0) for block in scene.blocks)
+
+
+def test_voters_are_corrupted_once_their_votes_are_seen() -> None:
+    scene = Scene("voters", budget=Budget(at_once=1, hold=1), committee_size=3).play(4)
+    turned = [(height, server) for what, server, height, _ in scene.noting.turned]
+    assert {height for height, _ in turned} >= {1, 2, 3, 4}
+    for what, server, height, at in scene.noting.turned:
+        if what == "corrupted":
+            assert scene.noting.voted[height, server] <= at
+            assert server in scene.members(height)
 
 
 def test_proposers_are_corrupted_one_after_the_other_as_views_pass() -> None:
