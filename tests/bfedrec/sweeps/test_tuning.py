@@ -121,9 +121,12 @@ def test_trials_of_scoring_alone_train_once(config: Path, monkeypatch: pytest.Mo
     assert alone == other
     assert len(trained) == 4
     assert not tuning._KEPT
-    figures("evaluation.users=50")
+    figures()
+    few = figures("evaluation.users=50")  # which a learner reads
+    assert few == figures("evaluation.users=50", kept=False)
+    assert few != first
     figures("training.l2=0.3")
-    assert len(trained) == 8
+    assert len(trained) == 12
     assert len(tuning._KEPT) == 2
 
 
