@@ -124,6 +124,11 @@ torture: setup-run
 	$(BIN)/bfedrec torture --incentives --seeds 0-6999 $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --protocol tendermint --incentives --seeds 0-2999 $(AT_ONCE) \
 	  --record results/torture
+	$(BIN)/bfedrec torture --adaptive --seeds 0-2999 $(AT_ONCE) --record results/torture
+	$(BIN)/bfedrec torture --premise half --adaptive --seeds 0-999 $(AT_ONCE) --record results/torture
+	for protocol in tendermint hotstuff; do \
+	  $(BIN)/bfedrec torture --protocol $$protocol --adaptive --seeds 0-1999 $(AT_ONCE) \
+	    --record results/torture || exit; done
 	$(BIN)/bfedrec torture --protocol paper --seeds 0-1999 $(AT_ONCE) --record results/torture; \
 	  test $$? -eq 1
 

@@ -47,9 +47,9 @@ class Section(BaseModel):
     def refuse_unread(self, unread: Iterable[str], why: str) -> None:
         """Raise a validation error for the first of these options that is off its default, as
         nothing reads them; ``why`` is the rest of a sentence after "as"."""
-        options = self.options()
+        fields = type(self).model_fields
         for key in unread:
-            usual = options[key].default
+            usual = (fields.get(key) or self.options()[key]).default
             if getattr(self, key) != usual:
                 shown = usual if isinstance(usual, str) else json.dumps(usual)
                 raise setting_error(key, f"{shown}, as {why}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from consensus.records.settlement import Uses
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,9 @@ class Contents:
     """The aggregate A, which every client fetches."""
     snapshot: bytes | None = None
     """The application's whole state after this block, at the heights that record one; else None."""
+    uses: Uses = ()
+    """Shares of what is paid by the use of updates, which no address names; the block's settlement
+    has them. Empty where nothing is paid so."""
 
 
 class Application(Protocol):
@@ -57,5 +62,19 @@ class Application(Protocol):
 
         ``beacon`` is the randomness of the height. If a committee was captured, ``aggregate``
         need not be that of any updates.
+        """
+        ...
+
+
+@runtime_checkable
+class MeasuresUse(Protocol):
+    """An application that can tell of how much use the updates of a block are, which the genesis
+    may ask for (`consensus.records.genesis.Incentives.use`)."""
+
+    def use(self, groups: Sequence[Sequence[bytes]], beacon: bytes) -> Sequence[int]:
+        """The use to the others of each group of a height's payloads, as an integer, 0 or more. A
+        group is of one payload at least.
+
+        Deterministic as `Application.aggregate`. Raises ValueError where it cannot be measured.
         """
         ...

@@ -26,9 +26,10 @@ from consensus.encoding.cid import cid_text
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.protocol import Protocol
 from consensus.ledger.updates import SignedUpdate, check_update, slot_name, updates_root
+from consensus.ledger.use import uses_of
 from consensus.ledger.validity import Head, InvalidBlock
 from consensus.protocols.registry import protocol_of
-from consensus.records.block import Block, Header
+from consensus.records.block import Block
 from consensus.records.genesis import Genesis, Run
 from consensus.records.update import UpdateRecord
 from consensus.storage.chain_reader import ChainReader
@@ -279,7 +280,7 @@ def _audit_height(
     except StoreError as error:
         raise AuditFailure(height, f"its updates cannot be read: {error}") from error
     if records:
-        _audit_updates(store, genesis, application, head, header, records, aggregate)
+        _audit_updates(store, genesis, application, head, block, records, aggregate)
         report.signatures += len(records)
         report.aggregates += 1
     try:
@@ -315,13 +316,13 @@ def _audit_updates(
     genesis: Genesis,
     application: Application,
     head: Head,
-    header: Header,
+    block: Block,
     encoded: list[bytes],
     aggregate: bytes,
 ) -> None:
-    """Verify the retained updates of a block, and that its aggregate is theirs."""
-    height = header.height
-    updates = []
+    """Verify the retained updates of a block, and that its aggregate is theirs, and the use that it
+    states of them."""
+    height, header, updates = block.height, block.header, []
     for position, data in enumerate(encoded):
         try:
             record = UpdateRecord.decode(data)
@@ -342,3 +343,10 @@ def _audit_updates(
     payloads = [update.payload for update in updates]
     if application.aggregate(payloads, samples, head.beacon) != aggregate:
         raise AuditFailure(height, f"the aggregate is not that of its {len(updates)} updates")
+    told = () if block.settlement is None else block.settlement.uses
+    try:
+        uses = uses_of(genesis, application, updates, head.beacon)
+    except ValueError as error:
+        raise AuditFailure(height, f"the use of its updates: {error}") from error
+    if told != uses:
+        raise AuditFailure(height, f"the uses are not those of its {len(updates)} updates")

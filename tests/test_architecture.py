@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.trees import tree_of
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def imports(package: str) -> Iterator[tuple[str, str]]:
     """Every import statement of a package, wherever it stands: file and top-level module."""
     for path in sorted((ROOT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             where = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -197,13 +199,17 @@ ARROWS = {
         "consensus.application consensus.crypto consensus.encoding consensus.faults "
         "consensus.ledger consensus.records consensus.registry consensus.server"
     ),
+    "consensus.application": "consensus.records",
     "consensus.audit": (
         "consensus.application consensus.encoding consensus.ledger consensus.protocols "
         "consensus.records consensus.storage"
     ),
     "consensus.ethereum": "consensus.encoding",
     "consensus.faults": "consensus.server",
-    "consensus.ledger": "consensus.crypto consensus.encoding consensus.records consensus.registry",
+    "consensus.ledger": (
+        "consensus.application consensus.crypto consensus.encoding consensus.records "
+        "consensus.registry"
+    ),
     "consensus.network": "consensus.faults consensus.server",
     "consensus.protocols": "consensus.ledger consensus.records",
     "consensus.protocols.bft": (
@@ -249,7 +255,7 @@ def modules() -> dict[str, Path]:
 
 def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
     """The modules of ours that a file imports, wherever the statement stands."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -300,7 +306,7 @@ def test_a_room_is_a_docstring() -> None:
         for path in (ROOT / package).rglob("__init__.py"):
             if path.parent == ROOT / "bfedrec":
                 continue  # the Python interface
-            body = ast.parse(path.read_text(encoding="utf-8")).body
+            body = tree_of(path).body
             assert len(body) == 1, path
             assert isinstance(body[0], ast.Expr), path
             assert isinstance(body[0].value, ast.Constant), path
@@ -320,7 +326,7 @@ def above_the_limits(root: Path) -> Iterator[str]:
             name = path.relative_to(root).as_posix()
             if len(text.splitlines()) > (TEST_LINES if folder == "tests" else SOURCE_LINES):
                 yield name
-            for node in ast.walk(ast.parse(text)):
+            for node in ast.walk(tree_of(path)):
                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     assert node.end_lineno is not None
                     if node.end_lineno - node.lineno + 1 > FUNCTION_LINES:

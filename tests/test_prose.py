@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.trees import tree_of
+
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(
     path.relative_to(ROOT)
@@ -50,10 +52,9 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def riddles(path: Path) -> list[str]:
     """The docstrings of a source file with a forbidden opening, as ``path:line: first line``."""
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return [
         f"{path}:{line}: {text.strip().splitlines()[0]}"
-        for line, text in docstrings(tree)
+        for line, text in docstrings(tree_of(ROOT / path))
         if RIDDLE.match(text)
     ]
 
@@ -115,7 +116,7 @@ def bare(trees: dict[Path, ast.Module]) -> list[str]:
 
 
 def test_every_public_definition_has_a_docstring() -> None:
-    trees = {path: ast.parse((ROOT / path).read_text(encoding="utf-8")) for path in SOURCES}
+    trees = {path: tree_of(ROOT / path) for path in SOURCES}
     found = {line: room_of(Path(line.split(":")[0])) for line in bare(trees)}
     missing = [line for line, room in found.items() if room not in BARE_YET]
     assert not missing, "\n".join(missing)

@@ -15,11 +15,13 @@ from bfedrec.sweeps.engines.processes import Processes
 from bfedrec.sweeps.recorded import place_of, read, record
 from bfedrec.sweeps.sweep import Sweep, plan, run
 from tests.conftest import ROOT
+from tests.helpers.commands import fork_runs
 
 
 @pytest.fixture
 def rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The command, of the records in a folder of its own."""
+    """The command, of the records in a folder of its own; sweeps' runs are forks."""
+    fork_runs(monkeypatch)
     spec = importlib.util.spec_from_file_location("rename", ROOT / "results" / "rename.py")
     assert spec
     assert spec.loader

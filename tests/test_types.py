@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.trees import tree_of
+
 ROOT = Path(__file__).resolve().parent.parent
 
 #: The modules that may say `dict[str, Any]`, and why. Elsewhere a map of unlike values is a frozen
@@ -29,7 +31,7 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
     for package in ("bfedrec", "consensus"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            yield name, ast.parse(path.read_text(encoding="utf-8"))
+            yield name, tree_of(path)
 
 
 def untyped(tree: ast.AST) -> int:

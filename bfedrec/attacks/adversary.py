@@ -13,6 +13,7 @@ from bfedrec.learning.upload import LocalUpdates, Upload
 from bfedrec.section import share_of
 from bfedrec.streams import Streams
 from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.use import home
 
 
 class Adversary:
@@ -23,9 +24,14 @@ class Adversary:
     """
 
     def __init__(
-        self, groups: Sequence[MaliciousClients], users: int, streams: Streams, genesis: bytes
+        self,
+        groups: Sequence[MaliciousClients],
+        users: int,
+        streams: Streams,
+        genesis: bytes,
+        servers: int,
     ) -> None:
-        """``genesis``: the CID of the genesis."""
+        """``genesis``: the CID of the genesis; ``servers``: the number of edge servers."""
         self._groups = groups
         self._streams = streams
         self._genesis = genesis
@@ -33,11 +39,12 @@ class Adversary:
         self.group = np.full(users, -1, np.int64)
         """int64[M]: each client's group, -1 for an honest client."""
         order = streams.generator("malicious_clients").permutation(users)
-        first = 0
         for number, group in enumerate(groups):
-            count = share_of(group.share, users)
-            self.group[order[first : first + count]] = number
-            first += count
+            near = order
+            if group.homes:
+                near = order[[home(client, servers) in group.homes for client in order.tolist()]]
+            free = near[self.group[near] < 0]
+            self.group[free[: share_of(group.share, near.size)]] = number
 
     @property
     def honest(self) -> np.ndarray:

@@ -90,7 +90,7 @@ class Attack(Section, ABC):
 
 ATTACKS: Registry[type[Attack]] = Registry("attack")
 
-COMMON = ("attack", "share", "from", "until")
+COMMON = ("attack", "share", "homes", "from", "until")
 """Keys of every entry of `clients.malicious`; an attack's own options stand beside them."""
 
 Kind = TypeVar("Kind", bound=type[Attack])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_serializer, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,12 +18,15 @@ import_parts("bfedrec.attacks.kinds")
 class MaliciousClients(Section):
     """A share of the clients that follow one attack for a time.
 
-    In a config: the four below and, beside them, the attack's own options.
+    In a config: the five below and, beside them, the attack's own options.
     """
 
     attack: str
     share: float | str
     """The share of all clients, as 0.2 or 1/5; a draw of its own chooses them."""
+    homes: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Servers, by index: the share is then of the clients whose home servers they are
+    (`consensus.ledger.use.home`). Not written where there are none."""
     since: int = Field(default=1, ge=1, alias="from")
     """The first round of the attack."""
     until: int | None = Field(default=None, ge=1)
@@ -49,11 +52,16 @@ class MaliciousClients(Section):
         try:
             share_of(value.get("share", "none"), 0)
             plan = ATTACKS[name].model_validate_json(json.dumps(own), strict=True)
-            found = handler({key: value[key] for key in COMMON if key in value} | {"plan": plan})
+            common = {key: value[key] for key in COMMON if key in value}
+            if "homes" in common:
+                common["homes"] = _listed(common["homes"])
+            found = handler(common | {"plan": plan})
         except ValidationError as error:
             details = error.errors(include_url=False)[0]
             key = ".".join(map(str, details["loc"]))
             raise ValueError(f"{name}: {key}: {details['msg'].lower()}") from None
+        except TypeError:
+            raise ValueError(f"{name}: homes: expected a list of servers, as [0, 3]") from None
         except PydanticCustomError:
             raise ValueError(f"{name}: share: expected a share as 0.2 or 1/5") from None
         if found.until is not None and found.until < found.since:
@@ -69,4 +77,12 @@ class MaliciousClients(Section):
             "from": self.since,
             "until": self.until,
         }
-        return common | self.plan.model_dump(mode="json")
+        homes: Tree = {"homes": list(self.homes)} if self.homes else {}
+        return common | homes | self.plan.model_dump(mode="json")
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    """A list's values, or a tuple's. Raises TypeError for anything else."""
+    if not isinstance(value, list | tuple):
+        raise TypeError
+    return tuple(value)

@@ -26,6 +26,7 @@ from bfedrec.cli.engines import DEFAULT as DEFAULT_ENGINE
 from bfedrec.cli.engines import add_engine
 from bfedrec.cli.models import check_models
 from bfedrec.cli.status import BAD_INPUT, CHECK_FAILED
+from bfedrec.cli.torture_worlds import add_worlds, check_worlds, plan_of
 from bfedrec.cli.twins import play_twins
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.files import write_text
@@ -33,10 +34,9 @@ from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks,
 from bfedrec.runs.progress import duration
 from bfedrec.sweeps.engine import Engine
 from bfedrec.sweeps.registry import engine_of
-from consensus.adversary.delays import DELAYS
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
 from consensus.torture.arena.attackers import known_behaviours
-from consensus.torture.arena.scenario import GOSSIP, PREMISES, BadScenario, Scenario
+from consensus.torture.arena.scenario import BadScenario, Scenario
 from consensus.torture.campaign import Found, Plan, Tally, conduct, cores, shrunk
 from consensus.torture.mutants.by_protocol import breaks_of
 from consensus.torture.run import Outcome, run
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --replay: write what the servers did and when, and the violation, to FILE; a "
         "seed's violation is shrunk before",
     )
-    _add_worlds(parser)
+    add_worlds(parser)
     parser.add_argument(
         "--model",
         metavar="NAME",
@@ -95,60 +95,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--record", metavar="DIR", type=Path, help="write the results to DIR")
     parser.set_defaults(handler=torture_command)
-
-
-def _add_worlds(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what all scenarios are like."""
-    parser.add_argument(
-        "--behaviours",
-        metavar="NAME,...",
-        default="",
-        help="malicious servers do these besides what a seed draws, each with even chance; seeds "
-        "alone draw none that came after the recorded campaigns, nor a plugin's",
-    )
-    _add_premises(parser)
-    parser.add_argument(
-        "--incentives",
-        action="store_true",
-        help="stake moves, over more heights, and malicious servers attack that, too",
-    )
-    parser.add_argument(
-        "--adaptive",
-        action="store_true",
-        help="malicious servers are chosen in the course of a scenario, once a committee, a "
-        "proposer or a vote is known (docs/adversaries.md)",
-    )
-    parser.add_argument(
-        "--gossip",
-        choices=GOSSIP,
-        default=GOSSIP[0],
-        help=f"how messages to all servers travel (default: {GOSSIP[0]}); a mesh is sparse, and "
-        "repairs itself (docs/gossip.md)",
-    )
-
-
-def _add_premises(parser: argparse.ArgumentParser) -> None:
-    """The options of worlds that are drawn otherwise."""
-    parser.add_argument(
-        "--premise",
-        choices=PREMISES,
-        default=PREMISES[0],
-        help="draw less than a third of every committee malicious, and any faults (third, the "
-        "default); or up to half of it, while an adversary chooses within a bound when messages of "
-        "honest servers arrive (half)",
-    )
-    parser.add_argument(
-        "--delays",
-        choices=sorted(DELAYS),
-        help="with --premise half: the strategy by which the adversary chooses when messages "
-        "arrive (default: sides, that of the recorded campaigns)",
-    )
-    parser.add_argument(
-        "--hard-crashes",
-        action="store_true",
-        help="servers crash when they have made a promise and sent nothing yet, and may find "
-        "their promises unreadable",
-    )
 
 
 def torture_command(parsed: argparse.Namespace) -> int:
@@ -176,23 +122,7 @@ def _play(parsed: argparse.Namespace, engine: Engine) -> int:
     if parsed.rule not in (None, "all", *breaks):
         known = ", ".join(breaks)
         raise ConfigError(f"{COMMAND_LINE}: --break {parsed.rule}: expected list, all, {known}")
-    if parsed.premise != PREMISES[0] and parsed.protocol != DEFAULT:
-        raise ConfigError(f"{COMMAND_LINE}: --premise {parsed.premise}: a premise of {DEFAULT}")
-    if parsed.delays is not None and parsed.premise != "half":
-        raise ConfigError(f"{COMMAND_LINE}: --delays {parsed.delays}: only with --premise half")
-    if parsed.incentives and not PROTOCOLS[parsed.protocol].moves_stake:
-        raise ConfigError(f"{COMMAND_LINE}: --incentives: {parsed.protocol} moves no stake")
-    if parsed.incentives and parsed.premise != PREMISES[0]:
-        raise ConfigError(f"{COMMAND_LINE}: --incentives: only with --premise {PREMISES[0]}")
-    if parsed.premise != PREMISES[0] and parsed.gossip != GOSSIP[0]:
-        told = f"--gossip {parsed.gossip}: with --premise {parsed.premise} no server relays"
-        raise ConfigError(f"{COMMAND_LINE}: {told}")
-    if parsed.servers is not None and not 4 <= parsed.servers <= 64:
-        raise ConfigError(f"{COMMAND_LINE}: --servers {parsed.servers}: expected int from 4 to 64")
-    for name in parse_names(parsed.behaviours):
-        if name not in known_behaviours():
-            known = ", ".join(known_behaviours())
-            raise ConfigError(f"{COMMAND_LINE}: --behaviours {name}: expected some of {known}")
+    check_worlds(parsed)
     if parsed.replay is not None:
         return _replay(parsed)
     if parsed.rule == "all":
@@ -208,18 +138,13 @@ def parse_seeds(text: str) -> range:
     return range(int(low), int(high or low) + 1)
 
 
-def parse_names(text: str) -> tuple[str, ...]:
-    """Names between commas, each once, sorted."""
-    return tuple(sorted({name.strip() for name in text.split(",") if name.strip()}))
-
-
 # -- one scenario ---------------------------------------------------------------------------------
 
 
 def _replay(parsed: argparse.Namespace) -> int:
     """Replay the scenario of a reported violation, or of a seed; return the exit status."""
     try:
-        plan = _plan(parsed, None if parsed.rule == "all" else parsed.rule)
+        plan = plan_of(parsed, None if parsed.rule == "all" else parsed.rule)
         scenario = _scenario(parsed.replay, plan)
         with plan.applied():
             outcome = run(scenario, traced=True)
@@ -319,7 +244,7 @@ class Display:
 
 def _campaign(parsed: argparse.Namespace, engine: Engine) -> int:
     seeds = parse_seeds(parsed.seeds)
-    plan = _plan(parsed, parsed.rule)
+    plan = plan_of(parsed, parsed.rule)
     stop = parsed.rule is not None
     with (
         engine.workers() as workers,
@@ -350,21 +275,6 @@ def _lost(tally: Tally) -> int:
     return BAD_INPUT
 
 
-def _plan(parsed: argparse.Namespace, rule: str | None) -> Plan:
-    return Plan(
-        parsed.protocol,
-        parsed.servers,
-        rule,
-        parse_names(parsed.behaviours),
-        parsed.premise,
-        parsed.hard_crashes,
-        parsed.delays,
-        parsed.incentives,
-        parsed.gossip,
-        parsed.adaptive,
-    )
-
-
 def _print(tally: Tally, seconds: float) -> None:
     console = Console()
     # A file or a pipe has no width to fit: keep the rows whole.
@@ -392,7 +302,7 @@ def _break_all(parsed: argparse.Namespace, engine: Engine) -> int:
     breaks = breaks_of(parsed.protocol)
     with engine.workers() as workers:
         for rule in breaks:
-            plan = _plan(parsed, rule)
+            plan = plan_of(parsed, rule)
             with Display(rule, len(seeds)) as display:
                 tally = conduct(plan, seeds, workers, display.update, True)
             if tally.lost:

@@ -70,7 +70,8 @@ class ClientSettings(Section):
     malicious: tuple[MaliciousClients, ...] = Field(
         default=(),
         description="groups of malicious clients, each {attack, share (of all clients, as 0.2 or "
-        "1/5), from, until (its first and last round; the whole run)} and the attack's own options",
+        "1/5), homes (servers: a share of the clients whose home servers they are), from, until "
+        "(its first and last round; the whole run)} and the attack's own options",
     )
 
     @classmethod

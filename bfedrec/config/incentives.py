@@ -70,6 +70,14 @@ class IncentiveSettings(Section):
     window: int = Field(
         default=100, ge=1, le=MILLION, description="heights after which evidence no longer counts"
     )
+    use: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="share of what a block pays that goes by the use of its updates, to the home "
+        "servers of the clients that sent them: by their agreement with the updates of the other "
+        "servers' clients; not with aggregation.secure",
+    )
 
     def check(
         self, protocol: str, committee: CommitteeSettings, servers: ServerSettings, stake: int
@@ -86,9 +94,9 @@ class IncentiveSettings(Section):
                 "committee.kind", f"{' | '.join(KINDS)}, as ledger.incentives.on is true"
             )
         rule = self.rule(stake)
-        members = rule.treasury * rule.reward * (MILLION - rule.propose)
-        if 0 < members < committee.size * MILLION**2:
-            least = -(-committee.size * MILLION**2 * stake // (members * servers.count))
+        members = rule.treasury * rule.reward * (MILLION - rule.use) * (MILLION - rule.propose)
+        if 0 < members < committee.size * MILLION**3:
+            least = -(-committee.size * MILLION**3 * stake // (members * servers.count))
             raise setting_error(
                 "servers.stake_mean",
                 f"{least:,} or more, as ledger.incentives.on is true: the first reward of a seat "
@@ -113,6 +121,7 @@ class IncentiveSettings(Section):
             leak=_millionths(self.leak),
             patience=self.patience,
             window=self.window,
+            use=_millionths(self.use),
         )
 
 

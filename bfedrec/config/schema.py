@@ -173,11 +173,6 @@ class Config(Section):
             raise setting_error(
                 "adversary.corruption.at_once", f"at most servers.count = {servers.count}"
             )
-        if self.adversary.corruption.strategy != NONE and not self.ledger.barrier:
-            raise setting_error(
-                "ledger.barrier",
-                "true, as adversary.corruption.strategy is given: it goes by heights",
-            )
         if servers.regions > servers.count and not servers.round_trips:
             raise setting_error("servers.regions", f"at most servers.count = {servers.count}")
         kinds = protocol_named(self.protocol).committees
@@ -187,6 +182,11 @@ class Config(Section):
         if committee.kind == "fixed" and committee.size > servers.count:
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
         self.ledger.incentives.check(self.protocol, committee, servers, servers.stake_expected)
+        if self.ledger.incentives.use and self.aggregation.secure:
+            told = "0, as aggregation.secure is true: no server sees the update of one client"
+            raise setting_error("ledger.incentives.use", told)
+        if any(home >= servers.count for each in self.clients.malicious for home in each.homes):
+            raise setting_error("clients.malicious", f"homes below servers.count = {servers.count}")
         for name, own in (("csv", self.data.csv), ("file", self.data.file)):
             if self.data.dataset == name and own.path is None:
                 told = f"the path of a file, as data.dataset is {name}"

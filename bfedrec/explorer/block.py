@@ -8,7 +8,7 @@ not an error: a page shows a bad block, and says what is bad about it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from bfedrec.explorer.chain import RunChain, block_at
@@ -58,7 +58,7 @@ def _facts(run: RunChain, chain: LiveChain, height: int) -> BlockFacts:
     committee = _committee(genesis, protocol, head, block, found)
     found.look("header and parent", lambda: check_header(genesis, head, block.header))
     found.look("aggregator's signature", lambda: _signature(genesis, block))
-    seats = _seats(genesis, protocol, block, committee, found)
+    seats = _seats(genesis, protocol, block, committee, head.held(genesis), found)
     draws, draws_in, seed = _draws(run, chain, genesis, protocol, head, block, committee, found)
     updates = _updates(run, chain, genesis, head, block, found)
     header, certificate = block.header, block.certificate
@@ -88,6 +88,7 @@ def _facts(run: RunChain, chain: LiveChain, height: int) -> BlockFacts:
         total=committee.total,
         needed=2 * committee.total // 3 + 1,
         seats=seats,
+        moves_stake=head.stakes is not None,
         draws=draws,
         draws_in=draws_in,
         draws_seed=seed.hex(),
@@ -139,9 +140,15 @@ def _committee(
 
 
 def _seats(
-    genesis: Genesis, protocol: Protocol, block: Block, committee: Committee, found: _Findings
+    genesis: Genesis,
+    protocol: Protocol,
+    block: Block,
+    committee: Committee,
+    held: Sequence[int],
+    found: _Findings,
 ) -> tuple[Seat, ...]:
-    """The committee's members, heaviest or best first, and last the voters without a seat."""
+    """The committee's members, heaviest or best first, and last the voters without a seat;
+    ``held``: every server's stake before the block."""
     certificate = block.certificate
     signed = certificate.signed(genesis.chain_id)
     votes = {}
@@ -168,7 +175,7 @@ def _seats(
         Seat(
             server,
             committee.weights.get(server, 0),
-            genesis.servers[server].stake if server < len(genesis.servers) else 0,
+            held[server] if server < len(held) else 0,
             server in votes,
             votes.get(server, False),
         )

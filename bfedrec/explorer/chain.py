@@ -82,6 +82,18 @@ class RunChain:
         """The height of the last block."""
         return self.ask(lambda chain: chain.last_height())
 
+    def stakes(self, height: int) -> tuple[int, ...] | None:
+        """The stake of every server, by index, as a height begins: after the block before. None in
+        a chain in which stake does not move."""
+
+        def found(chain: LiveChain) -> tuple[int, ...] | None:
+            genesis = self.genesis(chain)
+            if genesis.incentives is None:
+                return None
+            return self.bare_head(chain, height - 1).held(genesis)
+
+        return self.ask(found)
+
     def follow_ahead(self) -> None:
         """Follow all blocks in a thread of its own, so that a page of one need not wait for it.
         What goes wrong shows when that page is asked for."""

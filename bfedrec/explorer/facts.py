@@ -62,6 +62,7 @@ class Seat:
     weight: int
     """Voting weight; 0 for a voter without a seat."""
     stake: int
+    """Stake before the block."""
     voted: bool
     valid: bool
     """True if its vote's signature is valid."""
@@ -156,6 +157,8 @@ class BlockFacts:
     needed: int
     """The least weight that decides."""
     seats: tuple[Seat, ...]
+    moves_stake: bool
+    """True if blocks of this chain move stake."""
     draws: tuple[DrawFact, ...]
     draws_in: int | None
     """The height whose block carries the draws; None where they are public hashes."""

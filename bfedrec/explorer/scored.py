@@ -51,7 +51,9 @@ def answer(run: Path) -> bytes:
         data = _data(run, config)
     except (ConfigError, DataError, RunError) as error:
         return _encoded({"unusable": _placeless(error, run)}, arrays)
-    group = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"").group
+    group = Adversary(
+        config.clients.malicious, data.users, Streams(config.seed), b"", config.servers.count
+    ).group
     attacks = [each.attack for each in config.clients.malicious]
     targets = {item for each in config.clients.malicious for item in each.plan.targets()}
     told: dict[str, object] = {

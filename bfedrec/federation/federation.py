@@ -120,7 +120,9 @@ class Federation:
         model = GlobalModel.from_genesis(
             self.genesis.application, self.initial_model, first_beacon(self.genesis)
         )
-        adversary = Adversary(config.clients.malicious, data.users, streams, self.genesis.cid)
+        adversary = Adversary(
+            config.clients.malicious, data.users, streams, self.genesis.cid, config.servers.count
+        )
         # One core is left to the servers, which draw the committee in the meantime.
         threads = max(1, thread_count() - 1)
         self.learner = Learner(config, data, model, adversary, residuals, threads, folder)

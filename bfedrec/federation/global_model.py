@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bfedrec.aggregation.registry import aggregator_named
+from bfedrec.aggregation.use import agreement
 from bfedrec.compression.codec import FLOAT
 from bfedrec.compression.exchange import Exchange, describe, described
 from bfedrec.learning.basis import BASES
@@ -184,6 +185,17 @@ class GlobalModel:
         if self.secure is not None:
             return self.secure.aggregate(exchange, payloads, beacon)
         return exchange.aggregate(payloads, samples, beacon)
+
+    def use(self, groups: Sequence[Sequence[bytes]], beacon: bytes) -> Sequence[int]:
+        """The use of each group of payloads: their agreement with those of the others
+        (`bfedrec.aggregation.use`). Raises ValueError under masks, which show no single update."""
+        if self.secure is not None:
+            raise ValueError("masked updates show no use of a single one")
+        exchange = self.exchange_at(self.height + 1)
+        return agreement(
+            lambda: ((exchange.decode(each, beacon).A for each in group) for group in groups),
+            sum(map(len, groups)),
+        )
 
     @property
     def snapshot_size(self) -> int:

@@ -29,6 +29,9 @@ from consensus.simulation.host import Costs
 KEPT_KEYS = 2**16
 """Signing keys of clients that are kept once they are made; others are made again when they are
 needed."""
+WORTH_A_PROCESS = 500
+"""Proofs and checks of a run, of some 0.2 ms each, below which a process of their own takes longer
+to start than they do."""
 
 
 class Participants:
@@ -53,7 +56,10 @@ class Participants:
 
     def helper(self) -> Ahead | None:
         """A process that makes proofs and checks signatures before they are needed, where there is
-        a processor for it, and they take real time."""
+        a processor for it, and they take real time, more of it than to start a process."""
+        config = self._config
+        if config.rounds * (config.servers.count + config.clients.per_round) < WORTH_A_PROCESS:
+            return None
         provers = [prover for _, prover in self.server_keys]
         if thread_count() < 2 or not all(isinstance(each, VrfKey) for each in provers):
             return None

@@ -53,7 +53,9 @@ def learner_alone(
         )
         raise ConfigError(f"aggregation.rule: {rule.name}: without a ledger use {able}")
     model = initial_model(config, data.items, (beacon or seeded(config.seed))(0))
-    adversary = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"")
+    adversary = Adversary(
+        config.clients.malicious, data.users, Streams(config.seed), b"", config.servers.count
+    )
     return Learner(config, data, model, adversary, residuals, threads, folder)
 
 

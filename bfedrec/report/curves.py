@@ -59,11 +59,12 @@ def drawn(run: Path) -> Figure:
         raise RunError(f"{run}: no evaluated rounds to draw")
     if "simulated_seconds" in lines[-1]:
         figure = Figure(figsize=(7.2, 7.0))
-        # Fixed margins: a layout that is computed draws all of it twice more, half of what a
-        # short run takes.
+        # Fixed margins, and a fixed place of title and labels: to compute them, all is drawn twice
+        # more or half once more, which is half of what a short run takes.
         figure.subplots_adjust(left=0.12, right=0.98, top=0.95, bottom=0.07, hspace=0.1)
         quality, clock, traffic = figure.subplots(3, 1, sharex=True, height_ratios=(2, 1, 1))
-        figure.align_ylabels()
+        for axes in (quality, clock, traffic):
+            axes.yaxis.set_label_coords(-0.095, 0.5)
         draw_time(clock, lines)
         draw_bytes(traffic, lines)
         traffic.set_xlabel("round")
@@ -73,7 +74,7 @@ def drawn(run: Path) -> Figure:
         quality = figure.subplots()
         quality.set_xlabel("round" if "uplink_payload_bytes" in lines[-1] else "epoch")
     draw_quality(quality, lines)
-    quality.set_title(run.resolve().name)
+    quality.set_title(run.resolve().name, y=1.0)
     return figure
 
 

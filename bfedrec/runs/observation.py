@@ -81,7 +81,7 @@ class Reading:
     def honest(self) -> np.ndarray:
         """bool[M]: the clients that follow no attack at any time."""
         groups, streams = self.config.clients.malicious, Streams(self.config.seed)
-        return Adversary(groups, self.data.users, streams, b"").honest
+        return Adversary(groups, self.data.users, streams, b"", self.config.servers.count).honest
 
     def wants(self, height: int) -> bool:
         """True if the round is to be observed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bfedrec.runs.figures import Scalar
 from bfedrec.runs.optional_totals import OptionalTotals
 from consensus.faults.faults import Faults
 
@@ -51,3 +52,8 @@ class StakeTotals(OptionalTotals):
             self.seats_malicious + malicious,
             self.seats + seats,
         )
+
+    def figures(self) -> dict[str, Scalar]:
+        """The totals, and the malicious servers' share of all servers' stake."""
+        share = self.stake_malicious / max(1, self.stake_servers)
+        return super().figures() | {"stake_malicious_share": share}

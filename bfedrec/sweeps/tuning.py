@@ -25,8 +25,8 @@ from bfedrec.federation.scoring import scoring_of
 from bfedrec.federation.unledgered import learn
 
 _KEPT: dict[Config, Learner] = {}
-"""What the last trial of a study of scoring alone has learnt, by config without what the next may
-differ in (`_training`)."""
+"""Learner of the last trial of a study of scoring alone, by config without what the next may differ
+in (`_training`)."""
 
 
 def check(config: Config, metric: str = "ndcg") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,9 +152,9 @@ class Composed(Behaviour):
             candidate = proposed
         return candidate
 
-    def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
+    def verdict(self, honest: bool, draws: Callable[[], np.random.Generator]) -> bool:
         for part in self._active:
-            before, honest = honest, part.verdict(honest, generator)
+            before, honest = honest, part.verdict(honest, draws)
             if honest is not before:
                 part.act()
         return honest

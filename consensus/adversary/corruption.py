@@ -40,6 +40,11 @@ class Known:
         """The height that begins."""
         return self.head.height + 1
 
+    @property
+    def stakes(self) -> tuple[int, ...]:
+        """Each server's stake as the height begins, by index."""
+        return self.head.held(self.genesis)
+
 
 class Target(ABC):
     """One strategy of corruption, made anew for every height."""

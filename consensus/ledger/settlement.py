@@ -10,11 +10,12 @@ from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.committee import Committee
 from consensus.ledger.evidence import holds
 from consensus.ledger.stakes import Stakes, moved
+from consensus.ledger.use import most_use
 from consensus.ledger.validity import Head, InvalidBlock, SortitionOf, check_certificate
 from consensus.records.block import Header
 from consensus.records.evidence import LEFT, PROPOSED, Evidence
 from consensus.records.genesis import Genesis
-from consensus.records.settlement import MOST_EVIDENCE, Settlement
+from consensus.records.settlement import MOST_EVIDENCE, Settlement, Uses
 
 KINDS = ("fixed",)
 """The kinds of committee with which stake may move. The quorum of a ``weighted`` one is of the
@@ -56,7 +57,8 @@ def stakes_after(
         _committee(genesis, head, settlement, sortition),
     )
     signers = () if certificate is None else [server for server, _ in certificate.signatures]
-    return moved(before, rule, head.height + 1, aggregator, settlement.evidence, committee, signers)
+    evidence, uses = settlement.evidence, settlement.uses
+    return moved(before, rule, head.height + 1, aggregator, evidence, committee, signers, uses)
 
 
 def check_settlement(
@@ -79,6 +81,7 @@ def check_settlement(
                 raise InvalidBlock("its settlement has a certificate of a step beyond MaxStep")
             check_certificate(genesis, head.height, committee, certificate, phases[-1])
         check_evidence(genesis, head, settlement.evidence, phases)
+        _check_uses(genesis, header.count, settlement.uses)
     found = stakes_after(genesis, head, header.aggregator, settlement, sortition)
     if found is not None and header.stakes != found.digest:
         raise InvalidBlock("the stakes that it states are not those that its settlement leads to")
@@ -102,6 +105,19 @@ def check_evidence(
             raise InvalidBlock(f"its evidence against server {each.server} does not count (again)")
         if each.phase not in known or not holds(genesis, each):
             raise InvalidBlock(f"its evidence against server {each.server} does not hold")
+
+
+def _check_uses(genesis: Genesis, count: int, uses: Uses) -> None:
+    """Check what a block of ``count`` updates says of their use, as far as it shows without them.
+    Raises `InvalidBlock`."""
+    rule = genesis.incentives
+    if uses and (rule is None or not rule.use):
+        raise InvalidBlock("it pays for the use of updates, where nothing is paid so")
+    servers = [server for server, _ in uses]
+    if any(a >= b for a, b in pairwise(servers)) or servers[-1:] >= [len(genesis.servers)]:
+        raise InvalidBlock("its uses are not of registered servers in ascending order")
+    if sum(share for _, share in uses) > most_use(genesis, count):
+        raise InvalidBlock(f"its uses are more than {count} updates may have")
 
 
 def head_with(head: Head, before: Head, stakes: Stakes | None) -> Head:

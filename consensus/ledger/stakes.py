@@ -16,6 +16,7 @@ from consensus.encoding.frozen import frozen
 from consensus.ledger.committee import Committee
 from consensus.records.evidence import Evidence
 from consensus.records.genesis import MILLION, Genesis, Incentives
+from consensus.records.settlement import Uses
 
 LAG: Final = 2
 """Blocks after which stake counts in sortition. The draws for a height are known, a few at least,
@@ -40,6 +41,9 @@ class Stakes:
     """(height, server) of the evidence that has been used, as long as it would count."""
     earlier: tuple[tuple[int, ...], ...] = ()
     """``held`` after each of the last `LAG` blocks before, the oldest first."""
+    uses: Uses = ()
+    """The shares of what the last block paid by the use of its updates. They are here so that
+    its header binds them, which names no settlement: others could lead to the same stakes."""
 
     @classmethod
     def of_genesis(cls, genesis: Genesis, incentives: Incentives) -> Stakes:
@@ -59,10 +63,11 @@ class Stakes:
     @computed_once
     def digest(self) -> bytes:
         """The digest (32 bytes) of all this that a header states. (``earlier`` follows from the
-        blocks before.)"""
+        blocks before. ``uses`` are left out where there are none.)"""
         offences = [list(offence) for offence in self.offences]
         said = [list(self.held), self.treasury, list(self.absences), offences]
-        return digest(encode(["bfedrec/stakes", *said]))
+        paid = [[list(use) for use in self.uses]] if self.uses else []
+        return digest(encode(["bfedrec/stakes", *said, *paid]))
 
     def is_punishable(self, evidence: Evidence, height: int, window: int) -> bool:
         """True if a block of ``height`` may bring ``evidence``: of a height before that is not too
@@ -84,9 +89,11 @@ def moved(
     evidence: Sequence[Evidence],
     committee: Committee | None,
     signers: Collection[int],
+    uses: Uses = (),
 ) -> Stakes:
     """The stake after the block of ``height`` by ``aggregator``, whose ``evidence`` counts;
-    ``committee`` and ``signers``: of the block before, None and nobody in block 1."""
+    ``committee`` and ``signers``: of the block before, None and nobody in block 1. ``uses``: the
+    shares of what is paid by the use of updates."""
     held, absences, treasury = list(before.held), list(before.absences), before.treasury
     offenders = {each.server for each in evidence}
     for each in evidence:
@@ -107,7 +114,11 @@ def moved(
             held[server] -= taken
             treasury += taken
     if committee is not None:
-        paid = _rewards(rule, treasury, aggregator, committee, signed)
+        whole = treasury * rule.reward // MILLION
+        by_use = whole * rule.use // MILLION
+        paid = _rewards(rule, whole - by_use, aggregator, committee, signed)
+        for server, share in uses:
+            paid[server] = paid.get(server, 0) + by_use * share // MILLION
         for server, amount in paid.items():
             if held[server] and server not in offenders:
                 held[server] += amount
@@ -120,20 +131,20 @@ def moved(
         tuple(absences),
         tuple(sorted(offence for offence in used if offence[0] > settled)),
         (*before.earlier, before.held)[-LAG:],
+        uses,
     )
 
 
 def _rewards(
     rule: Incentives,
-    treasury: int,
+    whole: int,
     aggregator: int,
     committee: Committee,
     signed: Collection[int],
 ) -> dict[int, int]:
-    """The amounts that a block pays out of the treasury, by server: to the members that signed, by
-    weight, and to its aggregator by the weight whose signatures it brings. What the others would
-    have got stays in the treasury, so that nobody gains by leaving a signature out."""
-    whole = treasury * rule.reward // MILLION
+    """The amounts, by server, that a block pays of a ``whole`` for signatures: to the members that
+    signed, by weight, and to its aggregator by the weight whose signatures it brings. What the
+    others would have got stays in the treasury, so that nobody gains by leaving a signature out."""
     bonus = whole * rule.propose // MILLION
     paid = {
         server: (whole - bonus) * weight // committee.total

@@ -54,6 +54,10 @@ class Head:
         stakes = None if rule is None else Stakes.of_genesis(genesis, rule)
         return cls(0, genesis.cid, genesis.timestamp, first_beacon(genesis), draws, stakes)
 
+    def held(self, genesis: Genesis) -> tuple[int, ...]:
+        """Each server's stake after the block, by index."""
+        return genesis.stakes if self.stakes is None else self.stakes.held
+
     def electorate(self, genesis: Genesis) -> Genesis:
         """The servers with the stake by which the committees and turns of height + 1 are drawn."""
         return genesis if self.stakes is None else genesis.with_stakes(self.stakes.seated)

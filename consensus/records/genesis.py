@@ -128,25 +128,30 @@ class Incentives:
     """Number of missing signatures that cost nothing."""
     window: int
     """Number of heights for which evidence counts."""
+    use: int = 0
+    """Share of what is paid out that goes by the measured use of updates; 0, and no place in the
+    encoding, where nothing does."""
 
     def to_node(self) -> Node:
         """The constants as DAG-CBOR data: a map by field name."""
-        return {name: getattr(self, name) for name in _INCENTIVES}
+        names = _INCENTIVES if self.use else _INCENTIVES - {"use"}
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_node(cls, node: Any) -> Self:
         """The constants that ``node`` describes; raises `MalformedRecord` if it describes none."""
-        found = fields_of(node, "genesis.incentives", _INCENTIVES)
+        absent = {"use"} - node.keys() if isinstance(node, dict) else set()
+        found = fields_of(node, "genesis.incentives", _INCENTIVES - absent)
         high = {"treasury": MAX_INT, "patience": MAX_INT, "window": MAX_INT}
         return cls(
             **{
                 name: integer(
                     found[name],
                     f"genesis.incentives.{name}",
-                    1 if name in ("slash", "window") else 0,
+                    1 if name in ("slash", "window", "use") else 0,
                     high.get(name, MILLION),
                 )
-                for name in _INCENTIVES
+                for name in _INCENTIVES - absent
             }
         )
 

@@ -10,6 +10,7 @@ from consensus.ledger.chain import Chain
 from consensus.ledger.updates import SignedUpdate, updates_root
 from consensus.records.block import Candidate, Header
 from consensus.records.genesis import Parameters
+from consensus.records.settlement import Settlement
 from consensus.server.checks import SharedChecks
 from consensus.server.gathering import Gathering
 from consensus.server.hooks import Hooks
@@ -60,7 +61,9 @@ class BlockContents:
         if digests is None:
             digests = tuple(update.record.digest for update in updates)
         contents, size = self._checks.aggregate(self._server.chain.head, updates, digests)
-        self._host.charge("aggregate", size)
+        rule = self._server.chain.genesis.incentives
+        passes = 1 if rule is None or not rule.use else 3  # use goes through the updates twice more
+        self._host.charge("aggregate", size, passes)
         return contents
 
     def propose_header(
@@ -84,7 +87,7 @@ class BlockContents:
     ) -> Header:
         """The header of a block of these updates with these contents, which are published."""
         head = self._server.chain.head
-        snapshot, stakes = contents.snapshot, self._server.gathering.stakes()
+        snapshot, stakes = contents.snapshot, self._server.gathering.stakes(contents.uses)
         self._listed.update(update.record.digest for update in updates)
         aggregate_cid = self._publish(contents)
         return Header(
@@ -103,6 +106,13 @@ class BlockContents:
             snapshot=None if snapshot is None else self._checks.address(snapshot),
             stakes=None if stakes is None else stakes.digest,
         )
+
+    def settlement(self, updates: Sequence[SignedUpdate]) -> Settlement | None:
+        """The settlement of a block of these updates, which were aggregated before; None without
+        incentives."""
+        digests = tuple(update.record.digest for update in updates)
+        contents, _ = self._checks.aggregate(self._server.chain.head, updates, digests)
+        return self._server.gathering.settlement(contents.uses)
 
     def _publish(self, contents: Contents) -> bytes:
         self._host.publish(contents)
@@ -131,4 +141,9 @@ class BlockContents:
         self._aggregates.add(aggregate_cid)
         self._host.publish(contents)
         snapshot = None if contents.snapshot is None else self._checks.address(contents.snapshot)
-        return (header.aggregate_cid, header.snapshot) == (aggregate_cid, snapshot)
+        told = () if candidate.settlement is None else candidate.settlement.uses
+        return (header.aggregate_cid, header.snapshot, told) == (
+            aggregate_cid,
+            snapshot,
+            contents.uses,
+        )

@@ -19,6 +19,7 @@ from consensus.ledger.committee import Draw, check_ticket
 from consensus.ledger.protocol import Protocol
 from consensus.ledger.stakes import Stakes
 from consensus.ledger.updates import SignedUpdate, check_update, slot_name, updates_root
+from consensus.ledger.use import uses_of
 from consensus.ledger.validity import (
     Head,
     InvalidBlock,
@@ -289,7 +290,8 @@ class SharedChecks:
             )
             snapshot = application.snapshot(head.height + 1, head.beacon, aggregate)
             size = sum(len(update.payload) for update in updates)
-            known = self._aggregates[digests] = Contents(aggregate, snapshot), size
+            uses = uses_of(self.genesis, application, updates, head.beacon)
+            known = self._aggregates[digests] = Contents(aggregate, snapshot, uses), size
         return known
 
     def address(self, data: bytes) -> bytes:

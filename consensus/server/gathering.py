@@ -19,7 +19,7 @@ from consensus.ledger.stakes import Stakes
 from consensus.records.block import Block
 from consensus.records.evidence import Evidence
 from consensus.records.genesis import Genesis
-from consensus.records.settlement import MOST_EVIDENCE, Settlement
+from consensus.records.settlement import MOST_EVIDENCE, Settlement, Uses
 from consensus.records.votes import Certificate, Signatures, Vote
 from consensus.server.checks import SharedChecks
 from consensus.server.host import Host
@@ -198,14 +198,15 @@ class Gathering:
 
     # -- proposing --------------------------------------------------------------------------------
 
-    def settlement(self) -> Settlement | None:
-        """The settlement that this server proposes after its head; None without incentives."""
+    def settlement(self, uses: Uses) -> Settlement | None:
+        """The settlement that this server proposes after its head, with the ``uses`` of its
+        updates; None without incentives."""
         if not self.on:
             return None
-        return Settlement(self.certificate, self.punishable()[:MOST_EVIDENCE])
+        return Settlement(self.certificate, self.punishable()[:MOST_EVIDENCE], uses)
 
-    def stakes(self) -> Stakes | None:
+    def stakes(self, uses: Uses) -> Stakes | None:
         """The stake after a block of this server's with that settlement."""
-        server, settlement = self._server, self.settlement()
+        server, settlement = self._server, self.settlement(uses)
         head, sortition = server.chain.head, server.checks.sortition
         return stakes_after(server.genesis, head, server.index, settlement, sortition)

@@ -6,7 +6,7 @@ the other way round. The defaults are those of an honest server.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from math import inf
 from typing import Any, Final, Generic, TypeVar
 
@@ -76,8 +76,9 @@ class Hooks(Generic[ServerT]):
         ``candidate``; None lets the turn pass."""
         return candidate
 
-    def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
-        """True to approve a candidate that an honest member would (or would not) approve."""
+    def verdict(self, honest: bool, draws: Callable[[], np.random.Generator]) -> bool:
+        """True to approve a candidate that an honest member would (or would not) approve.
+        ``draws`` makes a generator for the decision; most need none."""
         return honest
 
     def outgoing(self, server: ServerT, message: Outgoing) -> Iterable[Outgoing]:

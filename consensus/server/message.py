@@ -34,7 +34,9 @@ class Message:
     """Its place among the messages of a height, where they are counted (`Delivery.message`)."""
     held_from: float = -1.0
     """The simulated second from which it may be held, on a network that holds messages back
-    (`consensus.network.held`); negative for one that is not held."""
+    (`consensus.network.held`); negative for one that is not held, as what a server passes on in
+    place of another. It is before ``said`` by the work that its sender had in hand: an adversary's
+    bound counts that work, and the delay that an argument relies on does not."""
 
     def retold(self, kind: Kind, body: Any) -> Message:
         """The message with which a server passes its own copy on in place of this one."""

@@ -6,6 +6,10 @@ It sees what an observer of the network sees, and passes it on to the world's ow
 turns at a moment of simulated time; it is released only as a height begins. Between two heights the
 state of the adversary is therefore the servers that are corrupted or chosen, and what is spent of
 its budget.
+
+Where each server goes on by itself, a height begins with the first honest server that has the block
+before: from then on its committee is known, and heights are counted by it. Others, who turn or are
+released then, may stand at an earlier height.
 """
 
 from __future__ import annotations
@@ -56,15 +60,17 @@ class Corruption:
         """Number of corruptions so far."""
         self._target: Target | None = None
         self._begins = False
+        """True while all servers are about to begin a height together."""
         self.spent = AdversaryAccount()
         """The acts at the height in progress."""
 
     # -- a height ---------------------------------------------------------------------------------
 
     def begin(self, world: World, generator: np.random.Generator, observer: Observer) -> None:
-        """Begin the height after the world's head, which no server has entered yet."""
-        self._begins = True
-        self._circle.servers.clear()  # refilled in order as servers enter, as after a resume
+        """Begin the height after the world's head, which no honest server has entered yet."""
+        self._begins = world.begins_together
+        if self._begins:
+            self._circle.servers.clear()  # refilled in order as servers enter, as after a resume
         for each in world.servers:  # others of them will be honest when the height ends
             each.refused.clear()
             each.pool.rejected.clear()
@@ -77,7 +83,7 @@ class Corruption:
         """Look at the height after ``head`` from now on."""
         self._world, self._head, self._observer = world, head, observer
         self.spent = AdversaryAccount()
-        for server, since in list(self._since.items()):
+        for server, since in sorted(self._since.items()):
             if self._height >= since + self.budget.hold:
                 self._release(server)
         for server, due in list(self._chosen.items()):
@@ -157,6 +163,7 @@ class Corruption:
         """Give up a corrupted server, which is honest again."""
         world = self._world
         del self._since[index]
+        self._circle.servers.pop(index, None)
         self.spent.released += 1
         left = {other: each for other, each in world.behaviours.items() if other != index}
         self._malicious(world, left)
@@ -178,7 +185,7 @@ class Corruption:
 
     def close_accounts(self) -> None:
         """Note who is corrupted as the height ends."""
-        stakes = [member.stake for member in self._world.genesis.servers]
+        stakes = self._world.head.held(self._world.genesis)
         self.spent.corrupted = len(self._since)
         self.spent.stake = sum(stakes[server] for server in self._since) / sum(stakes)
 

@@ -31,7 +31,8 @@ class Observer:
     """An observer that sees nothing; the base of those that do. Times are simulated seconds."""
 
     def begin(self, world: Observed) -> None:
-        """Note that a height begins for all servers of ``world`` together."""
+        """Note that a height begins: for all servers of ``world`` together, or for the first honest
+        one where each goes on by itself."""
 
     def sent(self, server: int, kind: str, body: Any, at: float) -> None:
         """Note a message that ``server`` sends, leaving at ``at``; it may say it again, or for

@@ -113,6 +113,11 @@ class World:
         """The network between the servers."""
         return make_network(self, spec, self._receive)
 
+    @property
+    def begins_together(self) -> bool:
+        """True if all servers begin the height after the head together."""
+        return self._pace.meets(self.head.height)
+
     def make_pace(self, spec: WorldSpec, submissions: Submissions) -> Together:
         """The pace at which servers go from height to height."""
         return pace_of(spec, self, submissions, self._end)
@@ -129,7 +134,7 @@ class World:
         as soon as two servers have different blocks, which a safe protocol rules out.
         """
         before, began = self.head, self.env.now
-        height, together = before.height + 1, self._pace.meets(before.height)
+        height, together = before.height + 1, self.begins_together
         if together:
             bring_along(self.behaviours, self.servers, before.height)  # while checks are remembered
         self._forget(together)
@@ -318,11 +323,11 @@ class World:
         server.active, server.participant.strike = False, None
         if event.torn:
             server.participant.lose_promises()
+        self._pace.crashed(server)
         self.go_on_without(event.server)
 
     def go_on_without(self, index: int) -> None:
-        """Go on without a server that has gone down, or has been corrupted."""
-        self._pace.crashed(self.servers[index])
+        """Wait no longer for a server that has gone down, or has been corrupted."""
         self._end.without(index, self._decisions.get(self.head.height + 1))
 
     def _restart(self, event: Lifecycle) -> None:

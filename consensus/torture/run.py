@@ -231,6 +231,7 @@ def run(
     outcome.branches["seats filled by public draws"] += ledger.spares
     if scenario.incentives:
         outcome.branches["evidence that took stake"] += ledger.purses.slashed
+        outcome.branches["use that was paid"] += ledger.purses.useful
     outcome.branches["settle timer"] += world.settled
     outcome.trace = monitor.trace
     world.end()

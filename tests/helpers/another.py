@@ -78,7 +78,7 @@ def another(key: str) -> list[str]:
         extra = ["committee.size=20"] if key == "servers.count" else []
         return [f"{key}={int(option.default) + step}", *extra]
     if option.type.split()[0] == "float":
-        return [f"{key}={float(option.default) * 0.5 or 0.25}"]
+        return [f"{key}={float(option.default.replace('null', '0')) * 0.5 or 0.25}"]
     if option.type.split()[0] in ("text", "path"):
         return [f"{key}=column_x"]
     return [f"{key}={next(word for word in option.type.split(' | ') if word != option.default)}"]
@@ -95,7 +95,8 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("optimizer.kind=row_adaptive",)
     if key in ("aggregation.group", "aggregation.lane_bits", "aggregation.neighbours"):
         return ("aggregation.secure=true", "aggregation.rule=per_item", "compression.kind=levels")
-    if key == "training.unobserved" or key == "evaluation.recency":
+    ials = ("training.unobserved", "evaluation.recency", "evaluation.unobserved", "evaluation.l2")
+    if key in ials:
         return ("training.method=ials",)
     if key.startswith("evaluation.recency_"):
         return ("training.method=ials", "evaluation.recency=true")

@@ -7,7 +7,7 @@ aggregate is computed by the same rule. Servers have equal stake and all sit in 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -62,7 +62,7 @@ class FalseAverage(Behaviour):
         self.act()
         return Contents(self.model, honest.snapshot)
 
-    def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
+    def verdict(self, honest: bool, draws: Callable[[], np.random.Generator]) -> bool:
         """The contrary."""
         return not honest
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -58,11 +58,17 @@ def behaviour_of(runs: Runs) -> str:
 
 
 def rows(*parts: Sequence[Runs]) -> list[Row]:
-    """The figure's data, a row for each behaviour and evaluated height: means over the seeds of the
-    malicious servers' share of the seats since the row before, of their share of the stake, and of
-    the pieces of evidence in blocks so far; and the number of seeds that came so far."""
+    """The figure's data, of the settings by their behaviours (`shares`)."""
+    return shares(chain.from_iterable(parts), "behaviour", behaviour_of)
+
+
+def shares(settings: Iterable[Runs], column: str, name: Callable[[Runs], str]) -> list[Row]:
+    """A row for each setting, by its ``name`` in a ``column``, and each evaluated height: means
+    over the seeds of the malicious servers' share of the seats since the row before, of their share
+    of the stake, and of the pieces of evidence in blocks so far; and the number of seeds that came
+    so far."""
     found = []
-    for runs in chain.from_iterable(parts):
+    for runs in settings:
         by_height: dict[int, list[tuple[float, float, int]]] = {}
         for run in runs.by_seed.values():
             for height, *point in _points(run.metrics):
@@ -71,7 +77,7 @@ def rows(*parts: Sequence[Runs]) -> list[Row]:
             means = [sum(values) / len(points) for values in zip(*points, strict=True)]
             found.append(
                 {
-                    "behaviour": behaviour_of(runs),
+                    column: name(runs),
                     "height": height,
                     "seeds": len(points),
                     "seats_share": means[0],
@@ -100,34 +106,38 @@ def _points(metrics: Sequence[Figures]) -> list[tuple[int, float, float, int]]:
 
 
 def draw(data: Rows) -> Figure:
-    """Seats above, stake below, over the heights."""
-    names = list(dict.fromkeys(row["behaviour"] for row in data))
+    """The shares, with the number of behaviours that end below the bar."""
+    ends = {row["behaviour"]: row["seats_share"] for row in data}
+    below = sum(share < BAR for share in ends.values())
+    title = f"a third misbehaves: {below} of {len(ends)} behaviours end below {BAR:.0%} of seats"
+    return drawn(data, "behaviour", title, BAR)
+
+
+def drawn(data: Rows, column: str, title: str, bar: float) -> Figure:
+    """Seats above, with a share that is drawn as a line, and stake below, over the heights: a line
+    for each name in a column."""
+    names = list(dict.fromkeys(row[column] for row in data))
     with styled():
         figure = Figure(figsize=(7.5, 7.0), layout="constrained")
         panels = figure.subplots(len(PANELS), 1, sharex=True)
         for axes, (name, label) in zip(panels, PANELS, strict=True):
-            _draw_part(axes, data, names, name)
+            for place, each in enumerate(names):
+                part = [row for row in data if row[column] == each]
+                _draw_line(axes, part, name, place, each)
             axes.set_ylabel(label)
             axes.set_ylim(bottom=0.0)
-        panels[0].axhline(BAR, color=GREY, linewidth=0.8, linestyle=":")
+        panels[0].axhline(bar, color=GREY, linewidth=0.8, linestyle=":")
         panels[-1].set_xlabel("height")
         panels[0].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
-        ends = {row["behaviour"]: row["seats_share"] for row in data}
-        below = sum(share < BAR for share in ends.values())
-        panels[0].set_title(
-            f"a third misbehaves: {below} of {len(names)} behaviours end below {BAR:.0%} of seats"
-        )
+        panels[0].set_title(title)
     return figure
 
 
-def _draw_part(axes: Axes, data: Rows, names: Sequence[str], share: str) -> None:
-    """One share over the heights, a line for each behaviour."""
-    styles = ("-", "--", "-.", ":")
-    for place, behaviour in enumerate(names):
-        part = [row for row in data if row["behaviour"] == behaviour]
-        heights, shares = [row["height"] for row in part], [row[share] for row in part]
-        style = styles[place // 7 % len(styles)]
-        axes.plot(heights, shares, style, color=f"C{place % 7}", linewidth=1.2, label=behaviour)
+def _draw_line(axes: Axes, part: Rows, share: str, place: int, name: str) -> None:
+    """One share over the heights, of the rows of one name."""
+    heights, values = [row["height"] for row in part], [row[share] for row in part]
+    style = ("-", "--", "-.", ":")[place // 7 % 4]
+    axes.plot(heights, values, style, color=f"C{place % 7}", linewidth=1.2, label=name)
 
 
 register_figure(

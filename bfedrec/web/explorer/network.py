@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -127,8 +127,9 @@ def since(malice: Malice) -> str:
     return told
 
 
-def drawing(layout: Layout, now: Now) -> dict[str, object]:
-    """The values of the drawing of a network and of its tables."""
+def drawing(layout: Layout, now: Now, stake_when: str = "") -> dict[str, object]:
+    """The values of the drawing of a network and of its tables; ``stake_when``: words that say
+    which stake is shown where it moves, with a space before."""
     eclipsed = {s for each in now.faults if each.name == "eclipse" for s in each.servers.servers}
     severed = severed_links(layout, now.down | eclipsed, parts_of(now.faults))
     states = states_of(layout, now)
@@ -141,6 +142,7 @@ def drawing(layout: Layout, now: Now) -> dict[str, object]:
         "servers": layout.servers[:MOST_DRAWN],
         "total": len(layout.servers),
         "stake": stake,
+        "stake_when": stake_when,
         "malicious": len(bad),
         "malicious_stake": sum(server.stake for server in bad),
         "links": None if layout.links is None else layout.links[:MOST_LINKS_LISTED],
@@ -152,6 +154,23 @@ def drawing(layout: Layout, now: Now) -> dict[str, object]:
         "since": since,
         "faults": [fault(each, len(layout.servers)) for each in now.faults],
     }
+
+
+def with_stakes(layout: Layout, held: Sequence[int]) -> Layout:
+    """A layout with the stake that each server holds, by index."""
+    servers = zip(layout.servers, held, strict=True)
+    return replace(layout, servers=tuple(replace(each, stake=stake) for each, stake in servers))
+
+
+def _staked(visit: Visit, folder: Path, layout: Layout, height: int | None) -> tuple[Layout, str]:
+    """The layout of a run with the stake as a height begins, and words that say so; as it is where
+    stake does not move. Raises `RunError` for a height that the chain has not reached."""
+    if not config_of(folder).ledger.incentives.on:
+        return layout, ""
+    held = visit.explorer.chains.of(folder).stakes(height) if height else None
+    if held is None or len(held) != len(layout.servers):
+        return layout, " in the genesis"
+    return with_stakes(layout, held), f" as height {height:,} begins"
 
 
 def show(visit: Visit) -> Response:
@@ -178,8 +197,13 @@ def show(visit: Visit) -> Response:
         )
         off = frozenset(timeline.cut_off.servers)
         now = Now(height, frozenset(timeline.down.servers), off, active)
+    when = ""
+    try:
+        layout, when = _staked(visit, folder, layout, height)
+    except RunError as error:
+        problem, when = problem or str(error), " in the genesis"
     values = {
-        **drawing(layout, now),
+        **drawing(layout, now, when),
         "asked": asked,
         "height": height,
         "heights": heights,

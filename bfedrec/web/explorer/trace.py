@@ -186,7 +186,7 @@ def show(visit: Visit) -> Response:
     layout = story.trace.layout
     values: dict[str, object] = {} if timeline is None else values_of(timeline, layout.servers)
     values |= {
-        **drawing(layout, story.now(number)),
+        **drawing(layout, story.now(number), " at the start"),
         "trace": story.trace,
         "timeline": timeline,
         "height": None if timeline is None else timeline.height,

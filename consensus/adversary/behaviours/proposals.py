@@ -151,12 +151,16 @@ class Censor(Behaviour):
         self.act("left out updates")
         chosen = sorted(self.draws(server).choice(len(updates), count, replace=False).tolist())
         kept = [updates[place] for place in chosen]
+        contents, settlement = server.contents.aggregate(kept), candidate.settlement
         header = server.contents.header_for(
-            kept, server.contents.aggregate(kept), *candidate.view, candidate.header.tickets
+            kept, contents, *candidate.view, candidate.header.tickets
         )
+        if settlement is not None:
+            settlement = replace(settlement, uses=contents.uses)
         return replace(
             candidate,
             header=header,
             signature=server.signer.sign(header.signed),
             updates=tuple(update.record.digest for update in kept),
+            settlement=settlement,
         )

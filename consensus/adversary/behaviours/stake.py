@@ -13,9 +13,11 @@ from consensus.adversary.behaviour import Behaviour, behaviour
 from consensus.adversary.toolbox import resigned
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.settlement import stakes_after
+from consensus.ledger.use import most_use
 from consensus.ledger.validity import InvalidBlock
 from consensus.records.block import Candidate
 from consensus.records.evidence import Evidence
+from consensus.records.genesis import MILLION
 from consensus.records.settlement import MOST_EVIDENCE, Settlement
 from consensus.records.view import proposal_digest
 from consensus.server.hooks import Outgoing
@@ -88,7 +90,7 @@ class Starve(Behaviour):
 class Frame(Behaviour):
     """Moves stake without a right to, where it moves: in its turn its block has forged, repeated,
     stale, empty or too much evidence, a stranger's signature, no settlement, or states other stakes
-    than follow."""
+    than follow; where stake goes by use, it may be its circle alone that was of any."""
 
     compared = False
 
@@ -97,7 +99,9 @@ class Frame(Behaviour):
         if candidate.turn is not None or settlement is None:
             return candidate
         draws = self.draws(server)
-        lie = LIES[int(draws.integers(len(LIES)))]
+        rule = server.genesis.incentives
+        lies = (*LIES, _boasted) if rule is not None and rule.use else LIES
+        lie: Lie = lies[int(draws.integers(len(lies)))]
         self.act(lie.__name__.strip("_"))
         return lie(Own(server, candidate, settlement, draws))
 
@@ -200,6 +204,20 @@ def _wrong(own: Own) -> Candidate:
     """State other stakes in the header, or none."""
     stakes = None if own.draws.random() < 0.3 else own.draws.bytes(32)
     return resigned(own.server, own.candidate, stakes=stakes)
+
+
+def _boasted(own: Own) -> Candidate:
+    """Say that its own clients' updates were of all the use that the block's may have had, or of
+    more, or of a little more than they were."""
+    server, uses = own.server.index, own.settlement.uses
+    others = tuple(each for each in uses if each[0] != server)
+    more = dict(uses).get(server, 0) + 1
+    said = (
+        ((server, most_use(own.server.genesis, own.candidate.header.count)),),
+        ((server, MILLION + 1),),
+        tuple(sorted((*others, (server, more)))),
+    )
+    return own.settling(replace(own.settlement, uses=said[int(own.draws.integers(len(said)))]))
 
 
 LIES: Final[tuple[Lie, ...]] = (

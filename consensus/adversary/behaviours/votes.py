@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ class InvertVotes(Behaviour):
 
     decides_alone = True
 
-    def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
+    def verdict(self, honest: bool, draws: Callable[[], np.random.Generator]) -> bool:
         return not honest
 
 

@@ -14,8 +14,8 @@ class Stake(Target):
     meaning = "the servers with the most stake"
 
     def at_first(self) -> Iterable[int]:
-        servers = self.known.genesis.servers
-        return sorted(range(len(servers)), key=lambda server: -servers[server].stake)
+        held = self.known.stakes
+        return sorted(range(len(held)), key=lambda server: -held[server])
 
 
 @target("random")

@@ -61,7 +61,8 @@ class Members(_Following):
 
     def on_message(self, server: int, kind: str, body: Any) -> Iterable[int]:
         if not self.known.protocol.committees_foreseen and isinstance(body, Ticket):
-            return (server,) if body.server == server else ()
+            own = body.server == server and body.height == self.known.height
+            return (server,) if own else ()
         return super().on_message(server, kind, body)
 
 
@@ -77,7 +78,8 @@ class Proposer(_Following):
 
     def on_message(self, server: int, kind: str, body: Any) -> Iterable[int]:
         if not self.known.protocol.takes_turns and isinstance(body, Candidate):
-            return (server,) if body.proposer == server else ()
+            own = body.proposer == server and body.header.height == self.known.height
+            return (server,) if own else ()
         return super().on_message(server, kind, body)
 
 

@@ -155,7 +155,7 @@ class BeaconProposals(ABC, Generic[VotingT]):
             server.signer.sign(header.signed),
             tickets,
             tuple(update.record.digest for update in updates),
-            settlement=server.gathering.settlement(),
+            settlement=server.contents.settlement(updates),
         )
 
     def _want(self, candidate: Candidate, others: list[int]) -> None:

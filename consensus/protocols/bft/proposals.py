@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from consensus.ledger.validity import InvalidBlock
@@ -250,8 +251,8 @@ class Proposals(BeaconProposals[Voting]):
         valid = server.contents.recomputes(candidate, updates)
         approves = valid and timely
         if server.behaviour is not None:
-            label = (server.height, *candidate.view, 1)
-            approves = server.behaviour.verdict(approves, server.host.generator(*label))
+            draws = partial(server.host.generator, server.height, *candidate.view, 1)
+            approves = server.behaviour.verdict(approves, draws)
         if approves or not valid:
             vote.apply(bft.on_judged(vote.context, vote.state, block, approves))
         else:

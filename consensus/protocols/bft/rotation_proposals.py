@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from consensus.ledger.validity import InvalidBlock
@@ -202,8 +203,8 @@ class RotationProposals(BeaconProposals[VoteT]):
         valid = server.contents.recomputes(candidate, updates)
         approves = valid and timely
         if server.behaviour is not None:
-            label = (server.height, *candidate.view, 1)
-            approves = server.behaviour.verdict(approves, server.host.generator(*label))
+            draws = partial(server.host.generator, server.height, *candidate.view, 1)
+            approves = server.behaviour.verdict(approves, draws)
         declined = valid and not approves
         self._found(block, approves or declined, declined)
 

@@ -9,6 +9,7 @@ thirds of the approvals has the block, and its aggregator shares it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from consensus.ledger.committee import Draw, InvalidTicket, may_sit
@@ -264,9 +265,8 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
         self._judging = None
         valid = server.sufficient(len(updates)) and self._is_correct(candidate, updates)
         if server.behaviour is not None:
-            valid = server.behaviour.verdict(
-                valid, server.host.generator(server.height, *candidate.view, 1)
-            )
+            draws = partial(server.host.generator, server.height, *candidate.view, 1)
+            valid = server.behaviour.verdict(valid, draws)
         self._apply(paper.on_judged(self.context, self.state, candidate, valid))
 
     def _is_correct(self, candidate: Candidate, updates: Sequence[SignedUpdate]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from hashlib import sha256
 from math import isfinite
 
 import numpy as np
@@ -64,6 +65,10 @@ class TinyApplication:
         """The aggregate's bytes (`weighted_mean`)."""
         return weighted_mean(payloads, samples)
 
+    def use(self, groups: Sequence[Sequence[bytes]], beacon: bytes) -> Sequence[int]:
+        """The use of each group of payloads: the sum of theirs (`tiny_use`)."""
+        return [sum(map(tiny_use, group)) for group in groups]
+
     def snapshot(self, height: int, beacon: bytes, aggregate: bytes) -> bytes | None:
         """No snapshot at any height."""
         return None
@@ -82,6 +87,12 @@ def weighted_mean(payloads: Sequence[bytes], samples: Sequence[int]) -> bytes:
         second += b * count
     total = float(sum(samples))
     return PAYLOAD.pack(first / total, second / total)
+
+
+def tiny_use(payload: bytes) -> int:
+    """The use of a payload, in parts of a million: any number that follows from it, as torture asks
+    who is paid, and not whether use is measured well."""
+    return int.from_bytes(sha256(payload).digest()[:4], "big") % (MILLION + 1)
 
 
 def stream(seed: int, which: int, *server: int) -> np.random.Generator:
@@ -187,4 +198,5 @@ def incentives_of(seed: int, stake: int) -> Incentives:
         leak=share(0.0, 0.01),
         patience=int(generator.integers(0, 9)),
         window=int(generator.integers(1, 6)),
+        use=share(0.0, 0.0, 0.5, 1.0),
     )

@@ -133,7 +133,7 @@ class TortureWorld(World):
         """By server that waits at the barrier: how it enters the next height."""
         seed = scenario.seed
         self._onlooker = observer
-        self._corrupting = corrupting_of(scenario, behaviours)
+        self._corrupting = corrupting_of(scenario, behaviours, witness)
         self._streams: dict[int, np.random.Generator] = {}
         spec = WorldSpec(
             genesis,

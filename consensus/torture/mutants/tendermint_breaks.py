@@ -88,6 +88,12 @@ _ROUNDS = (
         Bias(("abstain",)),
     ),
     Break(
+        "later-round",
+        "members do not follow f + 1 others into a later round (lines 55-56)",
+        (Patch(vote, "_line_55", stand_ins.always(None)),),
+        Bias((), CUTS),
+    ),
+    Break(
         "growing-timeouts",
         "a round takes no longer than the one before",
         (Patch(TendermintParticipant, "schedule", do.timers_of_round_0),),

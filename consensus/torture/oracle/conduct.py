@@ -19,6 +19,10 @@ from consensus.torture.oracle.violation import Violation
 #: when it judged.
 INSTANT = 2_000
 
+MEASURED = 2_000
+"""Further microseconds that it spends in between on measuring the use of updates, where that is
+paid."""
+
 Place = tuple[int, int, View]
 """A server, a height and a view."""
 
@@ -27,7 +31,9 @@ def untimely(server: EdgeServer, tickets: Tickets, candidate: Candidate, waited_
     """The reason why a server may not approve of a new block now, nor ``waited_us`` microseconds
     ago: a ticket is left out, or the time is wrong. Empty if there is none."""
     parameters, clock = server.parameters, server.host.now_us()
-    slack = waited_us + round(INSTANT * server.host.slowness())  # type: ignore[attr-defined]
+    rule = server.genesis.incentives
+    instant = INSTANT if rule is None or not rule.use else INSTANT + MEASURED
+    slack = waited_us + round(instant * server.host.slowness())  # type: ignore[attr-defined]
     listed = {ticket.server for ticket in candidate.tickets}
     for who, (_, since) in tickets.held.items():
         if who not in listed and since + parameters.ticket_us + slack < clock:

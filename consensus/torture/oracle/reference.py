@@ -141,7 +141,7 @@ class Ledger:
             raise Violation("proposals", f"height {height}: its aggregator did not sign it")
         beacon, betas = self.check_draws(block)
         updates = self._aggregated(block)
-        self.purses.append(block, self._voted(block), parent)
+        self.purses.append(block, self._voted(block), parent, updates)
         self.decided.append(Decided(block, updates, beacon, betas))
 
     def _voted(self, block: Block) -> Seats | None:

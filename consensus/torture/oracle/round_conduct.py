@@ -1,7 +1,8 @@
 """The rules that every vote of an honest server under `tendermint` keeps, judged from outside.
 
-Lines 22 to 43 of Algorithm 1 are written here once more, from what anybody has said: a vote that
-they forbid is a violation, whether or not it does any harm.
+Lines 22 to 43 of Algorithm 1 are written here once more, from what anybody has said, and line 55,
+from what the server has heard: a vote that they forbid is a violation, whether or not it does any
+harm.
 """
 
 from __future__ import annotations
@@ -56,7 +57,13 @@ class RoundConduct:
         if not isinstance(part, TendermintParticipant):
             return
         height, round, block = vote.height, vote.attempt, vote.block
-        if block == NIL or not self._ledger.knows(height):
+        if not self._ledger.knows(height):
+            return
+        seats = self._ledger.form(height, round)
+        ahead = {member for member, at in part.state.furthest.items() if at > round}
+        if 3 * seats.of(ahead) > seats.total:
+            fail(vote, "though it knows f + 1 members to be in later rounds")
+        if block == NIL:
             return
         if block not in self._proposed.get((height, round), ()):
             fail(vote, "which nobody proposed in this round")
@@ -87,8 +94,9 @@ class RoundConduct:
 
 def fail(vote: Vote, why: str) -> None:
     """Raise the `Violation` that a vote is."""
+    what = "nil" if vote.block == NIL else "a block"
     raise Violation(
         "votes keep the rules",
         f"server {vote.server} cast a {vote.phase} in round {vote.attempt} of height "
-        f"{vote.height} for a block {why}",
+        f"{vote.height} for {what} {why}",
     )

@@ -3,15 +3,18 @@ promises."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 from hashlib import sha256
 from math import ceil, floor
 
 from consensus.encoding.dag_cbor import encode
 from consensus.ledger.evidence import holds
+from consensus.ledger.updates import SignedUpdate
 from consensus.records.block import Block
 from consensus.records.genesis import Genesis, Incentives
+from consensus.torture.arena.rig import tiny_use
 from consensus.torture.oracle import verify
 from consensus.torture.oracle.verify import Seats
 from consensus.torture.oracle.violation import Violation
@@ -38,6 +41,8 @@ class Purses:
         """(height, server) of all evidence in blocks."""
         self.slashed = 0
         """Number of pieces of evidence in blocks."""
+        self.useful = 0
+        """Number of blocks that paid by the use of their updates."""
 
     def seated(self, height: int) -> list[int]:
         """The stakes by which committees of a height are drawn."""
@@ -50,9 +55,15 @@ class Purses:
         bad = sum(stakes[server] for server in self._bad)
         return bool(bad) and 3 * bad >= sum(stakes)
 
-    def append(self, block: Block, voters: Seats | None, parent: bytes) -> None:
-        """Move stake as a decided block does; ``voters``: of the block before, whose link is
-        ``parent``."""
+    def append(
+        self,
+        block: Block,
+        voters: Seats | None,
+        parent: bytes,
+        updates: Sequence[SignedUpdate],
+    ) -> None:
+        """Move stake as a decided block of these updates does; ``voters``: of the block before,
+        whose link is ``parent``."""
         rule, height, settlement = self._genesis.incentives, block.height, block.settlement
         if rule is None:
             if settlement is not None or block.header.stakes is not None:
@@ -60,6 +71,9 @@ class Purses:
             return
         if settlement is None:
             raise Violation("stake is conserved", f"height {height} has no settlement")
+        used = self._used(updates, rule)
+        if settlement.uses != tuple(sorted(used.items())):
+            raise Violation("use", f"height {height} states another use of its updates")
         stakes, offenders = list(self._after[-1]), set()
         reporter = block.header.aggregator
         for each in settlement.evidence:
@@ -88,10 +102,11 @@ class Purses:
                 raise Violation("certificates", f"height {height}: its settlement's: {fault}")
             signers = {server for server, _ in settlement.certificate.signatures}
             self._take_part(stakes, voters, signers, rule)
-            self._pay(stakes, voters, signers, rule, (reporter, offenders))
+            self._pay(stakes, voters, (signers, used), rule, (reporter, offenders))
+            self.useful += bool(used)
         self._after.append(stakes)
         self._check_sum(height)
-        self._check_digest(block, rule)
+        self._check_digest(block, rule, used)
 
     def _check(self, server: int, offence: int, height: int, rule: Incentives) -> None:
         if server not in self._bad:
@@ -101,6 +116,20 @@ class Purses:
         if not self._after[-1][server]:
             raise Violation("evidence", f"height {height}: server {server} has no stake left")
         self._paid_for.add((offence, server))
+
+    def _used(self, updates: Sequence[SignedUpdate], rule: Incentives) -> dict[int, int]:
+        """The share of each server in what is paid by use, in millionths, above 0."""
+        if not rule.use:
+            return {}
+        keys = [key for key, _ in self._genesis.clients]
+        used: Counter[int] = Counter()
+        for update in updates:
+            home = keys.index(update.record.client) % len(self._genesis.servers)
+            used[home] += tiny_use(update.payload)
+        filled = min(Fraction(1), Fraction(len(updates), self._genesis.parameters.quota))
+        most, whole = floor(10**6 * filled), used.total()
+        shares = {server: floor(most * Fraction(use, whole)) for server, use in used.items() if use}
+        return {server: share for server, share in shares.items() if share}
 
     def _take_part(
         self, stakes: list[int], voters: Seats, signers: set[int], rule: Incentives
@@ -120,13 +149,16 @@ class Purses:
         self,
         stakes: list[int],
         voters: Seats,
-        signers: set[int],
+        earned: tuple[set[int], dict[int, int]],
         rule: Incentives,
         parties: tuple[int, set[int]],
     ) -> None:
-        """Pay rewards out of the treasury; ``parties``: the aggregator, and the offenders."""
-        aggregator, offenders = parties
+        """Pay rewards out of the treasury; ``earned``: the signers, and the shares in use;
+        ``parties``: the aggregator, and the offenders."""
+        (signers, uses), (aggregator, offenders) = earned, parties
         whole = floor(Fraction(self._treasury * rule.reward, 10**6))
+        useful = floor(Fraction(whole * rule.use, 10**6))
+        whole -= useful
         bonus = floor(Fraction(whole * rule.propose, 10**6))
         members = whole - bonus
         shares = {
@@ -135,6 +167,8 @@ class Purses:
         }
         brought = floor(Fraction(bonus * voters.of(signers), voters.total))
         shares[aggregator] = shares.get(aggregator, 0) + brought
+        for server, use in uses.items():
+            shares[server] = shares.get(server, 0) + floor(Fraction(useful * use, 10**6))
         for server, share in shares.items():
             if stakes[server] > 0 and server not in offenders:
                 stakes[server] += share
@@ -145,10 +179,12 @@ class Purses:
         if min(*stakes, self._treasury) < 0 or sum(stakes) + self._treasury != self._whole:
             raise Violation("stake is conserved", f"height {height}: {stakes}, {self._treasury}")
 
-    def _check_digest(self, block: Block, rule: Incentives) -> None:
+    def _check_digest(self, block: Block, rule: Incentives, used: dict[int, int]) -> None:
         """Check that the header states what the oracle has come to."""
         height = block.height
         recent = sorted(each for each in self._paid_for if each[0] > height - rule.window)
         said = [self._after[-1], self._treasury, self._absent, [list(each) for each in recent]]
+        if used:
+            said.append([list(each) for each in sorted(used.items())])
         if block.header.stakes != sha256(encode(["bfedrec/stakes", *said])).digest():
             raise Violation("stake is conserved", f"height {height} states other stakes")

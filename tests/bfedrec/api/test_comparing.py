@@ -14,6 +14,7 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.evaluation.statistics import crossed_difference, crossed_mean, holm
 from bfedrec.runs.folder import RunError
 from tests.bfedrec.api.test_playing import OPTIONS
+from tests.helpers.commands import fork_runs
 
 METRIC = "full_ndcg@10"
 
@@ -23,7 +24,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """Three settings of two seeds each."""
     grid = {"clients.per_round": [2, 4, 8]}
     out = tmp_path_factory.mktemp("compare")
-    return bf.sweep(OPTIONS, grid, seeds=[0, 1], out=out, progress=False, rounds=3)
+    with pytest.MonkeyPatch.context() as patched:
+        fork_runs(patched)
+        return bf.sweep(OPTIONS, grid, seeds=[0, 1], out=out, progress=False, rounds=3)
 
 
 def scores(runs: pd.DataFrame, setting: int) -> np.ndarray:

@@ -31,6 +31,7 @@ from bfedrec.learning.upload import Diverged, Upload
 from bfedrec.runs.claims import build
 from bfedrec.streams import Streams
 from consensus.audit import AuditFailure, audit
+from consensus.ledger.use import home
 from consensus.records.genesis import Genesis
 from consensus.storage.sqlite import SqliteStore
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play
@@ -149,7 +150,23 @@ def test_a_target_that_is_no_item_is_refused(tmp_path: Path) -> None:
 
 
 def adversary(*groups: str, users: int = 200, seed: int = 0) -> Adversary:
-    return Adversary(load(None, [malicious(*groups)]).clients.malicious, users, Streams(seed), b"")
+    plans = load(None, [malicious(*groups)]).clients.malicious
+    return Adversary(plans, users, Streams(seed), b"", 10)
+
+
+def test_a_group_may_be_of_the_clients_of_some_servers_alone() -> None:
+    near = adversary("attack: scale, share: 1, homes: [3, 7]", users=205)
+    assert {home(client, 10) for client in np.flatnonzero(~near.honest)} == {3, 7}
+    assert np.flatnonzero(near.honest).size == 205 - 41
+    half = adversary("attack: scale, share: 1/2, homes: [3]", "attack: nan, share: 1/2")
+    assert (np.bincount(half.group + 1)[1:] == (10, 100)).all()
+    assert not {client for client in np.flatnonzero(half.group == 0) if home(client, 10) != 3}
+
+
+@pytest.mark.parametrize("homes", ["[30]", "[-1]", "[0.5]", "3"])
+def test_homes_are_servers_that_there_are(homes: str) -> None:
+    with pytest.raises(ConfigError, match="homes"):
+        load(None, [malicious(f"attack: scale, share: 1, homes: {homes}")])
 
 
 def test_groups_are_shares_of_the_clients_drawn_apart() -> None:
@@ -454,7 +471,8 @@ def learnt(*overrides: str) -> tuple[float, float]:
     config = load(None, [*LEARNING, *overrides])
     data = prepare(config.data)
     found: Learner = learn(config, data)
-    asked = Adversary(config.clients.malicious, data.users, Streams(config.seed), b"").honest
+    plans, streams = config.clients.malicious, Streams(config.seed)
+    asked = Adversary(plans, data.users, streams, b"", config.servers.count).honest
     hr = evaluate(found.P, found.Q, data, "validation", full=False).of("hr").mean()
     return float(hr), float(expose(found.P, found.Q, data, [7], 10, asked).er[0])
 

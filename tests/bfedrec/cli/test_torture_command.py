@@ -244,6 +244,22 @@ def test_a_campaign_is_recorded(tmp_path: Path) -> None:
     assert "| scenarios | 10 |" in (tmp_path / "torture-bft-4-0-9.md").read_text()
 
 
+def test_a_campaign_with_corruption_is_recorded_under_a_name_of_its_own(tmp_path: Path) -> None:
+    record = ["--record", str(tmp_path), "--servers", "4", "--jobs", "1"]
+    assert torture("--adaptive", "--seeds", "0-9", *record) == 0
+    figures = json.loads((tmp_path / "torture-bft-4-adaptive-0-9.json").read_text())
+    told = [name for name in figures["branches"] if name.startswith("a server corrupted")]
+    assert told
+    assert figures["violations"] == 0
+
+
+def test_a_corrupted_servers_unknown_behaviour_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    text = '{"seed":1,"servers":4,"corruption":"voters","corrupts":1,"turncoats":["sillent"]}'
+    assert torture("--replay", text) == 2
+    assert "no behaviour 'sillent', only" in capsys.readouterr().err
+    assert torture("--replay", text.replace("sillent", "silent")) == 0
+
+
 def test_the_breaks_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from bfedrec.cli import torture as torture_command
     from bfedrec.report import torture as torture_record

@@ -21,7 +21,7 @@ DELAY = "adversary.delays.strategy=last_moment"
         (
             ["adversary.corruption.strategy=membrs"],
             "adversary.corruption.strategy: 'membrs': expected none | stake | random | members | "
-            "proposer; did you mean 'members'?",
+            "proposer | voters; did you mean 'members'?",
         ),
         (
             ["adversary.delays.strategy=late"],
@@ -65,10 +65,6 @@ DELAY = "adversary.delays.strategy=last_moment"
         (
             [DELAY, "servers.gossip=mesh"],
             "servers.gossip: 'mesh': expected tree, as adversary.delays.strategy is given",
-        ),
-        (
-            [CORRUPT, "ledger.barrier=false"],
-            "ledger.barrier: False: expected true, as adversary.corruption.strategy is given",
         ),
         (["method=bpr", CORRUPT], "as method bpr does not read it"),
     ],

@@ -6,8 +6,10 @@ import pytest
 
 from bfedrec.config.load import config_hash, load
 from bfedrec.config.yaml_core import ConfigError
+from consensus.encoding.fields import MalformedRecord
 from consensus.protocols.registry import PROTOCOLS
 
+MASKED = ("aggregation.rule=per_item", "compression.kind=levels")
 ON = ("ledger.incentives.on=true", "servers.stake_mean=1000000")
 
 
@@ -27,6 +29,20 @@ def test_the_genesis_gets_parts_of_a_million() -> None:
     assert type(rule).from_node(rule.to_node()) == rule
 
 
+def test_use_is_in_the_genesis_where_it_is_paid_alone() -> None:
+    plain = load(None, list(ON)).ledger.incentives.rule(30_000_000)
+    paid = load(None, [*ON, "ledger.incentives.use=0.5"]).ledger.incentives.rule(30_000_000)
+    assert (plain.use, paid.use) == (0, 500_000)
+    assert "use" not in plain.to_node()
+    for rule in (plain, paid):
+        assert type(rule).from_node(rule.to_node()) == rule
+    with pytest.raises(MalformedRecord, match="use"):
+        type(plain).from_node(plain.to_node() | {"use": 0})
+    assert config_hash(load(None, [*ON, "ledger.incentives.use=0.0"])) == config_hash(
+        load(None, list(ON))
+    )
+
+
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
@@ -44,6 +60,13 @@ def test_the_genesis_gets_parts_of_a_million() -> None:
         ([*ON, "ledger.incentives.report=-0.1"], ["ledger.incentives.report"]),
         ([*ON, "ledger.incentives.window=0"], ["ledger.incentives.window"]),
         ([*ON, "ledger.incentives.treasury=.inf"], ["ledger.incentives.treasury"]),
+        (["ledger.incentives.use=0.1"], ["ledger.incentives.use", "0", "on is false"]),
+        ([*ON, "ledger.incentives.use=1.1"], ["ledger.incentives.use"]),
+        ([*ON, "ledger.incentives.use=0.5", "servers.stake_mean=1523"], ["1,524 or more"]),
+        (
+            [*ON, "ledger.incentives.use=0.5", "aggregation.secure=true", *MASKED],
+            ["ledger.incentives.use", "aggregation.secure", "no server sees"],
+        ),
         ([*ON, "ledger.incentives.slush=1"], ["slush", "slash"]),
     ],
 )
@@ -62,6 +85,8 @@ def test_what_does_not_go_together_is_one_line(overrides: list[str], parts: list
         ["servers.stake_mean=762"],
         ["ledger.incentives.treasury=0.0", "servers.stake_mean=1"],
         ["ledger.incentives.reward=0.0", "servers.stake_mean=1"],
+        ["ledger.incentives.use=0.5", "servers.stake_mean=1524"],
+        ["ledger.incentives.use=1.0", "servers.stake_mean=1"],
         ["protocol=tendermint"],
     ],
 )

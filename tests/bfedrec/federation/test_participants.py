@@ -32,9 +32,10 @@ def test_keys_that_are_not_kept_are_the_same(crypto: str, monkeypatch: pytest.Mo
     assert len(few._client_keys) == 5
 
 
-def made(crypto: str = "real") -> Participants:
+def made(crypto: str = "real", rounds: int = 1000) -> Participants:
     sizes = {"servers": {"count": 4}, "committee": {"size": 4}}
-    return Participants(Config.model_validate({"crypto": crypto} | sizes), Streams(1))
+    config = Config.model_validate({"crypto": crypto, "rounds": rounds} | sizes)
+    return Participants(config, Streams(1))
 
 
 @pytest.fixture
@@ -60,6 +61,15 @@ def test_a_helper_proves_with_the_servers_keys(processors: list[int]) -> None:
 def test_where_there_is_no_processor_for_it_there_is_no_helper(processors: list[int]) -> None:
     processors[0] = 1
     assert made().helper() is None
+
+
+@pytest.mark.parametrize(("rounds", "helped"), [(7, False), (8, True)])
+def test_a_short_run_needs_no_helper(processors: list[int], rounds: int, helped: bool) -> None:
+    """64 proofs and checks a round: 4 servers and 60 clients."""
+    helper = made(rounds=rounds).helper()
+    assert (helper is not None) == helped
+    if helper is not None:
+        helper.close()
 
 
 def test_what_takes_no_time_needs_no_helper(processors: list[int]) -> None:

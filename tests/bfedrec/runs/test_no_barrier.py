@@ -35,11 +35,7 @@ from tests.helpers.another import read_under
 FREE = ("ledger.barrier=false", "ledger.checkpoint_every=5")
 
 
-APART = [name for name, words in SCENARIOS.items() if "corruption" not in "".join(words)]
-"""Those that can be played without a barrier."""
-
-
-@pytest.mark.parametrize("scenario", APART)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_run_stopped_between_checkpoints_goes_on_alike(tmp_path: Path, scenario: str) -> None:
     words = (*FREE, *SCENARIOS[scenario])
     whole = tmp_path / "whole"

@@ -100,6 +100,13 @@ SCENARIOS = {
         "servers.malicious=equivocate_candidates+equivocate_votes:2/7",
         "committee.size=5",
     ),
+    "stake that moves by the use of updates, some of which are noise": (
+        "ledger.incentives.on=true",
+        "ledger.incentives.use=0.5",
+        "servers.stake_mean=1000000",
+        "clients.malicious=[{attack: gaussian, share: 1, homes: [0, 2]}]",
+        "committee.size=5",
+    ),
     "gossip over a mesh, with servers that are down, cut off, and pass nothing on": (
         "servers.gossip=mesh",
         "servers.mesh_degree=2",

@@ -21,6 +21,7 @@ from rich.console import Console
 from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.federation import participants
 from bfedrec.federation.federation import Round
 from bfedrec.runs import interpreter
 from bfedrec.runs.chain_writer import ChainWriter
@@ -30,6 +31,7 @@ from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.progress import Progress
 from bfedrec.runs.simulation import Simulation, run
 from consensus.audit import audit
+from consensus.crypto.ahead import PROVE, VERIFY, Ahead
 from consensus.faults.faults import FAULTS
 from consensus.records.block import Block
 from consensus.simulation.results import HeightResult
@@ -241,6 +243,25 @@ def test_resume_of_nothing_starts_at_the_beginning(
     reference: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     assert lasting(play(tmp_path, resume=True)) == lasting(reference[1])
+
+
+def test_a_helper_changes_nothing(
+    reference: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference is too short for one."""
+    answered: set[bytes] = set()
+    received = Ahead._take
+
+    def take(self: Ahead, kind: bytes, number: int, data: bytearray) -> bool:
+        answered.add(kind)
+        return received(self, kind, number, data)
+
+    monkeypatch.setattr(participants, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(participants, "thread_count", lambda: 2)
+    monkeypatch.setattr(Ahead, "_take", take)
+    assert lasting(play(tmp_path)) == lasting(reference[1])
+    assert metrics(tmp_path) == metrics(reference[0])
+    assert answered == {PROVE, VERIFY}
 
 
 @pytest.mark.parametrize("kept", [1, 4, 7, 11])

@@ -42,7 +42,7 @@ def test_every_attack_is_known_by_its_name_and_told() -> None:
 def test_the_base_is_honest() -> None:
     base = Behaviour()
     assert base.contents(HONEST, generator()) is HONEST
-    assert [base.verdict(honest, generator()) for honest in (True, False)] == [True, False]
+    assert [base.verdict(honest, generator) for honest in (True, False)] == [True, False]
     assert base.relays
     assert base.provides
     plain = Toy(servers=4, clients=2, crypto="modelled")
@@ -66,7 +66,7 @@ def test_gaussian_proposes_noise_of_the_right_size() -> None:
 
 def test_inverted_votes_approve_what_is_wrong_and_reject_what_is_right() -> None:
     inverted = Composed(["invert_votes"])
-    assert [inverted.verdict(honest, generator()) for honest in (True, False)] == [False, True]
+    assert [inverted.verdict(honest, generator) for honest in (True, False)] == [False, True]
     assert inverted.contents(HONEST, generator()) is HONEST
 
 
@@ -77,9 +77,9 @@ def test_behaviours_compose_in_order_and_count_what_they_change() -> None:
     both = Composed(["gaussian", "invert_votes"])
     assert both.names == ("gaussian", "invert_votes")
     assert both.contents(HONEST, generator()).aggregate != HONEST.aggregate
-    assert both.verdict(True, generator()) is False
+    assert both.verdict(True, generator) is False
     assert both.acted == {"gaussian": 1, "invert_votes": 1}
-    assert Composed(["invert_votes", "invert_votes"]).verdict(True, generator()) is True
+    assert Composed(["invert_votes", "invert_votes"]).verdict(True, generator) is True
     honest = Composed([])
     assert honest.contents(HONEST, generator()) is HONEST
     assert honest.acted == {}

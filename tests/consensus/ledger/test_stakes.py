@@ -27,6 +27,7 @@ rules = st.builds(
     leak=WHOLE,
     patience=st.integers(0, 3),
     window=st.integers(1, 9),
+    use=WHOLE,
 )
 amounts = st.one_of(st.integers(0, 20), st.integers(0, 10**17))
 
@@ -49,6 +50,10 @@ def moves(draw: st.DrawFn) -> tuple[Stakes, tuple[object, ...]]:
     committee = Committee({s: draw(st.integers(1, 3)) for s in seated}, draw(st.integers(1, 5)))
     committee = replace(committee, total=max(committee.total, sum(committee.weights.values())))
     signers = [server for server in seated if draw(st.booleans())]
+    useful, left, uses = sorted(draw(some)), MILLION, []
+    for server in useful:
+        share = draw(st.integers(0, left))
+        uses, left = [*uses, (server, share)], left - share
     return stakes, (
         draw(rules),
         10,
@@ -56,6 +61,7 @@ def moves(draw: st.DrawFn) -> tuple[Stakes, tuple[object, ...]]:
         [against(server, height) for height, server in evidence],
         draw(st.sampled_from((None, committee))),
         signers,
+        tuple(uses),
     )
 
 
@@ -72,7 +78,7 @@ def test_only_offenders_and_absent_members_lose_stake(
     move: tuple[Stakes, tuple[object, ...]],
 ) -> None:
     before, arguments = move
-    rule, _, _, evidence, committee, signers = arguments
+    rule, _, _, evidence, committee, signers, _ = arguments
     after = moved(before, *arguments)  # type: ignore[arg-type]
     guilty = {each.server for each in evidence}  # type: ignore[attr-defined]
     weights = {} if committee is None else committee.weights  # type: ignore[attr-defined]
@@ -112,6 +118,23 @@ def test_signatures_earn_the_share_of_their_seats() -> None:
     after = moved(BEFORE, EASY, 5, 3, [], SEATS, (0, 1))
     assert (after.held, after.treasury) == ((133, 133, 100, 100), 934)
     assert after.absences == (0, 0, 1, 0)
+
+
+def test_a_share_of_what_is_paid_goes_by_use() -> None:
+    rule = replace(EASY, use=500_000)
+    after = moved(BEFORE, rule, 5, 3, [], SEATS, (0, 1, 2), ((0, 400_000), (3, 100_000)))
+    assert after.held == (136, 116, 116, 105)
+    assert after.treasury == 1000 - 73
+    nobody = moved(BEFORE, rule, 5, 3, [], SEATS, (0, 1, 2))
+    assert nobody.held == (116, 116, 116, 100), "what is not paid by use stays in the treasury"
+
+
+def test_offenders_and_whoever_has_nothing_are_not_paid_by_use() -> None:
+    rule, uses = replace(EASY, use=1_000_000, report=0), ((0, 500_000), (2, 500_000))
+    poor = replace(BEFORE, held=(100, 100, 0, 100))
+    after = moved(poor, rule, 5, 3, [against(0, 4)], SEATS, (0, 1), uses)
+    assert after.held == (50, 100, 0, 100)
+    assert moved(BEFORE, rule, 1, 3, [], None, (), uses).held == BEFORE.held, "block 1 pays nothing"
 
 
 def test_an_aggregator_gains_nothing_by_leaving_signatures_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -336,7 +337,7 @@ class Noisy(Behaviour):
     def contents(self, honest: Contents, generator: np.random.Generator) -> Contents:
         return Contents(generator.bytes(8))
 
-    def verdict(self, honest: bool, generator: np.random.Generator) -> bool:
+    def verdict(self, honest: bool, draws: Callable[[], np.random.Generator]) -> bool:
         return True
 
 
@@ -351,6 +352,29 @@ def test_a_malicious_leader_proposes_what_it_likes_and_its_allies_vote_for_it() 
     assert len(honest.said("timeout")) == 1
     ally = Bench(behaviour=Noisy()).ready().hear("candidate", candidate)
     assert ally.phases() == ["soft"]
+
+
+class Tossing(Behaviour):
+    """Approves by the toss of a coin, but of its own block as an honest server would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tossed: list[float] = []
+
+    def verdict(self, honest: bool, draws: Callable[[], np.random.Generator]) -> bool:
+        self.tossed.append(draws().random())
+        return honest
+
+
+def test_a_decision_has_draws_of_its_own_which_are_made_where_they_are_asked_for() -> None:
+    tossing, ally = Tossing(), Bench(behaviour=Noisy()).ready()
+    bench = Bench(behaviour=tossing).ready().hear("candidate", CANDIDATE)
+    label = (1, 0, 0, 1)  # height, attempt, step, and what is drawn
+    assert tossing.tossed == [bench.host.generator(*label).random()]
+    made: list[tuple[int, ...]] = []
+    ally.host.generator = lambda *label: made.append(label)  # type: ignore[method-assign, assignment]
+    assert ally.hear("candidate", CANDIDATE).phases() == ["soft"]
+    assert made == []
 
 
 class Mute(Behaviour):

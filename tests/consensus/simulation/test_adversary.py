@@ -24,6 +24,7 @@ from consensus.simulation.checkpoint import Standing
 from consensus.simulation.observer import Observer
 from consensus.simulation.recorder import Recorder
 from consensus.simulation.results import HeightResult
+from tests.helpers.incentives import RULE, STAKE
 from tests.helpers.toy import Toy
 from tests.helpers.worlds import check_invariants, crash, struck
 
@@ -41,6 +42,8 @@ class Noting(Observer):
         """(what, server, height, simulated second)."""
         self.proposed: list[tuple[int, int, float]] = []
         """(height, proposer, simulated second)."""
+        self.voted: dict[tuple[int, int], float] = {}
+        """The simulated second of a server's first vote, by (height, server)."""
 
     def corrupted(self, server: int, height: int, at: float) -> None:
         self.turned.append(("corrupted", server, height, at))
@@ -51,6 +54,8 @@ class Noting(Observer):
     def sent(self, server: int, kind: str, body: Any, at: float) -> None:
         if kind == "candidate" and body.proposer == server:
             self.proposed.append((body.header.height, server, at))
+        if kind == "vote" and body.server == server:
+            self.voted.setdefault((body.height, server), at)
 
 
 class Scene:
@@ -135,6 +140,16 @@ def test_the_proposer_is_corrupted_before_it_proposes_and_says_nothing() -> None
     assert all(block.certificate.view != (0, 0) for block in scene.blocks)
 
 
+def test_voters_are_corrupted_once_their_votes_are_seen() -> None:
+    scene = Scene("voters", budget=Budget(at_once=1, hold=1), committee_size=3).play(4)
+    turned = [(height, server) for what, server, height, _ in scene.noting.turned]
+    assert {height for height, _ in turned} >= {1, 2, 3, 4}
+    for what, server, height, at in scene.noting.turned:
+        if what == "corrupted":
+            assert scene.noting.voted[height, server] <= at
+            assert server in scene.members(height)
+
+
 def test_proposers_are_corrupted_one_after_the_other_as_views_pass() -> None:
     scene = Scene("proposer", ("silent",), budget=Budget(at_once=2, hold=1)).play(2)
     for height in (1, 2):
@@ -176,6 +191,25 @@ def test_the_most_stake_is_corrupted_first() -> None:
     assert scene.results[0].adversary.stake == pytest.approx(26 / 36)
 
 
+def test_stake_that_moves_counts_as_it_is() -> None:
+    """Whom it corrupts under incentives, and what share of the stake that tells."""
+    budget = Budget(at_once=1, hold=1)
+    more = {"stakes": [STAKE] * SERVERS, "incentives": RULE}
+    scene = Scene("stake", ("spam",), budget=budget, **more).play(12)
+    world = scene.toy.world
+    heads = max((server.chain.heads for server in world.servers), key=len)
+    found = []
+    for _, server, height, _ in (each for each in scene.noting.turned if each[0] == "corrupted"):
+        held, after = (heads[at].held(world.genesis) for at in (height - 1, height))
+        assert held[server] == max(held)
+        account = scene.results[height - 1].adversary
+        assert account is not None
+        assert account.stake == after[server] / sum(after)
+        found.append(server)
+    assert len(found) == 12
+    assert len(set(found)) > 1, "stake did not move enough"
+
+
 def test_whom_a_lot_takes_changes_with_the_height() -> None:
     scene = Scene("random", budget=Budget(at_once=1, hold=1)).play(8)
     assert len({server for what, server, _, _ in scene.noting.turned}) > 3
@@ -194,6 +228,7 @@ def test_whom_a_lot_takes_changes_with_the_height() -> None:
     unit=st.sampled_from([SECONDS, HEIGHTS]),
     protocol=st.sampled_from(["bft", "tendermint"]),
     own=st.sampled_from([(), (0,)]),
+    every=st.sampled_from([1, 1, 0, 3]),
 )
 def test_the_budget_is_kept(
     strategy: str,
@@ -204,15 +239,15 @@ def test_the_budget_is_kept(
     unit: str,
     protocol: str,
     own: tuple[int, ...],
+    every: int,
 ) -> None:
     """At no time more than ``at_once``, nor more than ``in_all`` in all; nobody who is malicious
     anyway; nobody longer than it is held; and the world's rules hold."""
     delay = float(round(delay)) if unit == HEIGHTS else delay
     budget = Budget(at_once, in_all, delay, unit, hold)
     malicious: dict[int, Behaviour] = {server: Composed(["stale"]) for server in own}
-    scene = Scene(strategy, ("late_votes",), malicious, budget, protocol=protocol, clients=2).play(
-        5
-    )
+    more = {"protocol": protocol, "clients": 2, "meets_every": every}
+    scene = Scene(strategy, ("late_votes",), malicious, budget, **more).play(5)
     now: dict[int, int] = {}
     for what, server, height, at in scene.noting.turned:
         assert server not in own
@@ -238,14 +273,14 @@ def test_the_budget_is_kept(
     accounts = [result.adversary for result in scene.results if result.adversary is not None]
     assert sum(account.turned for account in accounts) == len(turned)
     assert accounts[-1].corrupted == len(now)
-    check_honest(scene)
+    check_honest(scene, apart=int(every != 1))
 
 
-def check_honest(scene: Scene) -> None:
+def check_honest(scene: Scene, apart: int) -> None:
     """The invariants of worlds, but that a server accused may be honest by now."""
     for result in scene.results:
         result.evidence = ()
-    check_invariants(scene.toy, scene.results)
+    check_invariants(scene.toy, scene.results, apart)
 
 
 def test_those_who_are_chosen_are_spent_of_the_budget() -> None:

@@ -118,6 +118,7 @@ def test_clients_start_where_their_servers_are(protocol: str) -> None:
 def test_clients_of_a_server_that_is_down_go_to_the_nearest_that_is_not() -> None:
     faults = struck(7, crash(2, from_=0.01, until=500.0))
     toy, _ = played(2, faults=faults, quota=4)
+    assert 2 not in toy.world._pace._starts._ready  # type: ignore[attr-defined]
     began = toy.world.env.now
     update = toy.update(2)
     updates = [update, *(toy.update(client) for client in (0, 1, 3, 4))]

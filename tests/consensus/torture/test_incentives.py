@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from consensus.ledger import protocol, settlement, stakes
+from consensus.ledger import protocol, settlement, stakes, use
 from consensus.ledger.stakes import Stakes
 from consensus.ledger.validity import InvalidBlock
+from consensus.records.genesis import MILLION
+from consensus.server.block_contents import BlockContents
 from consensus.torture.arena.drawing import draw
 from consensus.torture.arena.rig import genesis_of, incentives_of
 from consensus.torture.arena.scenario import BadScenario, Scenario
@@ -26,12 +28,14 @@ def violations(plan: Plan, seeds: Sequence[int]) -> set[str]:
 
 @pytest.mark.parametrize("protocol", ["bft", "tendermint"])
 def test_stake_is_conserved_and_nobody_honest_is_slashed(protocol: str) -> None:
-    slashed = 0
+    slashed = useful = 0
     for seed in range(25):
         outcome = run(replace(PLAN, protocol=protocol).scenario(seed))
         assert not outcome.violated, f"seed {seed}: {outcome.what}"
         slashed += outcome.branches["evidence that took stake"]
+        useful += outcome.branches["use that was paid"]
     assert slashed > 0
+    assert useful > 20
 
 
 def test_a_plan_with_incentives_draws_what_it_draws_without_and_attacks_stake() -> None:
@@ -105,6 +109,17 @@ def _forgetful(after: Stakes, *_: Any) -> Stakes:
     return replace(after, offences=())
 
 
+def _paid_by_use_again(after: Stakes, before: Stakes, *moves: Any) -> Stakes:
+    held, uses = list(after.held), moves[-1]
+    for server, _ in uses[:1]:
+        held[server] += 1
+    return replace(after, held=tuple(held), treasury=after.treasury - len(uses[:1]))
+
+
+def _unbound(after: Stakes, *_: Any) -> Stakes:
+    return replace(after, uses=())
+
+
 def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settlement, "holds", lambda *_: True)
 
@@ -139,6 +154,28 @@ def _stated_at_will(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "check_settlement", check)
 
 
+def _any_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = BlockContents.recomputes
+
+    def recomputes(self: Any, candidate: Any, updates: Any) -> bool:
+        told = candidate.settlement
+        if told is not None:
+            uses = self.aggregate(updates, candidate.updates).uses
+            candidate = replace(candidate, settlement=replace(told, uses=uses))
+        return original(self, candidate, updates)
+
+    monkeypatch.setattr(BlockContents, "recomputes", recomputes)
+
+
+def _one_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(use, "home", lambda client, servers: 0)
+
+
+def _full_without_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (use, settlement):
+        monkeypatch.setattr(module, "most_use", lambda genesis, count: MILLION)
+
+
 BROKEN: dict[str, Patch] = {
     "stake out of nothing": _moved_by(_minted),
     "stake that vanishes": _moved_by(_burnt),
@@ -148,6 +185,11 @@ BROKEN: dict[str, Patch] = {
     "anybody took part": _any_certificate,
     "stake counts at once": _at_once,
     "a header states any stake": _stated_at_will,
+    "a proposer states any use": _any_use,
+    "use is paid twice": _moved_by(_paid_by_use_again),
+    "a header says nothing of use": _moved_by(_unbound),
+    "all use is one server's": _one_home,
+    "few updates are of as much use": _full_without_quota,
 }
 
 
@@ -159,4 +201,4 @@ def test_a_broken_rule_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> N
         found = violations(PLAN, [seed])
         if found:
             break
-    assert found & {"stake is conserved", "evidence", "certificates", "turns"}, found
+    assert found & {"stake is conserved", "evidence", "certificates", "turns", "use"}, found
