@@ -98,6 +98,8 @@ ENTRIES: tuple[Entry, ...] = (
     _entry("ML-1M", "BFedRec, quantised", "ml-1m-quantised"),
     _ials("ML-1M", "ml-1m-ials"),
     _by_order(_ials("ML-1M", "ml-1m-ials")),
+    _by_order(_ials("ML-1M", "ml-1m-ials-ordered", method=f"{IALS}, tuned by order")),
+    _ials("ML-1M", "ml-1m-ials-full", method=f"{IALS}, tuned by full ranking"),
     _ials("ML-1M", "ml-1m-ials-size-1", method=f"{IALS}, a quarter of the bytes"),
     _ials("ML-1M", "ml-1m-ials-malicious", method=f"{IALS}, a third of the servers malicious"),
     _entry("ML-1M", "FedMF", "fedmf", ("ml-1m", "fedmf")),
@@ -141,7 +143,8 @@ NOTES = (
     f"Rows of {IALS} have the bytes of size 4 both ways (15 an item), or of size 1 (4) where they "
     "say so and on Pinterest, and the plain mean. By order: the client also weighs its own items "
     "by recency when it recommends, where the data know the order; this is another problem than "
-    "that of all other rows, and compares with order-aware methods alone.",
+    "that of all other rows, and compares with order-aware methods alone. Tuned by order, or by "
+    "full ranking: the weights of its training are chosen by these figures of validation items.",
     f"{TRAINED}: settings as chosen without it, then trained with all but the test item, as NCF's "
     "protocol has it; all other rows hold the validation item out of training, too.",
     f"HR and NDCG at {K} of the test items, leave-one-out, among 99 sampled items that the user "
