@@ -19,7 +19,7 @@ from bfedrec.runs.figures import Figures, number
 from consensus.adversary.when import HEIGHTS
 
 SWEEP = Experiment(
-    Path("experiments/adversaries.yaml"), ("@experiments/adversaries",), "0", compact=True
+    Path("experiments/adversaries.yaml"), ("@experiments/adversaries",), "0-2", compact=True
 )
 COLUMNS = (
     Column("adversary", "adversary"),
