@@ -66,8 +66,6 @@ SWEEP = $(BIN)/bfedrec sweep --seeds 0-2 $(AT_ONCE) --record results/reference
 results: setup-run
 	$(SWEEP) experiments/ml-1m-malicious.yaml
 	$(SWEEP) experiments/ml-1m-captured.yaml
-	$(BIN)/bfedrec sweep experiments/ml-1m-no-barrier.yaml --seeds 0 $(AT_ONCE) \
-	  --record results/reference --compact ledger.barrier=true,false servers.malicious=0,1/3
 	$(BIN)/bfedrec make $(AT_ONCE)
 
 # The tables alone, of what is recorded: each says which runs it lacks (status 2).
