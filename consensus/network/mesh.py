@@ -71,10 +71,6 @@ class _Post:
         """By kind and identity of the body: what is passed on in its place."""
 
 
-_Tag = tuple[int, _Post | None]
-"""The mark of a delivery over the mesh: its sender, and its post; None for control."""
-
-
 class MeshNetwork(Network):
     """A `Network` whose gossip goes over a mesh."""
 
@@ -155,7 +151,7 @@ class MeshNetwork(Network):
         lacking = peers.degrees.degree - len(peers.mesh)
         if lacking > 0:  # one that has just come back may have no peer yet
             others = peers.draw(lacking, peers.outside() or list(peers.silent), self._drawing)
-            self._emit(origin, others, post.message, origin, (origin, post), at)
+            self._emit(origin, others, post.message, post, at)
 
     def pass_on(
         self, server: int, origin: int, message: Message, at: float, before: Collection[int]
@@ -178,7 +174,7 @@ class MeshNetwork(Network):
         self._kept[server][-1][post] = None
         but = sender, post.origin
         peers = [peer for peer in self.peers[server].mesh if peer not in but]
-        self._emit(server, peers, post.message, post.origin, (server, post), at)
+        self._emit(server, peers, post.message, post, at)
 
     def _tell(
         self, server: int, peers: Sequence[int], kind: Control, posts: Sequence[_Post]
@@ -186,22 +182,18 @@ class MeshNetwork(Network):
         """Send a control message, which names ``posts``, to some peers."""
         now, size = self.env.now, CONTROL_BYTES + NAME_BYTES * len(posts)
         message = Message(kind, tuple(posts), size, said=now)
-        self._emit(server, peers, message, server, (server, None), now)
+        self._emit(server, peers, message, None, now)
 
     def _emit(
-        self,
-        server: int,
-        peers: Sequence[int],
-        message: Message,
-        origin: int,
-        tag: _Tag,
-        at: float,
+        self, server: int, peers: Sequence[int], message: Message, post: _Post | None, at: float
     ) -> None:
-        """Send ``message`` over the links from ``server`` to ``peers``."""
+        """Send ``message`` over the links from ``server`` to ``peers``; ``post``: None for control.
+        Its deliveries are marked with the sender and the post."""
         if not peers:
             return
         if self.env.now >= self._change_at:
             _ = self.overlay  # notes which faults are active
+        origin, tag = server if post is None else post.origin, (server, post)
         self._transmit(server, peers, self._latencies[server], message, origin, tag, at)
 
     # -- receiving --------------------------------------------------------------------------------
@@ -245,8 +237,7 @@ class MeshNetwork(Network):
         elif message.kind == "iwant":
             for post in posts:
                 if any(post in kept for kept in self._kept[server]):
-                    tag, now = (server, post), self.env.now
-                    self._emit(server, (sender,), post.message, post.origin, tag, now)
+                    self._emit(server, (sender,), post.message, post, self.env.now)
         elif message.kind == "graft":
             if not peers.graft(sender):
                 self._tell(server, (sender,), "prune", ())

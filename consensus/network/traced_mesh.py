@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from consensus.network.mesh import MeshNetwork, _Tag
+from consensus.network.mesh import MeshNetwork, _Post
 from consensus.network.traced import TracedNetwork
 from consensus.server.message import Message
 
@@ -25,18 +25,12 @@ class TracedMeshNetwork(TracedNetwork, MeshNetwork):
         return [] if message.gossiped else super()._out_of_reach(origin, recipients, message)
 
     def _emit(
-        self,
-        server: int,
-        peers: Sequence[int],
-        message: Message,
-        origin: int,
-        tag: _Tag,
-        at: float,
+        self, server: int, peers: Sequence[int], message: Message, post: _Post | None, at: float
     ) -> None:
         """Send ``message`` over links (`MeshNetwork._emit`); number a control message."""
-        if peers and tag[1] is None:
+        if peers and post is None:
             self._number(message)
-        super()._emit(server, peers, message, origin, tag, at)
+        super()._emit(server, peers, message, post, at)
 
     def _hand_over(self, delivery: Any) -> None:
         """Note the end of a delivery that no server's protocol is handed."""

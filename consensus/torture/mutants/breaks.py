@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from consensus.ledger import protocol, validity
+from consensus.ledger import protocol
 from consensus.ledger.committee import Committee
 from consensus.ledger.updates import UpdatePool
 from consensus.protocols.bft import validity as bft_validity
@@ -26,7 +26,8 @@ from consensus.server.edge_server import EdgeServer
 from consensus.server.fetching import Fetching
 from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants import stand_ins as do
-from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported, of_certificates
+from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported
+from consensus.torture.mutants.certificate_breaks import certificate_breaks
 from consensus.torture.mutants.edge_breaks import EDGE_BREAKS
 from consensus.torture.mutants.patch import Patch
 
@@ -57,34 +58,7 @@ BREAKS: Final = {
             (Patch(Committee, "approves", do.one_less),),
             Bias(("silent",)),
         ),
-        Break(
-            "vote-signatures",
-            "anybody votes in everybody's name",
-            (
-                Patch(SharedChecks, "vote", do.always(True)),
-                *of_certificates(bft_validity, "signatures"),
-            ),
-            Bias(("phantom_votes", "pad_certificates")),
-        ),
-        Break(
-            "seats",
-            "who has no seat votes, too",
-            (
-                Patch(HeightContext, "weight", do.a_seat_for_all),
-                *of_certificates(bft_validity, "seats"),
-            ),
-            Bias(("phantom_votes", "pad_certificates"), sizes=(7, 10)),
-        ),
-        Break(
-            "distinct-signers",
-            "a signature that is given twice counts twice",
-            (
-                Patch(validity, "check_signers", do.always(None)),
-                imported(bft_validity, "check_signers", do.always(None)),
-                *of_certificates(bft_validity, "distinct"),
-            ),
-            Bias(("pad_certificates",)),
-        ),
+        *certificate_breaks(bft_validity, HeightContext),
         Break(
             "timeout-certificates",
             "whatever claims to close a view closes it",

@@ -17,8 +17,8 @@ from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants import breaks, stand_ins, standing_breaks
 from consensus.torture.mutants import view_stand_ins as do
 from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported
+from consensus.torture.mutants.certificate_breaks import certificate_breaks
 from consensus.torture.mutants.patch import Patch
-from consensus.torture.mutants.standing_breaks import certificate_breaks
 
 #: Scenarios in which heights take several views, with blocks locked in some.
 LOCKED: Final = ("fresh_values", "late_block", "lone_certificates")
@@ -168,7 +168,7 @@ _CERTIFICATES = (
         (Patch(rules, "check_shown", stand_ins.always(None)),),
         Bias(("false_locks", "false_proofs")),
     ),
-    *certificate_breaks(rules),
+    *certificate_breaks(rules, standing.HeightContext),
 )
 
 BREAKS: Final = {

@@ -96,7 +96,7 @@ def certificate_without(what: str) -> StandIn:
 
 def a_seat_for_all(original: Any) -> Any:
     """`HeightContext.weight` that gives every server at least one seat."""
-    return lambda self, attempt, server: max(1, original(self, attempt, server))
+    return lambda self, *of: max(1, original(self, *of))
 
 
 # -- draws ----------------------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from consensus.torture.arena.drawing import Bias
 from consensus.torture.mutants import breaks, stand_ins
 from consensus.torture.mutants import round_stand_ins as do
 from consensus.torture.mutants.broken_rule import CRASHES, CUTS, Break, imported
+from consensus.torture.mutants.certificate_breaks import certificate_breaks
 from consensus.torture.mutants.patch import Patch
-from consensus.torture.mutants.standing_breaks import SHARED, certificate_breaks
+from consensus.torture.mutants.standing_breaks import SHARED
 
 #: Scenarios in which heights take several rounds, with values locked in some.
 LOCKED: Final = ("equivocate_candidates", "equivocate_votes", "late_block", "lone_locks")
@@ -121,6 +122,10 @@ _ROUNDS = (
 
 BREAKS: Final = {
     each.name: each
-    for each in (*_ROUNDS, *certificate_breaks(rules), *(breaks.BREAKS[name] for name in SHARED))
+    for each in (
+        *_ROUNDS,
+        *certificate_breaks(rules, standing.HeightContext),
+        *(breaks.BREAKS[name] for name in SHARED),
+    )
 }
 """Every break by the name of the rule that it switches off."""
