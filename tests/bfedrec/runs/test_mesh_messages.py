@@ -8,15 +8,12 @@ import pytest
 
 import bfedrec as bf
 from bfedrec.explorer.messages import messages_of
-from bfedrec.explorer.places import Places
 from bfedrec.runs.messages import MESSAGES
-from bfedrec.web.explorer.app import application
-from bfedrec.web.explorer.state import Explorer
 from consensus.network.mesh import CONTROL
 from tests.bfedrec.runs.test_messages import checked_totals
 from tests.bfedrec.runs.test_resume import stopped_at
 from tests.bfedrec.runs.test_simulation import play
-from tests.helpers.web import Client, serving
+from tests.helpers.shown import served
 
 MESHED = (
     "servers.gossip=mesh",
@@ -85,8 +82,8 @@ def test_a_run_that_is_cut_and_goes_on_has_the_same_bytes(
 
 
 def test_the_page_of_a_height_tells_copies_and_control_messages(runs: Path) -> None:
-    with serving(application(Explorer(Places(runs)))) as port:
-        page = Client(port).get("/messages/5/traced")
+    with served(runs) as client:
+        page = client.get("/messages/5/traced")
     assert page.status == 200
     rows, found = bf.load(runs / "traced").trace_of(5), messages_of(runs / "traced", 5)
     assert found is not None

@@ -15,17 +15,14 @@ from pyarrow import parquet
 import bfedrec as bf
 from bfedrec.explorer import messages as facts
 from bfedrec.explorer.messages import messages_of
-from bfedrec.explorer.places import Places
 from bfedrec.runs.folder import RunError
 from bfedrec.runs.message_trace import MessageTrace
 from bfedrec.runs.messages import COLUMNS, MESSAGES, MOST_TEXT, groups, schema
-from bfedrec.web.explorer.app import application
 from bfedrec.web.explorer.messages import REASONS
-from bfedrec.web.explorer.state import Explorer
 from consensus.network.traced import AT_ONCE, LOST
 from tests.bfedrec.runs.test_messages import ONE
-from tests.helpers.shown import play
-from tests.helpers.web import Client, serving
+from tests.helpers.shown import play, served
+from tests.helpers.web import Client
 
 FAULTS = "faults=[{loss: 0.2, from: 1, until: 60}, {crash: [3], from: 1, until: 5}]"
 
@@ -41,8 +38,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(runs: Path) -> Iterator[Client]:
-    with serving(application(Explorer(Places(runs)))) as port:
-        yield Client(port)
+    with served(runs) as found:
+        yield found
 
 
 def test_the_table_says_what_the_trace_does(runs: Path, client: Client) -> None:
@@ -145,8 +142,8 @@ def test_a_foreign_file_is_read_within_bounds(
     written(run / MESSAGES, rows, kind, heights)
     with pytest.raises(RunError, match=told):
         messages_of(run, 1)
-    with serving(application(Explorer(Places(tmp_path)))) as port:
-        answer = Client(port).get("/messages/1/run")
+    with served(tmp_path) as client:
+        answer = client.get("/messages/1/run")
     assert answer.status == 422
     assert told in answer.text
 

@@ -11,18 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from bfedrec.explorer.places import Places
 from bfedrec.runs.figures import LEDGER, NO_LEDGER
 from bfedrec.runs.timelines import TIMELINE as FILE
 from bfedrec.runs.timelines import append_timeline
-from bfedrec.web.explorer.app import application
 from bfedrec.web.explorer.network import network_of, since
-from bfedrec.web.explorer.state import Explorer
 from consensus.simulation.layout import Malice
 from consensus.simulation.timeline import Event, HeightTimeline, Named
-from tests.helpers.shown import play, write_run
+from tests.helpers.shown import play, served, write_run
 from tests.helpers.timelines import TIMELINE, timelines
-from tests.helpers.web import Client, serving
+from tests.helpers.web import Client
 
 CUT = "faults=[{partition: [[0, 1], [2, 3]], from: 1, until: 6}, {crash: [3], from: 1, until: 5}]"
 BAD = "servers.malicious=[{behaviour: equivocate_votes, servers: [1], from: 2, until: 4}]"
@@ -44,14 +41,14 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(played: Path) -> Iterator[Client]:
-    with serving(application(Explorer(Places(played)))) as port:
-        yield Client(port)
+    with served(played) as found:
+        yield found
 
 
 @pytest.fixture
 def shown(tmp_path: Path) -> Iterator[Client]:
-    with serving(application(Explorer(Places(tmp_path)))) as port:
-        yield Client(port)
+    with served(tmp_path) as found:
+        yield found
 
 
 def lines_of(folder: Path) -> list[HeightTimeline]:

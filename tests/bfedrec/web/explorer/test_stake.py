@@ -10,12 +10,9 @@ import pytest
 
 from bfedrec.explorer.block import block_facts
 from bfedrec.explorer.chain import RunChain
-from bfedrec.explorer.places import Places
 from bfedrec.runs.folder import RunError
-from bfedrec.web.explorer.app import application
-from bfedrec.web.explorer.state import Explorer
-from tests.helpers.shown import play
-from tests.helpers.web import Client, serving
+from tests.helpers.shown import play, served
+from tests.helpers.web import Client
 
 MOVING = (
     "ledger.incentives.on=true",
@@ -35,8 +32,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(runs: Path) -> Iterator[Client]:
-    with serving(application(Explorer(Places(runs)))) as port:
-        yield Client(port)
+    with served(runs) as found:
+        yield found
 
 
 def summary(runs: Path) -> dict[str, float]:
