@@ -118,10 +118,10 @@ class Learner:
         """The clients that take part in round ``height``, int64[m]."""
         return participants(self.streams, self.data.users, self.config.clients, height)
 
-    def scoring(self, threads: int | None = None) -> Scoring:
+    def scoring(self, threads: int | None = None, config: Config | None = None) -> Scoring:
         """Every user's factors on the present Q, by which the model is scored on the held-out items
-        of `scored`."""
-        whole = scoring_of(self.config, self.data, self.model.Q, self.P, threads)
+        of `scored`; ``config``: one that scores otherwise and trains alike."""
+        whole = scoring_of(config or self.config, self.data, self.model.Q, self.P, threads)
         return replace(whole, data=self.scored)
 
     @property

@@ -9,7 +9,6 @@ Where trials differ in their evaluation alone, they score what the first of them
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from bfedrec.data.dataset import Dataset
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.metrics import ORDERED
 from bfedrec.federation.learner import Learner
-from bfedrec.federation.scoring import scoring_of
 from bfedrec.federation.unledgered import learn
 
 _KEPT: dict[Config, Learner] = {}
@@ -93,8 +91,7 @@ def _figures(
         learner = _learnt(config, data, threads, shown, kept)
         trained = config.rounds * config.clients.present
         found["clients_per_second"] = trained / learner.training_seconds
-        whole = scoring_of(config, data, learner.Q, learner.P, threads)
-        scoring = replace(whole, data=learner.scored)
+        scoring = learner.scoring(threads, config)
         found |= scoring.exposure(learner.targets(), k, learner.asked, threads)
         means = scoring.evaluate("validation", k, True, threads).means()
     return found | {f"validation_{name}": value for name, value in means.items()}
