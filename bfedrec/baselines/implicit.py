@@ -36,11 +36,10 @@ if TYPE_CHECKING:
 
 def check_installed(method: str) -> None:
     """Raise ConfigError where the library of this method is not installed."""
-    for library in ("implicit", "threadpoolctl"):
-        if find_spec(library) is None:
-            raise ConfigError(
-                f"method: {method!r}: this needs {library}: pip install 'bfedrec[implicit]'"
-            )
+    if find_spec("implicit") is None:
+        raise ConfigError(
+            f"method: {method!r}: this needs implicit: pip install 'bfedrec[implicit]'"
+        )
 
 
 def epochs(config: Config, data: Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -62,6 +62,10 @@ def _counts(scores, kinds, ranked, at_least, above):  # type: ignore[no-untyped-
     at least as much, and more; returns the others that are scored above 0, and all."""
     named, others = 0, 0
     before, scale = _cells(ranked)
+    ends = np.empty(ranked.size, np.int64)  # of each member's group of equals, which may be all
+    for k in range(ranked.size - 1, -1, -1):
+        equal = k + 1 < ranked.size and ranked[k] == ranked[k + 1]
+        ends[k] = ends[k + 1] if equal else k + 1
     at_least[:] = 0
     above[:] = 0
     for i in range(scores.size):
@@ -73,10 +77,8 @@ def _counts(scores, kinds, ranked, at_least, above):  # type: ignore[no-untyped-
             named += 1
         first = _above_by_cells(ranked, before, scale, score)
         at_least[first] += 1
-        last = first
-        while last < ranked.size and ranked[last] == score:
-            last += 1
-        above[last] += 1
+        tied = first < ranked.size and ranked[first] == score
+        above[ends[first] if tied else first] += 1
     for k in range(1, ranked.size + 1):
         at_least[k] += at_least[k - 1]
         above[k] += above[k - 1]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bfedrec.config.schema import Config
 from bfedrec.data.attributes import attributes_of
@@ -108,7 +109,8 @@ def attack(
     truth, lacking = truth_of(config, data)
     assessment = Assessment(attacks, truth)
     reading = Reading(run, config, data, party, rounds)
-    with one_ahead(reading.observations(tell)) as observations:
+    # Two rounds are in work at a time: more threads inside of them take more time, not less.
+    with threadpool_limits(1, "blas"), one_ahead(reading.observations(tell)) as observations:
         for seen in observations:
             assessment.add(seen)
     notes = _notes(reading, assessment)
