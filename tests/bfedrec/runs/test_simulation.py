@@ -30,6 +30,7 @@ from bfedrec.runs.figures import MEASURED
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.progress import Progress
 from bfedrec.runs.simulation import Simulation, run
+from bfedrec.runs.timelines import TIMELINE
 from consensus.audit import audit
 from consensus.crypto.ahead import PROVE, VERIFY, Ahead
 from consensus.faults.faults import FAULTS
@@ -119,21 +120,33 @@ def standings(run: Path) -> list[dict[str, Any]]:
 def killed_and_resumed(
     whole: Path, folder: Path, words: Sequence[str], kills: Mapping[int, int]
 ) -> Path:
-    """The run in ``folder``, with these options, of processes that are killed so many calls after
-    each of these heights, and go on each time: it comes to the same as the whole one."""
+    """The small experiment with these options in ``folder``, killed and resumed (`resume_killed`):
+    it comes to the same as the whole one."""
     (folder / "small.yaml").write_text("name: small\n")
     run = folder / "run"
-    command = ["run", folder / "small.yaml", *SMALL, *words, "--out", run, "--resume"]
+    resume_killed(["run", folder / "small.yaml", *SMALL, *words], run, kills)
+    assert_alike(run, whole)
+    return run
+
+
+def resume_killed(command: Sequence[object], run: Path, kills: Mapping[int, int]) -> None:
+    """Play a run in processes that are killed so many calls after each of these heights, and go on
+    each time; the last one ends it. ``command``: without the folder of the run."""
+    words = [*command, "--out", run, "--resume"]
     for height, calls in kills.items():
-        killed = completed(*command, env=halting(folder / "halt", height, calls))
+        killed = completed(*words, env=halting(run.parent / "halt", height, calls))
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         assert len(standings(run)) == height
-    completed(*command).check_returncode()
+    completed(*words).check_returncode()
+
+
+def assert_alike(run: Path, whole: Path) -> None:
+    """Fail unless a run, whose chain passes the audit, came to what another one came to."""
     summaries = [json.loads((each / "summary.json").read_text()) for each in (run, whole)]
     assert lasting(summaries[0]) == lasting(summaries[1])
     assert metrics(run) == metrics(whole)
+    assert (run / TIMELINE).read_bytes() == (whole / TIMELINE).read_bytes()
     assert audit_command(run) == 0
-    return run
 
 
 @pytest.fixture(scope="module")
