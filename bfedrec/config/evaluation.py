@@ -60,6 +60,14 @@ class EvaluationSettings(Section):
         ge=0.0,
         description="training.method ials: weight of the L2 term there; null: training.l2",
     )
+    norm: float = Field(
+        default=0.0,
+        ge=-1.0,
+        le=1.0,
+        description="training.method ials: an item's score is divided by the length of its "
+        "factors, |q_i|, to this power; as |q_i| grows with popularity, rarer items rank higher "
+        "above 0, and popular ones below",
+    )
 
     recency: bool = Field(
         default=False,
@@ -92,8 +100,7 @@ class EvaluationSettings(Section):
         default=0.0,
         ge=0.0,
         le=1.0,
-        description="recency: an item's score is divided by the length of its factors, |q_i|, to "
-        "this power; as |q_i| grows with popularity, rarer items rank higher; 0: it is not",
+        description="recency: what norm is to the scores that are blind to order",
     )
 
     @property
@@ -102,6 +109,12 @@ class EvaluationSettings(Section):
         `training`, by their names there."""
         given = {"unobserved": self.unobserved, "l2": self.l2}
         return {key: value for key, value in given.items() if value is not None}
+
+    @property
+    def of_solved(self) -> dict[str, str]:
+        """The options given that only methods read whose users' factors are solved, each with the
+        value that others expect."""
+        return {**dict.fromkeys(self.solves, "null"), **({"norm": "0"} if self.norm else {})}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

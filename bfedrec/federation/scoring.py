@@ -48,7 +48,7 @@ class Scoring:
 
     data: Dataset
     Q: np.ndarray
-    """float32[N, d]."""
+    """float32[N, d], as items are scored with."""
     P: np.ndarray
     """float32[M, d]."""
     ordered: Factors | None = None
@@ -101,12 +101,28 @@ def scoring_of(
             told.recency_places,
             told.recency_unobserved,
             told.recency_l2,
-            told.recency_norm,
             told.recency_power,
         )
         solved = method.ordered_factors(task, data.places, recency, threads)
-        ordered = Factors(solved, recency.items(Q))
-    return Scoring(data, Q, blind, ordered)
+        ordered = Factors(solved, by_length(Q, told.recency_norm))
+    return Scoring(data, by_length(Q, told.norm), blind, ordered)
+
+
+def by_length(Q: np.ndarray, norm: float) -> np.ndarray:
+    """The rows q_i / |q_i|^norm of the item factors Q, with which item i scores p.q_i / |q_i|^norm;
+    float32[N, d] both. A row of zeros stays one. At 0 it is Q itself.
+
+    |q_i| grows with the number of clients that have item i, since the L2 term holds the others
+    short: p is drawn towards what is popular, and the more so the fewer of its items count. The
+    lengths are public as Q is.
+    """
+    if norm == 0:
+        return Q
+    rows = Q.astype(np.float64)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    scale = np.power(length, -norm, out=np.zeros_like(length), where=length > 0)
+    with np.errstate(invalid="ignore"):  # infinity becomes NaN, which an evaluation refuses
+        return (rows * scale).astype(np.float32)
 
 
 def scored(config: Config, data: Dataset) -> Dataset:

@@ -95,8 +95,8 @@ def read_under(key: str) -> tuple[str, ...]:
         return ("optimizer.kind=row_adaptive",)
     if key in ("aggregation.group", "aggregation.lane_bits", "aggregation.neighbours"):
         return ("aggregation.secure=true", "aggregation.rule=per_item", "compression.kind=levels")
-    ials = ("training.unobserved", "evaluation.recency", "evaluation.unobserved", "evaluation.l2")
-    if key in ials:
+    scored = ("evaluation.unobserved", "evaluation.l2", "evaluation.norm", "evaluation.recency")
+    if key == "training.unobserved" or key in scored:
         return ("training.method=ials",)
     if key.startswith("evaluation.recency_"):
         return ("training.method=ials", "evaluation.recency=true")

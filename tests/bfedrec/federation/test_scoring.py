@@ -10,7 +10,7 @@ import pytest
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
-from bfedrec.federation.scoring import scored, scoring_of
+from bfedrec.federation.scoring import by_length, scored, scoring_of
 from bfedrec.federation.unledgered import learner_alone, rounds_of
 from bfedrec.learning import implicit_als
 from tests.bfedrec.runs.test_simulation import SMALL
@@ -77,6 +77,45 @@ def test_constants_of_a_solve_are_refused_where_clients_keep_their_factors(key: 
         load(None, (*SMALL, f"evaluation.{key}=0.1"))
     with pytest.raises(ConfigError, match=f"evaluation.{key}"):
         load(None, (*ORDERED, f"evaluation.{key}=-1"))
+
+
+def test_a_score_is_divided_by_a_power_of_the_items_length() -> None:
+    Q = np.array([[3, 4], [0.3, -0.4], [0, 0], [1e-30, 0], [0, -3e38]], np.float32)
+    items = by_length(Q, 0.5)
+    assert items.dtype == np.float32
+    root = np.sqrt([5.0, 0.5, np.inf, 1e-30, 3e38])[:, None]
+    assert items == pytest.approx(Q / root, rel=1e-6)
+    assert np.linalg.norm(by_length(Q, 1.0), axis=1) == pytest.approx([1, 1, 0, 1, 1])
+    small = Q[:4]
+    assert by_length(small, -0.2)[:2] == pytest.approx(small[:2] * root[:2] ** 0.4, rel=1e-6)
+    assert not by_length(small, -0.2)[2].any()
+    assert by_length(Q, 0.0) is Q
+    broken = by_length(np.array([[np.inf, 1]], np.float32), 0.5)
+    assert not np.isfinite(broken).all(), "an evaluation is to see that Q is not finite"
+
+
+def test_order_blind_scores_have_a_power_of_their_own() -> None:
+    """`evaluation.norm` against scores by hand; the factors and the ordered scores stay."""
+    config, plain = load(None, (*ORDERED, "evaluation.norm=-0.5")), load(None, ORDERED)
+    data = prepare(config.data)
+    Q = np.random.default_rng(4).standard_normal((data.items, config.model.dimension))
+    Q = (Q * np.linspace(0.1, 2.0, data.items)[:, None]).astype(np.float32)
+    P = np.zeros((data.users, config.model.dimension), np.float32)
+    found, usual = scoring_of(config, data, Q, P), scoring_of(plain, data, Q, P)
+    assert np.array_equal(found.P, usual.P)
+    assert found.ordered is not None
+    assert usual.ordered is not None
+    assert np.array_equal(found.ordered.Q, usual.ordered.Q)
+    ranks = found.evaluate("test", 10, full=True).blind
+    assert ranks.full_rank is not None
+    for at, user in enumerate(ranks.users):
+        score = (Q @ usual.P[user]) * np.sqrt(np.linalg.norm(Q, axis=1))
+        own = data.touched_indices[data.touched_indptr[user] : data.touched_indptr[user + 1]]
+        others = np.setdiff1d(np.arange(data.items), own)
+        assert ranks.full_rank[at] == (score[others] >= score[data.test[user]]).sum()
+    targets = [3, 7]
+    exposed = [each.exposure(targets, 10, np.ones(data.users, np.bool_)) for each in (found, usual)]
+    assert exposed[0] != exposed[1]
 
 
 def test_lengths_leave_the_order_blind_scores_alone() -> None:

@@ -171,19 +171,6 @@ def test_weights_may_fall_as_a_power_of_the_place() -> None:
     assert weights == pytest.approx([101, 1 + 100 / 2**1.5, 1 + 100 / 8, 1, 1], abs=1e-6)
 
 
-def test_a_score_with_recency_is_divided_by_a_power_of_the_items_length() -> None:
-    Q = np.array([[3, 4], [0.3, -0.4], [0, 0], [1e-30, 0], [0, -3e38]], np.float32)
-    items = Recency(50.0, 5.0, 1.0, 0.014, norm=0.5).items(Q)
-    assert items.dtype == np.float32
-    root = np.sqrt([5.0, 0.5, np.inf, 1e-30, 3e38])[:, None]
-    assert items == pytest.approx(Q / root, rel=1e-6)
-    unit = Recency(50.0, 5.0, 1.0, 0.014, norm=1.0).items(Q)
-    assert np.linalg.norm(unit, axis=1) == pytest.approx([1, 1, 0, 1, 1])
-    assert Recency(50.0, 5.0, 1.0, 0.014).items(Q) is Q
-    broken = Recency(50.0, 5.0, 1.0, 0.014, norm=0.5).items(np.array([[np.inf, 1]], np.float32))
-    assert not np.isfinite(broken).all(), "an evaluation is to see that Q is not finite"
-
-
 def test_only_sgd_keeps_a_clients_factors() -> None:
     round_ = task(10, 0)
     P = np.ones((9, 6), np.float32)
@@ -227,6 +214,8 @@ def test_every_setting_is_read_by_a_method() -> None:
             ["training.method=ials", "evaluation.recency=true", "evaluation.recency_norm=1.5"],
             "evaluation.recency_norm: 1.5",
         ),
+        (["training.method=ials", "evaluation.norm=-1.5"], "evaluation.norm: -1.5"),
+        (["evaluation.norm=-0.2"], "expected 0, as training.method sgd solves no factors"),
         (
             ["model.basis=identity"],
             "rank 4 in 64 dimensions (identity: I, for",
