@@ -1,16 +1,17 @@
-"""Sums of groups under secure aggregation, without a ledger, as one line of JSON: how many do not
-fit their lanes, and how much they tell of their members.
+"""Sums of groups, as under secure aggregation, without a ledger, as one line of JSON: how many do
+not fit their lanes, how much they tell of their members, and how well the model recommends.
 
     python -m tests.group_sums CONFIG [KEY=VALUE...]
 
-Every round the cohort is dealt into groups of `aggregation.group`, and sums beyond their lanes are
-counted (``overflow``, a share of all ``sums``). In `ATTACKED` rounds groups of each of `SIZES` are
-attacked by their mean: by the sign along its first singular direction (``sign``), and by the scores
-that the direction, taken for p_u, gives (``taste``). ``members``: the area under the curve, each
-member compared with others of like popularity (``auc_matched``, docs/privacy.md), the mean over the
-groups' members. ``outsiders``: the same scores against as many clients of the next round. What both
-have is what clients have in common; what members alone have is what the sum tells of them.
-``all_members``: members compared with all others, as ``auc``.
+Under `aggregation.secure` the cohort is dealt every round into groups of `aggregation.group`, and
+sums beyond their lanes are counted (``overflow``, a share of all ``sums``). In `ATTACKED` rounds
+groups of each of `SIZES` are attacked by their mean: by the sign along its first singular direction
+(``sign``), and by the scores that the direction, taken for p_u, gives (``taste``). ``members``: the
+area under the curve, each member compared with others of like popularity (``auc_matched``,
+docs/privacy.md), the mean over the groups' members. ``outsiders``: the same scores against as many
+clients of the next round. What both have is what clients have in common; what members alone have is
+what the sum tells of them. ``all_members``: members compared with all others, as ``auc``. Of the
+last round are the scores of the held-out items (``test_hr@10``, ...).
 """
 
 from __future__ import annotations
@@ -42,10 +43,8 @@ def main(words: list[str]) -> None:
     data = prepare(config.data)
     learner, beacon = learner_alone(config, data, threads=1), seeded(config.seed)
     secure, truth = learner.model.secure, truth_of(config, data)[0]
-    if secure is None:
-        raise SystemExit("group_sums: aggregation.secure is false")
     attacked = set(np.linspace(2, config.rounds - 1, ATTACKED).astype(int).tolist())
-    half, deal = 1 << (secure.scheme.bits - 1), np.random.default_rng(config.seed)
+    deal = np.random.default_rng(config.seed)
     sums, beyond = 0, 0
     sizes = [size for size in SIZES if size <= config.clients.per_round]
     found: dict[int, list[np.ndarray]] = {size: [] for size in sizes}
@@ -53,13 +52,16 @@ def main(words: list[str]) -> None:
         sent: list[bytes] = []
         Q, B = learner.Q, learner.model.basis(beacon(height))
         learner.play(height, beacon(height), lambda _, payloads, sent=sent: sent.extend(payloads))
+        if secure is None and height not in attacked:
+            continue
         clients, exchange = learner.clients(height), learner.model.exchange_at(height)
-        step = np.float32(secure.step(exchange))
         A = np.stack([exchange.decode(each, beacon(height)).A for each in sent])
-        order = deal.permutation(len(clients))
-        for group in np.array_split(order, -(-len(order) // config.aggregation.group)):
-            levels = np.rint(A[group].sum(axis=0, dtype=np.float64) / step)
-            sums, beyond = sums + levels.size, beyond + int((np.abs(levels) >= half).sum())
+        if secure is not None:
+            step, half = np.float32(secure.step(exchange)), 1 << (secure.scheme.bits - 1)
+            order = deal.permutation(len(clients))
+            for group in np.array_split(order, -(-len(order) // config.aggregation.group)):
+                levels = np.rint(A[group].sum(axis=0, dtype=np.float64) / step)
+                sums, beyond = sums + levels.size, beyond + int((np.abs(levels) >= half).sum())
         if height in attacked:
             for size in sizes:
                 found[size].append(of_groups(learner, height, (A, clients, Q, B), truth, size))
@@ -67,8 +69,12 @@ def main(words: list[str]) -> None:
         size: dict(zip(NAMES, np.concatenate(rows).mean(axis=0).round(4).tolist(), strict=True))
         for size, rows in found.items()
     }
-    shares = {"overflow": beyond / sums, "sums": sums}
-    print(json.dumps({"config": words, **shares, "groups": told}), flush=True)
+    shares = {"overflow": beyond / sums, "sums": sums} if sums else {}
+    scoring, scores = learner.scoring(1), {}
+    for split in ("validation", "test"):
+        means = scoring.evaluate(split, config.evaluation.k, full=False).means()
+        scores |= {f"{split}_{name}": round(value, 4) for name, value in means.items()}
+    print(json.dumps({"config": words, **shares, "groups": told, **scores}), flush=True)
 
 
 NAMES = (
