@@ -102,6 +102,7 @@ ENTRIES: tuple[Entry, ...] = (
     _ials("ML-1M", "ml-1m-ials-full", method=f"{IALS}, tuned by full ranking"),
     _ials("ML-1M", "ml-1m-ials-size-1", method=f"{IALS}, a quarter of the bytes"),
     _ials("ML-1M", "ml-1m-ials-malicious", method=f"{IALS}, a third of the servers malicious"),
+    _ials("ML-1M", "ml-1m-ials-push", method=f"{IALS}, multi-Krum, a client in twenty pushing"),
     _entry("ML-1M", "FedMF", "fedmf", ("ml-1m", "fedmf")),
     _entry("ML-1M", "FedRec", "fedrec", ("ml-1m", "fedrec")),
     _entry("ML-1M", "GMF", "baselines/gmf", ("ml-1m", "gmf")),

@@ -225,11 +225,6 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 TO_RECORD: set[str] = {
     "clients_clients",
-    "decoys-bce",
-    "decoys-ials",
-    "dp-local",
-    "dp-secure",
-    "dp-sum",
     "fedncf",
     "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedncf_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
@@ -237,17 +232,12 @@ TO_RECORD: set[str] = {
     "fedrap_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedrap_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
     "fedrec",
-    "ials",
     "items_data.generated.items",
     "ml-1m-per-item_data.validation=train",
     "ml-1m-quantised_data.validation=train",
     "ml-1m-quantised_ml-1m-quantised",
     "ml-1m_data.validation=train_evaluation.select=test_training.negatives_exclude=al",
     "ml-1m_model.rank",
-    "per_item",
-    "quantised",
-    "samples",
-    "secure",
     "servers_servers.count",
 }
 """The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""
