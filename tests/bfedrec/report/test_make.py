@@ -225,11 +225,8 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 TO_RECORD: set[str] = {
     "clients_clients",
-    "fedncf",
     "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
-    "fedrap",
     "fedrap_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
-    "fedrap_data.validation=train_evaluation.select=test_training.negatives_exclude=a",
     "items_data.generated.items",
     "ml-1m-per-item_data.validation=train",
     "ml-1m-quantised_data.validation=train",
