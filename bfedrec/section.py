@@ -44,15 +44,16 @@ class Section(BaseModel):
         """The options by their keys: the fields, or what a register makes of them."""
         return cls.model_fields
 
-    def refuse_unread(self, unread: Iterable[str], why: str) -> None:
+    def refuse_unread(self, unread: Iterable[str], why: str, within: str = "") -> None:
         """Raise a validation error for the first of these options that is off its default, as
-        nothing reads them; ``why`` is the rest of a sentence after "as"."""
+        nothing reads them; ``why`` is the rest of a sentence after "as". ``within``: this section's
+        name and a point, where a section that holds it is validated."""
         fields = type(self).model_fields
         for key in unread:
             usual = (fields.get(key) or self.options()[key]).default
             if getattr(self, key) != usual:
                 shown = usual if isinstance(usual, str) else json.dumps(usual)
-                raise setting_error(key, f"{shown}, as {why}")
+                raise setting_error(within + key, f"{shown}, as {why}")
 
 
 def share_of(share: str | float, count: int) -> int:

@@ -110,12 +110,6 @@ class EvaluationSettings(Section):
         given = {"unobserved": self.unobserved, "l2": self.l2}
         return {key: value for key, value in given.items() if value is not None}
 
-    @property
-    def of_solved(self) -> dict[str, str]:
-        """The options given that only methods read whose users' factors are solved, each with the
-        value that others expect."""
-        return {**dict.fromkeys(self.solves, "null"), **({"norm": "0"} if self.norm else {})}
-
     @model_validator(mode="after")
     def _agree(self) -> Self:
         """Refuse weights of recency that nothing reads."""

@@ -326,7 +326,6 @@ class Config(Section):
         if evaluation.recency and not self.training.chosen.orders:
             method = self.training.method
             raise setting_error("evaluation.recency", f"false, as training.method is {method}")
-        kept = self.training.chosen.keeps_factors
-        for key, expected in evaluation.of_solved.items() if kept else ():
-            told = f"{expected}, as training.method {self.training.method} solves no factors"
-            raise setting_error(f"evaluation.{key}", told)
+        if self.training.chosen.keeps_factors:
+            why = f"training.method {self.training.method} solves no factors"
+            evaluation.refuse_unread(("unobserved", "l2", "norm"), why, "evaluation.")

@@ -215,7 +215,10 @@ def test_every_setting_is_read_by_a_method() -> None:
             "evaluation.recency_norm: 1.5",
         ),
         (["training.method=ials", "evaluation.norm=-1.5"], "evaluation.norm: -1.5"),
-        (["evaluation.norm=-0.2"], "expected 0, as training.method sgd solves no factors"),
+        (
+            ["evaluation.norm=-0.2"],
+            "evaluation.norm: -0.2: expected 0.0, as training.method sgd solves no factors",
+        ),
         (
             ["model.basis=identity"],
             "rank 4 in 64 dimensions (identity: I, for",
