@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,7 +23,7 @@ from bfedrec.runs.folder import (
     read_summary,
 )
 from bfedrec.runs.messages import LACKS_LIBRARY, has_library, is_traced
-from bfedrec.runs.progress import Watcher
+from bfedrec.runs.progress import Note, Watcher
 
 Show: TypeAlias = Callable[[int, Callable[[str], None], str], AbstractContextManager[Watcher]]
 """Shows a run's progress: takes the number of its rounds, its log and what a round is called, as
@@ -84,6 +85,7 @@ def make(
         else:
             from bfedrec.report.curves import curves  # slow to load
 
+            show = partial(_telling, config.data.unread_files, show)
             play = _profiled if profile else _play
             try:
                 summary = play(config, folder, resume, ledger, show, trace)
@@ -96,6 +98,17 @@ def make(
             folder.write_summary(summary)
             curves(path)
     return Made(path, summary, before, tuple(folder.unlogged))
+
+
+@contextmanager
+def _telling(
+    lines: Sequence[str], show: Show, rounds: int, log: Callable[[str], None], unit: str
+) -> Iterator[Watcher]:
+    """A run's progress, which begins with these lines."""
+    with show(rounds, log, unit) as watcher:
+        for line in lines:
+            watcher.update(Note(line))
+        yield watcher
 
 
 def _check_traceable(config: Config, ledger: bool) -> None:

@@ -65,6 +65,17 @@ class DataSettings(Section):
             return chosen
         return DATA_SETS[self.dataset]()
 
+    @property
+    def unread_files(self) -> list[str]:
+        """A line on each file of the user's own that is given and not read: another data set is
+        chosen, as in a sweep over several."""
+        own = {"csv": self.csv.path, "file": self.file.path}
+        return [
+            f"WARNING: data.{name}.path is not read, as data.dataset is {self.dataset}"
+            for name, path in own.items()
+            if path is not None and self.dataset != name
+        ]
+
     @classmethod
     def options(cls) -> dict[str, FieldInfo]:
         """The options, with the registered data sets as the choices there are."""

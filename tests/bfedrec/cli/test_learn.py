@@ -42,6 +42,19 @@ def test_it_leaves_a_folder_prints_its_figures_and_is_not_done_twice(
     assert "finished already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [["learn"], ["run"]])
+def test_a_file_that_is_given_and_not_read_is_told(
+    words: list[str], config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *more = words
+    own = ["data.csv.path=mine.csv", "--out", str(tmp_path / "out")]
+    assert main([command, str(config), *more, *own]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "WARNING: data.csv.path is not read, as data.dataset is synthetic"
+    assert main([command, str(config), *more, "--out", str(tmp_path / "plain")]) == 0
+    assert "is not read" not in capsys.readouterr().out
+
+
 def test_its_folder_is_beside_those_of_runs(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
