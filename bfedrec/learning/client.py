@@ -54,6 +54,7 @@ def train_client(task: TrainingTask, client: int, p: np.ndarray) -> LocalUpdate:
     # Line 11: k runs over the batches of all passes.
     positives, excluded = task.positives(client), task.known(client)
     draws = client_draws(task.seed, client, positives, N, settings, excluded)
+    item_step = task.item_step * settings.item_share(len(positives))
     for number, epoch in enumerate(draws):
         train_items = number >= settings.user_epochs  # p_u alone is trained first
         if task.predicts and number == settings.user_epochs:
@@ -78,7 +79,7 @@ def train_client(task: TrainingTask, client: int, p: np.ndarray) -> LocalUpdate:
             with torch.no_grad():
                 p_u -= task.user_step * in_p
                 if train_items:
-                    A_u -= task.item_step * examples * in_A
+                    A_u -= item_step * examples * in_A
                     touched[items] = True
             loss += entropy.item() * n / len(epoch.items)
     # Lines 13 and 14: keep p_u, upload A_u.

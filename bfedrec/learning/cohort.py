@@ -81,6 +81,7 @@ def _compiled(task: TrainingTask, clients: np.ndarray) -> CompiledTask:
         mean_label=np.float32(settings.mean_label),
         predicts=task.predicts,
         item_step=np.float32(task.item_step),
+        averages=settings.item_gradient == "mean",
         user_step=np.float32(task.user_step),
         l2=np.float32(settings.l2),
         flipped=task.flipped,

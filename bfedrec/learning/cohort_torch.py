@@ -154,6 +154,9 @@ def _train(shared: _Shared, clients: np.ndarray, chunk: np.ndarray, update: Loca
     touched = torch.zeros(m, N, dtype=torch.bool, device=device)
     loss = torch.zeros(m, device=device)
     virtual = torch.empty(0, device=device)  # labels of virtual items
+    shares = torch.tensor(
+        [settings.item_share(count) for count in update.samples[chunk].tolist()], device=device
+    )
     for number in range(settings.user_epochs + settings.local_epochs):
         trains_items = number >= settings.user_epochs
         if number == settings.user_epochs:
@@ -165,7 +168,8 @@ def _train(shared: _Shared, clients: np.ndarray, chunk: np.ndarray, update: Loca
         loss.zero_()
         for first, bucket, width in steps(samples.lengths, settings.step_samples):
             step = samples.step(first, bucket, width)
-            _step(shared, step, p[bucket], A if trains_items else None, loss[bucket])
+            items = (A, shares[bucket]) if trains_items else None
+            _step(shared, step, p[bucket], items, loss[bucket])
         if trains_items:
             touched[samples.owner, samples.items] = True
     per_example = 1 if settings.loss == "bce" else 1 + settings.negatives
@@ -177,11 +181,16 @@ def _train(shared: _Shared, clients: np.ndarray, chunk: np.ndarray, update: Loca
 
 
 def _step(
-    shared: _Shared, step: _Step, p: torch.Tensor, A: torch.Tensor | None, loss: torch.Tensor
+    shared: _Shared,
+    step: _Step,
+    p: torch.Tensor,
+    items: tuple[torch.Tensor, torch.Tensor] | None,
+    loss: torch.Tensor,
 ) -> None:
-    """One gradient step of a bucket of m clients on their factors ``p`` (float32[m, d]) and, if it
-    is given, on the rows of ``A`` (float32[clients N, r]), in place; add to their ``loss``
-    (float32[m])."""
+    """One gradient step of a bucket of m clients on their factors ``p`` (float32[m, d]) and, if
+    ``items`` are given, on the rows of A (float32[clients N, r]), by each client's share of the
+    step (float32[m]), in place; add to their ``loss`` (float32[m])."""
+    A, shares = items or (None, None)
     task, settings, B = shared.task, shared.task.settings, shared.B
     # `index_select` of one row after the other takes half the time of an indexed array.
     one, (m, width) = step.items.view(-1), step.items.shape
@@ -193,12 +202,13 @@ def _step(
         score += torch.bmm(a, b[:, :, None])[:, :, 0]  # equation 6: q_i = Q_i + B A_i
     g, entropy = _slopes(settings, score, step.labels, step.real)
     in_p = torch.bmm(g[:, None], q)[:, 0]
-    if A is not None:
+    if A is not None and shares is not None:
         in_p += torch.bmm(g[:, None], a)[:, 0] @ B.T
         in_A = g[:, :, None] * b[:, None]
         if settings.l2:
             decays = shared.QB.index_select(0, one).view_as(a) + a @ shared.BB
             in_A += settings.l2 * decays * step.real[:, :, None]
+        in_A *= shares[:, None, None]
         A.index_add_(0, cells, in_A.view(-1, A.shape[1]), alpha=-task.item_step)
     per_example = 1 if settings.loss == "bce" else 1 + settings.negatives
     share = 1.0 / (step.lengths // per_example).clamp(min=1)

@@ -128,6 +128,8 @@ class CompiledTask(NamedTuple):
     mean_label: np.float32
     predicts: bool
     item_step: np.float32
+    averages: bool
+    """True if that is divided by a client's number of training interactions."""
     user_step: np.float32
     l2: np.float32
     flipped: bool
@@ -211,7 +213,7 @@ def _gradients(Q, A, items, slopes, p_gradient, a_gradient, trains_items):  # ty
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _step(task, room, p, touched, items, labels, width, trains_items, last, loss):  # type: ignore[no-untyped-def]
+def _step(task, room, p, touched, items, labels, width, item_step, trains_items, last, loss):  # type: ignore[no-untyped-def]
     """One gradient step on p and, if it `trains_items`, on A, over samples of which `width` make a
     positive with its negatives; return the `loss` so far, with this step's in the `last` pass."""
     BT, A, b, slopes = task.BT, room.A, room.b, room.slopes[: items.size]
@@ -244,7 +246,7 @@ def _step(task, room, p, touched, items, labels, width, trains_items, last, loss
             i = items[s]
             touched[i] = True
             for k in range(r):
-                A[i, k] -= task.item_step * (slopes[s] * b[k] + task.l2 * room.decay[s, k])
+                A[i, k] -= item_step * (slopes[s] * b[k] + task.l2 * room.decay[s, k])
     return loss
 
 
@@ -268,6 +270,9 @@ def _train_client(u, task, room, p, touched):  # type: ignore[no-untyped-def]
     rated = 0 if task.softmax and not drawn else positives.size * (1 + drawn)
     count = virtual_count(task.virtual_share, positives.size, known, N)
     virtual, virtual_labels = room.virtual[:count], room.virtual_labels[:count]
+    item_step = task.item_step
+    if task.averages and positives.size:
+        item_step /= np.float32(positives.size)
     state = client_state(task.seed, u)
     size, loss = rated, np.float64(0)
     passes = task.user_epochs + task.local_epochs
@@ -297,6 +302,7 @@ def _train_client(u, task, room, p, touched):  # type: ignore[no-untyped-def]
                 items[batch],
                 labels[batch],
                 1 + drawn,
+                item_step,
                 trains_items,
                 number == passes - 1,
                 loss,

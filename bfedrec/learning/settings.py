@@ -74,6 +74,12 @@ class TrainingSettings(Section):
         description="Step (eta) on A_u, times sqrt(r/d), along the gradient summed over a batch: "
         "an item is rarely twice in one, so the step means the same at any batch size.",
     )
+    item_gradient: Literal["sum", "mean"] = Field(
+        default="sum",
+        description="what item_step multiplies. sum: that sum; mean: the same divided by the "
+        "client's number of training interactions, which N_u/N then multiplies again: under rule "
+        "samples all interactions count alike, where by the sum they count N_u times",
+    )
     user_step: float = Field(
         default=0.5,
         gt=0,
@@ -174,6 +180,11 @@ class TrainingSettings(Section):
             return self.batch_size
         group = 1 + self.negatives
         return max(1, self.batch_size // group) * group
+
+    def item_share(self, interactions: int) -> float:
+        """Factor on the step on A_u of a client with so many training interactions: 1 under
+        `item_gradient` sum, 1 / interactions under mean."""
+        return 1.0 / max(interactions, 1) if self.item_gradient == "mean" else 1.0
 
     @property
     def mean_label(self) -> float:

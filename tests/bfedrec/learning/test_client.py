@@ -30,6 +30,7 @@ TRAINING = st.builds(
     batch_size=st.integers(1, 40),
     negatives=st.integers(1, 5),
     item_step=st.floats(0.01, 1.0),
+    item_gradient=st.sampled_from(["sum", "mean"]),
     user_step=st.floats(0.01, 1.0),
     l2=st.sampled_from([0.0, 0.01, 0.3]),
 )
@@ -85,6 +86,7 @@ def test_all_three_agree_on_the_same_draws(
         {"batch_size": 500, "user_epochs": 2},
         {"batch_size": 20, "loss": "softmax", "l2": 0.02},
         {"batch_size": 16, "virtual_share": 1.5},
+        {"batch_size": 16, "item_gradient": "mean"},
     ],
     ids=str,
 )

@@ -226,6 +226,36 @@ def test_step_scale_scales_both_steps() -> None:
     assert_same(one, two)
 
 
+def test_the_mean_divides_the_step_on_items_by_a_clients_interactions() -> None:
+    """Whatever else: p is trained beside A, so that the two differ in A's step alone."""
+    P, Q, B, indptr, indices = world()
+    mean = PLAIN.model_copy(update={"item_gradient": "mean", "item_step": 3.0})
+    all_of_them = train_cohort(TrainingTask(Q, B, indptr, indices, mean, 5), range(USERS), P)
+    for u in range(1, USERS):
+        n = int(indptr[u + 1] - indptr[u])
+        step = PLAIN.model_copy(update={"item_step": 3.0 / n})
+        alone = train_cohort(TrainingTask(Q, B, indptr, indices, step, 5), [u], P[[u]])
+        np.testing.assert_allclose(all_of_them.A[u], alone.A[0], rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(all_of_them.P[u], alone.P[0], rtol=1e-5, atol=1e-7)
+
+
+def test_under_the_mean_all_interactions_weigh_alike_in_the_sample_weighted_mean() -> None:
+    """To first order in the step: the mean of two clients by N_u/N is the update, divided by N, of
+    the summed gradients of all their interactions."""
+    P, Q, B, indptr, indices = world()
+    P = np.repeat(P[[3]], USERS, axis=0)  # the same p, so that only the data differ
+    small = {"user_step": 1e-7, "user_epochs": 0, "local_epochs": 1, "l2": 0.0, "negatives": 1}
+    summed = PLAIN.model_copy(update={**small, "item_step": 1e-4})
+    mean = summed.model_copy(update={"item_gradient": "mean"})
+    one, two = (
+        train_cohort(TrainingTask(Q, B, indptr, indices, each, 5), range(USERS), P)
+        for each in (summed, mean)
+    )
+    weights = two.samples / two.samples.sum()
+    merged = np.tensordot(weights, two.A.astype(np.float64), 1)
+    assert merged == pytest.approx(one.A.sum(axis=0) / two.samples.sum(), rel=1e-3, abs=1e-12)
+
+
 def test_divergence_names_the_client() -> None:
     huge = PLAIN.model_copy(update={"item_step": 1e30, "user_step": 1e30})
     with pytest.raises(Diverged, match="client 2's factors"):
