@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from math import isinf
 from pathlib import Path
@@ -25,12 +24,14 @@ from bfedrec.data.dataset import Dataset
 from bfedrec.federation.adversary import adversary_of
 from bfedrec.federation.client_links import ClientLinks
 from bfedrec.federation.downlink import Downlink
+from bfedrec.federation.early_training import EarlyTraining
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.learner import Learner, Recall, check_fit, initial_model
 from bfedrec.federation.masking import Masking
 from bfedrec.federation.participants import Participants, unit_costs
 from bfedrec.federation.protection import Protection
-from bfedrec.federation.round_training import RoundTraining, parts_for
+from bfedrec.federation.round import Round
+from bfedrec.federation.round_training import RoundTraining, Train, parts_for
 from bfedrec.federation.uplink import Sent, Uplink
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Kept
@@ -54,38 +55,6 @@ from consensus.simulation.world import World
 PATIENCE_ATTEMPTS = 30
 #: Number of parts in which a cohort trains on a CPU, while servers receive the parts before.
 TRAINING_PARTS = 4
-
-
-@dataclass(frozen=True)
-class Round:
-    """Result of one round."""
-
-    height: int
-    clients: np.ndarray
-    """int64[m]: the clients that trained."""
-    factors: np.ndarray
-    """float32[m, d]: their new p_u, which stay with them."""
-    loss: float
-    """Mean training loss over the cohort."""
-    result: HeightResult
-    uplink_bytes: int
-    downlink_bytes: dict[str, int]
-    """Bytes the cohort fetched, under each account (`bfedrec.federation.downlink`)."""
-    malicious: dict[str, int]
-    """Number of updates that followed an attack, by its name."""
-    malicious_aggregated: int
-    """Number of these updates in the block."""
-    behind: int
-    """Number of honest servers without the block."""
-    residuals: Mapping[int, bytes]
-    """Residuals of honest clients under error feedback, by client: the part of their updates that
-    the codec lost (`bfedrec.compression.error_feedback.pack`)."""
-    groups: Mapping[str, int] = field(default_factory=dict)
-    """Number of groups under secure aggregation by their end: ``opened``, or why they were dropped;
-    empty without it."""
-    accused: Mapping[int, str] = field(default_factory=dict)
-    """False statements under secure aggregation that a client's own signed messages prove, by
-    client."""
 
 
 class Federation:
@@ -142,9 +111,17 @@ class Federation:
         self.masking: Masking | None = None
         if model.secure is not None:
             self.masking = Masking(config, streams, self.participants, self.links, self.uplink)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="cohort")
+        self.early = EarlyTraining(
+            config,
+            self.learner,
+            self.uplink,
+            self.downlink,
+            lambda head, task: partial(self._train, head, task, None),
+            self._start,
+        )
         self.ahead = self.participants.helper() if plays else None
         self.world = self._world()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="cohort")
 
     def close(self) -> None:
         """Wait for a training in progress, and discard its result."""
@@ -185,6 +162,7 @@ class Federation:
             schedule=None if adversary is None else adversary.schedule,
             book=self._book,
             ahead=self.ahead,
+            foresee=self.early.foresee if self.masking is None else None,
             mesh=self.participants.mesh(),
             meets_every=self.config.ledger.meets_every,
         )
@@ -225,9 +203,11 @@ class Federation:
         times = self.uplink.times(self.world.env.now, clients, fetched[config.clients.downlink])
         attacked = learner.adversary.acts(height, clients)
         feedback = learner.feedback(height, clients)
-        train = partial(self._train, head, learner.task(height, head.beacon), feedback)
-        parts = 1 if attacked else self._parts(len(clients))
-        training = RoundTraining(self._worker, train, clients, learner.P[clients], times, parts)
+        training = self.early.taken(head)
+        if training is None:
+            train = partial(self._train, head, learner.task(height, head.beacon), feedback)
+            training = self._start(head, clients, learner.P[clients], times, train, attacked)
+        self.early.playing(head, clients, training)
         if attacked:
             arrivals = self.uplink.arrivals_of(training.all_sent(), clients, times)
         else:
@@ -333,11 +313,25 @@ class Federation:
         update, uploads = self.learner.train(height, beacon, clients, P, task, feedback)
         sent = [(upload.without_update(), self.uplink.sign(head, upload)) for upload in uploads]
         for _, message in sent:
-            self.learner.model.check_ahead(message.payload)
+            self.learner.model.check_ahead(height, message.payload)
         if self.ahead is not None:
             records = (message.record for _, message in sent)
             self.ahead.verify([(each.client, each.signed, each.signature) for each in records])
         return Kept(update.P, update.loss), sent
+
+    def _start(
+        self,
+        head: Head,
+        clients: np.ndarray,
+        P: np.ndarray,
+        times: np.ndarray,
+        train: Train[Sent],
+        attacked: bool = False,
+    ) -> RoundTraining[Sent]:
+        """Start the training of the round after ``head`` (`bfedrec.federation.early_training`); a
+        cohort that is ``attacked`` trains as one."""
+        parts = 1 if attacked else self._parts(len(clients))
+        return RoundTraining(self._worker, train, clients, P, times, parts)
 
     def _parts(self, clients: int) -> int:
         """The number of parts in which a cohort of honest clients trains."""

@@ -69,8 +69,10 @@ class GlobalModel:
         self.first_beacon = first_beacon
         """The beacon of height 1, which a basis that is drawn once is drawn from."""
         self._basis: tuple[bytes, np.ndarray] | None = None
-        self._checked: dict[int, tuple[bytes, str | None]] = {}
-        """Payloads that were checked ahead in this round, by identity, with their flaws."""
+        self._foreseen: tuple[tuple[int, bytes, bytes], tuple[np.ndarray, State]] | None = None
+        """What `foresee` has merged, by height, beacon and aggregate."""
+        self._checked: dict[int, dict[int, tuple[bytes, str | None]]] = {}
+        """By height: payloads that were checked ahead, by identity, with their flaws."""
 
     def exchange_at(self, height: int) -> Exchange:
         """The exchange in the round of ``height``."""
@@ -155,22 +157,29 @@ class GlobalModel:
     def basis(self, beacon: bytes) -> np.ndarray:
         """B(t), float32[d, r], of the height whose beacon this is (line 8 of Algorithm 1)."""
         if self._basis is None or self._basis[0] != beacon:
-            kind = BASES[self.kind]
-            seed = self.first_beacon if kind.drawn_once else beacon
-            self._basis = (beacon, kind().matrix(self.dimension, self.rank, seed, self.Q))
+            self._basis = (beacon, self.basis_on(self.Q, beacon))
         return self._basis[1]
+
+    def basis_on(self, Q: np.ndarray, beacon: bytes) -> np.ndarray:
+        """The same on another ``Q`` than the present one."""
+        kind = BASES[self.kind]
+        seed = self.first_beacon if kind.drawn_once else beacon
+        return kind().matrix(self.dimension, self.rank, seed, Q)
 
     # -- the application's methods ----------------------------------------------------------------
 
     def check_payload(self, payload: bytes) -> str | None:
         """Return the flaw of a client's payload, or None."""
-        known = self._checked.get(id(payload))
-        return self._flaw(payload) if known is None else known[1]
+        for checked in tuple(self._checked.values()):
+            known = checked.get(id(payload))
+            if known is not None:
+                return known[1]
+        return self._flaw(payload)
 
-    def check_ahead(self, payload: bytes) -> None:
-        """Check a payload before a server asks for it in this round (`check_payload`). Called from
-        any thread."""
-        self._checked[id(payload)] = payload, self._flaw(payload)
+    def check_ahead(self, height: int, payload: bytes) -> None:
+        """Check a payload of the round of ``height`` before a server asks for it
+        (`check_payload`). Called from any thread."""
+        self._checked.setdefault(height, {})[id(payload)] = payload, self._flaw(payload)
 
     def _flaw(self, payload: bytes) -> str | None:
         return (self.secure or self.exchange).check(payload)
@@ -212,11 +221,20 @@ class GlobalModel:
 
     def commit(self, height: int, beacon: bytes, aggregate: bytes) -> None:
         """Algorithm 1, line 7: Q += B A, or the optimizer's step."""
-        self._checked.clear()
+        for past in [each for each in tuple(self._checked) if each <= height]:
+            del self._checked[past]
         self.Q, self.state = self._merged(height, beacon, aggregate)
-        self.height = height
+        self.height, self._foreseen = height, None
+
+    def foresee(self, height: int, beacon: bytes, aggregate: bytes) -> np.ndarray:
+        """Q as `commit` will leave it: for whoever goes on before all have the block."""
+        merged = self._merged(height, beacon, aggregate)
+        self._foreseen = (height, beacon, aggregate), merged
+        return merged[0]
 
     def _merged(self, height: int, beacon: bytes, aggregate: bytes) -> tuple[np.ndarray, State]:
+        if self._foreseen is not None and self._foreseen[0] == (height, beacon, aggregate):
+            return self._foreseen[1]
         B, A = self.basis(beacon), self.exchange.decode_aggregate(aggregate, beacon)
         return self.optimizer.merged(self.Q, self.state, B, A, Progress(height, self.rounds))
 

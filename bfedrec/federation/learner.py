@@ -155,16 +155,17 @@ class Learner:
         honest = [c for c in clients.tolist() if self.adversary.attack(height, c) is None]
         return ErrorFeedback(self.model.exchange, self._residuals(height, honest))
 
-    def task(self, height: int, beacon: bytes) -> TrainingTask:
-        """The training of round ``height``, with this beacon, from the present Q and its B.
+    def task(self, height: int, beacon: bytes, Q: np.ndarray | None = None) -> TrainingTask:
+        """The training of round ``height``, with this beacon, from the present Q and its B, or from
+        the ``Q`` that the block before will make of it.
 
         Built once, when the round begins: a part of the cohort that trains late, beside servers
         that have decided the block, must not read the Q of the next round.
         """
         config, training = self.config, self.config.training
         return TrainingTask(
-            self.model.Q,
-            self.model.basis(beacon),
+            self.model.Q if Q is None else Q,
+            self.model.basis(beacon) if Q is None else self.model.basis_on(Q, beacon),
             self.data.indptr,
             self.data.indices,
             training,

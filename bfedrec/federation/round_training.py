@@ -18,13 +18,19 @@ Train = Callable[[np.ndarray, np.ndarray], tuple[Kept, list[SentT]]]
 afterwards and what they send. It runs beside the servers, at any time of the round, and must not
 read what they change."""
 PART_BYTES = 2**28
-"""Bytes of updates that are written out at once, where a cohort may train in parts."""
+"""Bytes of updates that are written out at once, where a cohort may train in parts; and of the
+messages of a round that may train beside another."""
 
 
 def parts_for(clients: int, rows: int, items: int) -> int:
     """The number of parts in which the updates (float32[rows, items] each, and the items that were
     touched) of so many clients take at most `PART_BYTES` at once, if that is a client's."""
     return max(1, -(-clients // max(1, PART_BYTES // (items * (4 * rows + 1)))))
+
+
+def fits_beside(size: int) -> bool:
+    """True if messages of so many bytes may be kept beside those of another round."""
+    return size <= PART_BYTES
 
 
 class RoundTraining(Generic[SentT]):

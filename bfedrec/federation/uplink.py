@@ -44,13 +44,13 @@ class Uplink:
         self._genesis = genesis
         self._model = model
         shape = (model.rank, model.items)
-        # An update's bytes are known before training ends: two differ by the few bytes that their
-        # integers' digits take.
         payload = None if model.secure is None else model.secure.largest_payload
         typical = Upload(
             0, np.zeros(shape, np.float32), np.zeros(model.items, np.bool_), 1, payload
         )
-        self._bytes = self.sign(Head.of_genesis(genesis), typical).wire_bytes
+        self.message_bytes = self.sign(Head.of_genesis(genesis), typical).wire_bytes
+        """Bytes of an update's message, known before training ends: two differ by the few bytes
+        that their integers' digits take."""
 
     def sign(self, head: Head, upload: Upload) -> SignedUpdate:
         """The message of ``upload`` in the round after ``head``."""
@@ -82,7 +82,7 @@ class Uplink:
         """Simulated second at which each client's update reaches its server, float64[m]: it trains
         until `ready`, signs and sends."""
         ready = self.ready(now, clients, fetched)
-        sending = self._links.upload_seconds(clients, self._bytes)
+        sending = self._links.upload_seconds(clients, self.message_bytes)
         return np.asarray(ready + self._config.costs.sign + sending)
 
     def ready(self, now: float, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:

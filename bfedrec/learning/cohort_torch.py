@@ -168,8 +168,8 @@ def _train(shared: _Shared, clients: np.ndarray, chunk: np.ndarray, update: Loca
         loss.zero_()
         for first, bucket, width in steps(samples.lengths, settings.step_samples):
             step = samples.step(first, bucket, width)
-            items = (A, shares[bucket]) if trains_items else None
-            _step(shared, step, p[bucket], items, loss[bucket])
+            trained = (A, shares[bucket]) if trains_items else None
+            _step(shared, step, p[bucket], trained, loss[bucket])
         if trains_items:
             touched[samples.owner, samples.items] = True
     per_example = 1 if settings.loss == "bce" else 1 + settings.negatives

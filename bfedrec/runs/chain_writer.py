@@ -6,7 +6,8 @@ from collections import deque
 
 from bfedrec.config.schema import Config
 from bfedrec.config.storage import StoreSettings
-from bfedrec.federation.federation import Federation, Round
+from bfedrec.federation.federation import Federation
+from bfedrec.federation.round import Round
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.publication import Publication
 from consensus.records.block import Block

@@ -11,7 +11,7 @@ from consensus.protocols.registry import protocol_of
 from consensus.records.genesis import Genesis
 
 if TYPE_CHECKING:  # it loads the kernels, and a run folder is read without
-    from bfedrec.federation.federation import Round
+    from bfedrec.federation.round import Round
 
 
 @dataclass(frozen=True)

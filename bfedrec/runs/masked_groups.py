@@ -12,7 +12,7 @@ from bfedrec.runs.optional_totals import OptionalTotals
 from consensus.faults.faults import Faults
 
 if TYPE_CHECKING:  # it loads the kernels, and a run folder is read without
-    from bfedrec.federation.federation import Round
+    from bfedrec.federation.round import Round
 
 
 @dataclass(frozen=True)

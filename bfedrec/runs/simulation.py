@@ -19,8 +19,9 @@ from bfedrec.config.schema import Config
 from bfedrec.config.servers import MODELLED_CRYPTO
 from bfedrec.data.prepare import prepare
 from bfedrec.federation.adversary import beyond_premise, warnings
-from bfedrec.federation.federation import Federation, Round
+from bfedrec.federation.federation import Federation
 from bfedrec.federation.protection import spent
+from bfedrec.federation.round import Round
 from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.delay import GreatestDelay, too_slow
 from bfedrec.runs.figures import Figures, Scalar

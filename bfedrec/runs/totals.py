@@ -20,7 +20,7 @@ from consensus.encoding.node import Node
 from consensus.faults.faults import Faults
 
 if TYPE_CHECKING:  # they load the kernels, and a run folder is read without
-    from bfedrec.federation.federation import Round
+    from bfedrec.federation.round import Round
     from consensus.simulation.results import Stalled
 
 Part = TypeVar("Part", bound=OptionalTotals)

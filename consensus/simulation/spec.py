@@ -13,6 +13,7 @@ from consensus.application import Application
 from consensus.crypto.ahead import Ahead
 from consensus.crypto.suites import Prover, Signer
 from consensus.faults.faults import Faults
+from consensus.ledger.validity import Head
 from consensus.network.mesh import Mesh
 from consensus.network.topology import Topology
 from consensus.network.traced import Book
@@ -62,6 +63,9 @@ class WorldSpec:
     result the same, later."""
     ahead: Ahead | None = None
     """The helper that makes proofs and checks signatures before they are needed; None for none."""
+    foresee: Callable[[Head, bytes], None] | None = None
+    """Is told of the head after each block, and of the block's aggregate, once the first server has
+    it: whoever needs them at the next height may begin. Nothing that happens depends on it."""
     mesh: Mesh | None = None
     """The mesh over which messages are gossiped (`consensus.network.mesh`); None for the spanning
     tree of shortest paths. A mesh is not compiled, whatever ``compiled`` says."""

@@ -32,6 +32,7 @@ from consensus.simulation.accounts import (
     Spent,
     behind,
     bring_along,
+    foresee,
     furthest,
     furthest_chain,
     needed_after,
@@ -82,7 +83,7 @@ class World:
         self.observer, self.randomness = spec.observer, spec.randomness
         self.behaviours = behaviours
         self.messages = 0
-        self._ahead = spec.ahead
+        self._ahead, self._foresee = spec.ahead, spec.foresee
         self._network_stream = spec.network_stream
         self.hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
         self.servers = make_servers(self, spec, blocks, heads)
@@ -375,6 +376,7 @@ class World:
         else:
             if self._decisions.first(index, block, at_once=not pace.meets(height)):
                 self._prove_ahead(server)
+                foresee(self._foresee, server.chain.head, block, self.providers)
             agreed = self._decisions.block(height)
         server.chain.keep(agreed)
         if height == self.head.height + 1:

@@ -11,7 +11,8 @@ import pytest
 
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
-from bfedrec.federation.federation import Federation, Round
+from bfedrec.federation.federation import Federation
+from bfedrec.federation.round import Round
 from bfedrec.privacy.secure.masks import Lanes
 from tests.conftest import ROOT
 

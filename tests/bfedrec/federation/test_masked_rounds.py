@@ -14,8 +14,9 @@ from bfedrec.config.load import load
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
-from bfedrec.federation.federation import Federation, Round
+from bfedrec.federation.federation import Federation
 from bfedrec.federation.global_model import GlobalModel
+from bfedrec.federation.round import Round
 from bfedrec.privacy.secure.messages import HEAD, MASKED, UNMASK
 from consensus.ledger.committee import first_beacon
 

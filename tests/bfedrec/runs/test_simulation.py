@@ -22,7 +22,7 @@ from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.federation import participants
-from bfedrec.federation.federation import Round
+from bfedrec.federation.round import Round
 from bfedrec.runs import interpreter
 from bfedrec.runs.chain_writer import ChainWriter
 from bfedrec.runs.claims import build
