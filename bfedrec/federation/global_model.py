@@ -70,7 +70,7 @@ class GlobalModel:
         """The beacon of height 1, which a basis that is drawn once is drawn from."""
         self._basis: tuple[bytes, np.ndarray] | None = None
         self._foreseen: tuple[tuple[int, bytes, bytes], tuple[np.ndarray, State]] | None = None
-        """What `foresee` has merged, by height, beacon and aggregate."""
+        """The last result of `foresee`, by height, beacon and aggregate."""
         self._checked: dict[int, dict[int, tuple[bytes, str | None]]] = {}
         """By height: payloads that were checked ahead, by identity, with their flaws."""
 

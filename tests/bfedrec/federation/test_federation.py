@@ -204,15 +204,19 @@ def test_what_was_checked_ahead_is_not_checked_again_in_the_round(
 
     monkeypatch.setattr(type(model.exchange), "check", note)
     for payload in (good, bad):
-        model.check_ahead(payload)
+        model.check_ahead(1, payload)
     assert model.check_payload(good) is None
     assert "1 bytes instead of" in str(model.check_payload(bad))
     assert asked == [good, bad]
     assert model.check_payload(bytes(bytearray(good))) is None, "another's of the same bytes"
     assert len(asked) == 3
+    following = bytes(bytearray(good))
+    model.check_ahead(2, following)
     model.commit(1, b"beacon", model.aggregate([good], [1], b"beacon"))
     assert model.check_payload(good) is None
-    assert len(asked) == 4, "the round is over"
+    assert len(asked) == 5, "the round is over"
+    assert model.check_payload(following) is None
+    assert len(asked) == 5, "the next one has begun"
 
 
 @pytest.mark.parametrize("kind", ["seeded", "svd", "fixed"])
