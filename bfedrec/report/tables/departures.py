@@ -39,6 +39,9 @@ DEPARTURES: Final[Mapping[str, Departure]] = {
     "aggregation": Departure("mean over the clients that trained on an item", "weights N_u/N"),
     "basis": Departure("B drawn from each height's beacon", "B from Q: singular vectors"),
     "passes": Departure("passes on p_u alone come first", "none"),
+    "item_gradient": Departure(
+        "A_u moves along the mean over a client's interactions", "along their sum (equation 2)"
+    ),
     "falling_step": Departure("steps fall over the rounds", "one step in all rounds"),
     "two_steps": Departure("a step for items, another for users", "one step eta"),
     "numbers": Departure("28 rows of 4 bits", "4 rows of 32 bits"),
@@ -77,7 +80,8 @@ NOTES = (
     "with one seed, without ranks, or where the data differ, as with the validation item.",
     "One step: both on the loss summed over a batch. A_u moves by item_step sqrt(r/d) along the "
     "sum, p_u by user_step along the mean: user_step is then batch_size item_step sqrt(r/d), with "
-    "columns of B of our length, sqrt(d/r). The paper does not say how long they are.",
+    "columns of B of our length, sqrt(d/r). The paper does not say how long they are. Where A_u "
+    "moves along the mean over a client's interactions, that is divided by their mean number.",
     "What leaves training as it is has no line: ties count against the model and full ranking "
     "stands beside, both only in the evaluation; protocol bft in place of Algorithm 2 aggregates "
     "the same updates; what a client that was away has to fetch is counted beside one model a "

@@ -89,6 +89,7 @@ def test_a_row_departs_in_all_that_its_files_undo_and_in_nothing_else() -> None:
         "aggregation.rule": "aggregation",
         "model.basis": "basis",
         "training.user_epochs": "passes",
+        "training.item_gradient": "item_gradient",
         "training.final_step": "falling_step",
         "compression.kind": "numbers",
         "training.loss": "loss",
