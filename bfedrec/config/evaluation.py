@@ -69,6 +69,22 @@ class EvaluationSettings(Section):
         "above 0, and popular ones below",
     )
 
+    neighbours: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="what an item's likeness to a user's own items adds to its score, by item "
+        "factors alone: so many times the sum of their cosines over the root of the number of "
+        "these items (bfedrec/evaluation/neighbours.py has the formula); 0: nothing",
+    )
+    neighbours_power: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="neighbours: the power of a cosine; a greater one leaves the nearest alone",
+    )
+
     recency: bool = Field(
         default=False,
         description="training.method ials: also score users with factors that weigh their "
@@ -112,7 +128,9 @@ class EvaluationSettings(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        """Refuse weights of recency that nothing reads."""
+        """Refuse what nothing reads without recency or neighbours."""
+        if not self.neighbours:
+            self.refuse_unread(["neighbours_power"], "evaluation.neighbours is 0")
         if not self.recency:
             weights = [key for key in type(self).model_fields if key.startswith("recency_")]
             self.refuse_unread(weights, "evaluation.recency is false")

@@ -329,3 +329,6 @@ class Config(Section):
         if self.training.chosen.keeps_factors:
             why = f"training.method {self.training.method} solves no factors"
             evaluation.refuse_unread(("unobserved", "l2", "norm"), why, "evaluation.")
+        if not self.training.chosen.products:
+            why = f"training.method {self.training.method} scores by no products"
+            evaluation.refuse_unread(("neighbours",), why, "evaluation.")

@@ -11,6 +11,7 @@ import numpy as np
 from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
 from bfedrec.evaluation.metrics import Evaluation, Split, ordered_name
+from bfedrec.evaluation.neighbours import NeighbourScores
 from bfedrec.evaluation.ranking import Scorer, evaluate, evaluate_blocks, expose, expose_blocks
 from bfedrec.learning.recency import Recency
 from bfedrec.learning.task import TrainingTask
@@ -55,14 +56,14 @@ class Scoring:
     """Users' factors that weigh interactions by recency, and items' as these are scored with
     (`bfedrec.learning.recency`); None if none are asked for."""
     scorer: Scorer | None = None
-    """The scores of users for methods that do not score by products of P and Q."""
+    """The order-blind scores of users where they are not the products of P and Q alone."""
 
     def evaluate(self, split: Split, k: int, full: bool, threads: int | None = None) -> Scores:
         """Rank the held-out items of a split. Raises as `bfedrec.evaluation.ranking.evaluate`."""
         if self.scorer is not None:
             blind = evaluate_blocks(self.scorer, self.data, split, k, full, threads)
-            return Scores(blind, None)
-        blind = evaluate(self.P, self.Q, self.data, split, k, full, threads)
+        else:
+            blind = evaluate(self.P, self.Q, self.data, split, k, full, threads)
         if self.ordered is None:
             return Scores(blind, None)
         return Scores(blind, evaluate(*self.ordered, self.data, split, k, full, threads))
@@ -105,7 +106,11 @@ def scoring_of(
         )
         solved = method.ordered_factors(task, data.places, recency, threads)
         ordered = Factors(solved, by_length(Q, told.recency_norm))
-    return Scoring(data, by_length(Q, told.norm), blind, ordered)
+    items = by_length(Q, told.norm)
+    if told.neighbours:
+        own, power = (data.indptr, data.indices), told.neighbours_power
+        scorer = NeighbourScores(blind, items, Q, own, told.neighbours, power, threads)
+    return Scoring(data, items, blind, ordered, scorer)
 
 
 def by_length(Q: np.ndarray, norm: float) -> np.ndarray:

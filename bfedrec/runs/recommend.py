@@ -174,12 +174,12 @@ def lists_of(
 ) -> Iterator[Lists]:
     """The lists of ``k`` items of ``users`` (int64[n]), some users at a time. ``ordered``: by the
     factors that weigh interactions by recency, which the scoring must have."""
+    if ordered:
+        assert scoring.ordered is not None
+        return recommend(*scoring.ordered, scoring.data, users, k, threads)
     if scoring.scorer is not None:
         return recommend_blocks(scoring.scorer, scoring.data, users, k, threads)
-    if not ordered:
-        return recommend(scoring.P, scoring.Q, scoring.data, users, k, threads)
-    assert scoring.ordered is not None
-    return recommend(*scoring.ordered, scoring.data, users, k, threads)
+    return recommend(scoring.P, scoring.Q, scoring.data, users, k, threads)
 
 
 def _rows(lists: Lists, data: Dataset) -> tuple[list[str], list[str], np.ndarray]:

@@ -48,7 +48,7 @@ LEFT = {
 SHORT = ("rounds=3", "evaluation.every=1")
 SHORT_AT_ONCE = ("centralised.epochs=2", "evaluation.every=1")
 """Those of a method that has no rounds."""
-RUNS = ("RUN", "results/runs/quickstart", "results/runs/ml-1m-16341bc6-s0")
+RUNS = ("RUN", "results/runs/quickstart", "results/runs/ml-1m-9dcdbd51-s0")
 """A reader's own run, as pages call it."""
 EVENTS = "timestamp,visitorid,event,itemid,transactionid\n"
 NOT_RECORDED = 2

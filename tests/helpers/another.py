@@ -98,6 +98,8 @@ def read_under(key: str) -> tuple[str, ...]:
     scored = ("evaluation.unobserved", "evaluation.l2", "evaluation.norm", "evaluation.recency")
     if key == "training.unobserved" or key in scored:
         return ("training.method=ials",)
+    if key == "evaluation.neighbours_power":
+        return ("evaluation.neighbours=1",)
     if key.startswith("evaluation.recency_"):
         return ("training.method=ials", "evaluation.recency=true")
     if key == "privacy.decoys.factors":

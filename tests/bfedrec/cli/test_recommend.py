@@ -34,6 +34,11 @@ KINDS = {
     "a run of ials": ("run", ALS),
     "learnt by ials": ("learn", ALS),
     "learnt, scored by length": ("learn", (*ALS, "evaluation.norm=-0.5")),
+    "learnt, with neighbours": ("learn", (*SGD, "evaluation.neighbours=2")),
+    "learnt in order, and with neighbours": (
+        "learn",
+        (*ALS, "evaluation.recency=true", "evaluation.neighbours=2"),
+    ),
     "learnt in order": ("learn", (*ALS, "evaluation.recency=true")),
     "learnt in order, by length": ("learn", (*ALS, *BY_LENGTH)),
     "the best round": ("learn", (*SGD, "evaluation.select=test", "evaluation.every=1")),

@@ -374,7 +374,7 @@ def test_a_default_that_changed_since_enters_the_hash() -> None:
 @pytest.mark.parametrize(
     ("name", "digits"),
     [
-        ("ml-1m", "16341bc6"),
+        ("ml-1m", "9dcdbd51"),
         ("ml-1m-per-item", "a7560b7b"),
         ("ml-1m-malicious", "bb2b564b"),
         ("fedmf", "c244a5d5"),

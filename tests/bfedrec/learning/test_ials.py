@@ -219,6 +219,13 @@ def test_every_setting_is_read_by_a_method() -> None:
             ["evaluation.norm=-0.2"],
             "evaluation.norm: -0.2: expected 0.0, as training.method sgd solves no factors",
         ),
+        (["evaluation.neighbours=-1"], "evaluation.neighbours: -1"),
+        (["evaluation.neighbours_power=8"], "expected 4, as evaluation.neighbours is 0"),
+        (
+            ["training.method=fedncf", "compression.kind=dense", "evaluation.neighbours=1"],
+            "expected 0.0, as training.method fedncf scores by no products",
+        ),
+        (["method=gmf", "evaluation.neighbours=1"], "evaluation.neighbours"),
         (
             ["model.basis=identity"],
             "rank 4 in 64 dimensions (identity: I, for",

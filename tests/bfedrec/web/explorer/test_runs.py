@@ -288,13 +288,13 @@ def test_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_a_recorded_sweep_has_its_table_and_links_to_its_runs() -> None:
-    name = "ml-1m-35e70f5b"
+    name = "ml-1m-22383818"
     with served(ROOT / "results") as client:
         answer = client.get(f"/sweep/reference/{name}")
         page = unescape(answer.text)
         assert answer.status == 200
         assert "0.6385 [0.6326, 0.6444]" in page
-        assert f'href="/run/reference/{name}/ml-1m-16341bc6-s4"' in page
+        assert f'href="/run/reference/{name}/ml-1m-9dcdbd51-s4"' in page
         compare = re.search(r'class="button" href="(/compare[^"]+)"', page)
         assert compare is not None
         compared = unescape(client.get(compare[1]).text)
