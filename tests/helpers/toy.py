@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from consensus.crypto.suites import suite_named
 from consensus.encoding.unixfs import file_cid
 from consensus.faults.faults import Faults
 from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.validity import Head
 from consensus.network.mesh import Mesh
 from consensus.network.topology import Topology
 from consensus.network.traced import Book
@@ -97,6 +98,7 @@ class Toy:
         book: Book | None = None,
         mesh: Mesh | None = None,
         meets_every: int = 1,
+        foresee: Callable[[Head, bytes], None] | None = None,
         **parameters: object,
     ) -> None:
         """``parameters`` are the genesis'. A world goes on from the one that it ``continues``."""
@@ -137,6 +139,7 @@ class Toy:
             ahead=self.ahead,
             mesh=mesh,
             meets_every=meets_every,
+            foresee=foresee,
         )
         now = 0.0 if continues is None else continues.env.now
         stands = {} if ahead is None else {"blocks": ahead.blocks, "heads": ahead.heads}

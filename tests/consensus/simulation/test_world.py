@@ -12,6 +12,7 @@ import pytest
 from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.composed import Composed
 from consensus.ledger.updates import SignedUpdate
+from consensus.ledger.validity import Head
 from consensus.records.votes import Vote
 from consensus.server.hooks import Outgoing
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
@@ -43,6 +44,23 @@ def test_honest_servers_decide_each_height_at_the_first_attempt() -> None:
         assert result.evidence == ()
         assert result.malicious_weight == ((0, 7),)
         assert 0.5 < result.ended - result.began < 2.0
+
+
+@pytest.mark.parametrize("more", [{}, {"malicious": colluding(2)}, {"meets_every": 0}], ids=str)
+def test_what_a_height_leads_to_is_told_once_before_all_have_it(more: dict[str, Any]) -> None:
+    told: list[tuple[int, bytes, bytes, int]] = []
+
+    def foresee(head: Head, aggregate: bytes) -> None:
+        lacking = sum(server.chain.height < head.height for server in toy.world.servers)
+        told.append((head.height, head.cid, aggregate, lacking))
+
+    toy = Toy(servers=7, clients=5, foresee=foresee, **more)
+    results = [toy.play() for _ in range(5)]
+    expected = [(r.block.height, r.block.cid, r.contents.aggregate) for r in results]
+    assert [each[:3] for each in told][:5] == expected
+    assert all(lacking == 6 for *_, lacking in told)
+    unseen = Toy(servers=7, clients=5, **more)
+    assert [unseen.play().block.cid for _ in range(5)] == [cid for _, cid, _ in expected]
 
 
 def test_timers_of_heights_that_are_over_leave_the_queue() -> None:
