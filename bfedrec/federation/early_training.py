@@ -82,6 +82,7 @@ class EarlyTraining:
             or present.head.height + 1 != head.height
             or height > self._config.rounds
             or self._config.compression.error_feedback
+            or learner.adversary.keeps_messages  # what it does depends on all of this round
         ):
             return
         clients = learner.clients(height)

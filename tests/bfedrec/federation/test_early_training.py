@@ -85,6 +85,15 @@ def test_nor_where_attacks_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < begun < ROUNDS - 1
 
 
+def test_nor_where_messages_are_kept_to_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a round is attacked depends on who took part in the one before."""
+    attack = "clients.malicious=[{attack: replay, share: 0.2}]"
+    early, begun = played(monkeypatch, True, attack, "clients.per_round=4", "seed=1")
+    late, _ = played(monkeypatch, False, attack, "clients.per_round=4", "seed=1")
+    assert early == late
+    assert begun == 0
+
+
 def test_error_feedback_and_masks_wait_for_their_round(monkeypatch: pytest.MonkeyPatch) -> None:
     feedback = ("compression.kind=top_k", "compression.size=1", "compression.error_feedback=true")
     assert played(monkeypatch, True, *feedback)[1] == 0
