@@ -17,11 +17,12 @@ from bfedrec.federation.global_model import GlobalModel
 from tests.bfedrec.runs.test_simulation import SMALL
 
 ROUNDS = 5
-Played = tuple[bytes, bytes, str, list[float]]
+Played = tuple[bytes, bytes, str, list[Any]]
 
 
 def played(monkeypatch: pytest.MonkeyPatch, early: bool, *overrides: str) -> tuple[Played, int]:
-    """P, Q, the chain's head and the losses after some rounds, and how many began early."""
+    """P, Q, the chain's head and figures of each round after some rounds, and how many began
+    early."""
     config = load(None, [*SMALL, "crypto=modelled", f"rounds={ROUNDS}", *overrides])
     begun = 0
     with monkeypatch.context() as patch:
@@ -40,17 +41,17 @@ def played(monkeypatch: pytest.MonkeyPatch, early: bool, *overrides: str) -> tup
         federation = Federation(
             config, prepare(config.data), lambda _, asked: {c: left[c] for c in asked if c in left}
         )
-        losses = []
+        figures = []
         try:
             for _ in range(ROUNDS):
                 result = federation.play_round()
                 left |= result.residuals
-                losses.append(result.loss)
+                figures.append((result.loss, result.malicious, result.result.refused))
         finally:
             federation.close()
     learner = federation.learner
     head = federation.world.head.cid.hex()
-    return (learner.P.tobytes(), learner.Q.tobytes(), head, losses), begun
+    return (learner.P.tobytes(), learner.Q.tobytes(), head, figures), begun
 
 
 @pytest.mark.parametrize(
@@ -88,10 +89,11 @@ def test_nor_where_attacks_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nor_where_messages_are_kept_to_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a round is attacked depends on who took part in the one before."""
     attack = "clients.malicious=[{attack: replay, share: 0.2}]"
-    early, begun = played(monkeypatch, True, attack, "clients.per_round=4", "seed=1")
-    late, _ = played(monkeypatch, False, attack, "clients.per_round=4", "seed=1")
+    early, begun = played(monkeypatch, True, attack, "clients.per_round=4", "seed=2")
+    late, _ = played(monkeypatch, False, attack, "clients.per_round=4", "seed=2")
     assert early == late
     assert begun == 0
+    assert any(refused for _, _, refused in late[3])
 
 
 def test_error_feedback_and_masks_wait_for_their_round(monkeypatch: pytest.MonkeyPatch) -> None:
