@@ -231,7 +231,6 @@ TO_RECORD: set[str] = {
     "ml-1m-per-item_data.validation=train",
     "ml-1m-quantised_data.validation=train",
     "ml-1m-quantised_ml-1m-quantised",
-    "ml-1m_data.validation=train_evaluation.select=test_training.negatives_exclude=al",
     "ml-1m_model.rank",
     "servers_servers.count",
 }
