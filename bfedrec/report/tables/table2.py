@@ -62,7 +62,6 @@ def _all(data: str, name: str, federated_seeds: str = "0-4", paper: bool = True)
 
 IALS = "implicit ALS"
 """The method with which all others of a data set are compared a second time."""
-NEAR = f"{IALS}, scored with neighbours"
 TRAINED = "ML-1M, validation item trained on"
 
 
@@ -80,7 +79,6 @@ def _trained() -> Iterator[Entry]:
     given = "data.validation=train"
     yield _ials(TRAINED, "ml-1m-ials", given)
     yield _by_order(_ials(TRAINED, "ml-1m-ials", given))
-    yield _ials(TRAINED, "ml-1m-ials-neighbours", given, method=NEAR)
     for method, config in (
         ("BFedRec", "ml-1m"),
         ("BFedRec, per item", "ml-1m-per-item"),
@@ -102,7 +100,6 @@ ENTRIES: tuple[Entry, ...] = (
     _by_order(_ials("ML-1M", "ml-1m-ials")),
     _by_order(_ials("ML-1M", "ml-1m-ials-ordered", method=f"{IALS}, tuned by order")),
     _ials("ML-1M", "ml-1m-ials-full", method=f"{IALS}, tuned by full ranking"),
-    _ials("ML-1M", "ml-1m-ials-neighbours", method=NEAR),
     _ials("ML-1M", "ml-1m-ials-size-1", method=f"{IALS}, a quarter of the bytes"),
     _ials("ML-1M", "ml-1m-ials-malicious", method=f"{IALS}, a third of the servers malicious"),
     _ials("ML-1M", "ml-1m-ials-push", method=f"{IALS}, multi-Krum, a client in twenty pushing"),
@@ -150,8 +147,8 @@ NOTES = (
     "by recency when it recommends, where the data know the order; this is another problem than "
     "that of all other rows, and compares with order-aware methods alone. Tuned by order, or by "
     "full ranking: the weights of its training are chosen by these figures of validation items. "
-    "Scored with neighbours, as is the row tuned by full ranking: what is like a user's own items "
-    "adds to an item's score, by the public Q alone (evaluation.neighbours); others could, too.",
+    "In the latter what is like a user's own items also adds to an item's score, by the public Q "
+    "alone (evaluation.neighbours), as it could in others.",
     f"{TRAINED}: settings as chosen without it, then trained with all but the test item, as NCF's "
     "protocol has it; all other rows hold the validation item out of training, too.",
     f"HR and NDCG at {K} of the test items, leave-one-out, among 99 sampled items that the user "
