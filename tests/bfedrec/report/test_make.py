@@ -225,7 +225,6 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 TO_RECORD: set[str] = {
     "clients_clients",
-    "fedncf_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "fedrap_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "items_data.generated.items",
     "ml-1m-per-item_data.validation=train",
