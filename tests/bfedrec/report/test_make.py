@@ -225,9 +225,7 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 TO_RECORD: set[str] = {
     "clients_clients",
-    "fedrap_compression.kind=quantised_compression.size=4_model.dimension=28_model.ra",
     "items_data.generated.items",
-    "ml-1m-per-item_data.validation=train",
     "ml-1m-quantised_data.validation=train",
     "ml-1m-quantised_ml-1m-quantised",
     "ml-1m_model.rank",

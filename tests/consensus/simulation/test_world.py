@@ -46,7 +46,11 @@ def test_honest_servers_decide_each_height_at_the_first_attempt() -> None:
         assert 0.5 < result.ended - result.began < 2.0
 
 
-@pytest.mark.parametrize("more", [{}, {"malicious": colluding(2)}, {"meets_every": 0}], ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"malicious": colluding(2)}, {"meets_every": 0}],
+    ids=["honest", "colluding", "no barrier"],
+)
 def test_what_a_height_leads_to_is_told_once_before_all_have_it(more: dict[str, Any]) -> None:
     told: list[tuple[int, bytes, bytes, int]] = []
 
