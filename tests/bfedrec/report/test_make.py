@@ -227,7 +227,6 @@ TO_RECORD: set[str] = {
     "clients_clients",
     "items_data.generated.items",
     "ml-1m-quantised_data.validation=train",
-    "ml-1m-quantised_ml-1m-quantised",
     "ml-1m_model.rank",
     "servers_servers.count",
 }
