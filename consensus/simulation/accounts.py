@@ -18,7 +18,6 @@ from consensus.records.block import Block
 from consensus.records.evidence import Evidence
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
-from consensus.simulation.content_providers import Providers
 from consensus.simulation.results import Forked, HeightResult, Stalled
 
 
@@ -170,16 +169,6 @@ def needed_after(servers: Sequence[EdgeServer], head: int, faults: Faults | None
 def furthest_chain(servers: Sequence[EdgeServer]) -> EdgeServer:
     """The first server with the longest chain."""
     return max(servers, key=lambda server: server.chain.height)
-
-
-def foresee(
-    tell: Callable[[Head, bytes], None] | None, head: Head, block: Block, providers: Providers
-) -> None:
-    """Tell of ``head``, that of a ``block`` which the first server has appended, and of the block's
-    aggregate, if it is here (`consensus.simulation.spec.WorldSpec.foresee`)."""
-    contents = providers.published.get((block.height, block.header.aggregate_cid))
-    if tell is not None and contents is not None:
-        tell(head, contents.aggregate)
 
 
 def bring_along(malicious: Collection[int], servers: Sequence[EdgeServer], head: int) -> None:

@@ -32,7 +32,6 @@ from consensus.simulation.accounts import (
     Spent,
     behind,
     bring_along,
-    foresee,
     furthest,
     furthest_chain,
     needed_after,
@@ -376,7 +375,9 @@ class World:
         else:
             if self._decisions.first(index, block, at_once=not pace.meets(height)):
                 self._prove_ahead(server)
-                foresee(self._foresee, server.chain.head, block, self.providers)
+                made = self.providers.aggregate_of(block)
+                if self._foresee is not None and made is not None:
+                    self._foresee(server.chain.head, made)
             agreed = self._decisions.block(height)
         server.chain.keep(agreed)
         if height == self.head.height + 1:
