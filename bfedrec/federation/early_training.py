@@ -1,9 +1,10 @@
-"""The training of the next round, begun while servers still receive the block of this one.
+"""The training of the next round, begun while servers still vote on the block of this one.
 
 A client may train as soon as it has the block, but the simulated servers go to the next height
-together, once the last of them has it. All that the training needs is known as soon as the first
-one does: the cohort, the merged Q and the beacon. It then begins on the other core, from the same
-inputs and so with the same results as later.
+together, once the last of them has it. All that the training needs is known as soon as the block is
+proposed: the cohort, the merged Q and the beacon. It then begins on the other core, from the same
+inputs and so with the same results as later. If another block is decided, the training is
+discarded, and that of the other one begins.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ class EarlyTraining:
     def taken(self, head: Head) -> Training | None:
         """The training of the round after ``head``, if it has begun."""
         found, self._next = self._next, None
-        return None if found is None or found[0] != head.cid else found[1]
+        if found is None or found[0] == head.cid:
+            return None if found is None else found[1]
+        found[1].cancel()
+        return None
 
     def foresee(self, head: Head, aggregate: bytes) -> None:
         """Begin the training of the round after ``head``, whose block has this ``aggregate``
@@ -83,6 +87,7 @@ class EarlyTraining:
             or height > self._config.rounds
             or self._config.compression.error_feedback
             or learner.adversary.keeps_messages  # what it does depends on all of this round
+            or (self._next is not None and self._next[0] == head.cid)
         ):
             return
         clients = learner.clients(height)
@@ -95,6 +100,8 @@ class EarlyTraining:
         # The bytes of this block are not in the account yet; they delay all clients alike.
         fetched = self._downlink.fetch(clients, head.height)[self._config.clients.downlink]
         times = self._uplink.times(0.0, clients, fetched)
+        if self._next is not None:
+            self._next[1].cancel()
         after = _after(present.training, present.clients, train)
         started = self._start(head, clients, learner.P[clients], times, after)
         self._next = head.cid, started

@@ -66,6 +66,11 @@ class RoundTraining(Generic[SentT]):
         part, index = self._place[place]
         return self._futures[part].result()[1][index]
 
+    def cancel(self) -> None:
+        """Leave out the parts that have not begun: nobody wants the result."""
+        for future in self._futures:
+            future.cancel()
+
     def finish(self) -> tuple[np.ndarray, np.ndarray, list[SentT]]:
         """Wait for the cohort; return its new factors (float32[m, d]) and losses (float64[m]), in
         its order, and everything that it sent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from consensus.application import Contents
-from consensus.records.block import Block
+from consensus.records.block import Header
 
 
 class Providers:
@@ -27,9 +27,9 @@ class Providers:
         if contents.snapshot is not None:
             self.keep(server, address(contents.snapshot), contents.snapshot, height)
 
-    def aggregate_of(self, block: Block) -> bytes | None:
+    def aggregate_of(self, header: Header) -> bytes | None:
         """The aggregate of a block above the head, if a server has published it, or None."""
-        contents = self.published.get((block.height, block.header.aggregate_cid))
+        contents = self.published.get((header.height, header.aggregate_cid))
         return None if contents is None else contents.aggregate
 
     def holders(self, link: bytes) -> set[int]:

@@ -45,6 +45,7 @@ from consensus.simulation.building import make_network, make_servers
 from consensus.simulation.checkpoint import Standing, restore, standing_of
 from consensus.simulation.content_providers import Providers
 from consensus.simulation.decisions import Decisions
+from consensus.simulation.foresight import Foresight
 from consensus.simulation.height_end import HeightEnd
 from consensus.simulation.host import WorldHost
 from consensus.simulation.paces import Together, pace_of
@@ -82,7 +83,6 @@ class World:
         self.observer, self.randomness = spec.observer, spec.randomness
         self.behaviours = behaviours
         self.messages = 0
-        self._ahead, self._foresee = spec.ahead, spec.foresee
         self._network_stream = spec.network_stream
         self.hosts = [self.host_class(self, index) for index in range(len(spec.keys))]
         self.servers = make_servers(self, spec, blocks, heads)
@@ -95,6 +95,7 @@ class World:
         self._agreed = list(blocks)
         """The block of height h at index h - 1, with the one certificate that is kept of it."""
         self.providers = Providers()
+        self._foresight = Foresight(spec, self.checks, self.providers)
         self._decisions = Decisions(self.checks, self.servers)
         self._given_up: set[int] = set()
         """Attempts of this height that timeouts of all servers closed."""
@@ -211,7 +212,7 @@ class World:
 
     def _enter_all(self) -> None:
         """Every server that is up enters the height after the head."""
-        self._prove_ahead(furthest_chain(self.servers))
+        self._foresight.prove(furthest_chain(self.servers))
         for index, behaviour in self.behaviours.items():
             behaviour.begins(self.servers[index])
             self.network.set_relaying(index, self.hosts[index].up and behaviour.relays)
@@ -222,13 +223,6 @@ class World:
                 server.enter_height(catching_up=server.chain.height < self.head.height)
                 self.on_entered(server)
         self.env.drop(self.host_class.is_void)
-
-    def _prove_ahead(self, server: EdgeServer) -> None:
-        """Have the draws made that servers make when they enter the height after the head of
-        ``server``."""
-        alpha = server.participant.next_alpha()
-        if self._ahead is not None and alpha is not None:
-            self._ahead.prove(alpha)
 
     def _wait(self, deadline: float, attempts: int | None) -> None:
         """Advance the clock until the height is over or can no longer be decided."""
@@ -249,6 +243,7 @@ class World:
         self._given_up.clear()
         self._caught_up = 0
         self._decisions.forget(head)
+        self._foresight.begin()
         self._end.begin(self._pace.meets(head + 1))
         if together:
             for server in self.servers:
@@ -341,6 +336,7 @@ class World:
         self.messages += 1
         if kind == "candidate":
             self._decisions.listed(body)
+            self._foresight.proposed(self.servers, body)
         elif kind == "closure" and body.everyone and body.height == self.head.height + 1:
             self._given_up.add(body.attempt)
         return sized(kind, body)
@@ -374,10 +370,7 @@ class World:
             self._caught_up += pace.is_late(server, block)
         else:
             if self._decisions.first(index, block, at_once=not pace.meets(height)):
-                self._prove_ahead(server)
-                made = self.providers.aggregate_of(block)
-                if self._foresee is not None and made is not None:
-                    self._foresee(server.chain.head, made)
+                self._foresight.decided(server, block)
             agreed = self._decisions.block(height)
         server.chain.keep(agreed)
         if height == self.head.height + 1:

@@ -13,8 +13,10 @@ from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.composed import Composed
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
+from consensus.records.block import Candidate
 from consensus.records.votes import Vote
 from consensus.server.hooks import Outgoing
+from consensus.server.message import Kind, Message
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
 from consensus.simulation.submissions import TRIES
 from tests.helpers.forge import Forge
@@ -51,20 +53,55 @@ def test_honest_servers_decide_each_height_at_the_first_attempt() -> None:
     [{}, {"malicious": colluding(2)}, {"meets_every": 0}],
     ids=["honest", "colluding", "no barrier"],
 )
-def test_what_a_height_leads_to_is_told_once_before_all_have_it(more: dict[str, Any]) -> None:
-    told: list[tuple[int, bytes, bytes, int]] = []
+def test_what_a_height_leads_to_is_told_before_all_have_it(more: dict[str, Any]) -> None:
+    """As soon as an honest server proposes it, when nobody has it, and by the first who has it."""
+    told: dict[int, list[tuple[bytes, bytes, int]]] = {}
 
     def foresee(head: Head, aggregate: bytes) -> None:
         lacking = sum(server.chain.height < head.height for server in toy.world.servers)
-        told.append((head.height, head.cid, aggregate, lacking))
+        told.setdefault(head.height, []).append((head.cid, aggregate, lacking))
 
     toy = Toy(servers=7, clients=5, foresee=foresee, **more)
     results = [toy.play() for _ in range(5)]
-    expected = [(r.block.height, r.block.cid, r.contents.aggregate) for r in results]
-    assert [each[:3] for each in told][:5] == expected
-    assert all(lacking == 6 for *_, lacking in told)
+    for result in results:
+        *proposed, decided = told[result.block.height]
+        assert decided == (result.block.cid, result.contents.aggregate, 6)
+        if result.block.header.aggregator not in toy.world.behaviours:
+            assert proposed == [(result.block.cid, result.contents.aggregate, 7)]
+    assert any(len(each) == 2 for each in told.values())
     unseen = Toy(servers=7, clients=5, **more)
-    assert [unseen.play().block.cid for _ in range(5)] == [cid for _, cid, _ in expected]
+    assert [unseen.play().block.cid for _ in range(5)] == [each.block.cid for each in results]
+
+
+def test_what_malicious_servers_propose_is_not_foreseen() -> None:
+    """Nor what names an aggregator that does not exist, or another block below it."""
+    told: list[Head] = []
+    toy = Toy(servers=7, clients=5, foresee=lambda head, _: told.append(head))
+    toy.play()
+    seen: list[Candidate] = []
+    made = toy.world.message
+
+    def noted(kind: Kind, body: Any) -> Message:
+        if kind == "candidate" and not seen:
+            seen.append(body)
+            told.clear()
+            unknown = replace(body, header=replace(body.header, aggregator=7))
+            other = replace(body, header=replace(body.header, parent=body.header.cid))
+            forged = replace(body, signature=bytes(64))
+            for candidate in (unknown, other, forged):
+                made(kind, candidate)
+            assert told == []
+            server = toy.world.servers[body.header.aggregator]
+            server.behaviour = Composed(PAPER)
+            made(kind, body)
+            assert told == []
+            server.behaviour = None
+            made(kind, body)
+        return made(kind, body)  # once more
+
+    toy.world.message = noted  # type: ignore[method-assign]
+    result = toy.play()
+    assert [head.cid for head in told] == [result.block.cid] * 2
 
 
 def test_timers_of_heights_that_are_over_leave_the_queue() -> None:

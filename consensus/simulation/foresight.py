@@ -1,0 +1,65 @@
+"""Foresight: telling those who work beside the servers what the next height begins with, before the
+servers get there.
+
+Nothing that happens in the simulation depends on it: proofs, signatures and trainings that begin
+earlier come out as they would later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from consensus.ledger.validity import InvalidBlock
+from consensus.records.block import Block, Candidate
+from consensus.server.checks import SharedChecks
+from consensus.server.edge_server import EdgeServer
+from consensus.simulation.content_providers import Providers
+from consensus.simulation.spec import WorldSpec
+
+
+class Foresight:
+    """The next head and its aggregate, as soon as a block is proposed, and again once it is
+    decided."""
+
+    def __init__(self, spec: WorldSpec, checks: SharedChecks, providers: Providers) -> None:
+        self._ahead, self._foresee = spec.ahead, spec.foresee
+        self._checks, self._providers = checks, providers
+        self._proposed: set[bytes] = set()
+        """CIDs of the headers of candidates that were told of."""
+
+    def begin(self) -> None:
+        """Begin a height: candidates of those before do not come again."""
+        self._proposed.clear()
+
+    def prove(self, server: EdgeServer) -> None:
+        """Have the draws made that servers make when they enter the height after the head of
+        ``server``."""
+        alpha = server.participant.next_alpha()
+        if self._ahead is not None and alpha is not None:
+            self._ahead.prove(alpha)
+
+    def proposed(self, servers: Sequence[EdgeServer], candidate: Candidate) -> None:
+        """Tell of a candidate of one of ``servers`` as soon as it is sent: unless another one is
+        decided, it is the next block. Each is told of once, and those of malicious servers never.
+        """
+        header, aggregate = candidate.header, self._providers.aggregate_of(candidate.header)
+        if self._foresee is None or aggregate is None or header.aggregator >= len(servers):
+            return
+        server = servers[header.aggregator]
+        if server.behaviour is not None or header.cid in self._proposed:
+            return
+        head = server.chain.head
+        try:
+            draws = self._checks.candidate(head, candidate)
+        except InvalidBlock:
+            return  # it is another's in the server's name, or of another height
+        self._proposed.add(header.cid)
+        protocol = self._checks.protocol
+        self._foresee(protocol.head_after(self._checks.genesis, head, header, draws), aggregate)
+
+    def decided(self, server: EdgeServer, block: Block) -> None:
+        """Tell of the block that ``server`` has appended, the first one to have it."""
+        self.prove(server)
+        aggregate = self._providers.aggregate_of(block.header)
+        if self._foresee is not None and aggregate is not None:
+            self._foresee(server.chain.head, aggregate)
