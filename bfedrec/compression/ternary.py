@@ -13,9 +13,7 @@ import numpy as np
 from numba import njit
 
 from bfedrec.compression.codec import Buffer
-from bfedrec.learning.gradients import Gradients
-from bfedrec.learning.ials_kernels import count_items, fill_tile
-from bfedrec.threads import balanced, in_threads, thread_count
+from bfedrec.threads import in_threads, thread_count
 
 DIGITS = 5
 """Digits to the base 3 in a byte: 3^5 = 243."""
@@ -45,18 +43,6 @@ def ternarise(A: np.ndarray, cut: float, step_bytes: int) -> bytes:
     return encoded.tobytes()
 
 
-def ternarise_gradients(
-    gradients: Gradients, cut: float, step_bytes: int, threads: int | None = None
-) -> list[bytes]:
-    """`ternarise` of all updates of ``gradients``, without writing them out; the same bytes."""
-    (r, N), M = gradients.factors.shape, len(gradients.clients)
-    encoded = np.empty((M, N * (step_bytes + -(-r // DIGITS))), np.uint8)
-    shared = (gradients, np.float32(cut), step_bytes, encoded)
-    parts = balanced(np.ones(M), min(thread_count(threads), max(M, 1)))
-    in_threads(_encode_gradients, [(part, *shared) for part in parts])
-    return [row.tobytes() for row in encoded]
-
-
 def total(datas: Sequence[Buffer], r: int, N: int, step_bytes: int) -> np.ndarray:
     """The sum of encoded updates, float64[r, N], as one adds them up that `unternarise` decodes."""
     joined = np.frombuffer(b"".join(datas), np.uint8).reshape(len(datas), -1)
@@ -68,7 +54,8 @@ def total(datas: Sequence[Buffer], r: int, N: int, step_bytes: int) -> np.ndarra
     for place in range(DIGITS):
         levels[:, place] = np.arange(256) // 3**place % 3 - 1
     result = np.empty((r, N), np.float64)
-    _add_up(joined, steps, step_bytes, levels, result)
+    parts = np.array_split(np.arange(N), thread_count())
+    in_threads(_add_up, [(part, joined, steps, step_bytes, levels, result) for part in parts])
     return result
 
 
@@ -99,12 +86,12 @@ def rounded(values: np.ndarray, step_bytes: int) -> np.ndarray:
     """The bits of the nearest steps, uint16[N], of float32[N] without a sign; ties to even in two
     bytes, to the larger in one."""
     steps, halves = np.empty(len(values), np.int32), np.empty(len(values), np.float32)
-    _round(np.array(values, np.float32), step_bytes, steps, halves)
+    round_steps(np.array(values, np.float32), step_bytes, steps, halves)
     return steps.astype(np.uint16)
 
 
 @njit(nogil=True, cache=True)
-def _round(values, step_bytes, steps, halves):  # type: ignore[no-untyped-def]
+def round_steps(values, step_bytes, steps, halves):  # type: ignore[no-untyped-def]
     """Fill `steps` (int32[N]) with the bits of the steps nearest to `values` (float32[N], which are
     overwritten), and `halves` (float32[N]) with half of each, or infinity where no number moves."""
     whole = values.view(np.int32)
@@ -135,21 +122,6 @@ def _encode(A, cut, step_bytes, encoded):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _encode_gradients(part, gradients, cut, step_bytes, encoded):  # type: ignore[no-untyped-def]
-    """Fill the rows `part` of `encoded`, uint8[M, N (step_bytes + ceil(r / 5))]."""
-    r, N = gradients.factors.shape
-    tile = np.zeros((-(-r // DIGITS) * DIGITS, TILE), np.float32)
-    times = np.zeros(N, np.int32)
-    for m in part:
-        count_items(gradients, m, times, 1)
-        for first in range(0, N, TILE):
-            count = min(TILE, N - first)
-            fill_tile(gradients, m, times, first, count, tile)
-            _encode_tile(tile, r, N, first, count, cut, step_bytes, encoded[m])
-        count_items(gradients, m, times, -1)
-
-
-@njit(nogil=True, cache=True)
 def _encode_tile(tile, r, N, first, count, cut, step_bytes, encoded):  # type: ignore[no-untyped-def]
     """Encode the `count` items from `first` on, whose r numbers each are in the first r rows of
     `tile` (float32[5 ceil(r / 5), TILE]); its other rows are 0."""
@@ -167,22 +139,20 @@ def _encode_tile(tile, r, N, first, count, cut, step_bytes, encoded):  # type: i
         largest[i] = min(largest[i], np.int32(0x7F800000))
         magnitudes[i] *= cut
     steps = np.empty(TILE, np.int32)
-    _round(magnitudes, step_bytes, steps, halves)
+    round_steps(magnitudes, step_bytes, steps, halves)
     for i in range(count):
         for byte in range(step_bytes):
             encoded[(first + i) * step_bytes + byte] = (steps[i] >> (8 * byte)) & 255
     # Codes in 32 bits, like the numbers that are compared: vectors of one width.
-    codes, unused = np.empty((width, TILE), np.int32), 0
-    for k in range(r, tile.shape[0]):
-        unused += 3 ** (k % DIGITS)  # a row of 0 has the digit 1
+    codes, unused = np.empty((width, TILE), np.int32), unused_digits(r)
     for byte in range(width):
         line, k = codes[byte], DIGITS * byte
         a, b, c, d, e = tile[k], tile[k + 1], tile[k + 2], tile[k + 3], tile[k + 4]
         for i in range(TILE):
             half = halves[i]
-            code = _level(a[i], half) + np.int32(3) * _level(b[i], half)
-            code += np.int32(9) * _level(c[i], half) + np.int32(27) * _level(d[i], half)
-            line[i] = code + np.int32(81) * _level(e[i], half) + np.int32(121)
+            code = level(a[i], half) + np.int32(3) * level(b[i], half)
+            code += np.int32(9) * level(c[i], half) + np.int32(27) * level(d[i], half)
+            line[i] = code + np.int32(81) * level(e[i], half) + np.int32(121)
     place = N * step_bytes + first * width
     for i in range(count):
         for byte in range(width):
@@ -191,33 +161,48 @@ def _encode_tile(tile, r, N, first, count, cut, step_bytes, encoded):  # type: i
 
 
 @njit(nogil=True, cache=True)
-def _level(number, half):  # type: ignore[no-untyped-def]
+def unused_digits(r):  # type: ignore[no-untyped-def]
+    """The digits of an item's last byte beyond the r numbers, as rows of 0 have them: 1 each."""
+    unused = 0
+    for k in range(r, -(-r // DIGITS) * DIGITS):
+        unused += 3 ** (k % DIGITS)
+    return unused
+
+
+@njit(nogil=True, cache=True)
+def level(number, half):  # type: ignore[no-untyped-def]
     """1 above half a step, -1 below minus half, otherwise 0."""
     return np.int32(number > half) - np.int32(number < -half)
 
 
 @njit(nogil=True, cache=True)
-def _add_up(joined, steps, step_bytes, levels, result):  # type: ignore[no-untyped-def]
-    """Fill `result`, float64[r, N], from the bytes `joined` (uint8[M, N (step_bytes + ceil(r /
-    5))]) of updates with these steps (float32[M, N]); `levels`: float64[256, 5], by byte."""
+def _add_up(part, joined, steps, step_bytes, levels, result):  # type: ignore[no-untyped-def]
+    """Fill the columns `part` of `result`, float64[r, N], from the bytes `joined` (uint8[M, N
+    (step_bytes + ceil(r / 5))]) of updates with these steps (float32[M, N]); `levels`: float64[256,
+    5], by byte."""
     (r, N), M = result.shape, steps.shape[0]
     width = -(-r // DIGITS)
-    total = np.empty((width, 8), np.float64)
-    for i in range(N):
-        total[:] = 0
+    step, total = np.empty(M, np.float64), np.empty((width, DIGITS), np.float64)
+    for i in part:
         place = N * step_bytes + i * width
         for m in range(M):
-            step = np.float64(steps[m, i])
-            for byte in range(width):
-                # A level times a step is exact. All numbers are read before one is written, so
-                # that the compiler may take them for one vector.
-                code, line = joined[m, place + byte], total[byte]
-                a, b = line[0] + levels[code, 0] * step, line[1] + levels[code, 1] * step
-                c, d = line[2] + levels[code, 2] * step, line[3] + levels[code, 3] * step
-                e = line[4] + levels[code, 4] * step
-                line[0], line[1], line[2], line[3], line[4] = a, b, c, d, e
-        for k in range(r):
-            result[k, i] = total[k // DIGITS, k % DIGITS]
+            step[m] = steps[m, i]
+        # Two bytes at a time: their sums do not wait for each other.
+        for byte in range(0, width, 2):
+            other = min(byte + 1, width - 1)
+            a = b = c = d = e = f = g = h = k = l = 0.0
+            for m in range(M):  # a level times a step is exact
+                s, one, two = step[m], joined[m, place + byte], joined[m, place + other]
+                a, b = a + levels[one, 0] * s, b + levels[one, 1] * s
+                c, d = c + levels[one, 2] * s, d + levels[one, 3] * s
+                e, f = e + levels[one, 4] * s, f + levels[two, 0] * s
+                g, h = g + levels[two, 1] * s, h + levels[two, 2] * s
+                k, l = k + levels[two, 3] * s, l + levels[two, 4] * s
+            line, last = total[byte], total[other]
+            line[0], line[1], line[2], line[3], line[4] = a, b, c, d, e
+            last[0], last[1], last[2], last[3], last[4] = f, g, h, k, l
+        for row in range(r):
+            result[row, i] = total[row // DIGITS, row % DIGITS]
 
 
 @njit(nogil=True, cache=True)

@@ -73,7 +73,7 @@ class Ternary(Codec):
     def encode_unwritten(
         self, updates: Unwritten, beacon: bytes, threads: int | None = None
     ) -> list[bytes]:
-        from bfedrec.compression.ternary import ternarise_gradients
+        from bfedrec.compression.ternary_gradients import ternarise_gradients
 
         cut = self.cut_permille / 1000
         return ternarise_gradients(updates.gradients, cut, self.step_bytes, threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -194,12 +195,28 @@ def test_updates_are_added_up_undecoded(seed: int, r: int, M: int, step_bytes: i
     assert exchange.aggregate(datas, [1] * M, b"") == one.encode(mean, b"")
 
 
-def test_terms_that_are_not_finite_are_encoded_as_such() -> None:
-    updates, one = unwritten(0, 6, 130), Ternary(6, 130, 4)
-    updates.gradients.x[0, 129] = np.nan
-    updates.gradients.x[1, 3] = np.inf
-    flaws = [one.check(data) for data in one.encode_unwritten(updates, b"")]
-    assert flaws == ["not all numbers are finite", "not all numbers are finite", None]
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32),
+    term=st.sampled_from(["x", "slopes", "factors"]),
+    value=st.sampled_from([np.nan, -np.nan, np.inf, -np.inf, 3e38, 1e-44]),
+    alpha=st.sampled_from([0.3, 0.0]),
+)
+def test_terms_that_are_not_finite_are_encoded_as_such(
+    seed: int, term: str, value: float, alpha: float
+) -> None:
+    """As in a written update: of items that a client has (some of its first and its last) and of
+    others."""
+    one, updates = Ternary(6, 130, 4), unwritten(seed, 6, 130)
+    problem = updates.gradients.problem._replace(alpha=alpha)
+    updates = replace(updates, gradients=updates.gradients._replace(problem=problem))
+    array = getattr(updates.gradients, term)
+    array.reshape(-1)[np.random.default_rng(seed).integers(array.size)] = value
+    with np.errstate(all="ignore"):
+        told = [one.encode(A, b"") for A in updates.written().A]
+    assert one.encode_unwritten(updates, b"") == told
+    if alpha and not np.isfinite(value):
+        assert "not all numbers are finite" in [one.check(data) for data in told]
 
 
 @pytest.mark.parametrize("kind", list(CODECS))
