@@ -36,11 +36,6 @@ class Participant(ABC):
     def begin(self) -> None:
         """Begin the protocol of the height."""
 
-    def next_alpha(self) -> bytes | None:
-        """The VRF input of the draw that it will make when it enters the height after its head,
-        all servers the same; None if it makes none."""
-        return None
-
     @abstractmethod
     def stage(self) -> View:
         """The attempt and step it is in, for people and for others' help."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from consensus.ledger.validity import InvalidBlock
-from consensus.records.block import Block, Candidate
+from consensus.ledger.validity import Head, InvalidBlock
+from consensus.records.block import Block, Candidate, Header
+from consensus.records.ticket import Ticket
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.content_providers import Providers
@@ -23,6 +24,7 @@ class Foresight:
 
     def __init__(self, spec: WorldSpec, checks: SharedChecks, providers: Providers) -> None:
         self._ahead, self._foresee = spec.ahead, spec.foresee
+        self._heard = spec.ahead is not None or spec.foresee is not None
         self._checks, self._providers = checks, providers
         self._proposed: set[bytes] = set()
         """CIDs of the headers of candidates that were told of."""
@@ -31,19 +33,18 @@ class Foresight:
         """Begin a height: candidates of those before do not come again."""
         self._proposed.clear()
 
-    def prove(self, server: EdgeServer) -> None:
-        """Have the draws made that servers make when they enter the height after the head of
-        ``server``."""
-        alpha = server.participant.next_alpha()
-        if self._ahead is not None and alpha is not None:
-            self._ahead.prove(alpha)
+    def prove(self, head: Head) -> None:
+        """Have the draws made that servers make when they enter the height after ``head``."""
+        if self._ahead is not None:
+            height, seed = self._checks.protocol.drawn_from(head)
+            self._ahead.prove(Ticket.alpha(self._checks.genesis.chain_id, seed, height))
 
     def proposed(self, servers: Sequence[EdgeServer], candidate: Candidate) -> None:
         """Tell of a candidate of one of ``servers`` as soon as it is sent: unless another one is
         decided, it is the next block. Each is told of once, and those of malicious servers never.
         """
-        header, aggregate = candidate.header, self._providers.aggregate_of(candidate.header)
-        if self._foresee is None or aggregate is None or header.aggregator >= len(servers):
+        header = candidate.header
+        if not self._heard or header.aggregator >= len(servers):
             return
         server = servers[header.aggregator]
         if server.behaviour is not None or header.cid in self._proposed:
@@ -55,11 +56,15 @@ class Foresight:
             return  # it is another's in the server's name, or of another height
         self._proposed.add(header.cid)
         protocol = self._checks.protocol
-        self._foresee(protocol.head_after(self._checks.genesis, head, header, draws), aggregate)
+        self._tell(protocol.head_after(self._checks.genesis, head, header, draws), header)
 
     def decided(self, server: EdgeServer, block: Block) -> None:
         """Tell of the block that ``server`` has appended, the first one to have it."""
-        self.prove(server)
-        aggregate = self._providers.aggregate_of(block.header)
+        self._tell(server.chain.head, block.header)
+
+    def _tell(self, head: Head, header: Header) -> None:
+        """Tell of the ``head`` that the block with this ``header`` leads to."""
+        self.prove(head)
+        aggregate = self._providers.aggregate_of(header)
         if self._foresee is not None and aggregate is not None:
-            self._foresee(server.chain.head, aggregate)
+            self._foresee(head, aggregate)

@@ -212,7 +212,7 @@ class World:
 
     def _enter_all(self) -> None:
         """Every server that is up enters the height after the head."""
-        self._foresight.prove(furthest_chain(self.servers))
+        self._foresight.prove(furthest_chain(self.servers).chain.head)
         for index, behaviour in self.behaviours.items():
             behaviour.begins(self.servers[index])
             self.network.set_relaying(index, self.hosts[index].up and behaviour.relays)

@@ -199,9 +199,6 @@ class BeaconParticipant(VotingParticipant[EdgeServer, EffectT], Generic[EffectT,
     def abstains(self, height: int) -> bool:
         return self.durable.abstains(height)
 
-    def next_alpha(self) -> bytes:
-        return self.tickets.alpha()
-
     def take_in(self, taken: Iterable[Taken]) -> None:
         votes, tickets = [], []
         for lane, body, at in taken:

@@ -72,10 +72,6 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
             self._draw()
             self._apply((state, effects))
 
-    def next_alpha(self) -> bytes:
-        head = self.server.chain.head
-        return Ticket.alpha(self.server.genesis.chain_id, head.cid, head.height + 1)
-
     def stage(self) -> View:
         return self.state.slot if self.server.active else (0, 0)
 
@@ -127,7 +123,8 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
         """
         server = self.server
         head = server.chain.head
-        proof, beta = server.prover.prove(self.next_alpha())
+        alpha = Ticket.alpha(server.genesis.chain_id, head.cid, head.height + 1)
+        proof, beta = server.prover.prove(alpha)
         server.host.charge("vrf_prove")
         draw = Draw(server.index, beta)
         if may_sit(server.genesis, draw, CANDIDATES_PER_SEAT):

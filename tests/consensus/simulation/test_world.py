@@ -11,9 +11,11 @@ import pytest
 
 from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.composed import Composed
+from consensus.crypto.ahead import Ahead
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
 from consensus.records.block import Candidate
+from consensus.records.ticket import Ticket
 from consensus.records.votes import Vote
 from consensus.server.hooks import Outgoing
 from consensus.server.message import Kind, Message
@@ -102,6 +104,28 @@ def test_what_malicious_servers_propose_is_not_foreseen() -> None:
     toy.world.message = noted  # type: ignore[method-assign]
     result = toy.play()
     assert [head.cid for head in told] == [result.block.cid] * 2
+
+
+def test_the_draws_of_the_next_height_are_proven_from_the_proposal_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[bytes, int]] = []
+    prove = Ahead.prove
+
+    def noted(self: Ahead, alpha: bytes) -> None:
+        asked.append((alpha, max(server.chain.height for server in toy.world.servers)))
+        prove(self, alpha)
+
+    monkeypatch.setattr(Ahead, "prove", noted)
+    toy = Toy(servers=7, clients=5, helped=True)
+    results = [toy.play() for _ in range(3)]
+    toy.ahead.close()
+    beacons = [head.beacon for head in toy.world.servers[0].chain.heads]
+    alphas = [Ticket.alpha(toy.genesis.chain_id, each, h + 2) for h, each in enumerate(beacons)]
+    first = dict(reversed(asked))
+    assert [first[alpha] for alpha in alphas] == [0, 0, 1, 2]
+    unhelped = Toy(servers=7, clients=5)
+    assert [unhelped.play().block.cid for _ in range(3)] == [each.block.cid for each in results]
 
 
 def test_timers_of_heights_that_are_over_leave_the_queue() -> None:
