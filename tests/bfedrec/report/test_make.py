@@ -225,7 +225,6 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
 
 TO_RECORD: set[str] = {
     "ml-1m-quantised_data.validation=train",
-    "ml-1m_model.rank",
 }
 """The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""
 
