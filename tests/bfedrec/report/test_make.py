@@ -223,12 +223,6 @@ def test_what_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "--jobs 0" in capsys.readouterr().err
 
 
-TO_RECORD: set[str] = {
-    "ml-1m-quantised_data.validation=train",
-}
-"""The sweeps, without the hash in their names, of which `make artefacts` still makes some runs."""
-
-
 def recorded_sweeps() -> dict[str, tuple[sweeps.Sweep, bool]]:
     """Every sweep that the Makefile records, by name, and whether as lines: those of all artefacts,
     and those that it names itself."""
@@ -265,7 +259,7 @@ def test_recorded_sweeps_are_where_they_would_be_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each in the folder of its name with all its seeds, and none besides; and a table says what
-    the recorded runs came to. Only what is named as still to be recorded is not there."""
+    the recorded runs came to. No run of an artefact is still to be recorded."""
     monkeypatch.chdir(ROOT)
     found = recorded_sweeps()
     assert len(found) > 40
@@ -276,11 +270,9 @@ def test_recorded_sweeps_are_where_they_would_be_recorded(
         for setting in sweep.settings
         if not {(setting.config_hash, seed) for seed in setting.runs} <= known.keys()
     }
-    assert {name.rpartition("-")[0] for name in lacking} == TO_RECORD
-    there = {path.name for path in RECORDED.iterdir()}
-    assert set(found) - lacking <= there <= set(found)
-    for name in there - lacking:
-        sweep, compact = found[name]
+    assert lacking == set()
+    assert {path.name for path in RECORDED.iterdir()} == set(found)
+    for sweep, compact in found.values():
         place = records.place_of(sweep, RECORDED)  # raises where a run is another sweep's
         assert (place / "runs.jsonl").exists() == compact
         settings = []
