@@ -37,7 +37,6 @@ from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Kept
 from bfedrec.privacy.secure.masks import Lanes
 from bfedrec.streams import Streams
-from bfedrec.threads import thread_count
 from consensus.ledger.committee import first_beacon
 from consensus.ledger.updates import SignedUpdate
 from consensus.ledger.validity import Head
@@ -92,9 +91,7 @@ class Federation:
         adversary = Adversary(
             config.clients.malicious, data.users, streams, self.genesis.cid, config.servers.count
         )
-        # One core is left to the servers, which draw the committee in the meantime.
-        threads = max(1, thread_count() - 1)
-        self.learner = Learner(config, data, model, adversary, residuals, threads, folder)
+        self.learner = Learner(config, data, model, adversary, residuals, None, folder)
         self.targets = self.learner.targets()
         """The items whose exposure is reported."""
         self.topology = self.participants.topology()
