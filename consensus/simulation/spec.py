@@ -65,8 +65,9 @@ class WorldSpec:
     """The helper that makes proofs and checks signatures before they are needed; None for none."""
     foresee: Callable[[Head, bytes], None] | None = None
     """Is told of the head after each block, and of the block's aggregate, once the first server has
-    it, and before that of those after each honest candidate (`consensus.simulation.foresight`):
-    whoever needs them at the next height may begin. Nothing that happens depends on it."""
+    it, and before that of those after a candidate that is likely to be decided
+    (`consensus.simulation.foresight`): whoever needs them at the next height may begin. Nothing
+    that happens depends on it."""
     mesh: Mesh | None = None
     """The mesh over which messages are gossiped (`consensus.network.mesh`); None for the spanning
     tree of shortest paths. A mesh is not compiled, whatever ``compiled`` says."""
