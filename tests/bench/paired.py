@@ -3,10 +3,13 @@
     git clone . ../before && git -C ../before checkout 951fab8
     python -m tests.bench.paired --against ../before --pairs 9 run experiments/quickstart.yaml
     python -m tests.bench.paired --against ../before --pairs 5 run experiments/ml-1m.yaml rounds=100
+    python -m tests.bench.paired --against ../before --theirs "run experiments/ml-1m.yaml" \\
+        run experiments/ml-1m-ials.yaml
 
 The words after the options are a `bfedrec` command; `run` writes to a folder that is deleted. Each
-pair plays the command once in either tree, one after the other, in turns which goes first; a first
-play of both, which is not counted, compiles them. Told are, of wall-clock time and of processor
+pair plays the command once in either tree (in the other one that of ``--theirs``, if it is given),
+one after the other, in turns which goes first; a first play of both, which is not counted, compiles
+them. Told are, of wall-clock time and of processor
 time (user and system), the median of the pairs' ratios (this tree to the other), the interval that
 holds the true median with at least 95 % by the sign test where there are six pairs or more, and all
 ratios. Other work on the machine shows in the wall clock more than in processor time.
@@ -15,6 +18,7 @@ ratios. Other work on the machine shows in the wall clock more than in processor
 from __future__ import annotations
 
 import argparse
+import shlex
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -72,13 +76,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--against", type=Path, required=True, help="the other tree's folder")
     parser.add_argument("--pairs", type=int, default=7, help="default: 7")
+    parser.add_argument("--theirs", help="the command of the other tree, if not the same")
     parser.add_argument("words", nargs=argparse.REMAINDER, help="a command of bfedrec")
     options = parser.parse_args()
     words = options.words or ["run", "experiments/quickstart.yaml"]
+    theirs = words if options.theirs is None else shlex.split(options.theirs)
     trees = (ROOT, options.against.resolve())
+    commands = dict(zip(trees, (words, theirs), strict=True))
     for tree in trees:
-        play(tree, words)
-    compare(trees, lambda tree: play(tree, words), options.pairs)
+        play(tree, commands[tree])
+    compare(trees, lambda tree: play(tree, commands[tree]), options.pairs)
 
 
 if __name__ == "__main__":
