@@ -72,9 +72,12 @@ class EarlyTraining:
     def taken(self, head: Head) -> Training | None:
         """The training of the round after ``head``, if it has begun."""
         found, self._next = self._next, None
-        if found is None or found[0] == head.cid:
-            return None if found is None else found[1]
-        found[1].cancel()
+        if found is None:
+            return None
+        cid, training = found
+        if cid == head.cid:
+            return training
+        training.cancel()
         return None
 
     def foresee(self, head: Head, aggregate: bytes) -> None:

@@ -91,7 +91,7 @@ class Federation:
         adversary = Adversary(
             config.clients.malicious, data.users, streams, self.genesis.cid, config.servers.count
         )
-        self.learner = Learner(config, data, model, adversary, residuals, None, folder)
+        self.learner = Learner(config, data, model, adversary, residuals, folder=folder)
         self.targets = self.learner.targets()
         """The items whose exposure is reported."""
         self.topology = self.participants.topology()

@@ -147,6 +147,11 @@ class Protocol(ABC):
     def drawn_from(self, head: Head) -> tuple[int, bytes]:
         """The height that the tickets in the block after ``head`` are for, and their seed."""
 
+    def alpha(self, genesis: Genesis, head: Head) -> bytes:
+        """The VRF input of these tickets' draws."""
+        height, seed = self.drawn_from(head)
+        return Ticket.alpha(genesis.chain_id, seed, height)
+
     @abstractmethod
     def check_drawn(self, genesis: Genesis, draws: Sequence[Draw]) -> None:
         """Check all draws of a block together: their number, their order, their right to seats.

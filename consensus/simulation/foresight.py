@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from consensus.ledger.settlement import head_with
 from consensus.ledger.validity import Head, InvalidBlock
 from consensus.records.block import Block, Candidate, Header
-from consensus.records.ticket import Ticket
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.simulation.content_providers import Providers
@@ -47,8 +47,7 @@ class Foresight:
     def prove(self, head: Head) -> None:
         """Have the draws made that servers make when they enter the height after ``head``."""
         if self._ahead is not None:
-            height, seed = self._checks.protocol.drawn_from(head)
-            self._ahead.prove(Ticket.alpha(self._checks.genesis.chain_id, seed, height))
+            self._ahead.prove(self._checks.protocol.alpha(self._checks.genesis, head))
 
     def proposed(self, servers: Sequence[EdgeServer], candidate: Candidate) -> None:
         """Tell of a candidate of one of ``servers`` as soon as it is sent: unless another one is
@@ -60,15 +59,21 @@ class Foresight:
         server = servers[header.aggregator]
         if server.behaviour is not None or header.cid in self._proposed:
             return
-        head = server.chain.head
         try:
-            draws = self._checks.candidate(head, candidate)
+            head = self._head_after(server.chain.head, candidate)
         except InvalidBlock:
             return  # it is another's in the server's name, or of another height
         self._proposed.add(header.cid)
         if self._trust > 0:
-            after = self._checks.protocol.head_after
-            self._tell(after(self._checks.genesis, head, header, draws), header)
+            self._tell(head, header)
+
+    def _head_after(self, head: Head, candidate: Candidate) -> Head:
+        """The head once a block of ``candidate`` is appended to ``head``. Raises `InvalidBlock`."""
+        checks, header = self._checks, candidate.header
+        draws = checks.candidate(head, candidate)
+        after = checks.protocol.head_after(checks.genesis, head, header, draws)
+        stakes = checks.settlement(checks.genesis, head, header, candidate.settlement)
+        return head_with(after, head, stakes)
 
     def decided(self, server: EdgeServer, block: Block) -> None:
         """Tell of the block that ``server`` has appended, the first one to have it."""

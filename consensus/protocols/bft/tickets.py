@@ -54,16 +54,12 @@ class Tickets:
         self._shown: set[int] = set()
         """Servers whose tickets it has shown to all, as a candidate had left them out."""
 
-    def alpha(self) -> bytes:
-        """The VRF input of the ticket to be made at the height after the chain's head."""
-        genesis, head = self._server.genesis, self._server.chain.head
-        return Ticket.alpha(genesis.chain_id, head.beacon, head.height + 2)
-
     def draw(self) -> bool:
         """Make this server's ticket; returns True if it is worth announcing."""
         server = self._server
         beacon, height = server.chain.head.beacon, server.height + 1
-        proof, beta = server.prover.prove(self.alpha())
+        alpha = server.chain.protocol.alpha(server.genesis, server.chain.head)
+        proof, beta = server.prover.prove(alpha)
         server.host.charge("vrf_prove")
         draw = Draw(server.index, beta)
         if not is_worth_announcing(server.chain.head.electorate(server.genesis), draw):

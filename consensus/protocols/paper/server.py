@@ -123,8 +123,7 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
         """
         server = self.server
         head = server.chain.head
-        alpha = Ticket.alpha(server.genesis.chain_id, head.cid, head.height + 1)
-        proof, beta = server.prover.prove(alpha)
+        proof, beta = server.prover.prove(server.chain.protocol.alpha(server.genesis, head))
         server.host.charge("vrf_prove")
         draw = Draw(server.index, beta)
         if may_sit(server.genesis, draw, CANDIDATES_PER_SEAT):

@@ -14,7 +14,9 @@ class Heights:
     def __init__(self) -> None:
         self.told: list[str] = []
         protocol = SimpleNamespace(head_after=lambda _, __, header, ___: header.cid)
-        checks: Any = SimpleNamespace(candidate=lambda *_: (), protocol=protocol, genesis=None)
+        checks: Any = SimpleNamespace(
+            candidate=lambda *_: (), settlement=lambda *_: None, protocol=protocol, genesis=None
+        )
         spec: Any = SimpleNamespace(ahead=None, foresee=lambda head, _: self.told.append(head))
         providers: Any = SimpleNamespace(aggregate_of=lambda header: b"")
         self.foresight = Foresight(spec, checks, providers)
@@ -27,7 +29,7 @@ class Heights:
         self.told.clear()
         for number in range(candidates):
             header = SimpleNamespace(cid=f"{number}", aggregator=0)
-            candidate: Any = SimpleNamespace(header=header)
+            candidate: Any = SimpleNamespace(header=header, settlement=None)
             self.foresight.proposed([self.server], candidate)
         told = len(self.told)
         self.server.chain.head = f"{candidates - 1}"

@@ -22,6 +22,7 @@ from consensus.server.message import Kind, Message
 from consensus.simulation.results import Arrival, Forked, HeightResult, Stalled
 from consensus.simulation.submissions import TRIES
 from tests.helpers.forge import Forge
+from tests.helpers.incentives import RULE
 from tests.helpers.rules import chain_from
 from tests.helpers.toy import COSTS, Toy
 from tests.helpers.worlds import check_invariants, crash, struck
@@ -52,24 +53,32 @@ def test_honest_servers_decide_each_height_at_the_first_attempt() -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{}, {"malicious": colluding(2)}, {"meets_every": 0}],
-    ids=["honest", "colluding", "no barrier"],
+    [
+        {},
+        {"malicious": colluding(2)},
+        {"meets_every": 0},
+        {"incentives": RULE, "stakes": [1000] * 7},
+    ],
+    ids=["honest", "colluding", "no barrier", "stakes that move"],
 )
 def test_what_a_height_leads_to_is_told_before_all_have_it(more: dict[str, Any]) -> None:
     """As soon as an honest server proposes it, when nobody has it, and by the first who has it."""
-    told: dict[int, list[tuple[bytes, bytes, int]]] = {}
+    told: dict[int, list[tuple[Head, bytes, int]]] = {}
 
     def foresee(head: Head, aggregate: bytes) -> None:
         lacking = sum(server.chain.height < head.height for server in toy.world.servers)
-        told.setdefault(head.height, []).append((head.cid, aggregate, lacking))
+        told.setdefault(head.height, []).append((head, aggregate, lacking))
 
     toy = Toy(servers=7, clients=5, foresee=foresee, **more)
     results = [toy.play() for _ in range(5)]
+    heads = max((server.chain.heads for server in toy.world.servers), key=len)
     for result in results:
         *proposed, decided = told[result.block.height]
-        assert decided == (result.block.cid, result.contents.aggregate, 6)
+        head = heads[result.block.height]
+        assert head.cid == result.block.cid
+        assert decided == (head, result.contents.aggregate, 6)
         if result.block.header.aggregator not in toy.world.behaviours:
-            assert proposed == [(result.block.cid, result.contents.aggregate, 7)]
+            assert proposed == [(head, result.contents.aggregate, 7)]
     assert any(len(each) == 2 for each in told.values())
     unseen = Toy(servers=7, clients=5, **more)
     assert [unseen.play().block.cid for _ in range(5)] == [each.block.cid for each in results]
