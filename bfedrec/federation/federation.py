@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from math import isinf
 from pathlib import Path
@@ -18,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from bfedrec.attacks.adversary import Adversary
-from bfedrec.compression.error_feedback import ErrorFeedback
 from bfedrec.config.schema import Config
 from bfedrec.data.dataset import Dataset
 from bfedrec.federation.adversary import adversary_of
 from bfedrec.federation.client_links import ClientLinks
+from bfedrec.federation.cohorts import Cohorts
 from bfedrec.federation.downlink import Downlink
 from bfedrec.federation.early_training import EarlyTraining
 from bfedrec.federation.global_model import GlobalModel
@@ -31,7 +30,10 @@ from bfedrec.federation.masking import Masking
 from bfedrec.federation.participants import Participants, unit_costs
 from bfedrec.federation.protection import Protection
 from bfedrec.federation.round import Round
-from bfedrec.federation.round_training import RoundTraining, Train, parts_for
+from bfedrec.federation.round_training import (
+    InThread,
+    RoundTraining,
+)
 from bfedrec.federation.uplink import Sent, Uplink
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Kept
@@ -52,8 +54,6 @@ from consensus.simulation.world import World
 #: malicious an attempt is blocked about every other time, so this many in a row mean that it can
 #: never be decided (too few honest servers for any committee).
 PATIENCE_ATTEMPTS = 30
-#: Number of parts in which a cohort trains on a CPU, while servers receive the parts before.
-TRAINING_PARTS = 4
 
 
 class Federation:
@@ -108,21 +108,15 @@ class Federation:
         self.masking: Masking | None = None
         if model.secure is not None:
             self.masking = Masking(config, streams, self.participants, self.links, self.uplink)
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="cohort")
-        self.early = EarlyTraining(
-            config,
-            self.learner,
-            self.uplink,
-            self.downlink,
-            lambda head, task: partial(self._train, head, task, None),
-            self._start,
-        )
         self.ahead = self.participants.helper() if plays else None
+        self.cohorts = Cohorts(config, self.learner, self.uplink, self.ahead)
+        self.early = EarlyTraining(config, self.learner, self.uplink, self.downlink, self.cohorts)
+        self._may_fork = plays and self.masking is None
         self.world = self._world()
 
     def close(self) -> None:
         """Wait for a training in progress, and discard its result."""
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        self.cohorts.close()
         if self.ahead is not None:
             self.ahead.close()
 
@@ -193,6 +187,9 @@ class Federation:
         world."""
         if self.masking is not None:
             return self._play_masked(self.masking)
+        if self._may_fork:  # not before: what it is forked from may be restored first
+            self._may_fork = False
+            self.cohorts.fork()
         config, learner, head = self.config, self.learner, self.world.head
         height = head.height + 1
         clients = learner.clients(height)
@@ -202,20 +199,20 @@ class Federation:
         feedback = learner.feedback(height, clients)
         training = self.early.taken(head)
         if training is None:
-            train = partial(self._train, head, learner.task(height, head.beacon), feedback)
-            training = self._start(head, clients, learner.P[clients], times, train, attacked)
-        self.early.playing(head, clients, training)
+            training = self.cohorts.begin(head, clients, times, feedback, attacked)
+        self.early.playing(head, clients, training, self.world.beacon_expected())
         if attacked:
             arrivals = self.uplink.arrivals_of(training.all_sent(), clients, times)
         else:
             arrivals = self.uplink.arrivals(clients, times, training.sent)
         result = self.world.run_height(arrivals, *self._patience())
         P, loss, sent = training.finish()
+        self.early.played(self.world.head, result.updates)
         learner.adversary.remember(sent)
         attacks = [(learner.adversary.attack(height, upload.client), each) for upload, each in sent]
         malicious, aggregated = _followed(attacks, result)
         learner.P[clients] = P
-        self._committed(height, clients, result)
+        self._committed(height, head.beacon, clients, result)
         return Round(
             height,
             clients,
@@ -238,9 +235,10 @@ class Federation:
         clients = learner.clients(height)
         fetched = self.downlink.fetch(clients, height)
         ready = self.uplink.ready(began, clients, fetched[config.clients.downlink])
-        parts = 1 if learner.adversary.acts(height, clients) else self._parts(len(clients))
+        parts = 1 if learner.adversary.acts(height, clients) else self.cohorts.parts(len(clients))
         lanes = partial(self._train_lanes, height, head.beacon, learner.task(height, head.beacon))
-        training = RoundTraining(self._worker, lanes, clients, learner.P[clients], ready, parts)
+        worker, P = InThread(self.cohorts.thread), learner.P[clients]
+        training = RoundTraining(worker, lanes, clients, P, ready, parts)
         seats = masking.seats(head, learner, dict(zip(clients.tolist(), ready, strict=True)))
         waves = masking.begin(secure.scheme, head, began, training, clients)
         result = self.world.run_height(waves.arrivals(seats), *self._patience())
@@ -249,7 +247,7 @@ class Federation:
         malicious, aggregated = _followed(attacks, result)
         opening = secure.opening([update.payload for update in result.updates], head.beacon)
         learner.P[clients] = P
-        self._committed(height, clients, result)
+        self._committed(height, head.beacon, clients, result)
         return Round(
             height,
             clients,
@@ -266,12 +264,16 @@ class Federation:
             opening.accused,
         )
 
-    def _committed(self, height: int, clients: np.ndarray, result: HeightResult) -> None:
-        """Note the block in the account of the downlink, and what an adversary did."""
+    def _committed(
+        self, height: int, beacon: bytes, clients: np.ndarray, result: HeightResult
+    ) -> None:
+        """Note the block of a round with this beacon in the account of the downlink, and what an
+        adversary did."""
         if self.adversary is not None:
             result.adversary = self.adversary.account()
         header_bytes = len(result.block.header.encoded)
         self.downlink.committed(height, clients, header_bytes, len(result.contents.aggregate))
+        self.cohorts.committed(height, beacon, result.contents.aggregate)
 
     def _train_lanes(
         self,
@@ -294,47 +296,6 @@ class Federation:
         }
         return Kept(update.P, update.loss), [lanes[client] for client in clients.tolist()]
 
-    def _train(
-        self,
-        head: Head,
-        task: TrainingTask,
-        feedback: ErrorFeedback | None,
-        clients: np.ndarray,
-        P: np.ndarray,
-    ) -> tuple[Kept, list[Sent]]:
-        """Train ``clients`` (int64[m]) from factors ``P`` (float32[m, d]) by the task of the round
-        after ``head``; return what they know, and their uploads with the messages signed, whose
-        updates are let go. Runs in the thread of the training: what servers change while it runs is
-        not read."""
-        height, beacon = head.height + 1, head.beacon
-        update, uploads = self.learner.train(height, beacon, clients, P, task, feedback)
-        sent = [(upload.without_update(), self.uplink.sign(head, upload)) for upload in uploads]
-        for _, message in sent:
-            self.learner.model.check_ahead(height, message.payload)
-        if self.ahead is not None:
-            records = (message.record for _, message in sent)
-            self.ahead.verify([(each.client, each.signed, each.signature) for each in records])
-        return Kept(update.P, update.loss), sent
-
-    def _start(
-        self,
-        head: Head,
-        clients: np.ndarray,
-        P: np.ndarray,
-        times: np.ndarray,
-        train: Train[Sent],
-        attacked: bool = False,
-    ) -> RoundTraining[Sent]:
-        """Start the training of the round after ``head`` (`bfedrec.federation.early_training`); a
-        cohort that is ``attacked`` trains as one."""
-        parts = 1 if attacked else self._parts(len(clients))
-        return RoundTraining(self._worker, train, clients, P, times, parts)
-
-    def _parts(self, clients: int) -> int:
-        """The number of parts in which a cohort of honest clients trains."""
-        model, at_once = self.learner.model, TRAINING_PARTS if self.config.device == "cpu" else 1
-        return max(at_once, parts_for(clients, model.rank, model.items))
-
     def recall(self, head: Head) -> None:
         """Train the round after ``head`` once more, to restore the messages that malicious clients
         keep of it; needed before a run continues after that round. P and the model must be as they
@@ -349,8 +310,7 @@ class Federation:
         learner, height = self.learner, head.height + 1
         clients = learner.clients(height)
         feedback = learner.feedback(height, clients)
-        task, P = learner.task(height, head.beacon), learner.P[clients]
-        sent = self._train(head, task, feedback, clients, P)[1]
+        sent = self.cohorts.trained(head, clients, feedback)
         return sent, {} if feedback is None else feedback.residuals
 
     def remasked(self, head: Head) -> list[SignedUpdate]:

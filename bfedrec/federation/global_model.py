@@ -6,7 +6,8 @@ Both a run and an audit of its chain drive this class, so both compute the same 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ def basis_in_proportion(N: int, d: int, r: int) -> bool:
 
 State = tuple[np.ndarray, ...]
 """The optimizer's state (`bfedrec.learning.optimizer.Optimizer.state_shapes`)."""
+Aggregated = Callable[[int, Sequence[bytes], Sequence[int], bytes], bytes | None]
+"""The aggregate at a height of payloads in their order, with these sample counts and this beacon;
+None where it is not known."""
 
 
 class GlobalModel:
@@ -73,6 +77,8 @@ class GlobalModel:
         """The last result of `foresee`, by height, beacon and aggregate."""
         self._checked: dict[int, dict[int, tuple[bytes, str | None]]] = {}
         """By height: payloads that were checked ahead, by identity, with their flaws."""
+        self.aggregated: Aggregated | None = None
+        """Knows aggregates that were made before a server asks for them; None for none."""
 
     def exchange_at(self, height: int) -> Exchange:
         """The exchange in the round of ``height``."""
@@ -179,7 +185,12 @@ class GlobalModel:
     def check_ahead(self, height: int, payload: bytes) -> None:
         """Check a payload of the round of ``height`` before a server asks for it
         (`check_payload`). Called from any thread."""
-        self._checked.setdefault(height, {})[id(payload)] = payload, self._flaw(payload)
+        self.checked_ahead(height, payload, self._flaw(payload))
+
+    def checked_ahead(self, height: int, payload: bytes, flaw: str | None) -> None:
+        """Note that a payload of the round of ``height`` was found to have this ``flaw``, or None.
+        Called from any thread."""
+        self._checked.setdefault(height, {})[id(payload)] = payload, flaw
 
     def _flaw(self, payload: bytes) -> str | None:
         return (self.secure or self.exchange).check(payload)
@@ -190,6 +201,9 @@ class GlobalModel:
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
+        known = self.aggregated and self.aggregated(self.height + 1, payloads, samples, beacon)
+        if known is not None:
+            return known
         exchange = self.exchange_at(self.height + 1)
         if self.secure is not None:
             return self.secure.aggregate(exchange, payloads, beacon)
@@ -231,6 +245,17 @@ class GlobalModel:
         merged = self._merged(height, beacon, aggregate)
         self._foreseen = (height, beacon, aggregate), merged
         return merged[0]
+
+    def as_it_is(self) -> GlobalModel:
+        """The model as it is now, for a thread that goes on from it (`aggregate`, `foresee`) while
+        blocks are committed to this one."""
+        found = copy(self)  # no array is ever written to
+        found.aggregated = None
+        return found
+
+    def foreseen_by(self, other: GlobalModel) -> None:
+        """Take over the last result of `foresee` of this model as it was (`as_it_is`)."""
+        self._foreseen = other._foreseen
 
     def _merged(self, height: int, beacon: bytes, aggregate: bytes) -> tuple[np.ndarray, State]:
         if self._foreseen is not None and self._foreseen[0] == (height, beacon, aggregate):

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +31,15 @@ from bfedrec.federation.private_factors import placed
 from bfedrec.federation.protection import Protection
 from bfedrec.federation.round_training import parts_for
 from bfedrec.federation.scoring import Scoring, excluded_items, scored, scoring_of
+from bfedrec.federation.trainers import trainers
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.gradients import Unwritten
-from bfedrec.learning.method import METHODS, Trainer
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Diverged, LocalUpdates, Trained, Upload
 from bfedrec.privacy.dp.accountant import NoAccountant, need_accountant
 from bfedrec.privacy.secure.exchange import SecureExchange
 from bfedrec.streams import Streams
+from bfedrec.threads import thread_count
 
 Recall = Callable[[int, Sequence[int]], Mapping[int, bytes]]
 """Maps a height and clients to the clients' residuals before that height (`bfedrec.runs.state`)."""
@@ -104,10 +104,10 @@ class Learner:
         self.P = placed(initial_private(config, data.users, data.items), folder)
         self.training_seconds = 0.0
         self._residuals = residuals
-        self._threads = threads
-        self._train = trainer(config, threads)
-        as_terms = config.device == "cpu" and self.protection.account is None
-        self._unwritten = config.training.chosen.unwritten_trainer(threads) if as_terms else None
+        as_terms = self.protection.account is None
+        self._alone = trainers(config, threads, as_terms)
+        self._beside = trainers(config, max(1, thread_count(threads) - 1), as_terms)
+        """Where servers are simulated meanwhile."""
 
     @property
     def Q(self) -> np.ndarray:
@@ -185,20 +185,23 @@ class Learner:
         P: np.ndarray,
         task: TrainingTask,
         feedback: ErrorFeedback | None,
+        beside: bool = False,
     ) -> tuple[Trained, list[Upload]]:
         """Train ``clients`` (int64[m]) with factors ``P`` (float32[m, d]) by the task of the round
         with this beacon (Algorithm 1); return what they know afterwards and what each sends, which
-        an attack may change. Reads neither the model nor ``self.P``. Raises Diverged, naming round
-        and client."""
+        an attack may change. Reads neither the model nor ``self.P``. ``beside``: leave a
+        processor to whatever runs meanwhile. Raises Diverged, naming round and client."""
+        trainers = self._beside if beside else self._alone
         began = time.perf_counter()
         attacked = self.adversary.acts(height, clients)
         written = self.model.secure is not None
-        if self._unwritten is not None and feedback is None and not attacked and not written:
+        terms = trainers.unwritten
+        if terms is not None and feedback is None and not attacked and not written:
             with self._naming(height):
-                updates = self._unwritten(task, clients, P)
+                updates = terms(task, clients, P)
             self.training_seconds += time.perf_counter() - began
-            return updates, self._encoded(height, updates, beacon, clients)
-        update = self.trained(height, clients, P, task)
+            return updates, self._encoded(height, updates, beacon, clients, trainers.threads)
+        update = self.trained(height, clients, P, task, beside)
         uploads = [
             Upload(int(client), update.A[place], update.touched[place], stated)
             for place, (client, stated) in enumerate(
@@ -224,12 +227,17 @@ class Learner:
         return update, uploads
 
     def trained(
-        self, height: int, clients: np.ndarray, P: np.ndarray, task: TrainingTask
+        self,
+        height: int,
+        clients: np.ndarray,
+        P: np.ndarray,
+        task: TrainingTask,
+        beside: bool = False,
     ) -> LocalUpdates:
-        """Train ``clients`` from factors ``P`` by the task of round ``height``. Raises Diverged,
-        naming round and client."""
+        """Train ``clients`` from factors ``P`` by the task of round ``height``; ``beside``: as for
+        `train`. Raises Diverged, naming round and client."""
         with self._naming(height):
-            return self._train(task, clients, P)
+            return (self._beside if beside else self._alone).written(task, clients, P)
 
     @contextmanager
     def _naming(self, height: int) -> Iterator[None]:
@@ -242,11 +250,16 @@ class Learner:
             raise Diverged(f"round {height}: {error}") from None
 
     def _encoded(
-        self, height: int, updates: Unwritten, beacon: bytes, clients: np.ndarray
+        self,
+        height: int,
+        updates: Unwritten,
+        beacon: bytes,
+        clients: np.ndarray,
+        threads: int | None,
     ) -> list[Upload]:
         """The uploads of honest ``clients`` (int64[m]), without their updates being written out."""
         exchange = self.model.exchange_at(height)
-        payloads = exchange.encode_unwritten(updates, beacon, self._threads)
+        payloads = exchange.encode_unwritten(updates, beacon, threads)
         A, touched = np.empty((0, 0), np.float32), np.empty(0, np.bool_)
         return [
             Upload(int(client), A, touched, int(samples), payload)
@@ -377,24 +390,3 @@ def _shape(config: Config) -> tuple[int, str]:
     if CODECS[config.compression.kind].under_basis:
         return config.model.rank, config.model.basis
     return config.model.dimension, "identity"
-
-
-def trainer(config: Config, threads: int | None) -> Trainer:
-    """The implementation of the config's training method for its device: compiled for cpu, torch
-    for all others, of which torch is the CPU. Raises ConfigError for a device that torch does
-    not find, or on which the method does not train."""
-    method, device = config.training.chosen, config.device
-    if device != "cpu":
-        if not method.on_devices:
-            able = ", ".join(name for name, kind in METHODS.items() if kind.on_devices)
-            raise ConfigError(
-                f"device: {device!r}: training.method {method.name} trains on the cpu; on torch "
-                f"devices train: {able}"
-            )
-        if find_spec("torch") is None:
-            raise ConfigError(f"device: {device!r}: this needs torch: pip install 'bfedrec[torch]'")
-        from bfedrec.learning import cohort_torch  # torch takes seconds to import
-
-        if not cohort_torch.is_usable(cohort_torch.device_of(device)):
-            raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
-    return method.trainer(device, threads)

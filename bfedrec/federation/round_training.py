@@ -3,20 +3,26 @@ are trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Generic, TypeVar
+from copy import copy
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from bfedrec.learning.upload import Kept
+from bfedrec.federation.uplink import Sent
+from bfedrec.learning.upload import Kept, Upload
+from consensus.ledger.validity import Head
 
 SentT = TypeVar("SentT")
 """The message that a client sends, signed or not yet."""
-Train = Callable[[np.ndarray, np.ndarray], tuple[Kept, list[SentT]]]
-"""Trains some clients (int64[m]) from their factors (float32[m, d]); returns what they know
-afterwards and what they send. It runs beside the servers, at any time of the round, and must not
-read what they change."""
+Trained = tuple[Kept, list[SentT]]
+"""What some clients know after their training, and what they send."""
+Train = Callable[[np.ndarray, np.ndarray], Trained[SentT]]
+"""Trains some clients (int64[m]) from their factors (float32[m, d]). It runs beside the servers, at
+any time of the round, and must not read what they change."""
+Sign = Callable[[Head, Sequence[Upload]], list[Sent]]
+"""Signs uploads of the round after a head."""
 PART_BYTES = 2**28
 """Bytes of updates that are written out at once, where a cohort may train in parts; and of the
 messages of a round that may train beside another."""
@@ -33,6 +39,51 @@ def fits_beside(size: int) -> bool:
     return size <= PART_BYTES
 
 
+class Result(Protocol):
+    """What a worker will have done, as `concurrent.futures.Future` has it."""
+
+    def result(self) -> Any:
+        """Wait for it; raise its error."""
+        ...
+
+    def cancel(self) -> object:
+        """Leave it out if it has not begun: nobody wants it."""
+        ...
+
+
+class Worker(Protocol):
+    """Does the parts of one round one after the other, beside the servers."""
+
+    def train(self, train: Train[Any], clients: np.ndarray, P: np.ndarray) -> Result:
+        """Begin ``train(clients, P)``, after all that was begun before."""
+        ...
+
+    def sign(self, sign: Sign, head: Head, part: Result) -> Result:
+        """Begin to sign the uploads of a trained ``part``, after all that was begun before."""
+        ...
+
+
+class InThread:
+    """A worker in a thread, which an executor has."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def train(self, train: Train[SentT], clients: np.ndarray, P: np.ndarray) -> Result:
+        """`Worker.train`."""
+        return self._executor.submit(train, clients, P)
+
+    def sign(self, sign: Sign, head: Head, part: Result) -> Result:
+        """`Worker.sign`."""
+        return self._executor.submit(signed_part, sign, head, part)
+
+
+def signed_part(sign: Sign, head: Head, part: Result) -> Trained[Sent]:
+    """A trained ``part`` with its messages, which are signed."""
+    kept, uploads = part.result()
+    return kept, sign(head, uploads)
+
+
 class RoundTraining(Generic[SentT]):
     """A cohort that trains in parts, one after the other, in the order in which its updates arrive.
 
@@ -43,7 +94,7 @@ class RoundTraining(Generic[SentT]):
 
     def __init__(
         self,
-        worker: Executor,
+        worker: Worker,
         train: Train[SentT],
         clients: np.ndarray,
         P: np.ndarray,
@@ -52,9 +103,12 @@ class RoundTraining(Generic[SentT]):
     ) -> None:
         """Begin training. ``P``: float32[m, d], the clients' factors. ``times``: float64[m],
         simulated second at which each client's update arrives."""
+        self.worker = worker
         order = np.argsort(times, kind="stable") if parts > 1 else np.arange(len(clients))
         self._parts = np.array_split(order, min(parts, len(clients)))
-        self._futures = [worker.submit(train, clients[part], P[part]) for part in self._parts]
+        self._results: list[Result] = [
+            worker.train(train, clients[part], P[part]) for part in self._parts
+        ]
         self._place = {
             int(place): (number, index)
             for number, part in enumerate(self._parts)
@@ -64,17 +118,25 @@ class RoundTraining(Generic[SentT]):
     def sent(self, place: int) -> SentT:
         """The message of the client at ``place`` in the cohort, once it has trained."""
         part, index = self._place[place]
-        return self._futures[part].result()[1][index]
+        message: SentT = self._results[part].result()[1][index]
+        return message
+
+    def signed(self: RoundTraining[Upload], sign: Sign, head: Head) -> RoundTraining[Sent]:
+        """The same training, after each part of which its uploads are signed for the round after
+        ``head``; what this one has trained is not trained again."""
+        after: RoundTraining[Sent] = copy(self)  # type: ignore[arg-type]
+        after._results = [self.worker.sign(sign, head, part) for part in self._results]
+        return after
 
     def cancel(self) -> None:
         """Leave out the parts that have not begun: nobody wants the result."""
-        for future in self._futures:
-            future.cancel()
+        for part in self._results:
+            part.cancel()
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, list[SentT]]:
         """Wait for the cohort; return its new factors (float32[m, d]) and losses (float64[m]), in
         its order, and everything that it sent."""
-        done = [future.result() for future in self._futures]
+        done: list[Trained[SentT]] = [part.result() for part in self._results]
         back = np.argsort(np.concatenate(self._parts), kind="stable")
         P = np.concatenate([update.P for update, _ in done])[back]
         loss = np.concatenate([update.loss for update, _ in done])[back]

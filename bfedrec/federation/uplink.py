@@ -4,7 +4,8 @@ arrival."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -48,35 +49,51 @@ class Uplink:
         typical = Upload(
             0, np.zeros(shape, np.float32), np.zeros(model.items, np.bool_), 1, payload
         )
-        self.message_bytes = self.sign(Head.of_genesis(genesis), typical).wire_bytes
+        head = Head.of_genesis(genesis)
+        typical = self.encoded(head.height + 1, head.beacon, typical)
+        self.message_bytes = self.sign(head, typical).wire_bytes
         """Bytes of an update's message, known before training ends: two differ by the few bytes
         that their integers' digits take."""
 
+    def encoded(self, height: int, beacon: bytes, upload: Upload) -> Upload:
+        """``upload`` as it is sent in the round of ``height``, with this beacon: its payload and
+        the address of that, without the update."""
+        if upload.message is not None:
+            return upload.without_update()
+        payload = upload.payload
+        if payload is None:
+            exchange = self._model.exchange_at(height)
+            payload = exchange.encode(upload.A, upload.touched, beacon)
+        # Hashed once for all servers, in the thread of the training: hashing lets go of the
+        # interpreter.
+        return replace(upload.without_update(), payload=payload, link=file_cid(payload))
+
     def sign(self, head: Head, upload: Upload) -> SignedUpdate:
-        """The message of ``upload`` in the round after ``head``."""
+        """The message of an ``upload`` that is `encoded` for the round after ``head``."""
         if upload.message is not None:
             return upload.message
         key = self._participants.client_key(upload.client)
         chain_id, height = self._genesis.chain_id, head.height + 1 - upload.age
-        payload, parent = upload.payload, upload.parent or head.cid
-        if payload is None:
-            exchange = self._model.exchange_at(head.height + 1)
-            payload = exchange.encode(upload.A, upload.touched, head.beacon)
-        link = file_cid(payload)
+        payload, link, parent = upload.payload, upload.link, upload.parent or head.cid
+        assert payload is not None
+        assert link is not None
         signature = key.sign(
             UpdateRecord.signing_digest(chain_id, height, parent, key.public, upload.samples, link)
         )
         record = UpdateRecord(chain_id, height, parent, key.public, upload.samples, link, signature)
-        # Hashed once for all servers, while the other core is busy with the committee: hashing lets
-        # go of the interpreter.
         return SignedUpdate.by_signer(record, payload)
+
+    def signed_all(self, head: Head, uploads: Sequence[Upload]) -> list[Sent]:
+        """Uploads that are `encoded` for the round after ``head``, with their messages."""
+        return [(upload, self.sign(head, upload)) for upload in uploads]
 
     def signed(self, head: Head, client: int, payload: bytes) -> SignedUpdate:
         """The message of a payload that a client sends in the round after ``head``; it states the
         samples that the genesis registers."""
         nothing, nowhere = np.empty((0, 0), np.float32), np.empty(0, np.bool_)
         samples = self._genesis.clients[client][1]
-        return self.sign(head, Upload(client, nothing, nowhere, samples, payload))
+        upload = Upload(client, nothing, nowhere, samples, payload)
+        return self.sign(head, self.encoded(head.height + 1, head.beacon, upload))
 
     def times(self, now: float, clients: np.ndarray, fetched: np.ndarray) -> np.ndarray:
         """Simulated second at which each client's update reaches its server, float64[m]: it trains

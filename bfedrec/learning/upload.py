@@ -23,6 +23,8 @@ class Upload:
     """The N_u that it states."""
     payload: bytes | None = None
     """A payload that is sent unchanged; None: A_u is encoded when it is signed."""
+    link: bytes | None = None
+    """The payload's address, if it is known."""
     age: int = 0
     """Number of heights since the update was due; it is signed for that height."""
     parent: bytes | None = None

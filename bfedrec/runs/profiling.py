@@ -55,7 +55,7 @@ PARTS: Final[dict[str, Part]] = {
     "training": Part(
         "client training",
         (
-            *_points("bfedrec.federation.federation", "Federation._train"),
+            *_points("bfedrec.federation.cohorts", "Cohorts.train"),
             *_points("bfedrec.federation.learner", "Learner.train"),
         ),
     ),

@@ -170,6 +170,11 @@ class Protocol(ABC):
     ) -> Head:
         """The head once ``header``'s block, which carries ``draws``, is appended to ``head``."""
 
+    def beacon_after(self, genesis: Genesis, head: Head, aggregator: int) -> bytes | None:
+        """The beacon of the head once a block of ``aggregator`` is appended to ``head``; None where
+        more than that decides it."""
+        return None
+
     def check_draws(
         self,
         genesis: Genesis,

@@ -7,7 +7,7 @@ earlier come out as they would later.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from consensus.ledger.settlement import head_with
 from consensus.ledger.validity import Head, InvalidBlock
@@ -18,10 +18,27 @@ from consensus.simulation.content_providers import Providers
 from consensus.simulation.spec import WorldSpec
 
 MISSED = 4
-"""Cost of a candidate that was not decided, in those that were: somebody began in vain, and whoever
-needs the decided one waits for that."""
+"""Cost of a wrong guess, in right ones: somebody began in vain, and whoever needs the right one
+waits for that."""
 MOST_TRUST = 8
-"""Greatest trust in candidates, and greatest distrust."""
+"""Greatest trust in guesses, and greatest distrust."""
+
+
+class Trust:
+    """Trust in guesses of one kind: it holds as long as hardly any is wrong."""
+
+    def __init__(self) -> None:
+        self._trust = MOST_TRUST
+
+    @property
+    def holds(self) -> bool:
+        """True if guesses are worth acting on."""
+        return self._trust > 0
+
+    def told(self, right: int, wrong: int) -> None:
+        """Note so many guesses that were right, and wrong, acted on or not."""
+        trust = self._trust + right - MISSED * wrong
+        self._trust = max(-MOST_TRUST, min(MOST_TRUST, trust))
 
 
 class Foresight:
@@ -36,13 +53,25 @@ class Foresight:
         self._ahead, self._foresee = spec.ahead, spec.foresee
         self._heard = spec.ahead is not None or spec.foresee is not None
         self._checks, self._providers = checks, providers
-        self._trust = MOST_TRUST
+        self._trust = Trust()
         self._proposed: set[bytes] = set()
         """CIDs of the headers of the height's candidates."""
 
     def begin(self) -> None:
         """Begin a height: candidates of those before do not come again."""
         self._proposed.clear()
+
+    def beacon_expected(self, head: Head, malicious: Collection[int]) -> bytes | None:
+        """The beacon of the height after the next one, if the block after ``head`` is proposed by
+        the server whose turn is first; None where that is one of the ``malicious``, where they can
+        keep the committee from deciding, or where servers race."""
+        checks = self._checks
+        first = checks.sortition(checks.genesis, head, 0)
+        if not first.order or first.order[0] in malicious:
+            return None
+        if first.committee.cannot_approve(first.committee.weight_of(malicious)):
+            return None
+        return checks.protocol.beacon_after(checks.genesis, head, first.order[0])
 
     def prove(self, head: Head) -> None:
         """Have the draws made that servers make when they enter the height after ``head``."""
@@ -64,7 +93,7 @@ class Foresight:
         except InvalidBlock:
             return  # it is another's in the server's name, or of another height
         self._proposed.add(header.cid)
-        if self._trust > 0:
+        if self._trust.holds:
             self._tell(head, header)
 
     def _head_after(self, head: Head, candidate: Candidate) -> Head:
@@ -78,8 +107,7 @@ class Foresight:
     def decided(self, server: EdgeServer, block: Block) -> None:
         """Tell of the block that ``server`` has appended, the first one to have it."""
         found = block.cid in self._proposed
-        trust = self._trust + found - MISSED * (len(self._proposed) - found)
-        self._trust = max(-MOST_TRUST, min(MOST_TRUST, trust))
+        self._trust.told(found, len(self._proposed) - found)
         self._tell(server.chain.head, block.header)
 
     def _tell(self, head: Head, header: Header) -> None:

@@ -51,6 +51,9 @@ class Bft(Protocol):
     ) -> Head:
         return validity.head_after(genesis, head, header, draws)
 
+    def beacon_after(self, genesis: Genesis, head: Head, aggregator: int) -> bytes:
+        return validity.beacon_after(genesis, head, aggregator)
+
     def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
         return validity.sortition_of(genesis, head, attempt)
 

@@ -21,7 +21,7 @@ from consensus.ledger.committee import (
 from consensus.ledger.protocol import Protocol
 from consensus.ledger.validity import Head, InvalidBlock, Sortition, SortitionOf
 from consensus.protocols.bft.state import Tally
-from consensus.protocols.bft.validity import check_drawn, check_turn, head_after
+from consensus.protocols.bft.validity import beacon_after, check_drawn, check_turn, head_after
 from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis
 from consensus.records.view import View
@@ -96,6 +96,9 @@ class StandingProtocol(Protocol):
         self, genesis: Genesis, head: Head, header: Header, draws: tuple[Draw, ...]
     ) -> Head:
         return head_after(genesis, head, header, draws)
+
+    def beacon_after(self, genesis: Genesis, head: Head, aggregator: int) -> bytes:
+        return beacon_after(genesis, head, aggregator)
 
     def sortition(self, genesis: Genesis, head: Head, attempt: int) -> Sortition:
         return sortition_of(genesis, head, attempt)

@@ -72,13 +72,19 @@ def voters(
 
 
 def head_after(genesis: Genesis, head: Head, header: Header, draws: tuple[Draw, ...]) -> Head:
-    """The head once ``header``'s block, which carries ``draws``, is appended to ``head``: its
-    beacon comes from the aggregator's draw."""
+    """The head once ``header``'s block, which carries ``draws``, is appended to ``head``."""
+    beacon = beacon_after(genesis, head, header.aggregator)
+    return Head(header.height, header.cid, header.timestamp, beacon, draws)
+
+
+def beacon_after(genesis: Genesis, head: Head, aggregator: int) -> bytes:
+    """The beacon once a block of ``aggregator`` is appended to ``head``: it comes from that
+    server's draw."""
     known = head.draws
-    if all(draw.server != header.aggregator for draw in known):
+    if all(draw.server != aggregator for draw in known):
         known = spare_draws(genesis, head.beacon, known)
-    beta = next(draw.beta for draw in known if draw.server == header.aggregator)
-    return Head(header.height, header.cid, header.timestamp, next_beacon(head.beacon, beta), draws)
+    beta = next(draw.beta for draw in known if draw.server == aggregator)
+    return next_beacon(head.beacon, beta)
 
 
 def check_timeout_certificate(

@@ -367,9 +367,8 @@ def test_no_draw_of_an_honest_run_is_moved(tmp_path: Path) -> None:
 def test_two_updates_of_a_client_go_to_two_servers() -> None:
     config = load(None, [*SMALL, malicious("attack: two_updates, share: 1")])
     federation = Federation(config, prepare(config.data))
-    clients, head, learner = np.arange(10), federation.world.head, federation.learner
-    task, P = learner.task(1, head.beacon), learner.P[clients]
-    _, sent = federation._train(head, task, None, clients, P)
+    clients = np.arange(10)
+    sent = federation.cohorts.trained(federation.world.head, clients, None)
     arrivals = federation.uplink.arrivals_of(sent, clients, np.arange(10.0))
     federation.close()
     assert len(sent) == len(arrivals) == 20

@@ -235,7 +235,7 @@ def test_tuning_learns_what_a_run_learns(reference: Run) -> None:
 def test_in_how_many_parts_a_cohort_trains_does_not_matter(
     reference: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: int
 ) -> None:
-    monkeypatch.setattr("bfedrec.federation.federation.TRAINING_PARTS", parts)
+    monkeypatch.setattr("bfedrec.federation.cohorts.TRAINING_PARTS", parts)
     assert lasting(play(tmp_path, *FEEDBACK)) == lasting(reference[1])
     assert sorted(left_in(tmp_path)) == sorted(left_in(reference[0]))
 

@@ -13,8 +13,7 @@ import pytest
 
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
-from bfedrec.federation import federation as rounds
-from bfedrec.federation import round_training
+from bfedrec.federation import cohorts, round_training
 from bfedrec.federation.federation import Federation
 from bfedrec.federation.learner import Learner
 from bfedrec.federation.round_training import parts_for
@@ -69,14 +68,14 @@ def learnt(
     monkeypatch: pytest.MonkeyPatch, parts: int, worker: Executor, *overrides: str
 ) -> tuple[str, str, str]:
     """Digests of P and Q, and the chain's head, after some rounds in so many parts."""
-    monkeypatch.setattr(rounds, "TRAINING_PARTS", parts)
+    monkeypatch.setattr(cohorts, "TRAINING_PARTS", parts)
     config = load(None, [*SMALL, *IMPATIENT, *overrides])
     left: dict[int, bytes] = {}
     federation = Federation(
         config, prepare(config.data), lambda _, asked: {c: left[c] for c in asked if c in left}
     )
-    federation._worker.shutdown()
-    federation._worker = worker  # type: ignore[assignment]
+    federation.cohorts.thread.shutdown()
+    federation.cohorts.thread = worker
     for _ in range(ROUNDS):
         played = federation.play_round()
         left |= played.residuals
@@ -140,7 +139,8 @@ def test_updates_are_let_go_when_they_are_encoded() -> None:
     learner, head = federation.learner, federation.world.head
     clients = learner.clients(1)
     task, P = learner.task(1, head.beacon), learner.P[clients]
-    kept, sent = federation._train(head, task, None, clients, P)
+    kept, uploads = federation.cohorts.train(1, head.beacon, task, None, clients, P)
+    sent = federation.cohorts.sign(head, uploads)
     federation.close()
     assert all(upload.A.size == upload.touched.size == 0 for upload, _ in sent)
     assert all(len(message.payload) > 0 for _, message in sent)

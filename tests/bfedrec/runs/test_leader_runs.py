@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-import bfedrec.federation.federation as rounds
 from bfedrec.cli.audit import audit_command
 from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.evaluation.ranking import evaluate, evaluate_blocks, expose, expose_blocks
+from bfedrec.federation import cohorts
 from bfedrec.runs.memory import check_memory
 from bfedrec.sweeps.tuning import learn
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics, play, stopped_at
@@ -47,7 +47,7 @@ def test_a_run_is_audited_and_ends_alike_after_a_kill(
     summary = play(whole, *words(name))
     assert audit_command(whole) == 0
     assert 0.0 <= summary["er@10"] <= 1.0
-    monkeypatch.setattr(rounds, "TRAINING_PARTS", 1)  # one part of the cohort instead of four
+    monkeypatch.setattr(cohorts, "TRAINING_PARTS", 1)  # one part of the cohort instead of four
     for kept in (5, 8):
         cut = tmp_path / f"cut-{kept}"
         stopped_at(whole, cut, kept)

@@ -329,7 +329,7 @@ def test_in_how_many_parts_a_cohort_trains_does_not_matter(
     monkeypatch: pytest.MonkeyPatch,
     parts: int,
 ) -> None:
-    monkeypatch.setattr("bfedrec.federation.federation.TRAINING_PARTS", parts)
+    monkeypatch.setattr("bfedrec.federation.cohorts.TRAINING_PARTS", parts)
     assert lasting(play(tmp_path)) == lasting(reference[1])
     assert metrics(tmp_path) == metrics(reference[0])
 
