@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from itertools import count
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from consensus.network.forest import Forest
 from consensus.network.intake import Intake, ServerInbox, Unheard
 from consensus.network.network import Network
 from consensus.server.message import Message
+
+GOSSIPED: Final = ("update", "timeout")
+"""The kinds of gossip of which servers need not hear."""
 
 
 class CompiledNetwork(Network):
@@ -85,7 +88,8 @@ class CompiledNetwork(Network):
 
     def gossip(self, origin: int, message: Message, at: float) -> None:
         """Send ``message`` from ``origin`` to every other server (`Network.gossip`)."""
-        if message.kind == "update":
+        if message.kind in GOSSIPED:
+            message.gossiped = True
             self._intake.slot(origin, message)
         super().gossip(origin, message, at)
 

@@ -60,7 +60,8 @@ class Intake:
         self.messages: list[Message] = []
         self.origins: list[int] = []
         self._bodies: list[tuple[Any, int]] = []
-        self._lanes: list[int] = []
+        self._told: list[tuple[int, Any, int | None]] = []
+        """The messages as servers get them that have taken them in (`Taken`)."""
         self._slots: dict[int, int] = {}
         """Place of each message that is not let go of, by its identity."""
         self._names: dict[Hashable, int] = {}
@@ -79,7 +80,7 @@ class Intake:
         self._fresh = [True] * self._servers
         self._logged[:] = 0
         self._seen[:] = False
-        for kept in (self.messages, self.origins, self._bodies, self._lanes):
+        for kept in (self.messages, self.origins, self._bodies, self._told):
             kept.clear()
         for known in (self._slots, self._names, self._grounds):
             known.clear()
@@ -110,7 +111,7 @@ class Intake:
         self.messages.append(message)
         self.origins.append(sender)
         self._bodies.append((message.body, sender))
-        self._lanes.append(lane)
+        self._told.append((lane, message.body, sender if message.gossiped else None))
         self._slots[id(message)] = slot
         return slot
 
@@ -122,6 +123,7 @@ class Intake:
         for identity, slot in [each for each in self._slots.items() if each[1] not in under_way]:
             del self._slots[identity]
             self.messages[slot], self._bodies[slot] = GONE, (None, self.origins[slot])
+            self._told[slot] = 0, None, None
 
     # -- servers ----------------------------------------------------------------------------------
 
@@ -130,11 +132,10 @@ class Intake:
         self._stale[server] = True
         if self._others_waiting[server]:
             times = self._logged_at[OTHERS, server, : self._others_waiting[server]].tolist()
-            bodies, lanes = self._bodies, self._lanes
-            slots = self._take_out(OTHERS, server)
+            told, slots = self._told, self._take_out(OTHERS, server)
             self._unheard.take_in(
                 server,
-                [(lanes[slot], bodies[slot][0], at) for slot, at in zip(slots, times, strict=True)],
+                [(*told[slot], at) for slot, at in zip(slots, times, strict=True)],
             )
 
     def ask(self, server: int) -> None:

@@ -29,7 +29,7 @@ from consensus.server.message import Message
 from consensus.server.unheard import Inbox, NoInbox
 
 MIB = 2**20
-CELLS = 10
+CELLS = 12
 """Number of integers shared with compiled loops (`consensus.network.kernels`)."""
 LEFT = 1
 """Place of the number of factors of latencies that are left."""

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 UPDATES: Final = 0
 """The lane of updates. Those after it are the protocol's."""
-LANES: Final = 4
+LANES: Final = 6
 """Number of lanes."""
 ANY_NUMBER: Final = 2**40
 """A credit that no height uses up."""
@@ -87,6 +87,6 @@ class NoInbox:
         """Do nothing."""
 
 
-Taken = tuple[int, Any, float]
-"""A message that was taken in unheard: its lane and body, and the simulated second at which the
-work on it was done."""
+Taken = tuple[int, Any, int | None, float]
+"""A message that was taken in unheard: its lane and body, the server that gossips it (None where it
+was sent to some alone), and the simulated second at which the work on it was done."""

@@ -33,7 +33,7 @@ def sortition(attempt: int) -> Sortition:
 def context_of(
     index: int = 1, settles: bool = True, stakes: Sequence[int] = (1,) * SERVERS
 ) -> HeightContext:
-    return HeightContext(index, HEIGHT, tuple(stakes), sortition, settles)
+    return HeightContext(index, HEIGHT, tuple(stakes), sum(stakes), sortition, settles)
 
 
 CONTEXT = context_of()

@@ -249,7 +249,7 @@ class Servers:
                 yield Credit(lane, ground, weight)
 
     def take_in(self, server: int, taken: Iterable[Taken]) -> None:
-        for lane, body, at in taken:
+        for lane, body, _, at in taken:
             assert lane == body.lane
             self._count(server, body, at, -1)
             self.unheard += 1
@@ -270,7 +270,7 @@ def count_unheard(patch: pytest.MonkeyPatch) -> Counter[str]:
 
     def counting(judge: Judge, server: int, taken: Iterable[Taken]) -> None:
         taken = list(taken)
-        found.update(KINDS[min(lane, 2)] for lane, _, _ in taken)
+        found.update(KINDS[min(lane, 2)] for lane, *_ in taken)
         take_in(judge, server, taken)
 
     def counting_updates(inbox: ServerInbox) -> list[tuple[Any, int]]:

@@ -16,14 +16,14 @@ from consensus.ledger.committee import enough_draws
 from consensus.ledger.updates import UpdatePool
 from consensus.protocols.bft.durable import Durable
 from consensus.protocols.bft.tickets import Tickets
-from consensus.protocols.bft.unheard import TICKETS
+from consensus.protocols.bft.unheard import TICKETS, TIMEOUTS
 from consensus.records.block import Candidate
 from consensus.records.evidence import Evidence
 from consensus.records.genesis import Genesis, Parameters
 from consensus.records.sync import Want
 from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View
-from consensus.records.votes import Vote
+from consensus.records.votes import Timeout, Vote
 from consensus.server.block_contents import BlockContents
 from consensus.server.catching_up import CatchUp
 from consensus.server.checks import SharedChecks
@@ -200,18 +200,29 @@ class BeaconParticipant(VotingParticipant[EdgeServer, EffectT], Generic[EffectT,
         return self.durable.abstains(height)
 
     def take_in(self, taken: Iterable[Taken]) -> None:
-        votes, tickets = [], []
-        for lane, body, at in taken:
+        votes, tickets, timeouts = [], [], []
+        for lane, body, origin, at in taken:
             if lane == TICKETS:
                 tickets.append((body, round(at * 1e6)))
-            else:
+            elif lane < TIMEOUTS:
                 votes.append(body)
+            else:
+                timeouts.append((body, origin))
+        relaying = self.server.relaying
         if tickets:
             self.tickets.take_in(tickets)
-            self.server.relaying.take_in("ticket", [(ticket, None) for ticket, _ in tickets])
+            relaying.take_in("ticket", [(ticket, None) for ticket, _ in tickets])
         if votes:
             self._count(votes)
+        if timeouts:
+            relaying.take_in("timeout", timeouts)
+            self._count_timeouts([timeout for timeout, _ in timeouts])
 
     @abstractmethod
     def _count(self, votes: list[Vote]) -> None:
         """Count votes that were taken in unheard, and have no other effect."""
+
+    def _count_timeouts(self, timeouts: list[Timeout]) -> None:
+        """Count timeouts that were taken in unheard, and have no other effect; of protocols that
+        name some fit."""
+        raise NotImplementedError

@@ -21,7 +21,7 @@ from consensus.records.block import Block
 from consensus.records.evidence import Evidence
 from consensus.records.sync import Status
 from consensus.records.view import View
-from consensus.records.votes import Certificate, Vote
+from consensus.records.votes import Certificate, Timeout, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.server.message import Kind
 from consensus.server.unheard import Credit, Fit
@@ -50,10 +50,12 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
 
     def begin(self) -> None:
         server, head = self.server, self.server.chain.head
+        electorate = head.electorate(server.genesis)
         self.context = HeightContext(
             server.index,
             server.height,
-            head.electorate(server.genesis).stakes,
+            electorate.stakes,
+            electorate.total_stake,
             server.checks.sortitions(head),
             server.parameters.settle_us > 0,
         )
@@ -101,8 +103,8 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         head = self.server.chain.head
         yield Credit(unheard.TICKETS, head.cid, self.proposals.unheard_tickets())
         first = self.proposals.first.get(self.state.view)
-        if first is not None:
-            yield from unheard.votes_uncounted(self.context, self.state, head, first[0])
+        block = None if first is None else first[0]
+        yield from unheard.uncounted(self.context, self.state, head, block)
 
     def ignored(self, decided: Block) -> Iterator[Credit]:
         yield from unheard.too_late(decided)
@@ -110,6 +112,10 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
     def _count(self, votes: list[Vote]) -> None:
         self.first_votes.update((unheard.name_of(vote), vote) for vote in votes)
         self.state = unheard.count(self.context, self.state, votes)
+
+    def _count_timeouts(self, timeouts: list[Timeout]) -> None:
+        self.views.note_all(timeouts)
+        self.state = unheard.count_timeouts(self.context, self.state, timeouts)
 
     def votes_heard(self, phase: str) -> Iterable[Vote]:
         return (vote for vote in self.first_votes.values() if vote.phase == phase)

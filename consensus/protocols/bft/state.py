@@ -28,6 +28,8 @@ class HeightContext:
     index: int
     height: int
     stakes: tuple[int, ...]
+    stake: int
+    """The sum of the stakes."""
     sortition: Callable[[int], Sortition]
     """Committee and turns of an attempt."""
     settles: bool

@@ -13,6 +13,7 @@ from consensus.ledger.chain import Chain
 from consensus.ledger.validity import InvalidBlock
 from consensus.protocols.bft import vote as bft
 from consensus.protocols.bft.state import HeightContext, State
+from consensus.protocols.bft.unheard import name_of_timeout
 from consensus.records.evidence import LEFT, Evidence
 from consensus.records.genesis import Genesis
 from consensus.records.view import View
@@ -20,6 +21,7 @@ from consensus.records.votes import Certificate, LockName, Timeout, TimeoutCerti
 from consensus.server.checks import SharedChecks
 from consensus.server.host import Host
 from consensus.server.message import Kind
+from consensus.server.unheard import Inbox
 
 
 class Leaver(Protocol):
@@ -31,6 +33,7 @@ class Leaver(Protocol):
     genesis: Genesis
     checks: SharedChecks
     host: Host
+    inbox: Inbox
     signer: Signer
 
     def say(self, kind: Kind, body: object, to: Collection[int] | None = None) -> None:
@@ -100,6 +103,7 @@ class ViewChanges:
         timeout = Timeout(
             server.genesis.chain_id, server.height, *view, everyone, server.index, signature, lock
         )
+        server.inbox.note(name_of_timeout(timeout))  # it may come back
         vote.tell("timeout", timeout)
         vote.apply(bft.on_timeout(vote.context, vote.state, timeout))
 
@@ -120,9 +124,15 @@ class ViewChanges:
         server.host.charge("verify", times=timeout.signature_count)
         if not server.checks.timeout(server.chain.head, timeout):
             return server.refuse("timeout signature")
-        name = None if timeout.lock is None else timeout.lock.name
-        self._note(timeout.view, timeout.everyone, [(timeout.server, name, timeout.signature)])
+        server.inbox.note(name_of_timeout(timeout))
+        self.note_all([timeout])
         return vote.apply(bft.on_timeout(vote.context, vote.state, timeout))
+
+    def note_all(self, timeouts: Iterable[Timeout]) -> None:
+        """Remember checked timeouts."""
+        for timeout in timeouts:
+            name = None if timeout.lock is None else timeout.lock.name
+            self._note(timeout.view, timeout.everyone, [(timeout.server, name, timeout.signature)])
 
     def _note(
         self, view: View, everyone: bool, entries: Iterable[tuple[int, LockName | None, bytes]]

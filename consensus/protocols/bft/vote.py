@@ -13,6 +13,7 @@ attempt. PROTOCOL.md has the rules in words, and why they are safe and live.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from consensus.protocols.bft.state import (
     ATTEMPTS_AHEAD,
@@ -215,7 +216,7 @@ def on_timeout(context: HeightContext, state: State, timeout: Timeout) -> Step:
     state = _with(state, timeouts={**state.timeouts, key: tally})
     committee = context.sortition(timeout.attempt).committee
     if timeout.everyone:
-        enough = 3 * tally.weight >= 2 * sum(context.stakes)
+        enough = 3 * tally.weight >= 2 * context.stake
     else:
         enough = committee.approves(tally.weight)
     if enough:
@@ -293,18 +294,18 @@ def on_recovery_timer(context: HeightContext, state: State, view: View) -> Step:
     return _left(state, end, (view[0], 0), True)
 
 
-# -- votes that change nothing else ---------------------------------------------------------------
+# -- votes and timeouts that change nothing else -------------------------------------------------
 
 
 def is_at_rest(context: HeightContext, state: State) -> bool:
-    """True if nothing is due in the view in progress: a further vote has no effect but to be
-    counted, as long as those for its block are below the quorum."""
+    """True if nothing is due in the view in progress: a further vote or timeout has no effect but
+    to be counted, as long as those like it are below the quorum."""
     return _act(context, state)[0] is state
 
 
-def with_votes(state: State, votes: Mapping[tuple[str, View, bytes], Tally]) -> State:
-    """The state with these votes."""
-    return _with(state, votes=votes)
+def with_tallies(state: State, **tallies: Mapping[Any, Tally]) -> State:
+    """The state with these ``votes`` or ``timeouts``."""
+    return _with(state, **tallies)
 
 
 # -- steps shared by them -------------------------------------------------------------------------

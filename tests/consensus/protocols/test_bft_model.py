@@ -59,7 +59,7 @@ class Model:
         self.servers, self.size, self.bad, self.recovery = servers, size, set(bad), recovery
         self.honest = [server for server in range(servers) if server not in self.bad]
         self.contexts = {
-            server: HeightContext(server, HEIGHT, (1,) * servers, self.sortition, settles)
+            server: HeightContext(server, HEIGHT, (1,) * servers, servers, self.sortition, settles)
             for server in self.honest
         }
         self.states: dict[int, bft.State] = {}

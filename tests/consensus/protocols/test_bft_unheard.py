@@ -128,7 +128,7 @@ def test_a_body_under_another_kind_is_not_fit() -> None:
 def test_nothing_else_is_fit() -> None:
     for kind, body in (
         ("candidate", CANDIDATE),
-        ("timeout", FORGE.timeout(OTHERS[0])),
+        ("timeout", FORGE.timeout(OTHERS[0], lock=LOCK)),
         ("closure", closed()),
         ("lock", LOCK),
         ("block", FORGE.block()),
@@ -204,7 +204,7 @@ def test_soft_votes_after_the_cert_vote_are_not_counted() -> None:
     vote = FORGE.vote(CANDIDATE, OTHERS[4])
     before = told.part.state.votes
     heard.hear("vote", vote)
-    told.server.take_in([(SOFT, vote, 1.0)])
+    told.server.take_in([(SOFT, vote, None, 1.0)])
     assert told.part.state.votes == heard.part.state.votes == before
     assert told.part.first_votes == heard.part.first_votes
 
@@ -326,7 +326,7 @@ def test_what_was_taken_in_is_as_if_it_had_been_heard() -> None:
     votes = [FORGE.vote(CANDIDATE, voter) for voter in OTHERS[:2]]
     votes += [FORGE.vote(CANDIDATE, voter, "cert") for voter in OTHERS[2:5]]
     heard.hear("vote", *votes)
-    told.server.take_in([(unheard.LANE_OF[vote.phase], vote, 1.0) for vote in votes])
+    told.server.take_in([(unheard.LANE_OF[vote.phase], vote, None, 1.0) for vote in votes])
     assert told.part.state == heard.part.state
     assert told.part.first_votes == heard.part.first_votes
     twin = FORGE.vote(OTHER_PROPOSAL, OTHERS[0])
@@ -337,14 +337,14 @@ def test_what_was_taken_in_is_as_if_it_had_been_heard() -> None:
 
 def test_a_ticket_that_was_taken_in_may_be_passed_on_after_the_block() -> None:
     bench, ticket = vouched(LEADER)
-    bench.server.take_in([(TICKETS, ticket, 1.0)])
+    bench.server.take_in([(TICKETS, ticket, None, 1.0)])
     bench.hear("block", FORGE.block())
     assert bench.server.passes_on("ticket", ticket, LEADER) == ("ticket", ticket, ())
 
 
 def test_tickets_that_were_taken_in_have_the_time_at_which_they_came() -> None:
     bench, ticket = vouched(LEADER)
-    bench.server.take_in([(TICKETS, ticket, 1.2345678)])
+    bench.server.take_in([(TICKETS, ticket, None, 1.2345678)])
     assert bench.part.tickets.held[LEADER] == (ticket, 1_234_568)
     assert not bench.server.receive("ticket", ticket, LEADER), "it is here"
     assert bench.server.passes_on("ticket", ticket, LEADER) == ("ticket", ticket, ())
@@ -354,7 +354,7 @@ def test_ones_own_vote_that_comes_back_is_not_counted_twice() -> None:
     bench = proposed()
     [mine] = bench.said("vote")
     before = bench.part.state
-    bench.server.take_in([(SOFT, mine, 1.0)])
+    bench.server.take_in([(SOFT, mine, None, 1.0)])
     assert bench.part.state.votes == before.votes
     assert votes_left(bench) == (3, 4)
 
@@ -405,7 +405,7 @@ def moments(of: st.DrawFn) -> tuple[HeightContext, bft.State]:
         return Sortition(Committee(seated, max(1, total)), bft_run.sortition(attempt).order)
 
     index, settles = of(st.integers(0, SERVERS - 1)), of(st.booleans())
-    context = HeightContext(index, bft_run.HEIGHT, (1,) * SERVERS, sortition, settles)
+    context = HeightContext(index, bft_run.HEIGHT, (1,) * SERVERS, SERVERS, sortition, settles)
     run, servers = Run(context, Promises()), st.integers(0, SERVERS - 1)
     for _ in range(of(st.integers(0, 14))):
         view = run.state.view
@@ -442,6 +442,15 @@ def moments(of: st.DrawFn) -> tuple[HeightContext, bft.State]:
     return context, run.state
 
 
+def told(state: bft.State) -> bft.State:
+    """A state whose tallies are told in one order, as what they lead to is."""
+
+    def ordered(tallies: Any) -> dict[Any, Any]:
+        return {key: (*tally[:2], tally.messages()) for key, tally in tallies.items()}
+
+    return replace(state, votes=ordered(state.votes), timeouts=ordered(state.timeouts))
+
+
 @settings(max_examples=250, deadline=None)
 @given(moments(), st.data())
 def test_what_stays_within_the_credits_is_counted_as_if_it_had_been_heard(
@@ -452,9 +461,9 @@ def test_what_stays_within_the_credits_is_counted_as_if_it_had_been_heard(
     head: Any = SimpleNamespace(cid=b"head")
     lanes = {
         credit.lane: credit.weight
-        for credit in unheard.votes_uncounted(context, state, head, block.header.cid)
+        for credit in unheard.uncounted(context, state, head, block.header.cid)
     }
-    votes = []
+    votes, timeouts = [], []
     for voter in data.draw(st.permutations(range(SERVERS))):
         for phase in data.draw(st.permutations(["soft", "cert"])):
             weight = context.weight(state.view[0], voter)
@@ -465,11 +474,23 @@ def test_what_stays_within_the_credits_is_counted_as_if_it_had_been_heard(
             if weight and lanes.get(lane, 0) >= weight:
                 lanes[lane] -= weight
                 votes.append(bft_run.vote(voter, block, phase))
+        for everyone in data.draw(st.permutations([False, True])):
+            view = (state.view[0], 0) if everyone else state.view
+            weight = 1 if everyone else context.weight(state.view[0], voter)
+            lane = unheard.ALL_TIMEOUTS if everyone else unheard.TIMEOUTS
+            if state.timeouts.get((view, everyone), NOBODY).servers >> voter & 1:
+                continue
+            if weight and lanes.get(lane, 0) >= weight:
+                lanes[lane] -= weight
+                timeouts.append(bft_run.timeout(voter, view, everyone=everyone))
     expected = state
-    for vote in votes:
-        expected, effects = bft.on_vote(context, expected, vote)
+    said = [*((bft.on_vote, vote) for vote in votes), *((bft.on_timeout, t) for t in timeouts)]
+    for hear, message in data.draw(st.permutations(said)):
+        expected, effects = hear(context, expected, message)
         assert effects == ()
-    assert unheard.count(context, state, votes) == expected
+    state = unheard.count(context, state, votes) if votes else state
+    state = unheard.count_timeouts(context, state, timeouts) if timeouts else state
+    assert told(state) == told(expected)
 
 
 def test_the_credit_is_all_that_there_is() -> None:
@@ -478,7 +499,7 @@ def test_the_credit_is_all_that_there_is() -> None:
         run = Run().propose(C)
         head: Any = SimpleNamespace(cid=b"head")
         run.votes([1])
-        found = unheard.votes_uncounted(run.context, run.state, head, C.header.cid)
+        found = unheard.uncounted(run.context, run.state, head, C.header.cid)
         left = {credit.lane: credit.weight for credit in found}[unheard.LANE_OF[phase]]
         voters = [0, 2, 3, 4, 5] if phase == "soft" else [0, 1, 2, 3, 4, 5]
         run.votes(voters[:left], phase=phase)
@@ -491,5 +512,5 @@ def test_blocks_are_told_apart() -> None:
     run = Run().propose(C).votes([1, 2, 3]).votes([0, 4], TWIN)
     head: Any = SimpleNamespace(cid=b"head")
     for block, left in ((C, 1), (TWIN, 2), (bft_run.candidate(salt=9), 4)):
-        found = list(unheard.votes_uncounted(run.context, run.state, head, block.header.cid))
-        assert found[0] == Credit(SOFT, (b"head", (0, 0), block.header.cid), left)
+        found = list(unheard.uncounted(run.context, run.state, head, block.header.cid))
+        assert found[2] == Credit(SOFT, (b"head", (0, 0), block.header.cid), left)

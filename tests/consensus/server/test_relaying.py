@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -13,8 +13,10 @@ import pytest
 from consensus.adversary.behaviour import Behaviour
 from consensus.adversary.behaviours.messages import Preempt
 from consensus.network.topology import Topology
+from consensus.protocols.bft.unheard import TIMEOUTS
 from consensus.server.message import Message
 from consensus.server.relaying import NAMES
+from consensus.server.unheard import Taken
 from tests.helpers.bft_rig import FORGE, MEMBERS, Bench
 from tests.helpers.bft_rig import LEADER as SEATED
 from tests.helpers.forge import Forge
@@ -63,6 +65,7 @@ class Line:
         for server in self.world.servers:
             server.enter_height()
             server.receive = self.listening(server.index, server.receive)  # type: ignore[method-assign]
+            server.take_in = self.counting(server.index, server.take_in)  # type: ignore[method-assign]
 
     def listening(self, index: int, receive: Callable[..., bool]) -> Callable[..., bool]:
         def listen(kind: str, body: Any, *more: Any) -> bool:
@@ -71,6 +74,17 @@ class Line:
             return receive(kind, body, *more)
 
         return listen
+
+    def counting(
+        self, index: int, take_in: Callable[[Iterable[Taken]], None]
+    ) -> Callable[[Iterable[Taken]], None]:
+        def count(taken: Iterable[Taken]) -> None:
+            taken = list(taken)
+            timeouts = [body for lane, body, *_ in taken if lane >= TIMEOUTS]
+            self.heard[index].update(("timeout", NAMES["timeout"](each)) for each in timeouts)
+            take_in(taken)
+
+        return count
 
     def go_on(self, seconds: float = GOSSIP) -> None:
         self.world.env.run(until=self.world.env.now + seconds)
@@ -84,6 +98,8 @@ class Line:
     def lack(self, kind: str, body: Any) -> list[int]:
         """The honest servers that have not heard it."""
         name = kind, NAMES[kind](body)
+        for server in range(SERVERS):
+            self.world.network.heard(server)
         return [s for s in range(SERVERS) if s not in (SPEAKER, BAD) and name not in self.heard[s]]
 
 

@@ -219,4 +219,4 @@ def test_a_server_without_an_inbox_hears_of_everything() -> None:
 
 def test_nothing_but_updates_is_taken_in_under_paper() -> None:
     with pytest.raises(NotImplementedError):
-        PaperBench(0, paper_scene.TOY).server.take_in([(1, None, 0.0)])
+        PaperBench(0, paper_scene.TOY).server.take_in([(1, None, None, 0.0)])
