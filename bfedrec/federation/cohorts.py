@@ -19,7 +19,6 @@ from bfedrec.federation.round_training import (
     Train,
     Trained,
     Worker,
-    fits_beside,
     parts_for,
 )
 from bfedrec.federation.training_process import TrainingProcess, can_fork
@@ -34,6 +33,10 @@ TRAINING_PARTS: Final = 4
 """Number of parts in which a cohort trains on a CPU, while servers receive the parts before."""
 WORTH_A_PROCESS: Final = 2000
 """Updates of a run below which a process of their own is not worth its start."""
+
+MOST_BYTES: Final = 2**26
+"""Greatest number of bytes of a round's messages that are handed over from one process to another:
+training them is nearly all compiled loops, which wait for no interpreter."""
 
 
 class Cohorts:
@@ -63,7 +66,7 @@ class Cohorts:
             and config.rounds * config.clients.per_round >= WORTH_A_PROCESS
             and not config.compression.error_feedback
             and not learner.adversary.keeps_messages
-            and fits_beside(size)
+            and size <= MOST_BYTES
         ):
             real, sign = config.crypto == "real", self._uplink.signed_all
             with suppress(OSError):
@@ -74,6 +77,10 @@ class Cohorts:
         self.thread.shutdown(wait=True, cancel_futures=True)
         if self.process is not None:
             self.process.close()
+
+    def processor_seconds(self) -> float:
+        """The processor seconds that the process has used so far."""
+        return 0.0 if self.process is None else self.process.processor_seconds()
 
     def committed(self, height: int, beacon: bytes, aggregate: bytes) -> None:
         """Note the aggregate of a committed block, which had this beacon."""

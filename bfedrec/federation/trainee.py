@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from struct import Struct
 from threading import Thread
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 
@@ -42,6 +42,8 @@ NUMBERS: Final = 256
 USED: Final = Struct("d")
 """The processor seconds that the process has used: the shared memory begins with them. A byte for
 each number follows, which is 1 if nobody wants the round any more, and then the payloads."""
+OF_ROUNDS: Final = ("begin", "guess", "follows", "train", "sign")
+"""Requests of a round, which they name first."""
 LOOK_SECONDS: Final = 10.0
 """Seconds after which an idle process looks if the run is still there."""
 
@@ -133,6 +135,10 @@ class Trainee:
             each.before = None
         return True
 
+    def accounts(self) -> list[Any]:
+        """What the process's `ACCOUNTS` hold."""
+        return [each.told() for each in ACCOUNTS]
+
     def begin(
         self, number: int, height: int, beacon: bytes, block: tuple[bytes, bytes] | None
     ) -> bool:
@@ -216,37 +222,63 @@ def in_block(sent: Sequence[SignedUpdate]) -> tuple[list[bytes], list[int]]:
     return [each.payload for each in ordered], [each.record.samples for each in ordered]
 
 
+class Account(Protocol):
+    """An account of what is done, that a run keeps in its own process and in the one it forks."""
+
+    def forked(self) -> None:
+        """Begin anew, in the forked process."""
+        ...
+
+    def told(self) -> Any:
+        """What the account holds, in the forked process."""
+        ...
+
+    def add(self, told: Any) -> None:
+        """Add what the forked process has told."""
+        ...
+
+
+ACCOUNTS: Final[list[Account]] = []
+"""The accounts that are kept (`bfedrec.runs.profiling`)."""
+
+_Request = tuple[str, tuple[Any, ...]]
+
+
 def serve(pipe: Connection, trainee: Trainee, shared: mmap.mmap) -> NoReturn:
-    """Answer requests until there are no more, and end the process. They are read in a thread of
-    their own, so that who asks never waits for an answer to be read."""
+    """Answer requests until there are no more, and end the process. They are answered in a thread
+    of their own, so that who asks never waits for an answer to be read."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends it
         gc.freeze()  # or collections would copy the pages of all that it shares with the run
         gc.enable()
-        run, waiting = os.getppid(), SimpleQueue[tuple[str, tuple[Any, ...]] | None]()
-        Thread(target=_read, args=(pipe, waiting), daemon=True).start()
-        while os.getppid() == run:
-            with contextlib.suppress(Empty):
-                request = waiting.get(timeout=LOOK_SECONDS)
-                if request is None:
-                    break
-                pipe.send(_answer(trainee, *request))
-                USED.pack_into(shared, 0, time.process_time())
+        for each in ACCOUNTS:
+            each.forked()
+        waiting: SimpleQueue[_Request | None] = SimpleQueue()
+        run, answering = os.getppid(), Thread(target=_answer, args=(pipe, trainee, shared, waiting))
+        answering.start()
+        with contextlib.suppress(OSError, EOFError):
+            while os.getppid() == run:
+                if pipe.poll(LOOK_SECONDS):
+                    waiting.put(pipe.recv())
+        waiting.put(None)
+        answering.join()
     finally:
         os._exit(0)
 
 
-def _answer(trainee: Trainee, method: str, arguments: tuple[Any, ...]) -> Any:
-    if method != "committed" and trainee.is_cancelled(arguments[0]):
+def _answer(
+    pipe: Connection, trainee: Trainee, shared: mmap.mmap, waiting: SimpleQueue[_Request | None]
+) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it
+        while (request := waiting.get()) is not None:
+            pipe.send(_answer_to(trainee, *request))
+            USED.pack_into(shared, 0, time.process_time())
+
+
+def _answer_to(trainee: Trainee, method: str, arguments: tuple[Any, ...]) -> Any:
+    if method in OF_ROUNDS and trainee.is_cancelled(arguments[0]):
         return None
     try:
         return getattr(trainee, method)(*arguments)
     except Exception as error:
         return error
-
-
-def _read(pipe: Connection, waiting: SimpleQueue[tuple[str, tuple[Any, ...]] | None]) -> None:
-    with contextlib.suppress(OSError, EOFError):
-        while True:
-            waiting.put(pipe.recv())
-    waiting.put(None)

@@ -32,6 +32,7 @@ import numpy as np
 from bfedrec.federation.learner import Learner
 from bfedrec.federation.round_training import Result, Sign, Train, Trained, signed_part
 from bfedrec.federation.trainee import (
+    ACCOUNTS,
     NUMBERS,
     ROUNDS,
     USED,
@@ -70,24 +71,29 @@ class Answer:
 
     def read(self, told: Any) -> None:
         """Note what is answered: None if it was cancelled, an error, or else a value."""
-        self.done = True
         if told is None:
             self.error = CancelledError()
         elif isinstance(told, Exception):
             self.error = told
         else:
             self.value = self.take(told)
+        self._end()
+
+    def _end(self) -> None:
+        """Let go of what it was asked for with, which holds the round before, and that the one
+        before it."""
+        self.done, self.take, self.here = True, _as_it_is, _nothing
 
     def exception(self) -> Exception | None:
         """Wait for it; return the error that it is, or None."""
         while not self.done and self.process.read():
             pass
         if not self.done:
-            self.done = True
             try:
                 self.value = self.here()
             except Exception as error:
                 self.error = error
+            self._end()
         return self.error
 
     def result(self) -> Any:
@@ -140,6 +146,13 @@ class TrainingProcess:
 
     def close(self) -> None:
         """End it."""
+        if ACCOUNTS and self._process is not None:
+            told = self.ask(0, "accounts", (), here=list).result()
+            for account, each in zip(ACCOUNTS, told, strict=False):
+                account.add(each)
+        self._end()
+
+    def _end(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             self._pipe.close()
@@ -225,7 +238,7 @@ class TrainingProcess:
 
     def _lose(self) -> None:
         """Go on without it: nothing more is expected of it."""
-        self.close()
+        self._end()
         self._unread.clear()
 
     # -- results ----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
@@ -18,7 +18,9 @@ PROCESS = Path("/proc/self")
 class Pace:
     """The rounds of this process, timed one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, beside: Callable[[], float] = lambda: 0.0) -> None:
+        """``beside``: the processor seconds that other processes of the run have used so far."""
+        self._beside = beside
         self._rounds: list[tuple[float, float]] = []
         with suppress(OSError):  # where there is no such file, the peak is that since the start
             (PROCESS / "clear_refs").write_text("5", encoding="ascii")
@@ -26,13 +28,17 @@ class Pace:
     @contextmanager
     def round(self) -> Iterator[None]:
         """Time a round, which is what is done inside."""
-        wall, processor = time.perf_counter(), time.process_time()
+        wall, processor = time.perf_counter(), self._processor()
         yield
-        self._rounds.append((time.perf_counter() - wall, time.process_time() - processor))
+        self._rounds.append((time.perf_counter() - wall, self._processor() - processor))
+
+    def _processor(self) -> float:
+        return time.process_time() + self._beside()
 
     def figures(self) -> dict[str, Scalar]:
         """The median round in seconds of the wall clock and in those of processor time, of all
-        threads; and the greatest memory in MiB since this was made. Empty without a round."""
+        threads and of the process in which cohorts train; and the greatest memory in MiB since this
+        was made, of this process. Empty without a round."""
         if not self._rounds:
             return {}
         wall, processor = zip(*self._rounds, strict=True)

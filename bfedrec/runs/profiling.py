@@ -23,6 +23,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
+from bfedrec.federation.trainee import ACCOUNTS
 from bfedrec.runs.figures import PROFILE, Scalar
 
 SETUP: Final = "setup"
@@ -244,6 +245,8 @@ class Profile:
             _replace(owner, name, original, stand_in)
         self._stack.callback(gc.callbacks.remove, self._collecting)
         gc.callbacks.append(self._collecting)
+        self._stack.callback(ACCOUNTS.remove, self)
+        ACCOUNTS.append(self)
         self._main.go_to(REST)
         return self
 
@@ -253,6 +256,28 @@ class Profile:
         self._main.go_to(REST)
         self._main_processor += self._processor()
         self._processors += time.process_time()
+
+    # -- the process in which cohorts train (`bfedrec.federation.trainee.Account`) -----------------
+
+    def forked(self) -> None:
+        """Keep an account of this process alone."""
+        self._others.clear()
+        self._processors = -time.process_time()
+
+    def told(self) -> tuple[float, list[tuple[dict[str, float], dict[str, float], dict[str, int]]]]:
+        """The processor seconds of this process, and the accounts of its threads."""
+        accounts = [(each.seconds, each.processor_seconds, each.calls) for each in self._others]
+        return self._processors + time.process_time(), accounts
+
+    def add(
+        self, told: tuple[float, list[tuple[dict[str, float], dict[str, float], dict[str, int]]]]
+    ) -> None:
+        """Add the threads of another process to those of this one."""
+        self._processors += told[0]
+        for account in told[1]:
+            one = _Account(self._wall, self._processor, IDLE)
+            one.seconds, one.processor_seconds, one.calls = account
+            self._others.append(one)
 
     def _timed(self, part: str, point: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """``function``, an entry point of ``part``, charged to it."""

@@ -69,7 +69,7 @@ class Simulation(Closing):
         )
         self.reporting = Reporting(folder, self.federation.learner, progress.update)
         self.chain = ChainWriter(config, folder, lambda line: progress.update(Note(line)))
-        self.pace = Pace()
+        self.pace = Pace(self.federation.cohorts.processor_seconds)
         self.totals = Totals()
         self.loss: float | None = None
         self.now = 0.0
