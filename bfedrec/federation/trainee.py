@@ -84,8 +84,8 @@ class _Round:
     """By part: the clients, ..."""
     P: list[np.ndarray] = field(default_factory=list)
     """... their factors after it, ..."""
-    uploads: list[list[Upload]] = field(default_factory=list)
-    """... their uploads, ..."""
+    uploads: list[list[Upload] | Exception] = field(default_factory=list)
+    """... their uploads, or the error that has ended their training, ..."""
     sent: dict[int, list[SignedUpdate]] = field(default_factory=dict)
     """... and their messages, once they are signed."""
 
@@ -173,9 +173,14 @@ class Trainee:
         """`RoundThere.train`: what a part has trained, with the seconds that it took."""
         found, learner = self._rounds[number], self._learner
         took, height = learner.training_seconds, found.height
-        kept, uploads = self._train(
-            height, found.beacon, found.task, None, clients, found.factors(clients, P), found.beside
-        )
+        P = found.factors(clients, P)
+        try:
+            kept, uploads = self._train(
+                height, found.beacon, found.task, None, clients, P, found.beside
+            )
+        except Exception as error:
+            found.uploads.append(error)
+            raise
         found.clients.append(clients)
         found.P.append(kept.P)
         found.uploads.append(uploads)
@@ -198,7 +203,10 @@ class Trainee:
     def sign(self, number: int, part: int, head: Head) -> list[Signed]:
         """`RoundThere.sign`: the records of a part."""
         found = self._rounds[number]
-        messages = [message for _, message in self._sign(head, found.uploads[part])]
+        uploads = found.uploads[part]
+        if isinstance(uploads, Exception):
+            raise uploads
+        messages = [message for _, message in self._sign(head, uploads)]
         found.sent[part] = messages
         signed = []
         for record in (message.record for message in messages):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bfedrec.compression.exchange import Exchange
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
 from bfedrec.federation import round_training
-from bfedrec.federation.early_training import EarlyTraining
+from bfedrec.federation.early_training import EarlyTraining, _Present
 from bfedrec.federation.federation import Federation
 from bfedrec.federation.global_model import GlobalModel
 from consensus.ledger.validity import Head
+from consensus.simulation.foresight import Foresight, Trust
 from tests.bfedrec.runs.test_simulation import SMALL
 
 ROUNDS = 5
@@ -163,23 +167,148 @@ def test_a_training_on_a_block_that_nobody_has_decided_is_left(
     assert begun == 0
 
 
-def test_it_begins_while_servers_vote_on_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_guess_it_begins_while_servers_vote_on_the_block(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Not at the end of the height: no server has appended the block yet."""
-    config = load(None, [*SMALL, "crypto=modelled", f"rounds={ROUNDS}"])
-    federation = Federation(config, prepare(config.data))
-    without: list[int] = []
-    foresee = GlobalModel.foresee
+    monkeypatch.setattr(Trust, "holds", False)  # and candidates are told of when they are decided
+    monkeypatch.setattr(Foresight, "proposed", candidates_always(Foresight.proposed))
+    federation, without = made(), []
+    begun = EarlyTraining._begun
 
-    def noted(self: GlobalModel, height: int, beacon: bytes, aggregate: bytes) -> np.ndarray:
-        assert threading.current_thread() is threading.main_thread()
-        without.append(sum(each.chain.height < height for each in federation.world.servers))
-        return foresee(self, height, beacon, aggregate)
+    def noted(self: EarlyTraining, present: Any, head: Head, aggregate: bytes) -> Any:
+        without.append(sum(each.chain.height < head.height for each in federation.world.servers))
+        return begun(self, present, head, aggregate)
 
-    monkeypatch.setattr(GlobalModel, "foresee", noted)
+    monkeypatch.setattr(EarlyTraining, "_begun", noted)
     for _ in range(ROUNDS):
         federation.play_round()
     federation.close()
-    assert without == [config.servers.count] * (ROUNDS - 1)
+    assert without == [federation.config.servers.count] * (ROUNDS - 1)
+
+
+def candidates_always(proposed: Any) -> Any:
+    """`Foresight.proposed` that trusts all candidates."""
+
+    def trusting(self: Foresight, *more: Any) -> None:
+        self._trust = SimpleNamespace(holds=True, told=lambda *_: None)  # type: ignore[assignment]
+        proposed(self, *more)
+
+    return trusting
+
+
+def made(*overrides: str) -> Federation:
+    config = load(None, [*SMALL, "crypto=modelled", f"rounds={ROUNDS}", *overrides])
+    return Federation(config, prepare(config.data))
+
+
+@pytest.mark.parametrize("protocol", ["bft", "tendermint", "hotstuff"])
+def test_the_block_is_guessed_when_the_round_begins(
+    monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    """What is guessed is right: nothing begins later."""
+    federation = made(f"protocol={protocol}")
+    begun = EarlyTraining._begun
+    late: list[int] = []
+
+    def noted(self: EarlyTraining, present: Any, head: Head, aggregate: bytes) -> Any:
+        late.append(head.height)
+        return begun(self, present, head, aggregate)
+
+    monkeypatch.setattr(EarlyTraining, "_begun", noted)
+    for height in range(ROUNDS):
+        expected = federation.world.beacon_expected()
+        federation.play_round()
+        assert expected == federation.world.head.beacon
+        guess = federation.early._guess
+        assert (guess is not None) == (height < ROUNDS - 1)
+    federation.close()
+    assert not late
+
+
+def test_where_servers_race_nothing_is_expected() -> None:
+    federation = made("protocol=paper")
+    assert federation.world.beacon_expected() is None
+    federation.play_round()
+    assert federation.world.beacon_expected() is None
+    federation.close()
+
+
+def test_of_malicious_servers_nothing_is_expected() -> None:
+    """Neither where the first turn is theirs, nor where they can block the committee."""
+    federation = made("servers.malicious=1/3", "committee.size=4")
+    world, told = federation.world, Counter[str]()
+    for _ in range(ROUNDS):
+        first = world.checks.sortition(world.genesis, world.head, 0)
+        theirs = first.committee.weight_of(world.behaviours)
+        leads = first.order[0] in world.behaviours
+        blocks = first.committee.cannot_approve(theirs)
+        told["leads" if leads else "blocks" if blocks else "neither"] += 1
+        assert (world.beacon_expected() is None) == (leads or blocks)
+        federation.play_round()
+    federation.close()
+    assert set(told) == {"leads", "blocks", "neither"}
+
+
+@pytest.mark.parametrize("what", ["beacon", "aggregate"])
+def test_a_wrong_guess_moves_no_result(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    late, _ = played(monkeypatch, False, *ADAPTIVE)
+    guessed = EarlyTraining._guessed
+    wrong = 0
+
+    def wrongly(self: EarlyTraining, present: Any, beacon: bytes) -> Any:
+        nonlocal wrong
+        wrong += 1
+        if what == "beacon":
+            return guessed(self, present, bytes(32))
+        found = guessed(self, present, beacon)
+        return found._replace(aggregate=SimpleNamespace(result=lambda: b"another"))
+
+    monkeypatch.setattr(EarlyTraining, "_guessed", wrongly)
+    monkeypatch.setattr(EarlyTraining, "_aggregated", lambda *_: None)
+    early, begun = played(monkeypatch, True, *ADAPTIVE)
+    assert early == late
+    assert begun == wrong == ROUNDS - 1
+
+
+@pytest.mark.parametrize("what", ["beacon", "updates"])
+def test_guesses_are_trusted_while_blocks_are_as_expected(what: str) -> None:
+    federation = made()
+    early, head = federation.early, federation.world.head
+    message: Any = object()
+    training: Any = SimpleNamespace(all_sent=lambda: [(None, message)])
+    present = _Present(head, np.arange(1), training, head.beacon)
+    early._present = present
+    for _ in range(9):
+        early.played(head, [message])
+        assert early._trust.holds
+    for left in (True, False):
+        if what == "beacon":
+            early.played(replace(head, beacon=bytes(32)), [message])
+        else:
+            early.played(head, [])
+        assert early._trust.holds == left
+    early._present = present._replace(beacon=None)
+    early.played(head, [message])
+    assert not early._trust.holds, "nothing was expected"
+    federation.close()
+
+
+def test_what_is_aggregated_ahead_is_not_aggregated_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Counter[str]()
+    aggregate = Exchange.aggregate
+
+    def noted(self: Exchange, *more: Any) -> bytes:
+        threads[threading.current_thread().name] += 1
+        return aggregate(self, *more)
+
+    monkeypatch.setattr(Exchange, "aggregate", noted)
+    federation = made()
+    for _ in range(ROUNDS):
+        federation.play_round()
+    federation.close()
+    # Nobody trains after the last round, so nobody has aggregated it.
+    assert threads == {"cohort_0": ROUNDS - 1, "MainThread": 1}
 
 
 def test_what_is_foreseen_is_what_is_committed() -> None:
