@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import Pipe
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 
@@ -108,10 +107,6 @@ class Answer:
         self.process.cancel(self.number)
 
 
-_ALIVE: WeakSet[TrainingProcess] = WeakSet()
-"""The processes of this one; another one that is forked must not keep their pipes open."""
-
-
 def _as_it_is(told: Any) -> Any:
     return told
 
@@ -137,12 +132,10 @@ class TrainingProcess:
             warnings.simplefilter("ignore", DeprecationWarning)
             self._process: int | None = os.fork()
         if not self._process:
-            for each in (self, *_ALIVE):
-                each._pipe.close()
+            self._pipe.close()
             trainee = Trainee(learner, train, sign, verify, self._shared, size)
             serve(theirs, trainee, self._shared)
         theirs.close()
-        _ALIVE.add(self)
 
     def close(self) -> None:
         """End it."""
@@ -160,7 +153,6 @@ class TrainingProcess:
                 os.kill(process, signal.SIGKILL)
             with contextlib.suppress(OSError):
                 os.waitpid(process, 0)
-            _ALIVE.discard(self)
 
     def processor_seconds(self) -> float:
         """The processor seconds that it has used so far."""
