@@ -114,8 +114,9 @@ class Arrivals(Protocol):
         """The number of updates that are here."""
         ...
 
-    def updates(self) -> Iterable[tuple[SignedUpdate, int]]:
-        """Take them out: each with the server that began to gossip it."""
+    def updates(self) -> tuple[Sequence[bytes], Sequence[tuple[SignedUpdate, int]]]:
+        """Take them out: the names of their slots, and each with the server that began to gossip
+        it."""
         ...
 
     def note(self, name: bytes) -> None:
@@ -146,7 +147,7 @@ class UpdatePool:
         self.rejected: Counter[str] = Counter()
         """The number of updates turned away, by reason (kept over all heights)."""
         self._arrivals: Arrivals | None = None
-        self._took: Callable[[tuple[SignedUpdate, int]], object] = _ignore
+        self._took: Callable[[Sequence[tuple[SignedUpdate, int]]], object] = _ignore
 
     def __len__(self) -> int:
         """The number of updates to be aggregated."""
@@ -154,22 +155,21 @@ class UpdatePool:
         return count if self._arrivals is None else count + self._arrivals.waiting()
 
     def fill_from(
-        self, arrivals: Arrivals, took: Callable[[tuple[SignedUpdate, int]], object]
+        self, arrivals: Arrivals, took: Callable[[Sequence[tuple[SignedUpdate, int]]], object]
     ) -> None:
         """Keep what comes to ``arrivals``, too. It is taken from there when the pool is looked at,
-        and then told to ``took`` with its origin."""
+        and then told to ``took``, each with its origin."""
         self._arrivals, self._took = arrivals, took
 
     def take_in(self) -> None:
         """Take what has arrived."""
         if self._arrivals is None or not self._arrivals.waiting():
             return
-        by_slot, by_digest, took = self._by_slot, self._by_digest, self._took
-        name = self._name
-        for each in self._arrivals.updates():
-            update = each[0]
-            by_slot[name(update)] = by_digest[update.record.digest] = update
-            took(each)
+        names, came = self._arrivals.updates()
+        updates = [update for update, _ in came]
+        self._by_slot.update(zip(names, updates, strict=True))
+        self._by_digest.update((update.record.digest, update) for update in updates)
+        self._took(came)
 
     def add(self, update: SignedUpdate, head: Head) -> bool:
         """Keep ``update`` if it is fit and its slot's first, or its second and so evidence, or
@@ -241,7 +241,7 @@ class UpdatePool:
         self._wanted.clear()
 
 
-def _ignore(taken: tuple[SignedUpdate, int]) -> None: ...
+def _ignore(taken: Sequence[tuple[SignedUpdate, int]]) -> None: ...
 
 
 def updates_root(digests: Sequence[bytes]) -> bytes:

@@ -27,7 +27,7 @@ class Unheard(Protocol):
         """Say how a message may be taken in unheard, and the simulated seconds of work on it."""
         ...
 
-    def credits(self, server: int) -> Iterable[Credit]:
+    def credits(self, server: int) -> Sequence[Credit]:
         """Say what a server need not hear of until it does something."""
         ...
 
@@ -60,6 +60,7 @@ class Intake:
         self.messages: list[Message] = []
         self.origins: list[int] = []
         self._bodies: list[tuple[Any, int]] = []
+        self._named: list[Hashable] = []
         self._told: list[tuple[int, Any, int | None]] = []
         """The messages as servers get them that have taken them in (`Taken`)."""
         self._slots: dict[int, int] = {}
@@ -80,7 +81,7 @@ class Intake:
         self._fresh = [True] * self._servers
         self._logged[:] = 0
         self._seen[:] = False
-        for kept in (self.messages, self.origins, self._bodies, self._told):
+        for kept in (self.messages, self.origins, self._bodies, self._named, self._told):
             kept.clear()
         for known in (self._slots, self._names, self._grounds):
             known.clear()
@@ -111,6 +112,7 @@ class Intake:
         self.messages.append(message)
         self.origins.append(sender)
         self._bodies.append((message.body, sender))
+        self._named.append(name)
         self._told.append((lane, message.body, sender if message.gossiped else None))
         self._slots[id(message)] = slot
         return slot
@@ -148,10 +150,10 @@ class Intake:
             credits_[first + lane] = weight
         self._stale[server] = False
 
-    def take_updates(self, server: int) -> list[tuple[Any, int]]:
-        """Take out the updates of a server, with their origins (`Inbox.updates`)."""
-        bodies = self._bodies
-        return [bodies[slot] for slot in self._take_out(UPDATES, server)]
+    def take_updates(self, server: int) -> tuple[list[Any], list[tuple[Any, int]]]:
+        """Take out the updates of a server (`Inbox.updates`)."""
+        named, bodies, slots = self._named, self._bodies, self._take_out(UPDATES, server)
+        return [named[slot] for slot in slots], [bodies[slot] for slot in slots]
 
     def _take_out(self, log: int, server: int) -> list[int]:
         self._fresh[server] = False
@@ -205,8 +207,8 @@ class ServerInbox:
         """The number of updates that are here."""
         return self._intake.updates_waiting[self._server]
 
-    def updates(self) -> list[tuple[Any, int]]:
-        """Take out the updates: each with the server that began to gossip it."""
+    def updates(self) -> tuple[list[Any], list[tuple[Any, int]]]:
+        """Take out the updates: their names, and each with the server that began to gossip it."""
         return self._intake.take_updates(self._server)
 
     def note(self, name: Hashable) -> None:

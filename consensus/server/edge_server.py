@@ -12,7 +12,8 @@ is worth passing on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final, Literal
 
@@ -161,7 +162,7 @@ class EdgeServer:
     def hear_through(self, inbox: Inbox) -> None:
         """Take in through ``inbox`` what it need not hear of."""
         self.inbox = inbox
-        self.pool.fill_from(inbox, self.relaying.took["update"])
+        self.pool.fill_from(inbox, partial(self.relaying.take_in, "update"))
 
     def fit(self, kind: str, body: Any) -> Fit | None:
         """Say how servers at this one's height may take in a message unheard; None: not at all."""
@@ -176,17 +177,18 @@ class EdgeServer:
         name = self.checks.slot(body)
         return Fit(UPDATES, record.parent, name, 1, "check_update", size)
 
-    def credits(self) -> Iterator[Credit]:
-        """Yield what it need not hear of, by lane, until it does something; nothing in a lane that
-        is left out. Most malicious servers hear everything: others of their circle may act in
-        their name, and change what they wait for."""
+    def credits(self) -> Sequence[Credit]:
+        """What it need not hear of, by lane, until it does something; nothing in a lane that is
+        left out. Most malicious servers hear everything: others of their circle may act in their
+        name, and change what they wait for."""
         if self.behaviour is not None and self.behaviour.hears_all:
-            return
+            return ()
         if self.active:
-            yield Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())
-            yield from self.participant.credits()
-        elif self.chain.blocks and not self.gathering.on:
-            yield from self.participant.ignored(self.chain.blocks[-1])
+            updates = Credit(UPDATES, self.chain.head.cid, self.participant.unheard_updates())
+            return [updates, *self.participant.credits()]
+        if self.chain.blocks and not self.gathering.on:
+            return self.participant.ignored(self.chain.blocks[-1])
+        return ()
 
     def take_in(self, taken: Iterable[Taken]) -> None:
         """Count what was taken in unheard, in the order of arrival; updates come by the inbox."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from consensus.records.block import Block
@@ -65,13 +65,13 @@ class Participant(ABC):
         None: not at all."""
         return None
 
-    def credits(self) -> Iterable[Credit]:
-        """Yield what it need not hear of in each of the protocol's lanes; nothing in one that is
-        left out."""
+    def credits(self) -> Sequence[Credit]:
+        """What it need not hear of in each of the protocol's lanes; nothing in one that is left
+        out."""
         return ()
 
-    def ignored(self, decided: Block) -> Iterable[Credit]:
-        """Yield what comes too late, as the height of its head is decided."""
+    def ignored(self, decided: Block) -> Sequence[Credit]:
+        """What comes too late, as the height of its head is decided."""
         return ()
 
     def take_in(self, taken: Iterable[Taken]) -> None:

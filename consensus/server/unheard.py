@@ -8,7 +8,7 @@ for more. A network may deliver such messages without a call for each
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -55,8 +55,9 @@ class Inbox(Protocol):
         """The number of updates that are here."""
         ...
 
-    def updates(self) -> Iterable[tuple[Any, int]]:
-        """Take out the updates: each with the server that began to gossip it."""
+    def updates(self) -> tuple[Sequence[Any], Sequence[tuple[Any, int]]]:
+        """Take out the updates: their names (`Fit.name`), and each with the server that began to
+        gossip it."""
         ...
 
     def note(self, name: Hashable) -> None:
@@ -76,9 +77,9 @@ class NoInbox:
         """None."""
         return 0
 
-    def updates(self) -> Iterable[tuple[Any, int]]:
+    def updates(self) -> tuple[Sequence[Any], Sequence[tuple[Any, int]]]:
         """None."""
-        return ()
+        return (), ()
 
     def note(self, name: Hashable) -> None:
         """Do nothing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from consensus.server.edge_server import EdgeServer
@@ -32,8 +32,8 @@ class Judge:
             return None
         return found, world.hosts[sender].cost(found.operation, found.size)
 
-    def credits(self, server: int) -> Iterable[Credit]:
-        """Yield what a server need not hear of until it does something."""
+    def credits(self, server: int) -> Sequence[Credit]:
+        """What a server need not hear of until it does something."""
         world = self._world
         return () if world.hosts[server].hears_all() else world.servers[server].credits()
 

@@ -18,9 +18,9 @@ class FakeInbox:
     def waiting(self) -> int:
         return len(self.arrived)
 
-    def updates(self) -> list[tuple[Any, int]]:
+    def updates(self) -> tuple[list[Any], list[tuple[Any, int]]]:
         found, self.arrived = self.arrived, []
-        return found
+        return [update.record.client for update, _ in found], found
 
     def note(self, name: Hashable) -> None:
         self.noted.append(name)

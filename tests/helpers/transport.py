@@ -171,12 +171,13 @@ class Servers:
         if not isinstance(self.network, CompiledNetwork):
             assert isinstance(inbox, NoInbox)
             assert not inbox.waiting()
-            assert not inbox.updates()
+            assert inbox.updates() == ((), ())
             return inbox
         assert isinstance(inbox, ServerInbox)
         waiting, log = inbox.waiting(), self.network._intake._logged_at[UPDATES, server]
         times = log[:waiting].tolist()
-        found = inbox.updates()
+        names, found = inbox.updates()
+        assert names == [body.name for body, _ in found]
         assert len(found) == waiting
         assert inbox.waiting() == 0
         for at, (body, origin) in zip(times, found, strict=True):
@@ -273,9 +274,9 @@ def count_unheard(patch: pytest.MonkeyPatch) -> Counter[str]:
         found.update(KINDS[min(lane, 2)] for lane, *_ in taken)
         take_in(judge, server, taken)
 
-    def counting_updates(inbox: ServerInbox) -> list[tuple[Any, int]]:
+    def counting_updates(inbox: ServerInbox) -> tuple[list[Any], list[tuple[Any, int]]]:
         taken = updates(inbox)
-        found["update"] += len(taken)
+        found["update"] += len(taken[1])
         return taken
 
     patch.setattr(Judge, "take_in", counting)

@@ -8,7 +8,7 @@ by recomputing it; sign and send the votes that are due; when a block is decided
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from consensus.protocols.bft import unheard
@@ -99,15 +99,15 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         server = self.server
         return unheard.fit(self.context, server.checks, server.chain.head, body)
 
-    def credits(self) -> Iterator[Credit]:
+    def credits(self) -> Sequence[Credit]:
         head = self.server.chain.head
-        yield Credit(unheard.TICKETS, head.cid, self.proposals.unheard_tickets())
+        tickets = Credit(unheard.TICKETS, head.cid, self.proposals.unheard_tickets())
         first = self.proposals.first.get(self.state.view)
         block = None if first is None else first[0]
-        yield from unheard.uncounted(self.context, self.state, head, block)
+        return [tickets, *unheard.uncounted(self.context, self.state, head, block)]
 
-    def ignored(self, decided: Block) -> Iterator[Credit]:
-        yield from unheard.too_late(decided)
+    def ignored(self, decided: Block) -> Sequence[Credit]:
+        return unheard.too_late(decided)
 
     def _count(self, votes: list[Vote]) -> None:
         self.first_votes.update((unheard.name_of(vote), vote) for vote in votes)

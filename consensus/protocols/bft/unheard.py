@@ -3,7 +3,7 @@ and votes and timeouts below the quorums of the view in progress (`consensus.ser
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from consensus.ledger.validity import Head
@@ -94,31 +94,33 @@ def fit_of_timeout(
 
 def uncounted(
     context: HeightContext, state: State, head: Head, block: bytes | None
-) -> Iterator[Credit]:
-    """Yield the weights that timeouts of the view in progress, and votes in it for ``block`` (None
-    for none), may reach without any effect but being counted."""
+) -> list[Credit]:
+    """The weights that timeouts of the view in progress, and votes in it for ``block`` (None for
+    none), may reach without any effect but being counted."""
+    found: list[Credit] = []
     if state.decided is None and bft.is_at_rest(context, state):
-        yield from _timeouts_uncounted(context, state, head)
+        _add_timeouts(found, context, state, head)
         if block is not None:
-            yield from _votes_uncounted(context, state, head, block)
+            _add_votes(found, context, state, head, block)
+    return found
 
 
-def _timeouts_uncounted(context: HeightContext, state: State, head: Head) -> Iterator[Credit]:
+def _add_timeouts(found: list[Credit], context: HeightContext, state: State, head: Head) -> None:
     view, timeouts = state.view, state.timeouts
     total = context.sortition(view[0]).committee.total
     has_left = state.timed_out >= view or not context.weight(view[0], context.index)
     most = 2 * total // 3 if has_left else total // 3  # `Committee.approves`, `holds_back` more
     counted = timeouts.get((view, False), NOBODY).weight
-    yield Credit(TIMEOUTS, (head.cid, view), max(0, most - counted))
+    found.append(Credit(TIMEOUTS, (head.cid, view), max(0, most - counted)))
     attempt = (view[0], 0)
     counted = timeouts.get((attempt, True), NOBODY).weight
     most = (2 * context.stake - 1) // 3  # two thirds close the attempt
-    yield Credit(ALL_TIMEOUTS, (head.cid, attempt), max(0, most - counted))
+    found.append(Credit(ALL_TIMEOUTS, (head.cid, attempt), max(0, most - counted)))
 
 
-def _votes_uncounted(
-    context: HeightContext, state: State, head: Head, block: bytes
-) -> Iterator[Credit]:
+def _add_votes(
+    found: list[Credit], context: HeightContext, state: State, head: Head, block: bytes
+) -> None:
     view = state.view
     locks = state.promises.locks
     if locks and any(lock.view == view and lock.block != block for lock in locks):
@@ -126,20 +128,19 @@ def _votes_uncounted(
     ground, total = (head.cid, view, block), context.sortition(view[0]).committee.total
     for phase, lane in LANE_OF.items():
         if phase == "soft" and view <= state.promises.cert:
-            yield Credit(lane, ground, ANY_NUMBER)  # they are no longer counted
+            found.append(Credit(lane, ground, ANY_NUMBER))  # they are no longer counted
             continue
         counted = state.votes.get((phase, view, block), NOBODY).weight
         most = 2 * total // 3  # `Committee.approves` more
         if phase == "soft" and counted > most and state.settling == view:
             most = 5 * total // 6  # `Committee.overwhelms` more: until then the lock settles
-        yield Credit(lane, ground, max(0, most - counted))
+        found.append(Credit(lane, ground, max(0, most - counted)))
 
 
-def too_late(decided: Block) -> Iterator[Credit]:
-    """Yield what a server that has a block is no longer told: votes for it, in its view."""
+def too_late(decided: Block) -> list[Credit]:
+    """What a server that has a block is no longer told: votes for it, in its view."""
     ground = (decided.header.parent, decided.certificate.view, decided.cid)
-    for lane in LANE_OF.values():
-        yield Credit(lane, ground, IGNORED)
+    return [Credit(lane, ground, IGNORED) for lane in LANE_OF.values()]
 
 
 def count(context: HeightContext, state: State, votes: Iterable[Vote]) -> State:

@@ -9,7 +9,7 @@ leader passes it on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from consensus.ledger.validity import InvalidBlock
@@ -91,9 +91,9 @@ class HotStuffParticipant(RotationParticipant[Effect, Promises]):
             return None  # votes go to one server alone
         return fit_of_ticket(server.height, server.checks, server.chain.head, body)
 
-    def credits(self) -> Iterator[Credit]:
+    def credits(self) -> Sequence[Credit]:
         head = self.server.chain.head
-        yield Credit(TICKETS, head.cid, self.proposals.unheard_tickets())
+        return [Credit(TICKETS, head.cid, self.proposals.unheard_tickets())]
 
     def _count(self, votes: list[Vote]) -> None:
         raise NotImplementedError  # no vote is fit

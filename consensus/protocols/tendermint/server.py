@@ -8,7 +8,7 @@ the votes that are due; when a block is decided, pass it on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from consensus.ledger.validity import InvalidBlock
@@ -72,15 +72,16 @@ class TendermintParticipant(RotationParticipant[Effect, Promises]):
     def fit(self, kind: str, body: Any) -> Fit | None:
         return unheard.fit(self.context, self.server.checks, self.server.chain.head, body)
 
-    def credits(self) -> Iterator[Credit]:
+    def credits(self) -> Sequence[Credit]:
         head, proposals = self.server.chain.head, self.state.proposals.get(self.state.round)
-        yield Credit(unheard.TICKETS, head.cid, self.proposals.unheard_tickets())
-        if proposals and self.proposals.armed:
-            block = proposals[0].header.cid
-            yield from unheard.votes_uncounted(self.context, self.state, head, block)
+        tickets = Credit(unheard.TICKETS, head.cid, self.proposals.unheard_tickets())
+        if not proposals or not self.proposals.armed:
+            return [tickets]
+        block = proposals[0].header.cid
+        return [tickets, *unheard.votes_uncounted(self.context, self.state, head, block)]
 
-    def ignored(self, decided: Block) -> Iterator[Credit]:
-        yield from unheard.too_late(decided)
+    def ignored(self, decided: Block) -> Sequence[Credit]:
+        return unheard.too_late(decided)
 
     def _count(self, votes: list[Vote]) -> None:
         self.votes.update((name_of(vote), [vote]) for vote in votes)

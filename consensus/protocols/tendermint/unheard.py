@@ -3,7 +3,6 @@ more, and votes of the round in progress that bring no rule about (`consensus.se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from consensus.ledger.validity import Head
@@ -36,24 +35,24 @@ def fit(context: HeightContext, checks: SharedChecks, head: Head, body: Any) -> 
     return Fit(LANE_OF[body.phase], ground, name_of(body), weight, "verify")
 
 
-def votes_uncounted(
-    context: HeightContext, state: State, head: Head, block: bytes
-) -> Iterator[Credit]:
-    """Yield the weights that votes for ``block``, in the round in progress, may reach without any
-    effect but being counted: they complete neither 2f + 1 for the block (lines 36 and 49) nor
-    2f + 1 for anything (34 and 47)."""
+def votes_uncounted(context: HeightContext, state: State, head: Head, block: bytes) -> list[Credit]:
+    """The weights that votes for ``block``, in the round in progress, may reach without any effect
+    but being counted: they complete neither 2f + 1 for the block (lines 36 and 49) nor 2f + 1 for
+    anything (34 and 47)."""
     if state.decided is not None:
-        return
+        return []
+    found = []
     ground, most = (head.cid, state.round, block), 2 * context.committee.total // 3
     for phase, lane in LANE_OF.items():
         for_it = state.tally(phase, state.round, block).weight
         for_any = state.heard.get((phase, state.round), NOBODY).weight
         waited_for = [counted for counted in (for_it, for_any) if counted <= most]
-        yield Credit(lane, ground, most - max(waited_for) if waited_for else ANY_NUMBER)
+        weight = most - max(waited_for) if waited_for else ANY_NUMBER
+        found.append(Credit(lane, ground, weight))
+    return found
 
 
-def too_late(decided: Block) -> Iterator[Credit]:
-    """Yield what a server that has a block is no longer told: votes for it, in its round."""
+def too_late(decided: Block) -> list[Credit]:
+    """What a server that has a block is no longer told: votes for it, in its round."""
     ground = (decided.header.parent, decided.certificate.attempt, decided.cid)
-    for lane in LANE_OF.values():
-        yield Credit(lane, ground, IGNORED)
+    return [Credit(lane, ground, IGNORED) for lane in LANE_OF.values()]

@@ -255,7 +255,7 @@ def filled(*clients: int) -> tuple[UpdatePool, FakeInbox, list[tuple[SignedUpdat
     """A pool into which updates of these clients came unheard, and what it tells of them."""
     pool, inbox = UpdatePool(check), FakeInbox()
     told: list[tuple[SignedUpdate, int]] = []
-    pool.fill_from(inbox, told.append)
+    pool.fill_from(inbox, told.extend)
     inbox.arrived = [(TOY.update(client), 10 + client) for client in clients]
     return pool, inbox, told
 

@@ -213,7 +213,7 @@ def test_a_server_without_an_inbox_hears_of_everything() -> None:
     inbox.note("anything")
     inbox.clear()
     assert inbox.waiting() == 0
-    assert list(inbox.updates()) == []
+    assert inbox.updates() == ((), ())
     assert isinstance(Bench().server.inbox, NoInbox)
 
 
