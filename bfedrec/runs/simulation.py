@@ -148,6 +148,7 @@ class Simulation(Closing):
                 if height > self._played_before or not self.reporting.has_line(height):
                     self._validate(height)
                 gc.collect()
+                gc.freeze()  # what is left lives on: the next one need not look at it
 
     # -- a round's traces -------------------------------------------------------------------------
 
