@@ -99,7 +99,8 @@ def uncounted(
     none), may reach without any effect but being counted."""
     found: list[Credit] = []
     if state.decided is None and bft.is_at_rest(context, state):
-        _add_timeouts(found, context, state, head)
+        if state.timeouts:  # the first one is heard: most heights have none
+            _add_timeouts(found, context, state, head)
         if block is not None:
             _add_votes(found, context, state, head, block)
     return found

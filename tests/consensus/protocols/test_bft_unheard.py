@@ -117,6 +117,38 @@ def test_another_ticket_than_that_which_was_vouched_for_is_not_fit(changes: dict
     assert judged("ticket", ticket, bench) is None
 
 
+def test_timeouts_are_fit() -> None:
+    """Of a view those of its members, of an attempt those of all with stake."""
+    head, who = FORGE.head.cid, OTHERS[0]
+    for view, everyone, lane in (
+        ((0, 1), False, unheard.TIMEOUTS),
+        ((0, 0), True, unheard.ALL_TIMEOUTS),
+    ):
+        name = ("timeout", view, everyone, who)
+        timeout = FORGE.timeout(who, view, everyone)
+        assert judged("timeout", timeout) == Fit(lane, (head, view), name, 1, "verify", 0)
+        assert unheard.name_of_timeout(timeout) == name
+    assert judged("timeout", FORGE.timeout(BYSTANDER, (0, 0), True)) is not None
+
+
+@pytest.mark.parametrize(
+    "timeout",
+    [
+        *(body for kind, body, _ in REFUSED.values() if kind == "timeout"),
+        FORGE.timeout(OTHERS[0], lock=LOCK),
+        FORGE.timeout(BYSTANDER),
+        FORGE.timeout(OTHERS[0], (0, 1), True),
+        FORGE.timeout(OTHERS[0], (bft.ATTEMPTS_AHEAD + 1, 0)),
+        replace(FORGE.timeout(OTHERS[0]), signature=bytes(64)),
+        replace(FORGE.timeout(OTHERS[0]), height=2),
+        replace(FORGE.timeout(OTHERS[0]), chain_id=bytes(32)),
+        replace(FORGE.timeout(OTHERS[0]), server=10**6),
+    ],
+)
+def test_timeouts_that_are_not_fit(timeout: Any) -> None:
+    assert judged("timeout", timeout) is None
+
+
 def test_a_body_under_another_kind_is_not_fit() -> None:
     """Whoever receives it refuses it as malformed."""
     bench, ticket = vouched(LEADER)
@@ -508,9 +540,42 @@ def test_the_credit_is_all_that_there_is() -> None:
         assert run.did(effect)
 
 
+@pytest.mark.parametrize("what", ["to leave", "to close", "of a bystander", "of everyone"])
+def test_the_credit_of_timeouts_is_all_that_there_is(what: str) -> None:
+    """Nothing before the first one; then one more than it has an effect."""
+    index = 6 if what == "of a bystander" else 1
+    run, everyone = Run(bft_run.context_of(index)), what == "of everyone"
+    head: Any = SimpleNamespace(cid=b"head")
+    lane = unheard.ALL_TIMEOUTS if everyone else unheard.TIMEOUTS
+    assert unheard.uncounted(run.context, run.state, head, None) == []
+    if what == "to close":
+        run.on("view_timer", (0, 0))
+    run.timeouts([0], everyone=everyone)
+    run.effects.clear()
+    found = unheard.uncounted(run.context, run.state, head, None)
+    (credit,) = [each for each in found if each.lane == lane]
+    assert credit.ground == (b"head", (0, 0))
+    others = [server for server in range(2, SERVERS) if everyone or server < 6]
+    run.timeouts(others[: credit.weight], everyone=everyone)
+    assert not run.effects
+    run.timeouts(others[credit.weight : credit.weight + 1], everyone=everyone)
+    assert run.did(bft.SendTimeout if what == "to leave" else bft.ShowTimeoutCertificate)
+
+
+def test_timeouts_of_an_attempt_are_counted_in_all_its_views() -> None:
+    run, head = Run(bft_run.context_of(6)), SimpleNamespace(cid=b"head")
+    run.timeouts([0], everyone=True).on("closed", bft_run.closing((0, 0)))
+    assert run.state.view == (0, 1)
+    found = unheard.uncounted(run.context, run.state, head, None)  # type: ignore[arg-type]
+    assert [(each.lane, each.ground) for each in found] == [
+        (unheard.TIMEOUTS, (b"head", (0, 1))),
+        (unheard.ALL_TIMEOUTS, (b"head", (0, 0))),
+    ]
+
+
 def test_blocks_are_told_apart() -> None:
     run = Run().propose(C).votes([1, 2, 3]).votes([0, 4], TWIN)
     head: Any = SimpleNamespace(cid=b"head")
     for block, left in ((C, 1), (TWIN, 2), (bft_run.candidate(salt=9), 4)):
         found = list(unheard.uncounted(run.context, run.state, head, block.header.cid))
-        assert found[2] == Credit(SOFT, (b"head", (0, 0), block.header.cid), left)
+        assert found[0] == Credit(SOFT, (b"head", (0, 0), block.header.cid), left)
