@@ -13,7 +13,7 @@ than was proposed, the training is discarded, and that of the right one begins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -85,33 +85,40 @@ class EarlyTraining:
         uplink: Uplink,
         downlink: Downlink,
         cohorts: Cohorts,
+        expected: Callable[[Head], bytes | None],
     ) -> None:
+        """``expected``: the beacon of the round after the next one if the block after a head is as
+        expected; None where none is."""
         self._config = config
         self._learner = learner
         self._uplink = uplink
         self._downlink = downlink
         self._cohorts = cohorts
+        self._expected = expected
         self._present: _Present | None = None
         self._trust = Trust()
         self._guess: _Guess | None = None
+        self._further: tuple[Training, _Guess] | None = None
+        """The training of the next round, once its block is proposed, and the guess of the round
+        after it."""
         self._next: tuple[bytes, Training] | None = None
         """The head that the next round builds on, and its training."""
         learner.model.aggregated = self._aggregated
 
     # -- the round that is played -----------------------------------------------------------------
 
-    def playing(
-        self, head: Head, clients: np.ndarray, training: Training, beacon: bytes | None
-    ) -> None:
+    def playing(self, head: Head, clients: np.ndarray, training: Training) -> None:
         """Note the round that is played after ``head``, with the training of its ``clients``
-        (int64[m]); begin that of the next round, where it may be guessed. ``beacon``: the beacon
-        that this will have if the block is as expected; None where none is."""
+        (int64[m]); begin that of the next round, where it may be guessed and has not begun."""
         self._discard_guess()
-        self._present = present = _Present(head, clients, training, beacon)
-        if beacon is not None and self._trust.holds and self._may_begin(head.height + 2):
-            there = isinstance(training.worker, RoundThere)
-            if there == (self._cohorts.process is not None):
-                self._guess = self._guessed(present, beacon)
+        self._present = present = _Present(head, clients, training, self._expected(head))
+        further, self._further = self._further, None
+        if further is not None and further[0] is training:
+            self._guess = further[1]
+            return
+        if further is not None:
+            further[1].training.cancel()
+        self._guess = self._guessed(present)
 
     def played(self, head: Head, updates: Sequence[SignedUpdate]) -> None:
         """Note the ``head`` that the round has led to, and the ``updates`` in its block."""
@@ -151,11 +158,14 @@ class EarlyTraining:
         self, present: _Present, worker: Worker, train: Train[Upload]
     ) -> RoundTraining[Upload]:
         """Start the training of the round after ``present`` by a worker."""
-        clients = self._learner.clients(present.head.height + 2)
-        # The bytes of this block are not in the account yet; they delay all clients alike.
-        fetched = self._downlink.fetch(clients, present.head.height + 1)
+        learner, played = self._learner, self._present
+        clients = learner.clients(present.head.height + 2)
+        # The last blocks' bytes are not in the account yet; they delay all clients alike.
+        fetched = self._downlink.fetch(clients, learner.model.height + 1)
         times = self._uplink.times(0.0, clients, fetched[self._config.clients.downlink])
-        P, before = self._learner.P[clients], present.training
+        P, before = learner.P[clients], present.training
+        if played is not None and played is not present:  # which has trained
+            P = _left_by(played.training, played.clients, clients, P)
         after = _after(before, present.clients, train)
         if isinstance(worker, RoundThere):
             if isinstance(before.worker, RoundThere):
@@ -166,12 +176,27 @@ class EarlyTraining:
 
     # -- a block that is expected -----------------------------------------------------------------
 
-    def _guessed(self, present: _Present, beacon: bytes) -> _Guess:
-        learner, height = self._learner, present.head.height + 1
+    def _guessed(
+        self, present: _Present, block: tuple[int, bytes, bytes] | None = None
+    ) -> _Guess | None:
+        """The guess of the round after ``present``, begun; None where there is none. ``block``: the
+        height, beacon and aggregate of the block before ``present``, if it is not committed yet."""
+        learner, height, beacon = self._learner, present.head.height + 1, present.beacon
+        process, follows = self._cohorts.process, present.training.worker
+        there = isinstance(follows, RoundThere)
+        if (
+            beacon is None
+            or not self._trust.holds
+            or there == (process is None)
+            or not self._may_begin(height + 1)
+        ):
+            return None
         beacon_before, before = present.head.beacon, learner.model.as_it_is()
 
         @cache
         def aggregate() -> bytes:
+            if block is not None:
+                before.commit(*block)
             sent = [message for _, message in present.training.all_sent()]
             return aggregate_of_all(before, sent, beacon_before)
 
@@ -184,13 +209,12 @@ class EarlyTraining:
             return self._cohorts.train(height + 1, beacon, task(), None, clients, P, True)
 
         worker: Worker = InThread(self._cohorts.thread)
-        if self._cohorts.process is None:
+        if process is None:
             found: Result = self._cohorts.thread.submit(aggregate)
         else:
-            follows = present.training.worker
             assert isinstance(follows, RoundThere)
-            worker, found = self._cohorts.process.guess(
-                height + 1, beacon, follows, beacon_before, aggregate
+            worker, found = process.guess(
+                height + 1, beacon, follows, beacon_before, block, aggregate
             )
         return _Guess(height, beacon, found, self._start_after(present, worker, train))
 
@@ -233,7 +257,23 @@ class EarlyTraining:
                 self._next[1].cancel()
             self._discard_guess()
             training = self._begun(present, head, aggregate)
-        self._next = head.cid, training.signed(self._cohorts.sign, head)
+        signed = training.signed(self._cohorts.sign, head)
+        self._next = head.cid, signed
+        self._guess_further(head, signed, (head.height, present.head.beacon, aggregate))
+
+    def _guess_further(
+        self, head: Head, training: Training, block: tuple[int, bytes, bytes]
+    ) -> None:
+        """Begin the guess of the round after the next one, of which the ``training`` has begun
+        after the ``block`` of ``head``: its process need not wait until the servers get there."""
+        if self._further is not None:
+            self._further[1].training.cancel()
+            self._further = None
+        if self._cohorts.process is not None:
+            clients = self._learner.clients(head.height + 1)
+            following = _Present(head, clients, training, self._expected(head))
+            guess = self._guessed(following, block)
+            self._further = None if guess is None else (training, guess)
 
     def _begun(self, present: _Present, head: Head, aggregate: bytes) -> RoundTraining[Upload]:
         learner, height, block = self._learner, head.height + 1, (present.head.beacon, aggregate)

@@ -110,7 +110,14 @@ class Federation:
             self.masking = Masking(config, streams, self.participants, self.links, self.uplink)
         self.ahead = self.participants.helper() if plays else None
         self.cohorts = Cohorts(config, self.learner, self.uplink, self.ahead)
-        self.early = EarlyTraining(config, self.learner, self.uplink, self.downlink, self.cohorts)
+        self.early = EarlyTraining(
+            config,
+            self.learner,
+            self.uplink,
+            self.downlink,
+            self.cohorts,
+            self._beacon_expected,
+        )
         self._may_fork = plays and self.masking is None
         self.world = self._world()
 
@@ -200,7 +207,7 @@ class Federation:
         training = self.early.taken(head)
         if training is None:
             training = self.cohorts.begin(head, clients, times, feedback, attacked)
-        self.early.playing(head, clients, training, self.world.beacon_expected())
+        self.early.playing(head, clients, training)
         if attacked:
             arrivals = self.uplink.arrivals_of(training.all_sent(), clients, times)
         else:
@@ -324,6 +331,9 @@ class Federation:
         of_client = dict(zip(clients.tolist(), lanes, strict=True))
         seats = self.masking.seats(head, learner, dict.fromkeys(of_client, 0.0))
         return self.masking.undelayed(head, seats, of_client)
+
+    def _beacon_expected(self, head: Head) -> bytes | None:
+        return self.world.beacon_expected(head)
 
     def _patience(self) -> tuple[float, int | None]:
         """The simulated seconds and, in runs without faults, the attempts after which a height is

@@ -250,7 +250,7 @@ class GlobalModel:
         """The model as it is now, for a thread that goes on from it (`aggregate`, `foresee`) while
         blocks are committed to this one."""
         found = copy(self)  # no array is ever written to
-        found.aggregated = None
+        found.aggregated, found._checked = None, {}
         return found
 
     def foreseen_by(self, other: GlobalModel) -> None:

@@ -132,7 +132,8 @@ class Trainee:
         for number in past:
             del self._rounds[number]
         for each in self._rounds.values():
-            each.before = None
+            if each.height == height + 1:
+                each.before = None
         return True
 
     def accounts(self) -> list[Any]:
@@ -148,12 +149,22 @@ class Trainee:
         return True
 
     def guess(
-        self, number: int, height: int, beacon: bytes, before: int, beacon_before: bytes
+        self,
+        number: int,
+        height: int,
+        beacon: bytes,
+        before: int,
+        beacon_before: bytes,
+        block: tuple[int, bytes, bytes] | None,
     ) -> bytes:
         """`TrainingProcess.guess`."""
+        model = self._learner.model
+        if block is not None:
+            model = model.as_it_is()
+            model.commit(*block)
         sent = [each for part in self._rounds[before].sent.values() for each in part]
-        aggregate = aggregate_of_all(self._learner.model, sent, beacon_before)
-        Q = self._learner.model.foresee(height - 1, beacon_before, aggregate)
+        aggregate = aggregate_of_all(model, sent, beacon_before)
+        Q = model.foresee(height - 1, beacon_before, aggregate)
         self._begin(number, height, beacon, Q, True)
         return aggregate
 

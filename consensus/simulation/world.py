@@ -119,10 +119,10 @@ class World:
         """True if all servers begin the height after the head together."""
         return self._pace.meets(self.head.height)
 
-    def beacon_expected(self) -> bytes | None:
-        """The beacon of the height after the next one, if the next block is as expected; None where
-        nothing is (`consensus.simulation.foresight.Foresight.beacon_expected`)."""
-        return self._foresight.beacon_expected(self.head, self.behaviours)
+    def beacon_expected(self, head: Head) -> bytes | None:
+        """The beacon after the block after ``head``, if that is as expected; None where nothing is
+        (`consensus.simulation.foresight.Foresight.beacon_expected`)."""
+        return self._foresight.beacon_expected(head, self.behaviours)
 
     def make_pace(self, spec: WorldSpec, submissions: Submissions) -> Together:
         """The pace at which servers go from height to height."""

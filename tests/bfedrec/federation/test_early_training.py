@@ -217,7 +217,7 @@ def test_the_block_is_guessed_when_the_round_begins(
 
     monkeypatch.setattr(EarlyTraining, "_begun", noted)
     for height in range(ROUNDS):
-        expected = federation.world.beacon_expected()
+        expected = federation.world.beacon_expected(federation.world.head)
         federation.play_round()
         assert expected == federation.world.head.beacon
         guess = federation.early._guess
@@ -228,9 +228,9 @@ def test_the_block_is_guessed_when_the_round_begins(
 
 def test_where_servers_race_nothing_is_expected() -> None:
     federation = made("protocol=paper")
-    assert federation.world.beacon_expected() is None
+    assert federation.world.beacon_expected(federation.world.head) is None
     federation.play_round()
-    assert federation.world.beacon_expected() is None
+    assert federation.world.beacon_expected(federation.world.head) is None
     federation.close()
 
 
@@ -244,7 +244,7 @@ def test_of_malicious_servers_nothing_is_expected() -> None:
         leads = first.order[0] in world.behaviours
         blocks = first.committee.cannot_approve(theirs)
         told["leads" if leads else "blocks" if blocks else "neither"] += 1
-        assert (world.beacon_expected() is None) == (leads or blocks)
+        assert (world.beacon_expected(federation.world.head) is None) == (leads or blocks)
         federation.play_round()
     federation.close()
     assert set(told) == {"leads", "blocks", "neither"}
@@ -256,14 +256,19 @@ def test_a_wrong_guess_moves_no_result(monkeypatch: pytest.MonkeyPatch, what: st
     guessed = EarlyTraining._guessed
     wrong = 0
 
-    def wrongly(self: EarlyTraining, present: Any, beacon: bytes) -> Any:
+    def wrongly(self: EarlyTraining, present: Any, block: Any = None) -> Any:
         nonlocal wrong
-        wrong += 1
         if what == "beacon":
-            return guessed(self, present, bytes(32))
-        found = guessed(self, present, beacon)
-        return found._replace(aggregate=SimpleNamespace(result=lambda: b"another"))
+            present = present._replace(beacon=bytes(32))
+        found = guessed(self, present, block)
+        if found is None:
+            return None
+        wrong += 1
+        if what == "aggregate":
+            return found._replace(aggregate=SimpleNamespace(result=lambda: b"another"))
+        return found
 
+    monkeypatch.setattr(Trust, "holds", True)
     monkeypatch.setattr(EarlyTraining, "_guessed", wrongly)
     monkeypatch.setattr(EarlyTraining, "_aggregated", lambda *_: None)
     early, begun = played(monkeypatch, True, *ADAPTIVE)

@@ -130,9 +130,9 @@ def test_a_round_is_guessed_signed_and_taken(asked: Counter[str]) -> None:
 
 @pytest.mark.usefixtures("forking")
 def test_wrong_guesses_are_given_up(asked: Counter[str]) -> None:
-    """After two of them, until enough blocks are as expected; here none is."""
+    """After three of them, until enough blocks are as expected; here none is."""
     played(*IMPATIENT, "rounds=8")
-    assert asked["guess"] == 2
+    assert asked["guess"] == 3
     assert asked["begin"] == 8
 
 
