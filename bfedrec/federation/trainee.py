@@ -132,8 +132,7 @@ class Trainee:
         for number in past:
             del self._rounds[number]
         for each in self._rounds.values():
-            if each.height == height + 1:
-                each.before = None
+            each.before = None
         return True
 
     def accounts(self) -> list[Any]:

@@ -20,6 +20,7 @@ import pytest
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
 from bfedrec.federation import cohorts, trainee, training_process
+from bfedrec.federation.early_training import EarlyTraining
 from bfedrec.federation.federation import Federation
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.round_training import RoundTraining
@@ -134,6 +135,30 @@ def test_wrong_guesses_are_given_up(asked: Counter[str]) -> None:
     played(*IMPATIENT, "rounds=8")
     assert asked["guess"] == 3
     assert asked["begin"] == 8
+
+
+@pytest.mark.usefixtures("forking")
+@pytest.mark.parametrize("told", ["another block", "another, then the block", "none"])
+def test_what_is_proposed_and_not_decided_moves_no_result(
+    monkeypatch: pytest.MonkeyPatch, asked: Counter[str], told: str
+) -> None:
+    """Nor do the rounds after it, which may have begun."""
+    alone = played(alone=True)
+    foresee = EarlyTraining.foresee
+
+    def wrongly(self: EarlyTraining, head: Head, aggregate: bytes) -> None:
+        if told != "none":
+            foresee(self, replace(head, cid=bytes(36)), aggregate)
+        if told == "another, then the block":
+            foresee(self, head, aggregate)
+
+    monkeypatch.setattr(EarlyTraining, "foresee", wrongly)
+    asked.clear()
+    assert played() == alone
+    if told == "another, then the block":
+        assert asked["begin"] == 1, "what was guessed is right for both"
+    else:
+        assert asked["begin"] == ROUNDS
 
 
 @pytest.mark.usefixtures("forking")
