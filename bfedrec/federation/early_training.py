@@ -22,6 +22,7 @@ import numpy as np
 from bfedrec.config.schema import Config
 from bfedrec.federation.cohorts import Cohorts
 from bfedrec.federation.downlink import Downlink
+from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.learner import Learner
 from bfedrec.federation.round_training import (
     InThread,
@@ -68,7 +69,15 @@ class _Guess(NamedTuple):
 
     def is_of(self, head: Head, aggregate: bytes) -> bool:
         """True if the block of ``head``, which has this ``aggregate``, is as expected."""
-        return self.beacon == head.beacon and self.aggregate.result() == aggregate
+        return self.beacon == head.beacon and self.aggregated() == aggregate
+
+    def aggregated(self) -> bytes | None:
+        """The aggregate that is expected; None where these updates have none."""
+        try:
+            found: bytes = self.aggregate.result()
+        except Exception:  # an aggregator that proposes them will be told of it
+            return None
+        return found
 
 
 class EarlyTraining:
@@ -191,18 +200,22 @@ class EarlyTraining:
             or not self._may_begin(height + 1)
         ):
             return None
-        beacon_before, before = present.head.beacon, learner.model.as_it_is()
+        beacon_before, model = present.head.beacon, learner.model.as_it_is()
+
+        @cache
+        def before() -> GlobalModel:
+            if block is not None:
+                model.commit(*block)
+            return model
 
         @cache
         def aggregate() -> bytes:
-            if block is not None:
-                before.commit(*block)
             sent = [message for _, message in present.training.all_sent()]
-            return aggregate_of_all(before, sent, beacon_before)
+            return aggregate_of_all(before(), sent, beacon_before)
 
         @cache
         def task() -> TrainingTask:
-            Q = before.foresee(height, beacon_before, aggregate())
+            Q = before().foresee(height, beacon_before, aggregate())
             return learner.task(height + 1, beacon, Q)
 
         def train(clients: np.ndarray, P: np.ndarray) -> Trained[Upload]:
@@ -229,8 +242,7 @@ class EarlyTraining:
         expected = in_block([message for _, message in present.training.all_sent()])
         if (list(payloads), list(samples)) != expected or beacon != present.head.beacon:
             return None
-        found: bytes = guess.aggregate.result()
-        return found
+        return guess.aggregated()
 
     def _discard_guess(self) -> None:
         if self._guess is not None:

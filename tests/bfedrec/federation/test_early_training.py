@@ -299,6 +299,19 @@ def test_guesses_are_trusted_while_blocks_are_as_expected(what: str) -> None:
     federation.close()
 
 
+def test_updates_that_have_no_aggregate_are_no_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The servers' block may be of others, and is waited for."""
+    late, _ = played(monkeypatch, False, *ADAPTIVE)
+
+    def refused(*_: Any) -> bytes:
+        raise ValueError("too few of them")
+
+    monkeypatch.setattr("bfedrec.federation.early_training.aggregate_of_all", refused)
+    early, begun = played(monkeypatch, True, *ADAPTIVE)
+    assert early == late
+    assert begun == ROUNDS - 1
+
+
 def test_what_is_aggregated_ahead_is_not_aggregated_again(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = Counter[str]()
     aggregate = Exchange.aggregate
