@@ -107,7 +107,7 @@ class Learner:
         as_terms = self.protection.account is None
         self._alone = trainers(config, threads, as_terms)
         self._beside = trainers(config, max(1, thread_count(threads) - 1), as_terms)
-        """Where servers are simulated meanwhile."""
+        """The same, but for a processor that is left to the servers."""
 
     @property
     def Q(self) -> np.ndarray:

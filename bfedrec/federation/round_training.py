@@ -17,7 +17,7 @@ from consensus.ledger.validity import Head
 SentT = TypeVar("SentT")
 """The message that a client sends, signed or not yet."""
 Trained = tuple[Kept, list[SentT]]
-"""What some clients know after their training, and what they send."""
+"""The knowledge of some clients after their training, and their messages."""
 Train = Callable[[np.ndarray, np.ndarray], Trained[SentT]]
 """Trains some clients (int64[m]) from their factors (float32[m, d]). It runs beside the servers, at
 any time of the round, and must not read what they change."""
@@ -40,7 +40,7 @@ def fits_beside(size: int) -> bool:
 
 
 class Result(Protocol):
-    """What a worker will have done, as `concurrent.futures.Future` has it."""
+    """The outcome of a worker's work, as `concurrent.futures.Future` has it."""
 
     def result(self) -> Any:
         """Wait for it; raise its error."""

@@ -75,9 +75,9 @@ class _Round:
     beside: bool
     """True if servers work meanwhile."""
     place: int
-    """Where its next payload goes in the shared memory ..."""
+    """The place of its next payload in the shared memory ..."""
     end: int
-    """... and where its room there ends."""
+    """... and the end of its room there."""
     before: _Round | None = None
     """The round in which its clients may have trained just before."""
     clients: list[np.ndarray] = field(default_factory=list)
@@ -103,7 +103,7 @@ class _Round:
 
 
 class Trainee:
-    """What the process does. Each method is a request and returns its answer, which is not None."""
+    """The work of the process. Each method is a request, and returns an answer that is not None."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Trainee:
         shared: mmap.mmap,
         size: int,
     ) -> None:
-        """As for `TrainingProcess`, and the memory that it shares."""
+        """``shared``: the memory of both processes; the rest is that of `TrainingProcess`."""
         learner.P = np.empty((0, 0), np.float32)  # those of a round come with it
         self._learner = learner
         self._train, self._sign, self._verify = train, sign, verify
@@ -136,7 +136,7 @@ class Trainee:
         return True
 
     def accounts(self) -> list[Any]:
-        """What the process's `ACCOUNTS` hold."""
+        """Tell of the process's `ACCOUNTS`."""
         return [each.told() for each in ACCOUNTS]
 
     def begin(
@@ -248,7 +248,7 @@ class Account(Protocol):
         ...
 
     def told(self) -> Any:
-        """What the account holds, in the forked process."""
+        """Tell of the account, in the forked process."""
         ...
 
     def add(self, told: Any) -> None:

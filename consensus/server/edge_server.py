@@ -178,8 +178,8 @@ class EdgeServer:
         return Fit(UPDATES, record.parent, name, 1, "check_update", size)
 
     def credits(self) -> Sequence[Credit]:
-        """What it need not hear of, by lane, until it does something; nothing in a lane that is
-        left out. Most malicious servers hear everything: others of their circle may act in their
+        """List what it need not hear of, by lane, until it does something; nothing in a lane that
+        is left out. Most malicious servers hear everything: others of their circle may act in their
         name, and change what they wait for."""
         if self.behaviour is not None and self.behaviour.hears_all:
             return ()

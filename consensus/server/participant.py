@@ -66,12 +66,12 @@ class Participant(ABC):
         return None
 
     def credits(self) -> Sequence[Credit]:
-        """What it need not hear of in each of the protocol's lanes; nothing in one that is left
-        out."""
+        """List what it need not hear of in each of the protocol's lanes; nothing in one that is
+        left out."""
         return ()
 
     def ignored(self, decided: Block) -> Sequence[Credit]:
-        """What comes too late, as the height of its head is decided."""
+        """List what comes too late, as the height of its head is decided."""
         return ()
 
     def take_in(self, taken: Iterable[Taken]) -> None:

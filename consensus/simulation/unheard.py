@@ -33,7 +33,7 @@ class Judge:
         return found, world.hosts[sender].cost(found.operation, found.size)
 
     def credits(self, server: int) -> Sequence[Credit]:
-        """What a server need not hear of until it does something."""
+        """List what a server need not hear of until it does something."""
         world = self._world
         return () if world.hosts[server].hears_all() else world.servers[server].credits()
 

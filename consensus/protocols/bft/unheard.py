@@ -139,7 +139,7 @@ def _add_votes(
 
 
 def too_late(decided: Block) -> list[Credit]:
-    """What a server that has a block is no longer told: votes for it, in its view."""
+    """The messages that a server is not told of once it has a block: votes for it, in its view."""
     ground = (decided.header.parent, decided.certificate.view, decided.cid)
     return [Credit(lane, ground, IGNORED) for lane in LANE_OF.values()]
 

@@ -53,6 +53,6 @@ def votes_uncounted(context: HeightContext, state: State, head: Head, block: byt
 
 
 def too_late(decided: Block) -> list[Credit]:
-    """What a server that has a block is no longer told: votes for it, in its round."""
+    """The messages that a server is not told of once it has a block: votes for it, in its round."""
     ground = (decided.header.parent, decided.certificate.attempt, decided.cid)
     return [Credit(lane, ground, IGNORED) for lane in LANE_OF.values()]
