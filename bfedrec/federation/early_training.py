@@ -22,7 +22,6 @@ import numpy as np
 from bfedrec.config.schema import Config
 from bfedrec.federation.cohorts import Cohorts
 from bfedrec.federation.downlink import Downlink
-from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.learner import Learner
 from bfedrec.federation.round_training import (
     InThread,
@@ -107,9 +106,6 @@ class EarlyTraining:
         self._present: _Present | None = None
         self._trust = Trust()
         self._guess: _Guess | None = None
-        self._further: tuple[Training, _Guess] | None = None
-        """The training of the next round, once its block is proposed, and the guess of the round
-        after it."""
         self._next: tuple[bytes, Training] | None = None
         """The head that the next round builds on, and its training."""
         learner.model.aggregated = self._aggregated
@@ -118,16 +114,10 @@ class EarlyTraining:
 
     def playing(self, head: Head, clients: np.ndarray, training: Training) -> None:
         """Note the round that is played after ``head``, with the training of its ``clients``
-        (int64[m]); begin that of the next round, where it may be guessed and has not begun."""
+        (int64[m]); begin that of the next round, where it may be guessed."""
         self._discard_guess()
-        self._present = present = _Present(head, clients, training, self._expected(head))
-        further, self._further = self._further, None
-        if further is not None and further[0] is training:
-            self._guess = further[1]
-            return
-        if further is not None:
-            further[1].training.cancel()
-        self._guess = self._guessed(present)
+        self._present = _Present(head, clients, training, self._expected(head))
+        self._guess = self._guessed(self._present)
 
     def played(self, head: Head, updates: Sequence[SignedUpdate]) -> None:
         """Note the ``head`` that the round has led to, and the ``updates`` in its block."""
@@ -167,14 +157,11 @@ class EarlyTraining:
         self, present: _Present, worker: Worker, train: Train[Upload]
     ) -> RoundTraining[Upload]:
         """Start the training of the round after ``present`` by a worker."""
-        learner, played = self._learner, self._present
-        clients = learner.clients(present.head.height + 2)
-        # The last blocks' bytes are not in the account yet; they delay all clients alike.
-        fetched = self._downlink.fetch(clients, learner.model.height + 1)
+        clients = self._learner.clients(present.head.height + 2)
+        # The bytes of this block are not in the account yet; they delay all clients alike.
+        fetched = self._downlink.fetch(clients, present.head.height + 1)
         times = self._uplink.times(0.0, clients, fetched[self._config.clients.downlink])
-        P, before = learner.P[clients], present.training
-        if played is not None and played is not present:  # which has trained
-            P = _left_by(played.training, played.clients, clients, P)
+        P, before = self._learner.P[clients], present.training
         after = _after(before, present.clients, train)
         if isinstance(worker, RoundThere):
             if isinstance(before.worker, RoundThere):
@@ -185,11 +172,8 @@ class EarlyTraining:
 
     # -- a block that is expected -----------------------------------------------------------------
 
-    def _guessed(
-        self, present: _Present, block: tuple[int, bytes, bytes] | None = None
-    ) -> _Guess | None:
-        """The guess of the round after ``present``, begun; None where there is none. ``block``: the
-        height, beacon and aggregate of the block before ``present``, if it is not committed yet."""
+    def _guessed(self, present: _Present) -> _Guess | None:
+        """The guess of the round after ``present``, begun; None where there is none."""
         learner, height, beacon = self._learner, present.head.height + 1, present.beacon
         process, follows = self._cohorts.process, present.training.worker
         there = isinstance(follows, RoundThere)
@@ -200,22 +184,16 @@ class EarlyTraining:
             or not self._may_begin(height + 1)
         ):
             return None
-        beacon_before, model = present.head.beacon, learner.model.as_it_is()
-
-        @cache
-        def before() -> GlobalModel:
-            if block is not None:
-                model.commit(*block)
-            return model
+        beacon_before, before = present.head.beacon, learner.model.as_it_is()
 
         @cache
         def aggregate() -> bytes:
             sent = [message for _, message in present.training.all_sent()]
-            return aggregate_of_all(before(), sent, beacon_before)
+            return aggregate_of_all(before, sent, beacon_before)
 
         @cache
         def task() -> TrainingTask:
-            Q = before().foresee(height, beacon_before, aggregate())
+            Q = before.foresee(height, beacon_before, aggregate())
             return learner.task(height + 1, beacon, Q)
 
         def train(clients: np.ndarray, P: np.ndarray) -> Trained[Upload]:
@@ -226,9 +204,7 @@ class EarlyTraining:
             found: Result = self._cohorts.thread.submit(aggregate)
         else:
             assert isinstance(follows, RoundThere)
-            worker, found = process.guess(
-                height + 1, beacon, follows, beacon_before, block, aggregate
-            )
+            worker, found = process.guess(height + 1, beacon, follows, beacon_before, aggregate)
         return _Guess(height, beacon, found, self._start_after(present, worker, train))
 
     def _aggregated(
@@ -269,23 +245,7 @@ class EarlyTraining:
                 self._next[1].cancel()
             self._discard_guess()
             training = self._begun(present, head, aggregate)
-        signed = training.signed(self._cohorts.sign, head)
-        self._next = head.cid, signed
-        self._guess_further(head, signed, (head.height, present.head.beacon, aggregate))
-
-    def _guess_further(
-        self, head: Head, training: Training, block: tuple[int, bytes, bytes]
-    ) -> None:
-        """Begin the guess of the round after the next one, of which the ``training`` has begun
-        after the ``block`` of ``head``: its process need not wait until the servers get there."""
-        if self._further is not None:
-            self._further[1].training.cancel()
-            self._further = None
-        if self._cohorts.process is not None:
-            clients = self._learner.clients(head.height + 1)
-            following = _Present(head, clients, training, self._expected(head))
-            guess = self._guessed(following, block)
-            self._further = None if guess is None else (training, guess)
+        self._next = head.cid, training.signed(self._cohorts.sign, head)
 
     def _begun(self, present: _Present, head: Head, aggregate: bytes) -> RoundTraining[Upload]:
         learner, height, block = self._learner, head.height + 1, (present.head.beacon, aggregate)

@@ -154,13 +154,9 @@ class Trainee:
         beacon: bytes,
         before: int,
         beacon_before: bytes,
-        block: tuple[int, bytes, bytes] | None,
     ) -> bytes:
         """`TrainingProcess.guess`."""
         model = self._learner.model
-        if block is not None:
-            model = model.as_it_is()
-            model.commit(*block)
         sent = [each for part in self._rounds[before].sent.values() for each in part]
         aggregate = aggregate_of_all(model, sent, beacon_before)
         Q = model.foresee(height - 1, beacon_before, aggregate)

@@ -178,15 +178,13 @@ class TrainingProcess:
         beacon: bytes,
         before: RoundThere,
         beacon_before: bytes,
-        block: tuple[int, bytes, bytes] | None,
         here: Callable[[], bytes],
     ) -> tuple[RoundThere, Answer]:
         """Begin the round of ``height`` with this beacon, if the block before, with its beacon,
         aggregates all updates of the round ``before`` of it, which are signed; returns it and that
-        aggregate. ``block``: height, beacon and aggregate of the block before that one, if it is
-        not committed yet."""
+        aggregate."""
         found = self._next_round()
-        asked = found.number, height, beacon, before.number, beacon_before, block
+        asked = found.number, height, beacon, before.number, beacon_before
         return found, self.ask(found.number, "guess", asked, here=here)
 
     def cancel(self, number: int) -> None:

@@ -256,11 +256,11 @@ def test_a_wrong_guess_moves_no_result(monkeypatch: pytest.MonkeyPatch, what: st
     guessed = EarlyTraining._guessed
     wrong = 0
 
-    def wrongly(self: EarlyTraining, present: Any, block: Any = None) -> Any:
+    def wrongly(self: EarlyTraining, present: Any) -> Any:
         nonlocal wrong
         if what == "beacon":
             present = present._replace(beacon=bytes(32))
-        found = guessed(self, present, block)
+        found = guessed(self, present)
         if found is None:
             return None
         wrong += 1

@@ -131,9 +131,9 @@ def test_a_round_is_guessed_signed_and_taken(asked: Counter[str]) -> None:
 
 @pytest.mark.usefixtures("forking")
 def test_wrong_guesses_are_given_up(asked: Counter[str]) -> None:
-    """After three of them, until enough blocks are as expected; here none is."""
+    """After two of them, until enough blocks are as expected; here none is."""
     played(*IMPATIENT, "rounds=8")
-    assert asked["guess"] == 3
+    assert asked["guess"] == 2
     assert asked["begin"] == 8
 
 
@@ -142,7 +142,6 @@ def test_wrong_guesses_are_given_up(asked: Counter[str]) -> None:
 def test_what_is_proposed_and_not_decided_moves_no_result(
     monkeypatch: pytest.MonkeyPatch, asked: Counter[str], told: str
 ) -> None:
-    """Nor do the rounds after it, which may have begun."""
     alone = played(alone=True)
     foresee = EarlyTraining.foresee
 
