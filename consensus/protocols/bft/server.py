@@ -104,7 +104,8 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         tickets = Credit(unheard.TICKETS, head.cid, self.proposals.unheard_tickets())
         first = self.proposals.first.get(self.state.view)
         block = None if first is None else first[0]
-        return [tickets, *unheard.uncounted(self.context, self.state, head, block)]
+        likely = self.views.last_height + 1 >= self.server.height
+        return [tickets, *unheard.uncounted(self.context, self.state, head, block, likely)]
 
     def ignored(self, decided: Block) -> Sequence[Credit]:
         return unheard.too_late(decided)

@@ -93,13 +93,14 @@ def fit_of_timeout(
 
 
 def uncounted(
-    context: HeightContext, state: State, head: Head, block: bytes | None
+    context: HeightContext, state: State, head: Head, block: bytes | None, timeouts: bool
 ) -> list[Credit]:
     """The weights that timeouts of the view in progress, and votes in it for ``block`` (None for
-    none), may reach without any effect but being counted."""
+    none), may reach without any effect but being counted. ``timeouts``: False where none is
+    likely, which is then heard: most heights have none, and these weights take their time."""
     found: list[Credit] = []
     if state.decided is None and bft.is_at_rest(context, state):
-        if state.timeouts:  # the first one is heard: most heights have none
+        if timeouts:
             _add_timeouts(found, context, state, head)
         if block is not None:
             _add_votes(found, context, state, head, block)

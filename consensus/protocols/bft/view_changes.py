@@ -71,6 +71,8 @@ class ViewChanges:
     def __init__(self, server: Leaver, vote: Viewing) -> None:
         self._server = server
         self._vote = vote
+        self.last_height = -1
+        """The last height at which somebody left a view, so far as is known here."""
         self.begin()
 
     def begin(self) -> None:
@@ -130,6 +132,7 @@ class ViewChanges:
 
     def note_all(self, timeouts: Iterable[Timeout]) -> None:
         """Remember checked timeouts."""
+        self.last_height = self._server.height
         for timeout in timeouts:
             name = None if timeout.lock is None else timeout.lock.name
             self._note(timeout.view, timeout.everyone, [(timeout.server, name, timeout.signature)])

@@ -493,7 +493,7 @@ def test_what_stays_within_the_credits_is_counted_as_if_it_had_been_heard(
     head: Any = SimpleNamespace(cid=b"head")
     lanes = {
         credit.lane: credit.weight
-        for credit in unheard.uncounted(context, state, head, block.header.cid)
+        for credit in unheard.uncounted(context, state, head, block.header.cid, True)
     }
     votes, timeouts = [], []
     for voter in data.draw(st.permutations(range(SERVERS))):
@@ -531,7 +531,7 @@ def test_the_credit_is_all_that_there_is() -> None:
         run = Run().propose(C)
         head: Any = SimpleNamespace(cid=b"head")
         run.votes([1])
-        found = unheard.uncounted(run.context, run.state, head, C.header.cid)
+        found = unheard.uncounted(run.context, run.state, head, C.header.cid, False)
         left = {credit.lane: credit.weight for credit in found}[unheard.LANE_OF[phase]]
         voters = [0, 2, 3, 4, 5] if phase == "soft" else [0, 1, 2, 3, 4, 5]
         run.votes(voters[:left], phase=phase)
@@ -542,17 +542,17 @@ def test_the_credit_is_all_that_there_is() -> None:
 
 @pytest.mark.parametrize("what", ["to leave", "to close", "of a bystander", "of everyone"])
 def test_the_credit_of_timeouts_is_all_that_there_is(what: str) -> None:
-    """Nothing before the first one; then one more than it has an effect."""
+    """Nothing where none is likely; else one more than it has an effect."""
     index = 6 if what == "of a bystander" else 1
     run, everyone = Run(bft_run.context_of(index)), what == "of everyone"
     head: Any = SimpleNamespace(cid=b"head")
     lane = unheard.ALL_TIMEOUTS if everyone else unheard.TIMEOUTS
-    assert unheard.uncounted(run.context, run.state, head, None) == []
+    assert unheard.uncounted(run.context, run.state, head, None, False) == []
     if what == "to close":
         run.on("view_timer", (0, 0))
     run.timeouts([0], everyone=everyone)
     run.effects.clear()
-    found = unheard.uncounted(run.context, run.state, head, None)
+    found = unheard.uncounted(run.context, run.state, head, None, True)
     (credit,) = [each for each in found if each.lane == lane]
     assert credit.ground == (b"head", (0, 0))
     others = [server for server in range(2, SERVERS) if everyone or server < 6]
@@ -562,11 +562,26 @@ def test_the_credit_of_timeouts_is_all_that_there_is(what: str) -> None:
     assert run.did(bft.SendTimeout if what == "to leave" else bft.ShowTimeoutCertificate)
 
 
+def test_timeouts_are_likely_where_there_was_one_at_the_height_before() -> None:
+    def told(bench: Bench) -> bool:
+        return unheard.TIMEOUTS in {credit.lane for credit in bench.server.credits()}
+
+    bench = Bench()
+    assert not told(bench)
+    bench.hear("timeout", FORGE.timeout(OTHERS[0]))
+    assert told(bench)
+    bench.ready().hear("block", FORGE.block())
+    bench.server.enter_height()
+    assert told(bench)
+    bench.server.height += 1
+    assert not told(bench)
+
+
 def test_timeouts_of_an_attempt_are_counted_in_all_its_views() -> None:
     run, head = Run(bft_run.context_of(6)), SimpleNamespace(cid=b"head")
     run.timeouts([0], everyone=True).on("closed", bft_run.closing((0, 0)))
     assert run.state.view == (0, 1)
-    found = unheard.uncounted(run.context, run.state, head, None)  # type: ignore[arg-type]
+    found = unheard.uncounted(run.context, run.state, head, None, True)  # type: ignore[arg-type]
     assert [(each.lane, each.ground) for each in found] == [
         (unheard.TIMEOUTS, (b"head", (0, 1))),
         (unheard.ALL_TIMEOUTS, (b"head", (0, 0))),
@@ -577,5 +592,5 @@ def test_blocks_are_told_apart() -> None:
     run = Run().propose(C).votes([1, 2, 3]).votes([0, 4], TWIN)
     head: Any = SimpleNamespace(cid=b"head")
     for block, left in ((C, 1), (TWIN, 2), (bft_run.candidate(salt=9), 4)):
-        found = list(unheard.uncounted(run.context, run.state, head, block.header.cid))
+        found = list(unheard.uncounted(run.context, run.state, head, block.header.cid, False))
         assert found[0] == Credit(SOFT, (b"head", (0, 0), block.header.cid), left)
