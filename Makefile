@@ -148,7 +148,7 @@ ipfs: setup
 
 # Whether this tree gives, byte by byte, what it gave before its files moved (tests/guard.py).
 guard: setup-run
-	$(BIN)/python tests/guard.py --jobs $(JOBS)
+	$(BIN)/python -m tests.guard --jobs $(JOBS)
 
 test-slow: setup
 	$(BIN)/pytest -m slow

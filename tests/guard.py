@@ -1,6 +1,6 @@
 """Proves that this tree gives the results of commit 951fab8, byte by byte.
 
-    python tests/guard.py [check|record|move] [NAME...] [--jobs N]
+    python -m tests.guard [check|record|move] [NAME...] [--jobs N]
 
 `check` (the default) plays every part and compares it with `tests/vectors/guard-951fab8.json`: it
 names what differs, and ends with status 1 where anything does, 2 for bad usage. `record` writes
@@ -194,7 +194,9 @@ def of_torture(protocol: str) -> Result:
     lines: list[str] = []
     for low in range(0, SEEDS[protocol], CHUNK):
         seeds = map(str, (low, min(low + CHUNK, SEEDS[protocol])))
-        lines += output([sys.executable, __file__, "digests", protocol, *seeds]).splitlines()
+        lines += output(
+            [sys.executable, "-m", "tests.guard", "digests", protocol, *seeds]
+        ).splitlines()
     return {"seeds": lines}
 
 
@@ -398,7 +400,7 @@ def record(names: Sequence[str], jobs: int) -> int:
         print(f"{name:<18} recorded ({seconds:.0f} s)", flush=True)
     entry = {
         "commit": head.strip(),
-        "command": "python tests/guard.py record",
+        "command": "python -m tests.guard record",
         "versions": bfedrec("version").splitlines(),
         "parts": {name: saved["parts"][name] for name in parts() if name in saved["parts"]},
     }
@@ -424,7 +426,7 @@ def move(names: Sequence[str], jobs: int) -> int:
             kept = {key: [line for line in lines if line] for key, lines in lists.items()}
             parts[name] = {**kept, "blocks": result["blocks"]}
         print(f"{name:<18} moved ({seconds:.0f} s)", flush=True)
-    entry = {"command": "python tests/guard.py move", "parts": parts}
+    entry = {"command": "python -m tests.guard move", "parts": parts}
     MOVED_VECTORS.write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
     return 0
 
