@@ -1,9 +1,8 @@
 """Algorithm 3: clients and ledger on one clock, one federated round per height.
 
 A round: deal a cohort; its clients fetch what they lack, train, and send signed updates to their
-nearest edge servers; the servers decide the block; all merge the A it names. Training runs in a
-thread beside the servers (`bfedrec.federation.round_training`), and is charged simulated time like
-the rest.
+nearest edge servers; the servers decide the block; all merge the A it names. Training runs
+beside the servers (`bfedrec.federation.cohorts`), and is charged simulated time like the rest.
 """
 
 from __future__ import annotations
