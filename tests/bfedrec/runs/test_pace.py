@@ -36,6 +36,17 @@ def test_a_round_is_the_median_and_what_is_between_rounds_does_not_count(
     }
 
 
+def test_what_other_processes_use_counts_as_processor_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = iter([1.0, 3.0])
+    monkeypatch.setattr(pace.time, "process_time", lambda: 7.0)
+    found = Pace(lambda: next(used))
+    with found.round():
+        pass
+    assert found.figures()["round_processor_seconds"] == 2.0
+
+
 PEAKS = """
 import numpy as np
 from bfedrec.runs.pace import Pace, peak_memory

@@ -17,6 +17,9 @@ import pytest
 from rich.console import Console
 
 from bfedrec.config.load import load
+from bfedrec.federation import cohorts
+from bfedrec.federation.trainee import ACCOUNTS
+from bfedrec.federation.training_process import TrainingProcess
 from bfedrec.runs import learning, profiling, simulation
 from bfedrec.runs.figures import MEASURED, PROFILE
 from bfedrec.runs.folder import RunFolder
@@ -108,6 +111,29 @@ def test_what_trains_and_signs_beside_the_servers_is_not_the_main_threads(
     learnt = profiles["learnt"].figures()
     assert learnt[f"{PROFILE}training_seconds"] > 0
     assert f"{PROFILE}protocol_seconds" not in learnt
+
+
+def test_what_another_process_does_is_told_as_a_threads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cohorts, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(cohorts, "thread_count", lambda: 2)
+    began = TrainingProcess.begin
+    monkeypatch.setattr(TrainingProcess, "begin", lambda *asked: used.append(1) or began(*asked))
+    used: list[int] = []
+    with Profile() as profile:
+        summary = play(tmp_path / "run", simulation)
+    assert used
+    assert not ACCOUNTS
+    found = profile.figures()
+    assert found["profile_training_seconds"] == 0, "nothing of it is the main thread's"
+    assert found["profile_training_beside_seconds"] > 0
+    assert found["profile_training_beside_processor_seconds"] > 0
+    trained = "bfedrec.federation.cohorts:Cohorts.train"
+    assert profile.calls()[trained] == ROUNDS * cohorts.TRAINING_PARTS
+    used_here = found["profile_main_processor_seconds"]
+    assert found["profile_processor_seconds"] > used_here
+    assert summary["training_clients_per_second"] > 0
 
 
 def test_a_profile_leaves_head_and_figures_as_they_are(tmp_path: Path) -> None:
