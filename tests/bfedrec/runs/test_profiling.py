@@ -122,7 +122,8 @@ def test_what_another_process_does_is_told_as_a_threads(
     monkeypatch.setattr(TrainingProcess, "begin", lambda *asked: used.append(1) or began(*asked))
     used: list[int] = []
     with Profile() as profile:
-        summary = play(tmp_path / "run", simulation)
+        for name in ("one", "other"):
+            summary = play(tmp_path / name, simulation)
     assert used
     assert not ACCOUNTS
     found = profile.figures()
@@ -130,9 +131,12 @@ def test_what_another_process_does_is_told_as_a_threads(
     assert found["profile_training_beside_seconds"] > 0
     assert found["profile_training_beside_processor_seconds"] > 0
     trained = "bfedrec.federation.cohorts:Cohorts.train"
-    assert profile.calls()[trained] == ROUNDS * cohorts.TRAINING_PARTS
-    used_here = found["profile_main_processor_seconds"]
-    assert found["profile_processor_seconds"] > used_here
+    assert profile.calls()[trained] == 2 * ROUNDS * cohorts.TRAINING_PARTS
+    used_here, there = (
+        found[f"profile_{what}"]
+        for what in ("main_processor_seconds", "training_beside_processor_seconds")
+    )
+    assert found["profile_processor_seconds"] > used_here + there
     assert summary["training_clients_per_second"] > 0
 
 
