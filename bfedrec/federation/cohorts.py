@@ -31,9 +31,8 @@ from consensus.ledger.validity import Head
 
 TRAINING_PARTS: Final = 4
 """Number of parts in which a cohort trains on a CPU, while servers receive the parts before."""
-WORTH_A_PROCESS: Final = 2000
+WORTH_FORKING: Final = 2000
 """Updates of a run below which a process of their own is not worth its start."""
-
 MOST_BYTES: Final = 2**26
 """Greatest number of bytes of a round's messages that are handed over from one process to another:
 training them is nearly all compiled loops, which wait for no interpreter."""
@@ -63,7 +62,7 @@ class Cohorts:
             can_fork()
             and thread_count() > 1
             and config.device == "cpu"
-            and config.rounds * config.clients.per_round >= WORTH_A_PROCESS
+            and config.rounds * config.clients.per_round >= WORTH_FORKING
             and not config.compression.error_feedback
             and not learner.adversary.keeps_messages
             and size <= MOST_BYTES
@@ -100,7 +99,7 @@ class Cohorts:
         learner, height = self._learner, head.height + 1
         worker: Worker = InThread(self.thread)
         if self.process is not None and feedback is None and not attacked:
-            worker = self.process.begin(height, head.beacon, None)
+            worker = self.process.begin(height, head.beacon)
         task = learner.task(height, head.beacon)
         train = partial(self.train, height, head.beacon, task, feedback)
         begun = self.start(worker, clients, learner.P[clients], times, train, attacked)

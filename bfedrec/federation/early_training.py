@@ -22,6 +22,7 @@ import numpy as np
 from bfedrec.config.schema import Config
 from bfedrec.federation.cohorts import Cohorts
 from bfedrec.federation.downlink import Downlink
+from bfedrec.federation.forked_trainer import aggregate_of_all, in_block
 from bfedrec.federation.learner import Learner
 from bfedrec.federation.round_training import (
     InThread,
@@ -30,10 +31,10 @@ from bfedrec.federation.round_training import (
     Train,
     Trained,
     Worker,
+    factors_after,
     fits_beside,
 )
-from bfedrec.federation.trainee import aggregate_of_all, in_block
-from bfedrec.federation.training_process import RoundThere
+from bfedrec.federation.training_process import RemoteRound
 from bfedrec.federation.uplink import Sent, Uplink
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Upload
@@ -108,7 +109,7 @@ class EarlyTraining:
         self._guess: _Guess | None = None
         self._next: tuple[bytes, Training] | None = None
         """The head that the next round builds on, and its training."""
-        learner.model.aggregated = self._aggregated
+        learner.model.known_aggregate = self._known_aggregate
 
     # -- the round that is played -----------------------------------------------------------------
 
@@ -162,13 +163,30 @@ class EarlyTraining:
         fetched = self._downlink.fetch(clients, present.head.height + 1)
         times = self._uplink.times(0.0, clients, fetched[self._config.clients.downlink])
         P, before = self._learner.P[clients], present.training
-        after = _after(before, present.clients, train)
-        if isinstance(worker, RoundThere):
-            if isinstance(before.worker, RoundThere):
-                worker.follows(before.worker)
-            else:
-                P = _left_by(before, present.clients, clients, P)
+
+        def started_from(clients: np.ndarray, P: np.ndarray) -> np.ndarray:
+            return factors_after(clients, P, present.clients, lambda: before.finish()[0])
+
+        if isinstance(worker, RemoteRound) and not isinstance(before.worker, RemoteRound):
+            P = started_from(clients, P)  # the process does not know what was trained here
+
+        def after(clients: np.ndarray, P: np.ndarray) -> Trained[Upload]:
+            return train(clients, started_from(clients, P))  # later, in the thread of both
+
         return self._cohorts.start(worker, clients, P, times, after)
+
+    def _trains(self, height: int, beacon: bytes, Q: Callable[[], np.ndarray]) -> Train[Upload]:
+        """The training of the round of ``height``, with this beacon, on a Q that is computed when
+        the first part trains."""
+
+        @cache
+        def task() -> TrainingTask:
+            return self._learner.task(height, beacon, Q())
+
+        def train(clients: np.ndarray, P: np.ndarray) -> Trained[Upload]:
+            return self._cohorts.train(height, beacon, task(), None, clients, P, True)
+
+        return train
 
     # -- a block that is expected -----------------------------------------------------------------
 
@@ -176,7 +194,7 @@ class EarlyTraining:
         """The guess of the round after ``present``, begun; None where there is none."""
         learner, height, beacon = self._learner, present.head.height + 1, present.beacon
         process, follows = self._cohorts.process, present.training.worker
-        there = isinstance(follows, RoundThere)
+        there = isinstance(follows, RemoteRound)
         if (
             beacon is None
             or not self._trust.holds
@@ -191,27 +209,23 @@ class EarlyTraining:
             sent = [message for _, message in present.training.all_sent()]
             return aggregate_of_all(before, sent, beacon_before)
 
-        @cache
-        def task() -> TrainingTask:
-            Q = before.foresee(height, beacon_before, aggregate())
-            return learner.task(height + 1, beacon, Q)
+        def Q() -> np.ndarray:
+            return before.foresee(height, beacon_before, aggregate())
 
-        def train(clients: np.ndarray, P: np.ndarray) -> Trained[Upload]:
-            return self._cohorts.train(height + 1, beacon, task(), None, clients, P, True)
-
+        train = self._trains(height + 1, beacon, Q)
         worker: Worker = InThread(self._cohorts.thread)
         if process is None:
             found: Result = self._cohorts.thread.submit(aggregate)
         else:
-            assert isinstance(follows, RoundThere)
+            assert isinstance(follows, RemoteRound)
             worker, found = process.guess(height + 1, beacon, follows, beacon_before, aggregate)
         return _Guess(height, beacon, found, self._start_after(present, worker, train))
 
-    def _aggregated(
+    def _known_aggregate(
         self, height: int, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes
     ) -> bytes | None:
         """The aggregate at ``height`` of ``payloads`` in their order, if it is the one that is
-        expected (`GlobalModel.aggregated`)."""
+        expected (`GlobalModel.known_aggregate`)."""
         guess, present = self._guess, self._present
         if guess is None or present is None or guess.height != height:
             return None
@@ -248,40 +262,13 @@ class EarlyTraining:
         self._next = head.cid, training.signed(self._cohorts.sign, head)
 
     def _begun(self, present: _Present, head: Head, aggregate: bytes) -> RoundTraining[Upload]:
-        learner, height, block = self._learner, head.height + 1, (present.head.beacon, aggregate)
-        before = learner.model.as_it_is()
-
-        @cache
-        def task() -> TrainingTask:
-            Q = before.foresee(head.height, *block)
-            return learner.task(height, head.beacon, Q)
-
-        def train(clients: np.ndarray, P: np.ndarray) -> Trained[Upload]:
-            return self._cohorts.train(height, head.beacon, task(), None, clients, P, True)
-
+        block, model = (present.head.beacon, aggregate), self._learner.model.as_it_is()
+        train = self._trains(
+            head.height + 1, head.beacon, lambda: model.foresee(head.height, *block)
+        )
         worker: Worker = InThread(self._cohorts.thread)
         if self._cohorts.process is not None:
-            worker = self._cohorts.process.begin(height, head.beacon, block)
+            before = present.training.worker
+            known = before if isinstance(before, RemoteRound) else None
+            worker = self._cohorts.process.begin(head.height + 1, head.beacon, block, known)
         return self._start_after(present, worker, train)
-
-
-def _after(before: Training, cohort: np.ndarray, train: Train[Upload]) -> Train[Upload]:
-    """``train``, from the factors that the training ``before`` leaves those of its ``cohort``
-    (int64[m]) who take part again. Both run in one thread, one after the other."""
-
-    def trained(clients: np.ndarray, P: np.ndarray) -> Trained[Upload]:
-        return train(clients, _left_by(before, cohort, clients, P))
-
-    return trained
-
-
-def _left_by(
-    before: Training, cohort: np.ndarray, clients: np.ndarray, P: np.ndarray
-) -> np.ndarray:
-    """The factors ``P`` (float32[m, d]) of ``clients``, with those that the training ``before`` of
-    a ``cohort`` leaves those of them who are in it."""
-    again, here, there = np.intersect1d(clients, cohort, return_indices=True)
-    if len(again):
-        P = P.copy()
-        P[here] = before.finish()[0][there]
-    return P

@@ -33,7 +33,7 @@ def basis_in_proportion(N: int, d: int, r: int) -> bool:
 
 State = tuple[np.ndarray, ...]
 """The optimizer's state (`bfedrec.learning.optimizer.Optimizer.state_shapes`)."""
-Aggregated = Callable[[int, Sequence[bytes], Sequence[int], bytes], bytes | None]
+KnownAggregate = Callable[[int, Sequence[bytes], Sequence[int], bytes], bytes | None]
 """The aggregate at a height of payloads in their order, with these sample counts and this beacon;
 None where it is not known."""
 
@@ -77,7 +77,7 @@ class GlobalModel:
         """The last result of `foresee`, by height, beacon and aggregate."""
         self._checked: dict[int, dict[int, tuple[bytes, str | None]]] = {}
         """By height: payloads that were checked ahead, by identity, with their flaws."""
-        self.aggregated: Aggregated | None = None
+        self.known_aggregate: KnownAggregate | None = None
         """Knows aggregates that were made before a server asks for them; None for none."""
 
     def exchange_at(self, height: int) -> Exchange:
@@ -185,9 +185,9 @@ class GlobalModel:
     def check_ahead(self, height: int, payload: bytes) -> None:
         """Check a payload of the round of ``height`` before a server asks for it
         (`check_payload`). Called from any thread."""
-        self.checked_ahead(height, payload, self._flaw(payload))
+        self.note_flaw(height, payload, self._flaw(payload))
 
-    def checked_ahead(self, height: int, payload: bytes, flaw: str | None) -> None:
+    def note_flaw(self, height: int, payload: bytes, flaw: str | None) -> None:
         """Note that a payload of the round of ``height`` was found to have this ``flaw``, or None.
         Called from any thread."""
         self._checked.setdefault(height, {})[id(payload)] = payload, flaw
@@ -201,7 +201,9 @@ class GlobalModel:
 
     def aggregate(self, payloads: Sequence[bytes], samples: Sequence[int], beacon: bytes) -> bytes:
         """Algorithm 2, line 5: the bytes of A from the payloads in their order."""
-        known = self.aggregated and self.aggregated(self.height + 1, payloads, samples, beacon)
+        known = self.known_aggregate and self.known_aggregate(
+            self.height + 1, payloads, samples, beacon
+        )
         if known is not None:
             return known
         exchange = self.exchange_at(self.height + 1)
@@ -250,12 +252,8 @@ class GlobalModel:
         """The model as it is now, for a thread that goes on from it (`aggregate`, `foresee`) while
         blocks are committed to this one."""
         found = copy(self)  # no array is ever written to
-        found.aggregated, found._checked = None, {}
+        found.known_aggregate, found._checked = None, {}
         return found
-
-    def foreseen_by(self, other: GlobalModel) -> None:
-        """Take over the last result of `foresee` of this model as it was (`as_it_is`)."""
-        self._foreseen = other._foreseen
 
     def _merged(self, height: int, beacon: bytes, aggregate: bytes) -> tuple[np.ndarray, State]:
         if self._foreseen is not None and self._foreseen[0] == (height, beacon, aggregate):

@@ -39,6 +39,18 @@ def fits_beside(size: int) -> bool:
     return size <= PART_BYTES
 
 
+def factors_after(
+    clients: np.ndarray, P: np.ndarray, cohort: np.ndarray, left: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """The factors ``P`` (float32[m, d]) of ``clients`` (int64[m]), but for those in a ``cohort``
+    (int64[n]) that has just trained: these start from what that has ``left`` (float32[n, d])."""
+    _, here, there = np.intersect1d(clients, cohort, return_indices=True)
+    if len(here):
+        P = P.copy()
+        P[here] = left()[there]
+    return P
+
+
 class Result(Protocol):
     """The outcome of a worker's work, as `concurrent.futures.Future` has it."""
 

@@ -6,7 +6,7 @@ is forked from the run once that has all of its parts, is told of every block, a
 cohorts that it is asked to (`bfedrec.federation.early_training`) by the same functions and from the
 same inputs. Their payloads come back in memory that both share.
 
-Requests are calls of methods of `Trainee`, which answers them in their order. What it has not
+Requests are calls of methods of `ForkedTrainer`, which answers them in their order. What it has not
 answered when it is gone is computed here: no result depends on it.
 """
 
@@ -28,19 +28,19 @@ from typing import Any
 
 import numpy as np
 
-from bfedrec.federation.learner import Learner
-from bfedrec.federation.round_training import Result, Sign, Train, Trained, signed_part
-from bfedrec.federation.trainee import (
+from bfedrec.federation.forked_trainer import (
     ACCOUNTS,
     NUMBERS,
     ROUNDS,
     USED,
+    ForkedTrainer,
     Part,
     Signed,
-    Trainee,
     TrainPart,
     serve,
 )
+from bfedrec.federation.learner import Learner
+from bfedrec.federation.round_training import Result, Sign, Train, Trained, signed_part
 from bfedrec.federation.uplink import Sent
 from bfedrec.learning.upload import Upload
 from consensus.crypto import keys
@@ -133,8 +133,8 @@ class TrainingProcess:
             self._process: int | None = os.fork()
         if not self._process:
             self._pipe.close()
-            trainee = Trainee(learner, train, sign, verify, self._shared, size)
-            serve(theirs, trainee, self._shared)
+            trainer = ForkedTrainer(learner, train, sign, verify, self._shared, size)
+            serve(theirs, trainer, self._shared)
         theirs.close()
 
     def close(self) -> None:
@@ -165,24 +165,32 @@ class TrainingProcess:
         """Tell it of the block of a height, by which the model is moved."""
         self.ask(0, "committed", (height, beacon, aggregate))
 
-    def begin(self, height: int, beacon: bytes, block: tuple[bytes, bytes] | None) -> RoundThere:
+    def begin(
+        self,
+        height: int,
+        beacon: bytes,
+        block: tuple[bytes, bytes] | None = None,
+        before: RemoteRound | None = None,
+    ) -> RemoteRound:
         """Begin the round of ``height``, with this beacon, whose ``block`` before has this beacon
-        and aggregate; None: that is committed already, and the servers have to wait."""
+        and aggregate; None: that is committed already, and the servers have to wait. Clients who
+        took part in the round ``before`` start where that leaves them."""
         found = self._next_round()
-        self.ask(found.number, "begin", (found.number, height, beacon, block))
+        number = None if before is None else before.number
+        self.ask(found.number, "begin", (found.number, height, beacon, block, number))
         return found
 
     def guess(
         self,
         height: int,
         beacon: bytes,
-        before: RoundThere,
+        before: RemoteRound,
         beacon_before: bytes,
         here: Callable[[], bytes],
-    ) -> tuple[RoundThere, Answer]:
-        """Begin the round of ``height`` with this beacon, if the block before, with its beacon,
-        aggregates all updates of the round ``before`` of it, which are signed; returns it and that
-        aggregate."""
+    ) -> tuple[RemoteRound, Answer]:
+        """Begin the round of ``height`` with this beacon, after the round ``before`` (`begin`), if
+        the block of that, with its beacon, aggregates all of its updates, which are signed; returns
+        it and that aggregate, which ``here`` computes as well."""
         found = self._next_round()
         asked = found.number, height, beacon, before.number, beacon_before
         return found, self.ask(found.number, "guess", asked, here=here)
@@ -191,12 +199,12 @@ class TrainingProcess:
         """Leave out what has not begun of a round."""
         self._shared[USED.size + number % NUMBERS] = 1
 
-    def _next_round(self) -> RoundThere:
+    def _next_round(self) -> RemoteRound:
         self._number += 1
         while len({each.number for each in self._unread if each.number}) >= ROUNDS and self.read():
             pass
         self._shared[USED.size + self._number % NUMBERS] = 0
-        return RoundThere(self, self._number)
+        return RemoteRound(self, self._number)
 
     def ask(
         self,
@@ -206,7 +214,7 @@ class TrainingProcess:
         take: Callable[[Any], Any] = _as_it_is,
         here: Callable[[], Any] = _nothing,
     ) -> Answer:
-        """Ask for what a ``method`` of `Trainee` answers, for a round of this ``number``."""
+        """Ask for what a ``method`` of `ForkedTrainer` answers, for a round of this ``number``."""
         answer = Answer(self, number, take, here)
         if self._process is not None:
             try:
@@ -243,24 +251,19 @@ class TrainingProcess:
         for client, samples, link, flaw, payload in written:
             if not isinstance(payload, bytes):
                 payload = self._shared[slice(*payload)]
-            self._learner.model.checked_ahead(height, payload, flaw)
+            self._learner.model.note_flaw(height, payload, flaw)
             uploads.append(Upload(client, nothing, nowhere, samples, payload, link))
         self._learner.training_seconds += seconds
         return kept, uploads
 
 
-class RoundThere:
+class RemoteRound:
     """A round that trains in the process; a `Worker`."""
 
     def __init__(self, process: TrainingProcess, number: int) -> None:
         self.number = number
         self._process = process
         self._parts: list[Result] = []
-
-    def follows(self, before: RoundThere) -> None:
-        """Have clients who took part in the round ``before`` start where that leaves them."""
-        asked = self.number, before.number
-        self._process.ask(self.number, "follows", asked)
 
     def train(self, train: Train[Any], clients: np.ndarray, P: np.ndarray) -> Result:
         """`Worker.train`; ``train`` is what the process does as well."""

@@ -23,7 +23,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final
 
-from bfedrec.federation.trainee import ACCOUNTS
+from bfedrec.federation.forked_trainer import ACCOUNTS
 from bfedrec.runs.figures import PROFILE, Scalar
 
 SETUP: Final = "setup"
@@ -257,7 +257,7 @@ class Profile:
         self._main_processor += self._processor()
         self._processors += time.process_time()
 
-    # -- the process in which cohorts train (`bfedrec.federation.trainee.Account`) -----------------
+    # -- the forked process (`bfedrec.federation.forked_trainer.Account`) -------------------------
 
     def forked(self) -> None:
         """Keep an account of this process alone."""

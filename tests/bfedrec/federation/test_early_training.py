@@ -270,7 +270,7 @@ def test_a_wrong_guess_moves_no_result(monkeypatch: pytest.MonkeyPatch, what: st
 
     monkeypatch.setattr(Trust, "holds", True)
     monkeypatch.setattr(EarlyTraining, "_guessed", wrongly)
-    monkeypatch.setattr(EarlyTraining, "_aggregated", lambda *_: None)
+    monkeypatch.setattr(EarlyTraining, "_known_aggregate", lambda *_: None)
     early, begun = played(monkeypatch, True, *ADAPTIVE)
     assert early == late
     assert begun == wrong == ROUNDS - 1

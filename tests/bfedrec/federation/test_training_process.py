@@ -19,12 +19,12 @@ import pytest
 
 from bfedrec.config.load import load
 from bfedrec.data.prepare import prepare
-from bfedrec.federation import cohorts, trainee, training_process
+from bfedrec.federation import cohorts, forked_trainer, training_process
 from bfedrec.federation.early_training import EarlyTraining
 from bfedrec.federation.federation import Federation
+from bfedrec.federation.forked_trainer import ROUNDS as ROUNDS_HELD
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.round_training import RoundTraining
-from bfedrec.federation.trainee import ROUNDS as ROUNDS_HELD
 from bfedrec.federation.training_process import Answer, TrainingProcess
 from bfedrec.federation.uplink import Uplink
 from bfedrec.learning.upload import Diverged, Upload
@@ -44,7 +44,7 @@ IMPATIENT = ("committee.update_quota=0.25", "clients.spread=1.5", "clients.uploa
 @pytest.fixture
 def forking(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any run is worth a process."""
-    monkeypatch.setattr(cohorts, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(cohorts, "WORTH_FORKING", 0)
     monkeypatch.setattr(cohorts, "thread_count", lambda: 2)
 
 
@@ -205,7 +205,7 @@ def test_payloads_for_which_there_is_no_room_come_all_the_same(
 @pytest.mark.parametrize("numbers", [1, 2, 3])
 def test_numbers_of_rounds_are_used_again(monkeypatch: pytest.MonkeyPatch, numbers: int) -> None:
     """A round that nobody wanted does not keep a later one of its number from being trained."""
-    monkeypatch.setattr(trainee, "NUMBERS", numbers)
+    monkeypatch.setattr(forked_trainer, "NUMBERS", numbers)
     monkeypatch.setattr(training_process, "NUMBERS", numbers)
     alone = played(*IMPATIENT, alone=True)
     assert played(*IMPATIENT) == alone
@@ -292,7 +292,7 @@ def test_payloads_that_are_not_read_yet_are_not_written_over() -> None:
     process, head = federation.cohorts.process, federation.world.head
     assert process is not None
     for _ in range(5):
-        process.begin(head.height + 1, head.beacon, None)
+        process.begin(head.height + 1, head.beacon)
         assert len({each.number for each in process._unread if each.number}) <= ROUNDS_HELD
     federation.close()
 
@@ -324,13 +324,13 @@ def test_interrupts_are_for_the_run() -> None:
 
 
 @pytest.mark.usefixtures("forking")
-def test_two_runs_at_once_do_not_keep_each_other_alive() -> None:
+def test_two_runs_at_once_have_a_process_each() -> None:
     one, other = made(), made("seed=1")
     one.play_round()
     other.play_round()
     process = other.cohorts.process
     assert process is not None
-    one.close()  # waits for its process, whose pipe the other one must not hold
+    one.close()
     other.play_round()
     assert other.cohorts.process is process
     assert process._process is not None
@@ -341,7 +341,7 @@ ORPHAN = """
 import os, sys
 from bfedrec.federation import cohorts
 from tests.bfedrec.federation.test_training_process import made
-cohorts.WORTH_A_PROCESS, cohorts.thread_count = 0, lambda: 2
+cohorts.WORTH_FORKING, cohorts.thread_count = 0, lambda: 2
 federation = made()
 federation.play_round()
 print(federation.cohorts.process._process, flush=True)
@@ -366,6 +366,14 @@ def _waiting() -> Iterator[None]:
         time.sleep(0.1)
 
 
+def trains_here(*options: str) -> bool:
+    """True if a run of one round has no process."""
+    federation = made(*options, "rounds=1")
+    federation.play_round()
+    federation.close()
+    return federation.cohorts.process is None
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -377,26 +385,21 @@ def _waiting() -> Iterator[None]:
 )
 @pytest.mark.usefixtures("forking")
 def test_some_rounds_train_here(options: tuple[str, ...]) -> None:
-    federation = made(*options, "rounds=1")
-    federation.play_round()
-    assert federation.cohorts.process is None
-    federation.close()
-
-
-def test_few_updates_are_not_worth_it() -> None:
-    federation = made("rounds=1")
-    federation.play_round()
-    assert federation.cohorts.process is None
-    federation.close()
+    assert trains_here(*options)
 
 
 @pytest.mark.usefixtures("forking")
-def test_nor_are_huge_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cohorts, "MOST_BYTES", 2**10)
-    federation = made("rounds=1")
-    federation.play_round()
-    assert federation.cohorts.process is None
-    federation.close()
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WORTH_FORKING", 10**6), ("MOST_BYTES", 2**10), ("thread_count", lambda: 1)],
+)
+def test_some_runs_are_not_worth_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    """Short ones, those of huge rounds, and those that have one processor."""
+    assert not trains_here()
+    monkeypatch.setattr(cohorts, name, value)
+    assert trains_here()
 
 
 @pytest.mark.usefixtures("forking")
@@ -405,7 +408,4 @@ def test_a_system_that_cannot_fork_trains_in_a_thread(monkeypatch: pytest.Monkey
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", refused)
-    federation = made("rounds=1")
-    federation.play_round()
-    assert federation.cohorts.process is None
-    federation.close()
+    assert trains_here()

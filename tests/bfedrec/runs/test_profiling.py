@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bfedrec.config.load import load
 from bfedrec.federation import cohorts
-from bfedrec.federation.trainee import ACCOUNTS
+from bfedrec.federation.forked_trainer import ACCOUNTS
 from bfedrec.federation.training_process import TrainingProcess
 from bfedrec.runs import learning, profiling, simulation
 from bfedrec.runs.figures import MEASURED, PROFILE
@@ -116,7 +116,7 @@ def test_what_trains_and_signs_beside_the_servers_is_not_the_main_threads(
 def test_what_another_process_does_is_told_as_a_threads(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(cohorts, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(cohorts, "WORTH_FORKING", 0)
     monkeypatch.setattr(cohorts, "thread_count", lambda: 2)
     began = TrainingProcess.begin
     monkeypatch.setattr(TrainingProcess, "begin", lambda *asked: used.append(1) or began(*asked))

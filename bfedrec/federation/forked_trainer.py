@@ -21,7 +21,7 @@ import numpy as np
 
 from bfedrec.federation.global_model import GlobalModel
 from bfedrec.federation.learner import Learner
-from bfedrec.federation.round_training import Sign, Trained
+from bfedrec.federation.round_training import Sign, Trained, factors_after
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import Kept, Upload
 from consensus.crypto import keys
@@ -42,7 +42,7 @@ NUMBERS: Final = 256
 USED: Final = Struct("d")
 """The processor seconds that the process has used: the shared memory begins with them. A byte for
 each number follows, which is 1 if nobody wants the round any more, and then the payloads."""
-OF_ROUNDS: Final = ("begin", "guess", "follows", "train", "sign")
+OF_ROUNDS: Final = ("begin", "guess", "train", "sign")
 """Requests of a round, which they name first."""
 LOOK_SECONDS: Final = 10.0
 """Seconds after which an idle process looks if the run is still there."""
@@ -95,14 +95,12 @@ class _Round:
         before = self.before
         if before is None or not before.clients:
             return P
-        cohort, left = np.concatenate(before.clients), np.concatenate(before.P)
-        _, here, there = np.intersect1d(clients, cohort, return_indices=True)
-        P = P.copy()
-        P[here] = left[there]
-        return P
+        return factors_after(
+            clients, P, np.concatenate(before.clients), lambda: np.concatenate(before.P)
+        )
 
 
-class Trainee:
+class ForkedTrainer:
     """The work of the process. Each method is a request, and returns an answer that is not None."""
 
     def __init__(
@@ -140,11 +138,16 @@ class Trainee:
         return [each.told() for each in ACCOUNTS]
 
     def begin(
-        self, number: int, height: int, beacon: bytes, block: tuple[bytes, bytes] | None
+        self,
+        number: int,
+        height: int,
+        beacon: bytes,
+        block: tuple[bytes, bytes] | None,
+        before: int | None,
     ) -> bool:
         """`TrainingProcess.begin`."""
         Q = None if block is None else self._learner.model.foresee(height - 1, *block)
-        self._begin(number, height, beacon, Q, block is not None)
+        self._begin(number, height, beacon, Q, before)
         return True
 
     def guess(
@@ -160,23 +163,22 @@ class Trainee:
         sent = [each for part in self._rounds[before].sent.values() for each in part]
         aggregate = aggregate_of_all(model, sent, beacon_before)
         Q = model.foresee(height - 1, beacon_before, aggregate)
-        self._begin(number, height, beacon, Q, True)
+        self._begin(number, height, beacon, Q, before)
         return aggregate
 
     def _begin(
-        self, number: int, height: int, beacon: bytes, Q: np.ndarray | None, beside: bool
+        self, number: int, height: int, beacon: bytes, Q: np.ndarray | None, before: int | None
     ) -> None:
-        task = self._learner.task(height, beacon, Q)
+        """Begin a round on a ``Q`` that is still to come, after the round ``before``; None where
+        the servers wait for it."""
+        task, beside = self._learner.task(height, beacon, Q), Q is not None
         place = USED.size + NUMBERS + number % ROUNDS * self._size
-        self._rounds[number] = _Round(height, beacon, task, beside, place, place + self._size)
-
-    def follows(self, number: int, before: int) -> bool:
-        """`RoundThere.follows`."""
-        self._rounds[number].before = self._rounds[before]
-        return True
+        found = _Round(height, beacon, task, beside, place, place + self._size)
+        found.before = None if before is None else self._rounds[before]
+        self._rounds[number] = found
 
     def train(self, number: int, clients: np.ndarray, P: np.ndarray) -> Part:
-        """`RoundThere.train`: what a part has trained, with the seconds that it took."""
+        """`RemoteRound.train`: what a part has trained, with the seconds that it took."""
         found, learner = self._rounds[number], self._learner
         took, height = learner.training_seconds, found.height
         P = found.factors(clients, P)
@@ -207,7 +209,7 @@ class Trainee:
         return Written(upload.client, upload.samples, link, flaw, at)
 
     def sign(self, number: int, part: int, head: Head) -> list[Signed]:
-        """`RoundThere.sign`: the records of a part."""
+        """`RemoteRound.sign`: the records of a part."""
         found = self._rounds[number]
         uploads = found.uploads[part]
         if isinstance(uploads, Exception):
@@ -258,7 +260,7 @@ ACCOUNTS: Final[list[Account]] = []
 _Request = tuple[str, tuple[Any, ...]]
 
 
-def serve(pipe: Connection, trainee: Trainee, shared: mmap.mmap) -> NoReturn:
+def serve(pipe: Connection, trainer: ForkedTrainer, shared: mmap.mmap) -> NoReturn:
     """Answer requests until there are no more, and end the process. They are answered in a thread
     of their own, so that who asks never waits for an answer to be read."""
     try:
@@ -268,7 +270,7 @@ def serve(pipe: Connection, trainee: Trainee, shared: mmap.mmap) -> NoReturn:
         for each in ACCOUNTS:
             each.forked()
         waiting: SimpleQueue[_Request | None] = SimpleQueue()
-        run, answering = os.getppid(), Thread(target=_answer, args=(pipe, trainee, shared, waiting))
+        run, answering = os.getppid(), Thread(target=_answer, args=(pipe, trainer, shared, waiting))
         answering.start()
         with contextlib.suppress(OSError, EOFError):
             while os.getppid() == run:
@@ -281,18 +283,21 @@ def serve(pipe: Connection, trainee: Trainee, shared: mmap.mmap) -> NoReturn:
 
 
 def _answer(
-    pipe: Connection, trainee: Trainee, shared: mmap.mmap, waiting: SimpleQueue[_Request | None]
+    pipe: Connection,
+    trainer: ForkedTrainer,
+    shared: mmap.mmap,
+    waiting: SimpleQueue[_Request | None],
 ) -> None:
     with contextlib.suppress(OSError):  # nobody reads it
         while (request := waiting.get()) is not None:
-            pipe.send(_answer_to(trainee, *request))
+            pipe.send(_answer_to(trainer, *request))
             USED.pack_into(shared, 0, time.process_time())
 
 
-def _answer_to(trainee: Trainee, method: str, arguments: tuple[Any, ...]) -> Any:
-    if method in OF_ROUNDS and trainee.is_cancelled(arguments[0]):
+def _answer_to(trainer: ForkedTrainer, method: str, arguments: tuple[Any, ...]) -> Any:
+    if method in OF_ROUNDS and trainer.is_cancelled(arguments[0]):
         return None
     try:
-        return getattr(trainee, method)(*arguments)
+        return getattr(trainer, method)(*arguments)
     except Exception as error:
         return error
