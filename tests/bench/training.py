@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -52,9 +53,13 @@ def world() -> tuple[np.ndarray, TrainingTask]:
 
 def is_there(device: str) -> bool:
     """True if cohorts can train on a device here."""
+    if device == "cpu":
+        return True
+    if find_spec("torch") is None:
+        return False
     from bfedrec.learning.cohort_torch import device_of, is_usable
 
-    return device == "cpu" or is_usable(device_of(device))
+    return is_usable(device_of(device))
 
 
 def training(device: str, M: int) -> Callable[[], LocalUpdates]:
