@@ -8,6 +8,7 @@ earlier come out as they would later.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from consensus.ledger.settlement import head_with
 from consensus.ledger.validity import Head, InvalidBlock
@@ -20,6 +21,8 @@ from consensus.simulation.spec import WorldSpec
 MISSED = 4
 """Cost of a wrong guess, in right ones: somebody began in vain, and whoever needs the right one
 waits for that."""
+ATTEMPTS_FORESEEN = 16
+"""Attempts that are looked at for the one that is likely to decide."""
 MOST_TRUST = 8
 """Greatest trust in guesses, and greatest distrust."""
 
@@ -63,15 +66,26 @@ class Foresight:
 
     def beacon_expected(self, head: Head, malicious: Collection[int]) -> bytes | None:
         """The beacon of the height after the next one, if the block after ``head`` is proposed by
-        the server whose turn is first; None where that is one of the ``malicious``, where they can
-        keep the committee from deciding, or where servers race."""
+        the first server in turn that is none of the ``malicious``, in the first attempt whose
+        committee they cannot keep from deciding; None where there is none, or where servers race.
+        """
         checks = self._checks
-        first = checks.sortition(checks.genesis, head, 0)
-        if not first.order or first.order[0] in malicious:
-            return None
-        if first.committee.cannot_approve(first.committee.weight_of(malicious)):
-            return None
-        return checks.protocol.beacon_after(checks.genesis, head, first.order[0])
+        for attempt in range(ATTEMPTS_FORESEEN):
+            drawn = checks.sortition(checks.genesis, head, attempt)
+            if drawn.committee.cannot_approve(drawn.committee.weight_of(malicious)):
+                continue
+            for server in drawn.order:
+                if server not in malicious:
+                    return checks.protocol.beacon_after(checks.genesis, head, server)
+        return None
+
+    def entered(self, head: Head, malicious: Collection[int]) -> None:
+        """Go on, as the servers have entered the height after ``head`` and made its draws. Where
+        candidates are not trusted, those of the next height begin now: it will take a while."""
+        if self._ahead is not None and not self._trust.holds:
+            beacon = self.beacon_expected(head, malicious)
+            if beacon is not None:
+                self.prove(replace(head, height=head.height + 1, beacon=beacon))
 
     def prove(self, head: Head) -> None:
         """Have the draws made that servers make when they enter the height after ``head``."""

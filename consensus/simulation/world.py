@@ -228,6 +228,7 @@ class World:
                 server.enter_height(catching_up=server.chain.height < self.head.height)
                 self.on_entered(server)
         self.env.drop(self.host_class.is_void)
+        self._foresight.entered(self.head, self.behaviours)
 
     def _wait(self, deadline: float, attempts: int | None) -> None:
         """Advance the clock until the height is over or can no longer be decided."""

@@ -234,18 +234,21 @@ def test_where_servers_race_nothing_is_expected() -> None:
     federation.close()
 
 
-def test_of_malicious_servers_nothing_is_expected() -> None:
-    """Neither where the first turn is theirs, nor where they can block the committee."""
-    federation = made("servers.malicious=1/3", "committee.size=4")
+def test_the_first_honest_turn_before_a_committee_that_can_decide_is_expected() -> None:
+    """Wherever malicious servers lead, or can block; here no other view comes to a block."""
+    options = ("gaussian", "invert_votes")
+    federation = made(
+        f"servers.malicious=[{{behaviour: [{', '.join(options)}], share: 1/3}}]", "rounds=12"
+    )
     world, told = federation.world, Counter[str]()
-    for _ in range(ROUNDS):
+    for _ in range(12):
         first = world.checks.sortition(world.genesis, world.head, 0)
-        theirs = first.committee.weight_of(world.behaviours)
         leads = first.order[0] in world.behaviours
-        blocks = first.committee.cannot_approve(theirs)
-        told["leads" if leads else "blocks" if blocks else "neither"] += 1
-        assert (world.beacon_expected(federation.world.head) is None) == (leads or blocks)
+        blocks = first.committee.cannot_approve(first.committee.weight_of(world.behaviours))
+        expected = world.beacon_expected(world.head)
         federation.play_round()
+        assert expected == world.head.beacon
+        told["blocks" if blocks else "leads" if leads else "neither"] += 1
     federation.close()
     assert set(told) == {"leads", "blocks", "neither"}
 
