@@ -5,10 +5,11 @@ together, once the last of them has it. The other core needs not wait for that: 
 there from the same inputs, and so with the same results, as later.
 
 All that it needs is known as soon as the block is proposed: the cohort, the merged Q and the
-beacon. Most blocks can be guessed before, when this round begins: the first honest aggregator
-whose committee can decide proposes all updates of the cohort. The next round then trains beside the servers of this one,
-and is signed for the block once that is known. If the guess was wrong, or another block is decided
-than was proposed, the training is discarded, and that of the right one begins.
+beacon. Most blocks can be guessed before, when this round begins: the first honest aggregator whose
+committee can decide proposes all updates of the cohort. The next round then trains beside the
+servers of this one, and is signed for the block once that is known. If the guess was wrong, or
+another block is decided than was proposed, the training is discarded, and that of the right one
+begins.
 """
 
 from __future__ import annotations
