@@ -163,10 +163,10 @@ class RunState(Closing):
         if chain % every == 0:
             self._database.execute(
                 "DELETE FROM residuals WHERE client IN "
-                "(SELECT client FROM residuals WHERE height >= ?1 AND height < ?2) "
+                "(SELECT client FROM residuals WHERE height >= ? AND height < ?) "
                 "AND height < (SELECT max(height) FROM residuals AS later "
-                "WHERE later.client = residuals.client AND later.height < ?2)",
-                (chain - every, chain),
+                "WHERE later.client = residuals.client AND later.height < ?)",
+                (chain - every, chain, chain),
             )
 
     def residuals(self, height: int, clients: Iterable[int]) -> dict[int, bytes]:

@@ -91,7 +91,7 @@ class SharedStore(ContentStore, Closing):
                 return
             for cid, data in blocks.items():
                 self._run(
-                    "INSERT INTO content VALUES (?1, 1, 0, ?2) "
+                    "INSERT INTO content VALUES (?, 1, 0, ?) "
                     "ON CONFLICT (cid) DO UPDATE SET uses = uses + 1",
                     cid,
                     data,

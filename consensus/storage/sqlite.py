@@ -234,7 +234,7 @@ class SqliteStore(ContentStore, ChainReader):
         with self.transaction():
             for cid, data in blocks:
                 self._run(
-                    "INSERT INTO content VALUES (?1, 1, 0, ?2) "
+                    "INSERT INTO content VALUES (?, 1, 0, ?) "
                     "ON CONFLICT (cid) DO UPDATE SET uses = uses + 1",
                     cid,
                     data,

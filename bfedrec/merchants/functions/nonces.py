@@ -56,8 +56,8 @@ class Nonces(Closing):
         """Take a nonce of a merchant; False if it is not above all that were taken before."""
         return bool(
             self._run(
-                "INSERT INTO nonces VALUES (?1, ?2) ON CONFLICT (merchant) DO UPDATE "
-                "SET latest = ?2 WHERE ?2 > latest RETURNING latest",
+                "INSERT INTO nonces VALUES (?, ?) ON CONFLICT (merchant) DO UPDATE "
+                "SET latest = excluded.latest WHERE excluded.latest > latest RETURNING latest",
                 merchant,
                 nonce,
                 durable=True,
