@@ -60,12 +60,14 @@ class HeldNetwork(Network):
         if self._holding.is_own(origin) or self._holding.is_own(server):
             super().pass_on(server, origin, message, at, before)
 
-    def _take(self, delivery: _Delivery) -> None:
+    def _hand_over(self, delivery: _Delivery) -> None:
         """Pass a message on, and let it be received when the adversary does."""
-        _, server, message, origin, onward = delivery
+        begun, server, message, origin, onward = delivery
+        if begun != self._begun:
+            return
         now, holding = self.env.now, self._holding
         if message.held_from < 0 or holding.is_own(origin) or holding.is_own(server):
-            super()._take(delivery)
+            super()._hand_over(delivery)
             return
         said = message.held_from
         at = holding.received(said, now, origin, server, message.kind, message.body)
@@ -75,7 +77,7 @@ class HeldNetwork(Network):
         if at > now:
             self.env.call_at(at, self._release, here)
         else:
-            super()._take(here)
+            super()._hand_over(here)
 
     def _for_here(self, delivery: Any) -> Any:
         """The delivery, not to be passed on."""
@@ -83,8 +85,7 @@ class HeldNetwork(Network):
 
     def _release(self, delivery: Any) -> None:
         """Let a message be received that was held back."""
-        if delivery[0] == self._begun:
-            super()._take(delivery)
+        super()._hand_over(delivery)
 
 
 class HeldTracedNetwork(HeldNetwork, TracedNetwork):
@@ -94,7 +95,3 @@ class HeldTracedNetwork(HeldNetwork, TracedNetwork):
         here = _OnItsWay(super()._for_here(delivery))
         here.place = delivery.place
         return here
-
-    def _release(self, delivery: Any) -> None:
-        self._arriving = delivery.place
-        super()._release(delivery)

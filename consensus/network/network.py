@@ -377,13 +377,11 @@ class Network:
         self._hand_over(delivery)
 
     def _hand_over(self, delivery: _Delivery) -> None:
-        """Hand a message that has come through the ingress queue to its server."""
-        if delivery[0] == self._begun:
-            self._take(delivery)
-
-    def _take(self, delivery: _Delivery) -> None:
-        """Let a server receive a message that has come to it, and pass it on from there."""
-        _, server, message, origin, onward = delivery
+        """Let a server receive a message that has come through the ingress queue, and pass it on
+        from there."""
+        begun, server, message, origin, onward = delivery
+        if begun != self._begun:
+            return
         at = self._receive(server, message, origin)
         if onward and at is not None:
             self._forward(server, origin, message, at)

@@ -160,9 +160,8 @@ class WorldHost:
         if delay > 0.0:
             self._later(delay, partial(self.gossip, kind, body))
             return
-        self._show(kind, body, delay)
-        message = self._message(kind, body, delay)
-        self._world.network.gossip(self._index, message, self.busy_until + delay)
+        message = self._message(kind, body, None, delay)
+        self._world.network.gossip(self._index, message, message.said)
 
     def pass_on_known(self, message: Message, origin: int) -> None:
         """Pass on, in place of a gossiped message that is no news here, what the server has of it,
@@ -184,24 +183,28 @@ class WorldHost:
         if delay > 0.0:
             self._later(delay, partial(self.send, to, kind, body))
             return
-        self._show(kind, body, delay)
-        message = self._message(kind, body, delay)
-        self._world.network.send_many(self._index, to, message, self.busy_until + delay)
+        message = self._message(kind, body, to, delay)
+        self._world.network.send_many(self._index, to, message, message.said)
 
-    def _show(self, kind: Kind, body: Any, delay: float) -> None:
-        """Let the observer see a message that leaves ``delay`` seconds (0, or before) after the
-        work in hand is done."""
-        leaves = max(self.busy_until + delay, self._env.now)
-        self._observer.sent(self._index, kind, body, leaves)
-
-    def _message(self, kind: Kind, body: Any, delay: float) -> Message:
-        """A message that leaves ``delay`` seconds (0, or before) after the work in hand is done."""
-        world = self._world
+    def _message(self, kind: Kind, body: Any, to: Collection[int] | None, delay: float) -> Message:
+        """A message that leaves ``delay`` seconds (0, or before) after the work in hand is done,
+        and that is shown before anything comes of it."""
+        world, now = self._world, self._env.now
+        leaves = self._busy_until[self._index] + delay
+        if leaves < now:
+            leaves = now
+        self._show(kind, body, to, leaves)
         message = world.message(kind, body)
-        message.said = max(self.busy_until + delay, self._env.now)
-        honest = world.servers[self._index].behaviour is None
-        message.timed = honest and kind in world.protocol.timely
+        message.said = leaves
+        message.timed = (
+            kind in world.protocol.timely and world.servers[self._index].behaviour is None
+        )
         return message
+
+    def _show(self, kind: Kind, body: Any, to: Collection[int] | None, leaves: float) -> None:
+        """Let the observer see a message to all (``to`` is None) or to some that leaves at
+        ``leaves`` seconds."""
+        self._observer.sent(self._index, kind, body, leaves)
 
     def _later(self, delay: float, send: Callable[[], None]) -> None:
         """Call ``send`` ``delay`` seconds after the work in hand is done, unless the server crashes

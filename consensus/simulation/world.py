@@ -352,18 +352,19 @@ class World:
         host = self.hosts[server]
         if not host.up:
             return None
-        self.network.heard(server)
-        host.relay_from, begins = None, host.reached
+        network, now = self.network, self.env.now
+        network.heard(server)
+        busy_until = network.busy_until
+        host.relay_from, begins = None, max(busy_until[server], now)
         news = self.servers[server].receive(message.kind, message.body, origin, message.gossiped)
         if message.timed:
-            self.network.took_in(server, message, host.relay_from or begins)
+            network.took_in(server, message, host.relay_from or begins)
         if not news:
             host.pass_on_known(message, origin)
             return None
         if message.kind == "candidate":
             self.observer.took(server, message.kind, message.body, host.reached)
-        ready = host.busy_until if host.relay_from is None else host.relay_from
-        now = self.env.now
+        ready = busy_until[server] if host.relay_from is None else host.relay_from
         return ready if ready > now else now
 
     def on_appended(self, index: int, block: Block, at: float) -> None:

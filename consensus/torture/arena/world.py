@@ -78,22 +78,21 @@ class TortureHost(WorldHost):
     _world: TortureWorld
 
     def gossip(self, kind: Kind, body: Any, delay: float = 0.0) -> None:
-        """Report the message to the witness, then send it to all."""
-        if not self.up:
-            return
-        if delay <= 0.0:  # before the witness, who may find a violation in it
-            self._show(kind, body, delay)
-        self._world.witness.said(self._index, kind, body, None)
+        """Send to all; the witness hears at once of what leaves later, and then again."""
+        if self.up and delay > 0.0:
+            self._world.witness.said(self._index, kind, body, None)
         super().gossip(kind, body, delay)
 
     def send(self, to: Collection[int], kind: Kind, body: Any, delay: float = 0.0) -> None:
-        """Report the message to the witness, then send it to some."""
-        if not self.up:
-            return
-        if delay <= 0.0:
-            self._show(kind, body, delay)
-        self._world.witness.said(self._index, kind, body, to)
+        """Send to some; the witness hears at once of what leaves later, and then again."""
+        if self.up and delay > 0.0:
+            self._world.witness.said(self._index, kind, body, to)
         super().send(to, kind, body, delay)
+
+    def _show(self, kind: Kind, body: Any, to: Collection[int] | None, leaves: float) -> None:
+        """Show a message to the observer, then to the witness, who may find a violation in it."""
+        super()._show(kind, body, to, leaves)
+        self._world.witness.said(self._index, kind, body, to)
 
     def timer(self, microseconds: int, timer: Timer) -> None:
         """Set a timer, and report the timer of a lock or of a view to the witness."""

@@ -29,9 +29,9 @@ class Ear:
         """By the identity of a body: when it was said last, and the body, which stays alive."""
         show, receive = WorldHost._show, EdgeServer.receive
 
-        def hear_saying(host: WorldHost, kind: Any, body: Any, delay: float) -> None:
+        def hear_saying(host: WorldHost, kind: Any, body: Any, to: Any, leaves: float) -> None:
             self._said[id(body)] = host.reached, body
-            show(host, kind, body, delay)
+            show(host, kind, body, to, leaves)
 
         def hear(
             server: EdgeServer, kind: str, body: Any, sender: int, gossiped: bool = False
