@@ -122,6 +122,7 @@ class RotationParticipant(BeaconParticipant[EffectT, PromisesT]):
         signature = server.signer.sign(signed)
         vote = Vote(chain_id, server.height, round, 0, phase, block, server.index, signature)
         self.votes[name_of(vote)] = [vote]
+        server.inbox.note(name_of(vote))  # it may come back
         return vote
 
     def _fault_of(self, vote: Vote) -> str | None:
