@@ -99,7 +99,8 @@ class BeaconProposals(ABC, Generic[VotingT]):
     def begin(self) -> None:
         """Begin a height: nothing is proposed or judged yet."""
         self._collected = False
-        """True if tickets have been collected for long enough to propose."""
+        """True if tickets have been collected for long enough to propose, and to judge whether a
+        proposal leaves any out."""
         self.bodies: dict[bytes, Candidate] = {}
         """By block: a candidate that brought it, whatever the view."""
         self.armed = False
@@ -112,6 +113,10 @@ class BeaconProposals(ABC, Generic[VotingT]):
     @abstractmethod
     def propose_if_due(self) -> None:
         """Propose once, in its turn."""
+
+    @abstractmethod
+    def updates_changed(self) -> None:
+        """Go on with what waits: others' proposals that are to be judged, and its own."""
 
     @abstractmethod
     def arm(self) -> None:
@@ -128,8 +133,7 @@ class BeaconProposals(ABC, Generic[VotingT]):
     def on_tickets_timer(self) -> None:
         """Go on, as tickets were collected for long enough."""
         self._collected = True
-        self._arm_if_ready()
-        self.propose_if_due()
+        self.updates_changed()
 
     def unheard_tickets(self) -> int:
         """The number of further tickets that are kept and change nothing else."""

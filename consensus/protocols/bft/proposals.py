@@ -67,7 +67,7 @@ class Proposals(BeaconProposals[Voting]):
         self._leads = self._vote.context.leader(view) == self._server.index
 
     def updates_changed(self) -> None:
-        """Go on (`Participant.updates_changed`)."""
+        """Go on (`Participant.updates_changed`), or as tickets were collected."""
         self._arm_if_ready()
         if self._judging:
             for candidate in list(self._judging.values()):
@@ -186,6 +186,8 @@ class Proposals(BeaconProposals[Voting]):
         view, block = candidate.view, candidate.header.cid
         if view[0] > state.view[0] + bft.ATTEMPTS_AHEAD and candidate.justification is None:
             return "candidate for another attempt"
+        if candidate.justification is not None and not candidate.justification.entries:
+            return "candidate: justified by nobody"  # before its attempt's committee is formed
         known = state.candidates.get(view)
         if known is not None and known.header.cid == block:
             return ""
@@ -241,7 +243,7 @@ class Proposals(BeaconProposals[Voting]):
             return
         # What somebody honest has approved in time, so that it is locked, may come at any time.
         locked = candidate.turn is not None
-        if not locked and not server.sufficient(len(updates)):
+        if not locked and not (self._collected and server.sufficient(len(updates))):
             self._judging[block] = candidate  # right, perhaps, but only after the deadline
             return
         self._judging.pop(block, None)

@@ -76,7 +76,7 @@ class RotationProposals(BeaconProposals[VoteT]):
     # -- its own ----------------------------------------------------------------------------------
 
     def updates_changed(self) -> None:
-        """Go on, as the pool has grown or the deadline for updates has passed."""
+        """Go on, as the pool has grown, or the time for updates or for tickets has passed."""
         self._arm_if_ready()
         for candidate, proven in list(self._judging.values()):
             self.judge(candidate, proven)
@@ -193,7 +193,7 @@ class RotationProposals(BeaconProposals[VoteT]):
                 # The gossip may be about to bring them: ask when it had a moment.
                 server.set_timer("want", server.parameters.ticket_us // 4, candidate.view)
             return
-        if not proven and not server.sufficient(len(updates)):
+        if not proven and not (self._collected and server.sufficient(len(updates))):
             self._judging[block] = candidate, proven  # right, perhaps, but only after the deadline
             return
         self._judging.pop(block, None)

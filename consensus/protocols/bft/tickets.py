@@ -53,6 +53,9 @@ class Tickets:
         self._announced: set[int] = set()
         self._shown: set[int] = set()
         """Servers whose tickets it has shown to all, as a candidate had left them out."""
+        self._early_until = self._server.host.now_us() + self._server.parameters.ticket_us // 2
+        """The end (microseconds) of the time in which a ticket comes early enough for every
+        aggregator, which collects for twice as long."""
 
     def draw(self) -> bool:
         """Make this server's ticket; returns True if it is worth announcing."""
@@ -126,13 +129,15 @@ class Tickets:
         return len(drawers) - sum(map(self.held.__contains__, drawers))
 
     def are_all_in(self, candidate: Candidate) -> bool:
-        """True if a candidate records every ticket that has been here for so long that its
-        aggregator, too, must have had it: none is left out of the next height's draws. What is
-        left out is shown to the others, or every candidate would lack what somebody has."""
+        """True if a candidate records every ticket that came so early, or has been here for so
+        long, that its aggregator, too, must have had it: none is left out of the next height's
+        draws. What is left out is shown to the others, or every candidate would lack what somebody
+        has."""
         _, listed = self._server.checks.drawers(candidate.tickets)
         if listed.issuperset(self.held):
             return True
-        latest = self._server.host.now_us() - self._server.parameters.ticket_us
+        waited_since = self._server.host.now_us() - self._server.parameters.ticket_us
+        latest = max(self._early_until, waited_since)
         lacking = [
             ticket
             for server, (ticket, since) in self.held.items()

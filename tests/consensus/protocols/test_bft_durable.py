@@ -108,7 +108,7 @@ def test_a_crash_takes_no_block_that_something_was_said_on() -> None:
     bench = Bench().hear("block", FORGE.block())
     bench.server.enter_height()
     after = FORGE.after(FORGE.block())
-    bench.hear("update", *after.updates()).hear("candidate", after.candidate())
+    bench.hear("update", *after.updates()).hear("candidate", after.candidate()).wake("tickets")
     assert bench.part.durable.promises.soft == (0, 0)
     crashed(bench, lost_tail=5)
     assert bench.server.chain.height == 1
@@ -152,7 +152,7 @@ def test_a_server_that_lost_its_promises_goes_on_with_the_next_height() -> None:
     crashed(bench).hear("block", FORGE.block())
     bench.server.enter_height()
     after = FORGE.after(FORGE.block())
-    bench.hear("update", *after.updates()).hear("candidate", after.candidate())
+    bench.hear("update", *after.updates()).hear("candidate", after.candidate()).wake("tickets")
     assert [vote.height for vote in bench.said("vote")] == [2]
 
 
@@ -160,7 +160,7 @@ def test_what_was_written_before_lost_promises_is_on_the_disk() -> None:
     bench = Bench().hear("block", FORGE.block())
     bench.server.enter_height()
     after = FORGE.after(FORGE.block())
-    bench.hear("update", *after.updates()).hear("candidate", after.candidate())
+    bench.hear("update", *after.updates()).hear("candidate", after.candidate()).wake("tickets")
     bench.part.lose_promises()
     crashed(bench, lost_tail=5)
     assert bench.server.chain.height == 1, "a crash takes no block that something was promised on"

@@ -426,6 +426,7 @@ def test_a_restarted_server_has_forgotten_its_vote() -> None:
         for update in drawn.updates():
             server.receive("update", update, 0)
         server.receive("candidate", candidate, one.header.aggregator)
+        server.on_timer(("tickets", 1, 0, 0))
         server.restart(0, 0)
     assert {vote.block for vote in host.all("vote") if vote.server == member} == {one.header.cid}
 
