@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 from consensus.crypto.vrf import InvalidProof
 from consensus.encoding.cid import digest
@@ -27,6 +28,10 @@ from consensus.records.ticket import Ticket
 #: after them all servers race, with a ticket or without.
 ATTEMPTS_FORESEEN = 4
 ROLES_FORESEEN = tuple(f"committee/{attempt}" for attempt in range(ATTEMPTS_FORESEEN))
+
+#: Attempts of a height with committees of their own, where some might be captured; after them those
+#: from `ATTEMPTS_FORESEEN` on come round again.
+DISTINCT_ATTEMPTS = 32
 
 
 class InvalidTicket(ValueError):
@@ -184,9 +189,12 @@ def form_committee(
     ``committee_size`` finishers with one seat each. ``weighted``: Algorand's sortition; a draw
     counts with its binomial weight. ``spares`` (`racing`) fill the seats of a fixed committee that
     are left.
+
+    Where less than a third of the stake may capture a committee, only `DISTINCT_ATTEMPTS` differ
+    (`_distinct`).
     """
     size = genesis.parameters.committee_size
-    role = f"committee/{attempt}"
+    role = f"committee/{_distinct(genesis, attempt)}"
     if genesis.parameters.committee == "fixed":
         ordered = _raced(genesis, draws, role)[:size]
         if len(ordered) < size:
@@ -201,6 +209,33 @@ def form_committee(
             )
         )
     return Committee(weights, max(size, sum(weights.values())))
+
+
+def _distinct(genesis: Genesis, attempt: int) -> int:
+    """The attempt whose committee sits in an attempt, this one or one before.
+
+    A certificate names its attempt, and nothing in it shows that those before were closed. With
+    fresh committees for ever, malicious servers would look for one that they have captured among
+    as many as they like, and decide there what they like. As it is they have `DISTINCT_ATTEMPTS` a
+    height, and one of those that are not blocked still comes round again and again. Where a third
+    of the stake captures no committee, each attempt has its own.
+    """
+    if attempt < DISTINCT_ATTEMPTS or not _may_be_captured(genesis):
+        return attempt
+    return ATTEMPTS_FORESEEN + (attempt - ATTEMPTS_FORESEEN) % (
+        DISTINCT_ATTEMPTS - ATTEMPTS_FORESEEN
+    )
+
+
+def _may_be_captured(genesis: Genesis) -> bool:
+    """True if servers with at most a third of the stake may have more than two thirds of a
+    committee's seats."""
+    parameters = genesis.parameters
+    if parameters.committee == "weighted":
+        return True
+    least = accumulate(sorted(stake for stake in genesis.stakes if stake))
+    seats = sum(3 * held <= genesis.total_stake for held in least)
+    return 3 * seats > 2 * parameters.committee_size
 
 
 def aggregator_order(

@@ -161,6 +161,8 @@ class ViewChanges:
         """Check what closes a view. That may be over; a lock that it carries is news, and one that
         it lacks is shown."""
         server, vote = self._server, self._vote
+        if not certificate.entries:  # else anybody could have committees of all attempts formed
+            return server.refuse("timeout certificate")
         view = vote.context.next_view(certificate)
         news = certificate.lock is not None and not self._knows(certificate.lock)
         lacks = bft.lacking(vote.context, vote.state, certificate) is not None

@@ -28,6 +28,8 @@ Betas = dict[int, bytes]
 
 #: Number of attempts for which every draw that may win is announced.
 FORESEEN = 4
+#: Attempts with committees of their own where a third of the stake might capture one.
+DISTINCT = 32
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,16 @@ def spare_beta(genesis: Genesis, beacon: bytes, server: int) -> bytes:
     return sha512(b"bfedrec/spare draw" + beacon + genesis.servers[server].vrf_key).digest()
 
 
+def most_seats(stakes: Sequence[int]) -> int:
+    """The greatest number of servers that have at most a third of the stake together."""
+    left, held = sum(stakes), 0
+    for count, stake in enumerate(sorted(filter(None, stakes))):
+        held += stake
+        if 3 * held > left:
+            return count
+    return 0
+
+
 def seats(
     genesis: Genesis, beacon: bytes, betas: Betas, attempt: int, stakes: Sequence[int]
 ) -> Seats:
@@ -114,9 +126,13 @@ def seats(
         }
         return sorted(keys, key=keys.__getitem__)
 
-    size, role = parameters.committee_size, f"committee/{attempt}"
+    size = parameters.committee_size
     if len(staked) < len(stakes):
         size = min(size, len(staked))
+    number, fixed = attempt, parameters.committee == "fixed"
+    if attempt >= DISTINCT and not (fixed and most_seats(stakes) * 3 <= size * 2):
+        number = FORESEEN + (attempt - DISTINCT) % (DISTINCT - FORESEEN)
+    role = f"committee/{number}"
     if parameters.committee == "fixed":
         weights = dict.fromkeys(raced(role)[:size], 1)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import count
@@ -18,6 +18,7 @@ from scipy.stats import binom
 from consensus.encoding.unixfs import file_cid
 from consensus.ledger.committee import (
     ATTEMPTS_FORESEEN,
+    DISTINCT_ATTEMPTS,
     Committee,
     Draw,
     InvalidTicket,
@@ -361,6 +362,47 @@ def test_all_race_once_the_attempts_that_tickets_were_announced_for_are_over(kin
     members = {server for attempt in late for server in raced(genesis, draws, attempt)[0].weights}
     leaders = {raced(genesis, draws, attempt)[1][0] for attempt in late}
     assert members == leaders == set(range(10))
+
+
+def seated(genesis: Genesis, attempts: Iterable[int]) -> list[dict[int, int]]:
+    """The committees of attempts, all of whose draws are recorded."""
+    draws = hashed_draws(len(genesis.servers), "distinct")
+    return [raced(genesis, draws, attempt)[0].weights for attempt in attempts]
+
+
+@pytest.mark.parametrize(
+    ("stakes", "size", "kind"),
+    [
+        ([1] * 30, 10, "fixed"),
+        ([5] * 30, 14, "fixed"),  # ten of fourteen are more than two thirds
+        ([1] * 12 + [9] * 8, 10, "fixed"),  # twelve have a seventh of the stake, and may have all
+        ([4] * 12, 20, "weighted"),
+    ],
+)
+def test_committees_that_may_be_captured_come_round_again(
+    stakes: list[int], size: int, kind: str
+) -> None:
+    """Whoever looks for a captured one among later attempts finds none that was not there."""
+    genesis = genesis_of(stakes, size, kind)
+    late = seated(genesis, range(ATTEMPTS_FORESEEN, DISTINCT_ATTEMPTS))
+    assert len({tuple(each.items()) for each in late}) == len(late)
+    assert seated(genesis, range(DISTINCT_ATTEMPTS, DISTINCT_ATTEMPTS + 2 * len(late))) == 2 * late
+    far = ATTEMPTS_FORESEEN + len(late) * 2**40 + 3
+    assert seated(genesis, [far]) == [late[3]]
+    draws = hashed_draws(len(stakes), "distinct")
+    turns = {tuple(raced(genesis, draws, far + each * len(late))[1]) for each in range(5)}
+    assert len(turns) == 5, "the turns are drawn anew, for honest leaders among them"
+
+
+@pytest.mark.parametrize(
+    ("stakes", "size"), [([1] * 30, 20), ([5] * 30, 15), ([9, 9, 9, 1, 1, 1], 5)]
+)
+def test_committees_that_a_third_cannot_capture_are_always_fresh(
+    stakes: list[int], size: int
+) -> None:
+    genesis = genesis_of(stakes, size)
+    again = seated(genesis, range(ATTEMPTS_FORESEEN, DISTINCT_ATTEMPTS))
+    assert seated(genesis, range(DISTINCT_ATTEMPTS, DISTINCT_ATTEMPTS + len(again))) != again
 
 
 @settings(deadline=None)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from consensus.ledger.validity import Sortition
 from consensus.records.view import View
 from tests.helpers.bft_rig import (
     BYSTANDER,
@@ -205,3 +206,20 @@ def test_a_server_that_is_catching_up_sees_a_decision_by_votes() -> None:
     bench.server.enter_height(catching_up=True)
     bench.hear("candidate", CANDIDATE).votes(CANDIDATE, phase="cert")
     assert len(bench.host.blocks) == 1
+
+
+def test_no_committee_is_formed_for_what_nobody_signed() -> None:
+    """Else anybody could have those of as many attempts formed as they like."""
+    bench, asked = Bench(), set()
+
+    def formed(attempt: int) -> Sortition:
+        asked.add(attempt)
+        return FORGE.sortition(attempt)
+
+    bench.part.context = replace(bench.part.context, sortition=formed)
+    for attempt in (7, 10**6):
+        empty = FORGE.closing((attempt, 0), servers=[])
+        bench.hear("closure", empty)
+        bench.hear("candidate", FORGE.candidate(view=(attempt, 1), justification=empty))
+    assert not asked & {7, 10**6}
+    assert bench.server.refused == {"timeout certificate": 2, "candidate: justified by nobody": 2}

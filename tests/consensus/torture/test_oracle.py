@@ -18,7 +18,7 @@ from consensus.records.genesis import Genesis
 from consensus.torture.arena.rig import genesis_of
 from consensus.torture.arena.scenario import Scenario
 from consensus.torture.oracle import ending, verify
-from consensus.torture.oracle.verify import FORESEEN, Betas, Seats
+from consensus.torture.oracle.verify import DISTINCT, FORESEEN, Betas, Seats
 from consensus.torture.oracle.violation import Violation
 
 BEACON = bytes(range(32))
@@ -50,7 +50,8 @@ def test_seats_and_turns_are_those_of_the_ledger(data: st.DataObject) -> None:
     )
     recorded = data.draw(st.sets(st.integers(0, count - 1)))
     betas = {server: sha512(bytes([scenario.seed % 251, server])).digest() for server in recorded}
-    ours, theirs = seats_of(genesis_of(scenario), betas, data.draw(st.integers(0, FORESEEN + 3)))
+    attempt = data.draw(st.integers(0, FORESEEN + 3) | st.integers(DISTINCT - 2, 2 * DISTINCT))
+    ours, theirs = seats_of(genesis_of(scenario), betas, attempt)
     assert ours.weights == theirs.committee.weights
     assert ours.total == theirs.committee.total
     assert ours.order == theirs.order
