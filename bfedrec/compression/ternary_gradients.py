@@ -4,8 +4,8 @@
 The bytes are those of `bfedrec.compression.ternary.ternarise`. Of an item that its client does not
 have, each number is -alpha y, y = (x_i - catalogue) b_k + l2 F_ki; it takes less time to compute
 these once more than to keep them: once for the item's largest, which gives the step, and once for
-the levels. Rounding keeps order, so that the largest |alpha y| is alpha times the largest |y|. The
-few items that a client does have are written over afterwards, one by one.
+the levels. Rounding keeps order, so that the largest |alpha y| is |alpha| times the largest |y|.
+The few items that a client does have are written over afterwards, one by one.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _fill_largest(errors, slopes, decay, faults, alpha, largest):  # type: ignor
         _raise_largest(errors, slopes, decay, k, largest)
     # The comparisons may have passed over NaN, which comes of terms that are not finite.
     for i in range(TILE):
-        size = alpha * largest[i] + (errors[i] * np.float32(0) + (faults[i] + fault))
+        size = abs(alpha) * largest[i] + (errors[i] * np.float32(0) + (faults[i] + fault))
         largest[i] = size if size < np.inf else np.float32(np.inf)
 
 

@@ -132,7 +132,7 @@ def test_numbers_that_are_not_finite_are_encoded_as_such(step_bytes: int, wrong:
     assert one.check(one.encode(A, b"")) == "not all numbers are finite"
 
 
-def unwritten(seed: int, r: int, N: int, flipped: bool = False) -> Unwritten:
+def unwritten(seed: int, r: int, N: int, flipped: bool = False, alpha: float = 0.3) -> Unwritten:
     """Updates of three clients with drawn terms: one without interactions, one with repeats."""
     rng = np.random.default_rng(seed)
     indptr = np.array([0, 4, 4, 4 + N])
@@ -140,7 +140,7 @@ def unwritten(seed: int, r: int, N: int, flipped: bool = False) -> Unwritten:
     x, slopes = rng.standard_normal((3, N)), rng.standard_normal((3, r))
     factors = rng.standard_normal((r, N)) * 10.0 ** rng.integers(-3, 2, N)
     terms = (array.astype(np.float32) for array in (x, slopes, factors))
-    problem = Problem(0.3, 0.05, *((0.0, 1.0) if flipped else (1.0, 0.0)))
+    problem = Problem(alpha, 0.05, *((0.0, 1.0) if flipped else (1.0, 0.0)))
     gradients = Gradients(*terms, problem, np.array([2, 0, 1]), indptr, indices)
     three = np.zeros(3)
     return Unwritten(np.zeros((3, r), np.float32), three.astype(np.int64), three, gradients)
@@ -152,14 +152,15 @@ def unwritten(seed: int, r: int, N: int, flipped: bool = False) -> Unwritten:
     r=st.integers(1, 12),
     N=st.sampled_from([1, 7, 127, 128, 129, 300]),
     flipped=st.booleans(),
+    alpha=st.sampled_from([0.3, -0.02]),
     step_bytes=st.integers(1, 2),
 )
 def test_updates_are_encoded_without_being_written_out(
-    seed: int, r: int, N: int, flipped: bool, step_bytes: int
+    seed: int, r: int, N: int, flipped: bool, alpha: float, step_bytes: int
 ) -> None:
     """The bytes are those of the written update, which are compared with the readable form above;
-    items are encoded 128 at a time."""
-    updates = unwritten(seed, r, N, flipped)
+    items are encoded 128 at a time. With decoys alpha may be negative."""
+    updates = unwritten(seed, r, N, flipped, alpha)
     one = Ternary(r, N, r, step_bytes=step_bytes)
     A = updates.written().A
     told = [one.encode(each, b"") for each in A]
@@ -200,7 +201,7 @@ def test_updates_are_added_up_undecoded(seed: int, r: int, M: int, step_bytes: i
     seed=st.integers(0, 2**32),
     term=st.sampled_from(["x", "slopes", "factors"]),
     value=st.sampled_from([np.nan, -np.nan, np.inf, -np.inf, 3e38, 1e-44]),
-    alpha=st.sampled_from([0.3, 0.0]),
+    alpha=st.sampled_from([0.3, 0.0, -0.3]),
 )
 def test_terms_that_are_not_finite_are_encoded_as_such(
     seed: int, term: str, value: float, alpha: float
