@@ -13,6 +13,9 @@ from numba import njit
 
 INFINITE = 0x7F80
 """Bits of a bfloat16 infinity; larger values are NaN or negative."""
+LEAST = 0x0080
+"""Bits of the least bfloat16 of 8 significant bits. With fewer, the level of an item's largest
+number could be another than L."""
 
 
 def quantise(A: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,6 +51,8 @@ def flaw(steps: np.ndarray, packed: np.ndarray, r: int, bits: int) -> str | None
     with np.errstate(over="ignore"):
         if (steps >= INFINITE).any() or not np.isfinite(_float32(steps) * np.float32(L)).all():
             return "not all numbers are finite"
+    if ((steps > 0) & (steps < LEAST)).any():
+        return "a step is too small"
     levels = np.empty((r, len(steps)), np.float32)
     _unpack(np.ones(len(steps), np.float32), packed, bits, L, levels)
     if not np.array_equal(np.abs(levels).max(axis=0), np.where(steps, L, 0)):
@@ -59,9 +64,11 @@ def flaw(steps: np.ndarray, packed: np.ndarray, r: int, bits: int) -> str | None
 
 
 def _bfloat16(values: np.ndarray) -> np.ndarray:
-    """The bits of the nearest bfloat16, ties to even, of float32[N] without a sign."""
+    """The bits of the nearest bfloat16, ties to even, of float32[N] without a sign; 0 below
+    `LEAST`."""
     whole = values.view(np.uint32)
     rounded = (whole + np.uint32(0x7FFF) + ((whole >> np.uint32(16)) & np.uint32(1))) >> 16
+    rounded[rounded < LEAST] = 0
     return np.where(np.isfinite(values), rounded, INFINITE).astype(np.uint16)
 
 

@@ -84,7 +84,7 @@ def float32(steps: np.ndarray, step_bytes: int) -> np.ndarray:
 
 def rounded(values: np.ndarray, step_bytes: int) -> np.ndarray:
     """The bits of the nearest steps, uint16[N], of float32[N] without a sign; ties to even in two
-    bytes, to the larger in one."""
+    bytes, to the larger in one, but to 0 from half of the least."""
     steps, halves = np.empty(len(values), np.int32), np.empty(len(values), np.float32)
     round_steps(np.array(values, np.float32), step_bytes, steps, halves)
     return steps.astype(np.uint16)
@@ -99,7 +99,9 @@ def round_steps(values, step_bytes, steps, halves):  # type: ignore[no-untyped-d
     infinite = np.int32(0xFF) if step_bytes == 1 else np.int32(0x7F80)
     for i in range(steps.size):
         even = ((whole[i] >> np.int32(16)) & np.int32(1)) + np.int32(0x7FFF)
-        more = np.int32(1 << 22) if step_bytes == 1 else even
+        # A largest number of half the least step is not above half of it: it would move nothing.
+        larger = np.int32(1 << 22) - np.int32(whole[i] < np.int32(1 << 23))
+        more = larger if step_bytes == 1 else even
         bits = (whole[i] + more) >> shift
         steps[i] = bits if whole[i] < np.int32(0x7F800000) else infinite
         whole[i] = steps[i] << shift

@@ -184,6 +184,8 @@ QUANTISED = {  # (r, s): bits and bytes of an item; 4 s bytes at most
         ([0x7F80, 0], [[254, 7], [127, 127]], "finite"),
         ([0x7FC0, 0], [[254, 7], [127, 127]], "finite"),
         ([0x7F7F, 0], [[254, 7], [127, 127]], "finite"),  # 127 steps are more than a float32 holds
+        ([0x0080, 0], [[254, 7], [127, 127]], None),
+        ([0x007F, 0], [[254, 7], [127, 127]], "too small"),  # fewer significant bits
     ],
 )
 def test_quantised_has_one_encoding_of_an_update(
@@ -211,6 +213,32 @@ def test_numbers_too_small_for_a_step_are_0() -> None:
     data = one.encode(np.full((2, 1), 1e-45, np.float32), b"")
     assert one.check(data) is None
     assert not one.decode(data, b"").any()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_steps_that_are_close_to_0_have_no_flaw(size: int) -> None:
+    """Of largest numbers of any size from the least float32 upwards."""
+    rng = np.random.default_rng(0)
+    A = np.ldexp(rng.random((7, 4000)), rng.integers(-150, -100, 4000)).astype(np.float32)
+    one = Quantised(7, 4000, size)
+    data = one.encode(A, b"")
+    assert one.check(data) is None
+    again = one.decode(data, b"")
+    assert one.encode(again, b"") == data
+    L, nearest = np.float32(2 ** (one.bits - 1) - 1), 2.0**-126 * (1 - 2.0**-8)
+    assert np.array_equal(again.any(axis=0), A.max(axis=0) / L >= nearest)
+
+
+def test_an_item_of_tiny_numbers_does_not_annul_a_round() -> None:
+    """The mean of what one client sends for an item is smaller than all that it can send."""
+    exchange = Exchange.named(aggregator_named("samples"), "quantised", 4, 2, 2)
+    A, one = np.zeros((4, 2), np.float32), np.ones((4, 2), np.float32)
+    one[:, 1], A[:, 0] = 2.0**-126 * 127, 1.0
+    payloads = [exchange.encode(each, each.any(axis=0), b"") for each in (one, *[A] * 50)]
+    assert [exchange.check(each) for each in payloads] == [None] * 51
+    moved = exchange.decode_aggregate(exchange.aggregate(payloads, [1] * 51, b""), b"")
+    assert moved[:, 0] == pytest.approx(1.0, rel=1e-3)
+    assert not moved[:, 1].any()
 
 
 # --- random ---------------------------------------------------------------------------------------

@@ -124,6 +124,19 @@ def test_a_flaw_is_found_in_any_item(seed: int, r: int, changes: int) -> None:
 
 
 @BYTES
+@pytest.mark.parametrize("cut", [1, 500, 700, 1000])
+def test_numbers_that_are_close_to_0_are_encoded_without_a_flaw(step_bytes: int, cut: int) -> None:
+    """All numbers of one significant bit, and of three, from the least float32 upwards."""
+    one = Ternary(1, 4 * 35, 1, cut_permille=cut, step_bytes=step_bytes)
+    A = np.ldexp([[4.0], [5.0], [6.0], [7.0]], np.arange(-151, -116)).astype(np.float32)
+    data = one.encode(A.reshape(1, -1), b"")
+    assert one.check(data) is None
+    decoded = one.decode(data, b"")
+    assert np.isfinite(decoded).all()
+    assert decoded[0, 34] > 0
+
+
+@BYTES
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_encoded_as_such(step_bytes: int, wrong: float) -> None:
     A = np.ones((3, 2), np.float32)
