@@ -66,8 +66,11 @@ class CompressionSettings(PartSection):
                 "compression.error_feedback", f"false, as compression.kind is {self.kind}, {reason}"
             )
         size = codec.size_for(self.size, dimension, rank)
+        key, rows = ("rank", rank) if codec.under_basis else ("dimension", dimension)
+        if size > rows:
+            raise setting_error("compression.size", f"at most model.{key} = {rows}")
         try:
-            codec(rank if codec.under_basis else dimension, 1, size, **self.parameters)
+            codec(rows, 1, size, **self.parameters)
         except ValueError as error:
             raise setting_error("compression.size", f"more: {error}") from None
         return size

@@ -278,6 +278,10 @@ class Config(Section):
             raise setting_error("crypto", "real, as aggregation.secure agrees on keys")
         if per_round < SMALLEST_GROUP:
             raise setting_error("clients.per_round", f"{SMALLEST_GROUP} or more under masks")
+        scheme = Scheme(1, 1, 1, False, aggregation.group, aggregation.neighbours)
+        if scheme.smallest(per_round) < SMALLEST_GROUP:
+            told = f"more: {per_round} clients are dealt into groups of {SMALLEST_GROUP} or more"
+            raise setting_error("aggregation.group", told)
         for group in self.clients.malicious:
             if not group.plan.under_masks:
                 able = ", ".join(name for name, kind in ATTACKS.items() if kind.under_masks)
@@ -288,7 +292,6 @@ class Config(Section):
             raise setting_error("aggregation.group", "less: a sum has at most 16 bits")
         aggregation.check_lanes(levels, self.privacy.dp.on)
         if self.privacy.dp.noise == "distributed":
-            scheme = Scheme(1, 1, 1, False, aggregation.group, aggregation.neighbours)
             most = scheme.fewest(per_round)
             if self.privacy.dp.group > most:
                 raise setting_error(

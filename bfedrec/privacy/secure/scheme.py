@@ -113,10 +113,14 @@ class Scheme:
         """The number of groups of so many clients."""
         return -(-clients // self.group)
 
+    def smallest(self, clients: int) -> int:
+        """The members of the smallest group, in rounds of so many ``clients``."""
+        return clients // self._parts(clients)
+
     def fewest(self, clients: int) -> int:
         """The fewest updates in a sum that is opened, in rounds of so many ``clients``: the
         threshold of the smallest group."""
-        return self.threshold(clients // self._parts(clients))
+        return self.threshold(self.smallest(clients))
 
     def round_id(self, beacon: bytes, members: Sequence[int]) -> bytes:
         """32 bytes that name a group at a height; all its secrets are bound to them."""

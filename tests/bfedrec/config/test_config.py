@@ -439,6 +439,10 @@ def test_virtual_items_are_for_cross_entropy_by_sample() -> None:
             ["compression.kind=quantised", "compression.size=9", "model.rank=65"],
             "rank: 65: .* = 64",
         ),
+        *(
+            ([f"compression.kind={kind}", "compression.size=5"], "size: 5: .* model.rank = 4$")
+            for kind in ("quantised", "ternary", "levels")
+        ),
     ],
 )
 def test_transmitted_sizes_fit_the_kind(overrides: list[str], words: str) -> None:

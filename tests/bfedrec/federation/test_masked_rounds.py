@@ -239,6 +239,8 @@ def test_robust_rules_look_at_the_means_of_groups() -> None:
         ),
         (["crypto=modelled"], "agrees on keys"),
         (["clients.per_round=2"], "3 or more"),
+        (["clients.per_round=4", "aggregation.group=3"], "more: 4 clients are dealt into groups"),
+        (["clients.per_round=5", "aggregation.group=4"], "more: 5 clients are dealt into groups"),
         (["aggregation.neighbours=3"], "even number"),
         (["aggregation.neighbours=10"], "below group"),
         (["aggregation.lane_bits=4"], "0, or from the 5 of a level to 7"),
