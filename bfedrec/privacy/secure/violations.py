@@ -66,7 +66,7 @@ class OtherRoster(Member):
 
     def masked(self, lanes: Lanes, setups: Mapping[int, Setup]) -> bytes | None:
         """The update masked without one of the members."""
-        last = max(place for place in setups if place != self.position)
+        last = max((place for place in setups if place != self.position), default=None)
         fewer = {place: setup for place, setup in setups.items() if place != last}
         return super().masked(lanes, fewer)
 

@@ -145,6 +145,21 @@ def test_one_violator_drops_its_group_or_is_left_out(
         check_sum(group, opening, set(range(9)) - ({2} if how == "other_roster" else set()))
 
 
+@pytest.mark.parametrize("how", VIOLATIONS)
+@pytest.mark.parametrize("there", [{0, 2}, {2}, {0}, set()])
+def test_a_violator_of_whose_group_hardly_anybody_comes_masks_nothing(
+    how: str, there: set[int]
+) -> None:
+    group = Group.of(SMALL, 9, kinds={2: VIOLATIONS[how]})
+    group.set_up(without=set(range(9)) - there)
+    lanes = Lanes.of(SMALL, group.levels[2], group.touched[2])
+    assert group.members[2].masked(lanes, group.setups) is None
+    group.mask()
+    group.unmask()
+    assert group.masked == set()
+    assert group.open().groups == ()
+
+
 @pytest.mark.parametrize("leaves", [[], [2]])
 def test_a_dealer_of_false_shares_is_named(leaves: list[int]) -> None:
     group = Group.of(SMALL, 9, kinds={2: VIOLATIONS["false_dealing"]})
