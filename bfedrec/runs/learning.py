@@ -162,7 +162,7 @@ class Learning(Closing):
             **scored,
             "rounds": rounds,
             LEDGER: NO_LEDGER,
-            **spent(self.config, self.data.users, self.config.rounds),
+            **spent(self.config, self.data.users, rounds),
             "wall_seconds": self._wall,
             "clients_per_second": trained / (time.perf_counter() - self.began),
             "training_clients_per_second": trained / seconds if seconds else 0.0,

@@ -119,7 +119,8 @@ class Simulation(Closing):
         self.chain.finish()
         if self.trace is not None:
             self.trace.finish()
-        return {**self._finish(), **own_figures(self.folder.path, self.config, self.data)}
+        height = self.federation.world.head.height
+        return {**self._finish(height), **own_figures(self.folder.path, self.config, self.data)}
 
     def _play(self, height: int) -> None:
         """Play the rounds after ``height``."""
@@ -306,8 +307,9 @@ class Simulation(Closing):
 
     # -- the end ----------------------------------------------------------------------------------
 
-    def _finish(self) -> dict[str, Scalar]:
-        """Report the test items of the round that `evaluation.select` names; return the summary."""
+    def _finish(self, asked: int) -> dict[str, Scalar]:
+        """Report the test items of the round that `evaluation.select` names; return the summary.
+        ``asked``: the number of rounds whose updates were sent."""
         federation = self.federation
         self._tell(federation.recorder.rest())
         rounds = federation.world.head.height
@@ -326,7 +328,7 @@ class Simulation(Closing):
                 trained / training_seconds if training_seconds else 0.0
             ),
             **self.pace.figures(),
-            **spent(self.config, self.data.users, self._asked()),
+            **spent(self.config, self.data.users, asked),
             "malicious_stake_share": federation.participants.malicious_stake_share(),
             **self._flat_totals(),
             **self._warnings(),
@@ -352,7 +354,7 @@ class Simulation(Closing):
         if self.trace is not None:
             self.trace.finish()
         how |= {"stopped_at_height": end.height, "stopped_because": str(end)}
-        return self._finish() | how
+        return self._finish(min(height + 1, self.config.rounds)) | how
 
     def _warnings(self) -> dict[str, Scalar]:
         """Tell, and return, what the run broke of its protocol's premises."""
@@ -363,10 +365,6 @@ class Simulation(Closing):
             return {}
         self.progress.update(Note(f"WARNING: {warning}"))
         return {"delay_warning": warning}
-
-    def _asked(self) -> int:
-        """The number of rounds whose updates were sent, the one in which a run stopped included."""
-        return min(self.federation.world.head.height + 1, self.config.rounds)
 
     def _flat_totals(self) -> dict[str, Scalar]:
         return self.totals.figures(self.config.clients.downlink)

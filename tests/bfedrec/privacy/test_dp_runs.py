@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ from bfedrec.config.load import load
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.prepare import prepare
 from bfedrec.federation.federation import Federation
+from bfedrec.federation.round import Round
 from bfedrec.federation.unledgered import learner_alone, rounds_of
 from bfedrec.privacy.dp.gaussian import epsilon_of
+from bfedrec.runs.reporting import Reporting
 from bfedrec.runs.simulation import Simulation
+from consensus.simulation.results import Stalled
+from tests.bfedrec.runs.test_learning import learnt
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, play
 from tests.helpers.sign_attack import auc, direction
 
@@ -53,6 +58,37 @@ def test_the_summary_tells_what_every_client_has_spent(
     assert summary["dp_epsilon"] == pytest.approx(8.0, rel=1e-4)
     assert summary["dp_delta"] == 1e-5
     assert summary["dp_noise_multiplier"] == pytest.approx(0.848853, abs=1e-9)
+
+
+@pytest.mark.parametrize("playing", [play, learnt])
+def test_a_run_that_ends_early_tells_what_its_rounds_have_spent(
+    playing: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 12 rounds of 10 among 80 clients 8 are played, in which each takes part once."""
+    monkeypatch.setattr(Reporting, "ends_early", lambda _, height: height == 8)
+    summary = playing(tmp_path, *DP[:-1])
+    assert summary["rounds"] == 8
+    assert summary["dp_participations"] == 1
+    single = epsilon_of(1 / summary["dp_noise_multiplier"], 1e-5)
+    assert summary["dp_epsilon"] == pytest.approx(single, rel=1e-4)
+
+
+def test_the_updates_of_a_round_that_stalls_are_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play_round = Federation.play_round
+
+    def stalling(self: Federation) -> Round:
+        if self.world.head.height == 8:
+            raise Stalled("nobody decides", 9, 2, ())
+        return play_round(self)
+
+    monkeypatch.setattr(Federation, "play_round", stalling)
+    with pytest.raises(Stalled):
+        play(tmp_path, *DP)
+    stop = json.loads((tmp_path / "stopped.json").read_text())
+    assert (stop["rounds"], stop["stopped_at_height"]) == (8, 9)
+    assert stop["dp_participations"] == 2
 
 
 def test_the_audit_passes_and_every_client_states_one_sample(
