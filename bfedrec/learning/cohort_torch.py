@@ -7,7 +7,7 @@ who still have a batch; shorter batches are padded and masked, and computed apar
 than three quarters of the work (`steps`). A cohort whose arrays would not fit trains in chunks of
 clients of like length (`chunks`). Sums run in the device's own order, so that results agree with
 the compiled ones to float tolerance and not to the bit; on one device and one version of PyTorch
-they repeat.
+they repeat, on the CPU with any number of threads.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from bfedrec.learning.task import TrainingTask, check_finite
 from bfedrec.learning.upload import LocalUpdates
 from bfedrec.threads import in_threads, thread_count
 
+PARTS = 8
+"""Parts in which a cohort trains on the CPU, on however many threads: who steps together decides
+the last bits of sums."""
 MOST_PADDING = 0.25
 """Greatest share of a computation that is padding; a smaller one takes more and smaller steps."""
 SAMPLE_BYTES = 100
@@ -57,9 +60,9 @@ def train_cohort_on(
 ) -> LocalUpdates:
     """`train_cohort` on `device` ("cuda", "cuda:1", "cpu"); same arguments, result and errors.
 
-    On the CPU each of ``threads`` trains a part of the cohort (None: all processors). PyTorch's own
-    threads, which share one operation, wait for each other after each, and so for whatever else
-    runs on a processor.
+    On the CPU ``threads`` (None: one for each processor) train `PARTS` parts of the cohort, so that
+    the result does not depend on their number. PyTorch's own threads, which share one operation,
+    wait for each other after each, and so for whatever else runs on a processor.
     """
     clients = task.cohort(clients, P)
     M, N, r = len(clients), len(task.Q), task.B.shape[1]
@@ -70,18 +73,21 @@ def train_cohort_on(
         samples=task.samples(clients),
         loss=np.zeros(M, np.float64),
     )
-    parts = thread_count(threads) if torch.device(device).type == "cpu" else 1
+    parts = PARTS if torch.device(device).type == "cpu" else 1
     lengths, needs = _needs(task, clients)
     order = np.argsort(-lengths, kind="stable")
     most = task.settings.chunk_mib * 2**20 // parts
 
-    def train(part: np.ndarray) -> None:
-        for chunk in chunks(needs[part], most):
-            _train(shared, clients, part[chunk], update)
+    def train(numbers: range) -> None:
+        for number in numbers:
+            part = order[number::parts]
+            for chunk in chunks(needs[part], most):
+                _train(shared, clients, part[chunk], update)
 
     with _repeatable(device):
         shared = _Shared(device, task)
-        in_threads(train, [(order[first::parts],) for first in range(min(parts, M))])
+        workers = min(thread_count(threads), parts)
+        in_threads(train, [(range(first, parts, workers),) for first in range(workers)])
     check_finite(update, clients)
     return update
 

@@ -21,7 +21,7 @@ from tests.helpers.learning_data import csr
 
 torch = pytest.importorskip("torch")
 from bfedrec.learning import cohort_torch  # noqa: E402
-from bfedrec.learning.cohort_torch import chunks, device_of, train_cohort_on  # noqa: E402
+from bfedrec.learning.cohort_torch import PARTS, chunks, device_of, train_cohort_on  # noqa: E402
 
 USERS, ITEMS, D = 40, 3000, 8
 P = initial_factors(USERS, D, 1.0, np.random.default_rng(0))
@@ -65,14 +65,14 @@ def test_a_cohort_in_chunks_of_little_memory_learns_the_same(
     clients, few = np.arange(USERS), task(chunk_mib=1)
     parts = train_cohort_on("cpu", few, clients, P, threads)
     lengths, needs = cohort_torch._needs(few, clients)
-    assert len(trained) > threads
-    assert all(needs[chunk].sum() <= 2**20 // threads or len(chunk) == 1 for chunk in trained)
+    assert len(trained) > PARTS
+    assert all(needs[chunk].sum() <= 2**20 // PARTS or len(chunk) == 1 for chunk in trained)
     assert sorted(np.concatenate(trained)) == list(range(USERS))
     for chunk in trained:  # of like length
         assert (np.diff(lengths[chunk]) <= 0).all()
     trained.clear()
     whole = train_cohort_on("cpu", task(), clients, P, 1)
-    assert len(trained) == 1
+    assert len(trained) == PARTS
     compiled = train_cohort(task(), clients, P)
     for other in (whole, compiled):
         assert np.array_equal(parts.touched, other.touched)
@@ -82,11 +82,19 @@ def test_a_cohort_in_chunks_of_little_memory_learns_the_same(
             )
 
 
-def test_the_same_seed_gives_the_same_bytes() -> None:
-    """With several threads, and items that a step holds more than once, whose updates add up."""
-    one, two = (train_cohort_on("cpu", task(), np.arange(USERS), P, 3) for _ in range(2))
-    for name in ("A", "touched", "P", "loss"):
-        assert getattr(one, name).tobytes() == getattr(two, name).tobytes()
+@pytest.mark.parametrize("count", [1, 5, USERS])
+def test_the_same_seed_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """On any number of threads, and with items that a step holds more than once, whose updates add
+    up: a run is resumed to the same result on a machine with fewer processors."""
+    monkeypatch.setattr(cohort_torch, "thread_count", lambda limit: limit)
+    clients = np.arange(count)
+    one, *others = (
+        train_cohort_on("cpu", task(), clients, P[:count], threads)
+        for threads in (1, 1, 2, 3, PARTS, PARTS + 1)
+    )
+    for other in others:
+        for name in ("A", "touched", "P", "loss"):
+            assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
 
 
 def test_the_settings_of_torch_stay_as_they_were() -> None:
