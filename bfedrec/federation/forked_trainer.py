@@ -288,10 +288,12 @@ def _answer(
     shared: mmap.mmap,
     waiting: SimpleQueue[_Request | None],
 ) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it
+    try:
         while (request := waiting.get()) is not None:
             pipe.send(_answer_to(trainer, *request))
             USED.pack_into(shared, 0, time.process_time())
+    finally:  # nobody reads answers, or this one cannot be sent, and the run has to find it itself
+        os._exit(0)
 
 
 def _answer_to(trainer: ForkedTrainer, method: str, arguments: tuple[Any, ...]) -> Any:

@@ -230,7 +230,7 @@ class TrainingProcess:
             return False
         try:
             told = self._pipe.recv()
-        except (OSError, EOFError):
+        except Exception:  # it is gone, or has told what cannot be read, like some errors
             self._lose()
             return False
         self._unread.popleft().read(told)

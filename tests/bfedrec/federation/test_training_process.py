@@ -253,6 +253,42 @@ def test_what_diverges_there_is_told_as_here() -> None:
     assert str(there.value) == str(alone.value)
 
 
+class Unreadable(Exception):
+    """Unpickling calls it with one argument."""
+
+    def __init__(self, client: int, reason: str) -> None:
+        super().__init__(f"client {client}: {reason}")
+
+
+def unsendable(client: int, reason: str) -> Exception:
+    """Pickling finds no class of its name."""
+
+    class Unsendable(Exception): ...
+
+    return Unsendable(f"client {client}: {reason}")
+
+
+@pytest.mark.usefixtures("forking")
+@pytest.mark.parametrize("wrong", [Unreadable, unsendable])
+def test_errors_that_cannot_be_handed_over_are_told_as_here(
+    monkeypatch: pytest.MonkeyPatch, wrong: Callable[[int, str], Exception]
+) -> None:
+    encoded = Uplink.encoded
+
+    def refused(self: Uplink, height: int, beacon: bytes, upload: Upload) -> Upload:
+        if height == 4:
+            raise wrong(upload.client, "too large")
+        return encoded(self, height, beacon, upload)
+
+    monkeypatch.setattr(Uplink, "encoded", refused)
+    told = []
+    for alone in (True, False):
+        with pytest.raises(Exception, match=r"client \d+: too large") as error:
+            played(alone=alone)
+        told.append((error.type.__name__, str(error.value)))
+    assert told[0] == told[1]
+
+
 @pytest.mark.usefixtures("forking")
 def test_signatures_that_it_has_checked_are_not_checked_again(
     monkeypatch: pytest.MonkeyPatch,
