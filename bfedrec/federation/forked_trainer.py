@@ -261,23 +261,22 @@ _Request = tuple[str, tuple[Any, ...]]
 
 
 def serve(pipe: Connection, trainer: ForkedTrainer, shared: mmap.mmap) -> NoReturn:
-    """Answer requests until there are no more, and end the process. They are answered in a thread
-    of their own, so that who asks never waits for an answer to be read."""
+    """Answer requests until nobody asks any more, and end the process. They are answered in a
+    thread of their own, so that who asks never waits for an answer to be read. Once the run is gone
+    the process ends in the midst of a request: it holds the lock of the run's folder as well."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends it
         gc.freeze()  # or collections would copy the pages of all that it shares with the run
         gc.enable()
         for each in ACCOUNTS:
             each.forked()
-        waiting: SimpleQueue[_Request | None] = SimpleQueue()
+        waiting: SimpleQueue[_Request] = SimpleQueue()
         run, answering = os.getppid(), Thread(target=_answer, args=(pipe, trainer, shared, waiting))
         answering.start()
         with contextlib.suppress(OSError, EOFError):
             while os.getppid() == run:
                 if pipe.poll(LOOK_SECONDS):
                     waiting.put(pipe.recv())
-        waiting.put(None)
-        answering.join()
     finally:
         os._exit(0)
 
@@ -286,11 +285,11 @@ def _answer(
     pipe: Connection,
     trainer: ForkedTrainer,
     shared: mmap.mmap,
-    waiting: SimpleQueue[_Request | None],
-) -> None:
+    waiting: SimpleQueue[_Request],
+) -> NoReturn:
     try:
-        while (request := waiting.get()) is not None:
-            pipe.send(_answer_to(trainer, *request))
+        while True:
+            pipe.send(_answer_to(trainer, *waiting.get()))
             USED.pack_into(shared, 0, time.process_time())
     finally:  # nobody reads answers, or this one cannot be sent, and the run has to find it itself
         os._exit(0)

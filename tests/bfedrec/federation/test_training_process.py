@@ -380,21 +380,30 @@ def test_two_runs_at_once_have_a_process_each() -> None:
 
 
 ORPHAN = """
-import os, sys
+import os, sys, time
 from bfedrec.federation import cohorts
+from bfedrec.federation.forked_trainer import ForkedTrainer
 from tests.bfedrec.federation.test_training_process import made
 cohorts.WORTH_FORKING, cohorts.thread_count = 0, lambda: 2
+ForkedTrainer.accounts = lambda self: time.sleep(float(sys.argv[1]))
 federation = made()
 federation.play_round()
-print(federation.cohorts.process._process, flush=True)
+process = federation.cohorts.process
+process.ask(0, "accounts", ())
+print(process._process, flush=True)
 os.kill(os.getpid(), 9)
 """
 
 
-def test_it_ends_with_a_run_that_is_killed() -> None:
-    run = subprocess.run([sys.executable, "-c", ORPHAN], capture_output=True, text=True)
+@pytest.mark.parametrize("seconds", [0, 120])
+def test_it_ends_with_a_run_that_is_killed(seconds: int, tmp_path: Path) -> None:
+    """At once, whatever it has been asked for: else the run could not be resumed."""
+    with (tmp_path / "told").open("w+") as told:
+        run = subprocess.run([sys.executable, "-c", ORPHAN, str(seconds)], stdout=told)
+        told.seek(0)
+        number = int(told.read())
     assert run.returncode == -signal.SIGKILL
-    gone = Path(f"/proc/{int(run.stdout)}/stat")
+    gone = Path(f"/proc/{number}/stat")
     for _ in _waiting():
         if not gone.exists() or gone.read_text().rpartition(")")[2].split()[0] == "Z":
             return
