@@ -20,13 +20,13 @@ def placed(P: np.ndarray, folder: Path | None) -> np.ndarray:
 
     The file has no name: it ends with the process, whatever ends that. A resume takes P from
     RUN/state.sqlite, where every round has written the rows that it changed. Raises ConfigError,
-    in one line, where the disk has no room.
+    in one line, where the disk has no room; on systems that reserve none this is not noticed here.
     """
     if folder is None or P.nbytes < MAPPED_BYTES:
         return P
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
-            os.posix_fallocate(file.fileno(), 0, P.nbytes)
+            _lengthen(file.fileno(), P.nbytes)
         except OSError as error:
             raise ConfigError(
                 f"{folder}: no room for {P.nbytes / 2**20:,.0f} MiB of clients' private numbers: "
@@ -35,3 +35,12 @@ def placed(P: np.ndarray, folder: Path | None) -> np.ndarray:
         mapped = np.memmap(file, P.dtype, "r+", shape=P.shape)
     mapped[:] = P
     return np.asarray(mapped)
+
+
+def _lengthen(file: int, size: int) -> None:
+    """Give a file ``size`` bytes, and, where the system can, their room on the disk at once. Raises
+    OSError."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+    else:  # as on macOS
+        os.ftruncate(file, size)

@@ -28,8 +28,14 @@ def test_few_numbers_stay_in_memory(tmp_path: Path) -> None:
     assert placed(P, tmp_path) is P
 
 
-def test_many_lie_in_a_file_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("reserves", [True, False])
+def test_many_lie_in_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserves: bool
+) -> None:
+    """Also where the system, as macOS, reserves no room for files."""
     monkeypatch.setattr(private_factors, "MAPPED_BYTES", P.nbytes)
+    if not reserves:
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
     assert placed(P, None) is P
     found = placed(P, tmp_path)
     assert is_mapped(found)
@@ -45,7 +51,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(private_factors, "MAPPED_BYTES", 1)
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
     with pytest.raises(ConfigError, match=r"no room for 0 MiB of .*: No space left on device"):
         placed(P, tmp_path)
 
