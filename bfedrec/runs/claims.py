@@ -70,13 +70,16 @@ class RunFiles:
         place = self._folder / ("summary.json" if finished(self._folder) else "stopped.json")
         figures = read_figures(place)
         try:
-            rounds = config.rounds if finished(self._folder) else count(figures, "rounds")
+            told = count(figures, "rounds")
+            rounds = _rounds(config, told) if finished(self._folder) else told
             heads = {**self._heads, str(place): parse_cid(text(figures, "head"))}
             latest = _latest_us(config, figures)
         except (KeyError, OverflowError, ValueError) as error:
             raise ValueError(f"{place}: not the figures of a run: {error}") from None
         if blocks != rounds:
             raise AuditFailure(blocks, f"the chain ends here, but the run had {rounds} rounds")
+        if told != rounds:
+            raise ValueError(f"{place}: rounds: {told}: expected {rounds}, as the chain has")
         return Claims(heads, latest)
 
     def _claims_of_unfinished(self, config: Config, blocks: int) -> Claims:
@@ -103,6 +106,18 @@ class RunFiles:
             if (self._folder / name).exists():
                 raise ValueError(f"{path} is missing, though the folder has the run's {name}")
         return None
+
+
+def _rounds(config: Config, told: int) -> int:
+    """The number of rounds of a finished run whose summary tells of so many: only a run with
+    `evaluation.patience` ends before the last, and then right after an evaluation. Raises
+    ValueError for a number that no run of this config ends with."""
+    evaluation = config.evaluation
+    if not evaluation.patience or told == config.rounds:
+        return config.rounds
+    if not 0 < told < config.rounds or told % evaluation.every:
+        raise ValueError(f"rounds: {told}: no run of this config ends there")
+    return told
 
 
 def _latest_us(config: Config, figures: Figures) -> int:

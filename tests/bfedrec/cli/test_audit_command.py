@@ -415,6 +415,8 @@ def test_a_malformed_head_is_bad_usage(
         ({"simulated_seconds": None}, "not the figures of a run: simulated_seconds: missing"),
         ({"simulated_seconds": -1e9}, "expected a time that a clock can show"),
         ({"simulated_seconds": "1"}, "expected a number"),
+        ({"rounds": 5}, "rounds: 5: expected 6, as the chain has"),
+        ({"rounds": None}, "not the figures of a run: rounds: missing"),
     ],
 )
 def test_an_edited_summary_is_refused(
