@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bfedrec.runs.folder import RunError
-from bfedrec.runs.messages import GREATEST, MESSAGES, PART, PARTS, groups, is_traced, read, schema
+from bfedrec.runs.messages import (
+    GREATEST,
+    MESSAGES,
+    PART,
+    PARTS,
+    groups,
+    groups_in,
+    is_traced,
+    read,
+    schema,
+)
 from consensus.network.traced import Delivery
 
 if TYPE_CHECKING:  # an optional dependency, and slow to load
@@ -57,10 +67,8 @@ class MessageTrace:
     def add(self, deliveries: Sequence[Delivery]) -> None:
         """Write deliveries of the height in progress."""
         import pyarrow
-        from pyarrow import parquet
 
-        if self._writer is None:
-            self._writer = parquet.ParquetWriter(self._unfinished, self._schema, compression="zstd")
+        writer = self._open()
         columns: list[Sequence[object]] = [[self._height] * len(deliveries)]
         columns += [list(map(_cell, cells)) for cells in zip(*deliveries, strict=True)]
         arrays = [
@@ -68,7 +76,7 @@ class MessageTrace:
             for cells, field in zip(columns, self._schema, strict=True)
         ]
         batch = pyarrow.record_batch(arrays, schema=self._schema)
-        self._writer.write_batch(batch, row_group_size=len(deliveries))
+        writer.write_batch(batch, row_group_size=len(deliveries))
 
     def end_height(self) -> None:
         """Keep what was written of the height in progress; the next one begins."""
@@ -77,6 +85,23 @@ class MessageTrace:
             self._writer = None
             os.replace(self._unfinished, self._parts / f"{self._height:09}.parquet")
         self._height += 1
+
+    def reopen(self) -> None:
+        """Go on with the height before, of which the last message was not the end: what was written
+        of it is kept, and what is added next belongs to it."""
+        self._height -= 1
+        path = self._parts / f"{self._height:09}.parquet"
+        if path.exists():
+            for table in read(groups_in(path)):
+                self._open().write_table(table, row_group_size=len(table))
+
+    def _open(self) -> ParquetWriter:
+        """The writer of the height in progress."""
+        from pyarrow import parquet
+
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._unfinished, self._schema, compression="zstd")
+        return self._writer
 
     @property
     def _unfinished(self) -> Path:

@@ -162,10 +162,10 @@ def groups(run: Path, kept: int = GREATEST) -> list[Group]:
     parts = dict(sorted(_parts(run)))
     found = []
     if (run / MESSAGES).exists():
-        joined = _groups_in(run / MESSAGES)
+        joined = groups_in(run / MESSAGES)
         found = [each for each in joined if each.height <= kept and each.height not in parts]
     for path in parts.values():
-        found += _groups_in(path)
+        found += groups_in(path)
     return sorted(found, key=lambda each: (each.height, each.place))
 
 
@@ -206,7 +206,8 @@ def _parts(run: Path) -> Iterator[tuple[int, Path]]:
                 yield int(found[1]), path
 
 
-def _groups_in(path: Path) -> list[Group]:
+def groups_in(path: Path) -> list[Group]:
+    """The row groups of one file of a trace. Raises `RunError` for a file that is none."""
     with _opened(path) as file, _told(path):
         metadata, found = file.metadata, []
         for place in range(metadata.num_row_groups):

@@ -118,7 +118,7 @@ class Simulation(Closing):
                 raise
         self.chain.finish()
         if self.trace is not None:
-            self.trace.finish()
+            self._end_trace(self.trace)
         height = self.federation.world.head.height
         return {**self._finish(height), **own_figures(self.folder.path, self.config, self.data)}
 
@@ -204,7 +204,6 @@ class Simulation(Closing):
                     f"{certificate.attempt + 1}; the aggregate is not that of the updates"
                 )
             )
-
         warning = None if self._warned else beyond_premise(played.result)
         if warning is not None:
             self._warned = True
@@ -220,13 +219,26 @@ class Simulation(Closing):
 
     def _end_traced_height(self, height: int) -> None:
         if self.trace is not None:
-            network = self.federation.world.network
-            assert isinstance(network, TracedNetwork)
+            network = self._traced_network()
             if self._meets(height) or height == self.config.rounds:
                 network.close_epoch()
             else:
                 network.hand_in()
             self.trace.end_height()
+
+    def _end_trace(self, trace: MessageTrace) -> None:
+        height = self.federation.world.head.height
+        if height < self.config.rounds and not self._meets(height):
+            # It was the last height only once it was scored, and messages were still on their way.
+            trace.reopen()
+            self._traced_network().close_epoch()
+            trace.end_height()
+        trace.finish()
+
+    def _traced_network(self) -> TracedNetwork:
+        network = self.federation.world.network
+        assert isinstance(network, TracedNetwork)
+        return network
 
     def _traffic(self, played: Round) -> int:
         """Bytes of a round: up, down by the account that counts, and between servers."""

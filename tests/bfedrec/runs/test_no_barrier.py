@@ -107,8 +107,8 @@ def test_an_interval_is_for_runs_without_a_barrier() -> None:
     assert load(None, []).ledger.meets_every == 1
 
 
-def traced(path: Path, resume: bool = False) -> None:
-    config = load(None, [*SMALL, *FREE, "rounds=9"])
+def traced(path: Path, *words: str, resume: bool = False) -> None:
+    config = load(None, [*SMALL, *FREE, "rounds=9", *words])
     quiet = Console(file=open(os.devnull, "w"))  # noqa: SIM115 - closed with the process
     with (
         RunFolder.open(config, path, resume) as folder,
@@ -128,3 +128,21 @@ def test_a_message_trace_has_the_messages_of_all_heights(tmp_path: Path) -> None
     told, again = (parquet.read_table(path / MESSAGES) for path in (whole, cut))
     assert again.equals(told)
     assert set(told["height"].to_pylist()) == set(range(1, 10))
+
+
+def test_a_message_trace_ends_with_a_run_that_ends_early(tmp_path: Path) -> None:
+    """Messages that were still on their way belong to the last height."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    words = ("rounds=12", "evaluation.every=2", "evaluation.patience=1", "training.item_step=30")
+    traced(whole, *words)
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["rounds"] % 5, "servers met after the last height"
+    assert summary["rounds"] < 12
+    told = parquet.read_table(whole / MESSAGES).to_pandas()
+    assert set(told.height) == set(range(1, summary["rounds"] + 1))
+    assert told.bytes.sum() == summary["gossip_bytes"]
+    assert (told[told.height == summary["rounds"]].lost == "over").any()
+    stopped_at(whole, cut, summary["rounds"] - 1)
+    traced(cut, *words, resume=True)
+    assert parquet.read_table(cut / MESSAGES).to_pandas().equals(told)
