@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,7 +22,7 @@ from pathlib import Path
 from bfedrec.config.load import changed, config_hash, dump, load, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES, ConfigError
-from bfedrec.files import write_text
+from bfedrec.files import write_bytes, write_text
 from bfedrec.runs.figures import LEDGER, Figures, Stop, figures_from
 from bfedrec.runs.folder import (
     MOST_LINES,
@@ -39,14 +38,9 @@ from bfedrec.runs.ranks import read as read_ranks
 from bfedrec.section import flatten
 from bfedrec.sweeps.sweep import Sweep, collect, ended, write
 
-WHOLE = (
-    "config.yaml",
-    "manifest.json",
-    "summary.json",
-    "stopped.json",
-    "metrics.jsonl",
-    "ranks.npz",
-)
+MARKS = ("stopped.json", "summary.json")
+"""The files that mark a record as there; the others are whole before them."""
+WHOLE = ("config.yaml", "manifest.json", "metrics.jsonl", "ranks.npz", *MARKS)
 COMPACT = "runs.jsonl"
 SEED = re.compile(r"^seed: [0-9]+$", re.MULTILINE)
 
@@ -116,15 +110,30 @@ def record(sweep: Sweep, folder: Path, compact: bool = False) -> Path:
     for path in done:
         if path.is_relative_to(folder):
             continue
-        (place / path.name).mkdir(exist_ok=True)
-        for name in WHOLE:
-            if (path / name).exists():
-                shutil.copyfile(path / name, place / path.name / name)
-            else:
-                (place / path.name / name).unlink(missing_ok=True)
+        _record_run(path, place / path.name)
     recorded = _recorded(sweep, folder, place)
     write(recorded, collect(recorded))
     return place
+
+
+def _record_run(run: Path, place: Path) -> None:
+    """Copy a run's small files. A kill or a full disk in between leaves a record that counts as
+    missing, not a half of one, nor a mixture with what was recorded before."""
+    place.mkdir(exist_ok=True)
+    contents = {name: _content(run / name) for name in WHOLE}
+    if contents == {name: _content(place / name) for name in WHOLE}:
+        return
+    for name in MARKS:
+        (place / name).unlink(missing_ok=True)
+    for name, content in contents.items():
+        if content is None:
+            (place / name).unlink(missing_ok=True)
+        else:
+            write_bytes(place / name, content)
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def _recorded(sweep: Sweep, folder: Path, place: Path) -> Sweep:
@@ -155,7 +164,7 @@ def _record_lines(sweep: Sweep, runs: Sequence[Path], place: Path) -> None:
     """
     if not runs:
         return
-    shutil.copyfile(runs[0] / "manifest.json", place / "manifest.json")
+    write_bytes(place / "manifest.json", (runs[0] / "manifest.json").read_bytes())
     there = [run for run in read(place) if run.source == place / COMPACT]
     base = load((place if there else runs[0]) / "config.yaml")
     write_text(place / "config.yaml", dump(base))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -140,6 +142,40 @@ def test_a_run_that_finishes_after_all_is_recorded_as_finished(
     (place / "summary.json").write_text((finished_one / "summary.json").read_text())
     records.record(sweep, tmp_path)  # stopped it is, and nothing else
     assert not (place / "summary.json").exists()
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("failing", ["manifest.json", "metrics.jsonl", "ranks.npz", "summary.json"])
+def test_a_record_that_was_interrupted_counts_as_missing(
+    failing: str,
+    again: bool,
+    sweep: sweeps.Sweep,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Be it the first, or one over a record of before."""
+    run = next(s.runs[0] for s in sweep.settings if finished(s.runs[0]))
+    if again:
+        place = records.record(sweep, tmp_path) / run.name
+        (place / "metrics.jsonl").write_text("")
+    replaced = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if target.parent.name == run.name and target.name == failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+        replaced(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", full)
+        with pytest.raises(OSError, match="No space"):
+            records.record(sweep, tmp_path)
+    (place,) = tmp_path.rglob(run.name)
+    assert not sweeps.ended(place)
+    assert all(one.source != place for one in records.read(tmp_path))
+    records.record(sweep, tmp_path)
+    for name in records.WHOLE:
+        if (run / name).exists():
+            assert (place / name).read_bytes() == (run / name).read_bytes()
 
 
 def test_options_that_are_new_have_their_defaults_in_old_records(
