@@ -31,7 +31,8 @@ from bfedrec.explorer.reading import (
     showable,
 )
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Stop, count
-from bfedrec.runs.folder import CHAIN, LOCK, MOST_JSON, RunError
+from bfedrec.runs.folder import CHAIN, MOST_JSON, RunError
+from bfedrec.runs.holding import LOCK
 
 DEEPEST: Final = 8
 """Deepest folder that is looked into, below the one that is served."""

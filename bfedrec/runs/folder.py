@@ -6,7 +6,6 @@ folder. A resume finds a prefix of the run: it cuts what reaches beyond the last
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -26,6 +25,7 @@ from bfedrec.files import write_bytes, write_text
 from bfedrec.loggers.following import Following
 from bfedrec.loggers.logger import Subject
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Stop, count, figures_from
+from bfedrec.runs.holding import LOCK, hold
 from bfedrec.runs.manifest import manifest, now
 from bfedrec.runs.state import RunState
 from consensus.encoding.node import Node
@@ -35,7 +35,6 @@ from consensus.storage.regular import read_regular
 RUNS = Path("results/runs")
 LEARNT = Path("results/learnt")
 """Default place of the folders of `bfedrec learn`; those in RUNS hold runs on a ledger."""
-LOCK = "lock"
 MODEL = "model.safetensors"
 CHAIN = "chain.sqlite"
 CHECKPOINT = "checkpoint.safetensors"
@@ -87,12 +86,13 @@ class RunFolder(Closing):
         path = default_path(config, RUNS if ledger else LEARNT) if path is None else path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            _check_entries(path)
-            lock = (path / LOCK).open("w", encoding="utf-8")
+            lock = hold(path)
+        except BlockingIOError:
+            raise RunError(f"{path}: another process is writing this run") from None
         except OSError as error:
-            raise RunError(f"{path}: cannot be used as a run folder: {error.strerror}") from None
+            place = error.filename or path
+            raise RunError(f"{place}: cannot be used in a run folder: {error.strerror}") from None
         try:
-            _hold(path, lock)
             _admit(path, config, resume)
             if has_ledger(path) is (not ledger):
                 kind = "a run on a ledger" if not ledger else "learning without a ledger"
@@ -340,33 +340,6 @@ def read_tensors(path: Path, most: int) -> dict[str, NDArray]:
 def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Write a JSON object whole or not at all."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def held(path: Path) -> bool:
-    """True if a process is writing in a run's folder."""
-    try:
-        with (path / LOCK).open(encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def _check_entries(path: Path) -> None:
-    """Raise RunError for a FIFO or a device among the files of a folder: opening it would never
-    end."""
-    for entry in path.iterdir():
-        if entry.exists() and not (entry.is_file() or entry.is_dir()):
-            raise RunError(f"{entry}: not a regular file")
-
-
-def _hold(path: Path, lock: IO[str]) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise RunError(f"{path}: another process is writing this run") from None
 
 
 def _admit(path: Path, config: Config, resume: bool) -> None:

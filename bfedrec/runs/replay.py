@@ -20,7 +20,8 @@ from math import comb
 from pathlib import Path
 
 from bfedrec.federation.federation import Federation
-from bfedrec.runs.folder import RunError, held
+from bfedrec.runs.folder import RunError
+from bfedrec.runs.holding import held
 from bfedrec.runs.state import RunState, StateError
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.updates import SignedUpdate, check_update, updates_root

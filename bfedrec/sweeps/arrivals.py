@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bfedrec.files import sync_folder
-from bfedrec.runs.folder import RunError, finished, held, stopped
+from bfedrec.runs.folder import RunError, finished, stopped
+from bfedrec.runs.holding import held
 
 
 def arrive(path: Path, files: Sequence[tuple[str, int]], part: Callable[[str, int], bytes]) -> None:

@@ -30,7 +30,8 @@ from bfedrec.data.interactions import DataError
 from bfedrec.data.prepare import at_hand
 from bfedrec.files import write_text
 from bfedrec.plugins import load_plugins
-from bfedrec.runs.folder import RunError, held
+from bfedrec.runs.folder import RunError
+from bfedrec.runs.holding import held
 from consensus.workers import Unit
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bfedrec.cli.main import main
+from bfedrec.runs import holding
 from bfedrec.runs.folder import RunError, read_json, read_metrics, read_summary
 from bfedrec.runs.ranks import read as read_ranks
 from bfedrec.runs.state import RunState, StateError
@@ -102,6 +103,34 @@ def test_a_run_folder_with_a_fifo_is_not_waited_for(name: str, run: Path) -> Non
     os.mkfifo(run / name)
     ended = command("run", "experiments/quickstart.yaml", "--out", run, "--resume")
     assert (ended.status, len(ended.lines)) == (2, 1), ended.out
+
+
+@pytest.mark.parametrize("name", ["lock", "log.txt", ".config.yaml.part", "metrics.jsonl"])
+def test_a_run_folder_with_a_link_is_refused_and_what_it_leads_to_is_kept(
+    name: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "summary.json").unlink()
+    (run / name).unlink(missing_ok=True)
+    victim = run.parent / "victim"
+    victim.write_text("mine")
+    (run / name).symlink_to("../victim")
+    assert main(resumed(run)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "bfedrec:" in line]
+    assert f"{run / name}: " in line
+    assert "is a symbolic link" in line
+    assert victim.read_text() == "mine"
+
+
+def test_a_lock_is_neither_followed_nor_emptied(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the link comes between the look at the folder and the opening."""
+    (run / "lock").write_text("mine")
+    holding.hold(run).close()
+    assert (run / "lock").read_text() == "mine"
+    (run / "lock").rename(run.parent / "victim")
+    (run / "lock").symlink_to("../victim")
+    monkeypatch.setattr(holding, "_check_entries", lambda path: None)
+    with pytest.raises(OSError, match="symbolic link"):
+        holding.hold(run)
 
 
 @pytest.mark.parametrize(
