@@ -18,7 +18,15 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from bfedrec.config.load import SURROUNDINGS, config_hash, departures, differences, dump, parse
+from bfedrec.config.load import (
+    SURROUNDINGS,
+    config_digest,
+    config_hash,
+    departures,
+    differences,
+    dump,
+    parse,
+)
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES, ConfigError
 from bfedrec.files import write_bytes, write_text
@@ -121,7 +129,8 @@ class RunFolder(Closing):
     def state(self) -> RunState:
         """The state in RUN/state.sqlite, which is private to the run."""
         keeps, every = self.config.compression.error_feedback, self.config.ledger.meets_every
-        return RunState(self.path / "state.sqlite", keeps, checkpoint_every=every)
+        path, digest = self.path / "state.sqlite", config_digest(self.config)
+        return RunState(path, keeps, checkpoint_every=every, digest=digest)
 
     # --- the manifest ---------------------------------------------------------------------------
 

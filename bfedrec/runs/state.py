@@ -93,9 +93,12 @@ class RunState(Closing):
         keeps_residuals: bool = False,
         read_only: bool = False,
         checkpoint_every: int = 1,
+        digest: bytes = b"",
     ) -> None:
         """``checkpoint_every``: heights between two after which a run can be resumed; the
-        residuals from before the last of them are kept."""
+        residuals from before the last of them are kept. ``digest``: that of the run's config
+        (`bfedrec.config.load.config_digest`), to which a new file is bound; a file of another one
+        is refused."""
         self._path = path
         self._keeps_residuals = keeps_residuals
         self._checkpoint_every = checkpoint_every
@@ -116,9 +119,25 @@ class RunState(Closing):
             # the last rows, never the order or wholeness of those before.
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = NORMAL")
+            if digest:
+                self._bind(digest)
             self._database.execute(SCHEMA)
             if keeps_residuals:
                 self._database.execute(RESIDUALS)
+
+    def _bind(self, digest: bytes) -> None:
+        """Bind a new file to a run by the header's number for users, or raise `StateError` for
+        another run's; 0 is that of a file from before there was a number."""
+        wanted = int.from_bytes(digest[:4], "big") >> 1 or 1
+        (found,) = self._rows("PRAGMA user_version")[0]
+        if found == 0 and not self._rows("SELECT 1 FROM sqlite_master LIMIT 1"):
+            self._database.execute(f"PRAGMA user_version = {wanted}")
+        elif found not in (0, wanted):
+            self._database.close()
+            raise StateError(
+                f"{self._path}: the state of another run, with another config or seed; restore "
+                "this run's, or start anew in another folder"
+            )
 
     def close(self) -> None:
         """Close the file; rows appended are kept."""

@@ -192,6 +192,18 @@ def test_a_state_that_is_damaged_behind_its_first_page_is_one_line(
     assert "state.sqlite" in line
 
 
+def test_the_state_of_another_seed_is_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = run.parent / "other"
+    play(other, *RUN, "seed=1")
+    (run / "summary.json").unlink()
+    shutil.copy(other / "state.sqlite", run)
+    assert main(resumed(run)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "bfedrec:" in line]
+    assert "state.sqlite: the state of another run" in line
+
+
 @pytest.mark.parametrize(
     "node",
     [

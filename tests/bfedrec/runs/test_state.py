@@ -37,3 +37,30 @@ def test_reading_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="unable to open"):
         RunState(tmp_path / "state.sqlite", read_only=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    path, ours, theirs = tmp_path / "state.sqlite", b"\x01" * 32, b"\x02" * 32
+    with RunState(path, digest=ours) as state:
+        state.append(row(1))
+    with RunState(path, digest=ours) as state:
+        assert state.last_height == 1
+    with pytest.raises(StateError, match="the state of another run") as told:
+        RunState(path, digest=theirs)
+    assert "\n" not in str(told.value)
+
+
+def test_a_state_from_before_states_were_bound_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    with RunState(path) as state:
+        state.append(row(1))
+    for digest in (b"\x01" * 32, b"\x02" * 32):
+        with RunState(path, digest=digest) as state:
+            assert state.last_height == 1
+
+
+def test_a_digest_of_zeros_binds_too(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite"
+    RunState(path, digest=bytes(32)).close()
+    with pytest.raises(StateError, match="another run"):
+        RunState(path, digest=b"\x02" * 32)
