@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bfedrec.config.schema import Config
 from bfedrec.config.storage import StoreSettings
@@ -10,12 +12,20 @@ from bfedrec.federation.federation import Federation
 from bfedrec.federation.round import Round
 from bfedrec.runs.folder import RunFolder
 from bfedrec.runs.publication import Publication
+from bfedrec.runs.state import StateError
+from consensus.encoding.fields import MalformedRecord
+from consensus.ledger.chain import heads_of
+from consensus.ledger.validity import Head, InvalidBlock
+from consensus.protocols.registry import protocol_of
 from consensus.records.block import Block
+from consensus.records.genesis import Genesis
 from consensus.records.update import UpdateRecord
 from consensus.storage.content import MemoryStore
 from consensus.storage.ipfs import IpfsStore
 from consensus.storage.ipfs_rpc import Tell
 from consensus.storage.sqlite import SqliteStore
+
+_ANEW = "; restore it, or start anew in another folder"
 
 
 class ChainWriter:
@@ -35,6 +45,7 @@ class ChainWriter:
         self._aggregates: set[bytes] = set()
         """Links of all aggregates: with one client a round, its update's payload is the
         aggregate."""
+        self._path = folder.chain_path
         self._chain: SqliteStore | None = None
         self._publication: Publication | None = None
         self.content: SqliteStore | MemoryStore
@@ -60,9 +71,32 @@ class ChainWriter:
         return heights[-1] if heights else -1
 
     def block(self, height: int) -> Block:
-        """The block at a height that is written already."""
+        """The block at a height that is written already. Raises `StateError` for a damaged one."""
         assert self._chain is not None
-        return Block.decode(self._chain.block(height))
+        with self._sound(f"the block of height {height}"):
+            return Block.decode(self._chain.block(height))
+
+    def verified(self, genesis: Genesis, height: int) -> tuple[list[Block], list[Head]]:
+        """The blocks up to a height, and the heads that they lead to, that of the genesis first.
+
+        Raises `StateError` for a chain that does not begin with this genesis, or with a block that
+        does not extend the one before.
+        """
+        assert self._chain is not None
+        if self._chain.block(0) != genesis.encoded:
+            raise StateError(f"{self._path}: height 0 is not the genesis of this run{_ANEW}")
+        blocks = [self.block(at) for at in range(1, height + 1)]
+        with self._sound("the chain"):
+            return blocks, heads_of(genesis, protocol_of(genesis), blocks)
+
+    @contextmanager
+    def _sound(self, what: str) -> Iterator[None]:
+        """Raise `StateError` for a record within that is damaged or of another chain."""
+        try:
+            yield
+        except (InvalidBlock, MalformedRecord) as error:
+            why = " ".join(str(error).split())[:200]
+            raise StateError(f"{self._path}: {what} is damaged: {why}{_ANEW}") from None
 
     def begin(self, federation: Federation) -> None:
         """Write the genesis as height 0, with the initial model."""
@@ -136,7 +170,8 @@ class ChainWriter:
                 self.block(at).header.aggregate_cid for at in range(1, height + 1)
             )
             for retained in range(max(1, height - self._window + 1), height + 1):
-                records = [UpdateRecord.decode(data) for data in self._chain.updates(retained)]
+                with self._sound(f"an update of height {retained}"):
+                    records = [UpdateRecord.decode(data) for data in self._chain.updates(retained)]
                 self._payloads.append((retained, [record.payload for record in records]))
         if self._publication is not None:
             self._publication.complete()

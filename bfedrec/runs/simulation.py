@@ -38,9 +38,7 @@ from bfedrec.runs.state import RoundState, RunState, StateError
 from bfedrec.runs.timelines import append_timeline, cut_timelines
 from bfedrec.runs.totals import Totals
 from consensus.encoding.cid import cid_text
-from consensus.ledger.chain import heads_of
 from consensus.network.traced import TracedNetwork
-from consensus.protocols.registry import protocol_of
 from consensus.simulation.results import Forked, Stalled
 from consensus.simulation.timeline import HeightTimeline
 from consensus.storage.closing import Closing
@@ -266,13 +264,12 @@ class Simulation(Closing):
                 f"{self.folder.path}: the chain has height {height}, but state.sqlite only "
                 f"{self.state.last_height}; restore it, or start anew in another folder"
             )
+        met = height - height % self.config.ledger.meets_every
+        blocks, heads = self.chain.verified(federation.genesis, met)
         self.state.discard_after(height)
         self.folder.cut_metrics(height)
         self._told = cut_timelines(self.folder.path, height)
-        met = height - height % self.config.ledger.meets_every
         self._trace_after(met)
-        blocks = [self.chain.block(at) for at in range(1, met + 1)]
-        heads = heads_of(federation.genesis, protocol_of(federation.genesis), blocks)
         for at, (block, head) in enumerate(zip(blocks, heads, strict=False), 1):
             aggregate = self.chain.content.get(block.header.aggregate_cid)
             if at == met:

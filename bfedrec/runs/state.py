@@ -288,3 +288,5 @@ class RunState(Closing):
             raise StateError(f"{self._path}: {error}") from None
         except (sqlite3.Error, OverflowError) as error:
             raise StateError(f"{self._path}: not a run's state: {error}") from None
+        except UnicodeDecodeError:  # SQLite quotes damaged bytes in its message
+            raise StateError(f"{self._path}: not a run's state: the file is damaged") from None

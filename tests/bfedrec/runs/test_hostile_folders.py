@@ -204,6 +204,66 @@ def test_the_state_of_another_seed_is_one_line(
     assert "state.sqlite: the state of another run" in line
 
 
+SWAP = """
+UPDATE blocks SET height = 9 WHERE height = 1;
+UPDATE blocks SET height = 1 WHERE height = 2;
+UPDATE blocks SET height = 2 WHERE height = 9;
+"""
+GENESIS = "height 0 is not the genesis of this run"
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE blocks SET data = x'00' WHERE height = 2", "the block of height 2 is damaged"),
+        ("UPDATE blocks SET data = x'a0' WHERE height = 2", "the block of height 2 is damaged"),
+        (SWAP, "the chain is damaged"),
+        ("UPDATE blocks SET data = x'a0' WHERE height = 0", GENESIS),
+        ("DELETE FROM blocks WHERE height = 0", "no block of height 0"),
+        ("DELETE FROM blocks WHERE height = 1", "no block of height 1"),
+        ("UPDATE updates SET data = x'00' WHERE height = 2", "an update of height 2 is damaged"),
+    ],
+)
+def test_a_damaged_chain_is_one_line_and_nothing_is_cut(
+    statement: str, said: str, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run / "summary.json").unlink()
+    with closing(sqlite3.connect(run / "chain.sqlite")) as chain, chain:
+        chain.executescript(statement)
+    metrics = (run / "metrics.jsonl").read_bytes()
+    assert main(resumed(run)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "bfedrec:" in line]
+    assert "chain.sqlite" in line
+    assert said in line
+    assert (run / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_the_chain_of_another_run_is_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = run.parent / "other"
+    play(other, *RUN, "seed=1")
+    (run / "summary.json").unlink()
+    shutil.copy(other / "chain.sqlite", run)
+    assert main(resumed(run)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "bfedrec:" in line]
+    assert GENESIS in line
+
+
+def test_a_damaged_schema_of_a_state_is_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLite quotes the damaged bytes, which are no text."""
+    (run / "summary.json").unlink()
+    path = run / "state.sqlite"
+    content = path.read_bytes()
+    assert b") STRICT" in content
+    path.write_bytes(content.replace(b") STRICT", b") \xffTRICT", 1))
+    assert main(resumed(run)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "bfedrec:" in line]
+    assert "state.sqlite: not a run's state: the file is damaged" in line
+
+
 @pytest.mark.parametrize(
     "node",
     [
