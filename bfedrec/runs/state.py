@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bfedrec.runs.figures import number
+from bfedrec.runs.figures import GREATEST, number
 from bfedrec.runs.totals import Totals
 from consensus.simulation.checkpoint import Standing
 from consensus.storage.closing import Closing
@@ -149,7 +149,8 @@ class RunState(Closing):
         return int(self._rows("SELECT coalesce(max(height), 0) FROM rounds")[0][0])
 
     def append(self, state: RoundState, residuals: Mapping[int, bytes] | None = None) -> None:
-        """Append the row of the height after the last; raises `StateError` for any other.
+        """Append the row of the height after the last; raises `StateError` for any other, and
+        `bfedrec.learning.upload.Diverged` for a loss that no figure can tell.
 
         ``residuals``: new residuals by client that sent an update, if the state keeps them.
         """
@@ -159,6 +160,13 @@ class RunState(Closing):
         if state.factors.ndim != 2 or len(state.factors) != len(state.clients):
             raise StateError(
                 f"{self._path}: {len(state.clients)} clients, factors {state.factors.shape}"
+            )
+        if not -GREATEST < state.loss < GREATEST:  # nor is it NaN
+            from bfedrec.learning.upload import Diverged  # slow to load
+
+            raise Diverged(
+                f"round {state.height}: the mean training loss is {state.loss:g}; lower the steps "
+                "of training (item_step, user_step) or model.init_scale"
             )
         row = (
             state.height,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bfedrec.cli.main import main
+from bfedrec.learning.upload import Diverged
 from bfedrec.runs.state import RoundState, RunState, StateError
+
+OFTEN = ("rounds=2", "clients.per_round=6", "evaluation.every=1")
 
 
 def row(height: int) -> RoundState:
@@ -64,3 +70,28 @@ def test_a_digest_of_zeros_binds_too(tmp_path: Path) -> None:
     RunState(path, digest=bytes(32)).close()
     with pytest.raises(StateError, match="another run"):
         RunState(path, digest=b"\x02" * 32)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf"), 2.0**63, 1e300])
+def test_a_loss_that_cannot_be_written_is_a_divergence(tmp_path: Path, loss: float) -> None:
+    with RunState(tmp_path / "state.sqlite") as state:
+        state.append(row(1))
+        with pytest.raises(Diverged, match="round 2: the mean training loss is"):
+            state.append(replace(row(2), loss=loss))
+        assert state.last_height == 1
+        state.append(replace(row(2), loss=2.0**62))
+
+
+@pytest.mark.parametrize("word", ["training.item_step=1e8", "model.init_scale=1e18"])
+@pytest.mark.parametrize("command", ["run", "learn"])
+def test_a_run_that_diverges_ends_in_a_line(
+    command: str, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = [command, "experiments/quickstart.yaml", *OFTEN, word, "--out", str(out)]
+    assert main(words) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "bfedrec:" in line]
+    assert "the mean training loss is" in line
+    if (out / "metrics.jsonl").exists():
+        told = (out / "metrics.jsonl").read_text().splitlines()
+        assert all(json.loads(each)["loss"] < 2.0**63 for each in told)
