@@ -83,8 +83,6 @@ def make(
         if before:
             summary = read_summary(path)
         else:
-            from bfedrec.report.curves import curves  # slow to load
-
             show = partial(_telling, config.data.unread_files, show)
             play = _profiled if profile else _play
             try:
@@ -96,8 +94,16 @@ def make(
                 folder.log(f"failed: {error}")
                 raise
             folder.write_summary(summary)
+        if not before or _lacks_curves(path):
+            from bfedrec.report.curves import curves  # slow to load
+
             curves(path)
     return Made(path, summary, before, tuple(folder.unlogged))
+
+
+def _lacks_curves(path: Path) -> bool:
+    """True for a finished run whose process was ended just before it would have drawn them."""
+    return (path / "metrics.jsonl").exists() and not (path / "curves.png").exists()
 
 
 @contextmanager

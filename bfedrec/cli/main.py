@@ -8,6 +8,7 @@ that handles them. Only the module of the command that is asked for is imported.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -64,6 +65,9 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A path may have bytes that are no text; they are printed as they came.
+        sys.stdout.reconfigure(errors="surrogateescape")
     failures = load_plugins().failures
     for failure in failures:
         print(f"bfedrec: {failure}", file=sys.stderr)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bfedrec.evaluation.metrics import METRICS, compared
+from bfedrec.plaintext import plain
 from bfedrec.report.style import (
     AMBER,
     BLUE,
@@ -74,7 +75,8 @@ def drawn(run: Path) -> Figure:
         quality = figure.subplots()
         quality.set_xlabel("round" if "uplink_payload_bytes" in lines[-1] else "epoch")
     draw_quality(quality, lines)
-    quality.set_title(run.resolve().name, y=1.0)
+    # A name is no formula, whatever signs it has, and bytes that are not UTF-8 have no letters.
+    quality.set_title(plain(run.resolve().name), y=1.0, parse_math=False)
     return figure
 
 

@@ -11,6 +11,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bfedrec.files import whole_file
+
 # Okabe and Ito's palette, told apart with any colour vision; markers and dashes tell apart in grey.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 SKY, AMBER, BLACK = "#56B4E9", "#E69F00", "#000000"
@@ -50,8 +52,10 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format that the path's ending names."""
-    figure.savefig(path, dpi=160, metadata=UNDATED.get(path.suffix))
+    """Write a figure in the format that the path's ending names, whole or not at all."""
+    with whole_file(path) as file:
+        form = path.suffix.removeprefix(".") or "png"
+        figure.savefig(file, format=form, dpi=160, metadata=UNDATED.get(path.suffix))
 
 
 def styled() -> Any:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
+from matplotlib.figure import Figure
 
+from bfedrec.cli.main import main
 from bfedrec.report.curves import curves, per_round
 from bfedrec.runs.folder import RunError
+from tests.helpers.tiny import TINY
 
 
 def recorded(folder: Path, scored: bool = True) -> Path:
@@ -64,3 +71,42 @@ def test_a_run_that_was_never_evaluated_has_no_curves(tmp_path: Path) -> None:
 def test_costs_are_averaged_over_the_rounds_between_two_lines() -> None:
     lines = [{"height": 10, "bytes": 50}, {"height": 20, "bytes": 60}, {"height": 22, "bytes": 70}]
     assert per_round(lines, "bytes") == ([0, 10, 20, 22], [5.0, 1.0, 5.0])
+
+
+@pytest.mark.parametrize("name", ["a$\\b$", "$", "no \udcff text", "a\nb"])
+def test_whatever_a_run_is_called_its_curves_are_drawn(tmp_path: Path, name: str) -> None:
+    assert curves(recorded(tmp_path / name)).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_curves_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(self: Figure, file: BinaryIO, **options: object) -> None:
+        file.write(b"\x89PNG")
+        raise KeyboardInterrupt
+
+    run = recorded(tmp_path / "run")
+    monkeypatch.setattr(Figure, "savefig", ends)
+    with pytest.raises(KeyboardInterrupt):
+        curves(run)
+    assert [path.name for path in run.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_finished_run_without_its_curves_gets_them(tmp_path: Path) -> None:
+    """As a kill right after the summary leaves it."""
+    (tmp_path / "tiny.yaml").write_text(f"rounds: 2\n{TINY}")
+    command = ["run", str(tmp_path / "tiny.yaml"), "--out", str(tmp_path / "run"), "--resume"]
+    assert main(command) == 0
+    drawn = (tmp_path / "run" / "curves.png").read_bytes()
+    (tmp_path / "run" / "curves.png").unlink()
+    assert main(command) == 0
+    assert (tmp_path / "run" / "curves.png").read_bytes() == drawn
+
+
+def test_a_folder_whose_name_is_no_text_is_printed_as_it_came(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(f"rounds: 2\n{TINY}")
+    out = os.fsencode(tmp_path / "run") + b"\xff"
+    words = [sys.executable, "-m", "bfedrec", "run", str(tmp_path / "tiny.yaml"), "--out", out]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    ended = subprocess.run(words, env=strict, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert out + b": done" in ended.stdout
+    assert Path(os.fsdecode(out), "curves.png").exists()
