@@ -12,6 +12,7 @@ from consensus.encoding.cid import cid_text
 from consensus.storage import archive
 from consensus.storage.car import CarError
 from consensus.storage.content import StoreError
+from consensus.storage.regular import BESIDE
 from consensus.storage.sqlite import SqliteStore
 
 
@@ -58,9 +59,14 @@ def import_command(file: Path, out: Path | None) -> int:
     path, beside = folder / CHAIN, folder / ".chain.sqlite.part"
     if path.exists():
         raise StoreError(f"{path}: exists already; use another --out")
+    for ending in BESIDE[1:]:
+        left = path.with_name(f"{path.name}{ending}")
+        if left.is_symlink() or left.exists():  # SQLite would apply it to the new file
+            raise StoreError(f"{left}: left over from another chain; remove it first")
     created = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    beside.unlink(missing_ok=True)
+    for leftover in folder.glob(f"{beside.name}*"):
+        leftover.unlink()
     try:
         with SqliteStore(beside) as store, counted("import") as progress:
             head, height = archive.import_chain(file, store, progress)

@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["check_database", "open_regular", "read_regular"]
+__all__ = ["BESIDE", "check_database", "open_regular", "read_regular"]
 
 #: Endings of the names of the files that SQLite opens together.
 BESIDE: Final = ("", "-wal", "-journal", "-shm")

@@ -334,6 +334,23 @@ def test_heights_that_do_not_follow_are_refused(tmp_path: Path) -> None:
         archive.import_chain(tmp_path / "x.car", store, quiet)
 
 
+@pytest.mark.parametrize("ending", ["-wal", "-journal", "-shm"])
+def test_nothing_is_imported_beside_what_another_chain_left(
+    exported: tuple[Path, Path], ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SQLite would apply it to the new file, which then holds another chain than was told."""
+    left = tmp_path / f"chain.sqlite{ending}"
+    left.write_bytes(b"left")
+    assert main(["chain", "import", str(exported[1]), "--out", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{left}: left over from another chain" in line
+    assert list(tmp_path.iterdir()) == [left]
+    left.unlink()
+    (tmp_path / f".chain.sqlite.part{ending}").write_bytes(b"left")
+    assert main(["chain", "import", str(exported[1]), "--out", str(tmp_path)]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["chain.sqlite"]
+
+
 def test_nothing_is_overwritten_and_nothing_missing_is_exported(
     exported: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
