@@ -26,6 +26,8 @@ CHUNK: Final = 2**20
 """Bytes read at once."""
 ROWS: Final = 2**12
 """Rows of a block."""
+UNCLOSED: Final = "unexpected end of data"
+"""The error of `csv` for a file that ends within quotes."""
 
 
 @dataclass(frozen=True)
@@ -103,22 +105,29 @@ def blocks(
 
     ``header``: the first row names the columns and is none of the rows. ``quoted``: cells may stand
     in double quotes. Blank lines are passed over; a row that is too short has empty cells at its
-    end. Raises DataError, with the line, for one that is too long, and for an unclosed quote.
+    end. Raises DataError, with the line, for one that is too long, and for a quote that is not
+    closed, or is followed by more than a delimiter.
     """
     text = lines(file, encoding)
     single = delimiter if len(delimiter) == 1 else "\x1f"  # csv splits at single letters only
     if single != delimiter:
         text = (line.replace(delimiter, single) for line in text)
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    reader = csv.reader(text, delimiter=single, skipinitialspace=True, quoting=quoting)
+    # Not strict, it would take the end of the file for the end of an open quote.
+    reader = csv.reader(text, delimiter=single, skipinitialspace=True, quoting=quoting, strict=True)
     places: dict[Any, int] | None = None
     width = number = 0
     while True:
         first = number + 1
+        rows: list[list[str]] = []
         try:
-            rows = list(islice(reader, 1 if places is None else ROWS))
+            rows.extend(islice(reader, 1 if places is None else ROWS))
         except csv.Error as error:
-            raise DataError(f"{file}: line {reader.line_num}: {error}") from None
+            if str(error) == UNCLOSED:
+                told = f"line {_line(rows, first, len(rows))}: has a quote that is not closed"
+            else:
+                told = f"line {reader.line_num}: {str(error).replace(single, delimiter)}"
+            raise DataError(f"{file}: {told}") from None
         number = reader.line_num
         if not rows:
             break
@@ -132,16 +141,19 @@ def blocks(
         raise DataError(f"{file}: is empty")
 
 
+def _line(rows: list[list[str]], first: int, row: int) -> int:
+    """The line that a row begins at, of rows of which the first begins at line ``first``."""
+    # A quoted cell may hold line ends.
+    inner = sum(cell.count("\n") for each in rows[:row] for cell in each)
+    return first + row + inner
+
+
 def _block(
     file: SourceFile, rows: list[list[str]], places: dict[Any, int], width: int, first: int
 ) -> Block:
     """The wanted columns of some rows, of which the first begins at line ``first``."""
 
-    def line(row: int) -> int:
-        # A quoted cell may hold line ends.
-        inner = sum(cell.count("\n") for each in rows[:row] for cell in each)
-        return first + row + inner
-
+    line = partial(_line, rows, first)
     kept, number = rows, line
     if set(map(len, rows)) != {width}:
         whole = []

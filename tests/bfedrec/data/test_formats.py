@@ -366,8 +366,21 @@ def test_a_quoted_cell_may_hold_line_ends_and_lines_are_counted(tmp_path: Path) 
     with pytest.raises(DataError, match="line 8, column 'item': '' is not"):
         told(path)
     path.write_text('user,note,item\n1,"a,2\n3,b,4\n')
-    with pytest.raises(DataError, match="line 2, column 'item': '' is not"):
+    with pytest.raises(DataError, match=r"x\.csv: line 2: has a quote that is not closed$"):
         told(path)
+
+
+def test_an_open_quote_takes_no_row_along(tmp_path: Path) -> None:
+    path = tmp_path / "quote.csv"
+    rows = [f"{k // 10},{k % 10}\n" for k in range(60)]
+    path.write_text("".join(["user,item\n", *rows, '7,"10\n', "7,11\n", "7,12\n", "7,13\n"]))
+    with pytest.raises(DataError, match=r"quote\.csv: line 62: has a quote that is not closed$"):
+        told(path)
+    path.write_text('user,item\n1,"2"3\n')
+    with pytest.raises(DataError, match=r"quote\.csv: line 2: ',' expected after '\"'$"):
+        told(path)
+    path.write_text('user,"item"\n"a ""b"", c", "d"\n\n"1",e"f"')
+    assert told(path) == [('a "b", c', "d", None), ("1", 'e"f"', None)]
 
 
 def settings(path: Path, **options: Any) -> DataSettings:
