@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,21 @@ SHOWN: Final = 60
 """Letters of a cell that an error shows."""
 WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,17}")
 """A whole number that is written in one way only."""
+JOINERS: Final = "\u200c\u200d"
+"""The zero-width non-joiner, and the zero-width joiner."""
+
+
+def legible(text: str) -> bool:
+    """True for a text that has something to print and nothing that cannot be printed.
+
+    Spaces of all scripts are fine within it, and joiners, with which some scripts spell words. The
+    rest shows nowhere and may be lost on the way: numpy drops a NUL at the end.
+    """
+    if not text.strip():
+        return False
+    return text.isprintable() or all(
+        each.isprintable() or each in JOINERS or unicodedata.category(each) == "Zs" for each in text
+    )
 
 
 def iso_seconds(text: str) -> float:
@@ -54,6 +70,8 @@ class Column:
     """Readings of a float cell: the first that accepts the first cell is that of all."""
     told: str = ""
     """The kind in words, for an error, where it is not the usual of `kind`."""
+    printable: bool = True
+    """False for texts that are shown and never stored, with whatever characters they have."""
 
     @property
     def meaning(self) -> str:
@@ -64,13 +82,15 @@ class Column:
             return "a whole number >= 0"
         if self.kind is np.float64:
             return "a finite number"
-        return f"a non-empty text of at most {MOST_LETTERS} letters"
+        letters = "printable letters" if self.printable else "letters"
+        return f"a non-empty text of at most {MOST_LETTERS} {letters}"
 
 
 ID = Column(np.int64)
 NUMBER = Column(np.float64)
 NUMBER_OR_EMPTY = Column(np.float64, may_be_empty=True)
 TEXT = Column(np.str_)
+LABEL = Column(np.str_, printable=False)
 DATE = Column(np.float64, parsers=(iso_seconds,), told="a date as 2019-11-15T08:55:22Z")
 US_TIME = Column(np.float64, parsers=(us_seconds,), told="a time as 11/15/2019 8:55:22 AM")
 US_TIME_OR_EMPTY = Column(np.float64, True, US_TIME.parsers, US_TIME.told)
@@ -108,7 +128,7 @@ def gather(
     found: dict[Any, Gathered] = {}
     for name, column in columns.items():
         if column.kind is np.str_:
-            found[name] = Texts()
+            found[name] = Texts(legible if column.printable else str.strip)
         else:
             found[name] = Wholes() if column.kind is np.int64 else Numbers(column)
     rows = 0
@@ -219,9 +239,10 @@ class _Known(dict[str, int]):
     """Texts and their numbers, in the order of their first occurrence."""
 
     longest = 0
+    fits: Callable[[str], object] = legible
 
     def __missing__(self, text: str) -> int:
-        if not text.strip() or len(text) > MOST_LETTERS or len(self) >= MOST_TEXTS:
+        if len(text) > MOST_LETTERS or not self.fits(text) or len(self) >= MOST_TEXTS:
             raise ValueError
         self.longest = max(self.longest, len(text))
         number = self[text] = len(self)
@@ -231,8 +252,10 @@ class _Known(dict[str, int]):
 class Texts(Gathered):
     """Texts, each kept once: a row has the number of its text."""
 
-    def __init__(self) -> None:
+    def __init__(self, fits: Callable[[str], object] = legible) -> None:
+        """``fits``: true for a text that the column may have, but for its length."""
         self.known = _Known()
+        self.known.fits = fits
         self.parts: list[NDArray[np.int32]] = []
 
     @property
@@ -249,7 +272,7 @@ class Texts(Gathered):
         self.parts.append(np.fromiter(map(self.known.__getitem__, cells), np.int32, len(cells)))
 
     def accepts(self, cell: str) -> bool:
-        return cell in self.known or (bool(cell.strip()) and len(cell) <= MOST_LETTERS)
+        return cell in self.known or (len(cell) <= MOST_LETTERS and bool(self.known.fits(cell)))
 
     def array(self) -> NDArray[np.str_]:
         texts, codes = self.names_and_codes()

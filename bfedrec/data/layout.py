@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bfedrec.data.columns import NUMBER, TEXT, Column, Gathered, Texts, gather
+from bfedrec.data.columns import LABEL, NUMBER, TEXT, Column, Gathered, Texts, gather
 from bfedrec.data.files import SourceFile
 from bfedrec.data.interactions import DataError, Interactions, interactions_of
 from bfedrec.data.lines import Block, blocks
@@ -91,7 +91,7 @@ class Format(ABC):
             role = next(iter(named))
             told = f"no data.file.{role}: the columns of format {self.name} are fixed"
             raise DataError(f"{file}: {told}")
-        usual = {USER: TEXT, ITEM: TEXT, RATING: NUMBER, TIME: NUMBER, KIND: TEXT}
+        usual = {USER: TEXT, ITEM: TEXT, RATING: NUMBER, TIME: NUMBER, KIND: LABEL}
         read = self.blocks(file, {**self.columns, **named})
         first = next(read, None)
         if first is None:

@@ -153,7 +153,9 @@ def _block(
 ) -> Block:
     """The wanted columns of some rows, of which the first begins at line ``first``."""
 
-    line = partial(_line, rows, first)
+    def line(row: int) -> int:
+        return _line(rows, first, row)
+
     kept, number = rows, line
     if set(map(len, rows)) != {width}:
         whole = []

@@ -201,7 +201,7 @@ def test_what_is_odd_about_a_file_is_told_on_plain_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "odd.tsv"
-    rows = [f"u{u}\ti[red]\x1b{u}{k}\t3\n" for u in range(20) for k in range(5)]
+    rows = [f"u{u}\ti[red]{u}{k}\t3\n" for u in range(20) for k in range(5)]
     rows += [f"u0\tj{k}\t3\n" for k in range(40)]
     path.write_text("user\titem\trating\n" + "".join(rows))
     assert data_commands.check_command(arguments(str(path)), tmp_path / "cache") == 0
@@ -213,7 +213,10 @@ def test_what_is_odd_about_a_file_is_told_on_plain_lines(
         "WARNING: all ratings are equal",
     ):
         assert line in printed
-    assert "\x1b" not in printed
+    path.write_text("user\titem\trating\n" + "".join(rows).replace("red", "red\x1b"))
+    with pytest.raises(data.DataError, match=r"line 2, column 'item': 'i\[red\\x1b\]00' is not a"):
+        data_commands.check_command(arguments(str(path)), tmp_path / "cache")
+    assert "\x1b" not in capsys.readouterr().out
     path.write_text("user\titem\ttime\n" + "".join(f"a\t{k}\t{k // 4}\n" for k in range(9)))
     with pytest.raises(data.DataError, match="every user touched every item"):
         data_commands.check_command(arguments(str(path)), tmp_path / "cache")

@@ -491,6 +491,30 @@ def test_ids_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         told(path)
 
 
+@pytest.mark.parametrize("bad", ["a\0", "a\x07", "a\x1bb", "a\u202eb", "a\u2028b", "\ufeffa"])
+def test_ids_that_cannot_be_printed_are_refused(bad: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"user,item\n1,a\n2,{bad}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"x\.csv: line 3, column 'item': .* printable") as error:
+        told(path)
+    assert str(error.value).isprintable()
+
+
+def test_ids_of_all_scripts_are_read(tmp_path: Path) -> None:
+    ids = [
+        "Anna Müller",
+        "東京\u3000都",
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "a\xa0b",
+        "👩\u200d🚀",
+        "№ 5",
+    ]
+    path = tmp_path / "x.csv"
+    path.write_text("user,item\n" + "".join(f"1,{each}\n" for each in ids), encoding="utf-8")
+    assert [item for _, item, _ in told(path)] == ids
+
+
 def test_an_archive_without_interactions_or_encrypted_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
