@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bfedrec.data.columns import MOST_LETTERS, WHOLE
+from bfedrec.data.columns import MOST_LETTERS, WHOLE, legible
 from bfedrec.data.interactions import DataError
 from bfedrec.data.prepare import default_cache
 from bfedrec.section import Tree
@@ -89,11 +89,14 @@ def _ids(column: pd.Series, name: str) -> list[str]:
     found = []
     for row, value in enumerate(column.tolist()):
         text = value if isinstance(value, str) else _whole(value)
-        if text is None or not text.strip() or len(text) > MOST_LETTERS or not text.isprintable():
+        if text is None or len(text) > MOST_LETTERS or not legible(text):
             raise DataError(
                 f"frame: row {row}, column {name!r}: {str(value)[:60]!r} is no id: a whole number "
                 f">= 0, or a printable text of at most {MOST_LETTERS} letters"
             )
+        if text != text.strip():
+            told = "begins or ends with a space; use .str.strip() first"
+            raise DataError(f"frame: row {row}, column {name!r}: {text[:60]!r} {told}")
         found.append(text)
     return found
 
