@@ -75,7 +75,7 @@ def _scores(runs: pd.DataFrame, names: list[str], metric: str) -> dict[Setting, 
         raise ConfigError(f"by: no column {', '.join(lacking) or 'named'}; the frame has {known}")
     found: dict[Setting, Scores] = {}
     first: np.ndarray | None = None
-    for setting, group in runs.groupby(names, sort=False):
+    for setting, group in runs.groupby(names, sort=False, dropna=False):
         rows = []
         for path in group["path"]:
             users = Run(Path(path)).users
@@ -86,10 +86,19 @@ def _scores(runs: pd.DataFrame, names: list[str], metric: str) -> dict[Setting, 
             if not np.array_equal(at, first):
                 raise ConfigError(f"{path}: does not test the same users as the first run")
             rows.append(users[metric].to_numpy(dtype=np.float64))
-        found[setting if isinstance(setting, tuple) else (setting,)] = np.stack(rows)
+        values = setting if isinstance(setting, tuple) else (setting,)
+        # pandas' groups have NaN for None, which would be equal to no setting that is asked for.
+        found[tuple(None if _missing(value) else value for value in values)] = np.stack(rows)
     if not found:
         raise ConfigError("runs: the frame has no rows")
     return found
+
+
+def _missing(value: Any) -> bool:
+    """True for None, and for what pandas has in its place."""
+    import pandas as pd
+
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
 def _base(against: Any, settings: list[Setting], names: list[str]) -> Setting:

@@ -66,6 +66,17 @@ def test_several_columns_tell_settings_apart(runs: pd.DataFrame) -> None:
     assert table["lead"].isna().tolist() == [False, False, False, True, False, False]
 
 
+def test_a_setting_may_be_none(runs: pd.DataFrame) -> None:
+    named = runs.assign(group=runs["clients.per_round"].map({2: None, 4: "a", 8: "b"}))
+    table = bf.compare(named, by="group", metric=METRIC)
+    assert [None if each != each else each for each in table.index] == [None, "a", "b"]
+    usual = bf.compare(runs, by="clients.per_round", metric=METRIC)
+    assert table.reset_index(drop=True).equals(usual.reset_index(drop=True))
+    by = ["group", "seed"]
+    several = bf.compare(named, by=by, metric=METRIC, against=(None, 1))
+    assert several["lead"].isna().tolist() == [False, True, False, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
