@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from math import isfinite
 from typing import Any, ClassVar
 
 from bfedrec.data.files import SourceFile
@@ -46,6 +47,9 @@ class JsonLines(Format):
             value = found.get(key)
             if isinstance(value, bool) or not isinstance(value, (str, int, float)):
                 told = "is missing" if value is None else "is neither text nor a number"
+                raise DataError(f"{file}: line {number}, key {key!r}: {told}")
+            if isinstance(value, float) and not isfinite(value):  # json reads NaN and Infinity
+                told = f"{value!r} is no finite number"
                 raise DataError(f"{file}: line {number}, key {key!r}: {told}")
             cells.append(value if isinstance(value, str) else repr(value))
         return tuple(cells)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from typing import Any, Final
 
 from bfedrec.data.columns import MOMENT
@@ -94,8 +95,8 @@ def _cells(column: Any) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return ""
+    if value is None or (isinstance(value, float) and not isfinite(value)):
+        return ""  # NaN is how pandas writes a gap among numbers
     if isinstance(value, datetime.date):  # a timestamp is one, too
         return value.isoformat()
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:

@@ -93,7 +93,11 @@ SAMPLES = {
             ('"A2",', '"A2"', "line 3, column 37: Expecting ',' delimiter$"),
             ('"unixReviewTime": 7', '"when": 7', "line 3, key 'unixReviewTime': is missing$"),
             ('"unixReviewTime": 7', '"unixReviewTime": [7]', "key 'unixReviewTime': is neither"),
-            ('"unixReviewTime": 7', '"unixReviewTime": NaN', "column 'unixReviewTime': 'nan' is"),
+            (
+                '"unixReviewTime": 7',
+                '"unixReviewTime": NaN',
+                "key 'unixReviewTime': nan is no finite",
+            ),
         ),
     ),
     "amazon-2023": Sample(
@@ -308,6 +312,8 @@ def test_parquet_has_ids_of_any_kind_and_times_of_any_kind(tmp_path: Path) -> No
     ("columns", "options", "message"),
     [
         ({"user": [1, 2, None], "item": [1, 2, 3]}, {}, "row 3, column 'user': '' is not a non-em"),
+        ({"user": [1.0, float("nan")], "item": [1, 2]}, {}, "row 2, column 'user': '' is not a"),
+        ({"user": [1], "item": [float("inf")]}, {}, "row 1, column 'item': '' is not a non-empty"),
         ({"user": [1], "item": [[1]]}, {}, "column 'item': is of type list<.*: no number, text or"),
         ({"who": [1], "item": [1]}, {}, "no column has a usual name for users; .* has who, item$"),
         ({"user": [1], "item": [1]}, {"time": "at"}, "no column 'at', which data.file.time names"),
@@ -331,6 +337,15 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"mine\.parquet: damaged or no Parquet file"):
             told(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_an_id_in_json_is_a_finite_number(number: str, tmp_path: Path) -> None:
+    path = tmp_path / "review.json"
+    rows = SAMPLES["yelp"].text.replace('"user_id":"', f'"user_id":{number},"was":"')
+    path.write_text(rows)
+    with pytest.raises(DataError, match=r"line 1, key 'user_id': -?(nan|inf) is no finite number"):
+        told(path, format="yelp")
 
 
 # --- options --------------------------------------------------------------------------------------
