@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
+import struct
 import sys
 import zipfile
 import zlib
@@ -19,6 +21,17 @@ from consensus.storage.regular import open_regular
 
 MOST_BYTES: Final = 2**36
 """Unpacked bytes of the longest file."""
+DAMAGED: Final = (
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    UnicodeDecodeError,  # a member's name that is not what its flag says
+    EOFError,
+    KeyError,
+)
+"""The exceptions by which Python's modules tell of a damaged archive."""
 
 
 class Stream(Protocol):
@@ -68,7 +81,7 @@ class SourceFile:
                         yield _Bounded(inner, self)
                 else:
                     yield _Bounded(outer, self)
-        except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, KeyError) as error:
+        except DAMAGED as error:
             raise DataError(f"{self}: damaged ({error}); fetch it again") from error
         except (OSError, RuntimeError, NotImplementedError) as error:  # also: encrypted
             raise DataError(f"{self}: cannot be read ({error})") from error
@@ -193,14 +206,18 @@ def find_file(name: str, file: FileEntry, roots: Sequence[Path]) -> SourceFile |
 
 def _member(archive: Path, path: str) -> str | None:
     """The archive's member at `path`, whatever folder the archive wraps it in."""
+    base = PurePosixPath(path).name
+    matches = [member for member in members(archive) if PurePosixPath(member).name == base]
+    return path if path in matches else min(matches, default=None)
+
+
+def members(archive: Path) -> list[str]:
+    """The names of a zip archive's members. Raises DataError for one that cannot be read."""
     try:
         with zipfile.ZipFile(archive) as content:
-            names = content.namelist()
-    except (OSError, zipfile.BadZipFile) as error:
+            return content.namelist()
+    except (OSError, NotImplementedError, *DAMAGED) as error:
         raise DataError(f"{archive}: not a readable zip archive ({error})") from error
-    base = PurePosixPath(path).name
-    matches = [member for member in names if PurePosixPath(member).name == base]
-    return path if path in matches else min(matches, default=None)
 
 
 def _check_digest(file: SourceFile, entry: FileEntry) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bfedrec.data.columns import LABEL, NUMBER, TEXT, Column, Gathered, Texts, gather
-from bfedrec.data.files import SourceFile
+from bfedrec.data.files import SourceFile, members
 from bfedrec.data.interactions import DataError, Interactions, interactions_of
 from bfedrec.data.lines import Block, blocks
 from bfedrec.data.textfile import listed, names_of
@@ -207,16 +207,15 @@ def member_of(file: SourceFile, formats: list[type[Format]]) -> SourceFile:
     try:
         if not zipfile.is_zipfile(file.path):
             return file
-        with zipfile.ZipFile(file.path) as archive:
-            members = [each for each in archive.namelist()[:MOST_MEMBERS] if not each.endswith("/")]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file.path}: not a readable zip archive ({error})") from error
+    except OSError as error:
+        raise DataError(f"{file.path}: cannot be read ({error.strerror})") from error
+    found = [each for each in members(file.path)[:MOST_MEMBERS] if not each.endswith("/")]
     for kind in formats:
-        for member in sorted(members):
+        for member in sorted(found):
             if kind.recognises(PurePosixPath(member).name.lower(), ""):
                 return SourceFile(file.path, member)
-    if len(members) == 1:
-        return SourceFile(file.path, members[0])
+    if len(found) == 1:
+        return SourceFile(file.path, found[0])
     raise DataError(
         f"{file.path}: no member is a file of interactions by its name; extract it, and name "
         "that file"

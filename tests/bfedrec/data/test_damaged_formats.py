@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bfedrec.data.files import SourceFile
+from bfedrec.data.entry import FileEntry
+from bfedrec.data.files import SourceFile, find_file
 from bfedrec.data.interactions import DataError
 from bfedrec.data.layout import FORMATS, Rows
 from bfedrec.data.sanity import sanity
@@ -105,6 +107,68 @@ def test_damaged_parquet_is_told_or_read(edits: list[tuple[int, bytes]]) -> None
             content[place : place + len(piece)] = piece
         path.write_bytes(bytes(content))
         check(path, "parquet")
+
+
+def archive(path: Path, packing: int = zipfile.ZIP_STORED, name: str = "rätings.csv") -> bytearray:
+    """The bytes of an archive of one file, which is written, too."""
+    with zipfile.ZipFile(path, "w", packing) as content:
+        content.writestr(name, SAMPLES["movielens"].text)
+    return bytearray(path.read_bytes())
+
+
+def spoilt(content: bytearray, what: str) -> bytes:
+    """An archive with one kind of damage."""
+    if what == "name":
+        return bytes(content).replace("ä".encode(), b"\xff\xfe")
+    if what == "version":
+        content[content.index(b"PK\x01\x02") + 6] = 255
+    else:
+        start = content.index(b".csv") + 4 + 9  # behind the properties of LZMA
+        content[start : start + 20] = bytes(range(100, 120))
+    return bytes(content)
+
+
+def content_of(folder: Path, entry: FileEntry) -> bytes:
+    """The content of a file of a record."""
+    found = find_file("x", entry, [folder])
+    assert found is not None
+    return found.read()
+
+
+@pytest.mark.parametrize("what", ["name", "version", "member"])
+def test_a_damaged_archive_is_one_line(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    path.write_bytes(spoilt(archive(path, zipfile.ZIP_LZMA), what))
+    source = FormatFile(path=path, format="movielens")
+    with pytest.raises(DataError, match=r"x\.zip(:rätings\.csv)?: (not a read|damaged)") as error:
+        source.rows(source.files(None).by_role["interactions"])
+    assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match=r"x\.zip(:rätings\.csv)?: (not a read|damaged)"):
+        content_of(tmp_path, FileEntry(path="rätings.csv", archive="x.zip"))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(
+        [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+    ),
+    st.lists(st.tuples(st.integers(0), st.binary(min_size=1, max_size=3)), max_size=3),
+)
+def test_a_damaged_archive_is_told_or_read(packing: int, edits: list[tuple[int, bytes]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.zip"
+        content = archive(path, packing)
+        for place, piece in edits:
+            place %= len(content)
+            content[place : place + len(piece)] = piece
+        path.write_bytes(bytes(content))
+        source = FormatFile(path=path)
+        told = f"{path}:"
+        try:
+            source.rows(source.files(None).by_role["interactions"])
+        except DataError as error:
+            told = str(error)
+        assert told.startswith(f"{path}:")
 
 
 def test_every_text_format_is_damaged() -> None:
