@@ -22,6 +22,7 @@ from bfedrec.data.sanity import sanity, split_facts
 from bfedrec.data.sets.file import FormatFile
 from bfedrec.data.settings import DataSettings
 from bfedrec.plaintext import plain
+from bfedrec.screen import screen
 
 HEAD = (
     "# The data sets that come with the package: official source, terms, files with their digests,",
@@ -250,6 +251,4 @@ def _differences(ours: Counts, published: Counts) -> list[str]:
 
 
 def _console() -> Console:
-    """A console on standard output; in a pipe it has no width limit, so that rows stay whole."""
-    console = Console(highlight=False, soft_wrap=True)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=200)
+    return screen(200, highlight=False, soft_wrap=True)

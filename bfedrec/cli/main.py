@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -65,31 +66,37 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        # A path may have bytes that are no text; they are printed as they came.
-        sys.stdout.reconfigure(errors="surrogateescape")
+    _open_streams()
+    try:
+        status = _status(arguments)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+        _tell("interrupted")
+    except BrokenPipeError:  # whoever read our output has left
+        status = INTERRUPTED
+    except Exception as error:
+        status = _status_of(error)
+        told = "not enough memory: " if isinstance(error, MemoryError) else ""
+        _tell(f"bfedrec: {told}{' '.join(str(error).split())}")
+    _give_up_streams()
+    return status
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    """Run a command and return its exit status; or raise the error that ends it."""
     failures = load_plugins().failures
     for failure in failures:
-        print(f"bfedrec: {failure}", file=sys.stderr)
+        _tell(f"bfedrec: {failure}")
     try:
         parsed = _parse(sys.argv[1:] if arguments is None else arguments)
         if failures and parsed.command not in WITHOUT_PLUGINS:
             return BAD_INPUT  # a part that is missing, or half there, may change what is meant
         signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C: undone cleanly, resumable
         status: int = parsed.handler(parsed)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INTERRUPTED
     except SystemExit as leaving:  # the parser's, after help or an error
         return int(leaving.code or 0)
-    except Exception as error:
-        status = _status_of(error)
-        told = "not enough memory: " if isinstance(error, MemoryError) else ""
-        print(f"bfedrec: {told}{' '.join(str(error).split())}", file=sys.stderr)
     return status
 
 
@@ -120,6 +127,39 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, (Diverged, Forked, NotFinite, Stalled)):
         return CHECK_FAILED
     raise error
+
+
+# --- the output -----------------------------------------------------------------------------------
+
+
+def _open_streams() -> None:
+    """Have both streams of output, and on each whatever text there is.
+
+    A program is started without one by `>&-`. A name of a file may be no text, and be printed after
+    a check that passed.
+    """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - open until the program ends
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _tell(line: str) -> None:
+    """Print a line on standard error, if anybody reads it: the exit status is the same."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _give_up_streams() -> None:
+    """Drop what a stream cannot take: Python tries again at its end, and has a status for that."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 # --- the parser -----------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from bfedrec.runs.figures import PROFILE, Figures, count, number
 from bfedrec.runs.profiling import PARTS, REST
+from bfedrec.screen import screen
 
 COLUMNS = (
     "part",
@@ -45,8 +45,7 @@ def print_profile(figures: Figures) -> None:
         )
     table.add_section()
     table.add_row("the whole", *_times(whole, whole, rounds), "", *_beside(totals))
-    console = Console()
-    (console if console.is_terminal else Console(width=120)).print(table)
+    screen(120).print(table)
     print(_told(figures))
 
 

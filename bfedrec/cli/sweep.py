@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
 from bfedrec.cli.engines import add_engine
 from bfedrec.cli.run import CONFIG_HELP
 from bfedrec.cli.status import INTERRUPTED
 from bfedrec.evaluation.metrics import FULL, METRICS
+from bfedrec.screen import screen
 from bfedrec.sweeps import sweep as sweeps
 from bfedrec.sweeps.recorded import place_of, record
 from bfedrec.sweeps.registry import engine_of
@@ -97,6 +97,4 @@ def _print_table(rows: Sequence[Row]) -> None:
                 text += f" ± {found.half_width:,.{digits}f}"
             cells.append(text)
         table.add_row(row.setting.label, str(len(row.seeds)), *cells)
-    console = Console()
-    # A file or a pipe has no width to fit: keep the rows whole.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    screen(200).print(table)

@@ -17,7 +17,6 @@ from types import TracebackType
 from typing import Self
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.progress import TextColumn
 from rich.table import Table
 
@@ -32,6 +31,7 @@ from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.files import write_text
 from bfedrec.report.torture import COUNTS, counts_of, figures_of, record_breaks, record_campaign
 from bfedrec.runs.progress import duration
+from bfedrec.screen import screen
 from bfedrec.sweeps.engine import Engine
 from bfedrec.sweeps.registry import engine_of
 from consensus.protocols.registry import DEFAULT, PROTOCOLS
@@ -276,9 +276,7 @@ def _lost(tally: Tally) -> int:
 
 
 def _print(tally: Tally, seconds: float) -> None:
-    console = Console()
-    # A file or a pipe has no width to fit: keep the rows whole.
-    console = console if console.is_terminal else Console(width=160)
+    console = screen(160)
     figures = figures_of(tally, seconds)
     table = Table(box=SIMPLE_HEAD, title="how often each really happened")
     columns = []

@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bfedrec.runs.sparkline import WIDEST, Trend, lines_of, marks_for
+from bfedrec.screen import Screen
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Progress:
         self._rounds = rounds
         self._unit = unit
         self._log = log
-        self._console = console or Console()
+        self._console = console or Screen()
         self._every = every
         self._clock = clock
         self._height = 0
