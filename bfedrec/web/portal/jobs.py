@@ -94,14 +94,20 @@ class Jobs:
             return self._progress.get(merchant, Progress())
 
     def start(self, merchant: str, folder: Path, kind: str, task: Task) -> None:
-        """Begin a job; ``kind`` names it in the file of the workspace. Raises Busy."""
+        """Begin a job; ``kind`` names it in the file of the workspace. Raises Busy, and
+        OSError where that file cannot be written."""
         with self._lock:
             before = self._progress.get(merchant, Progress())
             if before.running:
                 raise Busy(f"{before.kind} is running; please wait until it is done")
             self._progress[merchant] = Progress(task.title, True, version=before.version + 1)
-        write_bytes(folder / WANTED, json.dumps({"kind": kind}).encode())
-        self._pool.submit(self._play, merchant, folder, task)
+        try:
+            write_bytes(folder / WANTED, json.dumps({"kind": kind}).encode())
+            self._pool.submit(self._play, merchant, folder, task)
+        except BaseException:
+            problem = "the portal could not begin it; please try again"
+            self._change(merchant, lambda now: _ended(now, problem))
+            raise
 
     def close(self) -> None:
         """Take no more jobs, and wait for those that are running."""
@@ -120,7 +126,10 @@ class Jobs:
         except Exception:
             traceback.print_exc()
             problem = "an error of this portal, which has been noted; please try again"
-        (folder / WANTED).unlink(missing_ok=True)
+        try:
+            (folder / WANTED).unlink(missing_ok=True)
+        except OSError:  # another life of the portal begins it again, and finds it done
+            traceback.print_exc()
         self._change(merchant, lambda now: _ended(now, problem))
 
     def _change(self, merchant: str, change: Callable[[Progress], Progress]) -> None:
