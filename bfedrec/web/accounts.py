@@ -87,7 +87,7 @@ class Accounts:
         try:
             with _SLOTS:
                 _HASHER.verify(account.hash if account else self._nobody, given)
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError, UnicodeError):  # the last: no text at all
             return None
         return account
 

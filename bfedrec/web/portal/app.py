@@ -109,7 +109,7 @@ def _endpoint(portal: Portal, page: Page) -> Callable[[Request], Awaitable[Respo
         known = cookie if merchant else stranger or secrets.token_urlsafe(32)
         form = FormData()
         if page.method == "POST":
-            form = await request.form(max_files=1, max_fields=FIELDS, max_part_size=SMALL_BODY)
+            form = await _form(request)
             token = form.get("token")
             held = cookie if merchant else stranger
             if not (isinstance(token, str) and portal.sessions.genuine(held, token)):
@@ -132,6 +132,21 @@ def _endpoint(portal: Portal, page: Page) -> Callable[[Request], Awaitable[Respo
         return response
 
     return answer
+
+
+async def _form(request: Request) -> FormData:
+    """The form of a request, all of whose texts can be written as UTF-8.
+
+    A form may name its encoding, and Python has some that raise other errors than starlette
+    expects, or that spell half a pair of surrogates.
+    """
+    try:
+        form = await request.form(max_files=1, max_fields=FIELDS, max_part_size=SMALL_BODY)
+        for name, value in form.multi_items():
+            f"{name}{value if isinstance(value, str) else value.filename}".encode()
+    except (UnicodeError, LookupError):
+        raise HTTPException(400, "The form is not text.") from None
+    return form
 
 
 def _away(page: Page, path: str) -> Response:

@@ -104,6 +104,13 @@ def test_a_hash_that_is_none_lets_nobody_in(tmp_path: Path) -> None:
     assert Accounts(path).check("shop-0", "") is None
 
 
+def test_a_password_that_is_no_text_is_nobodys(tmp_path: Path) -> None:
+    path = tmp_path / "accounts.json"
+    create(path, "shop-0", "a long password")
+    for name in ("shop-0", "shop-1"):
+        assert Accounts(path).check(name, "\ud800") is None
+
+
 def test_a_name_without_account_costs_as_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -424,6 +424,28 @@ def test_odd_forms_are_refused(served: Served, owner: Client) -> None:
     assert owner.get("/home").status == 200
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text", "statuses"),
+    [
+        ("utf-7", b"+2AA-", (400,)),
+        ("punycode", b"\xff", (400,)),
+        ("undefined", b"\xff", (400,)),
+        ("hex", b"\xff", (400, 403)),
+    ],
+)
+def test_odd_encodings_of_forms_are_refused(
+    served: Served, encoding: str, text: bytes, statuses: tuple[int, ...]
+) -> None:
+    client = Client(served.port)
+    client.get("/login")
+    part = b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    body = part % (b"token", client.token.encode()) + part % (b"merchant", b"shop-0")
+    body += part % (b"password", text) + b"--x--\r\n"
+    kind = {"Content-Type": f"multipart/form-data; boundary=x; charset={encoding}"}
+    assert client.ask("POST", "/login", body, kind).status in statuses
+    assert client.get("/login").status == 200
+
+
 def test_a_bomb_is_refused(served: Served) -> None:
     client = served.client("shop-1")
     client.get("/contribute")
