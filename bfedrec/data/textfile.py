@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -49,9 +50,9 @@ def names_of(file: SourceFile, row: list[str]) -> list[str]:
     names = [cell.strip() for cell in row]
     if not any(names):
         raise DataError(f"{file}: is empty, or its first line is")
-    for name in names:
-        if name and names.count(name) > 1:
-            raise DataError(f"{file}: line 1 names the column {name!r} {names.count(name)} times")
+    for name, times in Counter(names).items():  # in their order
+        if name and times > 1:
+            raise DataError(f"{file}: line 1 names the column {name!r} {times} times")
     return names
 
 

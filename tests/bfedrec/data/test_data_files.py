@@ -18,7 +18,7 @@ from bfedrec.data.sets.csv_file import CsvFile
 from bfedrec.data.sets.pinterest import Pinterest
 from bfedrec.data.sets.synthetic import Synthetic
 from bfedrec.data.settings import DataSettings
-from bfedrec.data.textfile import ID, NUMBER, TEXT, Column, read_columns
+from bfedrec.data.textfile import ID, NUMBER, TEXT, Column, names_of, read_columns
 
 
 @pytest.fixture
@@ -91,6 +91,28 @@ def test_unreadable_rows_are_refused_by_line(write: Any, text: str | bytes, mess
 def test_unnamed_columns_may_repeat(write: Any) -> None:
     assert read(write("user,item,,\n1,2,,\n")).items.tolist() == [2]
     assert read(write("4,4\n1,2\n"), header=False, user=0, item=1).items.tolist() == [4, 2]
+
+
+def test_a_wide_header_is_looked_at_once(write: Any) -> None:
+    """Half a million columns would take hours if each name were looked for among all."""
+    looks = 0
+
+    class Name(str):
+        def __eq__(self, other: object) -> bool:
+            nonlocal looks
+            looks += 1
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+        def strip(self, chars: str | None = None) -> Name:
+            return self
+
+    names = [Name(f"c{k}") for k in range(2_000)]
+    assert names_of(write("x"), list(names)) == names
+    looks = 0
+    names_of(write("x"), list(names))
+    assert looks < 10 * len(names)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8"])
