@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bfedrec.cli.engines import add_engine
 from bfedrec.cli.run import CONFIG_HELP
-from bfedrec.cli.status import INTERRUPTED
+from bfedrec.cli.status import CHECK_FAILED, INTERRUPTED
 
 if TYPE_CHECKING:
     from bfedrec.sweeps.study import Plan
@@ -76,10 +76,15 @@ def tune_command(parsed: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             print("interrupted; the same command continues the study", file=sys.stderr)
             return INTERRUPTED
-        print("best first:")
-        for trial in study.ranked()[:BEST]:
+        best = study.ranked()[:BEST]
+        if best:
+            print("best first:")
+        for trial in best:
             print(f"  {line(trial)}")
-        print(study.budget_path)
+        print(study.budget_path, flush=True)
+    if not best:
+        print("bfedrec: no trial has a score: every one failed", file=sys.stderr)
+        return CHECK_FAILED
     return 0
 
 

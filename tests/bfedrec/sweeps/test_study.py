@@ -250,6 +250,18 @@ def test_choices_alone_may_have_all_their_combinations(
     assert budget.objective == "validation_hr@10"
 
 
+def test_a_study_without_any_score_is_a_failed_check(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["training.item_step=1e20,1e30", "--rounds", "3", "--out", "a"]
+    assert main(["tune", "small.yaml", *words]) == 1
+    output, errors = capsys.readouterr()
+    assert "best first" not in output
+    assert errors.endswith("bfedrec: no trial has a score: every one failed\n")
+    (budget,) = budgets(Path("a"))
+    assert (budget.trials, budget.failed) == (2, 2)
+
+
 def test_a_study_of_scoring_alone_selects_by_ordered_metrics(config: Path) -> None:
     fixed = [*ORDERED[:-1], "rounds=2"]
     words = ["evaluation.recency_weight=0.1,50", "evaluation.l2=0.001,0.3"]
