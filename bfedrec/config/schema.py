@@ -40,7 +40,9 @@ from bfedrec.section import (
     flatten,
     setting_error,
 )
+from bfedrec.streams import Streams
 from consensus.faults.faults import fault_from_node
+from consensus.ledger.sortition import MOST_BITS, bits_of_weights
 from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 
 FIRST_DEFAULTS: Final[Mapping[str, Any]] = {"aggregation.rule": "per_item"}
@@ -182,6 +184,8 @@ class Config(Section):
         if committee.kind == "fixed" and committee.size > servers.count:
             raise setting_error("committee.size", f"at most servers.count = {servers.count}")
         self.ledger.incentives.check(self.protocol, committee, servers, servers.stake_expected)
+        if committee.kind == "weighted":
+            self._weights_agree()
         if self.ledger.incentives.use and self.aggregation.secure:
             told = "0, as aggregation.secure is true: no server sees the update of one client"
             raise setting_error("ledger.incentives.use", told)
@@ -199,6 +203,19 @@ class Config(Section):
             except ValueError as error:
                 raise setting_error("faults", f"servers that there are: {error}") from None
         return self
+
+    def _weights_agree(self) -> None:
+        """Refuse stakes of which a committee's weights could not be computed in any time."""
+        servers, size = self.servers, self.committee.size
+        stakes = servers.stakes(Streams(self.seed).generator("stake"))
+        bits = bits_of_weights(stakes, size)
+        if bits > MOST_BITS:
+            key = "stake" if isinstance(servers.stake, tuple) else "stake_mean"
+            raise setting_error(
+                f"servers.{key}",
+                "less, as committee.kind is weighted: weights would be computed with numbers of "
+                f"{bits:,} bits, more than {MOST_BITS:,}",
+            )
 
     def _method_agrees(self) -> None:
         """Refuse a model or an attack that the training method has no use for."""

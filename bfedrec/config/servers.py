@@ -170,6 +170,16 @@ class ServerSettings(Section):
         """The stake of all servers, on average where it is drawn."""
         return sum(self.stake) if isinstance(self.stake, tuple) else self.stake_mean * self.count
 
+    def stakes(self, generator: np.random.Generator) -> list[int]:
+        """Every server's stake, by ``generator`` where it is drawn."""
+        if isinstance(self.stake, tuple):
+            return list(self.stake)
+        if self.stake == "equal":
+            return [self.stake_mean] * self.count
+        shape = self.pareto_shape
+        draws = generator.pareto(shape, self.count) * (shape - 1)
+        return [max(1, round(self.stake_mean * float(draw))) for draw in draws]
+
     @property
     def placed(self) -> tuple[str, ...]:
         """Names of the regions that servers take in turns: as many as servers at most."""

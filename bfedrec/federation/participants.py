@@ -122,14 +122,7 @@ class Participants:
 
     def stakes(self) -> list[int]:
         """Every server's stake."""
-        servers = self._config.servers
-        if isinstance(servers.stake, tuple):
-            return list(servers.stake)
-        if servers.stake == "equal":
-            return [servers.stake_mean] * servers.count
-        shape = servers.pareto_shape
-        draws = self._streams.generator("stake").pareto(shape, servers.count) * (shape - 1)
-        return [max(1, round(servers.stake_mean * float(draw))) for draw in draws]
+        return self._config.servers.stakes(self._streams.generator("stake"))
 
     def malicious(self) -> dict[int, Behaviour]:
         """The behaviours of the malicious servers, by index."""

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, TypeVar
 from consensus.encoding.fields import MalformedRecord
 from consensus.ledger.committee import Committee, Draw, check_ticket
 from consensus.ledger.settlement import check_kind, check_settlement, head_with
+from consensus.ledger.sortition import MOST_BITS, bits_of_weights
 from consensus.ledger.stakes import Stakes
 from consensus.ledger.validity import (
     DrawsCheck,
@@ -138,6 +139,7 @@ class Protocol(ABC):
                 + ", ".join(map(repr, self.committees))
             )
         check_kind(genesis, self.moves_stake)
+        _check_weights(genesis)
 
     def first_head(self, genesis: Genesis) -> Head:
         """The head at height 0."""
@@ -276,6 +278,18 @@ class Protocol(ABC):
     def participant_class(self) -> type[Any]:
         """The class of a server's part in it (`consensus.server.participant.Participant`), imported
         by this call."""
+
+
+def _check_weights(genesis: Genesis) -> None:
+    """Check that seats by weight can be computed: stakes may be great. Raises `MalformedRecord`."""
+    parameters = genesis.parameters
+    if parameters.committee == "weighted":
+        bits = bits_of_weights(genesis.stakes, parameters.committee_size)
+        if bits > MOST_BITS:
+            raise MalformedRecord(
+                f"genesis.servers: weights would be computed with numbers of {bits:,} bits, more "
+                f"than {MOST_BITS:,}: stakes are too great for a weighted committee"
+            )
 
 
 PROTOCOLS: Registry[Protocol] = Registry("protocol")

@@ -9,13 +9,14 @@ library or processor can make two servers disagree about the members.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from functools import lru_cache
 from math import gcd
 from typing import Final
 
 from consensus.encoding.cid import digest
 
-__all__ = ["race_key", "role_hash", "weight"]
+__all__ = ["MOST_BITS", "bits_of_weights", "race_key", "role_hash", "weight"]
 
 _HASH_BYTES: Final = 32
 _HASH_MAX: Final = 2**256 - 1
@@ -38,6 +39,15 @@ def _role_tag(role: str) -> bytes:
 
 
 # --- Committees of expected size --------------------------------------------------------------
+
+MOST_BITS: Final = 2**20
+"""Greatest `bits_of_weights` with which a draw takes no longer than a signature check or so."""
+
+
+def bits_of_weights(stakes: Sequence[int], expected_size: int) -> int:
+    """Bits of the greatest number with which `weight` computes: powers of the stake of all."""
+    total = sum(stakes)
+    return 0 if expected_size >= total else max(stakes) * total.bit_length()
 
 
 def weight(beta: bytes, stake: int, total_stake: int, expected_size: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,14 @@ def test_a_weighted_chain_passes(tmp_path: Path) -> None:
     results = [toy.play(400.0) for _ in range(4)]
     path = Keeper(tmp_path / "c.sqlite", toy.genesis).write_all(results)
     assert verify(path).blocks == 4
+
+
+def test_stakes_that_are_too_great_for_weights_end_an_audit_at_once(tmp_path: Path) -> None:
+    toy = Toy(servers=4, clients=2, committee="weighted", committee_size=12)
+    servers = tuple(replace(server, stake=10**12) for server in toy.genesis.servers)
+    keeper = Keeper(tmp_path / "c.sqlite", replace(toy.genesis, servers=servers))
+    keeper.store.close()
+    assert_fails(tmp_path / "c.sqlite", 0, "stakes are too great for a weighted committee")
 
 
 def test_a_chain_of_the_papers_protocol_passes(tmp_path: Path) -> None:

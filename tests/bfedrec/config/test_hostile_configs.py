@@ -11,7 +11,9 @@ import pytest
 from bfedrec.cli.main import main
 from bfedrec.config.load import MOST_BASES, dump, load, parse
 from bfedrec.config.yaml_core import MOST_BYTES, ConfigError, _parse
+from bfedrec.federation.participants import Participants
 from bfedrec.runs import memory
+from bfedrec.streams import Streams
 from tests.helpers.limited import command, limited
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -212,3 +214,42 @@ def test_a_long_list_of_stakes_is_no_bomb() -> None:
     assert parse(dump(config), "saved") == config
     shared = "a: &a {x: [1, 2, 3]}\n" + "".join(f"b{i}: *a\n" for i in range(100))
     assert _parse(shared, "x")["b99"] == {"x": [1, 2, 3]}
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["servers.stake_mean=1000000000000"], "servers.stake_mean: 1000000000000"),
+        (["servers.stake_mean=60000"], "servers.stake_mean: 60000"),
+        (["servers.stake_mean=20000", "servers.stake=pareto"], "servers.stake_mean: 20000"),
+        (["servers.count=2", "servers.stake=[1,1000000]", "servers.regions=2"], "servers.stake: "),
+    ],
+)
+def test_stakes_that_are_too_great_for_weights_are_refused(words: list[str], key: str) -> None:
+    weighted = ["committee.kind=weighted", *words]
+    with pytest.raises(ConfigError, match="weighted: weights would be computed") as error:
+        load(None, weighted)
+    assert str(error.value).startswith(f"command line: {key}")
+    load(None, [*words, "committee.size=2"])  # drawn by a race
+
+
+def test_seats_for_all_stake_need_no_weights() -> None:
+    words = ["committee.kind=weighted", "servers.stake_mean=1000000"]
+    load(None, [*words, "committee.size=30000000"])
+    with pytest.raises(ConfigError, match="weights would be computed"):
+        load(None, [*words, "committee.size=29999999"])
+
+
+def test_stakes_of_every_seed_are_looked_at() -> None:
+    words = ["committee.kind=weighted", "servers.stake=pareto", "servers.stake_mean=9000"]
+    refused = []
+    for seed in range(20):
+        config = load(None, [*words[1:], f"seed={seed}"])
+        stakes = Participants(config, Streams(seed)).stakes()
+        if max(stakes) * sum(stakes).bit_length() > 2**20:
+            refused.append(seed)
+            with pytest.raises(ConfigError, match=r"servers\.stake_mean: 9000: expected less"):
+                load(None, [*words, f"seed={seed}"])
+        else:
+            load(None, [*words, f"seed={seed}"])
+    assert 0 < len(refused) < 20
