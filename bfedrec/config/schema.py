@@ -205,7 +205,14 @@ class Config(Section):
         return self
 
     def _weights_agree(self) -> None:
-        """Refuse stakes of which a committee's weights could not be computed in any time."""
+        """Refuse a committee by weight that would stall: its weights cannot be computed in any
+        time, or nobody could give up one of which the weight is two thirds of the size or less."""
+        if PROTOCOLS[self.protocol].recovers and not self.committee.recovery_seconds:
+            raise setting_error(
+                "committee.recovery_seconds",
+                "more than 0, as committee.kind is weighted: a committee of two thirds of its "
+                "expected weight, or less, cannot give up itself",
+            )
         servers, size = self.servers, self.committee.size
         stakes = servers.stakes(Streams(self.seed).generator("stake"))
         bits = bits_of_weights(stakes, size)

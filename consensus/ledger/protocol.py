@@ -103,6 +103,9 @@ class Protocol(ABC):
     """True if servers propose by turn; otherwise they race."""
     has_locks: ClassVar[bool] = False
     """True if servers close views by timeouts, which carry locks."""
+    recovers: ClassVar[bool] = False
+    """True if only all servers together, after the genesis's ``recovery_us``, give up a committee
+    that cannot give up itself."""
     timers_grow: ClassVar[bool] = False
     """True if a step's timer is longer in every further attempt."""
     timer_base: ClassVar[float] = 1.0

@@ -24,6 +24,7 @@ class Bft(Protocol):
     committees_foreseen = True
     takes_turns = True
     has_locks = True
+    recovers = True
     timers_grow = True
     premise_of_time = (
         "a committee of which a third or more is malicious decides no two blocks only while twice "

@@ -337,6 +337,16 @@ def test_the_paper_knows_only_committees_of_a_fixed_size() -> None:
     assert load(None, ["committee.kind=weighted"]).protocol == "bft"
 
 
+def test_a_committee_by_weight_is_given_up_after_some_time() -> None:
+    words = ["committee.recovery_seconds=0", "committee.kind=weighted"]
+    assert refused(None, *words) == (
+        "command line: committee.recovery_seconds: 0: expected more than 0, as committee.kind is "
+        "weighted: a committee of two thirds of its expected weight, or less, cannot give up itself"
+    )
+    assert load(None, words[:1]).committee.recovery_seconds == 0
+    assert load(None, words[1:]).committee.recovery_seconds > 0
+
+
 def test_what_is_dumped_is_read_back_the_same() -> None:
     config = load(None, ["servers.malicious=10", "data.csv.path=some/file.csv", "seed=5"])
     assert parse(dump(config), "dump") == config

@@ -16,6 +16,7 @@ CAPABILITIES = (
     "committees_foreseen",
     "takes_turns",
     "has_locks",
+    "recovers",
     "timers_grow",
     "draws_on_links",
 )
@@ -32,7 +33,7 @@ def test_the_protocols_name_theirs() -> None:
         for name, kind in PROTOCOLS.items()
     }
     assert named == {
-        "bft": {"committees_foreseen", "takes_turns", "has_locks", "timers_grow"},
+        "bft": {"committees_foreseen", "takes_turns", "has_locks", "recovers", "timers_grow"},
         "hotstuff": {"committees_foreseen", "takes_turns", "has_locks", "timers_grow"},
         "paper": {"draws_on_links"},
         "tendermint": {"committees_foreseen", "takes_turns", "timers_grow"},
