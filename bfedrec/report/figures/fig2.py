@@ -1,6 +1,6 @@
 """The paper's Fig. 2: communication minutes of the compressors over the transmitted sizes, as they
-are published and as we count them; and, where runs are recorded, what the simulated clock and
-catching up make of them.
+are published and as we count them; and, where runs are recorded, what the simulated clock, of runs
+that train alike, and catching up make of them.
 
 What is counted stands in `bfedrec.report.tables.table3`.
 """
@@ -180,7 +180,7 @@ def _draw_recorded(axes: Axes, data: Rows) -> None:
         axes.text(0.5, 0.5, "no runs recorded", transform=axes.transAxes, ha="center", color=PALE)
     axes.set_xlim(-0.3, len(sizes) - 0.7)
     axes.set_xticks(range(len(sizes)), [str(size) for size in sizes])
-    axes.set_title("recorded runs")
+    axes.set_title("recorded runs; clocks of equal training")
     axes.set_xlabel("transmitted size")
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.data.catalogue import load_catalogue
@@ -110,6 +112,9 @@ METHODS = (
         Experiment(CONFIG, (f"model.rank={_SIZES}",), "0"),
     ),
 )
+CLOCK = Experiment(Path("experiments/ml-1m-per-item.yaml"), (f"model.rank={_SIZES}",), "0")
+"""Runs of the last method at the sizes, trained as the others' are: its clock compares with theirs
+where that of its own runs, which train on more samples, would not."""
 GUESSES: Mapping[str, Mapping[str, tuple[Values, Values]]] = {
     "sparsification": {
         "values alone": (_values, _values),
@@ -149,7 +154,7 @@ NOTES = (
     "Recorded: the bytes of all messages of the runs, per participant; with one model a round, as "
     "the paper counts, and with what a client that was away needs; the first round's participants "
     "fetch Q(0). The clock is the simulated time of the whole run: transfers, training, votes and "
-    "blocks.",
+    "blocks, at equal training.",
 )
 
 
@@ -158,28 +163,50 @@ def make(request: Request) -> Made:
     changed = [one.changed(request.overrides, request.seeds) for one in experiments()]
     found = find(changed, request.records)
     rows = cells(*found.settings)
-    counted = _Counted.of(found.settings[-1][0].config)
-    notes = [*NOTES, *(f"{method.label}: the payload is {method.holds}." for method in METHODS)]
+    counted = _Counted.of(found.settings[len(METHODS) - 1][0].config)
+    notes = [*NOTES, clock_note(*found.settings)]
+    notes += (f"{method.label}: the payload is {method.holds}." for method in METHODS)
     notes += [counted.unexplained(key) for key in GUESSES]
     title = "Table III: communication minutes"
     return Made(Table("table3", title, COLUMNS, rows, notes), found.lacking)
 
 
 def experiments() -> tuple[Experiment, ...]:
-    """The experiments of the methods, in their order."""
-    return tuple(method.experiment for method in METHODS)
+    """The experiments of the methods, in their order, and `CLOCK`."""
+    return (*(method.experiment for method in METHODS), CLOCK)
+
+
+def clock_note(*settings: Sequence[Runs]) -> str:
+    """Of which runs the clock of the last method is, and why, in words."""
+    own, others, clock = (settings[at][0].config for at in (len(METHODS) - 1, 0, -1))
+    return (
+        f"{METHODS[-1].label}: its bytes are those of runs of {own.name}.yaml, which train on "
+        f"{_samples(own)} samples an interaction; its clock is that of runs of {clock.name}.yaml, "
+        f"which send the same payload and train on {_samples(clock)}, as those of the other rows "
+        f"do ({_samples(others)})."
+    )
+
+
+def _samples(config: Config) -> int:
+    """The samples of a round for each interaction of a client that takes part."""
+    one, training = np.ones(1, np.int64), config.training
+    return round(float(training.chosen.samples(training, one, 0, config.model.dimension)[0]))
 
 
 def cells(*settings: Sequence[Runs]) -> list[dict[str, Cell]]:
-    """The table's rows, from each method's runs at the sizes, as many as are recorded. Raises
-    `ConfigError` for data whose items nobody has counted."""
+    """The table's rows, from the runs of `experiments` at the sizes, as many as are recorded.
+    Raises `ConfigError` for data whose items nobody has counted."""
     rows: list[dict[str, Cell]] = []
-    counted = _Counted.of(settings[-1][0].config)
-    for method, of_it in zip(METHODS, settings, strict=True):
+    *of_methods, of_clock = settings
+    counted = _Counted.of(of_methods[-1][0].config)
+    for method, of_it in zip(METHODS, of_methods, strict=True):
         for place, (size, paper) in enumerate(published.minutes(method.key).items()):
             row: dict[str, Cell] = {"method": method.label, "size": size}
             row |= counted.by_payload(method, size, paper)
             row |= _measured(of_it[place] if place < len(of_it) else None, counted.config)
+            if method is METHODS[-1]:
+                timed = of_clock[place] if place < len(of_clock) else None
+                row["clock"] = _measured(timed, counted.config)["clock"]
             row["message"] = counted.by_message(method, size)
             rows.append(row)
     return rows

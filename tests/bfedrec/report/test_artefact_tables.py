@@ -19,7 +19,7 @@ from bfedrec.data.settings import DataSettings
 from bfedrec.evaluation.intervals import t_interval
 from bfedrec.evaluation.metrics import Evaluation, Gain, HitRate
 from bfedrec.report import published
-from bfedrec.report.artefact import Experiment, Request, Runs
+from bfedrec.report.artefact import Experiment, Request, Runs, find
 from bfedrec.report.figures import accuracy
 from bfedrec.report.message_sizes import Envelope
 from bfedrec.report.table import MISSING, Column, Row, shown
@@ -324,6 +324,22 @@ def test_table3_has_minutes_of_the_recorded_bytes() -> None:
     found = table3._measured(runs(Recorded(Path("by-hand"), config, end)), config)
     assert found == pytest.approx({"recorded": 10.0, "catch_up": 55.0, "clock": 15.0})
     assert set(table3._measured(runs(), config).values()) == {MISSING}
+
+
+def test_clocks_in_table3_are_of_runs_that_train_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every row's clock is of runs with the same training, whichever runs its bytes are of."""
+    monkeypatch.chdir(ROOT)
+    settings = find(table3.experiments(), tmp_path).settings
+    *others, own, clock = (runs[0].config for runs in settings)
+    assert all(one.training == clock.training for one in others)
+    assert own.training != clock.training
+    assert [runs.config.model.rank for runs in settings[-1]] == list(table3.SIZES)
+    notes = table3.make(Request((), None, tmp_path)).table.notes
+    (note,) = (one for one in notes if "its clock is that" in one)
+    assert "train on 52 samples" in note
+    assert "train on 21, as those of the other rows do (21)" in note
 
 
 def test_the_command_that_is_told_fills_the_table(
