@@ -95,3 +95,17 @@ def test_it_is_drawn_from_its_rows() -> None:
     legend = drawn.axes[0].get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["idle", "starve"]
+
+
+def test_a_behaviour_ends_with_its_seats_of_the_last_fifty_heights() -> None:
+    """A last row below the bar, or above it, is not the end: the four before it count as well."""
+    early = [line(10 * at, 80 * at, 200 * at, 25) for at in range(1, 6)]
+    shares = {"idle": (30, 30, 30, 30, 0), "starve": (0, 0, 0, 0, 60)}
+    found = {}
+    for name, seats in shares.items():
+        bad = [400 + sum(seats[: at + 1]) for at in range(5)]
+        late = [line(60 + 10 * at, one, 1200 + 200 * at, 25) for at, one in enumerate(bad)]
+        found[name] = figure.rows([runs_of(name, (*early, *late))])
+    data = [*found["idle"], *found["starve"]]
+    assert figure.ends(data) == pytest.approx({"idle": 0.12, "starve": 0.06})
+    assert "1 of 2 behaviours" in figure.draw(data).axes[0].get_title(loc="left")
