@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.document import put
-from tests.helpers.artefacts import PAGE, ROOT, SECTION, rows, text
+from tests.helpers.artefacts import PAGE, ROOT, SECTION, rows, text, total
 
 
 def test_the_page_has_every_artefact_with_its_runs_and_time(
@@ -33,6 +33,14 @@ def test_the_page_has_every_artefact_with_its_runs_and_time(
             )
         elif told[5] == "":
             assert row.runs == 0
+    runs, hours = total()
+    (last,) = re.findall(
+        r"^\| all together .* \| (\d+) \| (.*) \|$", PAGE.read_text(), re.MULTILINE
+    )
+    assert max(row.runs for row in expected) < runs < sum(row.runs for row in expected)
+    assert int(last[0]) == runs
+    assert hours is not None
+    assert hours / 2 < float(last[1]) < hours * 2
     page = tmp_path / "page.md"
     page.write_text(PAGE.read_text())
     put(SECTION, text(expected), page)

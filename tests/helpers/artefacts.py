@@ -46,34 +46,57 @@ class Row:
 
     def line(self) -> str:
         """The row in Markdown."""
-        hours = "" if not self.runs else "?" if self.hours is None else f"{self.hours:.2g}"
+        hours = _told(self.runs, self.hours)
         cells = (f"`{self.name}`: {self.shows}", f"`{self.command}`", f"`{self.scratch}`")
         return f"| {' | '.join(cells)} | {self.runs} | {hours} |"
+
+
+def _told(runs: int, hours: float | None) -> str:
+    return "" if not runs else "?" if hours is None else f"{hours:.2g}"
 
 
 def rows() -> Iterator[Row]:
     """A row for each registered table, then each figure, by name: the order of lists depends on
     what was imported first."""
-    known = {
+    known = _known()
+    for name, kind in (*sorted(registry.tables().items()), *sorted(registry.figures().items())):
+        what = "table" if isinstance(kind, TableKind) else "figure"
+        runs, hours = _cost(_seconds(kind, known))
+        yield Row(name, kind.shows, f"bfedrec {what} {name}", f"bfedrec make {name}", runs, hours)
+
+
+def total() -> tuple[int, float | None]:
+    """The number of different runs of all tables and figures together, and their hours."""
+    known, seconds = _known(), {}
+    for kind in (*registry.tables().values(), *registry.figures().values()):
+        seconds |= _seconds(kind, known)
+    return _cost(seconds)
+
+
+def _known() -> dict[Key, float]:
+    """The real seconds of the recorded runs."""
+    return {
         (run.config_hash, run.config.seed): number(run.summary, "wall_seconds")
         for run in read(RECORDED)
         if "wall_seconds" in run.summary
     }
-    for name, kind in (*sorted(registry.tables().items()), *sorted(registry.figures().items())):
-        what = "table" if isinstance(kind, TableKind) else "figure"
-        runs, hours = _cost(kind, known)
-        yield Row(name, kind.shows, f"bfedrec {what} {name}", f"bfedrec make {name}", runs, hours)
 
 
-def _cost(kind: Kind, known: Mapping[Key, float]) -> tuple[int, float | None]:
-    """The number of different runs of an artefact, and their estimated hours: a run that is not
-    recorded takes as long as the mean of the others of its experiment, or of the artefact."""
+def _seconds(kind: Kind, known: Mapping[Key, float]) -> dict[Key, float | None]:
+    """The seconds of each run of an artefact: one that is not recorded takes as long as the mean of
+    the others of its experiment."""
     seconds: dict[Key, float | None] = {}
     for experiment in kind.experiments():
         keys = _keys(experiment)
         told = [known[key] for key in keys if key in known]
         usual = sum(told) / len(told) if told else None
         seconds |= {key: known.get(key, usual) for key in keys}
+    return seconds
+
+
+def _cost(seconds: Mapping[Key, float | None]) -> tuple[int, float | None]:
+    """The number of these runs and their estimated hours: one without takes the mean of the
+    others."""
     there = [value for value in seconds.values() if value is not None]
     if not there:
         return len(seconds), None
@@ -88,9 +111,11 @@ def _keys(experiment: Experiment) -> list[Key]:
 
 
 def text(found: Iterable[Row]) -> str:
-    """The table of these rows in Markdown."""
+    """The table of these rows in Markdown, with all of them together in its last line."""
     head = f"| {' | '.join(HEADINGS)} |\n| --- | --- | --- | ---: | ---: |"
-    return "\n".join([head, *(row.line() for row in found)])
+    runs, hours = total()
+    last = f"| all together | | `bfedrec make` | {runs} | {_told(runs, hours)} |"
+    return "\n".join([head, *(row.line() for row in found), last])
 
 
 if __name__ == "__main__":
