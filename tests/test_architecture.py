@@ -119,9 +119,10 @@ ARROWS = {
     "bfedrec.cli": (
         "bfedrec.api bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
         "bfedrec.explorer bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plaintext "
-        "bfedrec.plugins bfedrec.privacy bfedrec.report bfedrec.runs bfedrec.streams "
-        "bfedrec.sweeps bfedrec.web consensus.adversary consensus.encoding consensus.ethereum "
-        "consensus.protocols consensus.simulation consensus.storage consensus.torture"
+        "bfedrec.plugins bfedrec.privacy bfedrec.report bfedrec.runs bfedrec.screen "
+        "bfedrec.streams bfedrec.sweeps bfedrec.web consensus.adversary consensus.encoding "
+        "consensus.ethereum consensus.protocols consensus.simulation consensus.storage "
+        "consensus.torture"
     ),
     "bfedrec.compression": (
         "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section bfedrec.threads "
@@ -130,7 +131,7 @@ ARROWS = {
     "bfedrec.config": (
         "bfedrec.aggregation bfedrec.attacks bfedrec.compression bfedrec.data bfedrec.evaluation "
         "bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy bfedrec.section "
-        "consensus.adversary consensus.faults consensus.ledger consensus.network "
+        "bfedrec.streams consensus.adversary consensus.faults consensus.ledger consensus.network "
         "consensus.protocols consensus.records consensus.registry consensus.storage"
     ),
     "bfedrec.data": "bfedrec.plaintext bfedrec.section consensus.registry consensus.storage",
@@ -180,9 +181,9 @@ ARROWS = {
     "bfedrec.runs": (
         "bfedrec.attacks bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
         "bfedrec.files bfedrec.learning bfedrec.loggers bfedrec.plugins bfedrec.privacy "
-        "bfedrec.streams bfedrec.threads consensus.audit consensus.encoding consensus.faults "
-        "consensus.ledger consensus.network consensus.protocols consensus.records "
-        "consensus.simulation consensus.storage"
+        "bfedrec.screen bfedrec.streams bfedrec.threads consensus.audit consensus.encoding "
+        "consensus.faults consensus.ledger consensus.network consensus.protocols "
+        "consensus.records consensus.simulation consensus.storage"
     ),
     "bfedrec.sweeps": (
         "bfedrec.baselines bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.federation "
