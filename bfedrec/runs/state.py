@@ -166,7 +166,8 @@ class RunState(Closing):
 
             raise Diverged(
                 f"round {state.height}: the mean training loss is {state.loss:g}; lower the steps "
-                "of training (item_step, user_step) or model.init_scale"
+                "of training (item_step, user_step) or model.init_scale, or malicious clients have "
+                "destroyed the model"
             )
         row = (
             state.height,

@@ -113,6 +113,7 @@ def test_messages_of_the_height_to_come_are_kept_until_it_begins() -> None:
     bench.server.enter_height()
     assert len(bench.server.pool) == CLIENTS
     assert len(bench.part.tickets_held()) == SERVERS
+    bench.wake("tickets")
     assert [vote.phase for vote in bench.said("vote")] == ["soft"]
     assert len(bench.host.sent) > sent
     assert bench.server.refused == {}

@@ -34,6 +34,7 @@ def test_a_server_that_was_left_behind_knows_other_proposals_before_it_votes() -
     bench.hear("block", FIRST)
     bench.server.enter_height()
     assert bench.part.first_votes, "the vote was taken in"
+    bench.wake("tickets")
     assert [vote for vote in bench.said("vote") if vote.phase == "soft"] == []
     assert [timeout.view for timeout in bench.said("timeout")] == [(0, 0)]
 
