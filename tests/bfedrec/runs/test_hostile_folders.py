@@ -192,18 +192,6 @@ def test_a_state_that_is_damaged_behind_its_first_page_is_one_line(
     assert "state.sqlite" in line
 
 
-def test_the_state_of_another_seed_is_one_line(
-    run: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = run.parent / "other"
-    play(other, *RUN, "seed=1")
-    (run / "summary.json").unlink()
-    shutil.copy(other / "state.sqlite", run)
-    assert main(resumed(run)) == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if "bfedrec:" in line]
-    assert "state.sqlite: the state of another run" in line
-
-
 SWAP = """
 UPDATE blocks SET height = 9 WHERE height = 1;
 UPDATE blocks SET height = 1 WHERE height = 2;
@@ -238,16 +226,23 @@ def test_a_damaged_chain_is_one_line_and_nothing_is_cut(
     assert (run / "metrics.jsonl").read_bytes() == metrics
 
 
-def test_the_chain_of_another_run_is_one_line(
-    run: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("chain.sqlite", GENESIS),
+        ("state.sqlite", "state.sqlite: the state of another run"),
+    ],
+)
+def test_a_file_of_another_seed_is_one_line(
+    name: str, said: str, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = run.parent / "other"
     play(other, *RUN, "seed=1")
     (run / "summary.json").unlink()
-    shutil.copy(other / "chain.sqlite", run)
+    shutil.copy(other / name, run)
     assert main(resumed(run)) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "bfedrec:" in line]
-    assert GENESIS in line
+    assert said in line
 
 
 def test_a_damaged_schema_of_a_state_is_one_line(
