@@ -191,10 +191,10 @@ def form_committee(
     are left.
 
     Where less than a third of the stake may capture a committee, only `DISTINCT_ATTEMPTS` differ
-    (`_distinct`).
+    (`_attempt_of_committee`).
     """
     size = genesis.parameters.committee_size
-    role = f"committee/{_distinct(genesis, attempt)}"
+    role = f"committee/{_attempt_of_committee(genesis, attempt)}"
     if genesis.parameters.committee == "fixed":
         ordered = _raced(genesis, draws, role)[:size]
         if len(ordered) < size:
@@ -211,7 +211,7 @@ def form_committee(
     return Committee(weights, max(size, sum(weights.values())))
 
 
-def _distinct(genesis: Genesis, attempt: int) -> int:
+def _attempt_of_committee(genesis: Genesis, attempt: int) -> int:
     """The attempt whose committee sits in an attempt, this one or one before.
 
     A certificate names its attempt, and nothing in it shows that those before were closed. With
