@@ -190,7 +190,7 @@ def form_committee(
     counts with its binomial weight. ``spares`` (`racing`) fill the seats of a fixed committee that
     are left.
 
-    Where less than a third of the stake may capture a committee, only `DISTINCT_ATTEMPTS` differ
+    Where a third of the stake may capture a committee, those of only `DISTINCT_ATTEMPTS` differ
     (`_attempt_of_committee`).
     """
     size = genesis.parameters.committee_size
