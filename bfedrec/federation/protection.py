@@ -52,7 +52,7 @@ class Protection:
                 data.items,
                 partial(streams.generator, "decoys"),
             )
-            charged = counts + decoys.counts(counts)
+            charged = counts + decoys.counts()
         if not config.privacy.dp.on:
             return cls(None, streams, counts, charged, decoys)
         releases = participations(config.rounds, config.clients.per_round, data.users)

@@ -48,11 +48,15 @@ class Decoys:
         self._items = items
         self._generator = generator
 
-    def counts(self, interactions: np.ndarray) -> np.ndarray:
-        """The number of items that clients with so many ``interactions`` (int64[m]) show in the
-        mean, int64[m]."""
+    def counts(self) -> np.ndarray:
+        """The number of items that each client shows in the mean, int64[M]: n t + (N - n) f of a
+        client with n different items, of N."""
         kept, share = self._settings.kept, self._settings.share
-        return np.rint(interactions * kept + self._items * share).astype(np.int64)
+        clients = len(self._indptr) - 1
+        rows = np.repeat(np.arange(clients), np.diff(self._indptr))
+        different = np.unique(rows * self._items + self._indices)
+        own = np.bincount(different // self._items, minlength=clients)
+        return np.rint(own * kept + (self._items - own) * share).astype(np.int64)
 
     def of(self, client: int) -> np.ndarray:
         """The items that a client shows, int32, ascending; one that it has twice stands once."""

@@ -65,6 +65,17 @@ def test_what_a_client_shows_is_ascending_and_once(seed: int, kept: float, part:
     assert len(drawn(seed).of(0)) == 5  # all of its own, of which it has one twice, and no other
 
 
+def test_counts_are_the_mean_numbers_of_items_shown() -> None:
+    """By draws of many seeds: own items are kept or not, and none of them is a decoy as well."""
+    chances = {"kept": 0.3, "share": 0.25}
+    assert drawn(**chances).counts().tolist() == [13, 13, 12]  # 12.75, 12.6, 12.5 to even
+    every = [[len(drawn(seed, **chances).of(client)) for client in range(3)] for seed in range(800)]
+    away = np.abs(np.mean(every, axis=0) - [12.75, 12.6, 12.5])
+    assert (away < 4 * np.std(every, axis=0) / np.sqrt(len(every))).all()
+    assert drawn(kept=0.9, share=0.5).counts().tolist() == [27, 26, 25]
+    assert drawn(kept=1.0, share=0.0).counts().tolist() == [5, 2, 0]
+
+
 def test_draws_are_the_same_in_every_round_and_differ_by_client_and_seed() -> None:
     one, again = drawn(kept=0.5, share=0.3), drawn(kept=0.5, share=0.3)
     shown = one.shown(np.array([1, 0]))
