@@ -126,6 +126,9 @@ torture: setup-run
 	  --record results/torture
 	$(BIN)/bfedrec torture --adaptive --seeds 0-2999 $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --premise half --adaptive --seeds 0-999 $(AT_ONCE) --record results/torture
+	for protocol in bft tendermint hotstuff; do \
+	  $(BIN)/bfedrec torture --protocol $$protocol --behaviours choose_draws --seeds 30000-31999 \
+	    $(AT_ONCE) --record results/torture || exit; done
 	for protocol in tendermint hotstuff; do \
 	  $(BIN)/bfedrec torture --protocol $$protocol --adaptive --seeds 0-1999 $(AT_ONCE) \
 	    --record results/torture || exit; done

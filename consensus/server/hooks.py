@@ -59,8 +59,9 @@ class Hooks(Generic[ServerT]):
         return True
 
     def waits(self, server: ServerT, what: str, honest: float) -> float:
-        """``paper``, where speed decides: how many seconds to wait where an honest server waits
-        ``honest`` before it announces its draw (``what`` is "announce") or proposes ("propose")."""
+        """The number of seconds to wait where an honest server waits ``honest``: for others' draws
+        (``what`` is "tickets") or, under ``paper``, where speed decides, before it announces its
+        own ("announce") or proposes ("propose")."""
         return honest
 
     def takes(self, server: ServerT, client: bytes) -> bool:

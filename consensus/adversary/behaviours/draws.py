@@ -3,7 +3,7 @@ first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -81,6 +81,50 @@ def another_proof(prover: Prover, alpha: bytes, salt: bytes) -> bytes:
     return gamma + blake2b(b"c" + gamma + salt).digest()[:16] + salt
 
 
+def without_rivals(server: EdgeServer, candidate: Candidate, allies: Collection[int]) -> Candidate:
+    """``candidate`` without the tickets that are best for the next height's first committee and of
+    none of the ``allies``, as many as a block may lack; itself if it may lack none."""
+    genesis, beacon = server.genesis, server.chain.head.beacon
+    electorate = server.chain.head.electorate(genesis)
+    kept = list(candidate.tickets)
+    rivals = [ticket for ticket in kept if ticket.server not in allies]
+    rivals.sort(
+        key=lambda ticket: role_hash(
+            server.checks.ticket(genesis, beacon, ticket).beta, "committee/0"
+        )
+    )
+    for rival in rivals:
+        fewer = [ticket for ticket in kept if ticket is not rival]
+        if not enough_draws(electorate, fewer):
+            break
+        kept = fewer
+    if len(kept) == len(candidate.tickets):
+        return candidate
+    tickets = tuple(kept)
+    return replace(resigned(server, candidate, tickets=tickets_digest(tickets)), tickets=tickets)
+
+
+@behaviour("choose_draws")
+class ChooseDraws(Behaviour):
+    """Proposes as soon as it has updates, before all draws are in, and leaves out those that would
+    seat others than its circle at the next height, as many as a block may lack.
+
+    Members refuse such a block, which costs an attempt. Under ``paper``, whose blocks record no
+    draws, it does nothing.
+    """
+
+    def waits(self, server: EdgeServer, what: str, honest: float) -> float:
+        return 0.0 if what == "tickets" else honest
+
+    def proposes(self, server: EdgeServer, candidate: Candidate) -> Candidate | None:
+        if candidate.turn is not None or not server.chain.protocol.committees_foreseen:
+            return candidate
+        fewer = without_rivals(server, candidate, self.colluders)
+        if fewer is not candidate:
+            self.act("left out tickets")
+        return fewer
+
+
 @behaviour("grind", recorded=True)
 class Grind(Behaviour):
     """Biases the next draws in its circle's favour.
@@ -115,7 +159,10 @@ class Grind(Behaviour):
             self.act("withheld its beacon")
             return None
         if self.draws(server).integers(2):
-            return self._without_rivals(server, candidate)
+            fewer = without_rivals(server, candidate, {each.index for each in self._allies(server)})
+            if fewer is not candidate:
+                self.act("left out tickets")
+            return fewer
         return candidate
 
     def _allies(self, server: EdgeServer) -> list[EdgeServer]:
@@ -139,29 +186,6 @@ class Grind(Behaviour):
             seats += int.from_bytes(hashed, "big") < min(1.0, share) * 2.0**256
             expected += min(1.0, share)
         return seats < expected - 0.5
-
-    def _without_rivals(self, server: EdgeServer, candidate: Candidate) -> Candidate:
-        genesis, beacon = server.genesis, server.chain.head.beacon
-        allies = {ally.index for ally in self._allies(server)}
-        kept = list(candidate.tickets)
-        rivals = [ticket for ticket in kept if ticket.server not in allies]
-        rivals.sort(
-            key=lambda ticket: role_hash(
-                server.checks.ticket(genesis, beacon, ticket).beta, "committee/0"
-            )
-        )
-        for rival in rivals:
-            fewer = [ticket for ticket in kept if ticket is not rival]
-            if not enough_draws(server.chain.head.electorate(genesis), fewer):
-                break
-            kept = fewer
-        if len(kept) == len(candidate.tickets):
-            return candidate
-        self.act("left out tickets")
-        tickets = tuple(kept)
-        return replace(
-            resigned(server, candidate, tickets=tickets_digest(tickets)), tickets=tickets
-        )
 
     def _best_variant(self, server: EdgeServer, candidate: Candidate) -> Candidate:
         genesis, protocol = server.genesis, server.chain.protocol
@@ -196,6 +220,8 @@ class Rush(Behaviour):
         return (replace(message, to=first, delay=AT_ONCE),)
 
     def waits(self, server: EdgeServer, what: str, honest: float) -> float:
+        if what == "tickets":
+            return honest  # a block that lacks what others have would be refused
         if what == "propose" and server.index != min(self.colluders, default=server.index):
             return honest  # one of the circle will do: several would divide its votes
         return 0.0

@@ -191,6 +191,14 @@ class BeaconParticipant(VotingParticipant[EdgeServer, EffectT], Generic[EffectT,
         self.durable = Durable(server.chain.height, blank)
         self.tickets = Tickets(server)
 
+    def await_tickets(self) -> None:
+        """Set the timer for the draws of others: until then nothing is proposed or judged."""
+        server, microseconds = self.server, self.server.parameters.ticket_us
+        if server.behaviour is not None:
+            seconds = server.behaviour.waits(server, "tickets", microseconds / 1e6)
+            microseconds = round(seconds * 1e6)
+        server.set_timer("tickets", microseconds)
+
     def resume(self, written: int) -> None:
         self.durable.resume(written)
 

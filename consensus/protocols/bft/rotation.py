@@ -66,7 +66,7 @@ class RotationParticipant(BeaconParticipant[EffectT, PromisesT]):
         self.state = state
         self._none_yet = None if back else state.promises
         """The promises of a height in which it has made none."""
-        server.set_timer("tickets", server.parameters.ticket_us)
+        self.await_tickets()
         if not server.catching_up and self.tickets.draw():
             self.tickets.announce(self.others)  # every member may propose, and so record it
         self.apply((state, effects))

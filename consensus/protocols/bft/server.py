@@ -77,7 +77,7 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         self.state = state
         self._none_yet = None if back else state.promises
         """The promises of a height in which it has made none."""
-        server.set_timer("tickets", server.parameters.ticket_us)
+        self.await_tickets()
         if not server.catching_up and self.tickets.draw():
             self._announce()
         self.apply((state, effects))

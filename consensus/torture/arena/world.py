@@ -95,8 +95,8 @@ class TortureHost(WorldHost):
         self._world.witness.said(self._index, kind, body, to)
 
     def timer(self, microseconds: int, timer: Timer) -> None:
-        """Set a timer, and report the timer of a lock or of a view to the witness."""
-        if timer[0] in ("settle", "listen"):
+        """Set a timer, and report those of a height, a view and a lock to the witness."""
+        if timer[0] in ("tickets", "settle", "listen"):
             self._world.settled += timer[0] == "settle"
             self._world.witness.timed(self._index, timer)
         super().timer(microseconds, timer)

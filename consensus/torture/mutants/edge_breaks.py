@@ -8,6 +8,8 @@ from typing import Final
 from consensus.ledger.committee import Committee
 from consensus.protocols.bft import validity, vote
 from consensus.protocols.bft.durable import Durable
+from consensus.protocols.bft.proposals import Proposals
+from consensus.protocols.bft.rotation_proposals import RotationProposals
 from consensus.protocols.bft.server import BftParticipant
 from consensus.protocols.bft.state import Promises
 from consensus.protocols.bft.tickets import Tickets
@@ -92,6 +94,21 @@ EDGE_BREAKS: Final = (
         "members vote for blocks that leave out tickets",
         (Patch(Tickets, "are_all_in", do.always(True)),),
         Bias(("omit_tickets",)),
+    ),
+    Break(
+        "early-tickets",
+        "members vote for blocks that leave out tickets which came early",
+        (Patch(Tickets, "begin", do.no_ticket_is_early),),
+        Bias(("choose_draws",)),
+    ),
+    Break(
+        "ticket-time",
+        "members judge a block before the time for draws is over",
+        (
+            Patch(Proposals, "judge", do.judged_at_once),
+            Patch(RotationProposals, "judge", do.judged_at_once),
+        ),
+        Bias(("choose_draws",)),
     ),
     Break(
         "block-time",

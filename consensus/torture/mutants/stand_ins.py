@@ -336,6 +336,27 @@ def judged_late(original: Any) -> Any:
     return judge
 
 
+def no_ticket_is_early(original: Any) -> Any:
+    """`Tickets.begin` after which a ticket counts by how long it is here alone."""
+
+    def begin(self: Any) -> None:
+        original(self)
+        self._early_until = -1
+
+    return begin
+
+
+def judged_at_once(original: Any) -> Any:
+    """`judge` that does not wait for the time for draws to be over."""
+
+    def judge(self: Any, *what: Any) -> None:
+        collected, self._collected = self._collected, True
+        original(self, *what)
+        self._collected = collected
+
+    return judge
+
+
 # -- staying in step ------------------------------------------------------------------------------
 
 

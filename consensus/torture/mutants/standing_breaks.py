@@ -28,6 +28,8 @@ SHARED: Final = (
     "saying-again",
     "abstaining",
     "every-ticket",
+    "early-tickets",
+    "ticket-time",
     "block-time",
 )
 """Rules of `bft` whose code is that of both, too, by name."""

@@ -6,6 +6,8 @@ a vote or a timeout that they forbid is a violation, whether or not it does any 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from consensus.protocols.bft.server import BftParticipant
 from consensus.protocols.bft.tickets import Tickets
 from consensus.records.block import Candidate
@@ -26,17 +28,31 @@ paid."""
 Place = tuple[int, int, View]
 """A server, a height and a view."""
 
+Entrances = Mapping[tuple[int, int], int]
+"""By server and height: the microsecond of its clock at which it entered the height last."""
 
-def untimely(server: EdgeServer, tickets: Tickets, candidate: Candidate, waited_us: int) -> str:
+
+def untimely(
+    server: EdgeServer,
+    tickets: Tickets,
+    candidate: Candidate,
+    waited_us: int,
+    entrances: Entrances,
+) -> str:
     """The reason why a server may not approve of a new block now, nor ``waited_us`` microseconds
-    ago: a ticket is left out, or the time is wrong. Empty if there is none."""
+    ago: it is too early in its height, a ticket is left out, or the time is wrong. Empty if there
+    is none."""
     parameters, clock = server.parameters, server.host.now_us()
+    entered = entrances[server.index, server.height]
+    if clock < entered + parameters.ticket_us:
+        return "before the time for draws is over"
     rule = server.genesis.incentives
     instant = INSTANT if rule is None or not rule.use else INSTANT + MEASURED
     slack = waited_us + round(instant * server.host.slowness())  # type: ignore[attr-defined]
     listed = {ticket.server for ticket in candidate.tickets}
     for who, (_, since) in tickets.held.items():
-        if who not in listed and since + parameters.ticket_us + slack < clock:
+        early = since <= entered + parameters.ticket_us // 2
+        if who not in listed and (early or since + parameters.ticket_us + slack < clock):
             return f"which leaves out the ticket of server {who}"
     latest = max(clock + parameters.vote_us, server.chain.head.timestamp + 1)
     return "which is of a time far ahead" if candidate.header.timestamp > latest else ""
@@ -45,9 +61,10 @@ def untimely(server: EdgeServer, tickets: Tickets, candidate: Candidate, waited_
 class Conduct:
     """Observes the votes and timeouts of honest servers. Raises `Violation`."""
 
-    def __init__(self, genesis: Genesis, skewed: bool) -> None:
+    def __init__(self, genesis: Genesis, skewed: bool, entrances: Entrances) -> None:
         """``skewed``: true if clocks may be wrong, so that what is timely cannot be judged."""
         self._parameters = genesis.parameters
+        self._entrances = entrances
         self._skewed = skewed
         self._listens: dict[Place, int] = {}
         """The time in microseconds from which a server waits for locks in a view."""
@@ -112,7 +129,7 @@ class Conduct:
         if candidate.turn is not None or self._skewed:
             return
         # It may have judged when it entered the view, and voted once it had listened.
-        wrong = untimely(server, part.tickets, candidate, parameters.settle_us)
+        wrong = untimely(server, part.tickets, candidate, parameters.settle_us, self._entrances)
         if wrong:
             self._fail(server, vote, wrong)
 

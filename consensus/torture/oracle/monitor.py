@@ -59,9 +59,11 @@ class Monitor:
         self._locking = [each for each in protocol.phases if each != protocol.deciding]
         """The phases whose certificates servers show each other; those of the first are locks."""
         self.ledger: Ledger = ledger_kind(protocol)(genesis, bad, protocol.deciding, half)
-        self.conduct = Conduct(genesis, skewed)
-        self.rounds = RoundConduct(genesis, self.ledger, skewed)
-        self.views = ViewConduct(genesis, self.ledger, skewed)
+        self._entrances: dict[tuple[int, int], int] = {}
+        """By server and height: the microsecond of its clock at which it entered the height."""
+        self.conduct = Conduct(genesis, skewed, self._entrances)
+        self.rounds = RoundConduct(genesis, self.ledger, skewed, self._entrances)
+        self.views = ViewConduct(genesis, self.ledger, skewed, self._entrances)
         self.branches: Counter[str] = Counter()
         self.attempt = 0
         """The highest attempt that an honest server spoke of."""
@@ -101,6 +103,8 @@ class Monitor:
     def timed(self, index: int, timer: Timer) -> None:
         """Note a timer that a server sets."""
         what, height, attempt, step = timer
+        if what == "tickets":  # the first timer of the protocol in a height
+            self._entrances[index, height] = self.world.servers[index].host.now_us()
         self.conduct.timed(index, what, (height, (attempt, step)), self._now_us)
 
     def handed_in(self, update: SignedUpdate) -> None:

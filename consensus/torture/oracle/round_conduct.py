@@ -12,7 +12,7 @@ from consensus.records.block import Candidate
 from consensus.records.genesis import Genesis
 from consensus.records.votes import NIL, Vote
 from consensus.server.edge_server import EdgeServer
-from consensus.torture.oracle.conduct import untimely
+from consensus.torture.oracle.conduct import Entrances, untimely
 from consensus.torture.oracle.reference import Ledger
 from consensus.torture.oracle.violation import Violation
 
@@ -23,9 +23,12 @@ Place = tuple[int, int]
 class RoundConduct:
     """Observes the votes of honest servers. Raises `Violation`."""
 
-    def __init__(self, genesis: Genesis, ledger: Ledger, skewed: bool) -> None:
+    def __init__(
+        self, genesis: Genesis, ledger: Ledger, skewed: bool, entrances: Entrances
+    ) -> None:
         """``skewed``: true if clocks may be wrong, so that what is timely cannot be judged."""
         self._skewed = skewed
+        self._entrances = entrances
         self._genesis = genesis
         self._ledger = ledger
         self._prevoted: dict[tuple[Place, bytes], set[int]] = {}
@@ -82,7 +85,7 @@ class RoundConduct:
             fail(vote, f"though it is locked on another since round {since}")
         for candidate in part.state.proposals.get(round, ()):
             if candidate.header.cid == block and candidate.proof is None and not self._skewed:
-                wrong = untimely(server, part.tickets, candidate, 0)
+                wrong = untimely(server, part.tickets, candidate, 0, self._entrances)
                 if wrong:
                     fail(vote, wrong)
 

@@ -13,7 +13,7 @@ from consensus.records.genesis import Genesis
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
 from consensus.torture.oracle import verify
-from consensus.torture.oracle.conduct import untimely
+from consensus.torture.oracle.conduct import Entrances, untimely
 from consensus.torture.oracle.reference import Ledger
 from consensus.torture.oracle.round_conduct import Place, fail
 
@@ -25,9 +25,12 @@ RECOMPUTING = 200_000
 class ViewConduct:
     """Observes the votes and proposals of honest servers. Raises `Violation`."""
 
-    def __init__(self, genesis: Genesis, ledger: Ledger, skewed: bool) -> None:
+    def __init__(
+        self, genesis: Genesis, ledger: Ledger, skewed: bool, entrances: Entrances
+    ) -> None:
         """``skewed``: true if clocks may be wrong, so that what is timely cannot be judged."""
         self._skewed = skewed
+        self._entrances = entrances
         self._genesis = genesis
         self._ledger = ledger
         self._proposed: dict[tuple[int, int, bytes], Candidate] = {}
@@ -98,7 +101,7 @@ class ViewConduct:
             fail(vote, f"though it is locked on another since view {since}")
         here = part.state.proposals.get(vote.attempt)  # nothing, after a crash
         if proof is None and here and not self._skewed:
-            wrong = untimely(server, part.tickets, candidate, RECOMPUTING)
+            wrong = untimely(server, part.tickets, candidate, RECOMPUTING, self._entrances)
             if wrong:
                 fail(vote, wrong)
 

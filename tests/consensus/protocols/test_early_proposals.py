@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections import Counter
 
 import pytest
 
-from consensus.records.ticket import Ticket
+from consensus.adversary.behaviour import Circle
+from consensus.adversary.composed import Composed
 from tests.helpers import bft_rig as rig
 from tests.helpers.bft_rig import FORGE, LEADER, MEMBER, MEMBERS, Bench
 from tests.helpers.toy import Toy
@@ -16,37 +16,18 @@ SERVERS, SEATS, BAD = 20, 7, range(4)
 """The malicious alone are more than a third of a committee that they choose."""
 
 
-def hurry(toy: Toy) -> list[int]:
-    """Let the malicious propose without waiting for draws, and record their own and as few others
-    as a block may; returns the number of draws of each block that they make, which grows."""
-    made: list[int] = []
-    for server in BAD:
-        part: Any = toy.world.servers[server].participant
-
-        def begin(proposals: Any = part.proposals, honest: Any = part.proposals.begin) -> None:
-            honest()
-            proposals._collected = True
-
-        def recorded(honest: Callable[[], tuple[Ticket, ...]] = part.tickets.recorded) -> Any:
-            own = [ticket for ticket in honest() if ticket.server in BAD]
-            others = [ticket for ticket in honest() if ticket.server not in BAD]
-            chosen = own + others[: 2 * SEATS // 3 + 1 - len(own)]
-            made.append(len(chosen))
-            return tuple(sorted(chosen, key=lambda ticket: ticket.server))
-
-        part.proposals.begin, part.tickets.recorded = begin, recorded
-    return made
-
-
 @pytest.mark.parametrize("protocol", ["bft", "tendermint", "hotstuff"])
 def test_whoever_proposes_early_does_not_choose_the_next_committee(protocol: str) -> None:
     proposed = 0
     for seed in range(3):
-        toy = Toy(SERVERS, 3, seed, crypto="modelled", committee_size=SEATS, protocol=protocol)
-        made = hurry(toy)
+        circle = Circle(frozenset(BAD))
+        malicious = {server: Composed(["choose_draws"], circle=circle) for server in BAD}
+        ledger = {"protocol": protocol, "crypto": "modelled", "committee_size": SEATS}
+        toy = Toy(SERVERS, 3, seed, malicious, **ledger)
         blocks = [toy.play(120.0).block for _ in range(5)]
         assert [len(block.tickets) for block in blocks] == [SERVERS] * 5
-        proposed += len(made)
+        acted = sum((behaviour.acted for behaviour in malicious.values()), Counter())
+        proposed += acted["choose_draws: left out tickets"]
     assert proposed, "none of them led"
 
 
