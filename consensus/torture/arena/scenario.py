@@ -18,6 +18,7 @@ from consensus.adversary.delays import DELAYS
 from consensus.faults.faults import Faults, fault_from_node
 from consensus.faults.options import shown
 from consensus.ledger.settlement import KINDS
+from consensus.ledger.sortition import MOST_BITS, bits_of_weights
 from consensus.protocols.registry import DEFAULT, PROTOCOLS, protocol_named
 from consensus.registry import import_parts
 
@@ -227,6 +228,8 @@ class Scenario:
             _count(stake, "stakes", 1, MOST["stakes"])
         if self.stakes and len(self.stakes) != self.servers:
             raise ValueError(f"stakes: expected {self.servers}, one for every server")
+        if self.committee == "weighted" and bits_of_weights(self.stake, self.size) > MOST_BITS:
+            raise ValueError("stakes: too great to draw a weighted committee by")
         if len(self.bad) != len(self.malicious):
             raise ValueError("malicious: a server is named twice")
         for server in self.bad:

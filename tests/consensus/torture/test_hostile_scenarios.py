@@ -28,6 +28,7 @@ START = {"seed": 0, "servers": 4}
         *({"servers": value} for value in (0, 65, 10**9, 10**400, 4.0, True, "4")),
         *({"stakes": value} for value in (5, "1111", ["a"], [1] * 3, [1, 1, 1, 2**70], {"a": 1})),
         {"stakes": [True, 1, 1, 1]},
+        {"stakes": [10**12, 10**12, 1, 1], "committee": "weighted", "recovery": 2000},
         *({"malicious": value} for value in (5, "silent", [0], [[0]], [[0, "silent"]], {"0": []})),
         {"malicious": [[True, ["silent"]]]},
         {"malicious": [[4, ["silent"]]]},
