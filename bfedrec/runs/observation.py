@@ -152,7 +152,8 @@ class _OnLedger:
             stack.callback(federation.close)
             if federation.genesis != self.genesis:
                 raise RunError(f"{self.path}: its genesis is not that of this config")
-            self.replay, self.state = Replay(federation, left), stack.enter_context(state_of(run))
+            self.replay = Replay(federation, left)
+            self.state = stack.enter_context(state_of(run, config))
             self.model = federation.learner.model
         else:
             self.model = build(self.genesis, initial)
@@ -255,7 +256,7 @@ class _Unledgered:
     def observations(self, tell: Tell) -> Iterator[Observation]:
         reading, learner = self.reading, self.learner
         beacon = seeded(reading.config.seed)
-        with state_of(reading.run) as state:
+        with state_of(reading.run, reading.config) as state:
             last = reading.last(state.last_height)
             for height in range(1, last + 1):
                 heard: list[tuple[Upload, bytes]] = []

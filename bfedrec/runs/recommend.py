@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from bfedrec.config.load import parse
+from bfedrec.config.load import config_digest, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import COMMAND_LINE, MOST_BYTES, ConfigError
 from bfedrec.data.dataset import Dataset
@@ -73,7 +73,7 @@ def scoring_at_rest(
         raise RunError(f"{path}: expected Q, float32 {shape}")
     P = initial_private(config, data.users, data.items)
     if method.keeps_factors:
-        P = _kept(run / "state.sqlite", P, rounds, reported)
+        P = _kept(run / "state.sqlite", config, P, rounds, reported)
     return config, scoring_of(config, data, Q, P, threads)
 
 
@@ -112,11 +112,13 @@ def _rounds(run: Path) -> tuple[int, int]:
         raise RunError(f"{run / 'summary.json'}: {error}") from None
 
 
-def _kept(path: Path, initial: np.ndarray, rounds: int, reported: int) -> np.ndarray:
+def _kept(
+    path: Path, config: Config, initial: np.ndarray, rounds: int, reported: int
+) -> np.ndarray:
     """The private numbers of clients after round ``reported`` of so many, float32[M, w]."""
     if not path.exists():
         raise StateError(f"{path}: no such file, and it holds the clients' own factors")
-    with RunState(path, read_only=True) as state:
+    with RunState(path, read_only=True, digest=config_digest(config)) as state:
         if state.last_height != rounds:
             raise StateError(f"{path}: has {state.last_height} rounds, and the run {rounds}")
         return state.load_factors(initial, reported)

@@ -19,6 +19,8 @@ from itertools import combinations
 from math import comb
 from pathlib import Path
 
+from bfedrec.config.load import config_digest
+from bfedrec.config.schema import Config
 from bfedrec.federation.federation import Federation
 from bfedrec.runs.folder import RunError
 from bfedrec.runs.holding import held
@@ -36,14 +38,14 @@ MOST_SUBSETS = 2_000
 
 
 @contextmanager
-def state_of(run: Path) -> Iterator[RunState]:
-    """The private state of a run at rest, or a copy of one moment of it while the run goes on.
-    Raises `StateError`."""
-    path = run / "state.sqlite"
+def state_of(run: Path, config: Config) -> Iterator[RunState]:
+    """The private state of a run with this config at rest, or a copy of one moment of it while the
+    run goes on. Raises `StateError`, also for another run's."""
+    path, digest = run / "state.sqlite", config_digest(config)
     if not path.exists():
         raise StateError(f"{path}: no such file, and it holds the clients' own factors")
     if not held(run):
-        with RunState(path, read_only=True) as state:
+        with RunState(path, read_only=True, digest=digest) as state:
             yield state
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +60,7 @@ def state_of(run: Path) -> Iterator[RunState]:
                 source.close()
         except sqlite3.Error as error:
             raise StateError(f"{path}: {error}") from None
-        with RunState(copy, read_only=True) as state:
+        with RunState(copy, read_only=True, digest=digest) as state:
             yield state
 
 

@@ -98,7 +98,7 @@ class RunState(Closing):
         """``checkpoint_every``: heights between two after which a run can be resumed; the
         residuals from before the last of them are kept. ``digest``: that of the run's config
         (`bfedrec.config.load.config_digest`), to which a new file is bound; a file of another one
-        is refused."""
+        is refused; empty: no file is."""
         self._path = path
         self._keeps_residuals = keeps_residuals
         self._checkpoint_every = checkpoint_every
@@ -113,6 +113,8 @@ class RunState(Closing):
                 options = f"{path.absolute().as_uri()}?mode=ro&vfs=unix-none"
                 self._database = sqlite3.connect(options, uri=True, isolation_level=None)
                 self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+                if digest:
+                    self._check_bound(_mark(digest))
                 return
             self._database = sqlite3.connect(path, isolation_level=None)
             # In WAL mode a commit survives the death of the process at once; a power cut may take
@@ -126,13 +128,17 @@ class RunState(Closing):
                 self._database.execute(RESIDUALS)
 
     def _bind(self, digest: bytes) -> None:
-        """Bind a new file to a run by the header's number for users, or raise `StateError` for
-        another run's; 0 is that of a file from before there was a number."""
-        wanted = int.from_bytes(digest[:4], "big") >> 1 or 1
+        """Bind a new file to a run, or raise `StateError` for another run's."""
+        mark = _mark(digest)
+        self._check_bound(mark)
+        if not self._rows("SELECT 1 FROM sqlite_master LIMIT 1"):
+            self._database.execute(f"PRAGMA user_version = {mark}")
+
+    def _check_bound(self, mark: int) -> None:
+        """Raise `StateError` for a file whose mark is another; 0 is that of a file from before
+        there were marks, or of a new one."""
         (found,) = self._rows("PRAGMA user_version")[0]
-        if found == 0 and not self._rows("SELECT 1 FROM sqlite_master LIMIT 1"):
-            self._database.execute(f"PRAGMA user_version = {wanted}")
-        elif found not in (0, wanted):
+        if found not in (0, mark):
             self._database.close()
             raise StateError(
                 f"{self._path}: the state of another run, with another config or seed; restore "
@@ -299,3 +305,8 @@ class RunState(Closing):
             raise StateError(f"{self._path}: not a run's state: {error}") from None
         except UnicodeDecodeError:  # SQLite quotes damaged bytes in its message
             raise StateError(f"{self._path}: not a run's state: the file is damaged") from None
+
+
+def _mark(digest: bytes) -> int:
+    """The number for users in the header of a file that is bound to a run: 31 bits, not 0."""
+    return int.from_bytes(digest[:4], "big") >> 1 or 1

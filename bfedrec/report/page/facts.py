@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bfedrec.config.load import SURROUNDINGS, config_hash, departures, dump, parse
+from bfedrec.config.load import SURROUNDINGS, config_digest, config_hash, departures, dump, parse
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import MOST_BYTES
 from bfedrec.runs.figures import LEDGER, NO_LEDGER, Figures, Stop, count
@@ -98,7 +98,7 @@ def read_run(folder: Path) -> RunFacts:
     done, halted = finished(folder), stopped(folder)
     ended = done or halted
     summary = read_summary(folder) if ended else (metrics[-1] if metrics else {})
-    totals, attempts = _totals(folder / "state.sqlite") if ended else (None, {})
+    totals, attempts = _totals(folder / "state.sqlite", config) if ended else (None, {})
     return RunFacts(
         config,
         FINISHED if done else STOPPED if halted else UNFINISHED,
@@ -111,13 +111,13 @@ def read_run(folder: Path) -> RunFacts:
     )
 
 
-def _totals(path: Path) -> tuple[Totals | None, dict[int, int]]:
+def _totals(path: Path, config: Config) -> tuple[Totals | None, dict[int, int]]:
     """The totals of a state that nobody writes any more, and its heights by their attempts."""
     if not path.exists():
         return None, {}
     attempts: dict[int, int] = {}
     totals = Totals()
-    with RunState(path, read_only=True) as state:
+    with RunState(path, read_only=True, digest=config_digest(config)) as state:
         for height in range(1, state.last_height + 1):
             now = state.row(height).totals
             taken = now.attempts - totals.attempts

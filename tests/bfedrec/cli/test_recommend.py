@@ -302,6 +302,7 @@ SPOILT: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "state FIFO": (fifo("state.sqlite"), 2, "state.sqlite"),
     "odd state": (content("state.sqlite", b"x" * 5000), 2, "state.sqlite"),
     "short state": (state("DELETE FROM rounds WHERE height > 8"), 2, "8 rounds, and the run 12"),
+    "another's state": (state("PRAGMA user_version = 5"), 2, "the state of another run"),
     "gap": (state("DELETE FROM rounds WHERE height = 8"), 2, "no height 8"),
     "odd factors": (state(FACTORS, b"123"), 2, "height 3"),
     "few factors": (state(FACTORS, bytes(8)), 2, "height 3"),

@@ -274,9 +274,9 @@ def test_a_run_that_goes_on_is_attacked_beside_its_writer(
 
 def test_the_state_of_a_run_that_goes_on_is_copied(dropped: Path, tmp_path: Path) -> None:
     run = copy(dropped, tmp_path)
-    with state_of(run) as state:
+    with state_of(run, config_of(run)) as state:
         assert state._path.parent == run
-    with RunFolder.open(config_of(run), run, resume=True), state_of(run) as state:
+    with RunFolder.open(config_of(run), run, resume=True), state_of(run, config_of(run)) as state:
         assert state._path.parent != run
         assert state.last_height == 12
 

@@ -54,6 +54,10 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="the state of another run") as told:
         RunState(path, digest=theirs)
     assert "\n" not in str(told.value)
+    with RunState(path, read_only=True, digest=ours) as state:
+        assert state.last_height == 1
+    with pytest.raises(StateError, match="the state of another run"):
+        RunState(path, read_only=True, digest=theirs)
 
 
 def test_a_state_from_before_states_were_bound_is_accepted(tmp_path: Path) -> None:
