@@ -31,6 +31,7 @@ from bfedrec.data.dataset import Dataset
 from bfedrec.learning.factorization import initial_factors
 from bfedrec.learning.negative_sampling import client_state, draw_absent
 from bfedrec.learning.upload import Diverged
+from bfedrec.runs.figures import GREATEST
 from bfedrec.streams import Streams
 
 
@@ -84,7 +85,7 @@ class Trainer:
         """Take a step for every sample of the next epoch; return the mean loss before each step.
 
         The loss is without the L2 terms, and 0 if there are no data. Raises Diverged when the
-        factors are no longer finite.
+        factors are no longer finite, or the loss is greater than any figure.
         """
         self.epoch += 1
         settings, data, factors = self.settings, self.dataset, self.factors
@@ -97,13 +98,15 @@ class Trainer:
         if not self.pairwise:
             kernel = gmf_epoch
             varied = (*varied, factors.h, settings.output_weights == "learned")
-        loss = kernel(*samples, *sizes, *varied)
+        loss = kernel(*samples, *sizes, *varied) / max(1, self.samples)
         if not all(np.isfinite(part).all() for part in vars(factors).values()):
             raise Diverged(
                 f"epoch {self.epoch}: the factors are no longer finite numbers; "
                 "lower centralised.step"
             )
-        return loss / max(1, self.samples)
+        if not loss < GREATEST:  # nor is it NaN
+            raise Diverged(f"epoch {self.epoch}: the mean loss is {loss:g}; lower centralised.step")
+        return loss
 
 
 def _rows(dataset: Dataset) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ from bfedrec.baselines.mf_sgd import Trainer, bpr_gradients, gmf_gradients
 from bfedrec.config.centralised import CentralisedSettings
 from bfedrec.data.dataset import Dataset
 from bfedrec.learning.negative_sampling import client_state, draw_absent
+from bfedrec.learning.upload import Diverged
 from bfedrec.streams import Streams
 from tests.helpers.learning_data import held_out
 
@@ -152,3 +153,12 @@ def test_epochs_differ_and_repeat_with_the_seed() -> None:
         second.play_epoch()
     assert np.array_equal(first.factors.P, second.factors.P)
     assert first.samples == 4 * (1 + 3 + 8 * 6)  # the user with every item stays out
+
+
+@pytest.mark.parametrize("pairwise", [True, False])
+def test_a_loss_that_no_figure_can_tell_is_divergence(pairwise: bool) -> None:
+    settings = CentralisedSettings(step=1e-30, l2=0.0)
+    great = Trainer(pairwise, clients(), settings, 5, 1.0, Streams(7))
+    great.factors.P[:], great.factors.Q[:] = 1e12, 1e12 * np.arange(-6, 6)[:, None]
+    with pytest.raises(Diverged, match=r"epoch 1: the mean loss is .*; lower centralised\.step"):
+        great.play_epoch()
