@@ -253,6 +253,12 @@ def aggregator_order(
     return tuple(draw.server for draw in ordered)
 
 
+def all_announce(genesis: Genesis) -> bool:
+    """True if all servers with stake announce their draws (`is_worth_announcing`)."""
+    plausible = 2 * genesis.parameters.committee_size + 20
+    return ATTEMPTS_FORESEEN * plausible >= len(genesis.servers)
+
+
 def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
     """True if a draw may win a seat in one of the next height's first attempts.
 
@@ -263,7 +269,7 @@ def is_worth_announcing(genesis: Genesis, draw: Draw) -> bool:
     parameters = genesis.parameters
     plausible = 2 * parameters.committee_size + 20
     stake = genesis.servers[draw.server].stake
-    if not stake or ATTEMPTS_FORESEEN * plausible >= len(genesis.servers):
+    if not stake or all_announce(genesis):
         return stake > 0
     bar = _bar(plausible * stake, genesis.total_stake)
     for role in ROLES_FORESEEN:

@@ -125,6 +125,21 @@ class ChooseDraws(Behaviour):
         return fewer
 
 
+@behaviour("split_tickets")
+class SplitTickets(Behaviour):
+    """Shows its draw to half of the others alone, who would refuse a block that leaves it out. An
+    honest leader that lacks it asks for it. (Under ``paper``, whose blocks record no draws, it
+    does nothing.)"""
+
+    def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
+        ticket = message.body
+        foreseen = server.chain.protocol.committees_foreseen
+        if message.kind != "ticket" or ticket.server != server.index or not foreseen:
+            return (message,)
+        shown, _ = halves(self, server, server.stage()[0], message.to)
+        return (replace(message, to=shown),)
+
+
 @behaviour("grind", recorded=True)
 class Grind(Behaviour):
     """Biases the next draws in its circle's favour.

@@ -105,6 +105,10 @@ class BeaconProposals(ABC, Generic[VotingT]):
         """By block: a candidate that brought it, whatever the view."""
         self.armed = False
         """True if the timer of the first view runs; it starts when the updates are there."""
+        self._asked: View | None = None
+        """The last view before whose block it asked for draws that it lacks, and ..."""
+        self._answered = False
+        """... true once the time for answers is over."""
 
     @abstractmethod
     def is_to_propose(self) -> bool:
@@ -122,6 +126,10 @@ class BeaconProposals(ABC, Generic[VotingT]):
     def arm(self) -> None:
         """Start the timer of the first view."""
 
+    @abstractmethod
+    def _members(self, view: View) -> list[int]:
+        """The others on a view's committee."""
+
     def on_ticket(self, ticket: Ticket) -> bool:
         """Check another server's draw and keep it."""
         if not self._tickets.add(ticket):
@@ -135,6 +143,25 @@ class BeaconProposals(ABC, Generic[VotingT]):
         self._collected = True
         self.updates_changed()
 
+    def _has_draws(self, view: View) -> bool:
+        """True if it has what draws it can have for a block of a view. Whoever shows its draw to
+        some alone would have these refuse the blocks of everybody else: a leader that lacks some
+        asks the members for them before it proposes, and waits for answers."""
+        server = self._server
+        if server.behaviour is not None or not self._tickets.may_lack_some():
+            return True
+        if self._asked != view:
+            self._asked, self._answered = view, False
+            server.catch_up.ask(self._members(view))
+            server.set_timer("asked", server.parameters.ticket_us // 4, view)
+        return self._answered
+
+    def on_asked_timer(self, view: View) -> None:
+        """Go on, as those who were asked for draws have had time to answer."""
+        if view == self._asked:
+            self._answered = True
+            self.propose_if_due()
+
     def unheard_tickets(self) -> int:
         """The number of further tickets that are kept and change nothing else."""
         return 0 if self._collected and self.is_to_propose() else ANY_NUMBER
@@ -145,10 +172,12 @@ class BeaconProposals(ABC, Generic[VotingT]):
             self.arm()
 
     def anew(self, view: View) -> Candidate | None:
-        """A new block for a view; None if updates or tickets are too few, or a block below lacks
-        its aggregate here."""
+        """A new block for a view; None if updates or tickets are too few, others are being asked
+        for some, or a block below lacks its aggregate here."""
         server = self._server
         if server.builds_on_less() or not (self._collected and server.sufficient(len(server.pool))):
+            return None
+        if not self._has_draws(view):
             return None
         updates, tickets = server.pool.ordered(), self._tickets.recorded()
         if not enough_draws(server.chain.head.electorate(server.genesis), tickets):

@@ -93,6 +93,9 @@ class Proposals(BeaconProposals[Voting]):
         state = self._vote.state
         return max(state.promises.proposed, state.promises.left) < state.view
 
+    def _members(self, view: View) -> list[int]:
+        return self._vote.members(view[0])
+
     def arm(self) -> None:
         """Start the timer of the first view."""
         self.armed = True

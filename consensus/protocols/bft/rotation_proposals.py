@@ -15,7 +15,7 @@ from consensus.protocols.bft.beacon import BeaconProposals
 from consensus.protocols.bft.standing import MOST_PROPOSALS, HeightContext, view_of
 from consensus.records.block import Candidate, Turn
 from consensus.records.evidence import Evidence
-from consensus.records.view import proposal_digest
+from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate
 from consensus.server.message import Kind
 from consensus.server.unheard import ANY_NUMBER
@@ -90,6 +90,9 @@ class RotationProposals(BeaconProposals[VoteT]):
         if self._collected and (not self.armed or self.is_to_propose()):
             return max(0, self._server.updates_missing() - 1)
         return ANY_NUMBER
+
+    def _members(self, view: View) -> list[int]:
+        return self._vote.others
 
     def _publish(self, candidate: Candidate) -> None:
         """Sign and send a proposal of its own, or what a malicious server makes of it."""

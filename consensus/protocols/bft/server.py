@@ -321,6 +321,8 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         server = self.server
         if what == "tickets":
             self.proposals.on_tickets_timer()
+        elif what == "asked":
+            self.proposals.on_asked_timer(view)
         elif what == "view":
             self.apply(bft.on_view_timer(self.context, self.state, view))
             recovery_us = server.parameters.recovery_us
@@ -357,8 +359,8 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         candidates = {id(candidate): candidate for candidate in wanted if candidate is not None}
         for candidate in candidates.values():
             yield "candidate", candidate
+        for ticket in self.tickets.all_but(status.tickets):
+            yield "ticket", ticket
         for tally in (*state.votes.values(), *state.timeouts.values()):
             for message in tally.messages():
                 yield "vote" if isinstance(message, Vote) else "timeout", message
-        for ticket in self.tickets.all_but(status.tickets):
-            yield "ticket", ticket

@@ -7,7 +7,12 @@ from typing import Literal, Protocol
 
 from consensus.crypto.suites import Prover
 from consensus.ledger.chain import Chain
-from consensus.ledger.committee import Draw, InvalidTicket, is_worth_announcing
+from consensus.ledger.committee import (
+    Draw,
+    InvalidTicket,
+    all_announce,
+    is_worth_announcing,
+)
 from consensus.records.block import Candidate
 from consensus.records.genesis import Genesis, Parameters
 from consensus.records.ticket import Ticket
@@ -122,6 +127,16 @@ class Tickets:
         """The tickets here but for those of the servers ``known``."""
         theirs = set(known)
         return [ticket for server, (ticket, _) in self.held.items() if server not in theirs]
+
+    def may_lack_some(self) -> bool:
+        """True if others may have draws that are not here, as all servers with stake announce
+        theirs; where only the best are announced nobody knows how many there are."""
+        server = self._server
+        electorate = server.chain.head.electorate(server.genesis)
+        return all_announce(electorate) and any(
+            stake and index not in self.held and index != server.index
+            for index, stake in enumerate(electorate.stakes)
+        )
 
     def unknown(self, tickets: tuple[Ticket, ...]) -> int:
         """The number of these tickets that are not here."""

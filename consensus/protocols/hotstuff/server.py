@@ -240,6 +240,8 @@ class HotStuffParticipant(RotationParticipant[Effect, Promises]):
     def on_timer(self, what: str, view: View) -> None:
         if what == "tickets":
             self.proposals.on_tickets_timer()
+        elif what == "asked":
+            self.proposals.on_asked_timer(view)
         elif what == "want":
             self.proposals.on_want_timer(view[0])
         elif what == "view":

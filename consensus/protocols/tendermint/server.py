@@ -165,6 +165,8 @@ class TendermintParticipant(RotationParticipant[Effect, Promises]):
     def on_timer(self, what: str, view: View) -> None:
         if what == "tickets":
             self.proposals.on_tickets_timer()
+        elif what == "asked":
+            self.proposals.on_asked_timer(view)
         elif what == "want":
             self.proposals.on_want_timer(view[0])
         elif what in STEPS:
@@ -187,11 +189,11 @@ class TendermintParticipant(RotationParticipant[Effect, Promises]):
             wanted.append(self.proposals.bodies[valid.block])
         for candidate in {id(each): each for each in wanted}.values():
             yield "candidate", candidate
+        yield from self._tickets_lacking(status)
         for name in sorted(self.votes, key=lambda name: -name[1]):
             if name[1] >= min(status.attempt, state.round):
                 for vote in self.votes[name]:
                     yield "vote", vote
-        yield from self._tickets_lacking(status)
 
     def predicament(self) -> str:
         state, committee = self.state, self.context.committee

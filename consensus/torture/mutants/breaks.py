@@ -164,7 +164,7 @@ BREAKS: Final = {
             "tickets-first",
             "in every attempt those whose tickets were recorded come before the others",
             (imported(bft_validity, "racing", do.tickets_first),),
-            Bias(("abstain",), ("loss", "delay", "loss"), begin=0.2, last=0.6),
+            Bias(("abstain",), ("crash", "crash"), begin=0.01, last=1.0),
         ),
         # The vote.
         Break(

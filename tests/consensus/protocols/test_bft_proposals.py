@@ -77,7 +77,7 @@ def test_a_leader_that_lacks_draws_waits_for_one_more() -> None:
     bench.updates().wake("tickets")
     assert bench.said("candidate") == [], "four draws of six seats"
     late = next(s for s in range(SERVERS) if s not in bench.part.tickets_held())
-    bench.tickets([late])
+    bench.tickets([late]).wake("asked")
     [candidate] = bench.said("candidate")
     assert [ticket.server for ticket in candidate.tickets] == sorted(bench.part.tickets_held())
 

@@ -159,24 +159,13 @@ def test_no_server_passes_the_barrier_before_the_others_are_there(
         assert (max(behind) == 0) == barrier
 
 
-SAME_COMMITTEE = Scenario(
-    seed=34913,
-    servers=7,
-    size=6,
-    max_step=2,
-    clients=2,
-    heights=2,
-    vote=3000,
-    ticket=150,
-    update=2000,
-    settle=1000,
-    recovery=12000,
-    resend=2000,
-    malicious=((0, ("invert_votes",)), (4, ("invert_votes",))),
-    premise="half",
-    bound=499,
+SAME_COMMITTEE = Scenario.from_text(
+    '{"seed":219,"servers":4,"topology":"ring","committee":"weighted","vote":500,"recovery":63960,'
+    '"resend":500,"malicious":[[2,["abstain"]]],"onset":2,"faults":[{"bandwidth":0.001,"servers":'
+    '[0,1,3],"from":0.0,"until":0.81},{"bandwidth":0.01,"from":0.0,"until":0.54},{"partition":'
+    '[[1,3]],"from":0.0,"until":0.18}]}'
 )
-"""Block 1 records six tickets for the six seats of height 2, two of them of malicious servers."""
+"""Block 2 records three tickets, one of them of a malicious server."""
 
 
 WITHHELD = Scenario.from_text(
