@@ -87,6 +87,7 @@ rq3: setup-run
 # is written, whose known failures are to be found (status 1).
 SINCE = beg,future_times,hide_quorum,late_locks,omit_tickets,preempt,split_closures,stale_locks,two_timeouts
 ROUNDS = fresh_values,lone_locks,stale_proofs,false_proofs
+DRAWS = choose_draws,split_tickets
 VIEWS = fresh_values,lone_certificates,old_certificates,borrowed_certificates,false_proofs
 torture: setup-run
 	for part in 0 1 2 3 4 5 6 7 8 9; do \
@@ -127,7 +128,7 @@ torture: setup-run
 	$(BIN)/bfedrec torture --adaptive --seeds 0-2999 $(AT_ONCE) --record results/torture
 	$(BIN)/bfedrec torture --premise half --adaptive --seeds 0-999 $(AT_ONCE) --record results/torture
 	for protocol in bft tendermint hotstuff; do \
-	  $(BIN)/bfedrec torture --protocol $$protocol --behaviours choose_draws --seeds 30000-31999 \
+	  $(BIN)/bfedrec torture --protocol $$protocol --behaviours $(DRAWS) --seeds 30000-31999 \
 	    $(AT_ONCE) --record results/torture || exit; done
 	for protocol in tendermint hotstuff; do \
 	  $(BIN)/bfedrec torture --protocol $$protocol --adaptive --seeds 0-1999 $(AT_ONCE) \
