@@ -22,7 +22,7 @@ from bfedrec.privacy.secure.masks import (
     self_seed,
     xor,
 )
-from bfedrec.privacy.secure.messages import Masked, Setup, Unmask, positions, set_of
+from bfedrec.privacy.secure.messages import Masked, Setup, Unmask, set_of
 from bfedrec.privacy.secure.scheme import Scheme
 from bfedrec.privacy.secure.sharing import split
 
@@ -130,7 +130,7 @@ class Member:
     def unmask(self, setups: Mapping[int, Setup], roster: int, survivors: int) -> bytes | None:
         """Its shares of the secrets that open the sum of the ``survivors``; None where these are
         too few, or not of the roster. A share that is not the one committed to is left out."""
-        if survivors & ~roster or len(positions(survivors)) < self.threshold:
+        if survivors & ~roster or not self.scheme.hides(len(self.group), roster, survivors):
             return None
         shares = {}
         for place in self.closed:

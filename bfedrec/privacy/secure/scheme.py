@@ -89,6 +89,20 @@ class Scheme:
         members: those next to it on a ring (a Harary graph, whose labels are drawn)."""
         return _closed(members, position, self.neighbours)
 
+    def hides(self, members: int, roster: int, survivors: int) -> bool:
+        """True if the sum of the ``survivors`` of a ``roster`` (sets, a bit for each position) may
+        be opened: of every member of the roster enough neighbours, itself counted, survive.
+
+        Enough in the whole group are not enough where masks are shared on a ring: a survivor whose
+        neighbours are all gone has no mask left, and the sum comes apart into single updates.
+        """
+        least = self.threshold(members)
+        return bool(survivors) and all(
+            (survivors & _closed_set(members, place, self.neighbours)).bit_count() >= least
+            for place in range(roster.bit_length())
+            if roster >> place & 1
+        )
+
     def threshold(self, members: int) -> int:
         """The shares t that give a secret: more than two thirds of those that are dealt, so that
         honest members who were told different survivors never give both secrets of one."""
@@ -134,3 +148,9 @@ def _closed(members: int, position: int, neighbours: int) -> tuple[int, ...]:
     if not neighbours or neighbours >= members - 1:
         return tuple(range(members))
     return tuple(sorted((position + step) % members for step in range(-reach, reach + 1)))
+
+
+@lru_cache(maxsize=4096)
+def _closed_set(members: int, position: int, neighbours: int) -> int:
+    """The same as a set, a bit for each position."""
+    return sum(1 << place for place in _closed(members, position, neighbours))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bfedrec.privacy.secure.masks import Lanes
-from bfedrec.privacy.secure.messages import HEAD, Masked, Unmask
+from bfedrec.privacy.secure.messages import HEAD, Masked, Unmask, set_of
 from bfedrec.privacy.secure.opening import Opening
 from bfedrec.privacy.secure.scheme import Scheme
 from bfedrec.privacy.secure.violations import VIOLATIONS
@@ -87,6 +87,21 @@ def test_members_do_not_unmask_fewer_than_the_threshold() -> None:
     nothing = np.zeros((3, 10), np.int64)
     lanes = Lanes.of(group.scheme, nothing, np.zeros(10, np.bool_))
     assert member.masked(lanes, few) is None
+
+
+@pytest.mark.parametrize("neighbours", [4, 8, 20])
+def test_members_do_not_unmask_a_survivor_without_its_neighbours(neighbours: int) -> None:
+    """On a ring as many survivors as the threshold may be out of a survivor's reach: its own masks
+    are then known, and with them its update."""
+    group = Group.of(Scheme(3, 10, 8, True, 60, neighbours), 60)
+    group.set_up()
+    far = {0, *range(30, 29 + group.scheme.threshold(60))}
+    whole = (1 << 60) - 1
+    assert len(far) == group.scheme.threshold(60)
+    assert far & set(group.scheme.closed(60, 0)) == {0}
+    for member in group.members.values():
+        assert member.unmask(group.setups, whole, set_of(far)) is None
+        assert member.unmask(group.setups, whole, whole & ~2) is not None
 
 
 @pytest.mark.parametrize("seed", range(4))
