@@ -61,7 +61,8 @@ class Opening:
     dropped: Mapping[str, int]
     """Number of groups that were not opened, by reason."""
     accused: Mapping[int, str] = field(default_factory=dict)
-    """False statements that a client's own signed messages prove, by its number."""
+    """False statements that a client's own signed messages prove, by its number, beside the setups
+    in the block: a dealer who signs two can have an honest member give a share of the other."""
 
 
 class _Unopened(Exception):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bfedrec.privacy.secure.masks import Lanes
-from bfedrec.privacy.secure.messages import HEAD, Masked, Unmask, set_of
+from bfedrec.privacy.secure.member import Member
+from bfedrec.privacy.secure.messages import HEAD, Masked, Setup, Unmask, set_of
 from bfedrec.privacy.secure.opening import Opening
 from bfedrec.privacy.secure.scheme import Scheme
 from bfedrec.privacy.secure.violations import VIOLATIONS
@@ -198,6 +199,24 @@ def test_an_honest_member_gives_no_share_that_its_dealer_would_disown() -> None:
     assert opening.accused == {}
     assert opening.dropped == {"too few shares": 1}  # 6 of 9 hold good shares; 7 are needed
     assert dealer.threshold == 7
+
+
+def test_two_setups_of_a_dealer_are_what_makes_an_honest_member_look_guilty() -> None:
+    group = Group.of(SMALL, 9)
+    group.set_up()
+    group.mask()
+    dealer, shown = group.members[4], dict(group.setups)
+    again = Member(SMALL, dealer.group, dealer.number, group.beacon, bytes(32), dealer._agree)
+    shown[4] = Setup.decode(SMALL, again.setup())
+    for place in sorted(group.masked):
+        setups = shown if place == 7 else group.setups
+        payload = group.members[place].unmask(setups, set_of(setups), set_of(group.masked))
+        assert payload is not None
+        group.sent.append(payload)
+    told = "a share that is not the one committed to"
+    assert group.open().accused == {group.members[7].number: told}
+    group.sent[4] = again.setup()  # which member 7 can show
+    assert group.members[7].number not in group.open().accused
 
 
 @given(st.data())
