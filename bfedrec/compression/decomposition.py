@@ -25,6 +25,9 @@ def truncated_svd(A: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.
     A = np.ascontiguousarray(A, np.float32)
     d = len(A)
     values, vectors = _eigen(_gram(A))
+    if not np.isfinite(values).all():  # of infinity the rest would be what rounding left
+        none = np.full((A.shape[1] + 1 + d, size), np.nan)
+        return none[: A.shape[1]], none[A.shape[1]], none[A.shape[1] + 1 :]
     order = np.argsort(-values, kind="stable")[:size]
     S, V = np.zeros(size), np.zeros((d, size))
     # Below this an eigenvalue is what rounding left of 0.

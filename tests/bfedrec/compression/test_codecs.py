@@ -352,6 +352,15 @@ def test_svd_that_decodes_to_infinity_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    "rows", [[[1, float("inf")]], [[1, 2], [float("-inf"), 1]], [[1e-30], [float("inf")]]]
+)
+def test_an_infinite_number_anywhere_is_no_update_of_zeros(rows: list[list[float]]) -> None:
+    A = np.array(rows, np.float32)
+    one = codec_named("svd", *A.shape, 1)
+    assert one.check(one.encode(A, b"")) == "not all numbers are finite"
+
+
+@pytest.mark.parametrize(
     ("values", "places", "reason"),
     [
         ([1, 2, 3], [0, 2, 2], "not ascending"),
