@@ -54,8 +54,6 @@ class Attributes(AttributeAttack):
 def _figures(pooled: np.ndarray, of: np.ndarray, values: int) -> dict[str, float]:
     """The figures of one attribute from the users' features (float32[n, d]) and the places of their
     values (int64[n], -1 unknown); empty where the halves are too small to learn from."""
-    from bfedrec.privacy.kernels import MEMBER, OTHER, compare
-
     known = np.flatnonzero(of >= 0)
     if len(known) < 4 or len(np.unique(of[known])) < 2:
         return {}
@@ -69,14 +67,28 @@ def _figures(pooled: np.ndarray, of: np.ndarray, values: int) -> dict[str, float
         ridge = X[learnt].T @ X[learnt] + L2 * learnt.sum() * np.eye(X.shape[1])
         scores[asked] = X[asked] @ np.linalg.solve(ridge, X[learnt].T @ (targets - centre)) + centre
         usual[asked] = np.argmax(centre)
-    result, areas = np.empty(5), []
-    for value in np.unique(y).tolist():
-        kinds = np.where(y == value, MEMBER, OTHER).astype(np.uint8)
-        compare(scores[:, value].astype(np.float32), kinds, 0.01, result)
-        areas.append(float(result[0]))
+    areas = [_area(scores[:, value], y == value) for value in np.unique(y).tolist()]
     return {
         "auc": float(np.mean(areas)),
         "accuracy": float((scores.argmax(axis=1) == y).mean()),
         "majority": float((usual == y).mean()),
         "users": float(len(y)),
     }
+
+
+def _area(scores: np.ndarray, members: np.ndarray) -> float:
+    """The area under the ROC curve of ``scores`` (float64[n]) over all pairs of a member (bool[n])
+    and another of the same half, the even or the odd places.
+
+    Those of different halves do not compare: where one half has more members than its share, the
+    other is scored the higher for it, and has fewer, so that what tells nothing came out below 0.5.
+    """
+    from bfedrec.privacy.kernels import MEMBER, OTHER, compare
+
+    result, total, pairs = np.empty(5), 0.0, 0
+    for half in (0, 1):
+        kinds = np.where(members[half::2], MEMBER, OTHER).astype(np.uint8)
+        if compare(scores[half::2].astype(np.float32), kinds, 0.01, result):
+            number = int((kinds == MEMBER).sum()) * int((kinds == OTHER).sum())
+            total, pairs = total + number * float(result[0]), pairs + number
+    return total / pairs if pairs else 0.5

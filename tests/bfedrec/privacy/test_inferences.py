@@ -17,6 +17,7 @@ from bfedrec.privacy.inference import (
     MembershipAttack,
     inference,
 )
+from bfedrec.privacy.inferences.attributes import _figures
 from bfedrec.privacy.observation import Observation, PublicSetting, main_direction
 from bfedrec.privacy.registry import INFERENCES as REGISTERED
 
@@ -198,6 +199,16 @@ def test_attributes_are_guessed_where_interactions_tell_them() -> None:
     assert found["taste"]["accuracy"] > found["taste"]["majority"] + 0.15
     assert found["taste"]["users"] == USERS - 3
     assert 0.2 < found["coin"]["auc"] < 0.8
+
+
+def test_features_that_tell_nothing_of_an_attribute_have_half_of_the_area() -> None:
+    """Over many draws of an attribute with rare values, of which one half has more."""
+    generator = np.random.default_rng(0)
+    areas = []
+    for _ in range(200):
+        told = generator.choice(8, 60, p=[0.5, 0.2, 0.1, *[0.04] * 5])
+        areas.append(_figures(generator.normal(size=(60, 4)), told, 8)["auc"])
+    assert abs(np.mean(areas) - 0.5) < 4 * np.std(areas) / np.sqrt(len(areas)) < 0.02
 
 
 def test_attributes_need_updates_and_values() -> None:
