@@ -12,6 +12,9 @@ from pydantic import Field
 from bfedrec.attacks.attack import Attack, Scene, attack
 from bfedrec.learning.upload import Upload
 
+MOST_SAMPLES = 2**63 - 1
+"""The most samples that an attack states: a message holds integers of 64 bits."""
+
 
 @attack("inflated_samples")
 class InflatedSamples(Attack):
@@ -21,7 +24,7 @@ class InflatedSamples(Attack):
 
     def forge(self, uploads: Sequence[Upload], scene: Scene) -> Sequence[Upload]:
         return [
-            replace(upload, samples=max(1, round(self.factor * upload.samples)))
+            replace(upload, samples=min(MOST_SAMPLES, max(1, round(self.factor * upload.samples))))
             for upload in uploads
         ]
 

@@ -288,6 +288,8 @@ def test_push_brings_targets_above_the_bar_of_the_colluders_lists() -> None:
 
 def test_forgeries_break_one_rule_each() -> None:
     assert [one.samples for one in forged("inflated_samples")] == [100, 110, 120, 130, 140]
+    # A message holds integers of 64 bits: one of 10^31 ended the run instead of being refused.
+    assert {one.samples for one in forged("inflated_samples", factor=1e30)} == {2**63 - 1}
     assert {one.age for one in forged("stale_round")} == {1}
     assert {one.parent for one in forged("stale_round", place="parent")} == {b"genesis"}
     assert {one.parent for one in forged("stale_round", scene(height=1), place="parent")} == {None}
