@@ -163,6 +163,8 @@ class Push(Poisoning):
         P, Q = scene.P.astype(np.float64), scene.Q.astype(np.float64)
         scores = np.einsum("md,nd->mn", P, Q)
         others = np.delete(scores, self.items, axis=1)
+        if not others.shape[1]:  # no list leaves out a target
+            return np.zeros((len(self.items), scene.B.shape[1]))
         bar = np.sort(others, axis=1)[:, -min(self.k, others.shape[1])]
         seen = np.einsum("md,dr->mr", P, scene.B.astype(np.float64))  # B'p, how a row is felt
         # One step takes a user of ordinary size past the bar's slope: 1 / mean |B'p|^2.

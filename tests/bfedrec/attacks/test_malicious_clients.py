@@ -286,6 +286,11 @@ def test_push_brings_targets_above_the_bar_of_the_colluders_lists() -> None:
     assert Push(items=(3, 8)).targets() == (3, 8)
 
 
+def test_push_has_nothing_to_move_where_all_items_are_its_targets() -> None:
+    for one in forged("push", items=tuple(range(N))):
+        assert not one.A.any()
+
+
 def test_forgeries_break_one_rule_each() -> None:
     assert [one.samples for one in forged("inflated_samples")] == [100, 110, 120, 130, 140]
     # A message holds integers of 64 bits: one of 10^31 ended the run instead of being refused.
