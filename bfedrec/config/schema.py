@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from bfedrec.aggregation.registry import AGGREGATORS
+from bfedrec.aggregation.registry import AGGREGATORS, aggregator_of
 from bfedrec.aggregation.settings import SMALLEST_GROUP, AggregationSettings
 from bfedrec.attacks.attack import ATTACKS
 from bfedrec.compression.registry import CODECS
@@ -283,6 +283,25 @@ class Config(Section):
             raise setting_error(
                 "compression.error_feedback",
                 f"false, {told}: noise that was lost is not sent again",
+            )
+        if self.privacy.dp.noise == "distributed" and not self.aggregation.secure:
+            self._aggregate_is_a_sum()
+
+    def _aggregate_is_a_sum(self) -> None:
+        """Refuse what publishes less than a sum of `privacy.dp.group` updates: the aggregate is
+        there for everybody, so that no epsilon of whoever sees but sums would hold."""
+        rule = aggregator_of(self.aggregation)
+        if rule.of_sums(np.zeros((1, 1)), np.ones(1), 1) is None:
+            raise setting_error(
+                "aggregation.rule",
+                f"uniform, as privacy.dp.noise is distributed: the aggregate by {rule.name} does "
+                "not follow from the sum that has the noise",
+            )
+        if self.privacy.dp.group > self.clients.present:
+            raise setting_error(
+                "privacy.dp.group",
+                f"at most {self.clients.present}, the updates whose sum a round publishes "
+                "(clients.per_round, clients.dropout)",
             )
 
     def _secure_agrees(self) -> None:

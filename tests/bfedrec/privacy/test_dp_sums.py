@@ -119,9 +119,36 @@ def test_more_noise_than_a_sum_is_sure_to_have_is_refused(more: tuple[str, ...],
     load(None, [*SUMS, *more, f"privacy.dp.group={most}"])
 
 
+IN_THE_CLEAR = ("aggregation.secure=false", "aggregation.group=15")
+
+
 def test_without_masks_and_with_local_noise_nothing_is_refused() -> None:
-    load(None, [*SUMS, "aggregation.secure=false", "aggregation.group=15", "privacy.dp.group=60"])
+    load(None, [*SUMS, *IN_THE_CLEAR, "privacy.dp.group=18"])
     load(None, [*SUMS, "privacy.dp.noise=local", "privacy.dp.group=1"])
+
+
+@pytest.mark.parametrize(
+    ("more", "key", "told"),
+    [
+        (("privacy.dp.group=19",), "privacy.dp.group", "expected at most 18, the updates whose"),
+        (("clients.dropout=0.5", "privacy.dp.group=10"), "privacy.dp.group", "at most 9, the"),
+        (("aggregation.rule=byzfl_krum",), "aggregation.rule", "the aggregate by byzfl_krum does"),
+        (("aggregation.rule=byzfl_median",), "aggregation.rule", "does not follow from the sum"),
+    ],
+)
+def test_what_publishes_less_than_the_sum_that_has_the_noise_is_refused(
+    more: tuple[str, ...], key: str, told: str
+) -> None:
+    """The aggregate of a round is public, so that nobody sees less than it."""
+    with pytest.raises(ConfigError) as refused:
+        load(None, [*SUMS, *IN_THE_CLEAR, *more])
+    assert f"{key}: " in str(refused.value)
+    assert told in str(refused.value)
+    load(None, [*SUMS, *IN_THE_CLEAR, *more[:-1], "privacy.dp.group=9"])
+    if key == "aggregation.rule":  # of groups' sums, or of updates with noise of their own
+        load(None, [*SUMS, *more])
+        local = ("privacy.dp.noise=local", "privacy.dp.group=1")
+        load(None, [*SUMS, *IN_THE_CLEAR, *more, *local])
 
 
 # -- levels ---------------------------------------------------------------------------------------
