@@ -25,7 +25,7 @@ from consensus.records.genesis import Genesis
 from consensus.records.ticket import Ticket
 
 #: Draws that could win a seat in none of this many attempts need not be announced. In the attempts
-#: after them all servers race, with a ticket or without.
+#: after them all servers race, by their tickets if each has one, else by draws that are public.
 ATTEMPTS_FORESEEN = 4
 ROLES_FORESEEN = tuple(f"committee/{attempt}" for attempt in range(ATTEMPTS_FORESEEN))
 
@@ -92,7 +92,7 @@ def spare_draws(genesis: Genesis, beacon: bytes, draws: Sequence[Draw]) -> tuple
     A fault may keep the tickets of honest servers from the block that records them. If their seats
     stayed empty, the others, of whom some are silent, might never be two thirds again. So the
     servers without a ticket come last in every order, by these draws, and fill the seats that are
-    left.
+    left; later all race by such draws (`racing`).
     """
     drawn = {draw.server for draw in draws}
     return tuple(
@@ -108,16 +108,19 @@ def racing(
     """The draws that race for the seats and turns of an attempt, and the `spare_draws` that come
     after them, from the ``draws`` that were recorded.
 
-    From `ATTEMPTS_FORESEEN` on the spare draws race with the others. The servers whose tickets were
-    recorded may be so few that every committee of them is blocked; attempts are to be of fresh
-    committees. (Not before: a server could choose between its ticket and its spare draw.)
+    From `ATTEMPTS_FORESEEN` on, all race by spare draws if any server has no ticket. The servers
+    whose tickets were recorded may be so few that every committee of them is blocked; attempts are
+    to be of fresh committees. Were tickets still to count there, each malicious server could show
+    or withhold its own, and so choose the better of two draws for an attempt: together they would
+    capture most heights where one committee in 600 is captured by chance.
     """
     late, stakes = attempt >= ATTEMPTS_FORESEEN, genesis.stakes
     draws = _with_stake(draws, stakes)
     if len(draws) == len(stakes) - stakes.count(0) or not (late or _few(genesis, draws)):
         return draws, ()
-    spares = _with_stake(spare_draws(genesis, beacon, draws), stakes)
-    return ((*draws, *spares), ()) if late else (draws, spares)
+    if late:
+        return _with_stake(spare_draws(genesis, beacon, ()), stakes), ()
+    return draws, _with_stake(spare_draws(genesis, beacon, draws), stakes)
 
 
 def _with_stake(draws: Sequence[Draw], stakes: Sequence[int]) -> Sequence[Draw]:

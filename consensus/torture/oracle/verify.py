@@ -108,11 +108,13 @@ def seats(
     if not any(stakes):
         stakes = [member.stake for member in genesis.servers]
     staked = [server for server, stake in enumerate(stakes) if stake]
-    every = {server: betas.get(server) or b"" for server in staked}
-    for server, beta in every.items():
-        if not beta:
-            every[server] = spare_beta(genesis, beacon, server)
-
+    public = attempt >= FORESEEN and not betas.keys() >= set(staked)
+    every = {
+        server: spare_beta(genesis, beacon, server)
+        if public or server not in betas
+        else betas[server]
+        for server in staked
+    }
     alike = len({stakes[server] for server in staked}) == 1
 
     def finish(server: int, role: str) -> Any:

@@ -345,10 +345,9 @@ def test_who_has_no_ticket_comes_last_and_fills_what_is_left() -> None:
 
 @pytest.mark.parametrize("kind", ["fixed", "weighted"])
 def test_all_race_once_the_attempts_that_tickets_were_announced_for_are_over(kind: str) -> None:
-    """Before, a server could choose between its ticket and its spare draw."""
     genesis = genesis_of([4] * 10, 6 if kind == "fixed" else 20, kind)
     draws = hashed_draws(10, "late spares")[:6]
-    everyone = [*draws, *spare_draws(genesis, BEACON, draws)]
+    everyone = spare_draws(genesis, BEACON, ())
     for attempt in range(ATTEMPTS_FORESEEN):
         committee, order = raced(genesis, draws, attempt)
         assert set(committee.weights) <= set(range(6))
@@ -362,6 +361,24 @@ def test_all_race_once_the_attempts_that_tickets_were_announced_for_are_over(kin
     members = {server for attempt in late for server in raced(genesis, draws, attempt)[0].weights}
     leaders = {raced(genesis, draws, attempt)[1][0] for attempt in late}
     assert members == leaders == set(range(10))
+
+
+@pytest.mark.parametrize("kind", ["fixed", "weighted"])
+@pytest.mark.parametrize("stakes", [[4] * 30, [1, 2, 3] * 10, [0] * 3 + [5] * 27])
+def test_no_server_chooses_between_two_draws_for_a_late_attempt(
+    kind: str, stakes: list[int]
+) -> None:
+    """It may withhold its ticket, or not: whose ticket is missing makes no difference."""
+    genesis = genesis_of(stakes, 10, kind)
+    draws = hashed_draws(30, "withheld")
+    late = range(ATTEMPTS_FORESEEN, DISTINCT_ATTEMPTS)
+    worlds = [
+        [raced(genesis, [d for d in draws if d.server not in some], each) for each in late]
+        for some in ({5}, {29}, set(range(3, 9)), set(range(3, 30, 2)))
+    ]
+    assert all(world == worlds[0] for world in worlds)
+    whole = [raced(genesis, draws, each)[0] for each in late]
+    assert whole == [form_committee(genesis, draws[3 * (not stakes[0]) :], a) for a in late]
 
 
 def seated(genesis: Genesis, attempts: Iterable[int]) -> list[dict[int, int]]:
