@@ -13,7 +13,15 @@ from collections.abc import Mapping, Sequence
 from consensus.encoding.cid import CBOR, EncodingError, cid_text, codec, make_cid, node_cid
 from consensus.encoding.unixfs import file_blocks, read_file
 
-__all__ = ["Busy", "ContentReader", "ContentStore", "MemoryStore", "NotFound", "StoreError"]
+__all__ = [
+    "Busy",
+    "ContentReader",
+    "ContentStore",
+    "MemoryStore",
+    "NotFound",
+    "StoreError",
+    "Unavailable",
+]
 
 
 class StoreError(Exception):
@@ -22,6 +30,11 @@ class StoreError(Exception):
 
 class Busy(StoreError):
     """Error: a file was written while it was read; the same question may be answered now."""
+
+
+class Unavailable(StoreError):
+    """Error: a store that does not answer or cannot be read now; it tells nothing of the content,
+    which may be there and right."""
 
 
 class NotFound(StoreError):

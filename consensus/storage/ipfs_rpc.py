@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar
 
 from consensus.encoding.cid import cid_text
-from consensus.storage.content import NotFound, StoreError
+from consensus.storage.content import NotFound, StoreError, Unavailable
 
 __all__ = ["AlreadyPinned", "NodeRpc", "Tell", "nothing"]
 
@@ -99,7 +99,7 @@ class NodeRpc:
 
         Raises AlreadyPinned if the node says that the content is pinned already; NotFound if it
         says that it is not pinned, or does not find ``missing``, the content that was asked for;
-        StoreError for other refusals and if all tries fail.
+        Unavailable if all tries fail or what answers is no IPFS node; StoreError for other refusals.
         """
         pause = FIRST_PAUSE
         for left in range(self._retries, -1, -1):
@@ -113,7 +113,7 @@ class NodeRpc:
                 self._refused(str(error), missing)
             except self._exceptions.StatusError as error:
                 status = getattr(getattr(error.original, "response", None), "status_code", "?")
-                raise StoreError(
+                raise Unavailable(
                     f"{self.api}: does not answer as an IPFS node's RPC API does (HTTP status "
                     f"{status}); is this the address under Addresses.API in its config?"
                 ) from None
@@ -123,7 +123,7 @@ class NodeRpc:
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         tries = f", {self._retries + 1} times" if self._retries else ""
-        raise StoreError(f"{self.api}: the IPFS node {reason}{tries}")
+        raise Unavailable(f"{self.api}: the IPFS node {reason}{tries}")
 
     def _refused(self, message: str, missing: bytes | None) -> NoReturn:
         """Raise the exception for an error message of the node."""

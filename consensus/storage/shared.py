@@ -10,7 +10,13 @@ from typing import Any, Final
 
 from consensus.encoding.unixfs import most_bytes
 from consensus.storage.closing import Closing
-from consensus.storage.content import ContentStore, NotFound, StoreError, readable
+from consensus.storage.content import (
+    ContentStore,
+    NotFound,
+    StoreError,
+    Unavailable,
+    readable,
+)
 from consensus.storage.regular import check_database
 
 __all__ = ["SharedStore"]
@@ -132,4 +138,4 @@ class SharedStore(ContentStore, Closing):
                 return self._connection.execute(statement, values).fetchall()
             except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:
                 told = " ".join(str(error).split())
-                raise StoreError(f"{self._path}: {told}") from None
+                raise Unavailable(f"{self._path}: {told}") from None

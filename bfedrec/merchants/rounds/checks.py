@@ -10,7 +10,7 @@ from bfedrec.merchants.rounds.agreement import Agreement
 from consensus.encoding.cid import is_cid
 from consensus.encoding.unixfs import file_cid
 from consensus.ethereum.records import Model, Round
-from consensus.storage.content import ContentStore, NotFound, StoreError
+from consensus.storage.content import ContentStore, NotFound, StoreError, Unavailable
 
 
 class Refused(Exception):
@@ -53,7 +53,8 @@ def fetch(store: ContentStore, model: Model, agreement: Agreement) -> Shared:
     """The model that a registry names, from a store that need not be trusted.
 
     Nothing longer than a model is read. Raises Missing where the store does not hold it, and
-    Refused where it is something else; passes on StoreError where the store itself fails.
+    Refused where it is something else; passes on Unavailable where the store itself fails, since
+    whoever averaged the other models then would attest another aggregate than everybody else.
     """
     if not is_cid(model.cid):
         raise Refused("its address is no CID")
@@ -61,6 +62,8 @@ def fetch(store: ContentStore, model: Model, agreement: Agreement) -> Shared:
         payload = store.get_at_most(model.cid, agreement.payload_size)
     except NotFound:
         raise Missing("nothing is stored at its address") from None
+    except Unavailable:
+        raise
     except StoreError as error:
         raise Refused(f"what is stored at its address cannot be used: {error}") from None
     if digest_of(payload) != model.digest:

@@ -15,7 +15,7 @@ import pytest
 from consensus.encoding.cid import cid_text, node_cid
 from consensus.encoding.dag_cbor import encode
 from consensus.encoding.unixfs import file_cid
-from consensus.storage.content import StoreError
+from consensus.storage.content import StoreError, Unavailable
 from consensus.storage.ipfs import IpfsStore
 from tests.helpers.ipfs_node import PATIENCE
 
@@ -138,7 +138,7 @@ def test_a_silent_node_is_given_up_after_the_tries_agreed() -> None:
         return refusal("too late")
 
     with node_that(answer) as api, IpfsStore(api, timeout=2.0, retries=1) as store:
-        with pytest.raises(StoreError, match=r"did not answer within 2 s, 2 times"):
+        with pytest.raises(Unavailable, match=r"did not answer within 2 s, 2 times"):
             store.put(b"model")
         assert not given_up.is_set()
         given_up.set()

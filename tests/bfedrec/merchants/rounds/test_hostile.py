@@ -29,7 +29,7 @@ from consensus.encoding.cid import PROTOBUF, make_cid, raw_cid
 from consensus.encoding.unixfs import CHUNK_BYTES, LINKS_PER_NODE, _node, _Subtree, file_cid
 from consensus.ethereum.errors import EthereumError, RegistryError
 from consensus.ethereum.records import Model, Sent
-from consensus.storage.content import MemoryStore, NotFound
+from consensus.storage.content import ContentStore, MemoryStore, NotFound, Unavailable
 from tests.helpers.ethereum import ACCOUNTS
 from tests.helpers.shops import OPERATOR, OWNERS, Shops, shops
 
@@ -327,3 +327,42 @@ def test_a_merchant_that_comes_late_voids_no_vote_twice(tmp_path: Path) -> None:
         assert scene.member("shop-1").attest() is not None
         assert len(scene.registry.read_round(1).publications) == 3
         assert scene.registry.read_round(1).closed
+
+
+class Failing(MemoryStore):
+    """A store that is out of reach whenever it is asked for one block, and lacks another."""
+
+    def __init__(self, store: ContentStore, failing: bytes = b"", absent: bytes = b"") -> None:
+        super().__init__()
+        self.store, self.failing, self.absent = store, failing, absent
+
+    def put(self, data: bytes) -> bytes:
+        """Store a file."""
+        return self.store.put(data)
+
+    def _block(self, cid: bytes) -> bytes:
+        if cid == self.failing:
+            raise Unavailable("the node did not answer")
+        if cid == self.absent:
+            raise NotFound("not in this store")
+        return self.store.block_bytes(cid)
+
+
+def test_a_store_that_fails_is_no_reason_to_leave_a_model_out(tmp_path: Path) -> None:
+    """Else its merchant attests another aggregate than all others, and an audit accuses them."""
+    with shops(tmp_path) as scene:
+        for member in scene.members:
+            member.train()
+            member.publish()
+        published = scene.registry.read_round(1).publications
+        failing = Failing(scene.store, failing=published[1].model.cid)
+        member = scene.member("shop-0")
+        member.content = failing
+        with pytest.raises(Unavailable, match="did not answer"):
+            member.attest()
+        assert scene.registry.read_round(1).attestations == ()
+        scene.member("shop-0").attest()
+        scene.member("shop-1").attest()
+        assert scene.registry.read_round(1).closed
+        with pytest.raises(Unavailable):
+            audit(scene.registry, failing, scene.agreement)
