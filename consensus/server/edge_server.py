@@ -122,9 +122,11 @@ class EdgeServer:
 
     def restart(self, lost_tail: int, known_height: int) -> None:
         """Come back after a crash: what was in memory is gone, and of the blocks that were not
-        certain to be on the disk the last ``lost_tail``; promises are not. ``known_height``: that
-        of the last block which is settled for all."""
-        self.chain.cut(max(self.written_height(), self.chain.height - lost_tail))
+        certain to be on the disk the last ``lost_tail``; promises are not, nor which blocks those
+        were. ``known_height``: that of the last block which is settled for all."""
+        kept = max(self.written_height(), self.chain.height - lost_tail)
+        self.participant.lose_blocks(self.chain.blocks[kept:])
+        self.chain.cut(kept)
         self.active = False
         self.forget_early()
         self.evidence.clear()

@@ -119,6 +119,11 @@ class Participant(ABC):
         nothing is promised."""
         return
 
+    def lose_blocks(self, blocks: Sequence[Block]) -> None:
+        """Come back without these blocks, the last of the chain; nothing where it makes no
+        difference that they were decided."""
+        return
+
     def abstains(self, height: int) -> bool:
         """True if a server that comes back at this height says nothing in it, as it cannot know
         what it has promised there."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from consensus.ledger.updates import SignedUpdate, UpdatePool
 from consensus.ledger.validity import Head
-from consensus.records.block import Candidate
+from consensus.records.block import Block, Candidate
 from consensus.records.votes import Certificate
 
 
@@ -40,6 +40,9 @@ class Durable(Generic[PromisesT]):
         """By block: those that it cast a soft vote for, and those of its locks that it could prove
         right. Its vote may be part of a lock that it has not seen, and after a crash of the others
         it may be the only honest one left who can propose the block again."""
+        self.decided: dict[int, bytes] = {}
+        """By height: a block that it decided and that a crash took. Others, which have shown it the
+        block, do so no more, and it votes for no other one."""
         self._unreadable = False
         self._abstains = 0
         """The height in which it says nothing, as it cannot know what it has promised there."""
@@ -47,6 +50,11 @@ class Durable(Generic[PromisesT]):
     def lose(self) -> None:
         """Make the record unreadable. The blocks that it was written after are on the disk."""
         self._unreadable = True
+
+    def lose_blocks(self, blocks: Iterable[Block]) -> None:
+        """Come back without these blocks; that they were decided is written down beside the
+        promises."""
+        self.decided.update((block.height, block.cid) for block in blocks)
 
     def abstains(self, height: int) -> bool:
         """True if a server that comes back at ``height`` must not say anything in it.
@@ -90,6 +98,8 @@ class Durable(Generic[PromisesT]):
         vote for (``voted``), before anything that follows from them is said."""
         if promises.height != self.promises.height:
             self.blocks.clear()  # the block that they led to is written now, too
+            for height in [height for height in self.decided if height < promises.height]:
+                del self.decided[height]
         self.promises = promises
         for lock in promises.locks:
             self._keep(lock.block, bodies.get(lock.block), pool)

@@ -29,6 +29,7 @@ class Voting(Protocol):
     context: HeightContext
     state: State
     undecided: Certificate | None
+    decided_before: bytes | None
     views: ViewChanges
 
     def apply(self, step: bft.Step) -> bool:
@@ -254,7 +255,8 @@ class Proposals(BeaconProposals[Voting]):
             server.contents.is_timely(candidate.header) and self._tickets.are_all_in(candidate)
         )
         valid = server.contents.recomputes(candidate, updates)
-        approves = valid and timely
+        decided = vote.decided_before in (None, block)
+        approves = valid and timely and decided
         if server.behaviour is not None:
             draws = partial(server.host.generator, server.height, *candidate.view, 1)
             approves = server.behaviour.verdict(approves, draws)

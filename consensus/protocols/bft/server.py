@@ -63,6 +63,8 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         self.tickets.begin()
         self.proposals.begin()
         self.views.begin()
+        self.decided_before = self.durable.decided.get(server.height)
+        """The block of this height that it had before a crash took it; None without one."""
         self._members: dict[int, list[int]] = {}
         self.first_votes: dict[tuple[str, View, int], Vote] = {}
         """By phase, view and server: the first vote."""
@@ -136,6 +138,9 @@ class BftParticipant(BeaconParticipant[bft.Effect, Promises]):
         for attempt in (self.state.view[0], self.state.view[0] + 1):
             who |= dict.fromkeys((*self.members(attempt), *self.context.sortition(attempt).order))
         self.tickets.announce(who)
+
+    def lose_blocks(self, blocks: Sequence[Block]) -> None:
+        self.durable.lose_blocks(blocks)
 
     # -- the vote's effects -----------------------------------------------------------------------
 
