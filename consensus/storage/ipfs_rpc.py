@@ -99,7 +99,8 @@ class NodeRpc:
 
         Raises AlreadyPinned if the node says that the content is pinned already; NotFound if it
         says that it is not pinned, or does not find ``missing``, the content that was asked for;
-        Unavailable if all tries fail or what answers is no IPFS node; StoreError for other refusals.
+        Unavailable if all tries fail or what answers is no IPFS node; StoreError for other
+        refusals.
         """
         pause = FIRST_PAUSE
         for left in range(self._retries, -1, -1):
