@@ -11,7 +11,13 @@ from consensus.ledger.committee import Committee
 from consensus.ledger.evidence import holds
 from consensus.ledger.stakes import Stakes, moved
 from consensus.ledger.use import most_use
-from consensus.ledger.validity import Head, InvalidBlock, SortitionOf, check_certificate
+from consensus.ledger.validity import (
+    Head,
+    InvalidBlock,
+    SortitionOf,
+    check_certificate,
+    check_late_certificate,
+)
 from consensus.records.block import Header
 from consensus.records.evidence import LEFT, PROPOSED, Evidence
 from consensus.records.genesis import Genesis
@@ -137,4 +143,5 @@ def _committee(
         raise InvalidBlock("its settlement lacks a certificate, or has one in block 1")
     if certificate is None or head.before is None:
         return None
+    check_late_certificate(genesis, head.before, certificate)
     return sortition(genesis, head.before, certificate.attempt).committee

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from consensus.encoding.frozen import frozen
 from consensus.ledger.committee import (
+    DISTINCT_ATTEMPTS,
     Committee,
     Draw,
     InvalidTicket,
@@ -156,6 +157,53 @@ def check_certificate(
     weight = committee.weight_of(signers)
     if not committee.approves(weight):
         raise InvalidBlock(f"{weight} of {committee.total} is not more than two thirds")
+
+
+Signed = tuple[int, bytes, bytes]
+"""A server, the digest that it is said to have signed, and the signature."""
+
+
+def check_late_attempt(
+    genesis: Genesis,
+    head: Head,
+    attempt: int,
+    signed: Callable[[], Sequence[Signed]],
+    everyone: bool = False,
+) -> None:
+    """Check what names an attempt at height + 1, before its committee is formed, unless it is one
+    of the first: that so many may be a quorum of its committee (of ``everyone``, two thirds of all
+    stake), and that whoever is said to have signed it has. Raises `InvalidBlock`.
+
+    Anybody may name any attempt. To form its committee takes longer than to name it, and it is kept
+    until the height is over.
+    """
+    if attempt < DISTINCT_ATTEMPTS:
+        return
+    found, electorate = signed(), head.electorate(genesis)
+    signers, servers = {server for server, _, _ in found}, genesis.servers
+    if max(signers, default=len(servers)) >= len(servers):
+        raise InvalidBlock(f"nobody, or a stranger, signed for attempt {attempt}")
+    if everyone:
+        stake = sum(electorate.stakes[server] for server in signers)
+        enough = 3 * stake >= 2 * electorate.total_stake
+    else:
+        parameters = electorate.parameters
+        enough = parameters.committee != "fixed" or 3 * len(signers) > 2 * parameters.committee_size
+    if not enough:
+        raise InvalidBlock(f"{len(signers)} servers are no quorum of attempt {attempt}")
+    for server, digest, signature in found:
+        if not genesis.suite.verify(servers[server].signing_key, digest, signature):
+            raise InvalidBlock(f"server {server} did not sign for attempt {attempt}")
+
+
+def check_late_certificate(genesis: Genesis, head: Head, certificate: Certificate) -> None:
+    """`check_late_attempt` of a certificate at height + 1. Raises `InvalidBlock`."""
+
+    def signed() -> list[Signed]:
+        digest = certificate.signed(genesis.chain_id)
+        return [(server, digest, signature) for server, signature in certificate.signatures]
+
+    check_late_attempt(genesis, head, certificate.attempt, signed)
 
 
 def check_signers(signers: Sequence[int]) -> None:

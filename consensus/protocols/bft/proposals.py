@@ -188,10 +188,10 @@ class Proposals(BeaconProposals[Voting]):
         """The reason why a candidate is not looked at, empty if it is known already; else None."""
         state = self._vote.state
         view, block = candidate.view, candidate.header.cid
-        if view[0] > state.view[0] + bft.ATTEMPTS_AHEAD and candidate.justification is None:
-            return "candidate for another attempt"
         if candidate.justification is not None and not candidate.justification.entries:
             return "candidate: justified by nobody"  # before its attempt's committee is formed
+        if state.is_far_ahead(view[0]) and not self._is_justified(candidate):
+            return "candidate for another attempt"
         known = state.candidates.get(view)
         if known is not None and known.header.cid == block:
             return ""
@@ -199,6 +199,18 @@ class Proposals(BeaconProposals[Voting]):
             return "third proposal"  # two are evidence; a leader may make thousands
         reason = bft.follows(self._vote.context, candidate)
         return None if reason is None else f"candidate: {reason}"
+
+    def _is_justified(self, candidate: Candidate) -> bool:
+        """True if a candidate of an attempt far ahead comes with what closes the view before."""
+        closed, server = candidate.justification, self._server
+        if closed is None or candidate.view[0] - closed.attempt not in (0, 1):
+            return False
+        try:
+            server.checks.closed(server.chain.head, closed)
+        except InvalidBlock:
+            server.host.charge("verify", times=closed.signature_count)
+            return False
+        return True
 
     def _needs(self, block: bytes) -> bool:
         """True if a block is locked or decided, so that its body must be had."""

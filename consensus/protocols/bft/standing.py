@@ -55,11 +55,13 @@ def voters(
     """The committee that decides ``block``, whose proposer had its turn in the header's attempt or,
     if it was proposed again, before. Raises `InvalidBlock`."""
     header, certificate = block.header, block.certificate
-    check_turn(sortition(genesis, head, header.attempt).order, header.step, header.aggregator)
+    committee = sortition(genesis, head, 0).committee
+    turn = header.attempt % max(1, len(committee.weights))  # anybody may name any attempt
+    check_turn(sortition(genesis, head, turn).order, header.step, header.aggregator)
     if certificate.view < header.view:
         raise InvalidBlock("it was decided before it was proposed")
     check_round(certificate.step)
-    return sortition(genesis, head, certificate.attempt).committee
+    return committee
 
 
 def check_round(step: int) -> None:
@@ -119,7 +121,8 @@ class HeightContext:
 
     def proposer(self, round: int) -> int | None:
         """The member that leads an attempt, proposer(h_p, ``round``); None where nobody sits."""
-        order = self.sortition(round).order
+        members = len(self.committee.weights)
+        order = self.sortition(round % members).order if members else ()
         return order[0] if order else None
 
     def leader(self, view: View) -> int | None:

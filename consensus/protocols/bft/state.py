@@ -181,6 +181,10 @@ class State:
     that voted for another block."""
     decided: Certificate | None = None
 
+    def is_far_ahead(self, attempt: int) -> bool:
+        """True of an attempt of which nothing is kept before a certificate leads there."""
+        return attempt > self.view[0] + ATTEMPTS_AHEAD
+
 
 R = TypeVar("R", State, Promises)
 

@@ -25,11 +25,13 @@ from consensus.ledger.validity import (
     Sortition,
     SortitionOf,
     check_certificate,
+    check_late_attempt,
+    check_late_certificate,
     check_signers,
 )
 from consensus.records.block import Block, Header
 from consensus.records.genesis import Genesis
-from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
+from consensus.records.votes import Certificate, LockName, Timeout, TimeoutCertificate
 
 
 def sortition_of(genesis: Genesis, head: Head, attempt: int) -> Sortition:
@@ -63,9 +65,10 @@ def voters(
     """The committee of the attempt in which ``block`` was certified, its proposer having had its
     turn before. Raises `InvalidBlock`."""
     header, certificate = block.header, block.certificate
-    check_turn(sortition(genesis, head, header.attempt).order, header.step, header.aggregator)
     if certificate.view < header.view:
         raise InvalidBlock("it was decided before it was proposed")
+    check_late_certificate(genesis, head, certificate)
+    check_turn(sortition(genesis, head, header.attempt).order, header.step, header.aggregator)
     if certificate.step >= genesis.parameters.max_step:
         raise InvalidBlock(f"step {certificate.step} is beyond MaxStep")
     return sortition(genesis, head, certificate.attempt).committee
@@ -118,15 +121,25 @@ def check_timeout_entries(
         raise InvalidBlock("an attempt is closed at its first step")
     signers = [server for server, _, _ in certificate.entries]
     check_signers(signers)
+
+    def signed_by(name: LockName | None) -> bytes:
+        closed, everyone = certificate.view, certificate.everyone
+        return Timeout.signing_digest(genesis.chain_id, height, closed, everyone, name)
+
+    check_late_attempt(
+        genesis,
+        head,
+        certificate.attempt,
+        lambda: [(server, signed_by(name), sig) for server, name, sig in certificate.entries],
+        certificate.everyone,
+    )
     committee = sortition(genesis, head, certificate.attempt).committee
     for server, name, signature in certificate.entries:
         if server >= len(genesis.servers):
             raise InvalidBlock(f"server {server} is not registered")
         if not certificate.everyone and server not in committee.weights:
             raise InvalidBlock(f"server {server} closed a view without a seat")
-        signed = Timeout.signing_digest(
-            genesis.chain_id, height, certificate.view, certificate.everyone, name
-        )
+        signed = signed_by(name)
         if not genesis.suite.verify(genesis.servers[server].signing_key, signed, signature):
             raise InvalidBlock(f"server {server}'s timeout signature is not valid")
     if not closes(head.electorate(genesis), committee, certificate.everyone, signers):
@@ -155,6 +168,7 @@ def check_lock(
     """Check a soft certificate at height + 1. Raises `InvalidBlock`."""
     if lock.step >= genesis.parameters.max_step:
         raise InvalidBlock(f"step {lock.step} is beyond MaxStep")
+    check_late_certificate(genesis, head, lock)
     committee = sortition(genesis, head, lock.attempt).committee
     check_certificate(genesis, head.height + 1, committee, lock, "soft")
 

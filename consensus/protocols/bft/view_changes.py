@@ -163,11 +163,13 @@ class ViewChanges:
         server, vote = self._server, self._vote
         if not certificate.entries:  # else anybody could have committees of all attempts formed
             return server.refuse("timeout certificate")
-        view = vote.context.next_view(certificate)
-        news = certificate.lock is not None and not self._knows(certificate.lock)
-        lacks = bft.lacking(vote.context, vote.state, certificate) is not None
-        if view <= vote.state.view and not news and not lacks:
-            return False
+        # Of one that is far ahead, no committee is formed before it is known to be right.
+        if not vote.state.is_far_ahead(certificate.attempt):
+            view = vote.context.next_view(certificate)
+            news = certificate.lock is not None and not self._knows(certificate.lock)
+            lacks = bft.lacking(vote.context, vote.state, certificate) is not None
+            if view <= vote.state.view and not news and not lacks:
+                return False
         server.host.charge("verify", times=certificate.signature_count)
         try:
             server.checks.closed(server.chain.head, certificate)

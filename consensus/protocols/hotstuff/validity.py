@@ -20,7 +20,7 @@ def check_shown(
     check_round(found.step)
     if found.phase == COMMIT:
         raise InvalidBlock("a decision is shown as a block")
-    committee = sortition(genesis, head, found.attempt).committee
+    committee = sortition(genesis, head, 0).committee  # that of all attempts
     check_certificate(genesis, head.height + 1, committee, found, found.phase)
 
 
