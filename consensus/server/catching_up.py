@@ -19,7 +19,9 @@ from consensus.server.host import Host
 from consensus.server.message import Kind
 from consensus.server.participant import Participant
 
-#: So many messages of the heights to come are kept from any one server, ...
+#: So many updates of the heights to come, and as many other messages, are kept from any one server,
+#: so that clients, who may send updates by the thousand to an honest one, crowd out none of its
+#: votes and locks, ...
 EARLY_MESSAGES = 256
 #: ... up to so many heights ahead: a server that others have left behind by a few heights is with
 #: them again within a few messages, and is to know by then what they said meanwhile.
@@ -77,7 +79,8 @@ class CatchUp:
         self._server = server
         self.early: list[tuple[str, Any, int, bool]] = []
         """Messages of the heights to come: kind, body, sender, True if gossiped."""
-        self._early_from: Counter[int] = Counter()
+        self._early_from: Counter[tuple[int, bool]] = Counter()
+        """By sender, and True for updates: the number of these messages."""
         self._asked: Counter[tuple[int, int]] = Counter()
         """By server and height: the number of questions to it since the last resend time."""
         self.answers = Answers(server.index, server.genesis.chain_id, len(server.genesis.servers))
@@ -137,11 +140,13 @@ class CatchUp:
             self._ask(sender)
         if ahead > EARLY_HEIGHTS:
             return False
-        if self._early_from[sender] >= EARLY_MESSAGES:
+        lane = sender, kind == "update"
+        if self._early_from[lane] >= EARLY_MESSAGES:
             return server.refuse("too early")
-        self._early_from[sender] += 1
+        self._early_from[lane] += 1
         self.early.append((kind, body, sender, gossiped))
-        if ahead == 1 and server.active and self._early_from[sender] == 1:
+        first = self._early_from[sender, True] + self._early_from[sender, False] == 1
+        if ahead == 1 and server.active and first:
             self._ask(sender)  # it has a block that is not here
         return True
 

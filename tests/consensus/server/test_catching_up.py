@@ -164,6 +164,18 @@ def test_nobody_fills_anothers_memory_with_what_is_to_come() -> None:
     assert bench.server.receive("vote", later, LEADER), "the next height has room of its own"
 
 
+def test_updates_that_come_early_crowd_out_nothing_else() -> None:
+    """Clients may hand in as many as they like at an honest server, which passes them on."""
+    bench = between()
+    for value in range(EARLY_MESSAGES + 5):
+        bench.hear("update", NEXT.update(0, float(value)), sender=LEADER)
+    assert bench.server.refused == {"too early": 5}
+    lock = NEXT.lock(NEXT.candidate())
+    assert bench.server.receive("lock", lock, LEADER, True)
+    bench.server.enter_height()
+    assert bench.part.state.promises.locks == (lock,)
+
+
 @pytest.mark.parametrize("kind", [kind for kind, _ in messages(AFTER)])
 def test_a_later_height_says_that_one_is_behind(kind: str) -> None:
     bench = at(0).tickets([LEADER]).hear("update", FORGE.update(0))
@@ -179,7 +191,7 @@ def test_a_later_height_says_that_one_is_behind(kind: str) -> None:
     after = snapshot(bench.server)
     assert after["catch up"].pop("_asked") == {(5, 0): 1}
     assert after["catch up"].pop("early") == [(kind, body, 5, False)]
-    assert after["catch up"].pop("_early_from") == {5: 1}
+    assert after["catch up"].pop("_early_from") == {(5, kind == "update"): 1}
     for changed in ("_asked", "early", "_early_from"):
         before["catch up"].pop(changed)
     assert after == before
