@@ -6,12 +6,13 @@ round to its parent compared.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
 from bfedrec.merchants.rounds.agreement import Agreement
-from bfedrec.merchants.rounds.checks import Refused, aggregated, collect, fetch, identity
-from consensus.ethereum.records import Model, Publication, Round
+from bfedrec.merchants.rounds.checks import Refused, aggregated, checked, collect, fetch, identity
+from consensus.ethereum.records import Model, Round
 from consensus.ethereum.registry import Registry
 from consensus.storage.content import ContentStore
 
@@ -64,7 +65,7 @@ def audit(registry: Registry, store: ContentStore, agreement: Agreement) -> Audi
     """Verify every round. Raises EthereumError or StoreError where node or store fail."""
     open_round = registry.current_round()
     rounds = [registry.read_round(number) for number in range(open_round + 1)]
-    aggregates, models = [_initial(rounds[0], agreement)], []
+    aggregates, models = [_initial(rounds[0], store, agreement)], []
     for before, round in pairwise(rounds):
         found, published = _verified(before, round, store, agreement)
         models += published
@@ -73,11 +74,17 @@ def audit(registry: Registry, store: ContentStore, agreement: Agreement) -> Audi
     return Audited(open_round - 1, tuple(aggregates), tuple(models))
 
 
-def _initial(round: Round, agreement: Agreement) -> Verdict:
-    """The verdict on the initial model, which follows from the agreement."""
+def _initial(round: Round, store: ContentStore, agreement: Agreement) -> Verdict:
+    """The verdict on the initial model, which follows from the agreement and lies in the store."""
     assert round.aggregate is not None
-    right = identity(agreement.initial_payload()) == round.aggregate
-    problem = "" if right else "the initial model is not that of the agreement"
+    problem = ""
+    if identity(agreement.initial_payload()) != round.aggregate:
+        problem = "the initial model is not that of the agreement"
+    else:
+        try:
+            fetch(store, round.aggregate, agreement)
+        except Refused as error:
+            problem = str(error)
     return Verdict(0, "", round.aggregate, None, problem)
 
 
@@ -88,13 +95,10 @@ def _verified(
     problem = "" if round.parent == before.aggregate else "its parent is not the last aggregate"
     try:
         found = collect(store, round, agreement)
-    except Refused as error:
-        models = [_model(each, round, "", agreement) for each in round.publications]
+    except Refused as error:  # its parent's: models can be checked without
+        models = _models(round, checked(store, round, agreement)[1], agreement)
         return _closed(round, problem or str(error)), models
-    models = [
-        _model(each, round, found.refused.get(each.merchant, ""), agreement)
-        for each in round.publications
-    ]
+    models = _models(round, found.refused, agreement)
     if round.aggregate is None:
         return None, models
     try:
@@ -107,9 +111,18 @@ def _verified(
     return _closed(round, problem), models
 
 
-def _model(each: Publication, round: Round, problem: str, agreement: Agreement) -> Verdict:
-    name = agreement.names.get(each.merchant, each.merchant)
-    return Verdict(round.number, name, each.model, round.parent, problem)
+def _models(round: Round, refused: Mapping[str, str], agreement: Agreement) -> list[Verdict]:
+    """The verdicts on a round's models; ``refused``: reasons by the merchants' addresses."""
+    return [
+        Verdict(
+            round.number,
+            agreement.names.get(each.merchant, each.merchant),
+            each.model,
+            round.parent,
+            refused.get(each.merchant, ""),
+        )
+        for each in round.publications
+    ]
 
 
 def _closed(round: Round, problem: str) -> Verdict | None:

@@ -82,6 +82,14 @@ def collect(store: ContentStore, round: Round, agreement: Agreement) -> Collecti
         parent = fetch(store, round.parent, agreement)
     except Refused as error:
         raise type(error)(f"the parent of round {round.number}: {error}") from None
+    accepted, refused = checked(store, round, agreement)
+    return Collection(round, parent, accepted, refused)
+
+
+def checked(
+    store: ContentStore, round: Round, agreement: Agreement
+) -> tuple[tuple[Contribution, ...], dict[str, str]]:
+    """A round's models that can be used, and why each other one cannot, as in `Collection`."""
     accepted, refused = [], {}
     for each in round.publications:
         name = agreement.names.get(each.merchant)
@@ -95,7 +103,7 @@ def collect(store: ContentStore, round: Round, agreement: Agreement) -> Collecti
         else:
             accepted.append(Contribution(name, shared, each.samples))
     accepted.sort(key=lambda one: one.merchant.encode())
-    return Collection(round, parent, tuple(accepted), refused)
+    return tuple(accepted), refused
 
 
 def aggregated(found: Collection, agreement: Agreement) -> Aggregate:

@@ -366,3 +366,22 @@ def test_a_store_that_fails_is_no_reason_to_leave_a_model_out(tmp_path: Path) ->
         assert scene.registry.read_round(1).closed
         with pytest.raises(Unavailable):
             audit(scene.registry, failing, scene.agreement)
+
+
+def test_no_model_is_right_that_nobody_looked_at(tmp_path: Path) -> None:
+    """Models are checked where their round's parent cannot be had, too."""
+    with shops(tmp_path) as scene:
+        honest = [scene.member("shop-0"), scene.member("shop-2")]
+        for member in honest:
+            member.train()
+            member.publish()
+        parent = scene.registry.read_round(1).parent
+        assert parent is not None
+        scene.registry.publish(OWNERS[LIAR], 1, parent.digest, identity(b"nowhere"), 1)
+        found = audit(scene.registry, Failing(scene.store, absent=parent.cid), scene.agreement)
+        assert [(each.merchant, each.problem) for each in found.models] == [
+            ("shop-0", ""),
+            ("shop-2", ""),
+            ("shop-1", "nothing is stored at its address"),
+        ]
+        assert found.problems == ("round 0: nothing is stored at its address",)
