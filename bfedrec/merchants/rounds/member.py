@@ -29,7 +29,7 @@ from bfedrec.merchants.rounds.services import ServiceError, Services
 from bfedrec.merchants.rounds.workspace import Draft, Kept, Step, Workspace
 from bfedrec.merchants.training import EpochLosses
 from consensus.encoding.cid import cid_text
-from consensus.ethereum.errors import EthereumError, NonceTaken, RegistryError
+from consensus.ethereum.errors import EthereumError, NonceTaken
 from consensus.ethereum.records import Model, Publication, Sent
 from consensus.ethereum.registry import Registry
 from consensus.storage.content import ContentStore, StoreError
@@ -142,11 +142,19 @@ class Member:
             if draft is None:
                 raise Refused(f"nothing was trained in round {number} yet")
             self._put(draft.payload, draft.model)
-            sent = self._register(
-                lambda: self.registry.signed_publish(
-                    self.account, number, draft.parent, draft.model, draft.samples
+            try:
+                sent = self._register(
+                    lambda: self.registry.signed_publish(
+                        self.account, number, draft.parent, draft.model, draft.samples
+                    )
                 )
-            )
+            except EthereumError:  # perhaps since what an earlier try sent came first
+                found = self.registry.publication_of(self.account.address, number)
+                if found is None:
+                    raise
+                self._check_ours(found, number)
+                step.done("was published already")
+                return None
             there = self.registry.publication_of(self.account.address, number)
             if there is None or there.model != draft.model:
                 raise ServiceError("the service says that it registered a model, and did not")
@@ -193,24 +201,31 @@ class Member:
                 return None
             try:
                 return self._attest(ours)
-            except RegistryError as error:
-                if error.name == "WrongRound":
+            except EthereumError:
+                # Why is told by the chain, and by no service that passes a refusal on.
+                now = self.registry.read_round(number)
+                if now.closed:
                     return None
-                if error.name != "StaleAttestation" or attempt + 1 == TRIES:
+                if len(now.publications) == ours.covered or attempt + 1 == TRIES:
                     raise
         raise AssertionError("the last try returns or raises")
 
     def _attest(self, ours: Aggregate) -> Sent | None:
         with self._step(ours.number, "attest") as step:
-            found = self.registry.attestation_of(self.account.address, ours.number)
-            if found and (found.model, found.covered) == (ours.model, ours.covered):
+            if self._attested(ours):
                 step.done("was attested already")
                 return None
-            sent = self._register(
-                lambda: self.registry.signed_attest(
-                    self.account, ours.number, ours.covered, ours.model
+            try:
+                sent = self._register(
+                    lambda: self.registry.signed_attest(
+                        self.account, ours.number, ours.covered, ours.model
+                    )
                 )
-            )
+            except EthereumError:  # perhaps since what an earlier try sent came first
+                if not self._attested(ours):
+                    raise
+                step.done("was attested already")
+                return None
             there = self.registry.attestation_of(self.account.address, ours.number)
             if there is None or there.model != ours.model:
                 raise ServiceError("the service says that it attested an aggregate, and did not")
@@ -258,6 +273,11 @@ class Member:
                 if attempt + 1 == TRIES:
                     raise
         raise AssertionError("the last try returns or raises")
+
+    def _attested(self, ours: Aggregate) -> bool:
+        """True if this is what the chain has as this merchant's attestation."""
+        found = self.registry.attestation_of(self.account.address, ours.number)
+        return found is not None and (found.model, found.covered) == (ours.model, ours.covered)
 
     def _check_ours(self, found: Publication, number: int) -> None:
         draft = self.workspace.draft(number)

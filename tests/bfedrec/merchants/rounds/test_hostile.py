@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bfedrec.merchants.averaging import Contribution, aggregate
+from bfedrec.merchants.functions.client import _refusal
 from bfedrec.merchants.interactions import Catalogue
 from bfedrec.merchants.model import Shared, digest_of, encode
 from bfedrec.merchants.rounds.audit import audit
@@ -385,3 +386,68 @@ def test_no_model_is_right_that_nobody_looked_at(tmp_path: Path) -> None:
             ("shop-1", "nothing is stored at its address"),
         ]
         assert found.problems == ("round 0: nothing is stored at its address",)
+
+
+class Overtaken(LocalServices):
+    """Services elsewhere, before whose first delivery something else comes into a block."""
+
+    def __init__(self, scene: Shops, other: Callable[[], object]) -> None:
+        super().__init__(scene.agreement, scene.registry, scene.store)
+        self.other: Callable[[], object] | None = other
+
+    def register(self, raw: bytes) -> Sent:
+        """Let the other come first; what the contract then refuses is told in words alone."""
+        if self.other is not None:
+            other, self.other = self.other, None
+            other()
+        try:
+            return super().register(raw)
+        except RegistryError as error:
+            told = {"error": "registry", "reason": str(error)}
+            raise _refusal("register", 409, told) from None
+
+
+def test_who_attests_through_a_service_may_be_overtaken(tmp_path: Path) -> None:
+    """By a publication, after which it attests anew, and by the end of the round."""
+    with shops(tmp_path) as scene:
+        for member in scene.members:
+            member.train()
+        for name in ("shop-0", "shop-1"):
+            scene.member(name).publish()
+        services = Overtaken(scene, scene.member("shop-2").publish)
+        assert scene.member("shop-0", services).attest() is not None
+        assert scene.registry.read_round(1).attestations[0].covered == 3
+        services = Overtaken(scene, scene.member("shop-1").attest)
+        assert scene.member("shop-2", services).attest() is None
+        assert scene.registry.current_round() == 2
+        # Words of a service that say so change nothing.
+        play_round(scene.members[:1])
+        lying = LocalServices(scene.agreement, scene.registry, scene.store)
+
+        def lie(raw: bytes) -> Sent:
+            raise RegistryError("WrongRound", {"given": 2, "current": 3})
+
+        lying.register = lie  # type: ignore[method-assign]
+        with pytest.raises(RegistryError, match="WrongRound"):
+            scene.member("shop-1", lying).attest()
+
+
+def test_what_an_earlier_try_sent_may_come_into_a_block_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Publishing and attesting are then done: a killed process had sent a transaction that waits,
+    and that the node counts in the account's nonce."""
+    with shops(tmp_path) as scene:
+        scene.member("shop-0").train()
+        eth = scene.registry.node.web3.eth
+        counted = eth.get_transaction_count
+        for act in ("publish", "attest"):
+
+            def mined(act: str = act) -> None:
+                monkeypatch.setattr(eth, "get_transaction_count", counted)
+                getattr(scene.member("shop-0"), act)()
+
+            monkeypatch.setattr(eth, "get_transaction_count", lambda *asked: counted(*asked) + 1)
+            assert getattr(scene.member("shop-0", Overtaken(scene, mined)), act)() is None
+        round = scene.registry.read_round(1)
+        assert (len(round.publications), len(round.attestations)) == (1, 1)
