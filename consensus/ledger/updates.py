@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from consensus.encoding.dag_cbor import merkle_root
 from consensus.encoding.fields import computed_once
@@ -29,6 +29,10 @@ PayloadCheck = Callable[[bytes], str | None]
 """`consensus.application.Application.check_payload`."""
 SlotOf = Callable[[int, bytes], int | None]
 """`consensus.application.Application.slot`."""
+
+
+MOST_SLOTS: Final = 256
+"""The number of slots that an update's name can tell apart (`slot_name`)."""
 
 
 def only_slot(client: int, payload: bytes) -> int | None:

@@ -36,6 +36,11 @@ ASKED_AT_ONCE = 2
 LATE_RESENDS = 100
 
 
+def most_wanted(parameters: Parameters) -> int:
+    """The most updates that a server asks for, and sends, at once."""
+    return 2 * parameters.quota
+
+
 Answer = tuple[Kind, Hashable, Any]
 """A message that an asker may lack: (kind, name, body); of one name it is sent one."""
 
@@ -255,7 +260,7 @@ class CatchUp:
         server = self._server
         self.answers.note(sender, len(want.encoded))
         if server.active and want.height == server.height:
-            wanted = want.updates[: 2 * server.parameters.quota]
+            wanted = want.updates[: most_wanted(server.parameters)]
             helping = all(map(server.contents.has_listed, wanted)) or self.answers.helps(
                 sender, server.chain.height, behind=False
             )

@@ -18,7 +18,13 @@ from consensus.encoding.unixfs import file_cid
 from consensus.ledger.committee import Draw, check_ticket
 from consensus.ledger.protocol import Protocol
 from consensus.ledger.stakes import Stakes
-from consensus.ledger.updates import SignedUpdate, check_update, slot_name, updates_root
+from consensus.ledger.updates import (
+    MOST_SLOTS,
+    SignedUpdate,
+    check_update,
+    slot_name,
+    updates_root,
+)
 from consensus.ledger.use import uses_of
 from consensus.ledger.validity import (
     Head,
@@ -195,6 +201,10 @@ class SharedChecks:
             header = candidate.header
             check_header(self.genesis, head, header)
             check_signature(self.genesis, header, candidate.signature)
+            if len(candidate.updates) > MOST_SLOTS * len(self.genesis.clients):
+                raise InvalidBlock(
+                    f"its {len(candidate.updates)} updates are more than there can be"
+                )
             draws = self.draws(self.genesis, head, header, candidate.tickets)
             self.settlement(self.genesis, head, header, candidate.settlement)
             if header.count != len(candidate.updates) or (

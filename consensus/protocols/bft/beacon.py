@@ -25,7 +25,7 @@ from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View
 from consensus.records.votes import Timeout, Vote
 from consensus.server.block_contents import BlockContents
-from consensus.server.catching_up import CatchUp
+from consensus.server.catching_up import CatchUp, most_wanted
 from consensus.server.checks import SharedChecks
 from consensus.server.edge_server import EdgeServer
 from consensus.server.gathering import Gathering
@@ -205,7 +205,9 @@ class BeaconProposals(ABC, Generic[VotingT]):
             to = dict.fromkeys((candidate.proposer, *some))
             to.pop(server.index, None)
             to_whom = server.catch_up.and_a_helper(to)
-            server.say("want", Want(server.height, tuple(missing)), to_whom)
+            # A block may list updates by the thousand that nobody has; none sends more at once.
+            asked = tuple(missing[: most_wanted(server.parameters)])
+            server.say("want", Want(server.height, asked), to_whom)
 
 
 class BeaconParticipant(VotingParticipant[EdgeServer, EffectT], Generic[EffectT, PromisesT]):
