@@ -161,7 +161,7 @@ class MeshNetwork(Network):
         if self._in_hand is None or before or not self._relays[server]:
             return
         post, sender = self._in_hand
-        if message.body is not post.message.body:
+        if message.body != post.message.body:  # else its own copy is the same to everybody
             key = message.kind, id(message.body)
             if key not in post.instead:
                 post.instead[key] = _Post(message, origin, self.topology.servers)

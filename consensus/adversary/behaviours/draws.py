@@ -131,6 +131,8 @@ class SplitTickets(Behaviour):
     honest leader that lacks it asks for it. (Under ``paper``, whose blocks record no draws, it
     does nothing.)"""
 
+    compared = False
+
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         ticket = message.body
         foreseen = server.chain.protocol.committees_foreseen
