@@ -147,7 +147,10 @@ class UpdatePool:
         self._by_digest: dict[bytes, SignedUpdate] = {}
         self._twice: set[bytes] = set()
         """Clients of whom there are two different updates."""
-        self._wanted: set[bytes] = set()
+        self._wanted: dict[bytes, set[bytes]] = {}
+        """By digest: the blocks that list an update which was not here."""
+        self._filled: set[tuple[bytes, bytes]] = set()
+        """Blocks, each with a slot of which an update is kept as the block lists it."""
         self.rejected: Counter[str] = Counter()
         """The number of updates turned away, by reason (kept over all heights)."""
         self._arrivals: Arrivals | None = None
@@ -189,7 +192,7 @@ class UpdatePool:
         name = self._name(update)
         if name in self._by_slot:
             self.rejected["second update"] += 1
-            if name in self._twice and record.digest not in self._wanted:
+            if name in self._twice and not self._fills(record.digest, name):
                 return False
             self._twice.add(name)
         else:
@@ -199,13 +202,25 @@ class UpdatePool:
         self._by_digest[record.digest] = update
         return True
 
-    def want(self, digests: Iterable[bytes]) -> None:
-        """Keep these updates when they come, of any client: a candidate lists them.
+    def want(self, digests: Iterable[bytes], block: bytes = b"") -> None:
+        """Keep these updates when they come, of any client: a candidate for ``block`` lists them.
 
         Of a client that sent many different ones, every server keeps the first two that reach it.
-        Without this, one server could list a third that another refuses for good.
+        Without this, one server could list a third that another refuses for good. A right list has
+        one of each slot, so no more are kept for it: else a leader and a client together could have
+        everybody keep as many as they like.
         """
-        self._wanted.update(digests)
+        for digest in digests:
+            self._wanted.setdefault(digest, set()).add(block)
+
+    def _fills(self, digest: bytes, name: bytes) -> bool:
+        """True if an update of the slot ``name`` is the first to be kept for a block that lists it;
+        it is noted as such."""
+        for block in sorted(self._wanted.get(digest, ())):
+            if (block, name) not in self._filled:
+                self._filled.add((block, name))
+                return True
+        return False
 
     def ordered(self) -> list[SignedUpdate]:
         """The updates to be aggregated, by ascending digest: the order of aggregation."""
@@ -243,6 +258,7 @@ class UpdatePool:
         self._by_digest.clear()
         self._twice.clear()
         self._wanted.clear()
+        self._filled.clear()
 
 
 def _ignore(taken: Sequence[tuple[SignedUpdate, int]]) -> None: ...

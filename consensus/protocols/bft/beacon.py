@@ -197,7 +197,7 @@ class BeaconProposals(ABC, Generic[VotingT]):
         server = self._server
         missing = [digest for digest in candidate.updates if server.pool.pick([digest]) is None]
         if missing:
-            server.pool.want(missing)
+            server.pool.want(missing, candidate.header.cid)
             start = server.host.generator(server.height, server.host.now_us(), 8).integers(
                 max(1, len(others))
             )

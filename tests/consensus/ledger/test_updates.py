@@ -161,6 +161,23 @@ def test_an_update_that_a_candidate_lists_is_kept_of_whatever_client() -> None:
     assert not pool.add(third, head), "a new height wants nothing yet"
 
 
+def test_of_a_slot_one_more_update_is_kept_for_every_list() -> None:
+    """Else a leader and a client together had everybody keep as many as they like. What a right
+    block lists is kept, whatever a wrong one lists besides."""
+    pool = UpdatePool(lambda head, update: None)
+    updates = [TOY.update(0, value=float(n)) for n in range(50)]
+    right, digests = updates[-1], [update.record.digest for update in updates]
+    pool.want(digests, b"wrong")
+    pool.want(digests[1:], b"wrong")
+    kept = [pool.add(update, HEAD) for update in updates[:-1]]
+    assert kept == [True] * 3 + [False] * 46
+    pool.want([right.record.digest], b"right")
+    assert pool.add(right, HEAD)
+    assert pool.pick([right.record.digest]) == [right]
+    assert len(pool.digests()) == 4
+    assert pool.add(TOY.update(1), HEAD), "others' are as they were"
+
+
 def test_an_unfit_second_update_is_told_by_its_own_fault() -> None:
     pool = UpdatePool(check)
     pool.add(FIT, HEAD)
