@@ -21,7 +21,8 @@ from consensus.records.settlement import Uses
 LAG: Final = 2
 """Blocks after which stake counts in sortition. The draws for a height are known, a few at least,
 to whoever proposes the two blocks before it. If what these move counted at once, an aggregator
-could try variants until it likes the next committee."""
+could try variants until it likes the next committee. Whoever proposes the third block before it
+can know those of its own circle, from the tickets that it brings, and no others."""
 FORGIVEN: Final = 2
 """Missing signatures that one signature makes up for. Who takes part in a third of its committees
 or more is not taken for absent for long."""
