@@ -31,7 +31,7 @@ from consensus.server.fetching import Fetching
 from consensus.server.gathering import Gathering
 from consensus.server.hooks import Hooks, Outgoing
 from consensus.server.host import Host, Timer
-from consensus.server.message import BODIES, Kind
+from consensus.server.message import BODIES, OVERLONG, Kind, is_overlong
 from consensus.server.participant import Participant
 from consensus.server.relaying import NAMES, Again, Relaying
 from consensus.server.unheard import UPDATES, Credit, Fit, Inbox, NoInbox, Taken
@@ -341,6 +341,8 @@ class EdgeServer:
 
     def on_block(self, block: Block) -> bool:
         """Verify a validated block's signatures and add it to the chain (paper, III.D)."""
+        if is_overlong(block, len(self.genesis.servers)):
+            return self.refuse(OVERLONG)
         more = 0 if block.settlement is None else block.settlement.signature_count
         self.host.charge("verify", times=len(block.certificate.signatures) + 1 + more)
         self.host.may_relay()

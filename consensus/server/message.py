@@ -159,6 +159,36 @@ BODIES: Final[Mapping[str, type[Any]]] = {
 """By kind: the type of body that a message carries; whatever else it brings is malformed."""
 
 
+Signed = Candidate | Block | Timeout | TimeoutCertificate | Certificate
+"""Records that carry signatures or draws of many servers."""
+
+OVERLONG: Final = "more signers than servers"
+"""The reason for which `is_overlong` messages are refused."""
+
+
+def is_overlong(body: Signed, servers: int) -> bool:
+    """True if some part of a message has more signatures, or draws, than there are ``servers``. A
+    right one has no more than one of each; to verify thousands takes seconds."""
+    return _most_signers(body) > servers
+
+
+def _most_signers(body: Signed | None) -> int:
+    match body:
+        case None:
+            return 0
+        case Certificate():
+            return len(body.signatures)
+        case Timeout():
+            return _most_signers(body.lock)
+        case TimeoutCertificate():
+            return max(len(body.entries), _most_signers(body.lock))
+    settled = None if body.settlement is None else body.settlement.certificate
+    most = max(len(body.tickets), _most_signers(settled))
+    if isinstance(body, Block):
+        return max(most, _most_signers(body.certificate))
+    return max(most, _most_signers(body.justification), _most_signers(body.proof))
+
+
 def sized(kind: Kind, body: Any) -> Message:
     """A message with its size in bytes: of an update with its payload, else of the record."""
     return Message(kind, body, body.wire_bytes if kind == "update" else len(body.encoded))
