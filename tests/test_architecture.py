@@ -162,9 +162,9 @@ ARROWS = {
     "bfedrec.merchants": (
         "bfedrec.aggregation bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
         "bfedrec.federation bfedrec.files bfedrec.learning bfedrec.streams consensus.adversary "
-        "consensus.application consensus.crypto consensus.encoding consensus.ethereum "
-        "consensus.ledger consensus.network consensus.protocols consensus.records "
-        "consensus.registry consensus.simulation consensus.storage"
+        "consensus.answers consensus.application consensus.crypto consensus.encoding "
+        "consensus.ethereum consensus.ledger consensus.network consensus.protocols "
+        "consensus.records consensus.registry consensus.simulation consensus.storage"
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.privacy": (
@@ -205,7 +205,7 @@ ARROWS = {
         "consensus.application consensus.encoding consensus.ledger consensus.protocols "
         "consensus.records consensus.storage"
     ),
-    "consensus.ethereum": "consensus.encoding",
+    "consensus.ethereum": "consensus.answers consensus.encoding",
     "consensus.faults": "consensus.server",
     "consensus.ledger": (
         "consensus.application consensus.crypto consensus.encoding consensus.records "
@@ -233,7 +233,7 @@ ARROWS = {
         "consensus.faults consensus.ledger consensus.network consensus.protocols "
         "consensus.records consensus.server"
     ),
-    "consensus.storage": "consensus.encoding consensus.records",
+    "consensus.storage": "consensus.answers consensus.encoding consensus.records",
     "consensus.torture": (
         "consensus.adversary consensus.application consensus.crypto consensus.encoding "
         "consensus.faults consensus.ledger consensus.network consensus.protocols "

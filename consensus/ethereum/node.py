@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
+from consensus.answers import Bounds
 from consensus.ethereum.artefact import artefact
 from consensus.ethereum.errors import EthereumError, NonceTaken, RegistryError
 from consensus.ethereum.extra import needed
@@ -30,6 +31,8 @@ __all__ = ["Node"]
 TRIES: Final = 5
 """Tries to have a transaction taken whose nonce another one of the same account took."""
 POLL_SECONDS: Final = 0.05
+LONGEST_ANSWER: Final = 2**25
+"""The most bytes of an answer: blocks have a million or two, events are asked for by parts."""
 SPARE_GAS: Final = 100_000
 """Gas that a transaction may use beyond the estimate, which is of the chain as it is now. Another
 attestation in between makes the next one close the round, which takes 57,000 more
@@ -56,6 +59,7 @@ class Node:
         """
         with needed():
             from eth_utils.abi import function_abi_to_4byte_selector
+            from requests import Session
             from web3 import HTTPProvider, Web3
             from web3.exceptions import Web3Exception
         self.url = url
@@ -69,7 +73,8 @@ class Node:
             for each in artefact().abi
             if each["type"] == "error"
         }
-        self.web3 = Web3(HTTPProvider(url, request_kwargs={"timeout": timeout}))
+        session = Bounds(LONGEST_ANSWER).hold(Session())
+        self.web3 = Web3(HTTPProvider(url, {"timeout": timeout}, session))
         # It asks for the chain's number with every request, which every transaction here names, and
         # refuses the blocks of networks whose makers sign them (proof of authority).
         self.web3.middleware_onion.remove("validation")

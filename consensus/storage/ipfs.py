@@ -192,7 +192,8 @@ class IpfsStore(ContentStore, Closing):
         size = int(stat["Size"])
         if size > CHUNK_BYTES:
             raise StoreError(f"{self.api}: the block {cid_text(cid)} has {size:,} bytes")
-        return self._block(cid)
+        with self._rpc.bounds.at_most(CHUNK_BYTES):  # whatever the node said
+            return self._block(cid)
 
     def _kept(self, root: bytes) -> bool:
         _codec(root)

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar
 
+from consensus.answers import Bounds
 from consensus.encoding.cid import cid_text
 from consensus.storage.content import NotFound, StoreError, Unavailable
 
@@ -19,6 +20,8 @@ __all__ = ["AlreadyPinned", "NodeRpc", "Tell", "nothing"]
 
 OLDEST: Final = (0, 10)
 """The oldest version that accepts our requests, of Kubo and of js-ipfs's core alike."""
+LONGEST_ANSWER: Final = 2**31
+"""The most bytes of an answer; most are of a whole file, or of all of a node's pins."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds between two tries; doubles each time
 
 _FULL: Final = re.compile(r"ENOSPC|EDQUOT|no space left|disk quota|storage ?max|disk is full", re.I)
@@ -62,6 +65,8 @@ class NodeRpc:
         self.api = api
         self.timeout = timeout
         self._tell = tell
+        self.bounds = Bounds(LONGEST_ANSWER)
+        """The bounds of the node's answers."""
         self.interruptions = 0
         """Number of requests so far without a complete answer: the node was away, or may have
         been."""
@@ -79,6 +84,7 @@ class NodeRpc:
         try:
             # `connect` would refuse every node newer than 0.8.
             self.client = ipfshttpclient.Client(api, session=True, timeout=timeout)
+            self.bounds.hold(self.client._client._session)
         except exceptions.AddressError:
             raise StoreError(
                 f"{api}: not the address of an IPFS node, as /ip4/127.0.0.1/tcp/5001"

@@ -21,6 +21,7 @@ from bfedrec.merchants.model import digest_of
 from bfedrec.merchants.rounds.agreement import Agreement
 from bfedrec.merchants.rounds.checks import Aggregate, Collection, Missing, Refused, fetch
 from bfedrec.merchants.rounds.services import ServiceError
+from consensus.answers import Bounds
 from consensus.ethereum.bounded_json import parse
 from consensus.ethereum.errors import EthereumError, NonceTaken
 from consensus.ethereum.records import Model, Sent
@@ -113,7 +114,7 @@ class RemoteServices:
         for left in reversed(range(TRIES)):
             try:
                 status, found = self._sent(name, body, kind)
-            except (requests.RequestException, HTTPError, TimeoutError) as error:
+            except (requests.RequestException, HTTPError) as error:
                 if not left:
                     told = type(error).__name__
                     raise ServiceError(
@@ -136,20 +137,20 @@ class RemoteServices:
         registry = self._registry
         request = request_of(name, registry.address, registry.node.chain_id, time.time_ns(), body)
         headers = {**request.signed(self._merchant), "Content-Type": kind}
-        with requests.post(
-            self._urls[name],
-            data=body,
-            headers=headers,
-            timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-            allow_redirects=False,
-            stream=True,
-        ) as answer:
+        with (
+            Bounds(LONGEST_ANSWER).hold(requests.Session()) as session,
+            session.post(
+                self._urls[name],
+                data=body,
+                headers=headers,
+                timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
+                allow_redirects=False,
+                stream=True,
+            ) as answer,
+        ):
             content = b""
-            until = time.monotonic() + ANSWER_SECONDS  # not of each piece, but of all
             while len(content) <= LONGEST_ANSWER and (piece := answer.raw.read1(65_536)):
                 content += piece
-                if time.monotonic() > until:
-                    raise TimeoutError
         try:
             found = parse(content) if len(content) <= LONGEST_ANSWER else None
         except ValueError:

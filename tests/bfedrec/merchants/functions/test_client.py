@@ -15,6 +15,7 @@ from bfedrec.merchants.rounds.checks import Missing, Refused, identity
 from bfedrec.merchants.rounds.services import ServiceError
 from consensus.encoding.cid import cid_text
 from consensus.ethereum.errors import EthereumError, NonceTaken
+from tests.helpers.answering import HEAD, endless, server_that
 from tests.helpers.shops import OWNERS, Shops, shops
 
 
@@ -204,3 +205,17 @@ def test_an_absent_function_is_told(scene: Shops, monkeypatch: pytest.MonkeyPatc
     )
     with pytest.raises(ServiceError, match=r"store: no answer from http://127.0.0.1:1/"):
         nowhere.store(b"x")
+
+
+def test_a_function_that_answers_letter_by_letter_is_given_up(
+    scene: Shops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("WAIT_SECONDS", 0.001), ("ANSWER_SECONDS", 0.2), ("TRIES", 2)):
+        monkeypatch.setattr(client, name, value)
+    with server_that(endless(HEAD, b"X"), 0.01) as port:
+        urls = dict.fromkeys(NAMES, f"http://127.0.0.1:{port}/")
+        services = RemoteServices(
+            urls, OWNERS["shop-0"], scene.agreement, scene.registry, scene.store
+        )
+        with pytest.raises(ServiceError, match=r"no answer .*Timeout"):
+            services.store(b"x")
