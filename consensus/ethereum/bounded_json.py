@@ -15,17 +15,23 @@ __all__ = ["parse"]
 DEEPEST: Final = 16
 """The most lists and objects within each other; what is asked of a chain has five."""
 
-_BRACKETS: Final = re.compile(rb"[\[\]{}]")
+_TOKENS: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+"""Texts, the last of which may have no end, and the brackets outside of them."""
 
 
 def parse(data: bytes) -> object:
-    """The value that `data` is in JSON. Raises ValueError.
+    """The value that `data` is in JSON (UTF-8). Raises ValueError.
 
-    Brackets within texts count as well: what a chain is asked has none.
+    Brackets within texts do not count: a closing one there would make room for one that opens.
     """
+    text = data.decode()
     depth = 0
-    for found in _BRACKETS.finditer(data):
-        depth += 1 if found[0] in b"[{" else -1
-        if depth > DEEPEST:
-            raise ValueError(f"more than {DEEPEST} lists and objects within each other")
-    return json.loads(data)
+    for found in _TOKENS.finditer(text):
+        match found[0][0]:
+            case "[" | "{":
+                depth += 1
+            case "]" | "}":
+                depth -= 1
+        if not 0 <= depth <= DEEPEST:
+            raise ValueError(f"not JSON of at most {DEEPEST} lists and objects within each other")
+    return json.loads(text)
