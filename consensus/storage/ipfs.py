@@ -19,7 +19,7 @@ from consensus.encoding.cid import CBOR, cid_text, codec, node_cid
 from consensus.encoding.unixfs import CHUNK_BYTES, file_blocks, file_cid, read_file
 from consensus.storage.closing import Closing
 from consensus.storage.content import ContentStore, NotFound, StoreError, readable
-from consensus.storage.ipfs_rpc import AlreadyPinned, NodeRpc, Tell, nothing
+from consensus.storage.ipfs_rpc import AlreadyPinned, NodeRpc, Tell, nothing, short
 
 __all__ = ["IpfsStore"]
 
@@ -112,8 +112,7 @@ class IpfsStore(ContentStore, Closing):
         programs."""
         found: set[str] = set()
         for kind in ("recursive", "direct"):
-            request = partial(self._client.pin.ls, type=kind, opts=dict(_BASE))
-            found.update(self._ask(request).get("Keys") or ())
+            found |= self._ask(partial(self._pins, kind))
         return found
 
     def remove_all(self, cids: Sequence[bytes]) -> None:
@@ -188,8 +187,9 @@ class IpfsStore(ContentStore, Closing):
         return data
 
     def _small_block(self, cid: bytes) -> bytes:
-        stat = self._find(cid, lambda opts: self._client.block.stat(cid_text(cid), opts=opts))
-        size = int(stat["Size"])
+        size = self._find(
+            cid, lambda opts: int(self._client.block.stat(cid_text(cid), opts=opts)["Size"])
+        )
         if size > CHUNK_BYTES:
             raise StoreError(f"{self.api}: the block {cid_text(cid)} has {size:,} bytes")
         with self._rpc.bounds.at_most(CHUNK_BYTES):  # whatever the node said
@@ -227,18 +227,26 @@ class IpfsStore(ContentStore, Closing):
         for cid, text in zip(ours, theirs, strict=False):
             if cid_text(cid) != text:
                 raise StoreError(
-                    f"{self.api}: the node gives the address {text} to what is {cid_text(cid)}"
+                    f"{self.api}: the node gives the address {short(text)} to what is "
+                    f"{cid_text(cid)}"
                 )
         if len(ours) != len(theirs):
             raise StoreError(f"{self.api}: {len(ours)} files put, {len(theirs)} addresses given")
 
+    def _pins(self, kind: str) -> set[str]:
+        answer = self._client.pin.ls(type=kind, opts=dict(_BASE))
+        return set(map(str, answer.get("Keys") or ()))
+
     def _is_pinned(self, text: str) -> bool:
         """True if the CID was pinned by itself, and not only as a part of other pinned content."""
+
+        def kinds() -> list[str]:
+            return [str(pin["Type"]) for pin in self._client.pin.ls(text)["Keys"].values()]
+
         try:
-            keys = self._ask(lambda: self._client.pin.ls(text)["Keys"])
+            return not any(kind.startswith("indirect") for kind in self._ask(kinds))
         except NotFound:
             return False
-        return not any(str(pin["Type"]).startswith("indirect") for pin in keys.values())
 
     def _find(self, cid: bytes, request: Callable[[dict[str, str]], T]) -> T:
         """The answer to a request for content; the node gives up the search after

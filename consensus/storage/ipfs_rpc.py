@@ -16,7 +16,7 @@ from consensus.answers import Bounds
 from consensus.encoding.cid import cid_text
 from consensus.storage.content import NotFound, StoreError, Unavailable
 
-__all__ = ["AlreadyPinned", "NodeRpc", "Tell", "nothing"]
+__all__ = ["AlreadyPinned", "NodeRpc", "Tell", "nothing", "short"]
 
 OLDEST: Final = (0, 10)
 """The oldest version that accepts our requests, of Kubo and of js-ipfs's core alike."""
@@ -29,8 +29,24 @@ _MISSING: Final = re.compile(
     r"not found|timed out|could not find|deadline exceeded|no link named", re.I
 )
 
+MALFORMED: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""Errors of taking apart what is no node's answer: endless lists within lists, texts for sizes."""
+
 T = TypeVar("T")
 Tell = Callable[[str], object]
+
+
+def short(told: object) -> str:
+    """The beginning of what a node told, in one line."""
+    return " ".join(str(told).split())[:80]
 
 
 def nothing(line: str) -> None:
@@ -77,8 +93,7 @@ class NodeRpc:
             exceptions.ProtocolError,
             exceptions.DecodingError,
             RequestException,
-            AssertionError,
-            LookupError,
+            *MALFORMED,
         )
         self._retries = 0
         try:
@@ -101,7 +116,7 @@ class NodeRpc:
         self.client.close()
 
     def ask(self, request: Callable[[], T], missing: bytes | None = None) -> T:
-        """The answer to a request, which is repeated if no answer comes.
+        """The answer to a request, which takes it apart as well; repeated if no answer comes.
 
         Raises AlreadyPinned if the node says that the content is pinned already; NotFound if it
         says that it is not pinned, or does not find ``missing``, the content that was asked for;
@@ -148,13 +163,14 @@ class NodeRpc:
     def _check_version(self) -> str:
         answer: Any = self.ask(lambda: self.client.version().as_json())
         version = str(answer.get("Version", "")) if isinstance(answer, dict) else ""
-        numbers = re.match(r"(\d+)\.(\d+)", version)
+        numbers = re.match(r"([0-9]{1,6})\.([0-9]{1,6})", version)
         if numbers is None:
             raise StoreError(f"{self.api}: the node does not tell its version; is it an IPFS node?")
         if (int(numbers[1]), int(numbers[2])) < OLDEST:
             oldest = ".".join(map(str, OLDEST))
             raise StoreError(
-                f"{self.api}: the IPFS node has version {version}; {oldest} or newer is needed"
+                f"{self.api}: the IPFS node has version {short(version)}; {oldest} or newer is "
+                "needed"
             )
         return version
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,6 +68,9 @@ def refusal(message: str) -> tuple[int, bytes]:
         (version("tomorrow"), "does not tell its version"),
         ((200, b"[]"), "does not tell its version|broke off"),
         ((200, b"<html>not here</html>"), "broke off or is none"),
+        ((200, b"[" * 100_000), "broke off or is none"),
+        (version("9" * 5000 + ".1"), "does not tell its version"),
+        (version("0.4\n" * 1000), r"has version 0\.4 0\.4"),
         ((404, b"404 page not found"), r"does not answer as .*HTTP status 404"),
         ((403, b"403 - Forbidden"), r"HTTP status 403"),
     ],
@@ -165,3 +168,41 @@ def test_what_was_cut_off_is_asked_again() -> None:
 def test_what_is_no_address_is_told(api: str) -> None:
     with pytest.raises(StoreError, match="not the address of an IPFS node"):
         IpfsStore(api)
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"Size": ' * 50_000,
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"Size": "x", "Keys": 5, "Key": 7, "Hash": "\\n"}',
+        b'{"Size": null, "Keys": [1], "Key": [], "Hash": {}}',
+        b'{"Size": 1e999, "Keys": {"a": 5}}',
+        b'{"Size": %s}' % (b"9" * 5000),
+    ],
+    ids=lambda body: body[:12].decode(),
+)
+def test_answers_of_any_form_are_an_error_of_the_store(body: bytes, status: int) -> None:
+    def answer(path: str) -> tuple[int, bytes]:
+        return version() if path == "/version" else (status, body)
+
+    cid = file_cid(b"model")
+    with node_that(answer) as api, IpfsStore(api, timeout=PATIENCE, retries=0) as store:
+        acts: list[Callable[[], object]] = [
+            lambda: store.get(cid),
+            lambda: store.get_at_most(cid, 100),
+            lambda: store.put(b"model"),
+            lambda: store.put_files([b"a", b"b"]),
+            lambda: store.put_nodes([encode({})]),
+            lambda: store.remove(cid),
+        ]
+        for act in acts:
+            with pytest.raises(StoreError) as error:
+                act()
+            assert "\n" not in str(error.value)
+        with suppress(StoreError):  # none, if the answer can be taken for that
+            store.pins()
