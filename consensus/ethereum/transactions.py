@@ -13,6 +13,8 @@ __all__ = ["Signed", "decode"]
 LONGEST: Final = 65_536
 """The most bytes of a transaction that is read. Deploying the registry takes 10 KB, a publication
 400 bytes."""
+LARGEST: Final = 2**256 - 1
+"""The largest number of a transaction; bytes may spell one that Python writes out for nobody."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,17 @@ def decode(raw: bytes) -> Signed:
         found: Any = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
         sender = Account.recover_transaction(HexBytes(raw))
         to = bytes(found["to"])
+        numbers = [int(found[name]) for name in ("chainId", "nonce", "value", "gas")]
+        if max(numbers) > LARGEST:
+            raise OverflowError
+        chain_id, nonce, value, gas = numbers
         return Signed(
             sender=str(sender),
             to=str(to_checksum_address(to)) if to else "",
-            chain_id=int(found["chainId"]),
-            nonce=int(found["nonce"]),
-            value=int(found["value"]),
-            gas=int(found["gas"]),
+            chain_id=chain_id,
+            nonce=nonce,
+            value=value,
+            gas=gas,
             data=bytes(found["data"]),
         )
     except Exception as error:  # several libraries take bytes apart as if they were right

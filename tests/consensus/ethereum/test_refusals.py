@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import rlp
 from eth_account.typed_transactions import TypedTransaction
 from hexbytes import HexBytes
 
 from consensus.ethereum.artefact import artefact
-from consensus.ethereum.errors import RegistryError
+from consensus.ethereum.errors import EthereumError, RegistryError
 from consensus.ethereum.node import Node
 from consensus.ethereum.records import Model
 from consensus.ethereum.registry import Registry
@@ -201,6 +202,17 @@ def test_what_is_refused_in_a_block_is_told_as_well(node: Node) -> None:
     again = BEN.sign_transaction({**unsigned, "nonce": fields["nonce"] + 1})
     error = refusal(lambda: scene.registry.deliver(bytes(again.raw_transaction)))
     assert (error.name, error.arguments) == ("AlreadyPublished", {"merchant": B, "round": 2})
+
+
+@pytest.mark.parametrize("place", [0, 1, 4, 6])
+def test_a_transaction_with_an_endless_number_is_none(node: Node, place: int) -> None:
+    """Of chain, nonce, gas or value; it can be signed all the same."""
+    scene = middle(node)
+    raw = scene.registry.signed_publish(BEN, 2, PARENT, NEW, 3)
+    fields = rlp.decode(raw[1:])
+    fields[place] = b"\x7f" * 3000
+    with pytest.raises(EthereumError, match=r"^not a signed transaction .*\(OverflowError\)$"):
+        scene.registry.operation_of(raw[:1] + rlp.encode(fields))
 
 
 def test_a_refusal_is_one_line_with_its_arguments() -> None:
