@@ -85,6 +85,17 @@ class Node:
         with self._translated():
             return request()
 
+    def latest(self) -> tuple[int, bytes]:
+        """Number and hash of the latest block."""
+        block: Any = self.ask(lambda: self.web3.eth.get_block("latest"))
+        return self.ask(lambda: (int(block["number"]), bytes(block["hash"])))
+
+    def holds(self, number: int, block: bytes) -> bool:
+        """True if the chain's block of this number has this hash; it may have been replaced."""
+        if number > self.latest()[0]:
+            return False
+        return self.ask(lambda: bytes(cast(Any, self.web3.eth.get_block(number))["hash"])) == block
+
     def contract(self, address: str) -> Contract:
         """The registry at an address."""
         return self.web3.eth.contract(address=self.address(address), abi=artefact().abi)

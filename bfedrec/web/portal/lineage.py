@@ -62,8 +62,9 @@ class Drawing:
     box_height: int = BOX_HEIGHT
 
 
-Marks = Mapping[tuple[int, str], Mark]
-"""Marks by round and merchant's address; an aggregate's has an empty address."""
+Marks = Mapping[tuple[int, str, Model], Mark]
+"""Marks by round, merchant's address and model; an aggregate's has an empty address. The model, as
+the chain may hold another one in its place now."""
 
 
 def lines(rounds: Sequence[Round], names: Mapping[str, str], marks: Marks) -> list[Line]:
@@ -72,11 +73,11 @@ def lines(rounds: Sequence[Round], names: Mapping[str, str], marks: Marks) -> li
     for each in rounds:
         parent = _cid(each.parent)
         for one in each.publications:
-            mark = marks.get((each.number, one.merchant))
+            mark = marks.get((each.number, one.merchant, one.model))
             who = names.get(one.merchant, one.merchant)
             found.append(Line(each.number, _cid(one.model), who, parent, one.samples, mark))
         if each.aggregate is not None:
-            mark = marks.get((each.number, ""))
+            mark = marks.get((each.number, "", each.aggregate))
             samples = sum(one.samples for one in each.publications)
             who = "all" if each.number else "nobody"
             found.append(Line(each.number, _cid(each.aggregate), who, parent, samples, mark))
@@ -93,7 +94,8 @@ def drawing(rounds: Sequence[Round], names: Mapping[str, str], marks: Marks) -> 
     middle = (height - BOX_HEIGHT) // 2
     step, x = BOX_WIDTH + GAP_X, EDGE
     first = drawn[0].number - 1
-    verdict = _verdict(marks.get((first, "")))
+    assert drawn[0].parent is not None, "only round 0 has no parent"
+    verdict = _verdict(marks.get((first, "", drawn[0].parent)))
     parent = Box(x, middle, "aggregate", _title(first), _cid(drawn[0].parent), verdict)
     boxes, edges = [parent], []
     for each in drawn:
@@ -104,14 +106,14 @@ def drawing(rounds: Sequence[Round], names: Mapping[str, str], marks: Marks) -> 
         for place, one in enumerate(each.publications):
             y = top + place * (BOX_HEIGHT + GAP_Y)
             title = names.get(one.merchant, one.merchant)
-            verdict = _verdict(marks.get((each.number, one.merchant)))
+            verdict = _verdict(marks.get((each.number, one.merchant, one.model)))
             column.append(Box(x, y, "merchant", title, _cid(one.model), verdict))
             edges.append(_curve(parent, column[-1]))
         boxes += column
         if each.aggregate is None:
             break
         x += step
-        verdict = _verdict(marks.get((each.number, "")))
+        verdict = _verdict(marks.get((each.number, "", each.aggregate)))
         parent = Box(x, middle, "aggregate", _title(each.number), _cid(each.aggregate), verdict)
         edges += [_curve(one, parent) for one in column]
         boxes.append(parent)

@@ -29,7 +29,7 @@ from bfedrec.merchants.rounds.stores import Store, open_store
 from bfedrec.merchants.rounds.workspace import Step, WorkspaceError
 from bfedrec.web.portal.jobs import Jobs, Task, Tell, left_by_another_life
 from bfedrec.web.portal.ledger import Ledger, LedgerReader
-from bfedrec.web.portal.lineage import Mark
+from bfedrec.web.portal.lineage import Mark, Marks
 from bfedrec.web.portal.shop import Shop
 from consensus.ethereum.bounded_json import parse
 from consensus.ethereum.errors import EthereumError
@@ -117,7 +117,9 @@ class Verified:
 
     time: float
     height: int
-    marks: Mapping[tuple[int, str], Mark]
+    block: bytes
+    """Hash of the block at that height."""
+    marks: Marks
     refused: Sequence[RefusedModel] = field(default=())
 
     @property
@@ -133,7 +135,7 @@ class Verified:
     @property
     def aggregates(self) -> int:
         """Number of aggregates."""
-        return sum(not who for _, who in self.marks)
+        return sum(not who for _, who, _ in self.marks)
 
     @property
     def models(self) -> int:
@@ -248,12 +250,11 @@ class Market:
     def verify(self) -> None:
         """Recompute every model and aggregate here. Raises one of `OUT_OF_REACH`."""
         with self._verifying:
-            registry = self._registry()
-            eth = registry.node.web3.eth
-            height = registry.node.ask(lambda: int(eth.block_number))
+            registry, addresses = self._registry(), self.agreement.merchants
+            height, block = registry.node.latest()
             found = audit(registry, self._opened(), self.agreement)
             marks = {
-                (each.number, self.agreement.merchants.get(each.merchant, each.merchant)): Mark(
+                (each.number, addresses.get(each.merchant, each.merchant), each.model): Mark(
                     not each.problem, each.problem
                 )
                 for each in (*found.aggregates, *found.models)
@@ -261,7 +262,16 @@ class Market:
             refused = [
                 RefusedModel(each.number, each.merchant, each.problem) for each in found.refused
             ]
-            self.verified = Verified(time.time(), height, marks, refused)
+            self.verified = Verified(time.time(), height, block, marks, refused)
+
+    def recomputed(self) -> Verified | None:
+        """The result of `verify`, while the chain still holds the blocks that it looked at. Raises
+        EthereumError."""
+        found = self.verified
+        if found is None or self._registry().node.holds(found.height, found.block):
+            return found
+        self.verified = None
+        return None
 
     def promotions(self, name: str) -> tuple[int, Future[list[Promotion]]] | None:
         """The latest aggregate's round, and what it would have the merchant promote, which may take

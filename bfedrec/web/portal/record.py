@@ -39,18 +39,18 @@ def verify(visit: Visit) -> Response:
 
 def _page(visit: Visit, problem: str = "", status: int = 200) -> Response:
     market = visit.portal.market
-    verified = market.verified
-    marks = verified.marks if verified else {}
-    values: dict[str, object] = {"verified": verified, "names": defaultdict(str, market.names)}
+    values: dict[str, object] = {"names": defaultdict(str, market.names)}
     try:
-        ledger, rounds = market.ledger(), market.rounds()
+        ledger, rounds, verified = market.ledger(), market.rounds(), market.recomputed()
     except OUT_OF_REACH as error:
-        problem = problem or market.discreet(error)
+        values |= {"verified": market.verified, "problem": problem or market.discreet(error)}
         empty: dict[str, object] = {"ledger": None, "lineage": None, "refusals_off_chain": []}
-        return visit.page("record.html", {**values, **empty, "problem": problem}, 503)
+        return visit.page("record.html", {**values, **empty}, 503)
+    marks = verified.marks if verified else {}
     shown, pages = _cut(ledger.transactions, visit.request.query_params.get("page", "1"))
     values |= {
         "problem": problem,
+        "verified": verified,
         "ledger": ledger,
         "transactions": shown,
         "pages": pages,
