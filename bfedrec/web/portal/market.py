@@ -159,7 +159,9 @@ class Market:
         self.verified: Verified | None = None
         self.jobs = Jobs(len(self.merchants))
         self._shops = {name: Shop(folder / "merchants" / name) for name in self.merchants}
-        self._turn = threading.Lock()
+        # Each is held for its own thing alone: a slow store holds up no page that needs none.
+        self._connecting, self._opening = threading.Lock(), threading.Lock()
+        self._advising = threading.Lock()
         self._verifying = threading.Lock()
         self._reader: LedgerReader | None = None
         self._store: Store | None = None
@@ -283,10 +285,14 @@ class Market:
             return None
         store = self._opened()
         key = (number, model, tuple(shop.files()), tuple(shop.workspace.trained_rounds()))
-        with self._turn:
+        with self._advising:
+            known = self._advice.get(name)
+        if known is not None and known[0] == key:
+            return number, known[1]
+        shared = fetch(store, model, self.agreement)
+        with self._advising:
             known = self._advice.get(name)
             if known is None or known[0] != key:
-                shared = fetch(store, model, self.agreement)
                 top = len(self.catalogue)
                 future = self._advisers.submit(
                     promotions, shop.workspace, self.agreement, shared, number, top
@@ -295,7 +301,7 @@ class Market:
         return number, known[1]
 
     def _registry(self) -> Registry:
-        with self._turn:
+        with self._connecting:
             if self._reader is None:
                 node = Node(self.settings.chain)
                 registry = Registry(node, self.agreement.registry, self.agreement.since)
@@ -303,7 +309,7 @@ class Market:
             return self._reader.registry
 
     def _opened(self) -> Store:
-        with self._turn:
+        with self._opening:
             if self._store is None:
                 try:
                     self._store = open_store(self.settings.store)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from bfedrec.web.portal.jobs import left_by_another_life
+from consensus.storage.content import Unavailable
 from tests.helpers.portal import ONE_TIME, OWN, Served, portal_of, portals
 from tests.helpers.web import PATIENCE, Client
 
@@ -207,6 +209,32 @@ def test_a_round_with_a_missing_merchant_and_its_record(served: Served) -> None:
     assert "Learned together" in page
     assert "Learned alone" in page
     assert "need a model of your own" in served.client("shop-2").get("/recommendations").text
+
+
+def test_a_store_that_keeps_one_page_waiting_holds_up_no_other(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the round before, of which the store has the aggregate."""
+    market = served.portal.market
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def get_at_most(self, cid: bytes, most: int) -> bytes:
+            asked.set()
+            assert go_on.wait(PATIENCE)
+            raise Unavailable("the store is too slow")
+
+    other = served.client("shop-2")
+    with monkeypatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(market, "_store", Slow())
+        patch.setattr(market, "_advice", {})
+        waiting = pool.submit(served.client("shop-0").get, "/recommendations")
+        try:
+            assert asked.wait(PATIENCE)
+            assert pool.submit(other.get, "/home").result(PATIENCE / 4).status == 200
+        finally:
+            go_on.set()
+        assert "the store is too slow" in waiting.result(PATIENCE).text
 
 
 def test_a_refused_transaction_is_on_the_record(served: Served) -> None:
