@@ -25,6 +25,7 @@ from typing import IO, Final
 import numpy as np
 
 from bfedrec.data.interactions import DataError
+from bfedrec.files import sync_folder, write_bytes
 from bfedrec.merchants.events import BadRow, EventReader
 from bfedrec.merchants.lines import COLUMNS
 from bfedrec.web.pages import plain
@@ -102,7 +103,11 @@ class Uploads:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.iterdir():
-            if not (_NUMBER.fullmatch(left.name) and (left / "events").exists()):
+            if not (
+                _NUMBER.fullmatch(left.name)
+                and (left / "events").exists()
+                and self.find(int(left.name)) is not None
+            ):
                 shutil.rmtree(left, ignore_errors=True)
 
     def all(self) -> list[Upload]:
@@ -116,9 +121,9 @@ class Uploads:
         folder = self.folder / f"{number:04d}"
         try:
             told = json.loads((folder / "report.json").read_bytes())
-        except (OSError, ValueError):
+            return Upload(number, folder, Report(**told))
+        except (OSError, ValueError, TypeError):
             return None
-        return Upload(number, folder, Report(**told))
 
     def receive(self, file: IO[bytes], name: str, catalogue: np.ndarray) -> Upload:
         """Keep a file and check it; ``catalogue``: int64[N], the products' ids, ascending.
@@ -136,8 +141,11 @@ class Uploads:
                 os.fsync(kept.fileno())
             report = _checked(beside, plain(name), catalogue)
             content = json.dumps(asdict(report)).encode()
-            (beside / "report.json").write_bytes(content)
-            number = taken[-1].number + 1 if taken else 1
+            write_bytes(beside / "report.json", content)
+            sync_folder(beside)
+            # Above every name, not only above those that can be read.
+            names = [each.name for each in self.folder.iterdir()]
+            number = max((int(name) for name in names if _NUMBER.fullmatch(name)), default=0) + 1
             folder = self.folder / f"{number:04d}"
             beside.rename(folder)
         except DataError as error:
