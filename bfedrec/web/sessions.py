@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,39 +36,45 @@ class Session:
 
 
 class Sessions:
-    """All sessions of a server."""
+    """All sessions of a server; for several threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._key = secrets.token_bytes(32)
+        self._turn = threading.Lock()
         self._sessions: dict[bytes, Session] = {}
 
     def begin(self, name: str, mark: str) -> str:
         """Begin a session under a new random name, which is returned for the cookie."""
-        self._sweep()
-        own = [key for key, one in self._sessions.items() if one.name == name]
-        for key in own[: max(0, len(own) - MOST_OF_ONE + 1)]:
-            del self._sessions[key]
-        cookie, now = secrets.token_urlsafe(32), self._clock()
-        self._sessions[_digest(cookie)] = Session(name, mark, now, now)
+        cookie = secrets.token_urlsafe(32)
+        with self._turn:
+            self._sweep()
+            own = [key for key, one in self._sessions.items() if one.name == name]
+            for key in own[: max(0, len(own) - MOST_OF_ONE + 1)]:
+                del self._sessions[key]
+            now = self._clock()
+            self._sessions[_digest(cookie)] = Session(name, mark, now, now)
         return cookie
 
     def find(self, cookie: str, *, touch: bool = True) -> Session | None:
         """The session of a cookie, unless it has expired; ``touch``: it counts as used now."""
-        session = self._sessions.get(_digest(cookie))
-        if session is None or self._expired(session):
-            return None
-        if touch:
-            session.used = self._clock()
-        return session
+        with self._turn:
+            session = self._sessions.get(_digest(cookie))
+            if session is None or self._expired(session):
+                return None
+            if touch:
+                session.used = self._clock()
+            return session
 
     def end(self, cookie: str) -> None:
         """End the session of a cookie."""
-        self._sessions.pop(_digest(cookie), None)
+        with self._turn:
+            self._sessions.pop(_digest(cookie), None)
 
     def end_all(self, name: str) -> None:
         """End all sessions of a name."""
-        self._sessions = {key: one for key, one in self._sessions.items() if one.name != name}
+        with self._turn:
+            self._sessions = {key: one for key, one in self._sessions.items() if one.name != name}
 
     def token(self, cookie: str) -> str:
         """The token of forms that are shown to whoever has this cookie."""

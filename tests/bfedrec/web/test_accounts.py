@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,43 @@ def test_sessions_are_bounded_and_end_by_name() -> None:
     sessions.end_all("shop-0")
     assert sessions.find(cookies[3]) is None
     assert sessions.find(other) is not None
+
+
+class Interrupting:
+    """A clock that has another thread do something, now and then, while it is looked at."""
+
+    def __init__(self) -> None:
+        self.act: Callable[[], object] | None = None
+        self.thread: threading.Thread | None = None
+
+    def __call__(self) -> float:
+        if self.act is not None:
+            self.thread = threading.Thread(target=self.act)
+            self.act = None
+            self.thread.start()
+            self.thread.join(0.1)  # it may have to wait
+        return 0.0
+
+
+def test_a_session_that_ends_while_another_begins_has_ended() -> None:
+    clock = Interrupting()
+    sessions = Sessions(clock)
+    cookies = [sessions.begin(f"shop-{shop}", "mark") for shop in range(2)]
+    clock.act = lambda: sessions.end(cookies[0])
+    sessions.begin("shop-2", "mark")
+    assert clock.thread is not None
+    clock.thread.join()
+    assert [sessions.find(each) is None for each in cookies] == [True, False]
+
+
+def test_a_key_may_be_forgotten_while_a_try_is_counted() -> None:
+    clock = Interrupting()
+    limit = Limit(1, 60.0, clock)
+    clock.act = lambda: limit.forget("a")
+    limit.note("a")
+    assert clock.thread is not None
+    clock.thread.join()
+    assert limit.wait("a") == 0
 
 
 def test_a_token_is_of_one_cookie_and_one_server() -> None:
