@@ -109,12 +109,20 @@ def _embedded(headers: Headers) -> bool:
     return foreign and followed != ("navigate", "document")
 
 
+def _media_type(headers: Headers) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 _PORT: Final = re.compile(r":[0-9]{1,5}$")
 _CLOSE: Final = {"Connection": "close"}
 
 
 class BoundedBodies:
-    """An application whose requests have bounded bodies that have to come in time."""
+    """An application whose requests have bounded bodies that have to come in time.
+
+    A body that is no form with files has at most `SMALL_BODY`: the parser of other forms stops at a
+    number of fields in newer versions of starlette only, and would make millions of a longer one.
+    """
 
     def __init__(
         self,
@@ -123,7 +131,7 @@ class BoundedBodies:
         piece_seconds: float = PIECE_SECONDS,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
-        """``most``: from a request's path to the bytes that its body may have."""
+        """``most``: from a request's path to the bytes that its form with files may have."""
         self.app, self.most = app, most
         self.piece_seconds, self.body_seconds = piece_seconds, body_seconds
 
@@ -132,7 +140,10 @@ class BoundedBodies:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         most, total, done = self.most(scope["path"]), 0, False
-        told = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        if _media_type(headers) != "multipart/form-data":
+            most = min(most, SMALL_BODY)
+        told = headers.get("content-length", "0")
         if not (told.isascii() and told.isdigit() and len(told) < 16 and int(told) <= most):
             refusal = PlainTextResponse("the body is too long\n", 413, _CLOSE)
             return await refusal(scope, receive, send)

@@ -424,6 +424,20 @@ def test_odd_forms_are_refused(served: Served, owner: Client) -> None:
     assert owner.get("/home").status == 200
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", ""])
+def test_only_a_form_with_files_may_be_long(served: Served, owner: Client, kind: str) -> None:
+    """Not every version of the parser of other forms stops at a number of fields."""
+    owner.get("/contribute")
+    body = f"token={owner.token}&".encode() + b"ab&" * 6000
+    answer = owner.ask("POST", "/uploads", body, {"Content-Type": kind})
+    assert answer.status == 413
+    body = b"1000\r\n" + b"a" * 4096 + b"\r\n"
+    chunked = {"Content-Type": kind, "Transfer-Encoding": "chunked"}
+    answer = owner.ask("POST", "/uploads", body * 5 + b"0\r\n\r\n", chunked)
+    assert answer.status == (413 if "form" in kind else 403)  # a body of no form is not read
+    assert owner.get("/home").status == 200
+
+
 @pytest.mark.parametrize(
     ("encoding", "text", "statuses"),
     [
