@@ -75,6 +75,7 @@ class LedgerReader:
             if self._looked < 0 or self._looked > height or self._hash(self._looked) != self._mark:
                 self._looked, self._found = self.registry.since - 1, []
             end = min(height, self._looked + BLOCKS_A_VISIT)
+            mark = self._hash(end)
             events: dict[str, list[Entry]] = {}
             if end > self._looked:
                 for entry in self.registry.record(self._looked + 1, end):
@@ -82,8 +83,9 @@ class LedgerReader:
             found = []
             for number in range(self._looked + 1, end + 1):
                 found += ask(lambda number=number: self._block(number, events))  # type: ignore[misc]
-            self._mark = self._hash(end)
-            self._looked = end
+            if self._hash(end) != mark:  # events and blocks may be of two chains
+                raise EthereumError("the chain changed while it was read; please try again")
+            self._looked, self._mark = end, mark
             self._found += found
             return Ledger(tuple(self._found), height, end)
 

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bfedrec.merchants.model import encode
 from bfedrec.merchants.rounds.checks import identity
+from bfedrec.web.portal.ledger import LedgerReader
 from consensus.ethereum.chain import Chain
+from consensus.ethereum.errors import EthereumError
+from consensus.ethereum.records import Entry
 from tests.helpers.ethereum import ACCOUNTS, serving
 from tests.helpers.portal import ONE_TIME, OWN, made, portal_of
+from tests.helpers.shops import OWNERS, Shops
 
 FUNDED = [each.address for each in ACCOUNTS]
 NAME = "shop-0"
+
+
+def publish(shops: Shops, bias: float) -> None:
+    """Publish a model that is stored nowhere."""
+    shared = shops.agreement.initial()
+    shared.biases[0] = bias
+    parent = shops.registry.read_round(1).parent
+    assert parent is not None
+    model = identity(encode(shared, shops.agreement.catalogue))
+    shops.registry.publish(OWNERS[NAME], 1, parent.digest, model, 5)
 
 
 def test_a_verdict_is_on_the_blocks_that_were_looked_at(tmp_path: Path) -> None:
@@ -32,12 +48,7 @@ def test_a_verdict_is_on_the_blocks_that_were_looked_at(tmp_path: Path) -> None:
 
             (tmp_path / "other chain").write_bytes(before)
             server.chain = Chain(FUNDED, tmp_path / "other chain")
-            shared = shops.agreement.initial()
-            shared.biases[0] = 1.25
-            parent = shops.registry.read_round(1).parent
-            assert parent is not None
-            model = identity(encode(shared, shops.agreement.catalogue))
-            shops.registry.publish(member.account, 1, parent.digest, model, 5)
+            publish(shops, 1.25)
             page = client.get("/record").text
             assert "✓" not in page
             assert page.count("not recomputed") == 2
@@ -46,3 +57,29 @@ def test_a_verdict_is_on_the_blocks_that_were_looked_at(tmp_path: Path) -> None:
 
             server.chain = Chain(FUNDED)  # shorter, and without the registry
             assert client.get("/record").status == 503
+
+
+def test_events_and_blocks_of_two_chains_are_not_mixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Chain(FUNDED, tmp_path / "chain")) as server:
+        shops = made(tmp_path, server.url)
+        (tmp_path / "other chain").write_bytes((tmp_path / "chain").read_bytes())
+        publish(shops, 1.25)
+        first, server.chain = server.chain, Chain(FUNDED, tmp_path / "other chain")
+        publish(shops, 1.5)
+        second, server.chain = server.chain, first
+        reader, record = LedgerReader(shops.registry), shops.registry.record
+
+        def replaced(since: int, until: int) -> list[Entry]:
+            found = record(since, until)
+            server.chain = second
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shops.registry, "record", replaced)
+            with pytest.raises(EthereumError, match="changed while it was read"):
+                reader.read()
+        last = reader.read().transactions[-1]
+        assert last.operation == "publish"
+        assert [name for name, _ in last.events] == ["Published"]
