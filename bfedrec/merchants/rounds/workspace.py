@@ -44,6 +44,7 @@ JOURNAL_BYTES: Final = 2**20
 """Bytes of a journal's end that are read."""
 EVENT_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}")
 """Names of files of events: no path, nothing hidden."""
+_ROUND: Final = re.compile(r"[1-9][0-9]{0,18}")
 LOSSES: Final = "epoch,training,test,constant_training,constant_test"
 
 
@@ -189,9 +190,9 @@ class Workspace:
 
     def kept(self, before: int) -> Kept | None:
         """The merchant's own part after the latest round below ``before`` that it trained in."""
-        for number in range(before - 1, 0, -1):
+        for number in reversed(self.trained_rounds()):  # and not the chain's, which may be any
             place = self._round(number) / "home.safetensors"
-            if place.exists():
+            if 0 < number < before and place.exists():
                 return _kept(place)
         return None
 
@@ -206,7 +207,7 @@ class Workspace:
         """The rounds in which it trained, ascending."""
         folder = self.path / "rounds"
         names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
-        return sorted(int(name) for name in names if name.isascii() and name.isdigit())
+        return sorted(int(name) for name in names if _ROUND.fullmatch(name))
 
     def _round(self, number: int) -> Path:
         return self.path / "rounds" / str(number)

@@ -354,3 +354,18 @@ def test_a_damaged_folder_is_one_line(tmp_path: Path) -> None:
     (workspace.path / "events" / ".hidden").touch()
     (workspace.path / "events" / "a.csv").touch()
     assert [each.name for each in workspace.event_files()] == ["a.csv"]
+
+
+def test_a_chain_that_counts_far_is_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node may tell any number of rounds; the folder tells which there are."""
+    looked: list[Path] = []
+
+    def exists(path: Path) -> bool:
+        looked.append(path)
+        assert len(looked) < 100
+        return False
+
+    monkeypatch.setattr(Path, "exists", exists)
+    assert Workspace(tmp_path).kept(2**63) is None
