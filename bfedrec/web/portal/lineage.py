@@ -78,7 +78,7 @@ def lines(rounds: Sequence[Round], names: Mapping[str, str], marks: Marks) -> li
             found.append(Line(each.number, _cid(one.model), who, parent, one.samples, mark))
         if each.aggregate is not None:
             mark = marks.get((each.number, "", each.aggregate))
-            samples = sum(one.samples for one in each.publications)
+            samples = _averaged(each, marks)
             who = "all" if each.number else "nobody"
             found.append(Line(each.number, _cid(each.aggregate), who, parent, samples, mark))
     return found[::-1]
@@ -118,6 +118,15 @@ def drawing(rounds: Sequence[Round], names: Mapping[str, str], marks: Marks) -> 
         edges += [_curve(one, parent) for one in column]
         boxes.append(parent)
     return Drawing(x + BOX_WIDTH + EDGE, height, tuple(boxes), tuple(edges))
+
+
+def _averaged(round: Round, marks: Marks) -> int:
+    """The samples behind a round's aggregate, without those of models known to be refused."""
+    return sum(
+        one.samples
+        for one in round.publications
+        if (mark := marks.get((round.number, one.merchant, one.model))) is None or mark.sound
+    )
 
 
 def _title(number: int) -> str:
