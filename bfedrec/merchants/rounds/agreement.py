@@ -19,6 +19,7 @@ from bfedrec.merchants.model import DIMENSION, Shared, encode, initial_shared, p
 from bfedrec.merchants.settings import StepSettings
 from bfedrec.streams import Streams
 from consensus.ethereum.bounded_json import parse
+from consensus.ethereum.extra import needed
 from consensus.storage.regular import read_regular
 
 VERSION: Final = 1
@@ -62,7 +63,9 @@ class Agreement:
                 raise AgreementError(
                     f"{name!r:.40}: {address!r:.60}: not a merchant with an address"
                 )
-        if not self.merchants or len({*self.merchants.values()}) < len(self.merchants):
+        if not self.merchants or len({*map(str.lower, self.merchants.values())}) < len(
+            self.merchants
+        ):
             raise AgreementError("merchants are one or more, each with an address of its own")
         if not _ADDRESS.fullmatch(self.registry):
             raise AgreementError(f"{self.registry!r:.60}: not the address of a registry")
@@ -150,5 +153,28 @@ class Agreement:
         for name, default in defaults.items():
             if type(settings[name]) is not type(default):
                 raise AgreementError(f"settings: {name} is not of type {type(default).__name__}")
-        catalogue = Catalogue(np.array(ids, np.int64))
-        return cls(**{**found, "catalogue": catalogue, "settings": StepSettings(**settings)})
+        return cls(
+            **{
+                **found,
+                "merchants": {name: _checked(one) for name, one in merchants.items()},
+                "registry": _checked(found["registry"]),
+                "catalogue": Catalogue(np.array(ids, np.int64)),
+                "settings": StepSettings(**settings),
+            }
+        )
+
+
+def _checked(address: str) -> str:
+    """An address as chains tell it, in letters of both cases that are a checksum (EIP-55).
+
+    Whoever writes an agreement may have it in letters of one case. Raises AgreementError for a
+    wrong checksum; what is no address is returned as it is.
+    """
+    if not _ADDRESS.fullmatch(address):
+        return address
+    with needed():
+        from eth_utils.address import to_checksum_address
+    checked, digits = str(to_checksum_address(address)), address[2:]
+    if address != checked and digits not in (digits.lower(), digits.upper()):
+        raise AgreementError(f"{address}: not an address, as its checksum is wrong")
+    return checked

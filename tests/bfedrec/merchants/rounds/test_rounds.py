@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -297,6 +297,23 @@ def test_an_agreement_is_read_as_it_was_written(played: Shops, tmp_path: Path) -
     )
 
 
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_addresses_may_be_written_in_one_case(
+    played: Shops, tmp_path: Path, case: Callable[[str], str]
+) -> None:
+    path = tmp_path / "agreement.json"
+    agreement = played.agreement
+
+    def written(address: str) -> str:
+        return f"0x{case(address[2:])}"
+
+    merchants = {name: written(one) for name, one in agreement.merchants.items()}
+    replace(agreement, merchants=merchants, registry=written(agreement.registry)).save(path)
+    again = Agreement.load(path)
+    assert (again.merchants, again.registry) == (agreement.merchants, agreement.registry)
+    assert audit(played.registry, played.store, again).problems == ()
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -310,7 +327,12 @@ def test_an_agreement_is_read_as_it_was_written(played: Shops, tmp_path: Path) -
         ({"catalogue": [10**30]}, "products' ids"),
         ({"merchants": {"../x": "0x" + "1" * 40}}, "not a merchant with an address"),
         ({"merchants": {"a": "0x" + "1" * 40, "b": "0x" + "1" * 40}}, "an address of its own"),
+        (
+            {"merchants": {"a": "0x" + "A" * 40, "b": "0x" + "a" * 40}},
+            "an address of its own",
+        ),
         ({"registry": "0x12"}, "not the address of a registry"),
+        ({"registry": "0x" + "Aa" * 20}, "its checksum is wrong"),
         ({"settings": {"epochs": 1}}, "settings are"),
         ({"more": 1}, "unknown ones: 'more'"),
     ],
