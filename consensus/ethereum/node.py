@@ -38,6 +38,10 @@ SPARE_GAS: Final = 100_000
 attestation in between makes the next one close the round, which takes 57,000 more
 (tests/bench/test_bench_ethereum.py). What is not used is not paid for."""
 
+MOST_FEE: Final = 10**18
+"""The most wei that a transaction may cost, one ether, as of geth. What a unit of gas costs is the
+node's word, and the rest of an account goes to whoever makes the block."""
+
 _TAKEN: Final = ("nonce too", "invalid transaction nonce", "underpriced", "already known")
 """Parts of what nodes say of a transaction whose nonce is in use, or not yet."""
 
@@ -124,7 +128,8 @@ class Node:
     def signed(self, account: LocalAccount, call: Call) -> bytes:
         """A transaction of `account` that is signed and was not sent.
 
-        Raises RegistryError where the contract would refuse it as things stand.
+        Raises RegistryError where the contract would refuse it as things stand, and EthereumError
+        where it might cost more than `MOST_FEE`.
         """
         with self._translated():
             nonce = self.web3.eth.get_transaction_count(account.address, "pending")
@@ -132,6 +137,13 @@ class Node:
             prepared = call.build_transaction(
                 {"from": account.address, "nonce": nonce, "chainId": self.chain_id, "gas": gas}
             )
+            prices: Mapping[str, Any] = cast(Any, prepared)
+            most = gas * max(int(prices.get(name, 0)) for name in ("gasPrice", "maxFeePerGas"))
+            if most > MOST_FEE:
+                raise EthereumError(
+                    f"{self.url}: a transaction might cost {most / 1e18:.3g} ether; at most "
+                    f"{MOST_FEE / 1e18:g} is paid"
+                )
             return bytes(account.sign_transaction(cast(Any, prepared)).raw_transaction)
 
     def deliver(self, raw: bytes) -> TxReceipt:

@@ -13,7 +13,8 @@ from consensus.ethereum.errors import EthereumError
 from consensus.ethereum.node import Node
 from consensus.ethereum.records import Model
 from consensus.ethereum.registry import Registry
-from tests.consensus.ethereum.scene import ANNA, INITIAL, OPERATOR, deploy
+from tests.consensus.ethereum.scene import ANNA, INITIAL, OPERATOR, deploy, model
+from tests.helpers.ethereum import serving
 
 HEX = st.sampled_from(["0x", "0x0", "0x1", "0x" + "00" * 20, "0x" + "11" * 32, "0x" + "ff" * 64])
 TEXTS = HEX | st.text(max_size=6) | st.builds(lambda data: f"0x{data.hex()}", st.binary())
@@ -110,3 +111,18 @@ def test_revert_data_that_is_no_refusal_is_told(embedded: Node, data: str) -> No
 def test_the_selectors_are_those_of_the_errors(embedded: Node) -> None:
     declared = {str(each["name"]) for each in artefact().abi if each["type"] == "error"}
     assert {name for name, _ in embedded._errors.values()} == declared
+
+
+def test_a_node_cannot_have_an_account_pay_whatever_it_says() -> None:
+    """What a unit of gas costs is asked of the node."""
+    with serving() as server:
+        node = Node(server.url)
+        registry = deploy(node)
+        before = node.web3.eth.get_balance(ANNA.address)
+        server.chain.tip = 10**18
+        with pytest.raises(EthereumError, match="ether; at most 1 is paid"):
+            registry.publish(ANNA, 1, INITIAL.digest, model("one"), 5)
+        assert node.web3.eth.get_balance(ANNA.address) == before
+        server.chain.tip = 10**12
+        registry.publish(ANNA, 1, INITIAL.digest, model("one"), 5)
+        assert before - 10**18 < node.web3.eth.get_balance(ANNA.address) < before
