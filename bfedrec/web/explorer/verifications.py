@@ -77,12 +77,14 @@ class Verifications:
                 job.seen = time.monotonic()
             return job
 
-    def ask(self, key: Key, number: int) -> Job:
-        """The verification with a number, which begins if it is a later one than the latest and
-        that has ended. Raises `Occupied`."""
+    def ask(self, key: Key, number: int) -> Job | None:
+        """The latest verification, after it began if the number is the next one and the one before
+        has ended. Any other number, of an old address or an invented one, begins nothing. Raises
+        `Occupied`."""
         with self._lock:
             job = self._jobs.get(key)
-            if job is None or (not job.running and number > job.number):
+            before = job.number if job is not None else 0
+            if number == before + 1 and not (job is not None and job.running):
                 self._check_room(key[0])
                 job = self._jobs[key] = _begin(key, number)
                 self._jobs.move_to_end(key)
@@ -90,7 +92,8 @@ class Verifications:
             ended = [each for each, found in self._jobs.items() if not found.running]
             for each in ended[: max(0, len(self._jobs) - KEPT)]:
                 del self._jobs[each]
-            job.seen = time.monotonic()
+            if job is not None:
+                job.seen = time.monotonic()
             return job
 
     def _check_room(self, path: Path) -> None:

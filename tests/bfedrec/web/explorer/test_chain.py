@@ -216,6 +216,10 @@ def waited(client: Client, path: str) -> str:
 
 def test_a_block_and_a_chain_are_verified_on_demand(client: Client) -> None:
     assert "Not verified yet" in words(client.get("/verify/run?height=2"))
+    # An address that somebody made up does not use up all numbers.
+    odd = client.get("/verify/run?height=2&go=999999999")
+    assert "Not verified yet" in words(odd)
+    assert "go=1" in odd.text
     begun = client.get("/verify/run?height=2&go=1")
     assert "Verifying" in begun.text
     assert 'data-live="/verifying/run?height=2"' in begun.text
