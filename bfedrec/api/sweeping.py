@@ -19,7 +19,7 @@ from bfedrec.runs.folder import RUNS, RunError, default_path, finished, read_sum
 from bfedrec.runs.progress import Progress
 from bfedrec.sweeps.job import Ended, Job, ended_of
 from bfedrec.sweeps.registry import engine_of
-from bfedrec.sweeps.sweep import ended
+from bfedrec.sweeps.sweep import check_data, ended
 
 if TYPE_CHECKING:  # slow to load
     import pandas as pd
@@ -54,7 +54,8 @@ def sweep(
 
     A row has the options of the grid, the seed, the run's folder, its state (finished, forked or
     stalled) and the figures of its summary. Raises ConfigError for a wrong option, and
-    `bfedrec.runs.folder.RunError` if a run failed, when all others are made.
+    `bfedrec.runs.folder.RunError` if a run failed, when all others are made, or if runs of one
+    setting were made on different data.
     """
     base = read_config(config, **options)
     place = RUNS if out is None else Path(out)
@@ -80,6 +81,11 @@ def sweep(
             made_by.runs(lacking, tell)
     if failures:
         raise RunError(f"{len(failures)} of {len(planned)} runs failed; the first: {failures[0]}")
+    by_setting: dict[str, list[Path]] = {}
+    for setting, job in planned:
+        by_setting.setdefault(repr(setting), []).append(job.path)
+    for paths in by_setting.values():
+        check_data(path for path in paths if ended(path))
     return _frame(planned)
 
 

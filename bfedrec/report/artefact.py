@@ -16,7 +16,7 @@ from bfedrec.config.schema import Config
 from bfedrec.report.table import Table
 from bfedrec.runs.figures import number
 from bfedrec.sweeps.recorded import Recorded, read
-from bfedrec.sweeps.sweep import parse_seeds, plan
+from bfedrec.sweeps.sweep import check_data, parse_seeds, plan
 
 RECORDED = Path("results/reference")
 """The folder in which this repository's own runs are recorded."""
@@ -109,6 +109,7 @@ def find(experiments: Sequence[Experiment], folder: Path) -> Found:
             total += len(runs)
             lacking += [f"  {setting.label} seed={seed}" for seed, run in runs.items() if not run]
             there = {seed: run for seed, run in runs.items() if run}
+            check_data(run.source for run in there.values())
             settings.append(Runs(setting.overrides, there, setting.config))
         if len(lacking) > before:
             commands.append(f"  {experiment.command(folder)}")

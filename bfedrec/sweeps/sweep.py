@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from bfedrec.runs.folder import (
     RunError,
     default_path,
     finished,
+    read_json,
     read_stop,
     read_summary,
     stopped,
@@ -234,16 +235,36 @@ def stop_text(stop: Stop) -> str:
 
 def collect(sweep: Sweep) -> list[Row]:
     """Means over the seeds of every setting's finished runs, and the stopped ones; raises
-    `RunError`."""
+    `RunError`, also as `check_data`."""
     rows = []
     for setting in sweep.settings:
         runs = setting.runs.items()
+        check_data(path for _, path in runs if finished(path) or stopped(path))
         summaries = {seed: read_summary(path) for seed, path in runs if finished(path)}
         stops = {seed: read_stop(path) for seed, path in runs if stopped(path)}
         if summaries or stops:
             figures = _intervals(list(summaries.values())) if summaries else {}
             rows.append(Row(setting, list(summaries), figures, stops))
     return rows
+
+
+def check_data(runs: Iterable[Path]) -> None:
+    """Raise `RunError` for folders of runs of one setting that were made on different data, as of a
+    file that was changed between them: they are no sample of one experiment.
+
+    A config names data, but only a run's manifest tells what was in them.
+    """
+    first: dict[str, Path] = {}
+    for path in runs:
+        manifest = path / "manifest.json"
+        if manifest.exists():
+            first.setdefault(str(read_json(manifest).get("data_digest")), path)
+    if len(first) > 1:
+        (one, here), (other, there) = [*first.items()][:2]
+        raise RunError(
+            f"{there}: was made on data {other[:12]}..., and {here} on {one[:12]}...: runs of one "
+            "setting need the same data; move the older ones, or use another --out"
+        )
 
 
 def _intervals(summaries: Sequence[Figures]) -> dict[str, Interval]:

@@ -19,7 +19,7 @@ from bfedrec.runs.figures import number
 from bfedrec.runs.folder import RunError, read_json
 from bfedrec.section import flatten
 from bfedrec.sweeps.recorded import Recorded, read
-from bfedrec.sweeps.sweep import stop_text
+from bfedrec.sweeps.sweep import check_data, stop_text
 from consensus.encoding.node import Node
 
 MOST_RUNS = 2_000
@@ -122,6 +122,8 @@ def _settings(runs: Sequence[Recorded]) -> list[SettingFacts]:
     by_hash: dict[str, list[Recorded]] = {}
     for run in sorted(runs, key=lambda run: (run.config.seed, run.config.name)):
         by_hash.setdefault(run.config_hash, []).append(run)
+    for each in by_hash.values():
+        check_data(run.source for run in each)
     flat = {key: flatten(each[0].config) for key, each in by_hash.items()}
     differing = [
         key

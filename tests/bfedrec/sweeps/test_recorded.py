@@ -5,16 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import bfedrec as bf
 from bfedrec.cli.main import main
 from bfedrec.config.load import config_hash, dump, load
-from bfedrec.report.artefact import Experiment
+from bfedrec.report.artefact import Experiment, find
 from bfedrec.report.missing_runs import make_missing
+from bfedrec.report.page.sweep import read_sweep
 from bfedrec.runs.figures import MEASURED
 from bfedrec.runs.folder import RunError, finished, read_json, read_metrics, stopped
 from bfedrec.sweeps import recorded as records
@@ -358,3 +361,32 @@ def test_a_place_that_another_sweep_has_taken_is_refused(
         records.record(planned, tmp_path / "kept")
     assert lines == []
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_runs_on_different_data_are_no_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file was changed between the seeds, under one name and so under one config hash."""
+    rows = [f"{user},{(7 * user + 3 * k) % 20},{k}" for user in range(20) for k in range(5)]
+    file, path = tmp_path / "own.csv", tmp_path / "own.yaml"
+    own = f"{{dataset: csv, csv: {{path: {file}, time: time, min_interactions: 2}}}}"
+    path.write_text(re.sub("^data: .*$", f"data: {own}", TINY, flags=re.MULTILINE))
+    for seed in (0, 1):
+        file.write_text("\n".join(["user,item,time", *rows[seed:]]) + "\n")
+        make_runs(sweeps.plan(path, ["rounds=2"], [seed], tmp_path / "runs"))
+    sweep = sweeps.plan(path, ["rounds=2"], [0, 1], tmp_path / "runs")
+    with pytest.raises(RunError, match=r"-s1: was made on data .*-s0 on .* need the same data"):
+        sweeps.collect(sweep)
+    words = ["sweep", str(path), "rounds=2", "--seeds", "0,1", "--out", str(tmp_path / "runs")]
+    capsys.readouterr()
+    assert main(words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list((tmp_path / "runs").glob("sweep.*"))
+    with pytest.raises(RunError, match="need the same data"):
+        read_sweep(tmp_path / "runs")
+    with pytest.raises(RunError, match="need the same data"):
+        find([Experiment(path, ("rounds=2",), "0,1")], tmp_path / "runs")
+    options = {"config": str(path), "rounds": 2, "out": tmp_path / "runs", "progress": False}
+    with pytest.raises(RunError, match="need the same data"):
+        bf.sweep(seeds=[0, 1], **options)
+    assert len(bf.sweep(seeds=[1], **options)) == 1
