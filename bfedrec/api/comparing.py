@@ -77,7 +77,7 @@ def _scores(runs: pd.DataFrame, names: list[str], metric: str) -> dict[Setting, 
     first: np.ndarray | None = None
     for setting, group in runs.groupby(names, sort=False, dropna=False):
         rows = []
-        for path in group["path"]:
+        for path in dict.fromkeys(group["path"]):  # a run is one sample, however often it is named
             users = Run(Path(path)).users
             if metric not in users.columns:
                 raise ConfigError(f"metric: {metric!r}: not one of {', '.join(users.columns)}")

@@ -19,7 +19,7 @@ from bfedrec.runs.folder import RUNS, RunError, default_path, finished, read_sum
 from bfedrec.runs.progress import Progress
 from bfedrec.sweeps.job import Ended, Job, ended_of
 from bfedrec.sweeps.registry import engine_of
-from bfedrec.sweeps.sweep import check_data, ended
+from bfedrec.sweeps.sweep import check_data, ended, idle_option
 
 if TYPE_CHECKING:  # slow to load
     import pandas as pd
@@ -53,7 +53,8 @@ def sweep(
     prints nothing. ``options``: as of `read_config`.
 
     A row has the options of the grid, the seed, the run's folder, its state (finished, forked or
-    stalled) and the figures of its summary. Raises ConfigError for a wrong option, and
+    stalled) and the figures of its summary. A setting or a seed that is given twice has one row, as
+    it is one run. Raises ConfigError for a wrong option, and
     `bfedrec.runs.folder.RunError` if a run failed, when all others are made, or if runs of one
     setting were made on different data.
     """
@@ -127,10 +128,18 @@ def _planned(
         for number, setting in enumerate(settings)
         for seed in seeds
     ]
+    jobs: dict[Path, tuple[Config, Setting, Job]] = {}
+    for setting, changes, seed, config in configs:
+        job = Job(path, changes, seed, default_path(config, place))
+        known, *_ = jobs.setdefault(
+            job.path, (config, setting, job)
+        )  # a run is made, and told, once
+        idle = idle_option(config, known)
+        if idle:
+            raise ConfigError(f"grid: {idle}: not an axis of a sweep, as no result depends on it")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, dump(base))
-    for setting, changes, seed, config in configs:
-        yield setting, Job(path, changes, seed, default_path(config, place))
+    yield from ((setting, job) for _, setting, job in jobs.values())
 
 
 def _frame(planned: list[tuple[Setting, Job]]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bfedrec.config.load import NOT_HASHED, config_hash, load, split_override
+from bfedrec.config.load import NOT_HASHED, config_hash, differences, load, split_override
 from bfedrec.config.schema import Config
 from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.evaluation.intervals import Interval, t_interval
@@ -98,11 +98,21 @@ def plan(config: Path, grid: Sequence[str], seeds: Sequence[int], out: Path | No
         }
         one = next(iter(configs.values()))
         identity = config_hash(one)
-        settings.setdefault(identity, Setting(overrides, one, identity, paths))
+        known = settings.setdefault(identity, Setting(overrides, one, identity, paths))
+        idle = idle_option(one, known.config)
+        if idle:
+            told = "not an axis of a sweep, as no result depends on it"
+            raise ConfigError(f"{COMMAND_LINE}: {idle}: {told}")
     first = load(config, [*(axis[0] for axis in axes)])
     name = _name(config, grid, list(settings.values()))
     folder = out or default_path(first).parent / f"{first.name}-sweep" / name
     return Sweep(config, list(settings.values()), name, folder)
+
+
+def idle_option(one: Config, other: Config) -> str:
+    """An option, seed and name apart, in which two configs of one hash differ; "" for none. Their
+    runs share a folder."""
+    return next((key for key in differences(one, other) if key not in ("seed", "name")), "")
 
 
 def _name(config: Path, grid: Sequence[str], settings: Sequence[Setting]) -> str:

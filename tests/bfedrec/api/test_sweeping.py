@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 import bfedrec as bf
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.runs.folder import RunError
+from bfedrec.sweeps.sweep import plan
 from tests.bfedrec.api.test_playing import OPTIONS
 from tests.helpers.commands import fork_runs
 
@@ -82,6 +84,29 @@ def test_a_run_that_fails_is_told_when_the_others_are_made(tmp_path: Path) -> No
     with pytest.raises(RunError, match="1 of 2 runs failed"):
         bf.sweep(OPTIONS, grid, seeds=[0], out=tmp_path, progress=False)
     assert len(list(tmp_path.glob("run-*/summary.json"))) == 1
+
+
+def test_a_run_that_is_asked_for_twice_is_one(tmp_path: Path) -> None:
+    grid = {"clients.per_round": [2, 2]}
+    options = {"engine": "here", "out": tmp_path, "progress": False, "rounds": 2}
+    frame = bf.sweep(OPTIONS, grid, seeds=[0, 1, 0], **options)
+    assert list(frame["seed"]) == [0, 1]
+    once = bf.compare(frame, by="clients.per_round")
+    assert bf.compare(pd.concat([frame, frame]), by="clients.per_round").equals(once)
+
+
+@pytest.mark.parametrize("key", ["store.kind", "store.timeout"])
+def test_what_no_result_depends_on_is_no_axis(key: str, tmp_path: Path) -> None:
+    """The settings would share their runs' folders."""
+    values = {"store.kind": ["memory", "sqlite"], "store.timeout": [5.0, 6.0]}[key]
+    told = rf"{key}: not an axis of a sweep, as no result depends on it"
+    with pytest.raises(ConfigError, match=f"grid: {told}"):
+        bf.sweep(OPTIONS, {key: values}, seeds=[0], out=tmp_path)
+    (tmp_path / "tiny.yaml").write_text("{}\n")
+    axis = f"{key}={','.join(map(str, values))}"
+    with pytest.raises(ConfigError, match=f"command line: {told}"):
+        plan(tmp_path / "tiny.yaml", [axis], [0, 1], tmp_path)
+    assert plan(tmp_path / "tiny.yaml", ["rounds=2,2", axis.partition(",")[0]], [0], tmp_path)
 
 
 def test_artefacts_of_recorded_runs() -> None:
