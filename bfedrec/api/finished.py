@@ -227,7 +227,9 @@ class Run:
         with tempfile.TemporaryDirectory() as place:
             out = Path(place) / "lists.csv"
             write_lists(self.path, top, out, users)
-            return pd.read_csv(out, dtype={"q_id": str, "doc_id": str})
+            texts = {"q_id": str, "doc_id": str}
+            # An id may be spelt like what pandas takes for a gap, as NA.
+            return pd.read_csv(out, dtype=texts, keep_default_na=False)
 
     def explore(self, open_browser: bool = True) -> Explorer:
         """Its pages in a browser, served on loopback until the program ends or `Explorer.close` is

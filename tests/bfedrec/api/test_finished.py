@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import urllib.request
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bfedrec as bf
 from bfedrec.config.yaml_core import ConfigError
 from bfedrec.runs.folder import RunError
+from bfedrec.runs.recommend import write_lists
 from tests.bfedrec.api.test_playing import OPTIONS
 
 
@@ -102,6 +105,27 @@ def test_curves_and_lists(run: bf.Run, tmp_path: Path) -> None:
     assert (lists.groupby("q_id").size() == 3).all()
     user = lists["q_id"].iloc[0]
     assert set(run.recommend(3, user)["q_id"]) == {user}
+
+
+def test_lists_have_the_ids_and_scores_of_the_file(tmp_path: Path) -> None:
+    """Among them ids that pandas takes for a gap, unless it is told otherwise."""
+    rng = np.random.default_rng(0)
+    users, items = ["NA", "null", "nan", "None", "007"], [f"i{n}" for n in range(28)]
+    items += ["N/A", "NULL"]
+    rows = [(u, i) for u in users for i in rng.choice(items, 9, replace=False)]
+    frame = pd.DataFrame(rows, columns=["user", "item"])
+    data = bf.dataset(frame, cache=tmp_path, min_interactions=3)
+    options = {"rounds": 2, "clients": {"per_round": 2}, "evaluation": {"every": 2}}
+    run = bf.learn({}, data=data, out=tmp_path / "run", progress=False, **options)
+    lists = run.recommend(30)
+    write_lists(run.path, 30, tmp_path / "lists.csv")
+    with (tmp_path / "lists.csv").open(newline="") as file:
+        _, *written = csv.reader(file)
+    assert lists["q_id"].tolist() == [row[0] for row in written]
+    assert lists["doc_id"].tolist() == [row[1] for row in written]
+    assert lists["score"].tolist() == [float(row[2]) for row in written]
+    assert set(lists["q_id"]) == set(users)
+    assert {"N/A", "NULL"} <= set(lists["doc_id"])
 
 
 def test_pages_are_served_until_they_are_closed(run: bf.Run) -> None:
