@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bfedrec.api.finished import Run
 from bfedrec.config.yaml_core import ConfigError
+from bfedrec.runs.folder import read_json
 
 if TYPE_CHECKING:  # slow to load
     import pandas as pd
@@ -36,7 +37,8 @@ def compare(
     (`bfedrec.evaluation.statistics` has the model). With one seed the interval is over users
     alone. Raises ConfigError for a column, a metric or a setting that is not there and for runs
     that do not test the same users, and `bfedrec.runs.folder.RunError` for a run that is not
-    finished.
+    finished. Of runs on different data, as of another ``data.validation``, the users are told by
+    their ids in the source, for which the data are prepared again if need be.
     """
     import pandas as pd
 
@@ -74,16 +76,16 @@ def _scores(runs: pd.DataFrame, names: list[str], metric: str) -> dict[Setting, 
         known = ", ".join(map(str, runs.columns[:20]))
         raise ConfigError(f"by: no column {', '.join(lacking) or 'named'}; the frame has {known}")
     found: dict[Setting, Scores] = {}
-    first: np.ndarray | None = None
+    first: Run | None = None
     for setting, group in runs.groupby(names, sort=False, dropna=False):
         rows = []
         for path in dict.fromkeys(group["path"]):  # a run is one sample, however often it is named
-            users = Run(Path(path)).users
+            run = Run(Path(path))
+            users = run.users
             if metric not in users.columns:
                 raise ConfigError(f"metric: {metric!r}: not one of {', '.join(users.columns)}")
-            at = users.index.to_numpy()
-            first = at if first is None else first
-            if not np.array_equal(at, first):
+            first = run if first is None else first
+            if not _same_users(run, first):
                 raise ConfigError(f"{path}: does not test the same users as the first run")
             rows.append(users[metric].to_numpy(dtype=np.float64))
         values = setting if isinstance(setting, tuple) else (setting,)
@@ -92,6 +94,21 @@ def _scores(runs: pd.DataFrame, names: list[str], metric: str) -> dict[Setting, 
     if not found:
         raise ConfigError("runs: the frame has no rows")
     return found
+
+
+def _same_users(run: Run, first: Run) -> bool:
+    """True if two runs test the same users. Runs on other data number them otherwise, so that those
+    are prepared for their ids."""
+    at, of_first = (each.users.index.to_numpy() for each in (run, first))
+    if at.shape != of_first.shape or not (at == of_first).all():
+        return False
+    one, other = (
+        read_json(each.path / "manifest.json").get("data_digest") for each in (run, first)
+    )
+    if one == other:
+        return True
+    ids, of_first_ids = (each.data.user_ids[at] for each in (run, first))
+    return bool(ids.dtype.kind == of_first_ids.dtype.kind and (ids == of_first_ids).all())
 
 
 def _missing(value: Any) -> bool:

@@ -105,3 +105,22 @@ def test_other_users_are_told(runs: pd.DataFrame, tmp_path: Path) -> None:
     mixed = pd.concat([runs, pd.DataFrame([{"seed": 2, "path": str(other.path)}])])
     with pytest.raises(ConfigError, match="does not test the same users"):
         bf.compare(mixed, by="seed")
+
+
+def test_users_are_told_by_their_ids_where_the_data_differ(tmp_path: Path) -> None:
+    """Of three files with as many users, two have the same."""
+    rng = np.random.default_rng(0)
+    items = [rng.choice(130, 9, replace=False) for _ in range(20)]
+
+    def made(name: str, letter: str, left_out: int) -> dict[str, object]:
+        rows = [(f"{letter}{u:02}", i) for u, own in enumerate(items) for i in own[left_out:]]
+        frame = pd.DataFrame(rows, columns=["user", "item"]).assign(time=range(len(rows)))
+        data = bf.dataset(frame, time="time", cache=tmp_path, min_interactions=3)
+        options = {"rounds": 2, "clients": {"per_round": 4}, "evaluation": {"every": 2}}
+        run = bf.learn({}, data=data, out=tmp_path / name, progress=False, **options)
+        return {"name": name, "path": str(run.path)}
+
+    whole, less, others = made("whole", "a", 0), made("less", "a", 1), made("others", "b", 0)
+    assert list(bf.compare(pd.DataFrame([whole, less]), by="name")["users"]) == [20, 20]
+    with pytest.raises(ConfigError, match="others: does not test the same users as the first run"):
+        bf.compare(pd.DataFrame([whole, others]), by="name")
