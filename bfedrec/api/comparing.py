@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,20 +32,21 @@ def compare(
     the column or columns that tell the settings apart. ``metric``: a column of `Run.users`.
     ``against``: the setting that the others are compared with; None for the first.
 
-    A row per setting: ``seeds``, ``users``; ``mean``, ``low`` and ``high``, an interval that covers
-    another draw of seeds and of users; ``lead`` over ``against`` by the same users, ``lead_low``,
-    ``lead_high``, and ``p``, two-sided, by Holm corrected for the number of settings compared
-    (`bfedrec.evaluation.statistics` has the model). With one seed the interval is over users
-    alone. Raises ConfigError for a column, a metric or a setting that is not there and for runs
-    that do not test the same users, and `bfedrec.runs.folder.RunError` for a run that is not
-    finished. Of runs on different data, as of another ``data.validation``, the users are told by
-    their ids in the source, for which the data are prepared again if need be.
+    A row per setting, of which a list or a section is told in JSON: ``seeds``, ``users``; ``mean``,
+    ``low`` and ``high``, an interval that covers another draw of seeds and of users; ``lead`` over
+    ``against`` by the same users, ``lead_low``, ``lead_high``, and ``p``, two-sided, by Holm
+    corrected for the number of settings compared (`bfedrec.evaluation.statistics` has the model).
+    With one seed the interval is over users alone. Raises ConfigError for a column, a metric or a
+    setting that is not there and for runs that do not test the same users, and
+    `bfedrec.runs.folder.RunError` for a run that is not finished. Of runs on different data, as of
+    another ``data.validation``, the users are told by their ids in the source, for which the data
+    are prepared again if need be.
     """
     import pandas as pd
 
     from bfedrec.evaluation.statistics import crossed_difference, crossed_mean, holm
 
-    names = [by] if isinstance(by, str) else list(by)
+    names = [by] if isinstance(by, str) else list(dict.fromkeys(by))
     scores = _scores(runs, names, metric)
     base = _base(against, list(scores), names)
     rows: list[dict[str, object]] = []
@@ -77,7 +79,8 @@ def _scores(runs: pd.DataFrame, names: list[str], metric: str) -> dict[Setting, 
         raise ConfigError(f"by: no column {', '.join(lacking) or 'named'}; the frame has {known}")
     found: dict[Setting, Scores] = {}
     first: Run | None = None
-    for setting, group in runs.groupby(names, sort=False, dropna=False):
+    keyed = runs.assign(**{name: runs[name].map(_key) for name in names})
+    for setting, group in keyed.groupby(names, sort=False, dropna=False):
         rows = []
         for path in dict.fromkeys(group["path"]):  # a run is one sample, however often it is named
             run = Run(Path(path))
@@ -94,6 +97,11 @@ def _scores(runs: pd.DataFrame, names: list[str], metric: str) -> dict[Setting, 
     if not found:
         raise ConfigError("runs: the frame has no rows")
     return found
+
+
+def _key(value: Any) -> Any:
+    """A value by which settings are grouped: a list or a section as text, in JSON."""
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
 
 
 def _same_users(run: Run, first: Run) -> bool:
@@ -122,7 +130,7 @@ def _base(against: Any, settings: list[Setting], names: list[str]) -> Setting:
     """The setting that others are compared with."""
     if against is None:
         return settings[0]
-    base = tuple(against) if len(names) > 1 else (against,)
+    base = tuple(map(_key, against)) if len(names) > 1 else (_key(against),)
     if base not in settings:
         known = ", ".join(str(each if len(names) > 1 else each[0]) for each in settings)
         raise ConfigError(f"against: {against!r}: not one of {known}")

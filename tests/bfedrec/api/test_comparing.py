@@ -77,6 +77,17 @@ def test_a_setting_may_be_none(runs: pd.DataFrame) -> None:
     assert several["lead"].isna().tolist() == [False, True, False, False, False, False]
 
 
+def test_a_setting_may_be_a_list(runs: pd.DataFrame) -> None:
+    values = {2: [], 4: [{"attack": "push", "share": 0.1}], 8: [1]}
+    named = runs.assign(group=runs["clients.per_round"].map(values))
+    table = bf.compare(named, by=["group", "group"], metric=METRIC, against=[1])
+    assert list(table.index) == ["[]", '[{"attack": "push", "share": 0.1}]', "[1]"]
+    usual = bf.compare(runs, by="clients.per_round", metric=METRIC, against=8)
+    assert table.reset_index(drop=True).equals(usual.reset_index(drop=True))
+    several = bf.compare(named, by=["group", "seed"], metric=METRIC, against=([], 1))
+    assert several["lead"].isna().tolist() == [False, True, False, False, False, False]
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
