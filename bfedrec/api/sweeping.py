@@ -54,7 +54,8 @@ def sweep(
 
     A row has the options of the grid, the seed, the run's folder, its state (finished, forked or
     stalled) and the figures of its summary. A setting or a seed that is given twice has one row, as
-    it is one run. Raises ConfigError for a wrong option, and
+    it is one run. The column of an option that a figure is named like, ``rounds``, is the option's.
+    Raises ConfigError for a wrong option, and
     `bfedrec.runs.folder.RunError` if a run failed, when all others are made, or if runs of one
     setting were made on different data.
     """
@@ -150,5 +151,7 @@ def _frame(planned: list[tuple[Setting, Job]]) -> pd.DataFrame:
         state = "finished" if finished(job.path) else "lost"
         figures = dict(read_summary(job.path)) if finished(job.path) or stopped(job.path) else {}
         state = str(figures.get("stopped", state))
-        rows.append({**setting, "seed": job.seed, "path": str(job.path), "state": state, **figures})
+        row = {**setting, "seed": job.seed, "path": str(job.path), "state": state}
+        # The option keeps its column: a run that stopped, or ended early, has other rounds.
+        rows.append(row | {name: value for name, value in figures.items() if name not in row})
     return pd.DataFrame(rows)

@@ -95,6 +95,18 @@ def test_a_run_that_is_asked_for_twice_is_one(tmp_path: Path) -> None:
     assert bf.compare(pd.concat([frame, frame]), by="clients.per_round").equals(once)
 
 
+def test_the_rounds_of_a_grid_are_those_that_were_asked_for(tmp_path: Path) -> None:
+    """Runs that stop, or end by `evaluation.patience`, play others."""
+    stalled = {"servers": {"malicious": "silent:3/4"}}
+    early = {"training": {"item_step": 1e-30, "user_step": 1e-30}}
+    early["evaluation"] = {"every": 1, "patience": 1}
+    for name, options in (("stalled", stalled), ("early", early)):
+        given = {"engine": "here", "out": tmp_path / name, "progress": False, **options}
+        frame = bf.sweep(OPTIONS, {"rounds": [5, 6]}, seeds=[0], **given)
+        assert list(frame["rounds"]) == [5, 6]
+        assert (frame["blocks"] < 5).all()
+
+
 @pytest.mark.parametrize("key", ["store.kind", "store.timeout"])
 def test_what_no_result_depends_on_is_no_axis(key: str, tmp_path: Path) -> None:
     """The settings would share their runs' folders."""
