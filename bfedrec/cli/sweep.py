@@ -13,6 +13,7 @@ from rich.table import Table
 from bfedrec.cli.engines import add_engine
 from bfedrec.cli.run import CONFIG_HELP
 from bfedrec.cli.status import INTERRUPTED
+from bfedrec.config.yaml_core import COMMAND_LINE, ConfigError
 from bfedrec.evaluation.metrics import FULL, METRICS
 from bfedrec.screen import screen
 from bfedrec.sweeps import sweep as sweeps
@@ -46,13 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compact",
         action="store_true",
-        help="record all runs in one file instead, a line each (for many small ones)",
+        help="with --record: all runs in one file instead, a line each (for many small ones)",
     )
     parser.set_defaults(handler=sweep_command)
 
 
 def sweep_command(parsed: argparse.Namespace) -> int:
     """Make a sweep's runs, print its table and record it; returns the exit status."""
+    if parsed.compact and parsed.record is None:
+        raise ConfigError(f"{COMMAND_LINE}: --compact: expected --record DIR beside it")
     engine = engine_of(parsed.engine, parsed.jobs)
     seeds = sweeps.parse_seeds(parsed.seeds)
     sweep = sweeps.plan(parsed.config, parsed.overrides, seeds, parsed.out)

@@ -62,6 +62,7 @@ def start(environment: dict[str, str], *words: object) -> subprocess.Popen[str]:
         (["sweep", "/dev/null", "model.rank=1,x"], "model.rank: 'x'"),
         (["sweep", "/dev/null", "--seeds", "4-0"], "--seeds '4-0'"),
         (["sweep", "/dev/null", "--jobs", "0"], "--jobs 0"),
+        (["sweep", "/dev/null", "--compact"], "--compact: expected --record DIR"),
         (["audit", "no-such-run"], "no-such-run"),
         (["data", "check", "ml-2m"], "'ml-2m'"),
         (["data", "prepare", "synthetic", "data.synthetic.users=x"], "data.synthetic.users: 'x'"),
