@@ -60,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def tune_command(parsed: argparse.Namespace) -> int:
     """Make a study, or what is left of it, and print its best trials; returns the exit status."""
+    from bfedrec.data.prepare import prepare
     from bfedrec.sweeps.registry import engine_of
     from bfedrec.sweeps.study import Study
     from bfedrec.sweeps.trials import line, run
@@ -68,7 +69,8 @@ def tune_command(parsed: argparse.Namespace) -> int:
     plan, count = _plan(parsed)
     engine = engine_of(parsed.engine, parsed.jobs)
     check(plan.config, plan.metric)
-    with Study.open(plan, parsed.out) as study:
+    data = prepare(plan.config.data).digest
+    with Study.open(plan, parsed.out, data) as study:
         print(f"{count} trials for {plan.objective}, by {plan.sampler}: {study.path}", flush=True)
         try:
             with engine:

@@ -133,17 +133,22 @@ class Trial:
 class Study(Closing):
     """A study's record, held by this process from `open` until it is left as a context manager."""
 
-    def __init__(self, plan: Plan, folder: Path, file: IO[str], trials: Sequence[Trial]) -> None:
+    def __init__(
+        self, plan: Plan, folder: Path, file: IO[str], trials: Sequence[Trial], data: str = ""
+    ) -> None:
         self.plan = plan
         self.folder = folder
+        self.data = data
+        """The digest of the data at the space's first values; empty where it is not told."""
         self.trials = list(trials)
         self._file = file
 
     @classmethod
-    def open(cls, plan: Plan, folder: Path) -> Study:
-        """Begin the record of a study in a folder, or continue it.
+    def open(cls, plan: Plan, folder: Path, data: str = "") -> Study:
+        """Begin the record of a study in a folder, or continue it; ``data`` as of the attribute.
 
-        Raises `RunError` if another process is writing it, or its file holds something else.
+        Raises `RunError` if another process is writing it, its file holds something else, or its
+        trials were made on other data, as of a file that has changed since.
         """
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{plan.name}.jsonl"
@@ -153,7 +158,8 @@ class Study(Closing):
             content = read_text(path, MOST_LINES)
             whole = content[: content.rfind("\n") + 1]  # what follows was torn by a kill
             os.truncate(path, len(whole.encode()))
-            study = cls(plan, folder, file, list(_trials(whole, path)))
+            study = cls(plan, folder, file, list(_trials(whole, path)), data)
+            study._check_data()
             study._write_budget()  # a kill may have come between it and the last trial
             return study
         except BaseException as error:
@@ -206,6 +212,17 @@ class Study(Closing):
             for trial in ended
         ]
 
+    def _check_data(self) -> None:
+        """Raise `RunError` where the budget so far names other data."""
+        if not self.trials or not self.budget_path.exists():
+            return
+        known = str(read_json(self.budget_path).get("data") or "")
+        if known and self.data and known != self.data:
+            raise RunError(
+                f"{self.path}: its trials were made on data {known[:12]}..., and those at hand are "
+                f"{self.data[:12]}...: give it the same, or use another --out"
+            )
+
     def _write_budget(self) -> None:
         """Write the budget of the trials so far; nothing before the first."""
         if not self.trials:
@@ -224,6 +241,7 @@ class Study(Closing):
             "sampler": plan.sampler,
             "optuna": metadata.version("optuna") if plan.sampler == "TPE" else None,
             "seed": plan.seed,
+            "data": self.data,
             "trials": len(self.trials),
             "failed": len(self.trials) - len(ranked),
             "seconds": round(sum(trial.seconds for trial in self.trials), 1),

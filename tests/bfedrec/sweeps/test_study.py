@@ -135,6 +135,32 @@ def test_a_file_of_another_kind_is_refused(config: Path, tmp_path: Path, line: s
         budgets(tmp_path)
 
 
+def test_a_study_does_not_go_on_with_other_data(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file was changed under its name, of which the study's name knows nothing."""
+    rows = [f"{user},{(7 * user + 3 * k) % 40},{k}" for user in range(20) for k in range(8)]
+    own = ["user,item,time", *rows]
+    words = ["data.dataset=csv", "data.csv.path=own.csv", "data.csv.time=time"]
+    command = ["tune", "small.yaml", *words, "data.csv.min_interactions=3", "training.l2=0.1,0.2"]
+    command += ["--rounds", "2", "--out", "a"]
+    Path("own.csv").write_text("\n".join(own) + "\n")
+    assert main(command) == main(command) == 0
+    (budget,) = Path("a").glob("*.json")
+    before = [path.read_bytes() for path in sorted(Path("a").iterdir())]
+    Path("own.csv").write_text("\n".join(own[:-1]) + "\n")
+    capsys.readouterr()
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert "its trials were made on data" in told
+    assert told.count("\n") == 1
+    assert [path.read_bytes() for path in sorted(Path("a").iterdir())] == before
+    earlier = json.loads(budget.read_text())  # of a version that did not tell
+    del earlier["data"]
+    budget.write_text(json.dumps(earlier))
+    assert main(command) == 0
+
+
 # --- trials --------------------------------------------------------------------------------------
 
 
