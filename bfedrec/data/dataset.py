@@ -104,6 +104,11 @@ class Dataset(Arrays):
         """[M]: N_u, each client's number of training interactions (equation 6)."""
         return np.diff(self.indptr)
 
+    @cached_property
+    def places_digest(self) -> str:
+        """sha256 (hex) of ``places``, on which scores by recency depend besides."""
+        return array_digest({"places": self.places})
+
     def arrays(self) -> dict[str, NDArray]:
         """The arrays by name, in the order in which the digest covers them."""
         return {name: getattr(self, name) for name in ARRAYS}
@@ -125,7 +130,7 @@ def save(dataset: Dataset, path: Path, key: str) -> None:
         "key": key,
         "name": dataset.name,
         "digest": dataset.digest,
-        "places_digest": array_digest({"places": dataset.places}),
+        "places_digest": dataset.places_digest,
         "statistics": dataclasses.asdict(dataset.statistics),
     }
     try:

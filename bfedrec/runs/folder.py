@@ -134,12 +134,13 @@ class RunFolder(Closing):
 
     # --- the manifest ---------------------------------------------------------------------------
 
-    def start(self, data_digest: str) -> None:
-        """Write the manifest, or note in it that the run is resumed.
+    def start(self, data_digest: str, places_digest: str = "") -> None:
+        """Write the manifest, or note in it that the run is resumed. ``places_digest`` is noted of
+        a run that scores users by recency.
 
         Raises `RunError` if the run was begun on other data.
         """
-        path = self.path / "manifest.json"
+        path, by_recency = self.path / "manifest.json", self.config.evaluation.recency
         entry = manifest(self.config.seed, config_hash(self.config), data_digest, _command())
         if path.exists():
             saved = read_json(path)
@@ -148,6 +149,7 @@ class RunFolder(Closing):
                     f"{path}: the run was begun on data {str(saved.get('data_digest'))[:12]}... "
                     f"and not {data_digest[:12]}...: give it the same, or use another --out"
                 )
+            check_places(path, saved, places_digest)
             earlier = saved.get("resumes")
             resumed = {"resumed": now(), "git": entry["git"], "versions": entry["versions"]}
             resumes = [*(earlier if isinstance(earlier, list) else []), resumed]
@@ -158,6 +160,7 @@ class RunFolder(Closing):
                 {
                     "id": secrets.token_hex(16),
                     **entry,
+                    **({"places_digest": places_digest} if by_recency else {}),
                     **({} if self._ledger else {LEDGER: NO_LEDGER}),
                 },
             )
@@ -246,6 +249,17 @@ class RunFolder(Closing):
         """Append a line to RUN/log.txt, with the time."""
         self._log.write(f"{now()} {text}\n")
         self._log.flush()
+
+
+def check_places(path: Path, saved: Node, places_digest: str) -> None:
+    """Raise `RunError` if the manifest at a path (``saved``) tells of rows in another order in time
+    than those with this digest, which may be empty; earlier versions did not tell."""
+    known = str(saved.get("places_digest") or "")
+    if known and places_digest and known != places_digest:
+        raise RunError(
+            f"{path}: the run was begun on data whose rows have other times, and so another order "
+            "by recency: give it the same, or use another --out"
+        )
 
 
 def has_ledger(path: Path) -> bool | None:

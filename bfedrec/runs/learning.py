@@ -43,7 +43,7 @@ class Learning(Closing):
         self.data = prepare(config.data)
         check_memory(config, self.data)
         check_selectable(config, self.data)
-        folder.start(self.data.digest)
+        folder.start(self.data.digest, self.data.places_digest)
         self.state = folder.state()
         self.learner = learner_alone(config, self.data, self.state.residuals, folder=folder.path)
         self.reporting = Reporting(folder, self.learner, progress.update)

@@ -31,6 +31,7 @@ from bfedrec.runs.folder import (
     HEAD_BYTES,
     MODEL,
     RunError,
+    check_places,
     finished,
     read_json,
     read_summary,
@@ -81,12 +82,14 @@ def data_of(run: Path, config: Config) -> Dataset:
     """The data of a run with this config. Raises DataError, and `RunError` for data of another
     digest than the run's manifest has."""
     data = prepare(config.data)
-    digest = str(read_json(run / "manifest.json").get("data_digest"))
+    saved = read_json(run / "manifest.json")
+    digest = str(saved.get("data_digest"))
     if digest != data.digest:
         raise RunError(
             f"{run}: the run was made on data {digest[:12]}..., and those prepared here are "
             f"{data.digest[:12]}...: give it the same"
         )
+    check_places(run, saved, data.places_digest)
     return data
 
 

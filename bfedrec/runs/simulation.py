@@ -58,7 +58,7 @@ class Simulation(Closing):
         self.data = prepare(config.data)
         check_memory(config, self.data)
         check_selectable(config, self.data)
-        folder.start(self.data.digest)
+        folder.start(self.data.digest, self.data.places_digest)
         self.state: RunState = folder.state()
         traced = traced or is_traced(folder.path)
         self.trace = MessageTrace(folder.path) if traced else None

@@ -265,16 +265,22 @@ def check_data(runs: Iterable[Path]) -> None:
     A config names data, but only a run's manifest tells what was in them.
     """
     first: dict[str, Path] = {}
+    places: dict[str, Path] = {}
     for path in runs:
         manifest = path / "manifest.json"
-        if manifest.exists():
-            first.setdefault(str(read_json(manifest).get("data_digest")), path)
-    if len(first) > 1:
-        (one, here), (other, there) = [*first.items()][:2]
-        raise RunError(
-            f"{there}: was made on data {other[:12]}..., and {here} on {one[:12]}...: runs of one "
-            "setting need the same data; move the older ones, or use another --out"
-        )
+        if not manifest.exists():
+            continue
+        saved = read_json(manifest)
+        first.setdefault(str(saved.get("data_digest")), path)
+        if "places_digest" in saved:  # of runs that score by recency
+            places.setdefault(str(saved["places_digest"]), path)
+    for found, what in ((first, "data"), (places, "an order of rows")):
+        if len(found) > 1:
+            (one, here), (other, there) = [*found.items()][:2]
+            raise RunError(
+                f"{there}: was made on {what} {other[:12]}..., and {here} on {one[:12]}...: runs "
+                "of one setting need the same data; move the older ones, or use another --out"
+            )
 
 
 def _intervals(summaries: Sequence[Figures]) -> dict[str, Interval]:

@@ -15,16 +15,18 @@ from rich.console import Console
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+import bfedrec as bf
+from bfedrec.cli.main import main
 from bfedrec.config.load import load
 from bfedrec.federation.learner import Learner, Played
-from bfedrec.runs.folder import RunError, RunFolder, has_ledger, read_tensors
+from bfedrec.runs.folder import RunError, RunFolder, has_ledger, read_json, read_tensors
 from bfedrec.runs.learning import CHECKPOINT, Learning, run
 from bfedrec.runs.progress import Progress
 from bfedrec.runs.ranks import read as read_ranks
 from bfedrec.runs.state import StateError
 from bfedrec.sweeps.recorded import read as read_recorded
 from bfedrec.sweeps.recorded import record
-from bfedrec.sweeps.sweep import plan
+from bfedrec.sweeps.sweep import check_data, plan
 from tests.bfedrec.runs.test_simulation import SMALL, lasting, metrics
 
 DENSE = ("compression.kind=dense", "evaluation.every=4")
@@ -210,3 +212,51 @@ def test_a_folder_of_one_kind_is_refused_as_the_other(tmp_path: Path) -> None:
     assert has_ledger(tmp_path / "run") is True
     with pytest.raises(RunError, match="holds a run on a ledger"):
         RunFolder.open(config, tmp_path / "run", resume=True, ledger=False)
+
+
+def test_scores_by_recency_are_of_one_order_of_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two files that differ in times alone have one digest, as the split is the same."""
+    file, config = tmp_path / "own.csv", tmp_path / "own.yaml"
+    config.write_text(
+        "rounds: 2\n"
+        f"data: {{dataset: csv, csv: {{path: {file}, time: time, min_interactions: 5}}}}\n"
+        "model: {dimension: 4, rank: 4, basis: identity}\n"
+        "training: {method: ials}\n"
+        "compression: {kind: dense}\n"
+        "clients: {per_round: 4}\n"
+        "evaluation: {recency: true, every: 1}\n"
+    )
+
+    def write(sign: int) -> None:
+        rows = [
+            (user, (11 * user + 3 * k) % 60, sign * k if k < 7 else k)
+            for user in range(20)
+            for k in range(9)
+        ]
+        text = [f"{user},{item},{time}" for user, item, time in rows]
+        file.write_text("\n".join(["user,item,time", *text]) + "\n")
+
+    def made(seed: int, *more: str) -> int:
+        out = ["--out", str(tmp_path / "runs" / f"s{seed}"), *more]
+        return main(["learn", str(config), f"seed={seed}", *out])
+
+    write(1)
+    assert made(0) == 0
+    digest = read_json(tmp_path / "runs" / "s0" / "manifest.json")["data_digest"]
+    write(-1)
+    assert made(1) == 0
+    other = read_json(tmp_path / "runs" / "s1" / "manifest.json")
+    assert other["data_digest"] == digest
+    assert bf.load(tmp_path / "runs" / "s1").data.digest == digest
+    with pytest.raises(RunError, match="rows have other times"):
+        _ = bf.load(tmp_path / "runs" / "s0").data
+    (tmp_path / "runs" / "s0" / "summary.json").unlink()
+    capsys.readouterr()
+    assert made(0, "--resume") == 2
+    assert "rows have other times" in capsys.readouterr().err
+    with pytest.raises(RunError, match="made on an order of rows"):
+        check_data((tmp_path / "runs").iterdir())
+    write(1)
+    assert made(0, "--resume") == 0
