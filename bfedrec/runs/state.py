@@ -25,7 +25,7 @@ from bfedrec.runs.figures import GREATEST, number
 from bfedrec.runs.totals import Totals
 from consensus.simulation.checkpoint import Standing
 from consensus.storage.closing import Closing
-from consensus.storage.regular import check_database
+from consensus.storage.regular import at_rest, check_database
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rounds (
@@ -108,10 +108,7 @@ class RunState(Closing):
             raise StateError(f"{error.filename}: {error.strerror}") from None
         with self._readable():
             if read_only:
-                # Without locks, the index of a left-over -wal file is built in memory rather than
-                # in a new file beside it.
-                options = f"{path.absolute().as_uri()}?mode=ro&vfs=unix-none"
-                self._database = sqlite3.connect(options, uri=True, isolation_level=None)
+                self._database = sqlite3.connect(at_rest(path), uri=True, isolation_level=None)
                 self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
                 if digest:
                     self._check_bound(_mark(digest))

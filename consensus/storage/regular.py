@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["BESIDE", "check_database", "open_regular", "read_regular"]
+__all__ = ["BESIDE", "at_rest", "check_database", "open_regular", "read_regular"]
 
 #: Endings of the names of the files that SQLite opens together.
 BESIDE: Final = ("", "-wal", "-journal", "-shm")
@@ -61,3 +61,16 @@ def check_database(path: Path) -> None:
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ENXIO, errno.EISDIR):
                 raise OSError(errno.EINVAL, "not a regular file", str(place)) from None
+
+
+def at_rest(path: Path) -> str:
+    """The URI by which SQLite reads a database that nobody writes, and leaves no trace: no file is
+    created or changed, and the folder may be one in which none can be.
+
+    Whoever opens it asks for `PRAGMA locking_mode = EXCLUSIVE` before anything else.
+    """
+    left = any(path.with_name(f"{path.name}{ending}").exists() for ending in ("-wal", "-journal"))
+    # Of a file alone SQLite would make an empty -wal file, unless it is told that nothing changes.
+    # A left-over one is read: without locks, its index is built in memory and not in a file.
+    options = "vfs=unix-none" if left else "immutable=1"
+    return f"{path.absolute().as_uri()}?mode=ro&{options}"

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 from consensus.encoding.unixfs import most_bytes
 from consensus.storage.chain_reader import ChainReader
 from consensus.storage.content import ContentStore, NotFound, StoreError, readable
-from consensus.storage.regular import check_database, open_regular
+from consensus.storage.regular import at_rest, check_database, open_regular
 
 APPLICATION: Final = 0x42466564  # "BFed", in the file's header
 SCHEMA_VERSION: Final = 1
@@ -63,18 +63,11 @@ class SqliteStore(ContentStore, ChainReader):
             raise StoreError(f"{error.filename}: {error.strerror}") from None
         if read_only:
             self._lock = self._lock_against_writers()
-            # Without SQLite's own locks and with exclusive mode, the index of a left-over -wal
-            # file is built in memory rather than in a new file beside it.
-            options = "mode=ro&vfs=unix-none"
+            place = at_rest(self._path)
         else:
-            options = "mode=rwc"
+            place = f"{self._path.absolute().as_uri()}?mode=rwc"
         try:
-            self._connection = sqlite3.connect(
-                f"{self._path.absolute().as_uri()}?{options}",
-                uri=True,
-                timeout=0,
-                isolation_level=None,
-            )
+            self._connection = sqlite3.connect(place, uri=True, timeout=0, isolation_level=None)
         except sqlite3.Error as error:
             if self._lock is not None:
                 self._lock.close()

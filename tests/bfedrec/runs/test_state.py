@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,15 @@ def test_reading_includes_what_a_killed_writer_left_and_changes_nothing(tmp_path
     assert whole[:, 0].tolist() == [3, 1, 2, 3]
     assert earlier[:, 0].tolist() == [2, 1, 2, 0]
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "killed").iterdir()}
+
+
+def test_reading_makes_no_file_even_for_a_moment(tmp_path: Path) -> None:
+    with RunState(tmp_path / "state.sqlite") as state:
+        state.append(row(1))
+    os.utime(tmp_path, ns=(0, 0))  # a file that is made and deleted again changes it
+    with RunState(tmp_path / "state.sqlite", read_only=True) as state:
+        assert state.last_height == 1
+    assert tmp_path.stat().st_mtime_ns == 0
 
 
 def test_reading_makes_no_file(tmp_path: Path) -> None:

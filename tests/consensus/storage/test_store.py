@@ -257,6 +257,15 @@ def test_a_killed_writer_leaves_its_last_transaction(path: Path) -> None:
     assert list(folder(path)) == [path.name]
 
 
+def test_reading_makes_no_file_even_for_a_moment(path: Path) -> None:
+    with SqliteStore(path) as store:
+        store.put_block(0, b"block")
+    os.utime(path.parent, ns=(0, 0))  # a file that is made and deleted again changes it
+    with SqliteStore(path, read_only=True) as store:
+        assert store.block(0) == b"block"
+    assert path.parent.stat().st_mtime_ns == 0
+
+
 def test_one_process_at_a_time(path: Path) -> None:
     process = writer(path, "wait")
     try:
