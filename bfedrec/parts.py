@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypeVar
 
+import numpy as np
 from pydantic import ConfigDict, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
@@ -39,10 +40,36 @@ class Part:
                     f"{least} to {most}, not {value!r}"
                 )
 
+    def method(self, name: str) -> str:
+        """One of its methods as an error names it."""
+        return f"{self.kind_of_part} {self.name!r}: {name}()"
+
     @property
     def parameters(self) -> dict[str, int]:
         """The parameters' values, which the genesis records beside the name."""
         return {key: getattr(self, key) for key in parameters_of(type(self))}
+
+
+class PartError(TypeError):
+    """Error: a part that returned something else than its interface says, in one line."""
+
+
+def array_of(
+    part: str, value: object, shape: tuple[int, ...], dtype: np.dtype | None = None
+) -> np.ndarray:
+    """The array that a part returned. Raises PartError where it is none, or has another shape or,
+    if one is given, another dtype: compiled code that reads it would go beyond its end.
+
+    ``part`` names the part and its method in the error.
+    """
+    if not isinstance(value, np.ndarray):
+        raise PartError(f"{part} returned {type(value).__name__}, and not an array")
+    if value.shape != shape or (dtype is not None and value.dtype != dtype):
+        kind = value.dtype if dtype is None else dtype
+        raise PartError(
+            f"{part} returned {value.dtype}{list(value.shape)}, and not {kind}{list(shape)}"
+        )
+    return value
 
 
 Kind = TypeVar("Kind", bound=type[Part])

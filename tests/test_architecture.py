@@ -109,8 +109,8 @@ ARROWS = {
         "consensus.encoding consensus.simulation consensus.storage"
     ),
     "bfedrec.attacks": (
-        "bfedrec.compression bfedrec.learning bfedrec.section bfedrec.streams consensus.ledger "
-        "consensus.registry"
+        "bfedrec.compression bfedrec.learning bfedrec.parts bfedrec.section bfedrec.streams "
+        "consensus.ledger consensus.registry"
     ),
     "bfedrec.baselines": (
         "bfedrec.config bfedrec.data bfedrec.evaluation bfedrec.learning bfedrec.runs "
@@ -118,11 +118,11 @@ ARROWS = {
     ),
     "bfedrec.cli": (
         "bfedrec.api bfedrec.config bfedrec.connections bfedrec.data bfedrec.evaluation "
-        "bfedrec.explorer bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.plaintext "
-        "bfedrec.plugins bfedrec.privacy bfedrec.report bfedrec.runs bfedrec.screen "
-        "bfedrec.streams bfedrec.sweeps bfedrec.web consensus.adversary consensus.encoding "
-        "consensus.ethereum consensus.protocols consensus.simulation consensus.storage "
-        "consensus.torture"
+        "bfedrec.explorer bfedrec.files bfedrec.learning bfedrec.merchants bfedrec.parts "
+        "bfedrec.plaintext bfedrec.plugins bfedrec.privacy bfedrec.report bfedrec.runs "
+        "bfedrec.screen bfedrec.streams bfedrec.sweeps bfedrec.web consensus.adversary "
+        "consensus.encoding consensus.ethereum consensus.protocols consensus.simulation "
+        "consensus.storage consensus.torture"
     ),
     "bfedrec.compression": (
         "bfedrec.aggregation bfedrec.learning bfedrec.parts bfedrec.section bfedrec.threads "

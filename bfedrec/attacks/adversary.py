@@ -10,6 +10,7 @@ from bfedrec.attacks.attack import Scene
 from bfedrec.attacks.settings import MaliciousClients
 from bfedrec.compression.exchange import Exchange
 from bfedrec.learning.upload import LocalUpdates, Upload
+from bfedrec.parts import array_of
 from bfedrec.section import share_of
 from bfedrec.streams import Streams
 from consensus.ledger.updates import SignedUpdate
@@ -125,7 +126,10 @@ class Adversary:
                     genesis=self._genesis,
                 )
                 own = [uploads[place] for place in places]
-                sent += self._groups[number].plan.forge(own, scene)
+                group = self._groups[number]
+                forged = list(group.plan.forge(own, scene))
+                _check_shapes(group.attack, forged, exchange)
+                sent += forged
         return sent
 
     def remember(self, sent: Sequence[tuple[Upload, SignedUpdate]]) -> None:
@@ -139,3 +143,13 @@ class Adversary:
                 and self._groups[number].plan.keeps_messages()
             ):
                 self._earlier.setdefault(number, []).append((upload.client, message))
+
+
+def _check_shapes(attack: str, forged: Sequence[Upload], exchange: Exchange) -> None:
+    """Raise PartError for an update that is not float[r, N] with bool[N]; it may still be all that
+    an encoding can say, NaN included."""
+    told, (rows, items) = f"attack {attack!r}: forge()", (exchange.up.rows, exchange.up.items)
+    for upload in forged:
+        if upload.message is None and upload.payload is None:
+            array_of(f"{told}, for A,", upload.A, (rows, items))
+            array_of(f"{told}, for touched,", upload.touched, (items,))

@@ -116,13 +116,14 @@ def _status_of(error: Exception) -> int:
     from bfedrec.data.interactions import DataError
     from bfedrec.evaluation.metrics import NotFinite
     from bfedrec.learning.upload import Diverged
+    from bfedrec.parts import PartError
     from bfedrec.runs.figures import BadFigure
     from bfedrec.runs.folder import RunError
     from bfedrec.runs.state import StateError
     from consensus.simulation.results import Forked, Stalled
     from consensus.storage.content import StoreError
 
-    if isinstance(error, (BadFigure, DataError, RunError, StateError, StoreError)):
+    if isinstance(error, (BadFigure, DataError, PartError, RunError, StateError, StoreError)):
         return BAD_INPUT
     if isinstance(error, (Diverged, Forked, NotFinite, Stalled)):
         return CHECK_FAILED

@@ -21,7 +21,7 @@ import numpy as np
 
 from bfedrec.learning.gradients import Unwritten
 from bfedrec.learning.optimizer import Progress
-from bfedrec.parts import Part, parameter, register
+from bfedrec.parts import Part, PartError, array_of, parameter, register
 from bfedrec.section import setting_error
 from consensus.registry import LAST, Registry
 
@@ -107,6 +107,29 @@ class Codec(Part, ABC):
     def decode(self, data: Buffer, beacon: bytes) -> np.ndarray:
         """The update in ``data`` that passed `check`, as float32[r, N], perhaps read-only."""
 
+    def encoded(self, A: np.ndarray, beacon: bytes) -> bytes:
+        """The bytes that `encode` gives. Raises PartError for another number than `byte_size`,
+        which servers would refuse."""
+        return self._sized(self.encode(A, beacon), "encode")
+
+    def encoded_unwritten(
+        self, updates: Unwritten, beacon: bytes, threads: int | None = None
+    ) -> list[bytes]:
+        """The bytes that `encode_unwritten` gives. Raises PartError as `encoded`."""
+        found = self.encode_unwritten(updates, beacon, threads)
+        return [self._sized(data, "encode_unwritten") for data in found]
+
+    def _sized(self, data: bytes, method: str) -> bytes:
+        if len(data) != self.byte_size:
+            told = f"{len(data)} bytes, and not byte_size = {self.byte_size}"
+            raise PartError(f"{self.method(method)} returned {told}")
+        return data
+
+    def decoded(self, data: Buffer, beacon: bytes) -> np.ndarray:
+        """The update that `decode` gives. Raises PartError where it is not float32[r, N]."""
+        shape = (self.rows, self.items)
+        return array_of(self.method("decode"), self.decode(data, beacon), shape, FLOAT)
+
     def total(self, datas: Sequence[Buffer], beacon: bytes) -> np.ndarray:
         """The sum of the updates in ``datas``, float64[r, N], each added to that of those before
         it."""
@@ -114,7 +137,7 @@ class Codec(Part, ABC):
 
         total = np.zeros((self.rows, self.items), np.float64)
         for data in datas:
-            add(total, self.decode(data, beacon))
+            add(total, self.decoded(data, beacon))
         return total
 
     def check(self, data: Buffer) -> str | None:

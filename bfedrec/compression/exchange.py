@@ -20,6 +20,7 @@ from bfedrec.compression.codecs.dense import Dense
 from bfedrec.compression.registry import codec_named
 from bfedrec.learning.gradients import Unwritten
 from bfedrec.learning.optimizer import Progress
+from bfedrec.parts import array_of
 from bfedrec.section import Tree
 
 NOT_ASKED = np.empty(0, np.uint8)
@@ -80,8 +81,8 @@ class Exchange:
         """The payload of one client: its update (float32[r, N]) and its mask (bool[N]) at the
         height with this beacon."""
         if not self.rule.goes_by_item:
-            return self.up.encode(A, beacon)
-        payload = self.up.encode(np.where(touched, A, FLOAT.type(0)), beacon)
+            return self.up.encoded(A, beacon)
+        payload = self.up.encoded(np.where(touched, A, FLOAT.type(0)), beacon)
         if not self.sends_mask:
             return payload
         return payload + np.packbits(touched, bitorder="little").tobytes()
@@ -90,7 +91,7 @@ class Exchange:
         self, updates: Unwritten, beacon: bytes, threads: int | None = None
     ) -> list[bytes]:
         """The payloads of a cohort's updates, as `encode` gives them: all items are touched."""
-        payloads = self.up.encode_unwritten(updates, beacon, threads)
+        payloads = self.up.encoded_unwritten(updates, beacon, threads)
         if not self.sends_mask:
             return payloads
         mask = np.packbits(np.ones(self.up.items, np.bool_), bitorder="little").tobytes()
@@ -109,14 +110,14 @@ class Exchange:
         from bfedrec.compression.masks import strays  # a config is read without a compiler
 
         # Compared as bits, so that -0 does not pass for +0: one update, one encoding.
-        bits = self.up.decode(body, b"").view("<u4")
+        bits = self.up.decoded(body, b"").view("<u4")
         if strays(bits, np.frombuffer(payload, np.uint8, offset=self.up.byte_size)):
             return "an item outside the mask has an update"
         return None
 
     def decode(self, payload: bytes, beacon: bytes) -> DecodedUpdate:
         """The update and the mask in a payload that passed `check`."""
-        A = self.up.decode(memoryview(payload)[: self.up.byte_size], beacon)
+        A = self.up.decoded(memoryview(payload)[: self.up.byte_size], beacon)
         if not self.rule.goes_by_item:
             return DecodedUpdate(A, NOT_ASKED)
         return DecodedUpdate(
@@ -151,7 +152,7 @@ class Exchange:
             if len(payload) != self.payload_size:
                 raise ValueError(f"payload {place}: {self.check(payload)}")
         mean = self._mean(payloads, sample_counts, beacon)
-        return self.down.encode(mean.astype(FLOAT), beacon)
+        return self.down.encoded(mean.astype(FLOAT), beacon)
 
     def _mean(
         self, payloads: Sequence[bytes], sample_counts: Sequence[int], beacon: bytes
@@ -161,7 +162,8 @@ class Exchange:
             bodies = [memoryview(payload)[: self.up.byte_size] for payload in payloads]
             return self.up.total(bodies, beacon) / len(bodies)
         updates: Iterator[DecodedUpdate] = (self.decode(payload, beacon) for payload in payloads)
-        return self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
+        mean = self.rule.mean(updates, sample_counts, self.up.rows, self.up.items)
+        return array_of(self.rule.method("mean"), mean, (self.up.rows, self.up.items))
 
     def decode_aggregate(self, aggregate: bytes, beacon: bytes) -> np.ndarray:
         """The update that everybody merges, float32[r, N], perhaps read-only.
@@ -177,7 +179,7 @@ class Exchange:
             )
         if down.check(aggregate) is not None and not isinstance(down, Dense):
             return np.zeros((down.rows, down.items), np.float32)
-        return down.decode(aggregate, beacon)
+        return down.decoded(aggregate, beacon)
 
 
 # -- the description in the genesis ---------------------------------------------------------------

@@ -22,7 +22,7 @@ from typing import ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Part, register
+from bfedrec.parts import Part, PartError, array_of, register
 from consensus.registry import Registry
 
 Split = Literal["validation", "test"]
@@ -48,6 +48,14 @@ class Metric(Part, ABC):
     @abstractmethod
     def of(self, rank: np.ndarray, k: int) -> np.ndarray:
         """The metric of each rank (int64[n], 0 is best) in lists of ``k`` items, float64[n]."""
+
+    def checked(self, rank: np.ndarray, k: int) -> np.ndarray:
+        """The numbers that `of` gives. Raises PartError where they are not one for each rank, or
+        not finite, which no record can hold."""
+        found = array_of(self.method("of"), self.of(rank, k), rank.shape)
+        if not np.isfinite(found).all():
+            raise PartError(f"{self.method('of')} returned NaN or infinity")
+        return found
 
 
 METRICS: Registry[type[Metric]] = Registry(Metric.kind_of_part)
@@ -139,14 +147,14 @@ class Evaluation:
 
     def of(self, name: str) -> np.ndarray:
         """The metric called ``name`` of each user, float64[n], among the sampled negatives."""
-        return METRICS.named(name)().of(self.rank, self.k)
+        return METRICS.named(name)().checked(self.rank, self.k)
 
     def means(self) -> dict[str, float]:
         """The mean of every registered metric, by its name in a run's summary: "hr@10",
         "full_ndcg@10", ..."""
         ranks = {"": self.rank} | ({} if self.full_rank is None else {FULL: self.full_rank})
         return {
-            f"{prefix}{name}@{self.k}": float(kind().of(rank, self.k).mean())
+            f"{prefix}{name}@{self.k}": float(kind().checked(rank, self.k).mean())
             for prefix, rank in ranks.items()
             for name, kind in METRICS.items()
         }

@@ -259,7 +259,8 @@ class GlobalModel:
         if self._foreseen is not None and self._foreseen[0] == (height, beacon, aggregate):
             return self._foreseen[1]
         B, A = self.basis(beacon), self.exchange.decode_aggregate(aggregate, beacon)
-        return self.optimizer.merged(self.Q, self.state, B, A, Progress(height, self.rounds))
+        progress = Progress(height, self.rounds)
+        return self.optimizer.checked(self.Q, self.state, B, A, progress)
 
 
 def _optimizer(application: Mapping[str, Any]) -> tuple[Optimizer, int]:

@@ -16,7 +16,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Part, register
+from bfedrec.parts import Part, array_of, register
 from consensus.registry import Registry
 
 
@@ -47,7 +47,8 @@ class Basis(Part, ABC):
             raise ValueError(f"rank {r} is not between 1 and the dimension {d}")
         if not self.fits(d, r):
             raise ValueError(f"the {self.name} basis has no rank {r} in {d} dimensions")
-        return np.ascontiguousarray(self.columns(d, r, beacon, Q) * math.sqrt(d / r), np.float32)
+        columns = array_of(self.method("columns"), self.columns(d, r, beacon, Q), (d, r))
+        return np.ascontiguousarray(columns * math.sqrt(d / r), np.float32)
 
 
 BASES: Registry[type[Basis]] = Registry(Basis.kind_of_part)

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Part, check_keys, parameter, register
+from bfedrec.parts import Part, PartError, array_of, check_keys, parameter, register
 from consensus.registry import LAST, Registry
 
 __all__ = [
@@ -67,6 +67,26 @@ class Optimizer(Part, ABC):
         progress: Progress,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """The new Q and state; the given arrays (float32) stay as they are."""
+
+    def checked(
+        self,
+        Q: np.ndarray,
+        state: tuple[np.ndarray, ...],
+        B: np.ndarray,
+        A: np.ndarray,
+        progress: Progress,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """The new Q and state that `merged` gives. Raises PartError where they are not arrays of
+        float32 in the shapes of the given ones."""
+        told, found = self.method("merged"), self.merged(Q, state, B, A, progress)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise PartError(f"{told} returned {type(found).__name__}, and not (Q, state)")
+        merged, after = found
+        if len(after) != len(state):
+            raise PartError(f"{told} returned {len(after)} arrays of state, and not {len(state)}")
+        pairs = zip((merged, *after), (Q, *state), strict=True)
+        merged, *left = (array_of(told, new, old.shape, np.dtype(np.float32)) for new, old in pairs)
+        return merged, tuple(left)
 
 
 OPTIMIZERS: Registry[type[Optimizer]] = Registry(Optimizer.kind_of_part)
