@@ -24,6 +24,7 @@ from bfedrec.runs.folder import (
 )
 from bfedrec.runs.messages import LACKS_LIBRARY, has_library, is_traced
 from bfedrec.runs.progress import Note, Watcher
+from bfedrec.runs.same_data import SameData
 
 Show: TypeAlias = Callable[[int, Callable[[str], None], str], AbstractContextManager[Watcher]]
 """Shows a run's progress: takes the number of its rounds, its log and what a round is called, as
@@ -65,8 +66,8 @@ def make(
 
     ``out``: None for the default folder. ``resume``: as of `RunFolder.open`. ``ledger``: False for
     learning without one. ``profile``: also put the real time by part into the summary. ``trace``:
-    also write a message trace. Raises `Interrupted` at Ctrl-C, and what `RunFolder.open` and
-    `bfedrec.runs.simulation.run` raise.
+    also write a message trace. Raises `Interrupted` at Ctrl-C, and what `RunFolder.open`,
+    `SameData.check` and `bfedrec.runs.simulation.run` raise.
     """
     if profile and config.method != "federated":
         raise ConfigError(f"command line: --profile: method {config.method} plays no rounds")
@@ -81,6 +82,7 @@ def make(
         if trace and before and not is_traced(path):
             raise RunError(f"{path}: finished without --trace: use another --out")
         if before:
+            SameData().check(path, config)
             summary = read_summary(path)
         else:
             show = partial(_telling, config.data.unread_files, show)

@@ -17,6 +17,7 @@ from bfedrec.config.yaml_core import ConfigError
 from bfedrec.files import write_text
 from bfedrec.runs.folder import RUNS, RunError, default_path, finished, read_summary, stopped
 from bfedrec.runs.progress import Progress
+from bfedrec.runs.same_data import SameData
 from bfedrec.sweeps.job import Ended, Job, ended_of
 from bfedrec.sweeps.registry import engine_of
 from bfedrec.sweeps.sweep import check_data, ended, idle_option
@@ -129,18 +130,20 @@ def _planned(
         for number, setting in enumerate(settings)
         for seed in seeds
     ]
-    jobs: dict[Path, tuple[Config, Setting, Job]] = {}
+    jobs: dict[Path, tuple[Config, Setting, Job]] = {}  # a run is made, and told, once
     for setting, changes, seed, config in configs:
         job = Job(path, changes, seed, default_path(config, place))
-        known, *_ = jobs.setdefault(
-            job.path, (config, setting, job)
-        )  # a run is made, and told, once
+        known, *_ = jobs.setdefault(job.path, (config, setting, job))
         idle = idle_option(config, known)
         if idle:
             raise ConfigError(f"grid: {idle}: not an axis of a sweep, as no result depends on it")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, dump(base))
-    yield from ((setting, job) for _, setting, job in jobs.values())
+    same = SameData()
+    for one, setting, job in jobs.values():
+        if ended(job.path):
+            same.check(job.path, one)
+        yield setting, job
 
 
 def _frame(planned: list[tuple[Setting, Job]]) -> pd.DataFrame:

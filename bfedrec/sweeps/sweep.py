@@ -31,6 +31,7 @@ from bfedrec.runs.folder import (
     stopped,
     write_json,
 )
+from bfedrec.runs.same_data import SameData
 from bfedrec.section import flatten
 from bfedrec.sweeps.engine import Engine
 from bfedrec.sweeps.job import Ended, Job, setting_label
@@ -214,10 +215,14 @@ def jobs_of(sweep: Sweep) -> list[Job]:
 def run(sweep: Sweep, engine: Engine, tell: Callable[[str], None]) -> int:
     """Have an engine make the missing runs; `tell` is called with a line per run.
 
-    Returns a status like `Engine.runs`. A run that stopped has not failed.
+    Returns a status like `Engine.runs`. A run that stopped has not failed. Raises `RunError` and
+    DataError as `SameData.check`, for a run that has ended.
     """
-    every = jobs_of(sweep)
+    every, same = jobs_of(sweep), SameData()
     missing = [job for job in every if not ended(job.path)]
+    for setting in sweep.settings:
+        for path in filter(ended, setting.runs.values()):
+            same.check(path, setting.config)
     done = len(every) - len(missing)
     if done:
         tell(f"{done} of {len(every)} runs are finished already")
