@@ -140,10 +140,10 @@ def _planned(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, dump(base))
     same = SameData()
-    for one, setting, job in jobs.values():
+    for one, chosen, job in jobs.values():
         if ended(job.path):
             same.check(job.path, one)
-        yield setting, job
+        yield chosen, job
 
 
 def _frame(planned: list[tuple[Setting, Job]]) -> pd.DataFrame:

@@ -61,8 +61,7 @@ class Behaviour(Hooks["EdgeServer"]):
     recorded seed means."""
     compared: ClassVar[bool] = True
     """False for a behaviour that bears on traffic alone, with so many messages that a whole run
-    takes long, on moving stake, or on how long leaders wait alone: `strategies` leaves it
-    out."""
+    takes long, or on moving stake: `strategies` leaves it out."""
     decides_alone: ClassVar[bool] = False
     """True for a behaviour that changes decisions (`contents`, `verdict`) and looks at nothing but
     them, not even by its circle: servers then need not hear everything (`Hooks.hears_all`)."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from consensus.adversary.behaviour import Behaviour
 from consensus.records.block import Candidate, Header
+from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Timeout, Vote
 
@@ -81,6 +82,17 @@ def resigned(server: EdgeServer, candidate: Candidate, **changes: Any) -> Candid
     """A candidate with ``changes`` to its header, which ``server`` signs anew."""
     header = replace(candidate.header, **changes)
     return replace(candidate, header=header, signature=server.signer.sign(header.signed))
+
+
+def with_tickets(
+    server: EdgeServer, candidate: Candidate, tickets: Collection[Ticket]
+) -> Candidate:
+    """A candidate that records of its own tickets these alone, signed anew by ``server``; itself if
+    they are all."""
+    if len(tickets) == len(candidate.tickets):
+        return candidate
+    chosen = tuple(sorted(tickets, key=lambda ticket: ticket.server))
+    return replace(resigned(server, candidate, tickets=tickets_digest(chosen)), tickets=chosen)
 
 
 def twin_of(candidate: Candidate) -> Header:

@@ -31,7 +31,7 @@ from consensus.server.fetching import Fetching
 from consensus.server.gathering import Gathering
 from consensus.server.hooks import Hooks, Outgoing
 from consensus.server.host import Host, Timer
-from consensus.server.message import BODIES, OVERLONG, Kind, is_overlong
+from consensus.server.message import BODIES, SIGNED_BY_MANY, Kind, is_overlong
 from consensus.server.participant import Participant
 from consensus.server.relaying import NAMES, Again, Relaying
 from consensus.server.unheard import UPDATES, Credit, Fit, Inbox, NoInbox, Taken
@@ -204,6 +204,8 @@ class EdgeServer:
         if type(body) is not BODIES.get(kind):
             known = kind in BODIES
             return self.refuse(f"malformed {kind}" if known else "unknown kind of message")
+        if kind in SIGNED_BY_MANY and is_overlong(body, len(self.genesis.servers)):
+            return self.refuse("more signers than servers")
         if self.behaviour is not None and not self.behaviour.hears(self, kind, body, sender):
             self._ignored = body
             return False
@@ -341,8 +343,6 @@ class EdgeServer:
 
     def on_block(self, block: Block) -> bool:
         """Verify a validated block's signatures and add it to the chain (paper, III.D)."""
-        if is_overlong(block, len(self.genesis.servers)):
-            return self.refuse(OVERLONG)
         more = 0 if block.settlement is None else block.settlement.signature_count
         self.host.charge("verify", times=len(block.certificate.signatures) + 1 + more)
         self.host.may_relay()

@@ -159,20 +159,21 @@ BODIES: Final[Mapping[str, type[Any]]] = {
 """By kind: the type of body that a message carries; whatever else it brings is malformed."""
 
 
-Signed = Candidate | Block | Timeout | TimeoutCertificate | Certificate
+SignedByMany = Candidate | Block | Timeout | TimeoutCertificate | Certificate
 """Records that carry signatures or draws of many servers."""
+SIGNED_BY_MANY: Final = frozenset(
+    kind for kind, body in BODIES.items() if issubclass(body, SignedByMany)
+)
+"""The kinds of their messages."""
 
-OVERLONG: Final = "more signers than servers"
-"""The reason for which `is_overlong` messages are refused."""
 
-
-def is_overlong(body: Signed, servers: int) -> bool:
+def is_overlong(body: SignedByMany, servers: int) -> bool:
     """True if some part of a message has more signatures, or draws, than there are ``servers``. A
     right one has no more than one of each; to verify thousands takes seconds."""
     return _most_signers(body) > servers
 
 
-def _most_signers(body: Signed | None) -> int:
+def _most_signers(body: SignedByMany | None) -> int:
     match body:
         case None:
             return 0

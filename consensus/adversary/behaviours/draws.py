@@ -9,14 +9,14 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from consensus.adversary.behaviour import Behaviour, behaviour
-from consensus.adversary.toolbox import halves, others, resigned
+from consensus.adversary.toolbox import halves, others, with_tickets
 from consensus.crypto.suites import Prover
 from consensus.crypto.vrf import VrfKey
 from consensus.encoding.fields import GAMMA_BYTES, PROOF_BYTES
 from consensus.ledger.committee import Draw, enough_draws, next_beacon
 from consensus.ledger.sortition import role_hash
 from consensus.records.block import Candidate
-from consensus.records.ticket import Ticket, tickets_digest
+from consensus.records.ticket import Ticket
 from consensus.server.hooks import AT_ONCE, Outgoing
 
 if TYPE_CHECKING:
@@ -98,10 +98,7 @@ def without_rivals(server: EdgeServer, candidate: Candidate, allies: Collection[
         if not enough_draws(electorate, fewer):
             break
         kept = fewer
-    if len(kept) == len(candidate.tickets):
-        return candidate
-    tickets = tuple(kept)
-    return replace(resigned(server, candidate, tickets=tickets_digest(tickets)), tickets=tickets)
+    return with_tickets(server, candidate, kept)
 
 
 @behaviour("choose_draws")
@@ -130,8 +127,6 @@ class SplitTickets(Behaviour):
     """Shows its draw to half of the others alone, who would refuse a block that leaves it out. An
     honest leader that lacks it asks for it. (Under ``paper``, whose blocks record no draws, it
     does nothing.)"""
-
-    compared = False
 
     def outgoing(self, server: EdgeServer, message: Outgoing) -> Iterable[Outgoing]:
         ticket = message.body

@@ -19,7 +19,7 @@ from consensus.records.block import Candidate, Turn
 from consensus.records.evidence import Evidence
 from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate, Vote
-from consensus.server.message import OVERLONG, Kind, is_overlong
+from consensus.server.message import Kind
 from consensus.server.unheard import ANY_NUMBER
 
 
@@ -157,8 +157,6 @@ class Proposals(BeaconProposals[Voting]):
         reason = self._reason_to_refuse(candidate)
         if reason is not None:
             return server.refuse(reason) if reason else False
-        if is_overlong(candidate, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify", times=2)
         if candidate.settlement is not None:
             server.host.charge("verify", times=candidate.settlement.signature_count)
@@ -206,8 +204,6 @@ class Proposals(BeaconProposals[Voting]):
         """True if a candidate of an attempt far ahead comes with what closes the view before."""
         closed, server = candidate.justification, self._server
         if closed is None or candidate.view[0] - closed.attempt not in (0, 1):
-            return False
-        if is_overlong(closed, len(server.genesis.servers)):
             return False
         try:
             server.checks.closed(server.chain.head, closed)

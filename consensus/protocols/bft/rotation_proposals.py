@@ -17,7 +17,7 @@ from consensus.records.block import Candidate, Turn
 from consensus.records.evidence import Evidence
 from consensus.records.view import View, proposal_digest
 from consensus.records.votes import Certificate
-from consensus.server.message import OVERLONG, Kind, is_overlong
+from consensus.server.message import Kind
 from consensus.server.unheard import ANY_NUMBER
 
 
@@ -130,8 +130,6 @@ class RotationProposals(BeaconProposals[VoteT]):
         if reason is not None:
             return server.refuse(reason) if reason else False
         proof, justification = candidate.proof, candidate.justification
-        if is_overlong(candidate, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify", times=2)
         if candidate.settlement is not None:
             server.host.charge("verify", times=candidate.settlement.signature_count)

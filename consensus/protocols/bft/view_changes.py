@@ -20,7 +20,7 @@ from consensus.records.view import View
 from consensus.records.votes import Certificate, LockName, Timeout, TimeoutCertificate
 from consensus.server.checks import SharedChecks
 from consensus.server.host import Host
-from consensus.server.message import OVERLONG, Kind, is_overlong
+from consensus.server.message import Kind
 from consensus.server.unheard import Inbox
 
 
@@ -123,8 +123,6 @@ class ViewChanges:
             return server.refuse("timeout beyond MaxStep")
         if not timeout.everyone and not vote.context.weight(timeout.attempt, timeout.server):
             return server.refuse("timeout without a seat")
-        if is_overlong(timeout, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify", times=timeout.signature_count)
         if not server.checks.timeout(server.chain.head, timeout):
             return server.refuse("timeout signature")
@@ -172,8 +170,6 @@ class ViewChanges:
             lacks = bft.lacking(vote.context, vote.state, certificate) is not None
             if view <= vote.state.view and not news and not lacks:
                 return False
-        if is_overlong(certificate, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify", times=certificate.signature_count)
         try:
             server.checks.closed(server.chain.head, certificate)
@@ -193,8 +189,6 @@ class ViewChanges:
         server, vote = self._server, self._vote
         if self._knows(lock):
             return False
-        if is_overlong(lock, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify", times=len(lock.signatures))
         try:
             server.checks.lock(server.chain.head, lock)

@@ -43,7 +43,7 @@ from consensus.records.votes import (
     Vote,
 )
 from consensus.server.edge_server import EdgeServer
-from consensus.server.message import OVERLONG, Kind, is_overlong
+from consensus.server.message import Kind
 from consensus.server.unheard import Credit, Fit
 
 #: A view lasts at least so many MaxVoteDurations: one to propose and judge, and a third of one for
@@ -152,8 +152,6 @@ class HotStuffParticipant(RotationParticipant[Effect, Promises]):
         known = state.certificates.get(certificate.phase)
         if known is not None and known.name == certificate.name:
             return False
-        if is_overlong(certificate, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify", times=len(certificate.signatures))
         try:
             server.checks.lock(server.chain.head, certificate)
@@ -195,8 +193,6 @@ class HotStuffParticipant(RotationParticipant[Effect, Promises]):
         first = self._left.get((round, left.server), (name, b""))
         if round < self.state.round - 1 or first == (name, left.signature):
             return False
-        if is_overlong(left, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify", times=left.signature_count)
         if not server.checks.timeout(server.chain.head, left):
             return server.refuse("timeout signature")
@@ -220,8 +216,6 @@ class HotStuffParticipant(RotationParticipant[Effect, Promises]):
         server = self.server
         if certificate.attempt < self.state.round:
             return False
-        if is_overlong(certificate, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify", times=certificate.signature_count)
         try:
             server.checks.closed(server.chain.head, certificate)

@@ -24,7 +24,7 @@ from consensus.records.ticket import Ticket, tickets_digest
 from consensus.records.view import View
 from consensus.records.votes import Certificate, Vote
 from consensus.server.edge_server import EdgeServer
-from consensus.server.message import OVERLONG, Kind, is_overlong
+from consensus.server.message import Kind
 from consensus.server.unheard import ANY_NUMBER
 from consensus.server.voting import VotingParticipant
 
@@ -234,8 +234,6 @@ class PaperParticipant(VotingParticipant[EdgeServer, paper.Effect]):
         if known is not None:
             same = known.header.cid == candidate.header.cid
             return False if same else server.refuse("another candidate was first")
-        if is_overlong(candidate, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify")
         server.host.may_relay()
         server.host.charge("vrf_verify", times=self._unknown(candidate.tickets))

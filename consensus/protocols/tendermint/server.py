@@ -37,7 +37,7 @@ from consensus.records.sync import Status
 from consensus.records.view import View
 from consensus.records.votes import NIL, Certificate, Vote
 from consensus.server.edge_server import EdgeServer
-from consensus.server.message import OVERLONG, Kind, is_overlong
+from consensus.server.message import Kind
 from consensus.server.unheard import Credit, Fit
 
 #: timeoutPrevote and timeoutPrecommit are this part of timeoutPropose, as in CometBFT's defaults: a
@@ -135,8 +135,6 @@ class TendermintParticipant(RotationParticipant[Effect, Promises]):
         server, context = self.server, self.context
         if tendermint.has_quorum(context, self.state, proof.phase, proof.attempt, proof.block):
             return False
-        if is_overlong(proof, len(server.genesis.servers)):
-            return server.refuse(OVERLONG)
         server.host.charge("verify", times=len(proof.signatures))
         try:
             server.checks.lock(server.chain.head, proof)

@@ -129,7 +129,7 @@ def test_what_there_is_to_compare_follows_the_registry(echo: str) -> None:
     pairs = {tuple(names.split("+")) for names in strategies() if "+" in names}
     assert pairs == {("equivocate_candidates", "equivocate_votes")}
     left_out = {name for name, cls in BEHAVIOURS.items() if not cls.compared}
-    assert left_out == {"beg", "frame", "idle", "preempt", "split_tickets", "starve"}
+    assert left_out == {"beg", "frame", "idle", "preempt", "starve"}
     compared = {*alone, *(name for pair in pairs for name in pair)}
     assert compared == BEHAVIOURS.keys() - left_out
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from consensus.records.settlement import Settlement
-from consensus.server.message import OVERLONG
 from tests.helpers.bft_rig import FORGE, LEADER, MEMBER, MEMBERS, SERVERS, Bench
 
 CANDIDATE = FORGE.candidate()
@@ -46,6 +45,6 @@ def test_more_signers_than_servers_are_refused_before_any_work(what: str) -> Non
         before = len(bench.host.charged)
         kind, body = inflated(more)[what]
         assert not bench.server.receive(kind, body, LEADER, True)
-        assert bench.server.refused[OVERLONG] == more
+        assert bench.server.refused["more signers than servers"] == more
         if more:
             assert len(bench.host.charged) == before

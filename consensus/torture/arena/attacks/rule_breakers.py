@@ -11,10 +11,16 @@ from dataclasses import replace
 from typing import Any
 
 from consensus.adversary.behaviour import Behaviour
-from consensus.adversary.toolbox import halves, members, others, resigned, sign_timeout
+from consensus.adversary.toolbox import (
+    halves,
+    members,
+    others,
+    resigned,
+    sign_timeout,
+    with_tickets,
+)
 from consensus.protocols.bft.server import BftParticipant
 from consensus.records.block import Candidate
-from consensus.records.ticket import tickets_digest
 from consensus.records.votes import Certificate, Timeout, TimeoutCertificate
 from consensus.server.edge_server import EdgeServer
 from consensus.server.hooks import Outgoing
@@ -138,13 +144,7 @@ class OmitTickets(Behaviour):
         needed = 2 * parameters.committee_size // 3 + 1
         mine = [each for each in candidate.tickets if each.server in self.colluders]
         theirs = [each for each in candidate.tickets if each.server not in self.colluders]
-        kept = sorted(
-            [*mine, *theirs[: max(0, needed - len(mine))]], key=lambda ticket: ticket.server
-        )
-        if len(kept) == len(candidate.tickets):
-            return candidate
-        chosen = tuple(kept)
-        return replace(resigned(server, candidate, tickets=tickets_digest(chosen)), tickets=chosen)
+        return with_tickets(server, candidate, [*mine, *theirs[: max(0, needed - len(mine))]])
 
 
 @attacker("future_times")
