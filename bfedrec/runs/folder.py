@@ -144,12 +144,7 @@ class RunFolder(Closing):
         entry = manifest(self.config.seed, config_hash(self.config), data_digest, _command())
         if path.exists():
             saved = read_json(path)
-            if saved.get("data_digest") != data_digest:
-                raise RunError(
-                    f"{path}: the run was begun on data {str(saved.get('data_digest'))[:12]}... "
-                    f"and not {data_digest[:12]}...: give it the same, or use another --out"
-                )
-            check_places(path, saved, places_digest)
+            check_made_on(path, saved, data_digest, places_digest)
             earlier = saved.get("resumes")
             resumed = {"resumed": now(), "git": entry["git"], "versions": entry["versions"]}
             resumes = [*(earlier if isinstance(earlier, list) else []), resumed]
@@ -251,14 +246,20 @@ class RunFolder(Closing):
         self._log.flush()
 
 
-def check_places(path: Path, saved: Node, places_digest: str) -> None:
-    """Raise `RunError` if the manifest at a path (``saved``) tells of rows in another order in time
-    than those with this digest, which may be empty; earlier versions did not tell."""
+def check_made_on(path: Path, saved: Node, data_digest: str, places_digest: str) -> None:
+    """Raise `RunError` if the manifest (``saved``) of a run is of other data than those with these
+    digests, or of rows in another order in time (``places_digest``, which may be empty), of which
+    earlier versions did not tell. ``path``: what the error names."""
+    told, remedy = f"{path}: the run was made on data", "give it the same, or use another --out"
+    known = str(saved.get("data_digest"))
+    if known != data_digest:
+        raise RunError(
+            f"{told} {known[:12]}..., and those at hand are {data_digest[:12]}...: {remedy}"
+        )
     known = str(saved.get("places_digest") or "")
     if known and places_digest and known != places_digest:
         raise RunError(
-            f"{path}: the run was begun on data whose rows have other times, and so another order "
-            "by recency: give it the same, or use another --out"
+            f"{told} whose rows have other times, and so another order by recency: {remedy}"
         )
 
 

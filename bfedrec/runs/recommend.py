@@ -31,7 +31,7 @@ from bfedrec.runs.folder import (
     HEAD_BYTES,
     MODEL,
     RunError,
-    check_places,
+    check_made_on,
     finished,
     read_json,
     read_summary,
@@ -82,14 +82,7 @@ def data_of(run: Path, config: Config) -> Dataset:
     """The data of a run with this config. Raises DataError, and `RunError` for data of another
     digest than the run's manifest has."""
     data = prepare(config.data)
-    saved = read_json(run / "manifest.json")
-    digest = str(saved.get("data_digest"))
-    if digest != data.digest:
-        raise RunError(
-            f"{run}: the run was made on data {digest[:12]}..., and those prepared here are "
-            f"{data.digest[:12]}...: give it the same"
-        )
-    check_places(run, saved, data.places_digest)
+    check_made_on(run, read_json(run / "manifest.json"), data.digest, data.places_digest)
     return data
 
 

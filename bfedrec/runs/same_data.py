@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bfedrec.config.schema import Config
 from bfedrec.data.settings import DataSettings
-from bfedrec.runs.folder import RunError, read_json
+from bfedrec.runs.folder import check_made_on, read_json
 
 
 class SameData:
@@ -17,7 +17,7 @@ class SameData:
     """
 
     def __init__(self) -> None:
-        self._known: list[tuple[DataSettings, str]] = []
+        self._known: list[tuple[DataSettings, tuple[str, str]]] = []
 
     def check(self, run: Path, config: Config) -> None:
         """Raise `RunError` if a run's folder was made on another content of the user's file than it
@@ -29,19 +29,15 @@ class SameData:
             return
         if getattr(source, "sha256", None) is not None:
             return
-        made_on, now = read_json(run / "manifest.json").get("data_digest"), self._digest(config)
-        if made_on != now:
-            raise RunError(
-                f"{run}: the run was made on data {str(made_on)[:12]}..., and its file now gives "
-                f"{now[:12]}...: give it the same, delete the run, or use another --out"
-            )
+        check_made_on(run, read_json(run / "manifest.json"), *self._digests(config))
 
-    def _digest(self, config: Config) -> str:
+    def _digests(self, config: Config) -> tuple[str, str]:
+        """The digest of a config's data, and that of the order of their rows."""
         from bfedrec.data.prepare import prepare  # slow to load
 
-        for known, digest in self._known:
+        for known, digests in self._known:
             if known == config.data:
-                return digest
-        digest = prepare(config.data).digest
-        self._known.append((config.data, digest))
-        return digest
+                return digests
+        data = prepare(config.data)
+        self._known.append((config.data, (data.digest, data.places_digest)))
+        return data.digest, data.places_digest

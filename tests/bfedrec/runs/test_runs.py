@@ -113,7 +113,7 @@ def test_the_manifest_says_what_the_run_was_made_with(tmp_path: Path) -> None:
         first = json.loads((tmp_path / "manifest.json").read_text())
         folder.start(DIGEST)
         second = json.loads((tmp_path / "manifest.json").read_text())
-        with pytest.raises(RunError, match="begun on data abababababab"):
+        with pytest.raises(RunError, match="made on data abababababab"):
             folder.start("cd" * 32)
     assert first["data_digest"] == DIGEST
     assert first["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))

@@ -16,7 +16,7 @@ from bfedrec.runs.folder import RunError
 from tests.bfedrec.api.test_playing import OPTIONS
 
 ROWS = [(user, (user + 3 * step) % 40, step) for user in range(30) for step in range(9)]
-TOLD = "was made on data .*, and its file now gives"
+TOLD = "was made on data .*, and those at hand are"
 
 
 @pytest.fixture
@@ -80,5 +80,5 @@ def test_a_sweep_does_not_mix_two_contents(
     capsys.readouterr()
     sweep = ["sweep", str(config), "model.rank=1,2", "--seeds", "0", "--out", str(out)]
     assert main(sweep) == 2
-    assert "and its file now gives" in capsys.readouterr().err
+    assert "and those at hand are" in capsys.readouterr().err
     assert len(list(out.glob("*/summary.json"))) == 1
