@@ -204,8 +204,6 @@ class EdgeServer:
         if type(body) is not BODIES.get(kind):
             known = kind in BODIES
             return self.refuse(f"malformed {kind}" if known else "unknown kind of message")
-        if kind in SIGNED_BY_MANY and is_overlong(body, len(self.genesis.servers)):
-            return self.refuse("more signers than servers")
         if self.behaviour is not None and not self.behaviour.hears(self, kind, body, sender):
             self._ignored = body
             return False
@@ -213,6 +211,8 @@ class EdgeServer:
         if handling is not None:
             height = self.height_of[kind](body)
             if height == self.height and self.active:
+                if kind in SIGNED_BY_MANY and is_overlong(body, len(self.genesis.servers)):
+                    return self.refuse("more signers than servers")
                 handler, took = handling
                 news = handler(body)
                 if news and took is not None:

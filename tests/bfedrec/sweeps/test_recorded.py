@@ -387,6 +387,9 @@ def test_runs_on_different_data_are_no_setting(
     with pytest.raises(RunError, match="need the same data"):
         find([Experiment(path, ("rounds=2",), "0,1")], tmp_path / "runs")
     options = {"config": str(path), "rounds": 2, "out": tmp_path / "runs", "progress": False}
+    with pytest.raises(RunError, match=r"-s0: the run was made on data .*those at hand are"):
+        bf.sweep(seeds=[0, 1], **options)
+    file.unlink()  # which then cannot tell
     with pytest.raises(RunError, match="need the same data"):
         bf.sweep(seeds=[0, 1], **options)
     assert len(bf.sweep(seeds=[1], **options)) == 1
