@@ -82,12 +82,15 @@ def nearest_key(key: str) -> str:
         name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == section
     }
     elsewhere = {name.rpartition(".")[2]: name for name in known}
+    there = ", ".join(sorted(siblings))
     # In a section that there is, a word from elsewhere has to be nearly the same to be meant.
     for candidates, cutoff in ((siblings, 0.6), (elsewhere, 0.85 if siblings else 0.6)):
         close = difflib.get_close_matches(leaf, sorted(candidates), n=1, cutoff=cutoff)
         if close:
-            return f"; did you mean {candidates[close[0]]!r}?"
-    return f"; known there: {', '.join(sorted(siblings))}" if siblings else ""
+            strays = section and siblings and candidates is elsewhere
+            known_there = f" {section} has {there}" if strays else ""
+            return f"; did you mean {candidates[close[0]]!r}?{known_there}"
+    return f"; known there: {there}" if siblings else ""
 
 
 def _sections(model: type[Section], prefix: str) -> Iterator[SectionOfOptions]:

@@ -85,6 +85,10 @@ def test_anchors_are_allowed_and_overriding_one_use_leaves_the_other(tmp_path: P
         ("rank=3", ["rank: unknown key", "'model.rank'"]),
         ("trainig.item_step=1", ["trainig: unknown key", "'training'"]),
         ("zzz=1", ["zzz: unknown key", "training"]),
+        (
+            "privacy.dp.on=true",
+            ["'ledger.incentives.on'?", "privacy.dp has adjacency, clip, delta, epsilon"],
+        ),
         ("model.basis=seded", ["model.basis: 'seded'", "seeded | svd | fixed", "mean 'seeded'"]),
         ("model.rank=0", ["model.rank: 0", "int >= 1"]),
         ("rounds=true", ["rounds: True", "int >= 1"]),
