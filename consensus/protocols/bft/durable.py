@@ -45,7 +45,8 @@ class Durable(Generic[PromisesT]):
         block, do so no more, and it votes for no other one."""
         self._unreadable = False
         self._abstains = 0
-        """The height in which it says nothing, as it cannot know what it has promised there."""
+        """The last height in which it says nothing, as it cannot know what it has promised there,
+        or at one before, to which another crash may take it back."""
 
     def lose(self) -> None:
         """Make the record unreadable. The blocks that it was written after are on the disk."""
@@ -69,7 +70,7 @@ class Durable(Generic[PromisesT]):
             self._abstains = height
             self.promises = self._blank(self.promises.height)
             self.blocks.clear()
-        return height == self._abstains
+        return height <= self._abstains
 
     def resume(self, written: int) -> None:
         """Stand where it stood in an earlier process, with blocks up to ``written`` on the disk."""

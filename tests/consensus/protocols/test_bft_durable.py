@@ -156,6 +156,24 @@ def test_a_server_that_lost_its_promises_goes_on_with_the_next_height() -> None:
     assert [vote.height for vote in bench.said("vote")] == [2]
 
 
+def test_a_server_that_lost_its_promises_says_nothing_at_an_earlier_height_either() -> None:
+    """It comes back at height 2 without promises, and another crash takes it back to height 1,
+    where it has proposed a block."""
+    bench = Bench(LEADER).ready().hear("block", FORGE.block())
+    assert len(bench.said("candidate")) == 1
+    bench.server.enter_height()
+    bench.part.lose_promises()
+    crashed(bench)
+    assert (bench.server.height, bench.server.catching_up) == (2, True)
+    bench.server.active = False
+    bench.host.now += 1_000
+    bench.server.restart(1, 0)
+    bench.host.sent.clear()
+    bench.ready()
+    assert (bench.server.height, bench.server.catching_up) == (1, True)
+    assert bench.said("candidate") == []
+
+
 def test_what_was_written_before_lost_promises_is_on_the_disk() -> None:
     bench = Bench().hear("block", FORGE.block())
     bench.server.enter_height()
