@@ -183,12 +183,12 @@ def check_late_attempt(
     signers, servers = {server for server, _, _ in found}, genesis.servers
     if max(signers, default=len(servers)) >= len(servers):
         raise InvalidBlock(f"nobody, or a stranger, signed for attempt {attempt}")
+    stake, parameters = sum(electorate.stakes[server] for server in signers), electorate.parameters
     if everyone:
-        stake = sum(electorate.stakes[server] for server in signers)
         enough = 3 * stake >= 2 * electorate.total_stake
-    else:
-        parameters = electorate.parameters
-        enough = parameters.committee != "fixed" or 3 * len(signers) > 2 * parameters.committee_size
+    else:  # a draw of a weighted committee wins no more seats than it has stake
+        seats = len(signers) if parameters.committee == "fixed" else stake
+        enough = 3 * seats > 2 * parameters.committee_size
     if not enough:
         raise InvalidBlock(f"{len(signers)} servers are no quorum of attempt {attempt}")
     for server, digest, signature in found:

@@ -23,8 +23,9 @@ PHASES = {"bft": ("soft", "cert"), "tendermint": ("prevote", "precommit")}
 PHASES["hotstuff"] = ("prepare", "commit")
 
 
-def server_of(protocol: str) -> tuple[EdgeServer, Forge]:
-    toy = Toy(SERVERS, 3, committee_size=SEATS, crypto="modelled", protocol=protocol)
+def server_of(protocol: str, committee: str) -> tuple[EdgeServer, Forge]:
+    ledger = {"committee_size": SEATS, "crypto": "modelled", "committee": committee}
+    toy = Toy(SERVERS, 3, protocol=protocol, **ledger)  # type: ignore[arg-type]
     toy.world.network.begin(np.random.default_rng(0))
     server = toy.world.servers[SERVERS - 1]
     server.enter_height()
@@ -56,9 +57,13 @@ def said(forge: Forge, phases: tuple[str, ...], attempt: int) -> Iterator[tuple[
     yield "timeout", forge.timeout(0, (attempt, 0))
 
 
-@pytest.mark.parametrize("protocol", list(PHASES))
-def test_no_committee_of_a_far_attempt_is_formed_for_what_no_quorum_signed(protocol: str) -> None:
-    server, forge = server_of(protocol)
+@pytest.mark.parametrize(
+    ("protocol", "committee"), [*((each, "fixed") for each in PHASES), ("bft", "weighted")]
+)
+def test_no_committee_of_a_far_attempt_is_formed_for_what_no_quorum_signed(
+    protocol: str, committee: str
+) -> None:
+    server, forge = server_of(protocol, committee)
     formed = server.checks.sortitions(server.chain.head).cache_info  # type: ignore[attr-defined]
     for attempt in range(SEATS):  # where one committee stands, its members lead in rotation
         server.checks.sortition(server.genesis, server.chain.head, attempt)
