@@ -68,7 +68,7 @@ class Trace:
     violation: Violated | None
     """None if every invariant holds."""
     outside: bool
-    """True if a committee formed outside of the premise: nothing is judged then."""
+    """True if a committee formed outside of the premise: what depends on it is not judged."""
     simulated_us: int
     """Simulated microseconds at the end."""
     digest: str

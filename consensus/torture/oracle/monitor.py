@@ -310,6 +310,7 @@ class Monitor:
                 raise Violation(
                     "committed prefix",
                     f"server {server.index} has another block at height {height} than before",
+                    height,
                 )
         else:
             written.append(block.cid)

@@ -79,14 +79,27 @@ class Ledger:
         """True if a committee formed that is outside of the premise, whether its members were
         malicious then or were corrupted later, as they have their keys still: what depends on it is
         not guaranteed any more."""
+        return any(map(self.is_outside, {height for height, _ in self._seats}))
+
+    def is_outside(self, height: int) -> bool:
+        """True if a committee that formed at a height is outside of the premise."""
         bad, half = set(self.bad), self._half
-        for (height, _), seats in self._seats.items():
+        for seats in self._formed(height):
             held = seats.of(bad)
             if 2 * held > seats.total if half else held and 3 * held >= seats.total:
                 return True
             if self.genesis.incentives and self.purses.most_are_malicious(height):
                 return True
         return False
+
+    def is_captured(self, height: int) -> bool:
+        """True if malicious members alone are a quorum of a committee that formed at a height: of
+        any other quorum somebody is honest, and has looked at what it decides."""
+        bad = set(self.bad)
+        return any(3 * seats.of(bad) > 2 * seats.total for seats in self._formed(height))
+
+    def _formed(self, height: int) -> list[Seats]:
+        return [seats for (at, _), seats in self._seats.items() if at == height]
 
     def voters(self, block: Block) -> Seats:
         """The servers whose votes may decide a block."""
@@ -113,9 +126,12 @@ class Ledger:
         """Check a block that an honest server has appended."""
         height = block.header.height
         self.last = block
+        if self.knows(height):
+            self.voters(block)  # they count, whatever is wrong with the block
         if height <= len(self.decided):
             if self.decided[height - 1].block.cid != block.cid:
-                raise Violation("one block per height", f"two blocks at height {height} (a fork)")
+                what = f"two blocks at height {height} (a fork)"
+                raise Violation("one block per height", what, height)
         elif height == len(self.decided) + 1:
             self._first(block)
         else:
@@ -172,19 +188,21 @@ class Ledger:
         lists = sorted(self._lists.get(header.cid, ()))
         listed = next((one for one in lists if verify.merkle(one) == header.updates), None)
         if listed is None:
-            raise Violation("updates", f"height {header.height}: nobody listed the block's updates")
+            what = f"height {header.height}: nobody listed the block's updates"
+            raise Violation("updates", what, header.height)
         updates = []
         for digest in listed:
             update = self._updates.get(digest)
             if update is None:
-                raise Violation("updates", f"height {header.height}: one that nobody sent")
+                what = f"height {header.height}: one that nobody sent"
+                raise Violation("updates", what, header.height)
             fault = verify.update_fault(self.genesis, header, update)
             if fault is not None:
-                raise Violation("updates", f"height {header.height}: one {fault}")
+                raise Violation("updates", f"height {header.height}: one {fault}", header.height)
             updates.append(update)
         fault = verify.aggregate_fault(header, updates)
         if fault is not None:
-            raise Violation("exact aggregate", f"height {header.height}: {fault}")
+            raise Violation("exact aggregate", f"height {header.height}: {fault}", header.height)
         return tuple(updates)
 
     # -- at the end -------------------------------------------------------------------------------

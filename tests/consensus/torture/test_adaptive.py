@@ -1,5 +1,5 @@
 """Torture by an adversary that corrupts servers once it has seen something: within the premise no
-invariant is violated, beyond it nothing is judged, and what trusts earlier honesty is found."""
+invariant is violated, beyond it little is judged, and what trusts earlier honesty is found."""
 
 from __future__ import annotations
 

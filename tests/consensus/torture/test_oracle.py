@@ -17,9 +17,12 @@ from consensus.protocols.registry import protocol_named
 from consensus.records.genesis import Genesis
 from consensus.torture.arena.rig import genesis_of
 from consensus.torture.arena.scenario import Scenario
+from consensus.torture.campaign import Plan
 from consensus.torture.oracle import ending, verify
+from consensus.torture.oracle.reference import Ledger
 from consensus.torture.oracle.verify import DISTINCT, FORESEEN, Betas, Seats
 from consensus.torture.oracle.violation import Violation
+from consensus.torture.run import is_excused, run
 
 BEACON = bytes(range(32))
 
@@ -101,3 +104,70 @@ def test_an_update_may_be_left_out_that_corrupted_servers_alone_took(
             ending._check_censorship(scenario, world, monitor, 0.0)
     else:
         ending._check_censorship(scenario, world, monitor, 0.0)
+
+
+# -- what a committee outside of the premise excuses -----------------------------------------------
+
+
+def ledger_with(half: bool = False) -> Ledger:
+    """Servers 0 to 3 are malicious: of the committees of five or six that formed, one of none of
+    them sits at height 1, one of a third at height 2, one of half at 3, and a captured one at 4."""
+    ledger = Ledger(genesis_of(Scenario(seed=1, servers=9)), {0, 1, 2, 3}, "cert", half)
+    members = [(4, 5, 6, 7, 8), (0, 1, 4, 5, 6, 7), (0, 1, 2, 4, 5, 6), (0, 1, 2, 3, 4)]
+    for height, seated in enumerate(members, 1):
+        ledger._seats[height, 0] = Seats(dict.fromkeys(seated, 1), len(seated), seated)
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("invariant", "excused"),
+    [
+        ("one block per height", [2, 3, 4]),
+        ("committed prefix", [2, 3, 4]),
+        ("exact aggregate", [4]),
+        ("updates", [4]),
+        ("content can be fetched", [4]),
+        ("tickets", []),
+        ("one signature per slot", []),
+    ],
+)
+def test_a_block_is_excused_by_committees_of_its_own_height(
+    invariant: str, excused: list[int]
+) -> None:
+    ledger = ledger_with()
+    assert ledger.outside
+    heights = range(1, 5)
+    assert [h for h in heights if is_excused(invariant, h, ledger, slow=False)] == excused
+    slow = [h for h in heights if is_excused(invariant, h, ledger, slow=True)]
+    assert slow == (list(heights) if 2 in excused else excused)
+
+
+def test_half_of_a_committee_excuses_no_fork_where_half_may_be_malicious() -> None:
+    heights = range(1, 5)
+    ledger = ledger_with(half=True)
+    assert [h for h in heights if is_excused("one block per height", h, ledger, False)] == [4]
+
+
+@pytest.mark.parametrize(
+    ("invariant", "excused"),
+    [
+        ("a block within the bound", True),
+        ("heights within one", True),
+        ("committed prefix", False),
+        ("evidence", False),
+        ("hash links", False),
+    ],
+)
+def test_any_committee_excuses_what_is_of_no_one_block(invariant: str, excused: bool) -> None:
+    assert is_excused(invariant, None, ledger_with(), slow=False) is excused
+    assert not is_excused(invariant, None, Ledger(ledger_with().genesis, set(), "cert"), slow=False)
+
+
+def test_a_wrong_model_is_seen_though_a_third_of_a_committee_was_malicious() -> None:
+    """Half a committee cannot decide it alone: honest members voted for what they had not
+    recomputed."""
+    plan = Plan(rule="contents", adaptive=True)
+    with plan.applied():
+        outcome = run(plan.scenario(214))
+    assert outcome.outside
+    assert outcome.invariant == "exact aggregate"
