@@ -58,7 +58,8 @@ def follows(context: HeightContext, candidate: Candidate) -> str | None:
         return "proof of another protocol"
     if justification is None:
         return None if view == (0, 0) and candidate.turn is None else "no justification"
-    if context.next_view(justification) != view:
+    near = view[0] - justification.attempt in (0, 1)  # else no committee of it is formed
+    if not near or context.next_view(justification) != view:
         return "justification of another view"
     if justification.lock is None:
         return None if candidate.turn is None else "proposed again without a lock"

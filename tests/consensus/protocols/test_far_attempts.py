@@ -50,6 +50,7 @@ def said(forge: Forge, phases: tuple[str, ...], attempt: int) -> Iterator[tuple[
             yield "candidate", replace(candidate, justification=closed)
             later = forge.candidate(aggregator=0, attempt=attempt + 1)
             yield "candidate", replace(later, justification=closed)
+            yield "candidate", replace(forge.candidate(), justification=closed)
         decided = replace(lock, phase=last)
         yield "block", Block(candidate.header, candidate.signature, candidate.tickets, decided)
     for phase in phases:
