@@ -153,7 +153,10 @@ class BeaconProposals(ABC, Generic[VotingT]):
         if self._asked != view:
             self._asked, self._answered = view, False
             server.catch_up.ask(self._members(view))
-            server.set_timer("asked", server.parameters.ticket_us // 4, view)
+            ticket_us, vote_us = server.parameters.ticket_us, server.parameters.vote_us
+            # In a short view more of its time is needed for the votes: one server that is down
+            # would else cost every view.
+            server.set_timer("asked", min(ticket_us // 4, vote_us // 3), view)
         return self._answered
 
     def on_asked_timer(self, view: View) -> None:

@@ -57,6 +57,19 @@ def test_a_leader_proposes_without_a_draw_that_nobody_shows_it() -> None:
     assert len(bench.said("status")) == 1
 
 
+@pytest.mark.parametrize("protocol", ["bft", "tendermint", "hotstuff"])
+def test_a_server_that_is_down_costs_no_view_where_views_are_short(protocol: str) -> None:
+    """The others ask for its draw at every height, a quarter of whose time is longer than a view;
+    it leads none of these."""
+    times = {"ticket_us": 8_000_000, "vote_us": 1_000_000, "settle_us": 100_000}
+    down = Composed(["silent"], circle=Circle(frozenset({8})))
+    ledger = {"protocol": protocol, "crypto": "modelled", "committee_size": 6, **times}
+    toy = Toy(9, 3, 3, {8: down}, **ledger)  # type: ignore[arg-type]
+    blocks = [toy.play(300.0).block for _ in range(4)]
+    assert [len(block.tickets) for block in blocks] == [8] * len(blocks)
+    assert [block.certificate.view for block in blocks] == [(0, 0)] * len(blocks)
+
+
 def test_an_answer_to_an_earlier_view_is_none() -> None:
     assert leader().wake("asked", (0, 1)).said("candidate") == []
 
