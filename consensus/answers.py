@@ -35,7 +35,7 @@ class Bounds:
     """The bounds of all answers in some sessions of `requests`.
 
     An answer has the time that its request names (``timeout``) for its head and the first MiB, and
-    as much for each further one.
+    as much for each further one. One that names another place is followed nowhere.
     """
 
     def __init__(self, most: int) -> None:
@@ -61,6 +61,8 @@ class Bounds:
         """Put a session under these bounds, before its first request; returns it."""
         # What is packed may unpack to any length, and is refused.
         session.headers["Accept-Encoding"] = "identity"
+        # Who is asked may not choose who else is, as a server that this machine alone reaches.
+        session.max_redirects = 0
         for adapter in dict.fromkeys(session.adapters.values()):
             self._watch(adapter)
         return session

@@ -102,3 +102,23 @@ def test_an_ipfs_node_sends_no_more_of_a_block_than_a_block_has(kind: str) -> No
         ):
             store.get_at_most(file_cid(b"model"), MOST)
         assert "\n" not in str(error.value)
+
+
+def test_no_answer_sends_its_client_elsewhere() -> None:
+    """To another server of the client's machine, which trusts whoever is there."""
+    asked: list[bytes] = []
+
+    def other(head: bytes) -> Iterator[bytes]:
+        asked.append(head)
+        return iter([of(b'{"jsonrpc": "2.0", "id": 0, "result": "0x1", "Version": "0.30.0"}')])
+
+    with server_that(other) as target:
+        away = b"HTTP/1.1 307 Elsewhere\r\nLocation: http://127.0.0.1:%d/api/v0/shutdown\r\n"
+        answer = away % target + b"Content-Length: 0\r\n\r\n"
+        with server_that(lambda head: iter([answer])) as port:
+            with pytest.raises(EthereumError) as error:
+                Node(f"http://127.0.0.1:{port}", timeout=SECONDS)
+            assert "\n" not in str(error.value)
+            with pytest.raises(Unavailable):
+                IpfsStore(f"/ip4/127.0.0.1/tcp/{port}", timeout=SECONDS, retries=0)
+    assert not asked
