@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from consensus.ethereum.records import Value
 
-__all__ = ["EthereumError", "NonceTaken", "RegistryError"]
+__all__ = ["EthereumError", "NonceTaken", "RegistryError", "Reverted"]
 
 
 class EthereumError(Exception):
@@ -17,7 +17,11 @@ class NonceTaken(EthereumError):
     """Error: another transaction of the account came first; sign it anew."""
 
 
-class RegistryError(EthereumError):
+class Reverted(EthereumError):
+    """Error: a contract refuses what it was asked, unlike a node that does or is absent."""
+
+
+class RegistryError(Reverted):
     """Error: the contract refuses; `name` and `arguments` are those of its custom error."""
 
     def __init__(self, name: str, arguments: Mapping[str, Value]) -> None:

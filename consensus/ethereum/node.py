@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from consensus.answers import Bounds
 from consensus.ethereum.artefact import artefact
-from consensus.ethereum.errors import EthereumError, NonceTaken, RegistryError
+from consensus.ethereum.errors import EthereumError, NonceTaken, RegistryError, Reverted
 from consensus.ethereum.extra import needed
 from consensus.ethereum.records import Sent, Value
 from consensus.ethereum.transactions import decode
@@ -217,7 +217,7 @@ class Node:
                 f"{self.url}: no Ethereum node answers as one should: {_line(error)}"
             ) from error
 
-    def _refusal(self, data: str) -> EthereumError:
+    def _refusal(self, data: str) -> Reverted:
         """The error that a contract's revert data tells."""
         from eth_abi.exceptions import DecodingError
 
@@ -226,7 +226,7 @@ class Node:
             name, inputs = self._errors[selector]
             values = self.web3.codec.decode([kind for _, kind in inputs], encoded)
         except (DecodingError, ValueError, KeyError):
-            return EthereumError(f"{self.url}: reverted with {data[:74]}")
+            return Reverted(f"{self.url}: reverted with {data[:74]}")
         arguments: dict[str, Value] = {}
         for (label, kind), value in zip(inputs, values, strict=True):
             arguments[label] = self.address(value) if kind == "address" else value

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from consensus.encoding.cid import EncodingError, cid_text
-from consensus.ethereum.errors import EthereumError
+from consensus.ethereum.errors import EthereumError, Reverted
 from consensus.ethereum.records import Entry, Value
 from consensus.ethereum.registry import Registry
 
@@ -130,15 +130,19 @@ class LedgerReader:
         return str(function.fn_name), _readable(arguments)
 
     def _reason(self, sent: Any) -> str:
-        """The contract's reason, from the same call again on what stood before its block."""
+        """The contract's reason, from the same call again on what stood before its block. That a
+        node cannot tell, or does not answer now, is none: it would stay on the record, with what
+        the node's URL holds."""
         call = {"from": sent["from"], "to": sent["to"], "data": sent["input"]}
         call["value"] = sent["value"]
         eth: Any = self.registry.node.web3.eth
         for number in (sent["blockNumber"] - 1, sent["blockNumber"]):
             try:
                 self.registry.node.ask(lambda number=number: eth.call(call, number))  # type: ignore[misc]
-            except EthereumError as error:
+            except Reverted as error:
                 return str(error).removeprefix(f"{self.registry.node.url}: ")
+            except EthereumError:
+                continue
         return "refused in its block"
 
 

@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from requests import HTTPError
+from web3.eth import Eth
 
 from bfedrec.web.portal.jobs import left_by_another_life
+from bfedrec.web.portal.ledger import LedgerReader
 from consensus.storage.content import Unavailable
 from tests.helpers.portal import ONE_TIME, OWN, Served, portal_of, portals
 from tests.helpers.web import PATIENCE, Client
@@ -237,7 +240,9 @@ def test_a_store_that_keeps_one_page_waiting_holds_up_no_other(
         assert "the store is too slow" in waiting.result(PATIENCE).text
 
 
-def test_a_refused_transaction_is_on_the_record(served: Served) -> None:
+def test_a_refused_transaction_is_on_the_record(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     registry, name = served.shops.registry, "shop-2"
     node, account = registry.node, served.shops.member(name).account
     digest = bytes(range(32))
@@ -258,6 +263,13 @@ def test_a_refused_transaction_is_on_the_record(served: Served) -> None:
     assert "WrongRound(given=99" in page
     assert "<b>" not in page
     assert page.count('<span class="badge bad">refused</span>') == 1
+
+    def busy(self: Eth, *given: object) -> None:
+        raise HTTPError("429 Too Many Requests for url: https://node.example/v3/SECRET")
+
+    monkeypatch.setattr(Eth, "call", busy)
+    (told,) = filter(None, (each.refused for each in LedgerReader(registry).read().transactions))
+    assert told == "refused in its block"
 
 
 def test_live_events_end_with_the_job(served: Served) -> None:

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from consensus.ethereum.artefact import artefact
-from consensus.ethereum.errors import EthereumError
+from consensus.ethereum.errors import EthereumError, Reverted
 from consensus.ethereum.node import Node
 from consensus.ethereum.records import Model
 from consensus.ethereum.registry import Registry
@@ -104,7 +104,7 @@ def known(node: Node) -> Registry:
 )
 def test_revert_data_that_is_no_refusal_is_told(embedded: Node, data: str) -> None:
     error = embedded._refusal(data)
-    assert type(error) is EthereumError
+    assert type(error) is Reverted
     assert "\n" not in str(error)
 
 
