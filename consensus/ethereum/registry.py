@@ -148,9 +148,10 @@ class Registry:
         return tuple(map(str, self._call("nextMerchants")))
 
     def read_round(self, number: int) -> Round:
-        """A whole round."""
+        """A whole round. Raises EthereumError for what no contract tells, as one without a
+        parent."""
         found = self._call("readRound", number)
-        return self.node.ask(lambda: _round(found))
+        return self.node.ask(lambda: _round(found, number))
 
     def publication_of(self, merchant: str, number: int) -> Publication | None:
         """A merchant's publication in round `number`, or None."""
@@ -230,9 +231,9 @@ def _attestation(found: Sequence[Any]) -> Attestation:
     return Attestation(str(merchant), Model(bytes(cid), bytes(digest)), covered)
 
 
-def _round(found: Sequence[Any]) -> Round:
+def _round(found: Sequence[Any], asked: int) -> Round:
     number, closed, parent, merchants, publications, attestations, aggregate = found
-    return Round(
+    round = Round(
         number,
         closed,
         _model(*parent),
@@ -241,3 +242,10 @@ def _round(found: Sequence[Any]) -> Round:
         tuple(map(_attestation, attestations)),
         _model(*aggregate),
     )
+    if (
+        round.number != asked
+        or (round.parent is None) != (asked == 0)
+        or (round.aggregate is None) == round.closed
+    ):
+        raise ValueError(f"what it tells as round {asked} is none")
+    return round

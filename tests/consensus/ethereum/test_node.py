@@ -89,6 +89,21 @@ def test_whatever_a_node_says_is_an_error_in_one_line_or_an_answer(
     assert len(told) < 500
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [(0, 7), (1, True), (2, (b"\0" * 32, b"")), (6, (b"\1" * 32, b"cid"))]
+)
+def test_what_no_contract_tells_of_a_round_is_an_error(
+    embedded: Node, monkeypatch: pytest.MonkeyPatch, field: int, value: object
+) -> None:
+    """Its number, whether it is closed, its parent, its aggregate."""
+    registry = known(embedded)
+    found = list(registry._call("readRound", 1))
+    found[field] = value
+    monkeypatch.setattr(registry, "_call", lambda *given: found)
+    with pytest.raises(EthereumError, match="what it tells as round 1 is none"):
+        registry.read_round(1)
+
+
 REGISTRIES: list[Registry] = []
 
 
