@@ -117,8 +117,9 @@ class Verified:
 
     time: float
     height: int
-    block: bytes
-    """Hash of the block at that height."""
+    """Number of the latest block when it began; later ones may have been looked at in part."""
+    last: tuple[int, bytes]
+    """Number and hash of the latest block when it ended."""
     marks: Marks
     refused: Sequence[RefusedModel] = field(default=())
 
@@ -253,8 +254,11 @@ class Market:
         """Recompute every model and aggregate here. Raises one of `OUT_OF_REACH`."""
         with self._verifying:
             registry, addresses = self._registry(), self.agreement.merchants
-            height, block = registry.node.latest()
+            begun = registry.node.latest()
             found = audit(registry, self._opened(), self.agreement)
+            last = registry.node.latest()
+            if not registry.node.holds(*begun):
+                raise EthereumError("the chain changed while it was read; please try again")
             marks = {
                 (each.number, addresses.get(each.merchant, each.merchant), each.model): Mark(
                     not each.problem, each.problem
@@ -264,13 +268,13 @@ class Market:
             refused = [
                 RefusedModel(each.number, each.merchant, each.problem) for each in found.refused
             ]
-            self.verified = Verified(time.time(), height, block, marks, refused)
+            self.verified = Verified(time.time(), begun[0], last, marks, refused)
 
     def recomputed(self) -> Verified | None:
         """The result of `verify`, while the chain still holds the blocks that it looked at. Raises
         EthereumError."""
         found = self.verified
-        if found is None or self._registry().node.holds(found.height, found.block):
+        if found is None or self._registry().node.holds(*found.last):
             return found
         self.verified = None
         return None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bfedrec.merchants.model import encode
+from bfedrec.merchants.rounds.audit import Audited, audit
 from bfedrec.merchants.rounds.checks import identity
 from bfedrec.web.portal.ledger import LedgerReader
 from consensus.ethereum.chain import Chain
@@ -57,6 +59,40 @@ def test_a_verdict_is_on_the_blocks_that_were_looked_at(tmp_path: Path) -> None:
 
             server.chain = Chain(FUNDED)  # shorter, and without the registry
             assert client.get("/record").status == 503
+
+
+def test_a_verdict_is_on_the_blocks_that_came_meanwhile_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Chain(FUNDED, tmp_path / "chain")) as server:
+        shops = made(tmp_path, server.url)
+        (tmp_path / "other chain").write_bytes((tmp_path / "chain").read_bytes())
+        with portal_of(tmp_path, shops) as served:
+            market = served.portal.market
+
+            def later(*given: Any) -> Audited:
+                publish(shops, 1.25)
+                return audit(*given)
+
+            with monkeypatch.context() as patch:
+                patch.setattr("bfedrec.web.portal.market.audit", later)
+                market.verify()
+            found = market.recomputed()
+            assert found is not None
+            assert found.models == 1
+            assert found.height == shops.registry.since  # no later one was looked at in full
+            server.chain = Chain(FUNDED, tmp_path / "other chain")
+            publish(shops, 1.5)
+            assert market.recomputed() is None
+
+            def replaced(*given: Any) -> Audited:
+                found = audit(*given)
+                server.chain = Chain(FUNDED)
+                return found
+
+            monkeypatch.setattr("bfedrec.web.portal.market.audit", replaced)
+            with pytest.raises(EthereumError, match="changed while it was read"):
+                market.verify()
 
 
 def test_events_and_blocks_of_two_chains_are_not_mixed(
