@@ -74,7 +74,7 @@ class LedgerReader:
             height = ask(lambda: int(eth.block_number))
             if self._looked < 0 or self._looked > height or self._hash(self._looked) != self._mark:
                 self._looked, self._found = self.registry.since - 1, []
-            end = min(height, self._looked + BLOCKS_A_VISIT)
+            before, end = self._looked, min(height, self._looked + BLOCKS_A_VISIT)
             mark = self._hash(end)
             events: dict[str, list[Entry]] = {}
             if end > self._looked:
@@ -83,7 +83,8 @@ class LedgerReader:
             found = []
             for number in range(self._looked + 1, end + 1):
                 found += ask(lambda number=number: self._block(number, events))  # type: ignore[misc]
-            if self._hash(end) != mark:  # events and blocks may be of two chains
+            same = self._hash(end) == mark and (not self._found or self._hash(before) == self._mark)
+            if not same:  # events and blocks, or these and what is known, may be of two chains
                 raise EthereumError("the chain changed while it was read; please try again")
             self._looked, self._mark = end, mark
             self._found += found

@@ -119,3 +119,30 @@ def test_events_and_blocks_of_two_chains_are_not_mixed(
         last = reader.read().transactions[-1]
         assert last.operation == "publish"
         assert [name for name, _ in last.events] == ["Published"]
+
+
+def test_what_is_known_of_one_chain_is_not_continued_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Chain(FUNDED, tmp_path / "chain")) as server:
+        shops = made(tmp_path, server.url)
+        (tmp_path / "other chain").write_bytes((tmp_path / "chain").read_bytes())
+        publish(shops, 1.25)
+        first, server.chain = server.chain, Chain(FUNDED, tmp_path / "other chain")
+        publish(shops, 1.5)
+        second, server.chain = server.chain, first
+        reader = LedgerReader(shops.registry)
+        assert len(reader.read().transactions) == 2
+        hash_of = reader._hash
+
+        def replaced(number: int) -> bytes:
+            found = hash_of(number)
+            server.chain = second
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reader, "_hash", replaced)
+            with pytest.raises(EthereumError, match="changed while it was read"):
+                reader.read()
+        known = reader.read().transactions
+        assert known == LedgerReader(shops.registry).read().transactions
