@@ -33,7 +33,7 @@ import numpy as np
 
 from consensus.storage.closing import Closing
 from consensus.storage.content import Busy, StoreError
-from consensus.storage.regular import open_regular
+from consensus.storage.regular import beside, open_regular
 
 __all__ = ["Pages"]
 
@@ -198,7 +198,7 @@ def _mark(found: os.stat_result) -> tuple[int, ...]:
 
 def _opened(path: Path) -> _Wal | None:
     """The `-wal` file beside a database; None if there is none or it holds nothing that counts."""
-    place = path.with_name(f"{path.name}-wal")
+    place = beside(path, "-wal")
     try:
         wal = _Wal(place)
     except FileNotFoundError:

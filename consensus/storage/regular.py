@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Final
 
-__all__ = ["BESIDE", "at_rest", "check_database", "open_regular", "read_regular"]
+__all__ = ["BESIDE", "at_rest", "beside", "check_database", "open_regular", "read_regular"]
 
 #: Endings of the names of the files that SQLite opens together.
 BESIDE: Final = ("", "-wal", "-journal", "-shm")
@@ -49,11 +49,17 @@ def read_regular(path: Path, most: int) -> bytes:
     return content
 
 
+def beside(path: Path, ending: str) -> Path:
+    """The file that SQLite has beside a database: beside the one that a link leads to."""
+    place = path.resolve() if path.is_symlink() else path
+    return place.with_name(f"{place.name}{ending}")
+
+
 def check_database(path: Path) -> None:
     """Raise OSError, with the file's name, where one of the files of an SQLite database is a FIFO,
     a device or a folder: SQLite would wait for it for ever."""
     for ending in BESIDE:
-        place = path.with_name(f"{path.name}{ending}")
+        place = beside(path, ending)
         try:
             open_regular(place).close()
         except FileNotFoundError:
@@ -69,7 +75,7 @@ def at_rest(path: Path) -> str:
 
     Whoever opens it asks for `PRAGMA locking_mode = EXCLUSIVE` before anything else.
     """
-    left = any(path.with_name(f"{path.name}{ending}").exists() for ending in ("-wal", "-journal"))
+    left = any(beside(path, ending).exists() for ending in ("-wal", "-journal"))
     # Of a file alone SQLite would make an empty -wal file, unless it is told that nothing changes.
     # A left-over one is read: without locks, its index is built in memory and not in a file.
     options = "vfs=unix-none" if left else "immutable=1"

@@ -17,7 +17,7 @@ from consensus.storage.content import (
     Unavailable,
     readable,
 )
-from consensus.storage.regular import check_database
+from consensus.storage.regular import beside, check_database
 
 __all__ = ["SharedStore"]
 
@@ -118,7 +118,7 @@ class SharedStore(ContentStore, Closing):
         self._change(change)
 
     def _most_bytes(self) -> int:
-        places = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        places = (self._path, beside(self._path, "-wal"))
         return most_bytes(sum(place.stat().st_size for place in places if place.exists()))
 
     def _change(self, change: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 from consensus.encoding.unixfs import most_bytes
 from consensus.storage.chain_reader import ChainReader
 from consensus.storage.content import ContentStore, NotFound, StoreError, readable
-from consensus.storage.regular import at_rest, check_database, open_regular
+from consensus.storage.regular import at_rest, beside, check_database, open_regular
 
 APPLICATION: Final = 0x42466564  # "BFed", in the file's header
 SCHEMA_VERSION: Final = 1
@@ -261,7 +261,7 @@ class SqliteStore(ContentStore, ChainReader):
         return self._steps > _FREE_STEPS and self._steps > _STEPS_PER_BYTE * self._file_bytes()
 
     def _file_bytes(self) -> int:
-        places = (self._path, self._path.with_name(f"{self._path.name}-wal"))
+        places = (self._path, beside(self._path, "-wal"))
         return sum(place.stat().st_size for place in places if place.exists())
 
     def _bytes(self, value: object) -> bytes:

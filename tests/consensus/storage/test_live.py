@@ -259,6 +259,18 @@ def sums_of(data: bytes, order: str, sums: tuple[int, int] = (0, 0)) -> tuple[in
     return one, two
 
 
+def test_a_link_to_a_chain_shows_all_of_it(killed: Path, tmp_path: Path) -> None:
+    """The -wal file is beside the chain, and not beside the link."""
+    link = tmp_path / "chain.sqlite"
+    link.symlink_to(killed)
+    assert everything(link) == everything(killed) > 0
+    before = trace(killed.parent)
+    with SqliteStore(killed, read_only=True) as direct, SqliteStore(link, read_only=True) as store:
+        assert store.heights() == direct.heights() != []
+    assert trace(killed.parent) == before
+    assert list(tmp_path.iterdir()) == [link]
+
+
 def test_a_wal_file_of_the_other_byte_order_is_read(copied: Path) -> None:
     data = bytearray(wal_of(copied).read_bytes())
     data[3] ^= 1  # the magic number tells the order of the checksums
