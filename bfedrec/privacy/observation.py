@@ -11,6 +11,8 @@ FEW = 1 / 3
 """Greatest share of the catalogue that counts as few items (`main_direction`)."""
 SQUARINGS = 10
 """Squarings after which an eigenvalue that is a hundredth smaller counts for 1/30,000."""
+MOST_EXPONENT = 32
+"""Numbers below 2 to this have cubes whose sum over 2^25 items is a float32 (`tamed`)."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,10 @@ def main_direction(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     item moves, none was drawn, and no side has less than `FEW` of them, that with the larger third
     moment is taken: a few large numbers are the positives'.
 
-    ``A``: float32[m, r, N]. Returns float32[m, r], unit vectors, and float32[m, N].
+    ``A``: float32[m, r, N]. Returns float32[m, r], unit vectors, and float32[m, N]; of an update
+    with numbers that `tamed` makes less, as of that.
     """
+    A = tamed(A)
     direction = _first_eigenvectors(np.matmul(A, A.transpose(0, 2, 1)))
     along = np.matmul(direction[:, None, :], A)[:, 0]
     positive, negative = (along > 0).sum(axis=1), (along < 0).sum(axis=1)
@@ -82,6 +86,16 @@ def main_direction(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     flipped = np.where(clear, positive > negative, cubes < 0)
     signs = np.where(flipped, np.float32(-1), np.float32(1))[:, None]
     return direction * signs, along * signs
+
+
+def tamed(A: np.ndarray) -> np.ndarray:
+    """The same updates (float32[m, r, N]), but for those with numbers whose squares and cubes a
+    float32 may not hold: these are divided by a power of two, to numbers below 1."""
+    exponents = np.frexp(np.abs(A).max(axis=(1, 2), initial=0.0))[1]
+    wild = exponents > MOST_EXPONENT
+    if not wild.any():
+        return A
+    return np.asarray(np.ldexp(A, np.where(wild, -exponents, 0)[:, None, None]), np.float32)
 
 
 def _first_eigenvectors(gram: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bfedrec.privacy.inference import MembershipAttack, inference
-from bfedrec.privacy.observation import Observation
+from bfedrec.privacy.observation import Observation, tamed
 
 TURNS = 3
 """Times that a shadow client is trained and the labels are guessed anew."""
@@ -33,7 +33,7 @@ class Shadow(MembershipAttack):
     def scores(self, seen: Observation) -> np.ndarray:
         assert seen.A is not None
         assert seen.touched is not None
-        along = seen.main_direction[1]
+        along, updates = seen.main_direction[1], tamed(seen.A)
         found = np.zeros(along.shape, np.float32)
         unobserved = self.public.unobserved
         loss = Loss(unobserved is not None, 1.0 if unobserved is None else unobserved)
@@ -41,7 +41,7 @@ class Shadow(MembershipAttack):
             candidates = np.flatnonzero(seen.touched[place])
             if not candidates.size:
                 continue
-            A, Q = seen.A[place][:, candidates].T, seen.Q[candidates]
+            A, Q = updates[place][:, candidates].T, seen.Q[candidates]
             count = min(max(1, int(seen.samples[place])), candidates.size)
             tries = [
                 _played(loss, Q, seen.B, A, along[place][candidates] * sense, count)

@@ -102,6 +102,22 @@ def test_what_a_round_does_not_show_is_not_attacked() -> None:
         assert {name for name in MEMBERSHIP if REGISTERED[name].able(less)} == able
 
 
+@pytest.mark.parametrize("name", ["sign", "imia", "rank_one", "aggregate", "masked"])
+def test_updates_too_large_to_be_squared_are_attacked_like_others(name: str) -> None:
+    """Sums of squares and cubes overflow a float32 above about 1e12; NaN then had loops that
+    compare scores never end."""
+    made = Made()
+    seen = made.round(1, np.arange(4))
+    large = np.ldexp(seen.A, 90)
+    wild = replace(seen, A=large, masked=large, aggregate=np.ldexp(seen.aggregate, 90))
+    found = []
+    for each in (seen, wild):
+        assessment = Assessment([INFERENCES[name](made.public)], made.truth)
+        assessment.add(each)
+        found.append(assessment.memberships[name].means())
+    assert found[1] == pytest.approx(found[0], abs=0.01)
+
+
 def test_noise_hides_everything_that_is_of_a_single_client() -> None:
     found = areas(Made(), ["sign", "masks", "imia", "rank_one"], rounds=2, noise=1e4)
     for name, area in found.items():
