@@ -168,8 +168,8 @@ ARROWS = {
     ),
     "bfedrec.parts": "bfedrec.section consensus.registry",
     "bfedrec.privacy": (
-        "bfedrec.aggregation bfedrec.compression bfedrec.learning bfedrec.section bfedrec.threads "
-        "consensus.registry"
+        "bfedrec.aggregation bfedrec.compression bfedrec.learning bfedrec.parts bfedrec.section "
+        "bfedrec.threads consensus.registry"
     ),
     "bfedrec.report": (
         "bfedrec.aggregation bfedrec.compression bfedrec.config bfedrec.data bfedrec.evaluation "

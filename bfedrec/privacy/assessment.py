@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from bfedrec.parts import PartError, array_of
 from bfedrec.privacy.inference import Attribute, AttributeAttack, InferenceAttack, MembershipAttack
 from bfedrec.privacy.observation import Observation
 from bfedrec.threads import in_threads, thread_count
@@ -112,7 +113,7 @@ class Assessment:
     def _compare(self, attack: MembershipAttack, seen: Observation) -> None:
         if not len(seen.clients):
             return
-        scores = np.ascontiguousarray(attack.scores(seen), np.float32)
+        scores = _scores(attack, seen)
         of_one = attack.needs_updates and not attack.accumulates
         found = figures_of(scores, seen.touched if of_one else None, seen.clients, self.truth)
         result = self.memberships[attack.name]
@@ -138,6 +139,16 @@ class Assessment:
             if isinstance(attack, AttributeAttack)
             for name, figures in attack.conclude(self.truth.attributes).items()
         }
+
+
+def _scores(attack: MembershipAttack, seen: Observation) -> np.ndarray:
+    """The scores that an attack gives, float32[m, N]. Raises PartError where they are not one for
+    each item of each client, or NaN, which has no place in an order."""
+    told, shape = f"inference attack {attack.name!r}: scores()", (len(seen.clients), len(seen.Q))
+    scores = np.ascontiguousarray(array_of(told, attack.scores(seen), shape), np.float32)
+    if np.isnan(scores).any():
+        raise PartError(f"{told} returned NaN at height {seen.height}")
+    return scores
 
 
 def _first(seen: Observation, most: int | None) -> Observation:

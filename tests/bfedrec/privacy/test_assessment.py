@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from bfedrec.parts import PartError
 from bfedrec.privacy.assessment import FALSE_SHARE, FIGURES, REACH, Assessment, Truth, figures_of
 from bfedrec.privacy.inference import MembershipAttack
 from bfedrec.privacy.kernels import LEFT_OUT, MEMBER, OTHER, compare
@@ -218,3 +219,38 @@ def test_attacks_on_updates_are_passed_over_where_there_are_none() -> None:
     assessment.add(public)
     assert assessment.memberships["fixed"].rounds == []
     assert assessment.memberships["fixed"].means() == {}
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (np.zeros((2, ITEMS - 1), np.float32), r"float32\[2, 23\], and not float32\[2, 24\]"),
+        (np.zeros((1, ITEMS), np.float32), r"float32\[1, 24\], and not"),
+        (None, "NoneType, and not an array"),
+        (np.full((2, ITEMS), np.nan), "NaN at height 1"),
+    ],
+)
+def test_scores_that_are_not_one_for_each_item_are_refused(found: object, told: str) -> None:
+    """Compiled loops read beyond the end of fewer scores, and NaN had them never end."""
+
+    class Own(MembershipAttack):
+        name, needs_updates = "own", False
+
+        def scores(self, seen):  # type: ignore[no-untyped-def]
+            return found
+
+    left_out = np.full((2, 0), -1, np.int64)
+    truth = Truth(np.array([0, 2, 4], np.int64), np.array([0, 1, 2, 3], np.int32), left_out)
+    seen = Observation(
+        height=1,
+        clients=np.array([0, 1], np.int64),
+        samples=np.array([2, 2], np.int64),
+        A=None,
+        touched=None,
+        Q=np.zeros((ITEMS, 3), np.float32),
+        B=np.eye(3, 2, dtype=np.float32),
+        aggregate=np.zeros((2, ITEMS), np.float32),
+    )
+    assessment = Assessment([Own(PublicSetting(2, ITEMS, 3))], truth)
+    with pytest.raises(PartError, match=rf"inference attack 'own': scores\(\) returned {told}"):
+        assessment.add(seen)
