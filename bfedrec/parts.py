@@ -57,13 +57,16 @@ class PartError(TypeError):
 def array_of(
     part: str, value: object, shape: tuple[int, ...], dtype: np.dtype | None = None
 ) -> np.ndarray:
-    """The array that a part returned. Raises PartError where it is none, or has another shape or,
-    if one is given, another dtype: compiled code that reads it would go beyond its end.
+    """The array that a part returned. Raises PartError where it is none, holds no real numbers, or
+    has another shape or, if one is given, another dtype: compiled code that reads it would go
+    beyond its end.
 
     ``part`` names the part and its method in the error.
     """
     if not isinstance(value, np.ndarray):
         raise PartError(f"{part} returned {type(value).__name__}, and not an array")
+    if value.dtype.kind not in "biuf":
+        raise PartError(f"{part} returned {value.dtype}, and not real numbers")
     if value.shape != shape or (dtype is not None and value.dtype != dtype):
         kind = value.dtype if dtype is None else dtype
         raise PartError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from bfedrec.attacks.attack import Scene
 from bfedrec.attacks.settings import MaliciousClients
 from bfedrec.compression.exchange import Exchange
 from bfedrec.learning.upload import LocalUpdates, Upload
-from bfedrec.parts import array_of
+from bfedrec.parts import PartError, array_of
 from bfedrec.section import share_of
 from bfedrec.streams import Streams
 from consensus.ledger.updates import SignedUpdate
@@ -127,9 +127,8 @@ class Adversary:
                 )
                 own = [uploads[place] for place in places]
                 group = self._groups[number]
-                forged = list(group.plan.forge(own, scene))
-                _check_shapes(group.attack, forged, exchange)
-                sent += forged
+                forged = group.plan.forge(own, scene)
+                sent += _check(group.attack, forged, exchange, len(self.group))
         return sent
 
     def remember(self, sent: Sequence[tuple[Upload, SignedUpdate]]) -> None:
@@ -145,11 +144,29 @@ class Adversary:
                 self._earlier.setdefault(number, []).append((upload.client, message))
 
 
-def _check_shapes(attack: str, forged: Sequence[Upload], exchange: Exchange) -> None:
-    """Raise PartError for an update that is not float[r, N] with bool[N]; it may still be all that
-    an encoding can say, NaN included."""
+def _check(attack: str, forged: object, exchange: Exchange, clients: int) -> list[Upload]:
+    """The uploads that an attack gave. Raises PartError where they are none, of no client, or no
+    message can hold them; their updates are float[r, N] with bool[N], and may still be all that an
+    encoding can say, NaN included."""
     told, (rows, items) = f"attack {attack!r}: forge()", (exchange.up.rows, exchange.up.items)
+    if not isinstance(forged, Iterable):
+        raise PartError(f"{told} returned {type(forged).__name__}, and not uploads")
+    found = []
     for upload in forged:
+        if not isinstance(upload, Upload):
+            raise PartError(f"{told} returned {type(upload).__name__}, and not an Upload")
+        if not 0 <= upload.client < clients:
+            raise PartError(f"{told} returned an upload of client {upload.client!r} of {clients}")
+        if type(upload.samples) is not int or not -(2**63) <= upload.samples < 2**63:
+            raise PartError(f"{told} returned {upload.samples!r} samples, and not an int64")
+        if not isinstance(upload.payload, bytes | None):
+            kind = type(upload.payload).__name__
+            raise PartError(f"{told} returned {kind} as a payload, and not bytes")
+        if not isinstance(upload.message, SignedUpdate | None):
+            kind = type(upload.message).__name__
+            raise PartError(f"{told} returned {kind} as a message, and not a SignedUpdate")
         if upload.message is None and upload.payload is None:
             array_of(f"{told}, for A,", upload.A, (rows, items))
-            array_of(f"{told}, for touched,", upload.touched, (items,))
+            array_of(f"{told}, for touched,", upload.touched, (items,), np.dtype(np.bool_))
+        found.append(upload)
+    return found

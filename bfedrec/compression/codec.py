@@ -120,6 +120,8 @@ class Codec(Part, ABC):
         return [self._sized(data, "encode_unwritten") for data in found]
 
     def _sized(self, data: bytes, method: str) -> bytes:
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise PartError(f"{self.method(method)} returned {type(data).__name__}, and not bytes")
         if len(data) != self.byte_size:
             told = f"{len(data)} bytes, and not byte_size = {self.byte_size}"
             raise PartError(f"{self.method(method)} returned {told}")

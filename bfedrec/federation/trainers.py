@@ -47,4 +47,4 @@ def trainer(config: Config, threads: int | None) -> Trainer:
 
         if not cohort_torch.is_usable(cohort_torch.device_of(device)):
             raise ConfigError(f"device: {device!r}: torch finds no such device here; use cpu")
-    return method.trainer(device, threads)
+    return method.checked_trainer(device, threads)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from bfedrec.learning.recency import Recency
 from bfedrec.learning.settings import ModelSettings, TrainingSettings
 from bfedrec.learning.task import TrainingTask
 from bfedrec.learning.upload import LocalUpdates
-from bfedrec.parts import Part, register
+from bfedrec.parts import Part, PartError, array_of, register
 from consensus.registry import LAST, Registry
 
 Scorer = Callable[[np.ndarray], np.ndarray]
@@ -75,6 +76,11 @@ class TrainingMethod(Part, ABC):
     def trainer(self, device: str, threads: int | None) -> Trainer:
         """The implementation for a device on which `on_devices` lets it train; ``threads``: number
         of threads on the CPU, None for all processors."""
+
+    def checked_trainer(self, device: str, threads: int | None) -> Trainer:
+        """The same, which raises PartError where its updates are not those of the given clients:
+        arrays of other shapes would be broadcast, or moved to other clients."""
+        return partial(_checked, self.method("trainer"), self.trainer(device, threads))
 
     def unwritten_trainer(self, threads: int | None) -> UnwrittenTrainer | None:
         """The implementation on the CPU that leaves updates unwritten, for honest clients, whose
@@ -137,6 +143,21 @@ class TrainingMethod(Part, ABC):
         `orders`.
         """
         raise NotImplementedError(f"training method {self.name!r} knows no order")
+
+
+def _checked(
+    told: str, train: Trainer, task: TrainingTask, clients: np.ndarray, P: np.ndarray
+) -> LocalUpdates:
+    """The updates that a trainer gives; ``told`` names it in errors."""
+    found = train(task, clients, P)
+    if not isinstance(found, LocalUpdates):
+        raise PartError(f"{told} returned {type(found).__name__}, and not LocalUpdates")
+    m, rows, items = len(clients), task.B.shape[1], len(task.Q)
+    array_of(f"{told}, for A,", found.A, (m, rows, items))
+    array_of(f"{told}, for touched,", found.touched, (m, items), np.dtype(np.bool_))
+    array_of(f"{told}, for P,", found.P, P.shape)
+    array_of(f"{told}, for loss,", found.loss, (m,))
+    return found
 
 
 METHODS: Registry[type[TrainingMethod]] = Registry(TrainingMethod.kind_of_part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,11 @@ from bfedrec.compression.codecs.dense import Dense
 from bfedrec.compression.exchange import Exchange
 from bfedrec.config.load import load
 from bfedrec.evaluation.metrics import METRICS, Evaluation, Metric, metric
+from bfedrec.federation.trainers import trainer
 from bfedrec.learning.basis import Basis
+from bfedrec.learning.method import METHODS, TrainingMethod, training_method
 from bfedrec.learning.optimizer import Optimizer, Progress
-from bfedrec.learning.upload import Upload
+from bfedrec.learning.upload import LocalUpdates, Upload
 from bfedrec.parts import PartError
 from bfedrec.streams import Streams
 
@@ -68,6 +71,8 @@ def exchange(found: Any = A, **changes: Any) -> Exchange:
         (A[:, :-1], r"float32\[2, 6\], and not float32\[2, 7\]"),
         (A.tolist(), "list, and not an array"),
         (None, "NoneType, and not an array"),
+        (A.astype(np.complex64), "complex64, and not real numbers"),
+        (A.astype(str), r"<U\d+, and not real numbers"),
     ],
 )
 def test_an_aggregate_of_another_shape_is_refused(found: Any, told: str) -> None:
@@ -81,6 +86,15 @@ def test_an_aggregate_of_another_shape_is_refused(found: Any, told: str) -> None
 def test_an_encoding_of_another_length_is_refused() -> None:
     with pytest.raises(PartError, match=r"codec 'own': encode\(\) returned 52 bytes, .* = 56"):
         exchange(cut=4).encode(A, TOUCHED, b"")
+
+
+def test_an_encoding_that_is_no_bytes_is_refused() -> None:
+    class Texts(Floats):
+        def encode(self, A, beacon):  # type: ignore[no-untyped-def]
+            return "a" * self.byte_size
+
+    with pytest.raises(PartError, match=r"codec 'own': encode\(\) returned str, and not bytes"):
+        Texts(R, N, R).encoded(A, b"")
 
 
 @pytest.mark.parametrize(
@@ -149,12 +163,25 @@ def test_a_metric_that_is_no_number_for_each_user_is_refused(found: Any, told: s
             evaluation.of("own")
 
 
-def test_a_forged_update_of_another_shape_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("forged", "told"),
+    [
+        (lambda each: replace(each, A=each.A.T), r"for A, returned .*7, 2"),
+        (lambda each: replace(each, touched=each.touched * 1.0), "for touched, returned float64"),
+        (lambda each: replace(each, samples=2.5), "returned 2.5 samples"),
+        (lambda each: replace(each, samples=2**64), "returned 18446744073709551616 samples"),
+        (lambda each: replace(each, client=3), "an upload of client 3 of 3"),
+        (lambda each: replace(each, payload="text"), "returned str as a payload"),
+        (lambda each: replace(each, message=b"text"), "returned bytes as a message"),
+        (lambda each: None, "returned NoneType, and not an Upload"),
+    ],
+)
+def test_a_forged_upload_that_no_message_can_hold_is_refused(forged: Any, told: str) -> None:
     class Turned(Attack):
         """Turns the update."""
 
         def forge(self, uploads, scene):  # type: ignore[no-untyped-def]
-            return (replace(each, A=each.A.T) for each in uploads)
+            return map(forged, uploads)
 
     with ATTACKS.restored():
         attack("turned")(Turned)
@@ -162,8 +189,46 @@ def test_a_forged_update_of_another_shape_is_refused() -> None:
         adversary = Adversary(plans, 3, Streams(0), b"", 10)
         uploads, P = [Upload(1, A, TOUCHED, 5)], np.ones((1, D), np.float32)
         B = np.ones((D, R), np.float32)
-        with pytest.raises(PartError, match=r"attack 'turned': forge\(\), for A, returned .*7, 2"):
+        with pytest.raises(PartError, match=rf"attack 'turned': forge\(\).* {told}"):
             adversary.forge(1, uploads, P, Q, B, exchange(), lambda places: None)  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"A": np.zeros((1, R, N), np.float32)}, r", for A, returned float32\[1, 2, 7\]"),
+        ({"touched": np.ones((2, N))}, r", for touched, returned float64\[2, 7\]"),
+        ({"P": np.zeros((2, 1), np.float32)}, r", for P, returned float32\[2, 1\]"),
+        ({"loss": 0.0}, ", for loss, returned float, and not an array"),
+        (None, " returned NoneType, and not LocalUpdates"),
+    ],
+)
+def test_updates_of_other_clients_than_those_of_the_round_are_refused(
+    change: dict[str, Any] | None, told: str
+) -> None:
+    """P of one column was broadcast to all, and losses of fewer clients moved to others."""
+    made = LocalUpdates(
+        np.zeros((2, R, N), np.float32),
+        np.ones((2, N), np.bool_),
+        np.zeros((2, D), np.float32),
+        np.ones(2, np.int64),
+        np.zeros(2),
+    )
+
+    with METHODS.restored():
+
+        @training_method("own")
+        @dataclass(frozen=True)
+        class Own(TrainingMethod):
+            meaning, reads = "own", frozenset()
+
+            def trainer(self, device, threads):  # type: ignore[no-untyped-def]
+                return lambda task, clients, P: None if change is None else replace(made, **change)
+
+        config = load(None, ["training.method=own"])
+        task: Any = SimpleNamespace(Q=Q, B=np.ones((D, R), np.float32))
+        with pytest.raises(PartError, match=rf"training method 'own': trainer\(\){told}"):
+            trainer(config, 1)(task, np.arange(2), made.P)
 
 
 def test_a_command_tells_it_in_a_line(
