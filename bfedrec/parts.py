@@ -75,6 +75,14 @@ def array_of(
     return value
 
 
+def fixed(array: np.ndarray) -> np.ndarray:
+    """A view of an array to which nothing can be written, for a part that only reads it: what one
+    changed in place would be changed for everybody, and no chain tells of it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 Kind = TypeVar("Kind", bound=type[Part])
 AnyPart = TypeVar("AnyPart", bound=Part)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from bfedrec.attacks.attack import Scene
 from bfedrec.attacks.settings import MaliciousClients
 from bfedrec.compression.exchange import Exchange
 from bfedrec.learning.upload import LocalUpdates, Upload
-from bfedrec.parts import PartError, array_of
+from bfedrec.parts import PartError, array_of, fixed
 from bfedrec.section import share_of
 from bfedrec.streams import Streams
 from consensus.ledger.updates import SignedUpdate
@@ -114,11 +115,11 @@ class Adversary:
             if len(places) or earlier:
                 scene = Scene(
                     height=height,
-                    honest=honest,
+                    honest=_fixed(honest),
                     clients=len(uploads),
                     P=P[places],
-                    Q=Q,
-                    B=B,
+                    Q=fixed(Q),
+                    B=fixed(B),
                     exchange=exchange,
                     generator=self._streams.generator("attacks", height, number),
                     train_flipped=lambda places=places: train_flipped(places),  # type: ignore[misc]
@@ -142,6 +143,11 @@ class Adversary:
                 and self._groups[number].plan.keeps_messages()
             ):
                 self._earlier.setdefault(number, []).append((upload.client, message))
+
+
+def _fixed(uploads: Sequence[Upload]) -> list[Upload]:
+    """The same uploads, with arrays to which nothing can be written."""
+    return [replace(each, A=fixed(each.A), touched=fixed(each.touched)) for each in uploads]
 
 
 def _check(attack: str, forged: object, exchange: Exchange, clients: int) -> list[Upload]:

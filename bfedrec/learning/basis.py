@@ -16,7 +16,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Part, array_of, register
+from bfedrec.parts import Part, array_of, fixed, register
 from consensus.registry import Registry
 
 
@@ -47,7 +47,8 @@ class Basis(Part, ABC):
             raise ValueError(f"rank {r} is not between 1 and the dimension {d}")
         if not self.fits(d, r):
             raise ValueError(f"the {self.name} basis has no rank {r} in {d} dimensions")
-        columns = array_of(self.method("columns"), self.columns(d, r, beacon, Q), (d, r))
+        found = self.columns(d, r, beacon, None if Q is None else fixed(Q))
+        columns = array_of(self.method("columns"), found, (d, r))
         return np.ascontiguousarray(columns * math.sqrt(d / r), np.float32)
 
 

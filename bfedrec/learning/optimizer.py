@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from bfedrec.parts import Part, PartError, array_of, check_keys, parameter, register
+from bfedrec.parts import Part, PartError, array_of, check_keys, fixed, parameter, register
 from consensus.registry import LAST, Registry
 
 __all__ = [
@@ -78,7 +78,8 @@ class Optimizer(Part, ABC):
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """The new Q and state that `merged` gives. Raises PartError where they are not arrays of
         float32 in the shapes of the given ones."""
-        told, found = self.method("merged"), self.merged(Q, state, B, A, progress)
+        found = self.merged(fixed(Q), tuple(map(fixed, state)), B, A, progress)
+        told = self.method("merged")
         if not isinstance(found, tuple) or len(found) != 2:
             raise PartError(f"{told} returned {type(found).__name__}, and not (Q, state)")
         merged, after = found

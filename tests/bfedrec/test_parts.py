@@ -128,6 +128,48 @@ def test_a_step_to_another_shape_is_refused(found: Any, told: str) -> None:
         Step().checked(Q, (), np.ones((D, R), np.float32), A, Progress(1, 1))
 
 
+def test_a_part_cannot_change_the_model_that_it_is_given() -> None:
+    """An in-place step, or an attack that scaled Q for itself, changed the Q of everybody, and the
+    audit of the chain passed."""
+
+    class InPlace(Optimizer):
+        name = "own"
+
+        def merged(self, Q, state, B, A, progress):  # type: ignore[no-untyped-def]
+            Q += 1
+            return Q, state
+
+    class Scaled(Basis):
+        name = "own"
+
+        def columns(self, d, r, beacon, Q):  # type: ignore[no-untyped-def]
+            Q /= 2
+            return np.eye(d)[:, :r]
+
+    class Rude(Attack):
+        """Takes honest clients' updates away."""
+
+        def forge(self, uploads, scene):  # type: ignore[no-untyped-def]
+            for array in (scene.Q, scene.B, scene.honest[0].A, scene.honest[0].touched):
+                with pytest.raises(ValueError, match="read-only"):
+                    array[:] = 0
+            return uploads
+
+    own, B = Q.copy(), np.ones((D, R), np.float32)
+    with pytest.raises(ValueError, match="read-only"):
+        InPlace().checked(own, (), B, A, Progress(1, 1))
+    with pytest.raises(ValueError, match="read-only"):
+        Scaled().matrix(D, R, b"", own)
+    with ATTACKS.restored():
+        attack("rude")(Rude)
+        plans = load(None, ["clients.malicious=[{attack: rude, share: 1/2}]"]).clients.malicious
+        adversary = Adversary(plans, 2, Streams(0), b"", 10)
+        uploads = [Upload(client, A.copy(), TOUCHED, 5) for client in (0, 1)]
+        sent = adversary.forge(1, uploads, np.ones((2, D), np.float32), own, B, exchange(), None)  # type: ignore[arg-type]
+    assert [each.A.flags.writeable for each in sent] == [True, True]
+    assert np.array_equal(own, Q)
+
+
 def test_a_basis_of_another_shape_is_refused() -> None:
     class Wide(Basis):
         name = "own"
