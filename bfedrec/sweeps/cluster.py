@@ -188,7 +188,7 @@ class Cluster(Closing):
 
     def check_nodes(self, configs: Sequence[str]) -> None:
         """Raise `RunError`, in one line, unless every node has this version of the program and the
-        data of these configs, given as text."""
+        data of these configs, given as text. A node that is leaving or coming is no error."""
         expected, here, data = nodes.source_digest(), os.getcwd(), os.environ.get(nodes.DATA, "")
 
         def facts(configs: list[str]) -> list[str]:
@@ -205,22 +205,37 @@ class Cluster(Closing):
             except (RuntimeError, ValueError) as error:
                 return [" ".join(str(error).split())]
 
+        remote, ends = self.ray.remote(facts), time.monotonic() + CHECK_SECONDS
+        hosts = self._hosts()
+        asked = set(hosts)
+        while asked:
+            begun = [(node, self._begun_on(node, remote, list(configs))) for node in asked]
+            asked = set()
+            for node, reference in begun:
+                try:
+                    told = self.result(reference, max(1.0, ends - time.monotonic()))
+                except WorkerLost as error:
+                    # The node may have left without the cluster knowing it yet, or have come
+                    # without its scheduler knowing it yet.
+                    if node not in self._hosts():
+                        continue
+                    told = [str(error)] if time.monotonic() >= ends else []
+                    asked.add(node)
+                if told:
+                    raise RunError(f"{_name(self.address)}: node {hosts[node]}: {told[0]}")
+            if asked:
+                time.sleep(WAIT_SECONDS)
+        if not self._hosts():
+            raise RunError(f"{_name(self.address)}: no node with a processor is left")
+
+    def _hosts(self) -> dict[str, str]:
+        """The machine of each node that lives and has a processor, by the node's identifier."""
         with self.answering():
-            known = self.ray.nodes()
-        remote = self.ray.remote(facts)
-        asked = [
-            (node["NodeManagerHostname"], self._begun_on(node["NodeID"], remote, list(configs)))
-            for node in known
-            if node["Alive"] and node["Resources"].get("CPU")
-        ]
-        ends = time.monotonic() + CHECK_SECONDS
-        for host, reference in asked:
-            try:
-                told = self.result(reference, max(1.0, ends - time.monotonic()))
-            except WorkerLost as error:
-                told = [str(error)]
-            if told:
-                raise RunError(f"{_name(self.address)}: node {host}: {told[0]}")
+            return {
+                node["NodeID"]: node["NodeManagerHostname"]
+                for node in self.ray.nodes()
+                if node["Alive"] and node["Resources"].get("CPU")
+            }
 
 
 def _make_run(function: Callable[..., Any], arguments: Sequence[Any]) -> Any:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,9 +19,9 @@ import pytest
 from bfedrec.cli.main import main
 from bfedrec.config.load import dump, load
 from bfedrec.runs.folder import RunError, RunFolder, finished
-from bfedrec.sweeps import nodes
+from bfedrec.sweeps import cluster, nodes
 from bfedrec.sweeps.arrivals import arrive
-from bfedrec.sweeps.cluster import Tasks, WorkerLost
+from bfedrec.sweeps.cluster import Cluster, Tasks, WorkerLost
 from bfedrec.sweeps.engines.ray import _brought
 from bfedrec.sweeps.job import Job
 from bfedrec.sweeps.nodes import Made, Order, drop, make_run, read_part, source_digest
@@ -77,8 +78,8 @@ def tasks_of(cluster: Mortal, jobs: int | None = None, cpus: int = 1) -> Tasks:
 
 
 def test_a_task_whose_worker_dies_is_tried_again_and_at_last_given_up() -> None:
-    cluster = Mortal(once=1, twice=2, ever=99)
-    tasks = tasks_of(cluster)
+    mortal = Mortal(once=1, twice=2, ever=99)
+    tasks = tasks_of(mortal)
     for label in ("sound", "once", "twice", "ever"):
         tasks.submit(Unit(label, str.upper, (label,)))
     found: list[Any] = []
@@ -87,12 +88,11 @@ def test_a_task_whose_worker_dies_is_tried_again_and_at_last_given_up() -> None:
     told = f"ever: given up after {TRIES} tries: its node died"
     assert [str(each) for each in found if isinstance(each, Lost)] == [told]
     assert sorted(each for each in found if isinstance(each, str)) == ["ONCE", "SOUND", "TWICE"]
-    assert Counter(cluster.begun) == {"sound": 1, "once": 2, "twice": 3, "ever": TRIES}
+    assert Counter(mortal.begun) == {"sound": 1, "once": 2, "twice": 3, "ever": TRIES}
 
 
 def test_a_result_that_cannot_be_fetched_costs_a_try() -> None:
-    cluster = Mortal(run=TRIES - 1)
-    tasks = tasks_of(cluster)
+    tasks = tasks_of(Mortal(run=TRIES - 1))
     tasks.submit(Unit("run", str, ("made",)))
     assert tasks.ended() == ["made"]
     tasks.again("run", "its node died")
@@ -110,14 +110,14 @@ def test_as_many_tasks_as_processors_or_as_asked_for() -> None:
 
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_a_stop_is_asked_for_before_it_is_forced(stubborn: bool) -> None:
-    cluster = Mortal()
-    cluster.stubborn = stubborn
-    with tasks_of(cluster) as tasks:
+    mortal = Mortal()
+    mortal.stubborn = stubborn
+    with tasks_of(mortal) as tasks:
         for label in ("one", "two"):
             tasks.submit(Unit(label, str))
     asked = [("one", False), ("two", False)]
     forced = [("one", True), ("two", True)] if stubborn else []
-    assert cluster.cancelled == asked + forced
+    assert mortal.cancelled == asked + forced
 
 
 # -- a run on a node -------------------------------------------------------------------------------
@@ -146,6 +146,7 @@ def test_a_run_is_made_apart_fetched_in_parts_and_dropped(
     order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nodes, "PART_BYTES", 1000)
+    monkeypatch.setenv("KMP_DUPLICATE_LIB_OK", "True")  # threadpoolctl sets it when it is loaded
     before = (sys.argv, Path.cwd(), signal.getsignal(signal.SIGTERM), dict(os.environ))
     made = make_run(order, "node")
     assert (sys.argv, Path.cwd(), signal.getsignal(signal.SIGTERM), dict(os.environ)) == before
@@ -232,6 +233,79 @@ def test_data_that_are_not_at_hand_are_named(order: Order) -> None:
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is not installed: bfedrec[ray]"
 )
+
+
+class Library:
+    """The library with nodes of which some die, or are known to the scheduler only later."""
+
+    def __init__(self, **answers: list[list[str] | str]) -> None:
+        """What each node answers in turn, or the name of the error of the task; `left` is that
+        of a task whose node leaves the cluster."""
+        import ray
+
+        self.exceptions = ray.exceptions
+        self.answers = answers
+        self.living = set(answers)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "NodeID": node.encode().hex().ljust(56, "0"),
+                "NodeManagerHostname": node,
+                "Alive": node in self.living,
+                "Resources": {"CPU": 1.0},
+            }
+            for node in self.answers
+        ]
+
+    def remote(self, function: Callable[..., Any]) -> Library:
+        return self
+
+    def options(self, scheduling_strategy: Any, **options: Any) -> Any:
+        node = bytes.fromhex(scheduling_strategy.node_id).decode().strip("\0")
+        return SimpleNamespace(remote=lambda *arguments: node)
+
+    def get(self, node: str, timeout: float) -> list[str]:
+        answer = self.answers[node].pop(0)
+        if isinstance(answer, list):
+            return answer
+        if answer == "left":
+            self.living.remove(node)
+            raise self.exceptions.NodeDiedError("died")
+        raise getattr(self.exceptions, answer)("a long text")
+
+    def check(self) -> None:
+        Cluster(self, "head:10001").check_nodes([])
+
+
+@needs_ray
+def test_a_node_that_leaves_or_comes_while_nodes_are_asked_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "WAIT_SECONDS", 0.0)
+    late = ["TaskUnschedulableError", "WorkerCrashedError", []]
+    library = Library(head=[[]], leaving=["WorkerCrashedError", "left"], coming=late)
+    library.check()
+    assert set(library.living) == {"head", "coming"}
+    assert not any(library.answers.values())
+    with pytest.raises(RunError, match=r"^ray://head:10001: no node with a processor is left$"):
+        Library(head=["left"]).check()
+
+
+@needs_ray
+def test_what_a_node_lacks_or_that_it_does_not_answer_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "WAIT_SECONDS", 0.0)
+    with pytest.raises(RunError, match=r"^ray://head:10001: node old: no bfedrec$"):
+        Library(head=[[]], old=["WorkerCrashedError", ["no bfedrec", "no data"]]).check()
+    monkeypatch.setattr(cluster, "CHECK_SECONDS", -1.0)
+    for error, told in (
+        ("GetTimeoutError", "it does not answer"),
+        ("TaskUnschedulableError", "its node is gone"),
+    ):
+        with pytest.raises(RunError, match=rf"^ray://head:10001: node deaf: {told}$"):
+            Library(head=[[]], deaf=[error]).check()
 
 
 @needs_ray
