@@ -19,11 +19,21 @@ from consensus.encoding.cid import CBOR, cid_text, codec, node_cid
 from consensus.encoding.unixfs import CHUNK_BYTES, file_blocks, file_cid, read_file
 from consensus.storage.closing import Closing
 from consensus.storage.content import ContentStore, NotFound, StoreError, readable
-from consensus.storage.ipfs_rpc import AlreadyPinned, NodeRpc, Tell, nothing, short
+from consensus.storage.ipfs_rpc import (
+    LONGEST_ANSWER,
+    USUAL_ANSWER,
+    AlreadyPinned,
+    NodeRpc,
+    Tell,
+    nothing,
+    short,
+)
 
 __all__ = ["IpfsStore"]
 
 BATCH_BYTES: Final = 16 * 2**20
+LONGEST_LINE: Final = 512
+"""Bytes that a node tells of each file that it was given, at most."""
 PINS_PER_REQUEST: Final = 100  # an address is 59 characters, and a request's line holds some 8,000
 MISSING_SECONDS: Final = 5.0
 """Seconds that the node may search for a block; it cannot tell if no other node has it."""
@@ -112,7 +122,8 @@ class IpfsStore(ContentStore, Closing):
         programs."""
         found: set[str] = set()
         for kind in ("recursive", "direct"):
-            found |= self._ask(partial(self._pins, kind))
+            with self._rpc.bounds.at_most(LONGEST_ANSWER):
+                found |= self._ask(partial(self._pins, kind))
         return found
 
     def remove_all(self, cids: Sequence[bytes]) -> None:
@@ -148,7 +159,8 @@ class IpfsStore(ContentStore, Closing):
         """Have the node delete all blocks that no pin needs, whoever put them; return their
         number."""
         patience = max(COLLECT_SECONDS, self._rpc.timeout)
-        return len(self._ask(partial(self._client.repo.gc, timeout=patience)))
+        with self._rpc.bounds.at_most(LONGEST_ANSWER):
+            return len(self._ask(partial(self._client.repo.gc, timeout=patience)))
 
     # --- one at a time --------------------------------------------------------------------------
 
@@ -160,9 +172,10 @@ class IpfsStore(ContentStore, Closing):
             raise NotFound(f"{self.api}: {cid_text(cid)} is not on this node")
         options = {"timeout": f"{self._rpc.timeout:g}s", "offline": "true"}
         patience = self._rpc.timeout + 2  # the node reports that it has given up
-        data: bytes = self._ask(
-            lambda: self._client.cat(cid_text(cid), opts=options, timeout=patience), missing=cid
-        )
+        with self._rpc.bounds.at_most(LONGEST_ANSWER):
+            data: bytes = self._ask(
+                lambda: self._client.cat(cid_text(cid), opts=options, timeout=patience), missing=cid
+            )
         if file_cid(data) != cid:
             raise StoreError(
                 f"{self.api}: what the node has as {cid_text(cid)} has another hash or lacks a part"
@@ -221,7 +234,8 @@ class IpfsStore(ContentStore, Closing):
             )
             return [entry["Hash"] for entry in (answer if len(files) > 1 else [answer])]
 
-        self._same(list(files), self._ask(request))
+        with self._rpc.bounds.at_most(USUAL_ANSWER + LONGEST_LINE * len(files)):
+            self._same(list(files), self._ask(request))
 
     def _same(self, ours: list[bytes], theirs: list[str]) -> None:
         for cid, text in zip(ours, theirs, strict=False):

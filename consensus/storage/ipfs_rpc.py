@@ -21,7 +21,10 @@ __all__ = ["AlreadyPinned", "NodeRpc", "Tell", "nothing", "short"]
 OLDEST: Final = (0, 10)
 """The oldest version that accepts our requests, of Kubo and of js-ipfs's core alike."""
 LONGEST_ANSWER: Final = 2**31
-"""The most bytes of an answer; most are of a whole file, or of all of a node's pins."""
+"""The most bytes of an answer that is a whole file, or tells of all pins or blocks of a node."""
+USUAL_ANSWER: Final = 2**24
+"""The most bytes of any other one: of a block, or of some lines of JSON, which take several times
+as many in memory."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds between two tries; doubles each time
 
 _FULL: Final = re.compile(r"ENOSPC|EDQUOT|no space left|disk quota|storage ?max|disk is full", re.I)
@@ -81,7 +84,7 @@ class NodeRpc:
         self.api = api
         self.timeout = timeout
         self._tell = tell
-        self.bounds = Bounds(LONGEST_ANSWER)
+        self.bounds = Bounds(USUAL_ANSWER)
         """The bounds of the node's answers."""
         self.interruptions = 0
         """Number of requests so far without a complete answer: the node was away, or may have

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
@@ -102,6 +103,26 @@ def test_an_ipfs_node_sends_no_more_of_a_block_than_a_block_has(kind: str) -> No
         ):
             store.get_at_most(file_cid(b"model"), MOST)
         assert "\n" not in str(error.value)
+
+
+def test_an_ipfs_node_answers_no_question_with_a_file() -> None:
+    """Lines of JSON are read into memory, and taken apart there."""
+
+    def answer(head: bytes) -> Iterator[bytes]:
+        if b"/version" in head:
+            return iter([of(b'{"Version": "0.30.0"}')])
+        return LONG["endless"](head)
+
+    with (
+        server_that(answer) as port,
+        IpfsStore(f"/ip4/127.0.0.1/tcp/{port}", timeout=60.0, retries=0) as store,
+    ):
+        for ask in (lambda: store.has(file_cid(b"model")), lambda: store.put(b"model")):
+            tracemalloc.start()
+            with pytest.raises(Unavailable):
+                ask()
+            assert tracemalloc.get_traced_memory()[1] < 2**27
+            tracemalloc.stop()
 
 
 def test_no_answer_sends_its_client_elsewhere() -> None:
