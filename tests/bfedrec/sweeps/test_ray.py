@@ -155,6 +155,18 @@ def test_a_killed_worker_and_a_killed_node_cost_a_try(cluster: RayCluster, here:
     assert sum("resumed" in manifest for manifest in manifests) == 2
 
 
+def test_a_node_that_dies_as_a_command_begins_costs_nothing(
+    cluster: RayCluster, here: Path
+) -> None:
+    """The cluster lists it as living for some seconds more."""
+    if len(cluster.nodes) < 2:
+        cluster.add()
+    command = cluster.command("torture", "--seeds", "0-3", "--servers", "4", *ENGINE)
+    cluster.kill(cluster.nodes[-1])
+    status, _, errors = ended(command)
+    assert (status, errors) == (0, "")
+
+
 def test_ctrl_c_ends_what_was_started_and_the_sweep_goes_on(
     cluster: RayCluster, here: Path
 ) -> None:
