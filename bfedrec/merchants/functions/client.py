@@ -114,6 +114,10 @@ class RemoteServices:
         for left in reversed(range(TRIES)):
             try:
                 status, found = self._sent(name, body, kind)
+            except requests.TooManyRedirects:
+                raise ServiceError(
+                    f"{name}: {self._urls[name]} names another address, which is not asked"
+                ) from None
             except (requests.RequestException, HTTPError) as error:
                 if not left:
                     told = type(error).__name__
@@ -144,7 +148,6 @@ class RemoteServices:
                 data=body,
                 headers=headers,
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
-                allow_redirects=False,
                 stream=True,
             ) as answer,
         ):

@@ -79,7 +79,8 @@ class OfMachine:
 
     def read(self, number: int) -> Round:
         found = self._run(READER, "readRound", [number])
-        return _round(checked(decode(get_abi_output_types(READING["readRound"]), found)[0]))
+        told = decode(get_abi_output_types(READING["readRound"]), found)[0]
+        return _round(checked(told), number)
 
     def next(self) -> tuple[str, ...]:
         found = self._run(READER, "nextMerchants", [])

@@ -109,9 +109,10 @@ def test_an_answer_without_sense_is_told_in_one_line(
 
 @pytest.mark.parametrize("status", [301, 307])
 def test_nobody_is_sent_elsewhere(services: RemoteServices, liar: Liar, status: int) -> None:
-    liar.answers = [(status, b"")]
-    with pytest.raises(ServiceError, match="without a line of JSON"):
+    liar.answers, before = [(status, b"")], len(liar.nonces)
+    with pytest.raises(ServiceError, match=r"^store: http://\S+ names another address, which is"):
         services.store(b"x")
+    assert len(liar.nonces) == before + 1
 
 
 @pytest.mark.parametrize(
