@@ -57,6 +57,6 @@ def attributes_of(
             for attribute, column in wanted.attributes.items():
                 values[attribute][user] = cells[column].strip()[:LONGEST]
     for attribute, each in values.items():
-        if len(set(each)) > MOST_VALUES:
+        if len(set(each) - {""}) > MOST_VALUES:
             raise DataError(f"{name}: {attribute} has more than {MOST_VALUES} values")
     return values, ""

@@ -74,6 +74,14 @@ def test_other_files_are_refused(folder: Path, tmp_path: Path, text: str, told: 
         attributes_of(ML_1M, np.arange(200), tmp_path / "cache")
 
 
+def test_users_of_unknown_value_count_as_no_value(folder: Path, tmp_path: Path) -> None:
+    (folder / "users.dat").write_text("".join(f"{n}::{n}::1::1\n" for n in range(100)))
+    values, lacking = attributes_of(ML_1M, np.arange(101), tmp_path / "cache")
+    assert lacking == ""
+    assert values["gender"] == [*map(str, range(100)), ""]
+    assert values["age"] == [*["1"] * 100, ""]
+
+
 def test_a_damaged_archive_is_refused(folder: Path, tmp_path: Path) -> None:
     (folder / "ml-1m.zip").write_bytes(b"no archive")
     with pytest.raises(DataError, match="cannot be read"):
